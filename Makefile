@@ -1,0 +1,33 @@
+# `make demo` and `make test` do all their own set-up on a fresh Debian 12; every target builds what it needs.
+.PHONY: build demo test bench format packages clean
+.DEFAULT_GOAL := build
+
+LATENTD_WERROR ?= OFF
+RELEASE := build/release
+
+# configure NAME OPTIONS: quiet unless it goes wrong.
+configure = cmake --preset $(1) -DLATENTD_WERROR=$(LATENTD_WERROR) $(2) >/dev/null
+
+packages:
+	@scripts/install-packages.sh
+
+build: packages
+	@$(call configure,release)
+	@ninja -C $(RELEASE) latentd latentctl
+
+demo: build
+	@scripts/demo.sh
+
+test: packages
+	@scripts/test.sh
+
+bench: packages
+	@$(call configure,release)
+	@ninja -C $(RELEASE) latentd_bench
+	@$(RELEASE)/bin/latentd_bench
+
+format:
+	@git ls-files '*.h' '*.cc' | xargs clang-format -i
+
+clean:
+	@rm -rf build

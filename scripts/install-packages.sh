@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs the Debian packages that the build and the tests need; does nothing when all of them are there.
+set -eu
+packages="g++ cmake ninja-build ccache pkg-config
+  protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev libabsl-dev libssl-dev prometheus-cpp-dev
+  libgtest-dev libgmock-dev libbenchmark-dev libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev
+  libspdlog-dev libcli11-dev clang-format xz-utils python3 python3-grpcio python3-protobuf"
+
+missing=
+for package in $packages; do
+  dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "install-packages: this is not a Debian system; install the equivalents of:$missing" >&2
+  exit 1
+fi
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "install-packages: run as root (or install sudo): apt-get install$missing" >&2
+    exit 1
+  fi
+  sudo=sudo
+fi
+echo "install-packages: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get -o DPkg::Lock::Timeout=300 -qq update
+$sudo apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends $missing >/dev/null

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Holds the tree to STYLE.md and to its include directions: prints each violation, exits 1 if there is one.
+
+usage: tests/tidy.py [--headers]     --headers also compiles every header alone (needs build/release configured)
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SOURCE_FOLDERS = ["server", "engine", "kernels", "tools", "tests"]
+MAX_HEADER_LINES, MAX_SOURCE_LINES, MAX_FUNCTION_LINES, MAX_COLUMNS = 200, 450, 60, 120
+
+# Which includes a folder may use: the longest matching prefix of the including file decides.
+ALLOWED_INCLUDES = {
+    "kernels/": ["kernels/"],
+    "engine/text/": ["engine/text/", "kernels/check.h"],
+    "engine/schedule/": ["engine/schedule/", "engine/clock.h", "kernels/check.h"],
+    "engine/model/": ["engine/model/", "kernels/tensor.h", "kernels/batch.h", "kernels/ops.h", "kernels/device.h",
+                      "kernels/check.h", "kernels/fp8.h"],
+    "engine/": ["engine/", "kernels/"],
+    "server/": ["server/", "engine/", "kernels/", "latentd/v1/", "google/rpc/"],
+    "tools/": ["tools/", "engine/model/", "kernels/", "latentd/v1/", "google/rpc/"],
+    "tests/": [""],
+}
+# Libraries that only some folders may know.
+LIBRARY_FOLDERS = [
+    (re.compile(r"<(grpc|grpcpp)/"), ("server/", "tools/", "tests/server/")),
+    (re.compile(r"<google/protobuf/"), ("server/", "tools/", "tests/server/")),
+    (re.compile(r"<prometheus/"), ("server/", "tests/server/")),
+    (re.compile(r"<CLI/"), ("server/", "tools/")),
+    (re.compile(r"<hwy/"), ("kernels/cpu/", "tests/kernels/", "tests/bench/", "tests/model/")),
+    (re.compile(r"<(cuda|cublas|nccl)|\.cuh"), ("kernels/cuda/", "tests/cuda_emulator/")),
+]
+FORBIDDEN_WORDS = [
+    (re.compile(r"\b\w*(Manager|Helper|Util|Utils|Impl)\b"), "name says nothing"),
+    (re.compile(r"\bTODO(?!\(#\d+\))"), "TODO without an issue number, TODO(#12)"),
+    (re.compile(r"\b(sleep_for|usleep|nanosleep|time\.sleep)\b"), "sleeps: wait on a condition"),
+    (re.compile(r"\babsl::Mutex\b"), "absl::Mutex: std::mutex is what ThreadSanitizer understands"),
+]
+
+
+def sources():
+    for folder in SOURCE_FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".h", ".cc", ".cu", ".cuh", ".py") and path.is_file():
+                yield path
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+def without_comments_and_strings(text):
+    """The same text, line breaks kept, with comments and literals blanked."""
+    pattern = re.compile(r'R"(\w*)\(.*?\)\1"|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
+    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+
+
+def check_lengths(path, text):
+    lines = text.count("\n")
+    limit = MAX_HEADER_LINES if path.suffix in (".h", ".cuh") else MAX_SOURCE_LINES
+    if "unicode_classes" not in path.name and lines > limit:
+        yield f"{lines} lines, at most {limit}: split it by meaning"
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_COLUMNS:
+            yield f"{number}: {len(line)} columns, at most {MAX_COLUMNS}"
+        if line != line.rstrip():
+            yield f"{number}: trailing white space"
+
+
+FUNCTION_HEAD = re.compile(r"\)\s*(const|noexcept|override|final|mutable|&|&&|\s|->\s*[\w:<>,&*\s]+|:\s.*)*$", re.S)
+
+
+def check_functions(path, code):
+    """Outermost braces that follow a parameter list are function bodies."""
+    if relative(path).startswith("kernels/"):
+        return
+    code = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", lambda m: "\n" * m.group().count("\n"), code, flags=re.M)
+    head_start, depth, body_depth, line, body_line, name = 0, 0, None, 1, 0, ""
+    for i, c in enumerate(code):
+        if c == "\n":
+            line += 1
+        elif c == "{":
+            head = code[head_start:i]
+            if body_depth is None and FUNCTION_HEAD.search(head) and not re.search(r"\b(namespace|enum)\b|=\s*$", head):
+                body_depth, body_line = depth, line
+                name = " ".join(head.split())[-60:]
+            depth += 1
+            head_start = i + 1
+        elif c == "}":
+            depth -= 1
+            if depth == body_depth:
+                length = line - body_line - 1
+                if length > MAX_FUNCTION_LINES:
+                    yield f"{body_line}: function of {length} lines, at most {MAX_FUNCTION_LINES}: …{name}"
+                body_depth = None
+            head_start = i + 1
+        elif c == ";":
+            head_start = i + 1
+
+
+def check_includes(path, text):
+    name = relative(path)
+    allowed = next(ALLOWED_INCLUDES[p] for p in sorted(ALLOWED_INCLUDES, key=len, reverse=True) if name.startswith(p))
+    for number, line in enumerate(text.splitlines(), 1):
+        quoted = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+        if quoted and not any(quoted[1].startswith(prefix) for prefix in allowed):
+            yield f"{number}: includes {quoted[1]}; this folder may include {', '.join(allowed)}"
+        if quoted and not name.startswith("tests/") and quoted[1].startswith("tests/"):
+            yield f"{number}: includes a test's header"
+        for library, folders in LIBRARY_FOLDERS:
+            if re.match(r"\s*#\s*include", line) and library.search(line) and not name.startswith(folders):
+                yield f"{number}: {line.strip()} belongs only in {', '.join(folders)}"
+
+
+def check_words(path, code, text):
+    for pattern, why in FORBIDDEN_WORDS:
+        for match in pattern.finditer(text if "TODO" in pattern.pattern else code):
+            yield f"{code.count(chr(10), 0, match.start()) + 1}: {match.group()}: {why}"
+    if path.suffix == ".h" and "#pragma once" not in text and not path.name.endswith("-inl.h"):
+        yield "header without #pragma once"
+
+
+def check_tests_registered():
+    lists = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("CMakeLists.txt"))
+    for path in sorted((ROOT / "tests").rglob("*_test.*")):
+        if path.suffix in (".cc", ".py") and path.name not in lists:
+            yield f"{relative(path)}: not registered in any tests/**/CMakeLists.txt"
+
+
+def compile_flags():
+    """Include paths and definitions that any translation unit of the release build uses."""
+    flags = set()
+    for entry in json.loads((ROOT / "build/release/compile_commands.json").read_text()):
+        words = shlex.split(entry["command"])
+        flags.update(w for w in words if w.startswith(("-I", "-D")))
+        flags.update(f"-isystem{words[i + 1]}" for i, w in enumerate(words) if w == "-isystem")
+    return sorted(flags)
+
+
+def check_headers_alone():
+    headers = [p for p in sources() if p.suffix == ".h"]
+    flags = compile_flags()
+    out = ROOT / "build/release/headers"
+    out.mkdir(parents=True, exist_ok=True)
+    compiler = ["ccache", "g++"] if shutil.which("ccache") else ["g++"]
+
+    def compile_alone(header):
+        unit = out / (relative(header).replace("/", "__") + ".cc")
+        content = f'#include "{relative(header)}"\n'
+        if not unit.exists() or unit.read_text() != content:
+            unit.write_text(content)
+        command = [*compiler, "-std=c++20", "-O0", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", *flags,
+                   f"-I{ROOT}", "-c", str(unit), "-o", str(unit.with_suffix(".o"))]
+        run = subprocess.run(command, capture_output=True, text=True)
+        return None if run.returncode == 0 else f"{relative(header)}: does not compile alone:\n{run.stderr[:2000]}"
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from filter(None, pool.map(compile_alone, headers))
+
+
+def main():
+    violations = list(check_tests_registered())
+    for path in sources():
+        text = path.read_text()
+        found = [*check_lengths(path, text)]
+        if path.suffix != ".py":
+            code = without_comments_and_strings(text)
+            found += [*check_includes(path, text), *check_functions(path, code), *check_words(path, code, text)]
+        violations += [f"{relative(path)}: {v}" for v in found]
+    if "--headers" in sys.argv[1:]:
+        violations += check_headers_alone()
+    print("\n".join(violations) if violations else "tidy: no violations")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
