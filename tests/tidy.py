@@ -35,7 +35,8 @@ LIBRARY_FOLDERS = [
     (re.compile(r"<google/protobuf/"), ("server/", "tools/", "tests/server/")),
     (re.compile(r"<prometheus/"), ("server/", "tests/server/")),
     (re.compile(r"<CLI/"), ("server/", "tools/")),
-    (re.compile(r"<hwy/"), ("kernels/cpu/", "tests/kernels/", "tests/bench/", "tests/model/")),
+    (re.compile(r"<hwy/"), ("kernels/cpu/", "tests/kernels/", "tests/bench/", "tests/model/",
+                              "tests/support/each_target.h")),
     (re.compile(r"<(cuda|cublas|nccl)|\.cuh"), ("kernels/cuda/", "tests/cuda_emulator/")),
 ]
 FORBIDDEN_WORDS = [

@@ -1,0 +1,85 @@
+// The memory of AttendLatent beside its arguments, reserved once and bounded: a step with more tokens than fit runs in
+// waves, a wave with more partial results than fit in rounds. Owned by CpuOps; engine thread plans, the pool computes.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "kernels/batch.h"
+#include "kernels/device.h"
+#include "kernels/tensor.h"
+
+namespace latentd::cpu {
+
+inline constexpr int kTileKeys = kBlockSlots;  // keys of one step of the streaming softmax
+inline constexpr int kRangeKeys = 512;         // keys of one partial result
+inline constexpr int kGroupTokens = 16;        // tokens of a row that share a tile while it is in L2
+inline constexpr int kSliceHeads = 16;         // heads of one item
+
+// Consecutive tokens of one batch row.
+struct TokenGroup {
+  const int32_t* blocks = nullptr;
+  int first_token = 0;  // in the step
+  int num_tokens = 0;
+  int first_position = 0;
+
+  int num_ranges() const { return (first_position + num_tokens - 1) / kRangeKeys + 1; }
+};
+
+// One round's share of a group: all heads of its tokens over ranges [first_range, end_range). Its partial results lie
+// in rows [range][slice][token][head of the slice] from first_row on.
+struct RangeStretch {
+  TokenGroup group;
+  int first_range = 0;
+  int end_range = 0;
+  size_t first_row = 0;
+};
+
+class AttentionScratch {
+ public:
+  // Largest total of absorbed queries, running results and partial results; more only where a single group needs it.
+  static constexpr size_t kMaxBytes = size_t{64} << 20;
+
+  absl::Status Reserve(Device& device, const AttentionShape& shape, int max_tokens, int max_context);
+
+  // Cuts the next wave off the batch, starting at `token`. Returns the token behind it.
+  int PlanWave(const BatchInputs& batch, int token);
+  // The next round of the wave; false when all ranges are done.
+  bool PlanRound();
+  std::span<const RangeStretch> stretches() const { return stretches_; }
+
+  int first_token() const { return first_token_; }
+  int num_tokens() const { return num_tokens_; }
+
+  // Absorbed queries [q̃; q_r; zeros], later the merged latents: row token · num_heads + head, token of the wave.
+  const Tensor& queries() const { return queries_; }
+  // Running results of the wave's tokens and the round's partial results: unnormalised Σ p c, maximum and sum.
+  struct Results {
+    Tensor latents;  // [rows, latent width to whole vectors]
+    float* max = nullptr;
+    float* sum = nullptr;
+  };
+  const Results& running() const { return running_; }
+  const Results& partial() const { return partial_; }
+
+ private:
+  int num_heads_ = 0;
+  int max_wave_tokens_ = 0;
+  DeviceBuffer memory_;
+  Tensor queries_;
+  Results running_;
+  Results partial_;
+
+  // The wave.
+  int first_token_ = 0;
+  int num_tokens_ = 0;
+  std::vector<TokenGroup> groups_;
+  size_t next_group_ = 0;
+  int next_range_ = 0;
+  std::vector<RangeStretch> stretches_;  // the round
+};
+
+}  // namespace latentd::cpu

@@ -1,0 +1,78 @@
+#include "kernels/cpu/cpu_device.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include <absl/strings/str_format.h>
+#include <sys/mman.h>
+
+#include "kernels/check.h"
+#include "kernels/cpu/available_memory.h"
+
+namespace latentd::cpu {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+// From here on a buffer has its own mapping; asking the kernel about free memory for less would cost more than it
+// tells.
+constexpr size_t kMappedBytes = 2 * kHugePage;
+
+size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Zero pages, starting on a huge page; what the alignment left over is given back.
+void* Map(size_t bytes) {
+  const size_t wanted = RoundUp(bytes, 4096), mapped = wanted + kHugePage;
+  void* address = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (address == MAP_FAILED) return nullptr;
+  auto* first = static_cast<std::byte*>(address);
+  auto* begin = reinterpret_cast<std::byte*>(RoundUp(reinterpret_cast<uintptr_t>(first), kHugePage));
+  const auto before = static_cast<size_t>(begin - first);
+  if (before > 0) munmap(first, before);
+  if (before < kHugePage) munmap(begin + wanted, kHugePage - before);
+  madvise(begin, wanted, MADV_HUGEPAGE);  // advice: without huge pages all works, slower
+  return begin;
+}
+
+}  // namespace
+
+CpuDevice::CpuDevice() : CpuDevice(AvailableMemory()) {}
+
+CpuDevice::CpuDevice(size_t available_bytes) : available_at_start_(available_bytes) {}
+
+absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
+  if (bytes == 0) return DeviceBuffer();
+  const bool mapped = bytes >= kMappedBytes;
+  const size_t left = mapped ? AvailableBytes() : available_at_start_ - std::min(available_at_start_, allocated_);
+  void* address = nullptr;
+  if (bytes <= left) address = mapped ? Map(bytes) : std::aligned_alloc(kAlignment, RoundUp(bytes, kAlignment));
+  if (address == nullptr) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "%.1f MiB of memory asked for, %.1f MiB available; free memory, raise the container's limit, or "
+        "configure a smaller model, cache or step",
+        static_cast<double>(bytes) / 0x1p20, static_cast<double>(left) / 0x1p20));
+  }
+  if (!mapped) std::memset(address, 0, bytes);
+  allocated_ += bytes;
+  return DeviceBuffer(this, address, bytes);
+}
+
+void CpuDevice::Upload(const void* host, size_t bytes, void* device) { std::memcpy(device, host, bytes); }
+
+size_t CpuDevice::AvailableBytes() const {
+  return std::min(AvailableMemory(), available_at_start_ - std::min(available_at_start_, allocated_));
+}
+
+void CpuDevice::Free(void* address, size_t bytes) {
+  CHECK_LE(bytes, allocated_);
+  allocated_ -= bytes;
+  if (bytes >= kMappedBytes) {
+    munmap(address, RoundUp(bytes, 4096));
+  } else {
+    std::free(address);
+  }
+}
+
+}  // namespace latentd::cpu

@@ -1,0 +1,52 @@
+// The verbs on the CPU: checks the shapes, owns the threads and the scratch memory, and calls the kernels.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/cpu/attention_scratch.h"
+#include "kernels/cpu/experts.h"
+#include "kernels/cpu/sample_scratch.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/device.h"
+#include "kernels/ops.h"
+
+namespace latentd::cpu {
+
+class CpuOps final : public Ops {
+ public:
+  CpuOps(Device& device, int num_threads) : device_(device), pool_(num_threads) {}
+
+  absl::Status Reserve(const StepLimits& limits) override;
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override;
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override;
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,
+                                                               const AttentionShape& shape) override;
+
+  void Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) override;
+  void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override;
+  void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) override;
+  void Linear(Tensor x, const Matrix& weight, Tensor out) override;
+  void SwiGlu(Tensor gate, Tensor up, Tensor out) override;
+  void RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) override;
+  void AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch, const RopeTable& rope,
+                    LatentPages pages) override;
+  void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
+                    const BatchInputs& batch, LatentPages pages, Tensor out) override;
+  void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override;
+  void MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) override;
+  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
+  void Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) override;
+  void CopyLatents(LatentPages pages, int from, int to, int count) override;
+
+ private:
+  Device& device_;
+  ThreadPool pool_;
+  std::vector<const float*> linear_rows_;
+  ExpertScratch expert_scratch_;
+  AttentionScratch attention_scratch_;
+  SampleScratch sample_scratch_;
+};
+
+}  // namespace latentd::cpu

@@ -1,0 +1,80 @@
+#include "kernels/cpu/experts.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/experts.cc"
+#include <algorithm>
+
+#include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
+
+#include "kernels/cpu/linear-inl.h"
+#include "kernels/cpu/partial-inl.h"
+#include "kernels/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace latentd::HWY_NAMESPACE {
+
+// One panel of the hidden layer for a job's rows [first, first + count).
+void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count) {
+  HWY_ALIGN float gate[cpu::kMaxProductRows * cpu::kPanelOutputs];
+  HWY_ALIGN float up[cpu::kMaxProductRows * cpu::kPanelOutputs];
+  PanelProduct(*job.gate, panel, scratch.x(job) + first, count, gate);
+  PanelProduct(*job.up, panel, scratch.x(job) + first, count, up);
+  for (int r = 0; r < count; ++r) {
+    float* hidden = scratch.hidden(job)[first + r] + panel * cpu::kPanelOutputs;
+    for (int n = 0; n < cpu::kPanelOutputs; n += kLanes) {
+      const int at = r * cpu::kPanelOutputs + n;
+      hn::StoreU(SiluTimes(hn::Load(kF32, gate + at), hn::Load(kF32, up + at)), kF32, hidden + n);
+    }
+  }
+}
+
+// Adds one panel of the output for a job's rows [first, first + count).
+void AddOutputPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count,
+                    Tensor out) {
+  HWY_ALIGN float product[cpu::kMaxProductRows * cpu::kPanelOutputs];
+  PanelProduct(*job.down, panel, scratch.hidden(job) + first, count, product);
+  const int width = job.down->EndLane(panel);
+  for (int r = 0; r < count; ++r) {
+    float* to = out.Row(scratch.row(job, first + r)) + panel * cpu::kPanelOutputs;
+    const Vec weight = Set(scratch.weight(job, first + r));
+    for (int n = 0; n < width; n += kLanes) {
+      const Vec y = hn::Load(kF32, product + r * cpu::kPanelOutputs + n);
+      StoreUpTo(Fma(weight, y, LoadUpTo(to + n, width - n)), to + n, width - n);
+    }
+  }
+}
+
+void MixExperts(ThreadPool& pool, const cpu::ExpertScratch& scratch, Tensor out) {
+  const std::vector<cpu::ExpertJob>& jobs = scratch.jobs();
+  pool.ForEach(scratch.num_hidden_panels(), [&](int item, int) {
+    const auto next = std::upper_bound(jobs.begin(), jobs.end(), item,
+                                       [](int i, const cpu::ExpertJob& job) { return i < job.first_panel; });
+    const cpu::ExpertJob& job = *(next - 1);
+    for (int first = 0; first < job.count; first += cpu::kMaxProductRows)
+      HiddenPanel(scratch, job, item - job.first_panel, first, std::min(cpu::kMaxProductRows, job.count - first));
+  });
+  pool.ForEach((out.width + cpu::kPanelOutputs - 1) / cpu::kPanelOutputs, [&](int panel, int) {
+    const int begin = panel * cpu::kPanelOutputs, end = std::min(out.width, begin + cpu::kPanelOutputs);
+    for (int r = 0; r < out.rows; ++r) std::fill(out.Row(r) + begin, out.Row(r) + end, 0.0f);
+    for (const cpu::ExpertJob& job : jobs)
+      for (int first = 0; first < job.count; first += cpu::kMaxProductRows)
+        AddOutputPanel(scratch, job, panel, first, std::min(cpu::kMaxProductRows, job.count - first), out);
+  });
+}
+
+}  // namespace latentd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace latentd::cpu {
+
+HWY_EXPORT(MixExperts);
+
+void MixExperts(ThreadPool& pool, Tensor x, const Routing& routing, const ExpertWeights& experts,
+                ExpertScratch& scratch, Tensor out) {
+  scratch.Plan(x, routing, experts);
+  HWY_DYNAMIC_DISPATCH(MixExperts)(pool, scratch, out);
+}
+
+}  // namespace latentd::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,43 @@
+// Rows of activations times weights; declared once per Highway target, defined in multiply.cc. Linear, the experts, the
+// per-head products of attention and its P·V all call these. Each output sums k in ascending order with one fused
+// multiply-add each, lanes run over outputs, so the bits depend on neither the number of rows nor the lane count.
+
+// No #pragma once: Highway includes this file once per target.
+#if defined(LATENTD_KERNELS_CPU_LINEAR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LATENTD_KERNELS_CPU_LINEAR_INL_H_
+#undef LATENTD_KERNELS_CPU_LINEAR_INL_H_
+#else
+#define LATENTD_KERNELS_CPU_LINEAR_INL_H_
+#endif
+
+#include <cstddef>
+
+#include <hwy/highway.h>
+
+#include "kernels/cpu/packed_matrix.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace latentd::HWY_NAMESPACE {
+
+// totals[r][lane] = x[r] · the weights of that lane, for all 64 lanes of one panel (PackedMatrix tells which lanes are
+// outputs). totals is [num_rows][kPanelOutputs]; num_rows ≤ kMaxProductRows; x[r] points at w.inputs values.
+void PanelProduct(const cpu::PackedMatrix& w, int panel, const float* const* x, int num_rows, float* totals);
+
+// Plain floats in memory, such as cached latents: row k is strip[k * strip_stride …], width a multiple of 16.
+struct Strip {
+  const float* values = nullptr;
+  size_t stride = 0;
+  int width = 0;
+  int count = 0;
+  // Prefetched while multiplying, evenly: the next page. Null prefetches nothing.
+  const float* next = nullptr;
+  size_t next_bytes = 0;
+};
+
+// totals[r][n] = fma(x[r][k], strip[k][n], totals[r][n]) for each k < strip.count, ascending; n < strip.width.
+void StripProduct(const Strip& strip, const float* const* x, int num_rows, float* totals, size_t totals_stride);
+
+}  // namespace latentd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // toggle

@@ -1,0 +1,53 @@
+#include "kernels/cpu/linear.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/linear.cc"
+#include <algorithm>
+#include <cstring>
+
+#include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
+
+#include "kernels/cpu/linear-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace latentd::HWY_NAMESPACE {
+
+// Rows that share a pass over a panel: as many as a product takes, fewer where there would be too few items to keep all
+// threads busy. Not below 48: decoding the panel again would cost more than idling.
+int RowsPerItem(int num_rows, int num_panels, int num_threads) {
+  int rows = cpu::kMaxProductRows;
+  while (rows > 48 && (num_rows + rows - 1) / rows * num_panels < 4 * num_threads) rows /= 2;
+  return rows;
+}
+
+void Linear(ThreadPool& pool, const float* const* x, const cpu::PackedMatrix& w, Tensor out) {
+  const int rows_per_item = RowsPerItem(out.rows, w.num_panels(), pool.num_threads());
+  const int chunks = (out.rows + rows_per_item - 1) / rows_per_item;
+  pool.ForEach(w.num_panels() * chunks, [&](int item, int) {
+    HWY_ALIGN float totals[cpu::kMaxProductRows * cpu::kPanelOutputs];
+    const int panel = item / chunks, first_row = item % chunks * rows_per_item;
+    const int num_rows = std::min(rows_per_item, out.rows - first_row);
+    PanelProduct(w, panel, x + first_row, num_rows, totals);
+    const int lane = w.FirstLane(panel);
+    const size_t bytes = static_cast<size_t>(w.EndLane(panel) - lane) * sizeof(float);
+    for (int r = 0; r < num_rows; ++r)
+      std::memcpy(out.Row(first_row + r) + w.FirstOutput(panel), totals + r * cpu::kPanelOutputs + lane, bytes);
+  });
+}
+
+}  // namespace latentd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace latentd::cpu {
+
+HWY_EXPORT(Linear);
+
+void Linear(ThreadPool& pool, Tensor x, const PackedMatrix& w, Tensor out, std::vector<const float*>& row_scratch) {
+  row_scratch.clear();
+  for (int r = 0; r < x.rows; ++r) row_scratch.push_back(x.Row(r));
+  HWY_DYNAMIC_DISPATCH(Linear)(pool, row_scratch.data(), w, out);
+}
+
+}  // namespace latentd::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,54 @@
+#include "kernels/cpu/packed_table.h"
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "kernels/check.h"
+#include "kernels/cpu/packed_matrix.h"
+#include "kernels/fp8.h"
+
+namespace latentd::cpu {
+namespace {
+
+int CeilDiv(int a, int b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+PackedTable::PackedTable(const MatrixSource& source)
+    : Matrix(source.outputs, source.inputs),
+      dtype_(source.dtype),
+      scales_(source.scales.begin(), source.scales.end()) {}
+
+absl::StatusOr<PackedTable> PackedTable::Pack(Device& device, const MatrixSource& source) {
+  CHECK(source.dtype == DType::kF32 || source.dtype == DType::kBf16 || source.dtype == DType::kE4M3);
+  const size_t bytes = static_cast<size_t>(source.outputs) * static_cast<size_t>(source.inputs) * SizeOf(source.dtype);
+  PackedTable table(source);
+  absl::StatusOr<DeviceBuffer> rows = device.Allocate(bytes);
+  if (!rows.ok()) return rows.status();
+  table.rows_ = *std::move(rows);
+  device.Upload(source.bytes, bytes, table.rows_.As<std::byte>());
+  return table;
+}
+
+void PackedTable::DecodeRow(int row, float* out) const {
+  const size_t width = static_cast<size_t>(inputs), first = static_cast<size_t>(row) * width;
+  switch (dtype_) {
+    case DType::kBf16: {
+      const uint16_t* codes = rows_.As<uint16_t>() + first;
+      for (size_t i = 0; i < width; ++i) out[i] = std::bit_cast<float>(static_cast<uint32_t>(codes[i]) << 16);
+      return;
+    }
+    case DType::kE4M3: {
+      const uint8_t* codes = rows_.As<uint8_t>() + first;
+      const float* scales = scales_.data() + row / kScaleBlock * CeilDiv(inputs, kScaleBlock);
+      for (size_t i = 0; i < width; ++i) out[i] = DecodeE4M3(codes[i]) * scales[i / kScaleBlock];
+      return;
+    }
+    default:
+      std::memcpy(out, rows_.As<float>() + first, width * sizeof(float));
+  }
+}
+
+}  // namespace latentd::cpu

@@ -1,0 +1,140 @@
+// The verbs that treat each token's row by itself: norms, SwiGLU, rotation, and storing latents.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/row_verbs.cc"
+#include <cmath>
+
+#include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
+
+#include "kernels/cpu/partial-inl.h"
+#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/verbs.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace latentd::HWY_NAMESPACE {
+
+HWY_INLINE float SumOfSquares(const float* x, int width) {
+  VirtualLanes sums;
+  sums.Clear();
+  for (int i = 0; i < width; i += kVirtualLanes) {
+    for (int p = 0; p < kParts; ++p) {
+      const Vec v = LoadUpTo(x + i + p * kLanes, width - i - p * kLanes);
+      sums.part[p] = Fma(v, v, sums.part[p]);
+    }
+  }
+  return sums.Sum();
+}
+
+HWY_INLINE void NormRow(const float* x, const float* weight, float epsilon, int width, float* out) {
+  const float mean = SumOfSquares(x, width) / static_cast<float>(width);
+  const Vec scale = Set(1.0f / std::sqrt(mean + epsilon));
+  for (int i = 0; i < width; i += kLanes) {
+    const int left = width - i;
+    StoreUpTo(hn::Mul(hn::Mul(LoadUpTo(x + i, left), scale), LoadUpTo(weight + i, left)), out + i, left);
+  }
+}
+
+HWY_INLINE void AddRow(const float* delta, int width, float* x) {
+  for (int i = 0; i < width; i += kLanes) {
+    const int left = width - i;
+    StoreUpTo(hn::Add(LoadUpTo(x + i, left), LoadUpTo(delta + i, left)), x + i, left);
+  }
+}
+
+// Rotates `width` values in place; angles holds width/2 cosines, then as many sines.
+HWY_INLINE void Rotate(const float* angles, RopePairs pairs, int width, float* x) {
+  const int half = width / 2;
+  const int step = pairs == RopePairs::kAdjacent ? 2 : 1;
+  const int apart = pairs == RopePairs::kAdjacent ? 1 : half;
+  for (int i = 0; i < half; ++i) {
+    const float cosine = angles[i], sine = angles[half + i];
+    float& a = x[i * step];
+    float& b = x[i * step + apart];
+    const float old_a = a, old_b = b;
+    a = std::fma(old_a, cosine, -(old_b * sine));
+    b = std::fma(old_a, sine, old_b * cosine);
+  }
+}
+
+void RmsNormRows(ThreadPool& pool, Tensor x, const float* weight, float epsilon, Tensor out) {
+  pool.ForEach(x.rows, [&](int row, int) HWY_ATTR { NormRow(x.Row(row), weight, epsilon, x.width, out.Row(row)); });
+}
+
+void AddRmsNormRows(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) {
+  pool.ForEach(x.rows, [&](int row, int) HWY_ATTR {
+    AddRow(delta.Row(row), x.width, x.Row(row));
+    NormRow(x.Row(row), weight, epsilon, x.width, out.Row(row));
+  });
+}
+
+void SwiGluRows(ThreadPool& pool, Tensor gate, Tensor up, Tensor out) {
+  pool.ForEach(gate.rows, [&](int row, int) HWY_ATTR {
+    const float* g = gate.Row(row);
+    const float* u = up.Row(row);
+    float* o = out.Row(row);
+    for (int i = 0; i < gate.width; i += kLanes) {
+      const int left = gate.width - i;
+      StoreUpTo(SiluTimes(LoadUpTo(g + i, left), LoadUpTo(u + i, left)), o + i, left);
+    }
+  });
+}
+
+void RotateQueryRows(ThreadPool& pool, const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape,
+                     Tensor q) {
+  pool.ForEach(q.rows, [&](int token, int) HWY_ATTR {
+    const float* angles = rope.angles.Row(batch.positions[static_cast<size_t>(token)]);
+    for (int head = 0; head < shape.num_heads; ++head) {
+      Rotate(angles, rope.pairs, shape.rope_width, q.Row(token) + head * shape.query_width() + shape.nope_width);
+    }
+  });
+}
+
+void AppendLatentRows(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
+                      const RopeTable& rope, LatentPages pages) {
+  pool.ForEach(kv.rows, [&](int token, int) HWY_ATTR {
+    const auto index = static_cast<size_t>(token);
+    float* slot = pages.Slot(batch.slots[index]);
+    NormRow(kv.Row(token), weight, epsilon, pages.latent_width, slot);
+    float* key = slot + pages.latent_width;
+    for (int i = 0; i < pages.rope_width; ++i) key[i] = kv.Row(token)[pages.latent_width + i];
+    Rotate(rope.angles.Row(batch.positions[index]), rope.pairs, pages.rope_width, key);
+    // Dot products run over whole vectors, so into the padding.
+    for (int i = pages.latent_width + pages.rope_width; i < pages.slot_stride; ++i) slot[i] = 0.0f;
+  });
+}
+
+}  // namespace latentd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace latentd::cpu {
+
+HWY_EXPORT(RmsNormRows);
+HWY_EXPORT(AddRmsNormRows);
+HWY_EXPORT(SwiGluRows);
+HWY_EXPORT(RotateQueryRows);
+HWY_EXPORT(AppendLatentRows);
+
+void RmsNorm(ThreadPool& pool, Tensor x, const float* weight, float epsilon, Tensor out) {
+  HWY_DYNAMIC_DISPATCH(RmsNormRows)(pool, x, weight, epsilon, out);
+}
+
+void AddRmsNorm(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) {
+  HWY_DYNAMIC_DISPATCH(AddRmsNormRows)(pool, x, delta, weight, epsilon, out);
+}
+
+void SwiGlu(ThreadPool& pool, Tensor gate, Tensor up, Tensor out) {
+  HWY_DYNAMIC_DISPATCH(SwiGluRows)(pool, gate, up, out);
+}
+
+void RotateQueries(ThreadPool& pool, const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape,
+                   Tensor q) {
+  HWY_DYNAMIC_DISPATCH(RotateQueryRows)(pool, batch, rope, shape, q);
+}
+
+void AppendLatent(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
+                  const RopeTable& rope, LatentPages pages) {
+  HWY_DYNAMIC_DISPATCH(AppendLatentRows)(pool, kv, weight, epsilon, batch, rope, pages);
+}
+
+}  // namespace latentd::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,60 @@
+// Where a backend keeps its memory. Allocation happens at start only: the cache, the weights and the activations.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include <absl/status/statusor.h>
+
+namespace latentd {
+
+class Device;
+
+// Memory of a device, returned to it on destruction. Movable, not copyable; must not outlive the device.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(Device* device, void* address, size_t bytes) : device_(device), address_(address), bytes_(bytes) {}
+  DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(address_, other.address_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~DeviceBuffer();
+
+  template <class T>
+  T* As() const {
+    return static_cast<T*>(address_);
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  Device* device_ = nullptr;
+  void* address_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  // Zeroed memory, aligned to at least 64 bytes. RESOURCE_EXHAUSTED with the sizes where there is not enough.
+  virtual absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) = 0;
+  virtual void Upload(const void* host, size_t bytes, void* device) = 0;
+  // Bytes that Allocate could still hand out, as far as the device can tell.
+  virtual size_t AvailableBytes() const = 0;
+  // Returns when everything that was launched has finished.
+  virtual void Synchronize() = 0;
+
+ private:
+  friend class DeviceBuffer;
+  virtual void Free(void* address, size_t bytes) = 0;
+};
+
+inline DeviceBuffer::~DeviceBuffer() {
+  if (device_ != nullptr) device_->Free(address_, bytes_);
+}
+
+}  // namespace latentd

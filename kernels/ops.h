@@ -1,0 +1,98 @@
+// The verbs of the model: one per line of the paper. Engine thread only.
+//
+// The contract (--numerics=exact): an output row is a function of its own inputs and the weights alone - not of the
+// other rows of the call, the number of threads, the vector width or where the cache blocks lie. Each sum has one
+// order:
+//   Linear    k ascending for each output; FP8: each aligned block of 128 k into its own accumulator from zero, then
+//             total = fma(scale, sum, total)
+//   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4, +
+//   2,
+//             + 1
+//   softmax   streams over tiles of 64 keys at absolute positions; partial results over ranges of 512 keys, merged
+//             ascending
+//   experts   ascending id, the shared expert last
+// All arithmetic is fp32 with explicit fused multiply-add, own exp and log; subnormals are kept.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "kernels/batch.h"
+#include "kernels/tensor.h"
+
+namespace latentd {
+
+// The largest step that will ever be asked for; scratch memory is reserved from it once.
+struct StepLimits {
+  int max_tokens = 0;
+  int max_logit_rows = 0;
+  int max_context = 0;
+  int max_linear_inputs = 0;
+  int vocab_size = 0;
+  AttentionShape attention;
+  int experts_per_token = 0;
+  int expert_width = 0;         // of one routed expert
+  int shared_expert_width = 0;  // 0 where there is none
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual absl::Status Reserve(const StepLimits& limits) = 0;
+
+  // Repacking at load. The source's bytes are not needed afterwards.
+  virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) = 0;
+  virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) = 0;
+  // kv_b [num_heads * (nope_width + value_width), latent_width]: W_UK and W_UV of each head, for AttendLatent.
+  virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,
+                                                                       const AttentionShape& shape) = 0;
+
+  // out[i] = row token_ids[i] of the table [vocab, hidden].
+  virtual void Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) = 0;
+
+  // out = weight ⊙ x / sqrt(mean(x²) + epsilon), per row. out may be x.
+  virtual void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
+  // x += delta, then out = norm(x).
+  virtual void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) = 0;
+
+  // out [tokens, outputs] = x [tokens, inputs] Wᵀ.
+  virtual void Linear(Tensor x, const Matrix& weight, Tensor out) = 0;
+
+  // out = silu(gate) ⊙ up.
+  virtual void SwiGlu(Tensor gate, Tensor up, Tensor out) = 0;
+
+  // Rotates the last rope_width values of each head of q [tokens, num_heads * (nope + rope)] in place.
+  virtual void RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape,
+                             Tensor q) = 0;
+
+  // kv [tokens, latent + rope]: norms the latent part, rotates the key part, stores both in the tokens' slots.
+  virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
+                            const RopeTable& rope, LatentPages pages) = 0;
+
+  // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
+  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3).
+  virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
+                            const BatchInputs& batch, LatentPages pages, Tensor out) = 0;
+
+  // Group-limited top-k choice from router logits [tokens, num_experts] (spec 3.6). bias may be null. Ties go to the
+  // lower index. routing.rows must equal logits.rows.
+  virtual void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) = 0;
+
+  // out = Σ weight · expert(x) over the chosen experts, ascending id, then + shared(x).
+  virtual void MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) = 0;
+
+  // out[i] = x[rows[i]].
+  virtual void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) = 0;
+
+  // One result per row of logits [rows, vocab]. Results are valid after Device::Synchronize.
+  virtual void Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) = 0;
+
+  // Copies `count` slots of a layer from slot `from` on to slot `to` on: the partial tail of a shared prefix.
+  virtual void CopyLatents(LatentPages pages, int from, int to, int count) = 0;
+};
+
+}  // namespace latentd

@@ -1,0 +1,124 @@
+// What the verbs in ops.h work on: views of activations and of the cache, weights as stored and as packed.
+// Views own nothing; their memory came from a Device and outlives the step.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace latentd {
+
+enum class DType : uint8_t { kF32, kBf16, kE4M3, kE8M0 };
+
+constexpr size_t SizeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return 4;
+    case DType::kBf16:
+      return 2;
+    case DType::kE4M3:
+    case DType::kE8M0:
+      return 1;
+  }
+  return 0;
+}
+
+// fp32 values [rows, width], rows `stride` values apart. Between width and stride lies padding that nobody reads.
+struct Tensor {
+  float* values = nullptr;
+  int rows = 0;
+  int width = 0;
+  int stride = 0;
+
+  float* Row(int row) const { return values + static_cast<size_t>(row) * static_cast<size_t>(stride); }
+  Tensor FirstRows(int count) const { return {values, count, width, stride}; }
+};
+
+// A weight as the checkpoint stores it: row-major [outputs, inputs], bytes of any alignment (a mapped file).
+struct MatrixSource {
+  DType dtype = DType::kF32;  // kF32, kBf16 or kE4M3
+  int outputs = 0;
+  int inputs = 0;
+  const std::byte* bytes = nullptr;
+  std::span<const float> scales;  // kE4M3: [⌈outputs/128⌉, ⌈inputs/128⌉] multipliers; empty otherwise
+};
+
+// A weight in its backend's own layout; only the backend that packed it looks inside.
+class Matrix {
+ public:
+  Matrix(int outputs, int inputs) : outputs(outputs), inputs(inputs) {}
+  virtual ~Matrix() = default;
+
+  const int outputs;
+  const int inputs;
+};
+
+// Sizes of one attention layer (paper: H, d_n, d_r, d_v, r).
+struct AttentionShape {
+  int num_heads = 0;
+  int nope_width = 0;
+  int rope_width = 0;
+  int value_width = 0;
+  int latent_width = 0;
+
+  int query_width() const { return nope_width + rope_width; }
+};
+
+inline constexpr int kBlockSlots = 64;  // token slots of one cache block
+
+// One layer of the paged latent cache: [num_blocks][kBlockSlots][slot_stride]. A slot holds the normed latent
+// (latent_width), then the rotated shared key part (rope_width), then padding that is zero.
+struct LatentPages {
+  float* values = nullptr;
+  int num_blocks = 0;
+  int latent_width = 0;
+  int rope_width = 0;
+  int slot_stride = 0;
+
+  float* Slot(int slot) const { return values + static_cast<size_t>(slot) * static_cast<size_t>(slot_stride); }
+};
+
+// Rotary angles for every position that the context allows (spec 3.4): row p holds rope_width/2 cosines, then as many
+// sines. Adjacent pairing rotates (x[2i], x[2i+1]); half-split rotates (x[i], x[i + rope_width/2]).
+enum class RopePairs : uint8_t { kAdjacent, kHalfSplit };
+struct RopeTable {
+  Tensor angles;  // [max_positions, rope_width]
+  RopePairs pairs = RopePairs::kAdjacent;
+};
+
+// How scores become a choice of experts (spec 3.6): what differs between V2, V3 and their relatives is data.
+enum class ExpertScore : uint8_t { kSoftmax, kSigmoid };
+enum class GroupScore : uint8_t { kMax, kTopTwoSum };
+struct RoutingRule {
+  int num_experts = 0;
+  int experts_per_token = 0;
+  int num_groups = 1;
+  int groups_per_token = 1;
+  ExpertScore score = ExpertScore::kSigmoid;
+  GroupScore group_score = GroupScore::kTopTwoSum;
+  bool normalize = true;
+  float scale = 1.0f;
+};
+
+// The experts of each token, in descending order of their selection score, and their weights, scaling included.
+struct Routing {
+  int32_t* experts = nullptr;  // [rows, experts_per_token]
+  float* weights = nullptr;    // [rows, experts_per_token]
+  int rows = 0;
+  int experts_per_token = 0;
+};
+
+struct ExpertMlp {
+  std::unique_ptr<const Matrix> gate;  // [width, hidden]
+  std::unique_ptr<const Matrix> up;    // [width, hidden]
+  std::unique_ptr<const Matrix> down;  // [hidden, width]
+};
+
+struct ExpertWeights {
+  std::vector<ExpertMlp> routed;
+  ExpertMlp shared;  // empty pointers where the model has no shared expert
+};
+
+}  // namespace latentd

@@ -1,0 +1,169 @@
+// AttendLatent against the expanded form in double, against its contract, and as bytes.
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cpu/attention_scratch.h"
+#include "kernels/cpu/cpu_device.h"
+#include "tests/kernels/attention_case.h"
+#include "tests/support/each_target.h"
+#include "tests/support/same_bytes.h"
+
+namespace latentd {
+namespace {
+
+constexpr AttentionShape kTinyTales = {
+    .num_heads = 4, .nope_width = 32, .rope_width = 16, .value_width = 32, .latent_width = 64};
+constexpr AttentionShape kOdd = {
+    .num_heads = 3, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 37};
+constexpr AttentionShape kManyHeads = {
+    .num_heads = 35, .nope_width = 4, .rope_width = 2, .value_width = 5, .latent_width = 18};
+
+// Where `a` has an output at all, it is that of `b`.
+testing::AssertionResult SameOutputs(const AttentionCase::Outputs& a, const AttentionCase::Outputs& b) {
+  int compared = 0;
+  for (size_t s = 0; s < b.size(); ++s) {
+    for (size_t t = 0; t < b[s].size(); ++t) {
+      if (a[s][t].empty()) continue;
+      ++compared;
+      if (testing::AssertionResult same = SameBytes(std::span(a[s][t]), std::span(b[s][t])); !same) {
+        return same << ", sequence " << s << " token " << t;
+      }
+    }
+  }
+  return compared > 0 ? testing::AssertionSuccess() : testing::AssertionFailure() << "nothing to compare";
+}
+
+class Attend : public testing::Test {
+ protected:
+  std::mt19937 random_{77};  // fixed: a failure repeats
+};
+
+TEST_F(Attend, IsTheExpandedFormInDouble) {
+  // One token, a block but one, a block, one more, several and a partial one, more than a range.
+  const std::vector<int> lengths = {1, 63, 64, 65, 200, 530};
+  for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
+    for (const DType dtype : {DType::kF32, DType::kBf16, DType::kE4M3}) {
+      const AttentionCase c(shape, dtype, lengths, random_);
+      Backend backend = c.MakeBackend(2);
+      const auto outputs = c.Run(*backend.ops, c.Whole());
+      for (int s = 0; s < static_cast<int>(lengths.size()); ++s) {
+        const int length = lengths[static_cast<size_t>(s)];
+        for (const int token : {0, length / 2, length - 1}) {
+          const auto& out = outputs[static_cast<size_t>(s)][static_cast<size_t>(token)];
+          EXPECT_LT(RelativeError(out, c.Reference(s, token)), 2e-6) << "sequence " << s << " token " << token;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Attend, RandomShapesAreTheExpandedForm) {
+  for (int n = 0; n < 12; ++n) {
+    const auto upto = [&](int limit) { return 1 + static_cast<int>(random_() % static_cast<unsigned>(limit)); };
+    const AttentionShape shape = {.num_heads = upto(20),
+                                  .nope_width = upto(70),
+                                  .rope_width = 2 * upto(20),
+                                  .value_width = upto(140),
+                                  .latent_width = upto(150)};
+    const AttentionCase c(shape, DType::kF32, {upto(150), upto(80), 1}, random_);
+    Backend backend = c.MakeBackend(2);
+    const auto outputs = c.Run(*backend.ops, c.Whole());
+    for (int s = 0; s < 3; ++s) {
+      const int last = c.lengths[static_cast<size_t>(s)] - 1;
+      EXPECT_LT(RelativeError(outputs[static_cast<size_t>(s)].back(), c.Reference(s, last)), 2e-6) << "shape " << n;
+    }
+  }
+}
+
+TEST_F(Attend, KeepsItsContractBitForBit) {
+  for (const AttentionShape& shape : {kTinyTales, kOdd}) {
+    for (const DType dtype : {DType::kF32, DType::kE4M3}) {
+      const AttentionCase c(shape, dtype, {1, 90, 1100}, random_);
+      Backend backend = c.MakeBackend(2);
+      ForEachTarget([&] {
+        const auto outputs = c.Run(*backend.ops, {{{0, 0, 1}, {1, 60, 30}, {2, 1070, 30}}});
+        EXPECT_TRUE(SameBytes(outputs[0][0], c.Contract(0, 0)));
+        for (const int token : {60, 63, 64, 89}) {
+          EXPECT_TRUE(SameBytes(outputs[1][static_cast<size_t>(token)], c.Contract(1, token))) << token;
+        }
+        for (const int token : {1070, 1087, 1088, 1099}) {
+          EXPECT_TRUE(SameBytes(outputs[2][static_cast<size_t>(token)], c.Contract(2, token))) << token;
+        }
+      });
+    }
+  }
+}
+
+TEST_F(Attend, BitsDependOnNeitherCompanyNorThreadsNorTargetNorBlocks) {
+  for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
+    const AttentionCase c(shape, DType::kE4M3, {1, 20, 64, 530, 70}, random_);
+    Backend one = c.MakeBackend(1);
+    const auto expected = c.Run(*one.ops, c.Whole());
+    EXPECT_TRUE(SameOutputs(c.Run(*one.ops, c.InChunksOf(1000)), expected)) << "each sequence alone";
+    EXPECT_TRUE(SameOutputs(c.Run(*one.ops, c.Whole(), 5), expected)) << "other blocks";
+    for (const int threads : {2, 5}) {
+      Backend backend = c.MakeBackend(threads);
+      EXPECT_TRUE(SameOutputs(c.Run(*backend.ops, c.Whole()), expected)) << threads << " threads";
+    }
+    ForEachTarget([&] { EXPECT_TRUE(SameOutputs(c.Run(*one.ops, c.Tails(18)), expected)); });
+  }
+}
+
+TEST_F(Attend, AnyChunkingIsTheWhole) {
+  const AttentionCase c(kTinyTales, DType::kF32, {600}, random_);
+  Backend backend = c.MakeBackend(2);
+  const auto expected = c.Run(*backend.ops, c.Whole());
+  for (const int size : {1, 7, 63, 64, 65, 599}) {
+    EXPECT_TRUE(SameOutputs(c.Run(*backend.ops, c.InChunksOf(size), 3), expected)) << "chunks of " << size;
+  }
+}
+
+// 64 tokens of this shape over three ranges are more than the scratch memory holds: several waves and rounds.
+TEST_F(Attend, WavesAndRoundsAreTheWhole) {
+  const AttentionShape shape = {
+      .num_heads = 128, .nope_width = 16, .rope_width = 64, .value_width = 16, .latent_width = 512};
+  const AttentionCase c(shape, DType::kBf16, {1100, 40}, random_);
+  Backend backend = c.MakeBackend(2);
+  const auto together = c.Run(*backend.ops, {{{0, 1036, 64}, {1, 0, 40}}});
+  const auto alone = c.Run(*backend.ops, {{{0, 1036, 1}}, {{0, 1083, 1}}, {{0, 1084, 16}}, {{1, 39, 1}}, {{1, 0, 3}}});
+  EXPECT_TRUE(SameOutputs(alone, together));
+  EXPECT_TRUE(SameBytes(together[0].back(), c.Contract(0, 1099)));
+}
+
+TEST(AttentionScratch, StaysWithinItsBound) {
+  const AttentionShape large = {
+      .num_heads = 128, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
+  cpu::CpuDevice device(cpu::AttentionScratch::kMaxBytes + 4096);
+  cpu::AttentionScratch scratch;
+  ASSERT_TRUE(scratch.Reserve(device, large, 8192, 163840).ok());
+  BatchInputs batch;
+  batch.token_ids.resize(100);
+  batch.blocks.resize(2560);
+  batch.rows = {{.first_token = 0, .num_tokens = 1, .first_position = 163839},
+                {.first_token = 1, .num_tokens = 99, .first_position = 40}};
+  int waves = 0, rounds = 0, ranges = 0, tokens = 0;
+  for (int token = 0; token < 100; ++waves) {
+    token = scratch.PlanWave(batch, token);
+    tokens += scratch.num_tokens();
+    for (; scratch.PlanRound(); ++rounds) {
+      for (const cpu::RangeStretch& stretch : scratch.stretches()) {
+        ranges += (stretch.end_range - stretch.first_range) * stretch.group.num_tokens;
+      }
+    }
+  }
+  EXPECT_EQ(tokens, 100);
+  EXPECT_EQ(ranges, 320 + 99);  // of 512 keys
+  EXPECT_GT(waves, 1);
+  EXPECT_GT(rounds, waves);
+}
+
+TEST(AttentionScratch, RefusesWhatTheDeviceDoesNotHave) {
+  cpu::CpuDevice device(1000);
+  cpu::AttentionScratch scratch;
+  EXPECT_EQ(scratch.Reserve(device, kTinyTales, 100, 100).code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace latentd

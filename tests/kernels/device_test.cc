@@ -1,0 +1,102 @@
+// The CPU's memory: what Allocate promises, and how much the machine or the container has.
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/cpu/available_memory.h"
+#include "kernels/cpu/cpu_device.h"
+
+namespace latentd::cpu {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMiB = size_t{1} << 20;
+
+TEST(CpuDevice, MemoryIsZeroedAndAligned) {
+  CpuDevice device;
+  for (const size_t bytes : {size_t{1}, size_t{100}, kMiB, 4 * kMiB, 9 * kMiB + 5}) {
+    const absl::StatusOr<DeviceBuffer> buffer = device.Allocate(bytes);
+    ASSERT_TRUE(buffer.ok()) << buffer.status();
+    EXPECT_EQ(buffer->bytes(), bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer->As<uint8_t>()) % 64, 0u);
+    uint8_t any = 0;
+    for (size_t i = 0; i < bytes; ++i) any |= buffer->As<uint8_t>()[i];
+    EXPECT_EQ(any, 0);
+    buffer->As<uint8_t>()[bytes - 1] = 1;
+  }
+}
+
+TEST(CpuDevice, RefusesMoreThanThereIs) {
+  CpuDevice device(10 * kMiB);
+  absl::StatusOr<DeviceBuffer> first = device.Allocate(6 * kMiB);
+  ASSERT_TRUE(first.ok());
+  const absl::Status refusal = device.Allocate(6 * kMiB).status();
+  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refusal.message()), testing::HasSubstr("6.0 MiB of memory asked for, 4.0 MiB available"));
+  *first = DeviceBuffer();
+  EXPECT_TRUE(device.Allocate(6 * kMiB).ok()) << "freed memory is available again";
+}
+
+TEST(CpuDevice, RefusesMoreThanTheMachineHas) {
+  CpuDevice device;
+  EXPECT_EQ(device.Allocate(size_t{1} << 60).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+class AvailableMemoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "latentd-memory-XXXXXX").string();
+    root_ = mkdtemp(name.data());
+    Write("proc/meminfo", "MemTotal:       16000 kB\nMemFree:  100 kB\nMemAvailable:   8000 kB\n");
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  void Write(const std::string& path, const std::string& text) {
+    fs::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text;
+  }
+  size_t Available() const { return AvailableMemory(root_); }
+
+  fs::path root_;
+};
+
+TEST_F(AvailableMemoryTest, WithoutGroupsIsWhatTheKernelSays) { EXPECT_EQ(Available(), 8000u * 1024); }
+
+TEST_F(AvailableMemoryTest, UnlimitedGroupsDoNotMatter) {
+  Write("proc/self/cgroup", "0::/service\n");
+  Write("sys/fs/cgroup/service/memory.max", "max\n");
+  EXPECT_EQ(Available(), 8000u * 1024);
+}
+
+TEST_F(AvailableMemoryTest, TheTightestParentGroupCounts) {
+  Write("proc/self/cgroup", "0::/parent/child\n");
+  Write("sys/fs/cgroup/parent/child/memory.max", "5000000\n");
+  Write("sys/fs/cgroup/parent/child/memory.current", "1000000\n");
+  Write("sys/fs/cgroup/parent/memory.max", "3000000\n");
+  Write("sys/fs/cgroup/parent/memory.current", "2500000\n");
+  Write("sys/fs/cgroup/parent/memory.stat", "anon 7\ninactive_file 300000\nactive_file 200000\n");
+  EXPECT_EQ(Available(), 1000000u) << "page cache can be dropped";
+}
+
+TEST_F(AvailableMemoryTest, AGroupMountedAsRootCounts) {
+  Write("proc/self/cgroup", "12:cpu:/\n9:memory:/docker/0123\n");
+  Write("sys/fs/cgroup/memory/memory.limit_in_bytes", "4000000\n");
+  Write("sys/fs/cgroup/memory/memory.usage_in_bytes", "1500000\n");
+  Write("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 500000\n");
+  EXPECT_EQ(Available(), 3000000u);
+}
+
+TEST_F(AvailableMemoryTest, OverTheLimitIsNothing) {
+  Write("proc/self/cgroup", "0::/\n");
+  Write("sys/fs/cgroup/memory.max", "1000\n");
+  Write("sys/fs/cgroup/memory.current", "2000\n");
+  EXPECT_EQ(Available(), 0u);
+}
+
+}  // namespace
+}  // namespace latentd::cpu

@@ -1,0 +1,189 @@
+// MixExperts against the paper in double, and bit for bit against the contract.
+#include "kernels/cpu/experts.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cpu/cpu_device.h"
+#include "tests/kernels/stored_matrix.h"
+#include "tests/reference/contract.h"
+#include "tests/reference/experts.h"
+#include "tests/support/each_target.h"
+#include "tests/support/same_bytes.h"
+
+namespace latentd {
+namespace {
+
+using cpu::CpuDevice;
+
+// A layer of experts, with a routing for up to max_rows rows.
+class ExpertsLayer {
+ public:
+  struct Sizes {
+    int hidden = 0;
+    int width = 0;
+    int shared_width = 0;  // 0: no shared expert
+    int num_experts = 0;
+    int experts_per_token = 0;
+  };
+
+  ExpertsLayer(const Sizes& sizes, std::vector<DType> dtypes, int max_rows, int seed)
+      : sizes_(sizes),
+        dtypes_(std::move(dtypes)),
+        random_(static_cast<unsigned>(seed)),
+        x_(max_rows, sizes.hidden, random_) {
+    ThreadPool pool(1);
+    for (int e = 0; e < sizes.num_experts; ++e) packed_.routed.push_back(Make(pool, sizes.width));
+    if (sizes.shared_width > 0) packed_.shared = Make(pool, sizes.shared_width);
+    std::vector<int32_t> ids(static_cast<size_t>(sizes.num_experts));
+    std::iota(ids.begin(), ids.end(), 0);
+    for (int r = 0; r < max_rows; ++r) {
+      std::shuffle(ids.begin(), ids.end(), random_);
+      for (int i = 0; i < sizes.experts_per_token; ++i) {
+        chosen_.push_back(ids[static_cast<size_t>(i)]);
+        weights_.push_back(0.1f + 0.2f * static_cast<float>(i));
+      }
+    }
+    EXPECT_TRUE(scratch_
+                    .Reserve(device_, {.max_tokens = max_rows,
+                                       .attention = {},
+                                       .experts_per_token = sizes.experts_per_token,
+                                       .expert_width = sizes.width,
+                                       .shared_expert_width = sizes.shared_width})
+                    .ok());
+  }
+
+  void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
+
+  OwnedTensor Mix(ThreadPool& pool, int first_row, int rows) {
+    OwnedTensor out(rows, sizes_.hidden);
+    Tensor x = x_.tensor().FirstRows(rows);
+    x.values = x_.tensor().Row(first_row);
+    const int first_choice = first_row * sizes_.experts_per_token;
+    const Routing routing{chosen_.data() + first_choice, weights_.data() + first_choice, rows,
+                          sizes_.experts_per_token};
+    cpu::MixExperts(pool, x, routing, packed_, scratch_, out.tensor());
+    EXPECT_TRUE(out.GapsUntouched());
+    return out;
+  }
+
+  // The experts of a row in ascending id, the shared one last.
+  struct Choice {
+    size_t expert;
+    float weight;
+  };
+  std::vector<Choice> Choices(int row) const {
+    std::vector<Choice> choices;
+    for (int i = row * sizes_.experts_per_token; i < (row + 1) * sizes_.experts_per_token; ++i)
+      choices.push_back({static_cast<size_t>(chosen_[static_cast<size_t>(i)]), weights_[static_cast<size_t>(i)]});
+    std::sort(choices.begin(), choices.end(), [](const Choice& a, const Choice& b) { return a.expert < b.expert; });
+    if (sizes_.shared_width > 0) choices.push_back({exact_.size() - 1, 1.0f});
+    return choices;
+  }
+  std::vector<float> Exact(int row) const {
+    std::vector<float> out(static_cast<size_t>(sizes_.hidden), 0.0f);
+    for (const Choice& choice : Choices(row))
+      contract::AddExpert(exact_[choice.expert], x_.tensor().Row(row), choice.weight, out);
+    return out;
+  }
+  reference::Vector Reference(int row) const {
+    std::vector<reference::WeightedExpert> chosen;
+    for (const Choice& choice : Choices(row))
+      chosen.push_back({&reference_[choice.expert], static_cast<double>(choice.weight)});
+    return reference::MixExperts(chosen, ToDouble(x_.Row(row)));
+  }
+
+ private:
+  ExpertMlp Make(ThreadPool& pool, int width) {
+    const StoredMatrix gate = Next(width, sizes_.hidden), up = Next(width, sizes_.hidden),
+                       down = Next(sizes_.hidden, width);
+    exact_.push_back({gate.Contract(), up.Contract(), down.Contract()});
+    reference_.push_back({gate.Reference(), up.Reference(), down.Reference()});
+    return {Pack(pool, gate), Pack(pool, up), Pack(pool, down)};
+  }
+  StoredMatrix Next(int outputs, int inputs) {
+    return StoredMatrix::Random(dtypes_[next_dtype_++ % dtypes_.size()], outputs, inputs, random_);
+  }
+  std::unique_ptr<const Matrix> Pack(ThreadPool& pool, const StoredMatrix& stored) {
+    const MatrixSource source = stored.Source();
+    return std::make_unique<cpu::PackedMatrix>(
+        *cpu::PackedMatrix::Pack(device_, pool, source, {0, source.outputs, cpu::Orientation::kAsStored}));
+  }
+
+  Sizes sizes_;
+  std::vector<DType> dtypes_;
+  size_t next_dtype_ = 0;
+  std::mt19937 random_;
+  OwnedTensor x_;
+  CpuDevice device_;
+  ExpertWeights packed_;
+  std::vector<contract::Expert> exact_;  // the shared expert is the last
+  std::vector<reference::Expert> reference_;
+  std::vector<int32_t> chosen_;
+  std::vector<float> weights_;
+  cpu::ExpertScratch scratch_;
+};
+
+constexpr ExpertsLayer::Sizes kOdd{
+    .hidden = 130, .width = 200, .shared_width = 77, .num_experts = 8, .experts_per_token = 3};
+constexpr ExpertsLayer::Sizes kEven{
+    .hidden = 128, .width = 64, .shared_width = 0, .num_experts = 4, .experts_per_token = 2};
+
+void ExpectExact(ExpertsLayer& layer, const std::vector<int>& row_counts) {
+  std::vector<std::vector<float>> want;
+  for (int r = 0; r < row_counts.back(); ++r) want.push_back(layer.Exact(r));
+  for (const int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    ForEachTarget([&] {
+      for (const int rows : row_counts) {
+        const OwnedTensor got = layer.Mix(pool, 0, rows);
+        for (int r = 0; r < rows; ++r)
+          ASSERT_TRUE(SameBytes(got.Row(r), want[static_cast<size_t>(r)]))
+              << threads << " threads, row " << r << " of " << rows;
+      }
+    });
+  }
+}
+
+TEST(MixExperts, EqualsTheContractBitForBit) {
+  ExpertsLayer fp8(kOdd, {DType::kE4M3}, 40, 20);
+  ExpectExact(fp8, {0, 1, 20});
+  ExpertsLayer bf16(kEven, {DType::kBf16}, 40, 21);
+  ExpectExact(bf16, {1, 20});
+}
+
+TEST(MixExperts, MatricesOfOneExpertMayDifferInFormat) {
+  ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 22);
+  ExpectExact(mixed, {1, 9});
+}
+
+TEST(MixExperts, OneExpertTakesAllRows) {
+  ExpertsLayer layer({.hidden = 40, .width = 24, .shared_width = 24, .num_experts = 4, .experts_per_token = 1},
+                     {DType::kE4M3}, 230, 23);
+  layer.ChooseEverywhere(2);
+  ExpectExact(layer, {230});
+}
+
+TEST(MixExperts, ARowAloneEqualsTheRowInCompany) {
+  ExpertsLayer layer(kOdd, {DType::kE4M3}, 32, 24);
+  ThreadPool pool(2);
+  const OwnedTensor together = layer.Mix(pool, 0, 32);
+  for (int r = 0; r < 32; ++r) EXPECT_TRUE(SameBytes(layer.Mix(pool, r, 1).Row(0), together.Row(r)));
+}
+
+TEST(MixExperts, FollowsThePaper) {
+  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kF32}) {
+    ExpertsLayer layer(kOdd, {dtype}, 25, 25);
+    ThreadPool pool(2);
+    const OwnedTensor got = layer.Mix(pool, 0, 25);
+    for (int r = 0; r < 25; ++r) EXPECT_LT(RelativeError(got.Row(r), layer.Reference(r)), 2e-6) << "row " << r;
+  }
+}
+
+}  // namespace
+}  // namespace latentd

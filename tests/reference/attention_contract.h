@@ -1,0 +1,81 @@
+// The numerics contract of kernels/ops.h for attention, in scalar loops of std::fma: what AttendLatent must equal bit
+// for bit, for any company, number of threads and instruction set.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "tests/reference/contract.h"
+
+namespace latentd::contract {
+
+using Lanes = std::array<float, 16>;
+
+inline float TreeSum(Lanes t) {
+  for (size_t apart = 8; apart >= 1; apart /= 2) {
+    for (size_t l = 0; l < apart; ++l) t[l] = t[l] + t[l + apart];
+  }
+  return t[0];
+}
+
+inline float Dot(const std::vector<float>& a, const std::vector<float>& b) {
+  Lanes lanes = {};
+  for (size_t i = 0; i < a.size(); ++i) lanes[i % 16] = std::fma(a[i], b[i], lanes[i % 16]);
+  return TreeSum(lanes);
+}
+
+// Σ p c over some keys: not yet divided by the sum of the p, which are relative to the maximum.
+struct Partial {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0.0f;
+  std::vector<float> result;
+};
+
+inline void AddTile(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale, Partial& p) {
+  std::vector<float> weights;
+  float max = p.max;
+  for (const std::vector<float>& key : keys) {
+    weights.push_back(Dot(q, key) * scale);
+    max = std::max(max, weights.back());
+  }
+  Lanes lanes = {};
+  for (size_t j = 0; j < keys.size(); ++j) {
+    weights[j] = Exp(weights[j] - max);
+    lanes[j % 16] += weights[j];
+  }
+  const float factor = Exp(p.max - max);
+  p.max = max;
+  p.sum = std::fma(p.sum, factor, TreeSum(lanes));
+  for (size_t i = 0; i < p.result.size(); ++i) {
+    p.result[i] *= factor;
+    for (size_t j = 0; j < keys.size(); ++j) p.result[i] = std::fma(weights[j], keys[j][i], p.result[i]);
+  }
+}
+
+// One head: q and keys are [latent; rope], the answer is the normalised mean latent.
+inline std::vector<float> MeanLatent(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale,
+                                     size_t latent_width) {
+  Partial all{.result = std::vector<float>(latent_width, 0.0f)};
+  for (size_t first = 0; first < keys.size(); first += 512) {
+    Partial range{.result = std::vector<float>(latent_width, 0.0f)};
+    const size_t end = std::min(keys.size(), first + 512);
+    for (size_t tile = first; tile < end; tile += 64) {
+      AddTile(q, keys.subspan(tile, std::min<size_t>(64, end - tile)), scale, range);
+    }
+    const float max = std::max(all.max, range.max), old_factor = Exp(all.max - max), factor = Exp(range.max - max);
+    all.max = max;
+    all.sum = std::fma(range.sum, factor, all.sum * old_factor);
+    for (size_t i = 0; i < latent_width; ++i) {
+      all.result[i] = std::fma(range.result[i], factor, all.result[i] * old_factor);
+    }
+  }
+  const float inverse = 1.0f / all.sum;
+  for (float& value : all.result) value *= inverse;
+  return all.result;
+}
+
+}  // namespace latentd::contract
