@@ -1,0 +1,56 @@
+// Finds added tokens, such as control tokens, in text before it is split. Constant after construction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/text/byte_trie.h"
+
+namespace latentd {
+
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;  // literal text, not in the byte alphabet; never empty
+  bool special = false;
+  bool normalized = false;   // searched only in what the others leave
+  bool single_word = false;  // not between word characters
+  bool lstrip = false;       // takes the white space before it
+  bool rstrip = false;       // takes the white space behind it
+};
+
+class AddedTokenFinder {
+ public:
+  struct Match {
+    size_t begin = 0;
+    size_t end = 0;
+    int32_t id = 0;
+  };
+
+  explicit AddedTokenFinder(const std::vector<AddedToken>& tokens);
+
+  // In order, not overlapping: the leftmost, the longest of those that begin there. `text` must be valid UTF-8.
+  std::vector<Match> Find(std::string_view text) const;
+
+ private:
+  // Tokens that are searched for together.
+  class Pass {
+   public:
+    void Add(const AddedToken& token);
+    void Find(std::string_view text, size_t begin, size_t end, std::vector<Match>& matches) const;
+
+   private:
+    const AddedToken* LongestAt(std::string_view text) const;
+
+    ByteTrie trie_;
+    std::vector<AddedToken> tokens_;
+    absl::flat_hash_map<uint32_t, size_t> token_at_node_;
+    std::array<bool, 256> is_first_byte_{};
+  };
+
+  Pass literal_, normalized_;
+};
+
+}  // namespace latentd

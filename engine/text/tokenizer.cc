@@ -1,0 +1,116 @@
+#include "engine/text/tokenizer.h"
+
+#include <absl/strings/str_format.h>
+
+#include "engine/text/quoted_excerpt.h"
+#include "engine/text/tokenizer_file.h"
+#include "engine/text/utf8.h"
+
+namespace latentd {
+namespace {
+
+constexpr size_t kMaxTextBytes = 1 << 30;  // offsets within a piece have 32 bits
+
+absl::Status At(const std::filesystem::path& path, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrFormat("%s: %s", path.string(), std::string(status.message())));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_directory) {
+  const std::filesystem::path path = model_directory / "tokenizer.json";
+  const absl::StatusOr<TokenizerFile> file = ReadTokenizerFile(path);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(model_directory);
+  if (!config.ok()) return config.status();
+  absl::StatusOr<PreTokenizer> pre_tokenizer = PreTokenizer::Create(file->stages);
+  if (!pre_tokenizer.ok()) return At(path, pre_tokenizer.status());
+  absl::StatusOr<TokenTables> tables = BuildTokenTables(*file);
+  if (!tables.ok()) return At(path, tables.status());
+  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(*std::move(config), *std::move(tables),
+                                                     AddedTokenFinder(file->added_tokens), *std::move(pre_tokenizer)));
+  if (tokenizer->config().add_bos_token && !tokenizer->bos_id()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: add_bos_token expects bos_token to be an added token, found %s",
+        (model_directory / "tokenizer_config.json").string(), QuotedExcerpt(tokenizer->config().bos_token)));
+  }
+  return tokenizer;
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, SpecialTokens special_tokens) const {
+  const TextSpan span{text, special_tokens};
+  return Encode(std::span(&span, 1));
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::span<const TextSpan> spans) const {
+  std::string joined;
+  std::string_view text;
+  if (spans.size() == 1) {
+    text = spans[0].text;
+  } else {
+    for (const TextSpan& span : spans) joined += span.text;
+    text = joined;
+  }
+  if (text.size() > kMaxTextBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected at most %d bytes of text, found %d", kMaxTextBytes, text.size()));
+  }
+  if (const auto at = FindInvalidUtf8(text)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected UTF-8, found byte 0x%02X at %d", static_cast<uint8_t>(text[*at]), *at));
+  }
+  std::vector<AddedTokenFinder::Match> matches;
+  size_t begin = 0, end = 0;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    end += spans[i].text.size();
+    // Neighbours with the same rule are one text.
+    const bool goes_on = i + 1 < spans.size() && spans[i + 1].special_tokens == spans[i].special_tokens;
+    if (goes_on) continue;
+    if (spans[i].special_tokens == SpecialTokens::kRecognize) {
+      for (const auto& match : finder_.Find(text.substr(begin, end - begin))) {
+        matches.push_back({begin + match.begin, begin + match.end, match.id});
+      }
+    }
+    begin = end;
+  }
+  return EncodeAround(text, matches);
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeAround(std::string_view text,
+                                                             std::span<const AddedTokenFinder::Match> matches) const {
+  std::vector<int32_t> ids;
+  size_t covered = 0;
+  for (const AddedTokenFinder::Match& match : matches) {
+    const absl::Status status = EncodeOrdinary(text.substr(covered, match.begin - covered), ids);
+    if (!status.ok()) return status;
+    ids.push_back(match.id);
+    covered = match.end;
+  }
+  const absl::Status status = EncodeOrdinary(text.substr(covered), ids);
+  if (!status.ok()) return status;
+  return ids;
+}
+
+absl::Status Tokenizer::EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const {
+  const absl::StatusOr<Pieces> pieces = pre_tokenizer_.Split(text);
+  if (!pieces.ok()) return pieces.status();
+  for (const std::string_view piece : pieces->views) tables_.bpe.Encode(piece, ids);
+  return absl::OkStatus();
+}
+
+std::string Tokenizer::Decode(std::span<const int32_t> ids, SpecialText special_text) const {
+  std::string text;
+  Utf8Repair repair;
+  for (const int32_t id : ids) {
+    if (special_text == SpecialText::kPrint || !IsSpecial(id)) repair.Append(TokenBytes(id), text);
+  }
+  repair.Flush(text);
+  return text;
+}
+
+std::optional<int32_t> Tokenizer::IdOf(std::string_view added_token) const {
+  const auto found = tables_.added_ids.find(absl::string_view(added_token.data(), added_token.size()));
+  return found == tables_.added_ids.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace latentd

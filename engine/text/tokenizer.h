@@ -1,0 +1,78 @@
+// Strings <-> token ids: the byte-level BPE tokenizer of a model directory. Constant after loading; every thread may
+// use it at once. Owned by main.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/text/added_tokens.h"
+#include "engine/text/pre_tokenizer.h"
+#include "engine/text/token_tables.h"
+#include "engine/text/tokenizer_config.h"
+
+namespace latentd {
+
+// Whether added tokens that stand in a text, such as <｜User｜>, become their ids or stay ordinary text.
+enum class SpecialTokens : uint8_t { kRecognize, kAsText };
+
+// Whether decoding prints the tokens that the model's makers call special.
+enum class SpecialText : uint8_t { kPrint, kSkip };
+
+struct TextSpan {
+  std::string_view text;
+  SpecialTokens special_tokens = SpecialTokens::kRecognize;
+};
+
+class Tokenizer {
+ public:
+  // NOT_FOUND without tokenizer.json or tokenizer_config.json; INVALID_ARGUMENT, one line, for anything unexpected.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_directory);
+
+  // Never adds BOS. INVALID_ARGUMENT if the text is not UTF-8 or too long.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, SpecialTokens special_tokens) const;
+  // One text in several spans, each with its own rule: a user's words between what a chat template wrote. Words may
+  // reach over the border of two spans, but an added token counts only inside of spans that recognize it.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::span<const TextSpan> spans) const;
+
+  // Ids that do not exist are left out; bytes that are no UTF-8 become U+FFFD.
+  std::string Decode(std::span<const int32_t> ids, SpecialText special_text) const;
+
+  int vocab_size() const { return tables_.vocabulary.size(); }  // the highest id + 1
+  bool HasToken(int32_t id) const { return tables_.vocabulary.Has(id); }
+  bool IsSpecial(int32_t id) const { return tables_.vocabulary.IsSpecial(id); }
+  // Not necessarily whole characters; empty for ids that do not exist.
+  std::string_view TokenBytes(int32_t id) const { return tables_.vocabulary.Bytes(id); }
+  // The id of an added token.
+  std::optional<int32_t> IdOf(std::string_view added_token) const;
+
+  const TokenizerConfig& config() const { return config_; }
+  std::optional<int32_t> bos_id() const { return IdOf(config_.bos_token); }
+  std::optional<int32_t> eos_id() const { return IdOf(config_.eos_token); }
+  const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
+
+ private:
+  Tokenizer(TokenizerConfig config, TokenTables tables, AddedTokenFinder finder, PreTokenizer pre_tokenizer)
+      : config_(std::move(config)),
+        tables_(std::move(tables)),
+        finder_(std::move(finder)),
+        pre_tokenizer_(std::move(pre_tokenizer)) {}
+
+  absl::StatusOr<std::vector<int32_t>> EncodeAround(std::string_view text,
+                                                    std::span<const AddedTokenFinder::Match> matches) const;
+  absl::Status EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const;
+
+  TokenizerConfig config_;
+  TokenTables tables_;
+  AddedTokenFinder finder_;
+  PreTokenizer pre_tokenizer_;
+};
+
+}  // namespace latentd

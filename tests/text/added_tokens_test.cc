@@ -1,0 +1,46 @@
+#include "engine/text/added_tokens.h"
+
+#include <gtest/gtest.h>
+
+namespace latentd {
+namespace {
+
+// "[…]" around each match.
+std::string Mark(const std::vector<AddedToken>& tokens, std::string_view text) {
+  std::string marked;
+  size_t covered = 0;
+  for (const auto& match : AddedTokenFinder(tokens).Find(text)) {
+    marked.append(text.substr(covered, match.begin - covered)).append(1, '[');
+    marked.append(text.substr(match.begin, match.end - match.begin)).append(1, ']');
+    covered = match.end;
+  }
+  return marked.append(text.substr(covered));
+}
+
+TEST(AddedTokens, TheLeftmostThenTheLongestMatches) {
+  const std::vector<AddedToken> tokens = {
+      {.id = 1, .content = "<a"}, {.id = 2, .content = "<a>"}, {.id = 3, .content = "a>b"}};
+  EXPECT_EQ(Mark(tokens, "x<a>b<a<a>a>b"), "x[<a>]b[<a][<a>][a>b]");
+  EXPECT_EQ(AddedTokenFinder(tokens).Find("<a>").at(0).id, 2);
+  EXPECT_EQ(Mark(tokens, "<"), "<");
+  EXPECT_EQ(Mark({}, "<a>"), "<a>");
+}
+
+TEST(AddedTokens, NormalizedOnesGetWhatTheOthersLeave) {
+  const std::vector<AddedToken> tokens = {{.id = 1, .content = "abc", .normalized = true}, {.id = 2, .content = "cd"}};
+  EXPECT_EQ(Mark(tokens, "abcd abc"), "ab[cd] [abc]");
+}
+
+TEST(AddedTokens, StripTakesTheWhiteSpaceAround) {
+  EXPECT_EQ(Mark({{.id = 1, .content = "<m>", .lstrip = true}}, "a \u2003\n<m> b"), "a[ \u2003\n<m>] b");
+  EXPECT_EQ(Mark({{.id = 1, .content = "<m>", .rstrip = true}}, "a <m> \t\u2003b"), "a [<m> \t\u2003]b");
+  EXPECT_EQ(Mark({{.id = 1, .content = "<m>", .lstrip = true, .rstrip = true}}, "<m> <m> "), "[<m> ][<m> ]");
+}
+
+TEST(AddedTokens, ASingleWordStandsAlone) {
+  const std::vector<AddedToken> tokens = {{.id = 1, .content = "tok", .single_word = true}};
+  EXPECT_EQ(Mark(tokens, "tok token _tok étok tok,tok"), "[tok] token _tok étok [tok],[tok]");
+}
+
+}  // namespace
+}  // namespace latentd

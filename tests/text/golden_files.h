@@ -1,0 +1,19 @@
+// Where the goldens are, and how they are read: JSON lines, some of them compressed.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace latentd {
+
+// The folder of third-party goldens; it need not exist.
+std::filesystem::path SharedFolder();
+
+// The content of a file, decompressed if its name ends in .xz.
+std::string ReadMaybeCompressed(const std::filesystem::path& path);
+
+// Lines end with LF only: texts contain other line breaks.
+std::vector<std::string> ReadLines(const std::filesystem::path& path);
+
+}  // namespace latentd
