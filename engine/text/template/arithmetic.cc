@@ -1,0 +1,167 @@
+#include "engine/text/template/arithmetic.h"
+
+#include <cmath>
+#include <limits>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/text/template/format.h"
+#include "engine/text/template/runtime.h"
+
+namespace latentd::jinja {
+namespace {
+
+Value FailOperands(Runtime& runtime, std::string_view operation, const Value& left, const Value& right) {
+  if (left.is_undefined()) return runtime.FailUndefined(left);
+  if (right.is_undefined()) return runtime.FailUndefined(right);
+  return runtime.Fail(
+      absl::StrFormat("'%s' has no meaning between %s and %s", operation, TypeName(left), TypeName(right)));
+}
+
+Value FailOverflow(Runtime& runtime) { return runtime.Fail("an integer result needs more than 64 bits"); }
+
+Value PowerOfIntegers(Runtime& runtime, int64_t base, int64_t exponent) {
+  int64_t result = 1;
+  // Beyond 63 doublings only 0, 1 and -1 stay in range, and for those the parity decides.
+  const int64_t steps = exponent > 64 ? 64 + exponent % 2 : exponent;
+  for (int64_t i = 0; i < steps; ++i) {
+    if (__builtin_mul_overflow(result, base, &result)) return FailOverflow(runtime);
+  }
+  return Value::Integer(result);
+}
+
+// operation: / % or d for the quotient rounded down
+Value DivideIntegers(Runtime& runtime, char operation, int64_t left, int64_t right) {
+  if (right == 0) return runtime.Fail("division by zero");
+  if (operation == '/') return Value::Float(static_cast<double>(left) / static_cast<double>(right));
+  if (right == -1 && operation == '%') return Value::Integer(0);
+  if (right == -1) return left == INT64_MIN ? FailOverflow(runtime) : Value::Integer(-left);
+  // Python rounds the quotient down, and the remainder has the divisor's sign.
+  const int64_t remainder = left % right;
+  const bool adjust = remainder != 0 && (remainder < 0) != (right < 0);
+  if (operation == '%') return Value::Integer(adjust ? remainder + right : remainder);
+  return Value::Integer(left / right - (adjust ? 1 : 0));
+}
+
+Value CalculateIntegers(Runtime& runtime, char operation, int64_t left, int64_t right) {
+  int64_t result = 0;
+  bool overflow = false;
+  switch (operation) {
+    case '+':
+      overflow = __builtin_add_overflow(left, right, &result);
+      break;
+    case '-':
+      overflow = __builtin_sub_overflow(left, right, &result);
+      break;
+    case '*':
+      overflow = __builtin_mul_overflow(left, right, &result);
+      break;
+    default:
+      return DivideIntegers(runtime, operation, left, right);
+  }
+  return overflow ? FailOverflow(runtime) : Value::Integer(result);
+}
+
+Value CalculateFloats(Runtime& runtime, char operation, double left, double right) {
+  switch (operation) {
+    case '+':
+      return Value::Float(left + right);
+    case '-':
+      return Value::Float(left - right);
+    case '*':
+      return Value::Float(left * right);
+    default:
+      break;
+  }
+  if (right == 0.0) return runtime.Fail("division by zero");
+  if (operation == '/') return Value::Float(left / right);
+  double remainder = std::fmod(left, right);
+  if (remainder != 0.0 && (remainder < 0.0) != (right < 0.0)) remainder += right;
+  if (operation == '%') return Value::Float(remainder);
+  return Value::Float(std::round((left - remainder) / right));
+}
+
+Value Power(Runtime& runtime, const Value& left, const Value& right) {
+  if (left.is_integral() && right.is_integral() && right.integral() >= 0) {
+    return PowerOfIntegers(runtime, left.integral(), right.integral());
+  }
+  if (left.number() == 0.0 && right.number() < 0.0) return runtime.Fail("division by zero");
+  const double result = std::pow(left.number(), right.number());
+  return std::isfinite(result) ? Value::Float(result) : runtime.Fail("a power is too large or not real");
+}
+
+Value CalculateNumbers(Runtime& runtime, std::string_view operation, const Value& left, const Value& right) {
+  if (operation == "**") return Power(runtime, left, right);
+  const char name = operation == "//" ? 'd' : operation.front();
+  if (left.is_integral() && right.is_integral()) {
+    return CalculateIntegers(runtime, name, left.integral(), right.integral());
+  }
+  return CalculateFloats(runtime, name, left.number(), right.number());
+}
+
+Value RepeatList(Runtime& runtime, const Value& list, int64_t times) {
+  const std::vector<Value>& items = list.items();
+  const auto count = static_cast<size_t>(std::max<int64_t>(times, 0));
+  if (!items.empty() && count > runtime.limits().work / items.size())
+    return runtime.Fail("a repeated list is too long");
+  if (!runtime.Spend(items.size() * count)) return Value();
+  std::vector<Value> repeated;
+  repeated.reserve(items.size() * count);
+  for (size_t i = 0; i < count; ++i) repeated.insert(repeated.end(), items.begin(), items.end());
+  return list.is_tuple() ? runtime.Tuple(std::move(repeated)) : runtime.List(std::move(repeated));
+}
+
+Value Add(Runtime& runtime, const Value& left, const Value& right) {
+  if (left.is_text() && right.is_text()) {
+    if (!runtime.ReserveText(left.text().size() + right.text().size())) return Value();
+    return Value::Text(left.text() + right.text());
+  }
+  if (left.is_list() && right.is_list() && left.is_tuple() == right.is_tuple()) {
+    std::vector<Value> items = left.items();
+    items.insert(items.end(), right.items().begin(), right.items().end());
+    return left.is_tuple() ? runtime.Tuple(std::move(items)) : runtime.List(std::move(items));
+  }
+  return FailOperands(runtime, "+", left, right);
+}
+
+Value Multiply(Runtime& runtime, const Value& left, const Value& right) {
+  if (left.is_text() && right.is_integral()) return RepeatText(runtime, left.text(), right.integral());
+  if (right.is_text() && left.is_integral()) return RepeatText(runtime, right.text(), left.integral());
+  if (left.is_list() && right.is_integral()) return RepeatList(runtime, left, right.integral());
+  if (right.is_list() && left.is_integral()) return RepeatList(runtime, right, left.integral());
+  return FailOperands(runtime, "*", left, right);
+}
+
+}  // namespace
+
+Value Calculate(Runtime& runtime, std::string_view operation, const Value& left, const Value& right) {
+  if (runtime.failed()) return Value();
+  if (left.is_number() && right.is_number()) return CalculateNumbers(runtime, operation, left, right);
+  if (operation == "+") return Add(runtime, left, right);
+  if (operation == "*") return Multiply(runtime, left, right);
+  if (operation == "%" && left.is_text()) return FormatPercent(runtime, left.text(), right);
+  return FailOperands(runtime, operation, left, right);
+}
+
+Value ApplySign(Runtime& runtime, std::string_view operation, const Value& operand) {
+  if (operand.is_integral()) {
+    return operation == "-" ? CalculateIntegers(runtime, '-', 0, operand.integral())
+                            : Value::Integer(operand.integral());
+  }
+  if (operand.type() == Type::kFloat) return Value::Float(operation == "-" ? -operand.number() : operand.number());
+  if (operand.is_undefined()) return runtime.FailUndefined(operand);
+  return runtime.Fail(absl::StrFormat("'%s' has no meaning before %s", operation, TypeName(operand)));
+}
+
+Value RepeatText(Runtime& runtime, std::string_view piece, int64_t times) {
+  const auto count = static_cast<size_t>(std::max<int64_t>(times, 0));
+  if (piece.empty() || count == 0) return Value::Text("");
+  if (count > std::numeric_limits<size_t>::max() / piece.size()) return runtime.Fail("a repeated text is too long");
+  if (!runtime.ReserveText(piece.size() * count)) return Value();
+  std::string repeated;
+  repeated.reserve(piece.size() * count);
+  for (size_t i = 0; i < count; ++i) repeated += piece;
+  return Value::Text(std::move(repeated));
+}
+
+}  // namespace latentd::jinja

@@ -1,0 +1,45 @@
+// The checkpoint's own chat template: Jinja source to parse once, conversations to render with it. Immutable after
+// Parse, so any thread may render. The engine behind it - lexer, parser, values, evaluator - is this folder.
+#pragma once
+
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <absl/status/statusor.h>
+
+#include "engine/text/template/ast.h"
+#include "engine/text/template/runtime.h"
+#include "engine/text/template/value.h"
+
+namespace latentd {
+
+class ChatTemplate {
+ public:
+  // Variables by name, in any order: messages, tools, add_generation_prompt, bos_token, the request's own options.
+  // jinja::ParseJson makes values of messages and tools.
+  using Context = jinja::Object;
+
+  struct RenderOptions {
+    jinja::RenderLimits limits = {};
+    std::optional<std::tm> now = std::nullopt;  // for strftime_now; the local time when absent
+  };
+
+  // INVALID_ARGUMENT with line, expectation and finding for what is no template.
+  static absl::StatusOr<ChatTemplate> Parse(std::string_view source);
+
+  // The prompt. As templates written for Hugging Face expect, `tools` and `documents` are none unless given, and a
+  // message with reasoning has it under each of the names in use. INVALID_ARGUMENT when the conversation does not suit
+  // the template; where the template itself said so with raise_exception, the status has exactly that message.
+  absl::StatusOr<std::string> Render(const Context& context, const RenderOptions& options) const;
+  absl::StatusOr<std::string> Render(const Context& context) const { return Render(context, {}); }
+
+ private:
+  explicit ChatTemplate(jinja::Body body) : body_(std::make_shared<const jinja::Body>(std::move(body))) {}
+
+  std::shared_ptr<const jinja::Body> body_;
+};
+
+}  // namespace latentd

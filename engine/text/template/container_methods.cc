@@ -1,0 +1,101 @@
+// Methods of lists, dicts and loops.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "engine/text/template/comparison.h"
+#include "engine/text/template/methods.h"
+#include "engine/text/template/runtime.h"
+
+namespace latentd::jinja {
+namespace {
+
+using Method = std::pair<std::string_view, Function>;
+
+template <size_t kSize>
+Function Lookup(const Method (&methods)[kSize], std::string_view name) {
+  const auto method =
+      std::find_if(std::begin(methods), std::end(methods), [&](const Method& entry) { return entry.first == name; });
+  return method == std::end(methods) ? nullptr : method->second;
+}
+
+template <size_t kSize>
+bool Includes(const std::string_view (&names)[kSize], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+Value ListIndex(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Value wanted = Parameters(runtime, "index", arguments, {"value"}, 1).Get(0);
+  for (size_t i = 0; i < receiver.items().size(); ++i) {
+    if (Equal(runtime, receiver.items()[i], wanted)) return Value::Integer(static_cast<int64_t>(i));
+  }
+  return runtime.Fail("the value is not in the list");
+}
+
+Value ListCount(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Value wanted = Parameters(runtime, "count", arguments, {"value"}, 1).Get(0);
+  return Value::Integer(std::count_if(receiver.items().begin(), receiver.items().end(),
+                                      [&](const Value& item) { return Equal(runtime, item, wanted); }));
+}
+
+// Values never change, so a copy is the value itself.
+Value Copy(Runtime&, const Value& receiver, const Arguments&) { return receiver; }
+
+Value ObjectGet(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "get", arguments, {"key", "default"}, 1);
+  const Value* found = receiver.object().Find(parameters.Get(0));
+  return found == nullptr ? parameters.Get(1) : *found;
+}
+
+// Python has lazy views for these three; as lists they can also be indexed and printed.
+Value ObjectItems(Runtime& runtime, const Value& receiver, const Arguments&) {
+  std::vector<Value> items;
+  for (const Object::Entry& entry : receiver.object().entries()) {
+    items.push_back(runtime.Tuple({entry.key, entry.value}));
+  }
+  return runtime.List(std::move(items));
+}
+
+Value ObjectKeys(Runtime& runtime, const Value& receiver, const Arguments&) {
+  std::vector<Value> keys;
+  for (const Object::Entry& entry : receiver.object().entries()) keys.push_back(entry.key);
+  return runtime.List(std::move(keys));
+}
+
+Value ObjectValues(Runtime& runtime, const Value& receiver, const Arguments&) {
+  std::vector<Value> values;
+  for (const Object::Entry& entry : receiver.object().entries()) values.push_back(entry.value);
+  return runtime.List(std::move(values));
+}
+
+Value LoopCycle(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  if (arguments.positional.empty()) return runtime.Fail("cycle needs at least one value");
+  return arguments.positional[receiver.loop().index % arguments.positional.size()];
+}
+
+Value LoopChanged(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  Loop& loop = receiver.loop();
+  const Value now = runtime.Tuple(arguments.positional);
+  const bool changed = !loop.has_changed_value || !Equal(runtime, loop.changed_value, now);
+  loop.has_changed_value = true;
+  loop.changed_value = now;
+  return Value::Bool(changed);
+}
+
+constexpr Method kListMethods[] = {{"copy", Copy}, {"count", ListCount}, {"index", ListIndex}};
+constexpr Method kObjectMethods[] = {
+    {"copy", Copy}, {"get", ObjectGet}, {"items", ObjectItems}, {"keys", ObjectKeys}, {"values", ObjectValues}};
+constexpr Method kLoopMethods[] = {{"changed", LoopChanged}, {"cycle", LoopCycle}};
+constexpr std::string_view kForbiddenListMethods[] = {"append", "clear",  "extend",  "insert",
+                                                      "pop",    "remove", "reverse", "sort"};
+constexpr std::string_view kForbiddenObjectMethods[] = {"clear", "pop", "popitem", "setdefault", "update"};
+
+}  // namespace
+
+Function FindListMethod(std::string_view name) { return Lookup(kListMethods, name); }
+Function FindObjectMethod(std::string_view name) { return Lookup(kObjectMethods, name); }
+Function FindLoopMethod(std::string_view name) { return Lookup(kLoopMethods, name); }
+bool IsForbiddenListMethod(std::string_view name) { return Includes(kForbiddenListMethods, name); }
+bool IsForbiddenObjectMethod(std::string_view name) { return Includes(kForbiddenObjectMethods, name); }
+
+}  // namespace latentd::jinja

@@ -1,0 +1,186 @@
+#include "engine/text/template/evaluator.h"
+
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+
+#include "engine/text/template/access.h"
+#include "engine/text/template/comparison.h"
+#include "engine/text/template/printing.h"
+
+namespace latentd::jinja {
+
+Evaluator::Nested::Nested(Evaluator& evaluator) : evaluator_(evaluator) {
+  if (++evaluator_.depth_ > kMaxCallDepth) {
+    evaluator_.runtime_.Fail(absl::StrCat("macros, loops and expressions nest deeper than ", kMaxCallDepth));
+  }
+}
+
+std::string Evaluator::Render(const Body& body) {
+  Execute(body);
+  return std::move(output_);
+}
+
+Evaluator::Flow Evaluator::Execute(const Body& body) {
+  const Nested nested(*this);
+  for (const Statement& statement : body) {
+    if (!runtime_.Spend(1)) return Flow::kBreak;
+    runtime_.set_line(statement.line);
+    const Flow flow = std::visit([&](const auto& node) { return Run(node); }, statement.node);
+    if (flow != Flow::kNext) return flow;
+  }
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::ExecuteInScope(const Body& body) {
+  const Scopes::Entered scope(scopes_, scopes_.current());
+  return Execute(body);
+}
+
+Evaluator::Flow Evaluator::Run(const Text& text) {
+  Print(text.text);
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::Run(const Output& output) {
+  const Value value = Evaluate(*output.value);
+  if (value.is_text()) {
+    Print(value.text());
+  } else if (!runtime_.failed()) {
+    Print(ToText(runtime_, value));
+  }
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::Run(const If& statement) {
+  for (const If::Branch& branch : statement.branches) {
+    if (branch.condition != nullptr && !IsTrue(Evaluate(*branch.condition))) continue;
+    return runtime_.failed() ? Flow::kBreak : Execute(branch.body);
+  }
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::Run(const For& loop) {
+  Value items = IterateAsList(runtime_, Evaluate(*loop.items));
+  Scope* const scope = loop.is_recursive ? scopes_.Capture() : scopes_.current();
+  if (!runtime_.failed()) RunLoop(loop, std::move(items), scope, 0);
+  return Flow::kNext;
+}
+
+void Evaluator::RunLoop(const For& statement, Value items, Scope* scope, int depth0) {
+  if (statement.condition != nullptr) items = SelectItems(statement, items);
+  if (runtime_.failed()) return;
+  if (items.items().empty()) {
+    const Scopes::Entered inner(scopes_, scope);
+    Execute(statement.otherwise);
+    return;
+  }
+  Loop* const loop = runtime_.NewLoop();
+  *loop = {.list = std::move(items), .statement = &statement, .scope = scope, .depth0 = depth0, .changed_value = {}};
+  for (size_t i = 0; i < loop->items().size() && runtime_.Spend(1); ++i) {
+    loop->index = i;
+    const Scopes::Entered inner(scopes_, scope);
+    scopes_.current()->Set("loop", Value::MakeLoop(loop));
+    Assign(statement.target, loop->items()[i]);
+    if (Execute(statement.body) == Flow::kBreak) break;
+  }
+}
+
+Value Evaluator::SelectItems(const For& statement, const Value& items) {
+  std::vector<Value> selected;
+  for (const Value& item : items.items()) {
+    if (!runtime_.Spend(1)) break;
+    const Scopes::Entered inner(scopes_, scopes_.current());
+    Assign(statement.target, item);
+    if (IsTrue(Evaluate(*statement.condition))) selected.push_back(item);
+  }
+  return runtime_.List(std::move(selected));
+}
+
+Evaluator::Flow Evaluator::Run(const Set& set) {
+  Assign(set.target, Evaluate(*set.value));
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::Run(const SetBlock& block) {
+  Flow flow = Flow::kNext;
+  const Value text = Capture(block.body, block.filter, &flow);
+  if (flow == Flow::kNext) Assign(block.target, text);
+  return flow;
+}
+
+Evaluator::Flow Evaluator::Run(const FilterBlock& block) {
+  Flow flow = Flow::kNext;
+  const Value text = Capture(block.body, block.filter, &flow);
+  if (flow == Flow::kNext && !runtime_.failed()) Print(ToText(runtime_, text));
+  return flow;
+}
+
+Evaluator::Flow Evaluator::Run(const Macro& macro) {
+  const Value callable =
+      Value::MakeCallable({.name = macro.name, .receiver = {}, .macro = &macro, .scope = scopes_.Capture()});
+  scopes_.current()->Set(macro.name, callable);
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::Run(const CallBlock& block) {
+  const Value caller =
+      Value::MakeCallable({.name = "caller", .receiver = {}, .macro = &block.caller, .scope = scopes_.Capture()});
+  const Value value = Call(*block.call, &caller);
+  if (!runtime_.failed()) Print(ToText(runtime_, value));
+  return Flow::kNext;
+}
+
+Evaluator::Flow Evaluator::Run(const With& with) {
+  // All values are computed outside of the new scope.
+  std::vector<Value> values;
+  for (const auto& [target, value] : with.variables) values.push_back(Evaluate(*value));
+  const Scopes::Entered inner(scopes_, scopes_.current());
+  for (size_t i = 0; i < values.size(); ++i) Assign(with.variables[i].first, values[i]);
+  return Execute(with.body);
+}
+
+void Evaluator::Assign(const Target& target, const Value& value) {
+  if (runtime_.failed()) return;
+  if (target.name.empty()) {
+    const std::vector<Value> parts = Iterate(runtime_, value);
+    if (runtime_.failed()) return;
+    if (parts.size() != target.parts.size()) {
+      runtime_.Fail(absl::StrFormat("expected %d values to unpack, found %d", target.parts.size(), parts.size()));
+      return;
+    }
+    for (size_t i = 0; i < parts.size(); ++i) Assign(target.parts[i], parts[i]);
+    return;
+  }
+  if (target.attribute.empty()) return scopes_.current()->Set(target.name, value);
+  const Value owner = LookUp(target.name);
+  if (owner.type() != Type::kNamespace) {
+    runtime_.Fail(absl::StrFormat("expected a namespace to set '%s' of, found '%s' to be %s", target.attribute,
+                                  target.name, TypeName(owner)));
+    return;
+  }
+  owner.attributes().Set(target.attribute, value);
+}
+
+void Evaluator::Print(std::string_view text) {
+  if (!runtime_.SpendBytes(text.size())) return;
+  if (out_->size() + text.size() > runtime_.limits().text_bytes) {
+    runtime_.Fail(absl::StrCat("the prompt is longer than ", runtime_.limits().text_bytes, " bytes"));
+    return;
+  }
+  out_->append(text);
+}
+
+Value Evaluator::Capture(const Body& body, const ExpressionPtr& filter, Flow* flow) {
+  std::string captured;
+  std::string* const outer = std::exchange(out_, &captured);
+  *flow = ExecuteInScope(body);
+  out_ = outer;
+  Value text = runtime_.Text(std::move(captured));
+  if (filter == nullptr || runtime_.failed()) return text;
+  filter_input_ = std::move(text);
+  return Evaluate(*filter);
+}
+
+}  // namespace latentd::jinja

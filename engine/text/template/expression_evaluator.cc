@@ -1,0 +1,173 @@
+// The half of the evaluator that computes values.
+#include <utility>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/text/template/access.h"
+#include "engine/text/template/arithmetic.h"
+#include "engine/text/template/comparison.h"
+#include "engine/text/template/evaluator.h"
+#include "engine/text/template/filters.h"
+#include "engine/text/template/globals.h"
+#include "engine/text/template/predicates.h"
+#include "engine/text/template/printing.h"
+
+namespace latentd::jinja {
+
+Value Evaluator::Evaluate(const Expression& expression) {
+  const Nested nested(*this);
+  if (!runtime_.Spend(1)) return Value();
+  runtime_.set_line(expression.line);
+  return Dispatch(expression);
+}
+
+Value Evaluator::EvaluateOptional(const ExpressionPtr& expression) {
+  return expression == nullptr ? Value::None() : Evaluate(*expression);
+}
+
+std::vector<Value> Evaluator::EvaluateAll(const std::vector<ExpressionPtr>& expressions) {
+  std::vector<Value> values;
+  values.reserve(expressions.size());
+  for (const ExpressionPtr& expression : expressions) values.push_back(Evaluate(*expression));
+  return values;
+}
+
+Value Evaluator::Dispatch(const Expression& expression) {
+  const std::vector<ExpressionPtr>& operands = expression.operands;
+  switch (expression.kind) {
+    case ExpressionKind::kConstant:
+      return expression.constant;
+    case ExpressionKind::kName:
+      return LookUp(expression.name);
+    case ExpressionKind::kList:
+      return runtime_.List(EvaluateAll(operands));
+    case ExpressionKind::kTuple:
+      return runtime_.Tuple(EvaluateAll(operands));
+    case ExpressionKind::kObject:
+      return MakeObject(expression);
+    case ExpressionKind::kAttribute:
+      return GetAttribute(runtime_, Evaluate(*operands[0]), expression.name);
+    case ExpressionKind::kItem: {
+      const Value value = Evaluate(*operands[0]);
+      return GetItem(runtime_, value, Evaluate(*operands[1]));
+    }
+    case ExpressionKind::kSlice:
+      return Slice(expression);
+    case ExpressionKind::kCall:
+      return Call(expression, nullptr);
+    case ExpressionKind::kFilter:
+      return Filter(expression);
+    case ExpressionKind::kTest:
+      return Test(expression);
+    case ExpressionKind::kNot:
+      return Value::Bool(!IsTrue(Evaluate(*operands[0])));
+    case ExpressionKind::kUnary:
+      return ApplySign(runtime_, expression.name, Evaluate(*operands[0]));
+    case ExpressionKind::kBinary: {
+      const Value left = Evaluate(*operands[0]);
+      const Value right = Evaluate(*operands[1]);
+      runtime_.set_line(expression.line);
+      return Calculate(runtime_, expression.name, left, right);
+    }
+    case ExpressionKind::kConcat:
+      return Concat(expression);
+    case ExpressionKind::kAnd: {
+      Value left = Evaluate(*operands[0]);
+      return IsTrue(left) ? Evaluate(*operands[1]) : left;
+    }
+    case ExpressionKind::kOr: {
+      Value left = Evaluate(*operands[0]);
+      return IsTrue(left) ? left : Evaluate(*operands[1]);
+    }
+    case ExpressionKind::kCompare:
+      return CompareChain(expression);
+    case ExpressionKind::kConditional:
+      if (IsTrue(Evaluate(*operands[1]))) return Evaluate(*operands[0]);
+      return operands[2] == nullptr ? Value() : Evaluate(*operands[2]);
+  }
+  return Value();
+}
+
+Value Evaluator::LookUp(const std::string& name) {
+  if (const Value* variable = scopes_.current()->Find(name)) return *variable;
+  if (const Value* variable = context_.Find(name)) return *variable;
+  if (const Function function = FindGlobal(name)) {
+    return Value::MakeCallable({.name = name, .receiver = {}, .function = function});
+  }
+  return Value::Undefined(absl::StrFormat("'%s' is undefined", name));
+}
+
+Value Evaluator::MakeObject(const Expression& expression) {
+  Object object;
+  for (size_t i = 0; i + 1 < expression.operands.size(); i += 2) {
+    const Value key = Evaluate(*expression.operands[i]);
+    if (!object.Set(key, Evaluate(*expression.operands[i + 1]))) {
+      return runtime_.Fail(absl::StrFormat("%s cannot be a key of a dict", TypeName(key)));
+    }
+  }
+  return runtime_.MakeObject(std::move(object));
+}
+
+Value Evaluator::Slice(const Expression& expression) {
+  const Value value = Evaluate(*expression.operands[0]);
+  const Value start = EvaluateOptional(expression.operands[1]);
+  const Value stop = EvaluateOptional(expression.operands[2]);
+  return GetSlice(runtime_, value, start, stop, EvaluateOptional(expression.operands[3]));
+}
+
+Value Evaluator::Filter(const Expression& expression) {
+  const ExpressionPtr& operand = expression.operands[0];
+  const Value value = operand == nullptr ? filter_input_ : Evaluate(*operand);
+  const Arguments arguments = EvaluateArguments(expression.arguments);
+  runtime_.set_line(expression.line);
+  if (runtime_.failed()) return Value();
+  const Function filter = FindFilter(expression.name);
+  if (filter == nullptr) return runtime_.Fail(absl::StrFormat("there is no filter named '%s'", expression.name));
+  return filter(runtime_, value, arguments);
+}
+
+Value Evaluator::Test(const Expression& expression) {
+  const Value value = Evaluate(*expression.operands[0]);
+  const Arguments arguments = EvaluateArguments(expression.arguments);
+  if (runtime_.failed()) return Value();
+  const Function test = FindTest(expression.name);
+  if (test == nullptr) return runtime_.Fail(absl::StrFormat("there is no test named '%s'", expression.name));
+  return test(runtime_, value, arguments);
+}
+
+Value Evaluator::Concat(const Expression& expression) {
+  std::string text;
+  for (const ExpressionPtr& operand : expression.operands) {
+    const Value value = Evaluate(*operand);
+    if (runtime_.failed()) return Value();
+    text += ToText(runtime_, value);
+    if (!runtime_.ReserveText(text.size() / 64)) return Value();
+    if (text.size() > runtime_.limits().text_bytes) break;
+  }
+  return runtime_.Text(std::move(text));
+}
+
+Value Evaluator::CompareChain(const Expression& expression) {
+  Value left = Evaluate(*expression.operands[0]);
+  for (size_t i = 0; i < expression.comparisons.size(); ++i) {
+    Value right = Evaluate(*expression.operands[i + 1]);
+    runtime_.set_line(expression.line);
+    if (runtime_.failed()) return Value();
+    if (!CompareOnce(expression.comparisons[i], left, right)) return Value::Bool(false);
+    left = std::move(right);
+  }
+  return Value::Bool(true);
+}
+
+bool Evaluator::CompareOnce(const std::string& operation, const Value& left, const Value& right) {
+  if (operation == "==") return Equal(runtime_, left, right);
+  if (operation == "!=") return !Equal(runtime_, left, right);
+  if (operation == "in") return Contains(runtime_, right, left);
+  if (operation == "not in") return !Contains(runtime_, right, left);
+  const int order = Compare(runtime_, left, right, operation);
+  if (operation == "<") return order < 0;
+  if (operation == "<=") return order <= 0;
+  return operation == ">" ? order > 0 : order >= 0;
+}
+
+}  // namespace latentd::jinja

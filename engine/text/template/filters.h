@@ -1,0 +1,18 @@
+// The filters of `value | name(arguments)`, by name.
+#pragma once
+
+#include <string_view>
+
+#include "engine/text/template/callable.h"
+
+namespace latentd::jinja {
+
+// Null when there is no such filter.
+Function FindFilter(std::string_view name);
+
+// The parts of the table; each is searched in turn.
+Function FindTextFilter(std::string_view name);
+Function FindSequenceFilter(std::string_view name);
+Function FindSelectionFilter(std::string_view name);
+
+}  // namespace latentd::jinja

@@ -1,0 +1,133 @@
+#include "engine/text/template/runtime.h"
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+
+#include "engine/text/template/comparison.h"
+#include "engine/text/template/printing.h"
+
+namespace latentd::jinja {
+namespace {
+
+constexpr size_t kWorkPerItem = 8;
+// What stays allocated until the end of the rendering costs more.
+constexpr size_t kWorkPerOwnedObject = 32;
+
+}  // namespace
+
+Value Runtime::Fail(const std::string& message) {
+  if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat("chat template, line ", line_, ": ", message));
+  return Value();
+}
+
+Value Runtime::RaiseException(const std::string& message) {
+  if (status_.ok()) status_ = absl::InvalidArgumentError(message);
+  return Value();
+}
+
+Value Runtime::FailUndefined(const Value& value) {
+  const std::string_view why = value.why_undefined();
+  return Fail(why.empty() ? "an undefined value is used" : std::string(why));
+}
+
+bool Runtime::Spend(size_t work) {
+  if (failed()) return false;
+  if (work > limits_.work - spent_) {
+    Fail(absl::StrCat("the template takes more than ", limits_.work,
+                      " steps; shorten the conversation or the template"));
+    return false;
+  }
+  spent_ += work;
+  return true;
+}
+
+bool Runtime::ReserveText(size_t bytes) {
+  if (failed()) return false;
+  if (bytes > limits_.text_bytes) {
+    Fail(absl::StrCat("a text would have ", bytes, " bytes, the limit is ", limits_.text_bytes));
+    return false;
+  }
+  return SpendBytes(bytes);
+}
+
+bool Runtime::CheckDepth(int depth) {
+  if (depth > kMaxValueDepth) Fail(absl::StrCat("lists and objects nest deeper than ", kMaxValueDepth));
+  return !failed();
+}
+
+Value Runtime::Text(std::string text) { return ReserveText(text.size()) ? Value::Text(std::move(text)) : Value(); }
+
+Value Runtime::List(std::vector<Value> items) {
+  if (!Spend(items.size() * kWorkPerItem + 1)) return Value();
+  Value list = Value::MakeList(std::move(items));
+  return CheckDepth(list.depth()) ? list : Value();
+}
+
+Value Runtime::Tuple(std::vector<Value> items) {
+  if (!Spend(items.size() * kWorkPerItem + 1)) return Value();
+  Value tuple = Value::MakeTuple(std::move(items));
+  return CheckDepth(tuple.depth()) ? tuple : Value();
+}
+
+Value Runtime::MakeObject(Object object) {
+  if (!Spend(object.size() * kWorkPerItem + 1) || !CheckDepth(object.depth())) return Value();
+  return Value::MakeObject(std::move(object));
+}
+
+Object* Runtime::NewNamespace() {
+  Spend(kWorkPerOwnedObject);
+  return &namespaces_.emplace_back();
+}
+
+Loop* Runtime::NewLoop() {
+  Spend(kWorkPerOwnedObject);
+  return &loops_.emplace_back();
+}
+
+Parameters::Parameters(Runtime& runtime, std::string_view function, const Arguments& arguments,
+                       std::vector<std::string_view> names, size_t num_required)
+    : runtime_(runtime), function_(function), names_(std::move(names)), values_(names_.size(), nullptr) {
+  if (arguments.positional.size() > names_.size()) {
+    runtime_.Fail(absl::StrFormat("%s takes at most %d arguments, found %d", function_, names_.size(),
+                                  arguments.positional.size()));
+  }
+  for (size_t i = 0; i < arguments.positional.size() && i < names_.size(); ++i) values_[i] = &arguments.positional[i];
+  for (const auto& [name, value] : arguments.named) {
+    size_t index = 0;
+    while (index < names_.size() && names_[index] != name) ++index;
+    if (index == names_.size()) {
+      runtime_.Fail(absl::StrFormat("%s takes no argument named '%s'", function_, name));
+    } else if (values_[index] != nullptr) {
+      runtime_.Fail(absl::StrFormat("%s got two values for its argument '%s'", function_, name));
+    } else {
+      values_[index] = &value;
+    }
+  }
+  for (size_t i = 0; i < num_required; ++i) {
+    if (!given(i)) runtime_.Fail(absl::StrFormat("%s needs its argument '%s'", function_, names_[i]));
+  }
+}
+
+Value Parameters::Get(size_t index, Value otherwise) const { return given(index) ? *values_[index] : otherwise; }
+
+int64_t Parameters::Integer(size_t index, int64_t otherwise) const {
+  if (!given(index)) return otherwise;
+  if (values_[index]->is_integral()) return values_[index]->integral();
+  runtime_.Fail(
+      absl::StrFormat("%s expects an integer as '%s', found %s", function_, names_[index], TypeName(*values_[index])));
+  return otherwise;
+}
+
+bool Parameters::Truth(size_t index, bool otherwise) const {
+  return given(index) ? IsTrue(*values_[index]) : otherwise;
+}
+
+std::string Parameters::Text(size_t index, std::string_view otherwise) const {
+  if (!given(index)) return std::string(otherwise);
+  if (values_[index]->is_text()) return values_[index]->text();
+  runtime_.Fail(
+      absl::StrFormat("%s expects a string as '%s', found %s", function_, names_[index], TypeName(*values_[index])));
+  return std::string(otherwise);
+}
+
+}  // namespace latentd::jinja

@@ -1,0 +1,148 @@
+// What a template computes with: Python's values, immutable and shared, except namespaces and loops, which the Runtime
+// of one rendering owns. Copying a Value is cheap. Values of one rendering stay on its thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+namespace latentd::jinja {
+
+struct List;
+class Object;
+struct Callable;
+struct Loop;
+
+// In the order of Value's alternatives.
+enum class Type : uint8_t {
+  kUndefined,
+  kNone,
+  kBool,
+  kInteger,
+  kBigInteger,  // digits beyond 64 bits: can be printed and compared, not computed with
+  kFloat,
+  kText,
+  kList,  // list or tuple
+  kObject,
+  kNamespace,
+  kLoop,
+  kCallable,
+};
+
+class Value {
+ public:
+  Value() = default;  // undefined
+  static Value Undefined(std::string why);
+  static Value None() { return Value(Storage(NoneTag{})); }
+  static Value Bool(bool value) { return Value(Storage(value)); }
+  static Value Integer(int64_t value) { return Value(Storage(value)); }
+  static Value BigInteger(std::string digits);
+  static Value Float(double value) { return Value(Storage(value)); }
+  static Value Text(std::string text);
+  static Value MakeList(std::vector<Value> items);
+  static Value MakeTuple(std::vector<Value> items);
+  static Value MakeObject(Object object);
+  static Value MakeNamespace(Object* attributes) { return Value(Storage(NamespaceTag{attributes})); }
+  static Value MakeLoop(Loop* loop) { return Value(Storage(loop)); }
+  static Value MakeCallable(Callable callable);
+
+  Type type() const { return static_cast<Type>(storage_.index()); }
+  bool is_undefined() const { return type() == Type::kUndefined; }
+  bool is_none() const { return type() == Type::kNone; }
+  bool is_text() const { return type() == Type::kText; }
+  bool is_list() const { return type() == Type::kList; }
+  bool is_object() const { return type() == Type::kObject; }
+  bool is_tuple() const;
+  // Integers and booleans, which count as 0 and 1 as in Python.
+  bool is_integral() const { return type() == Type::kInteger || type() == Type::kBool; }
+  bool is_number() const { return is_integral() || type() == Type::kFloat; }
+
+  // Each needs the type it names.
+  bool boolean() const { return std::get<bool>(storage_); }
+  int64_t integral() const;
+  double number() const;
+  const std::string& digits() const { return std::get<std::shared_ptr<const BigDigits>>(storage_)->digits; }
+  const std::string& text() const { return *std::get<std::shared_ptr<const std::string>>(storage_); }
+  const std::vector<Value>& items() const;
+  const Object& object() const { return *std::get<std::shared_ptr<const Object>>(storage_); }
+  Object& attributes() const { return *std::get<NamespaceTag>(storage_).attributes; }
+  Loop& loop() const { return *std::get<Loop*>(storage_); }
+  const Callable& callable() const { return *std::get<std::shared_ptr<const Callable>>(storage_); }
+
+  // Why an undefined value is undefined; empty when nothing special is known.
+  std::string_view why_undefined() const;
+  // How deep lists and objects nest; 0 for scalars.
+  int depth() const;
+  // Python's `is`: the same object, not merely an equal one.
+  bool SameAs(const Value& other) const { return storage_ == other.storage_; }
+
+ private:
+  struct UndefinedTag {
+    std::shared_ptr<const std::string> why;
+    bool operator==(const UndefinedTag&) const = default;
+  };
+  struct NoneTag {
+    bool operator==(const NoneTag&) const = default;
+  };
+  struct NamespaceTag {
+    Object* attributes;
+    bool operator==(const NamespaceTag&) const = default;
+  };
+  struct BigDigits {
+    std::string digits;
+  };
+  using Storage = std::variant<UndefinedTag, NoneTag, bool, int64_t, std::shared_ptr<const BigDigits>, double,
+                               std::shared_ptr<const std::string>, std::shared_ptr<const List>,
+                               std::shared_ptr<const Object>, NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
+  explicit Value(Storage storage) : storage_(std::move(storage)) {}
+
+  Storage storage_;
+};
+
+struct List {
+  std::vector<Value> items;
+  bool is_tuple = false;
+  int depth = 1;
+};
+
+// A dict: entries in order of insertion. Lookup by a text key is a scan while there are few and hashed beyond.
+class Object {
+ public:
+  struct Entry {
+    Value key;
+    Value value;
+  };
+
+  // Replaces the value of an equal key in its place. False for keys that Python cannot hash.
+  bool Set(Value key, Value value);
+  void Set(std::string_view key, Value value);
+  const Value* Find(const Value& key) const;
+  const Value* Find(std::string_view key) const;
+
+  const std::vector<Entry>& entries() const { return entries_; }
+  size_t size() const { return entries_.size(); }
+  int depth() const { return depth_; }
+
+ private:
+  std::optional<size_t> FindKey(const std::string& hashed) const;
+  void Index(size_t entry, std::string hashed);
+
+  std::vector<Entry> entries_;
+  absl::flat_hash_map<std::string, size_t> index_;
+  int depth_ = 1;
+};
+
+// The key under which dicts file `value`: equal numbers share one. None for values that Python cannot hash.
+std::optional<std::string> HashKey(const Value& value);
+
+// Python's name of the type, for error messages.
+std::string_view TypeName(const Value& value);
+
+}  // namespace latentd::jinja
