@@ -1,0 +1,40 @@
+// Views of the activations of one step, and the memory behind them: allocated for the largest step, reused by every
+// layer of every step.
+#pragma once
+
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/model/model_config.h"
+#include "kernels/device.h"
+#include "kernels/ops.h"
+
+namespace latentd {
+
+struct Activations {
+  Tensor x;              // [tokens, d], the residual stream
+  Tensor h;              // [tokens, d], its norm
+  Tensor delta;          // [tokens, d], what a sublayer adds
+  Tensor q_latent;       // c_Q [tokens, r_q]
+  Tensor q;              // [q_C; q_R] [tokens, H (d_n + d_r)]
+  Tensor kv;             // [c_KV; k_R] [tokens, r + d_r]
+  Tensor heads;          // [tokens, H d_v]
+  Tensor gate, up;       // [tokens, dense width]
+  Tensor router_logits;  // [tokens, E]
+  Routing routing;       // [tokens, K]
+
+  Tensor logit_x, logit_delta, logit_h;  // [logit rows, d], of the tokens whose logits are wanted
+  Tensor logits;                         // [logit rows, V]
+
+  Activations FirstRows(int num_tokens, int num_logit_rows) const;
+};
+
+struct ActivationMemory {
+  static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, const StepLimits& limits);
+
+  Activations largest;
+  std::vector<DeviceBuffer> buffers;
+};
+
+}  // namespace latentd

@@ -1,0 +1,121 @@
+#include "engine/model/json_fields.h"
+
+#include <utility>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+
+#include "engine/model/fingerprint.h"
+#include "engine/model/mapped_file.h"
+
+namespace latentd {
+namespace {
+
+constexpr size_t kMaxFileBytes = 1 << 20;  // published ones have about 2 kB
+constexpr size_t kMaxDepth = 16;
+
+std::string Between(int least, int most) { return absl::StrFormat("an integer from %d to %d", least, most); }
+std::string Between(double least, double most) { return absl::StrFormat("a number from %g to %g", least, most); }
+
+}  // namespace
+
+absl::StatusOr<JsonFields> JsonFields::Read(const std::filesystem::path& file) {
+  const absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
+  if (!mapped.ok()) return mapped.status();
+  if (mapped->bytes().size() > kMaxFileBytes) {
+    return InFile(file, absl::InvalidArgumentError(absl::StrFormat("expected at most %d bytes, found %d", kMaxFileBytes,
+                                                                   mapped->bytes().size())));
+  }
+  JsonFields fields(file);
+  fields.digest_ = Fingerprint(mapped->text());
+  const auto visit = [&](std::span<const std::string> path, const JsonValue& value) {
+    const std::string key = absl::StrJoin(path, ".");
+    if (path.empty() && value != JsonValue(JsonContainer::kObject)) {
+      return absl::InvalidArgumentError(absl::StrCat("expected an object, found ", Describe(value)));
+    }
+    if (!fields.values_.emplace(key, value).second) {
+      return absl::InvalidArgumentError(absl::StrFormat("expected each JSON key once, found %s twice", Quoted(key)));
+    }
+    return absl::OkStatus();
+  };
+  if (absl::Status status = WalkJson(mapped->text(), kMaxDepth, visit); !status.ok()) return InFile(file, status);
+  return fields;
+}
+
+const JsonValue* JsonFields::Find(const std::string& key) const {
+  const auto found = values_.find(key);
+  if (found == values_.end() || std::holds_alternative<std::monostate>(found->second)) return nullptr;
+  return &found->second;
+}
+
+void JsonFields::Refuse(const std::string& key, std::string_view expected) {
+  if (!status_.ok()) return;
+  const JsonValue* value = Find(key);
+  status_ = InFile(file_, absl::InvalidArgumentError(absl::StrFormat("%s: expected %s, found %s", key, expected,
+                                                                     value == nullptr ? "nothing" : Describe(*value))));
+}
+
+int JsonFields::Int(const std::string& key, Range<int> range, std::optional<int> fallback) {
+  const JsonValue* value = Find(key);
+  if (value == nullptr && fallback) return *fallback;
+  const int64_t* number = value == nullptr ? nullptr : std::get_if<int64_t>(value);
+  if (number != nullptr && *number >= range.least && *number <= range.most) return static_cast<int>(*number);
+  Refuse(key, Between(range.least, range.most));
+  return range.least;
+}
+
+double JsonFields::Number(const std::string& key, Range<double> range, std::optional<double> fallback) {
+  const JsonValue* value = Find(key);
+  if (value == nullptr && fallback) return *fallback;
+  const int64_t* integer = value == nullptr ? nullptr : std::get_if<int64_t>(value);
+  const double* real = value == nullptr ? nullptr : std::get_if<double>(value);
+  const double number = integer != nullptr ? static_cast<double>(*integer)
+                        : real != nullptr  ? *real
+                                           : range.least - 1.0;
+  if (number >= range.least && number <= range.most) return number;
+  Refuse(key, Between(range.least, range.most));
+  return range.least;
+}
+
+bool JsonFields::Bool(const std::string& key, bool fallback) {
+  const JsonValue* value = Find(key);
+  if (value == nullptr) return fallback;
+  if (const bool* truth = std::get_if<bool>(value)) return *truth;
+  Refuse(key, "true or false");
+  return fallback;
+}
+
+std::string JsonFields::String(const std::string& key, std::optional<std::string> fallback) {
+  const JsonValue* value = Find(key);
+  if (value == nullptr && fallback) return *fallback;
+  const std::string* text = value == nullptr ? nullptr : std::get_if<std::string>(value);
+  if (text != nullptr) return *text;
+  Refuse(key, "a string");
+  return {};
+}
+
+std::vector<int> JsonFields::Ints(const std::string& key, Range<int> range) {
+  const JsonValue* value = Find(key);
+  if (value == nullptr) return {};
+  if (*value != JsonValue(JsonContainer::kArray)) return {Int(key, range)};
+  std::vector<int> numbers;
+  for (int i = 0; values_.contains(absl::StrCat(key, ".", i)); ++i) {
+    numbers.push_back(Int(absl::StrCat(key, ".", i), range));
+  }
+  return numbers;
+}
+
+std::vector<std::string> JsonFields::Strings(const std::string& key) {
+  const JsonValue* value = Find(key);
+  if (value == nullptr) return {};
+  if (*value != JsonValue(JsonContainer::kArray)) Refuse(key, "a list of strings");
+  std::vector<std::string> texts;
+  for (int i = 0; values_.contains(absl::StrCat(key, ".", i)); ++i) {
+    texts.push_back(String(absl::StrCat(key, ".", i)));
+  }
+  return texts;
+}
+
+}  // namespace latentd

@@ -1,0 +1,48 @@
+#include "engine/model/latent_cache.h"
+
+#include <utility>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_format.h>
+
+namespace latentd {
+namespace {
+
+// Slots are whole multiples of the 16 virtual lanes of a score, so that kernels need no tail.
+constexpr int kSlotLanes = 16;
+
+int SlotStride(const ModelConfig& config) {
+  const int width = config.attention.latent_width + config.attention.rope_width;
+  return (width + kSlotLanes - 1) / kSlotLanes * kSlotLanes;
+}
+
+size_t LayerBytesPerBlock(const ModelConfig& config) {
+  return static_cast<size_t>(kBlockSlots) * static_cast<size_t>(SlotStride(config)) * sizeof(float);
+}
+
+}  // namespace
+
+size_t LatentCache::BytesPerBlock(const ModelConfig& config) {
+  return LayerBytesPerBlock(config) * static_cast<size_t>(config.num_layers);
+}
+
+absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelConfig& config, int num_blocks) {
+  const size_t layer_bytes = LayerBytesPerBlock(config) * static_cast<size_t>(num_blocks);
+  absl::StatusOr<DeviceBuffer> memory = device.Allocate(layer_bytes * static_cast<size_t>(config.num_layers));
+  if (!memory.ok()) {
+    return absl::Status(memory.status().code(),
+                        absl::StrFormat("kv cache of %d blocks: %s; lower the number of kv blocks", num_blocks,
+                                        std::string(memory.status().message())));
+  }
+  std::vector<LatentPages> layers;
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    layers.push_back({.values = memory->As<float>() + layer_bytes / sizeof(float) * static_cast<size_t>(layer),
+                      .num_blocks = num_blocks,
+                      .latent_width = config.attention.latent_width,
+                      .rope_width = config.attention.rope_width,
+                      .slot_stride = SlotStride(config)});
+  }
+  return LatentCache(*std::move(memory), std::move(layers));
+}
+
+}  // namespace latentd

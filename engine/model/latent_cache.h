@@ -1,0 +1,32 @@
+// The paged latent cache: for every layer and slot the normed latent and the rotated shared key part (spec 3.3), in
+// blocks of kBlockSlots slots. Memory only: which block belongs to whom is engine/schedule's business.
+#pragma once
+
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/model/model_config.h"
+#include "kernels/device.h"
+#include "kernels/tensor.h"
+
+namespace latentd {
+
+class LatentCache {
+ public:
+  // RESOURCE_EXHAUSTED with the numbers where the device has not the memory.
+  static absl::StatusOr<LatentCache> Allocate(Device& device, const ModelConfig& config, int num_blocks);
+  static size_t BytesPerBlock(const ModelConfig& config);
+
+  LatentPages operator[](int layer) const { return layers_[static_cast<size_t>(layer)]; }
+  size_t bytes() const { return memory_.bytes(); }
+
+ private:
+  LatentCache(DeviceBuffer memory, std::vector<LatentPages> layers)
+      : memory_(std::move(memory)), layers_(std::move(layers)) {}
+
+  DeviceBuffer memory_;
+  std::vector<LatentPages> layers_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,147 @@
+#include "engine/model/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <absl/status/status.h>
+
+#include "engine/model/rope.h"
+#include "kernels/check.h"
+
+namespace latentd {
+namespace {
+
+StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits) {
+  const AttentionShape& shape = config.attention;
+  const int widest = std::max(
+      {config.hidden_size, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
+  return {.max_tokens = limits.max_tokens,
+          .max_logit_rows = limits.max_logit_rows,
+          .max_context = limits.max_context,
+          .max_linear_inputs = widest,
+          .vocab_size = config.vocab_size,
+          .attention = shape,
+          .experts_per_token = config.routing.experts_per_token,
+          .expert_width = config.expert_width,
+          .shared_expert_width = config.shared_expert_width};
+}
+
+// Cosines, then sines, of every position (spec 3.4). As in the references the angle is the fp32 product of the position
+// and the fp32 frequency; only cosine and sine of it are taken in double.
+std::vector<float> RopeAngles(const ModelConfig& config, int max_positions) {
+  const std::vector<double> frequencies = RopeFrequencies(config);
+  const double amplitude = RopeAmplitude(config.rope);
+  const size_t pairs = frequencies.size();
+  std::vector<float> angles(static_cast<size_t>(max_positions) * 2 * pairs);
+  for (size_t position = 0; position < static_cast<size_t>(max_positions); ++position) {
+    float* row = angles.data() + position * 2 * pairs;
+    for (size_t i = 0; i < pairs; ++i) {
+      const float angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
+      row[i] = static_cast<float>(std::cos(static_cast<double>(angle)) * amplitude);
+      row[pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)) * amplitude);
+    }
+  }
+  return angles;
+}
+
+RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {
+  const int width = config.attention.rope_width;
+  const int positions = static_cast<int>(angles.bytes() / sizeof(float)) / width;
+  return {.angles = {angles.As<float>(), positions, width, width}, .pairs = config.rope.pairs};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint, const ModelConfig& config,
+                                                   const ModelLimits& limits, Device& device, Ops& ops) {
+  const StepLimits step = LimitsOf(config, limits);
+  if (absl::Status reserved = ops.Reserve(step); !reserved.ok()) return reserved;
+  absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, device, ops);
+  if (!weights.ok()) return weights.status();
+  absl::StatusOr<LatentCache> cache = LatentCache::Allocate(device, config, limits.num_blocks);
+  if (!cache.ok()) return cache.status();
+  absl::StatusOr<ActivationMemory> memory = ActivationMemory::Allocate(device, config, step);
+  if (!memory.ok()) return memory.status();
+
+  const std::vector<float> angles = RopeAngles(config, limits.max_context);
+  absl::StatusOr<DeviceBuffer> table = device.Allocate(angles.size() * sizeof(float));
+  if (!table.ok()) return table.status();
+  device.Upload(angles.data(), table->bytes(), table->As<float>());
+  return std::unique_ptr<Model>(
+      new Model(config, *std::move(weights), *std::move(cache), *std::move(memory), *std::move(table), ops));
+}
+
+Model::Model(const ModelConfig& config, Weights weights, LatentCache cache, ActivationMemory memory,
+             DeviceBuffer angles, Ops& ops)
+    : config_(config),
+      weights_(std::move(weights)),
+      cache_(std::move(cache)),
+      memory_(std::move(memory)),
+      angles_(std::move(angles)),
+      rope_(TableOf(config, angles_)),
+      ops_(ops) {}
+
+Tensor Model::Forward(const BatchInputs& batch) {
+  CHECK_LE(batch.num_tokens(), memory_.largest.x.rows);
+  CHECK_LE(static_cast<int>(batch.logit_tokens.size()), memory_.largest.logits.rows);
+  a_ = memory_.largest.FirstRows(batch.num_tokens(), static_cast<int>(batch.logit_tokens.size()));
+  const float epsilon = static_cast<float>(config_.epsilon);
+
+  ops_.Embed(batch.token_ids, *weights_.embedding, a_.x);
+  for (int layer = 0; layer < config_.num_layers; ++layer) {
+    const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+    if (layer == 0) {
+      ops_.RmsNorm(a_.x, w.attention_norm.values(), epsilon, a_.h);
+    } else {
+      ops_.AddRmsNorm(a_.x, a_.delta, w.attention_norm.values(), epsilon, a_.h);
+    }
+    Attention(layer, batch);
+    ops_.AddRmsNorm(a_.x, a_.delta, w.feed_forward_norm.values(), epsilon, a_.h);
+    FeedForward(layer);
+  }
+  return Head(batch);
+}
+
+void Model::Attention(int layer, const BatchInputs& batch) {
+  const AttentionWeights& w = weights_.layers[static_cast<size_t>(layer)].attention;
+  const AttentionShape& shape = config_.attention;
+  const float epsilon = static_cast<float>(config_.latent_epsilon);
+  if (w.q_down != nullptr) {
+    ops_.Linear(a_.h, *w.q_down, a_.q_latent);  // c_Q = W_DQ h
+    ops_.RmsNorm(a_.q_latent, w.q_norm.values(), epsilon, a_.q_latent);
+    ops_.Linear(a_.q_latent, *w.q_up, a_.q);  // [q_C; q_R] = [W_UQ; W_QR] c_Q
+  } else {
+    ops_.Linear(a_.h, *w.q_up, a_.q);
+  }
+  ops_.RotateQueries(batch, rope_, shape, a_.q);
+  ops_.Linear(a_.h, *w.kv_down, a_.kv);  // [c_KV; k_R] = [W_DKV; W_KR] h
+  ops_.AppendLatent(a_.kv, w.kv_norm.values(), epsilon, batch, rope_, cache_[layer]);
+  ops_.AttendLatent(a_.q, *w.kv_up, shape, static_cast<float>(config_.softmax_scale), batch, cache_[layer], a_.heads);
+  ops_.Linear(a_.heads, *w.out, a_.delta);  // u = W_O o
+}
+
+void Model::FeedForward(int layer) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  if (config_.IsMoe(layer)) {
+    ops_.Linear(a_.h, *w.router, a_.router_logits);
+    ops_.RouteExperts(a_.router_logits, w.routing_bias.values(), config_.routing, a_.routing);
+    ops_.MixExperts(a_.h, a_.routing, w.experts, a_.delta);
+  } else {
+    ops_.Linear(a_.h, *w.dense.gate, a_.gate);
+    ops_.Linear(a_.h, *w.dense.up, a_.up);
+    ops_.SwiGlu(a_.gate, a_.up, a_.gate);
+    ops_.Linear(a_.gate, *w.dense.down, a_.delta);
+  }
+}
+
+Tensor Model::Head(const BatchInputs& batch) {
+  ops_.GatherRows(a_.x, batch.logit_tokens, a_.logit_x);
+  ops_.GatherRows(a_.delta, batch.logit_tokens, a_.logit_delta);
+  ops_.AddRmsNorm(a_.logit_x, a_.logit_delta, weights_.final_norm.values(), static_cast<float>(config_.epsilon),
+                  a_.logit_h);
+  ops_.Linear(a_.logit_h, *weights_.head, a_.logits);
+  return a_.logits;
+}
+
+}  // namespace latentd

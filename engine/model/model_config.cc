@@ -1,0 +1,237 @@
+#include "engine/model/model_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+
+#include "engine/model/json_fields.h"
+#include "engine/model/mapped_file.h"
+#include "engine/model/rope.h"
+
+namespace latentd {
+namespace {
+
+// Far above any released model, and low enough that no product of two sizes leaves an int.
+constexpr Range<int> kVocabSizes = {2, 1 << 22};
+constexpr Range<int> kContexts = {1, 1 << 24};
+constexpr Range<int> kWidths = {1, 1 << 18};
+constexpr Range<int> kLatentWidths = {1, 1 << 14};
+constexpr Range<int> kHeadWidths = {1, 1 << 10};
+constexpr Range<int> kHeads = {1, 1 << 10};
+constexpr Range<int> kLayers = {1, 1 << 12};
+constexpr Range<int> kExperts = {0, 1 << 12};
+constexpr Range<int> kSharedExperts = {0, 1 << 6};
+constexpr Range<int> kMtpLayers = {0, 1 << 4};
+constexpr Range<double> kEpsilons = {1e-12, 1e-2};
+constexpr Range<double> kScalings = {1e-6, 1e6};
+constexpr Range<double> kThetas = {1.001, 1e12};
+constexpr Range<double> kMscales = {0.0, 100.0};
+
+// What a family's files leave out, and what it is called where one goes by another's rules (spec 1.1).
+struct Family {
+  std::string_view model_type;
+  std::string_view scoring_func;
+  std::string_view topk_method;
+  bool norm_topk_prob;
+};
+constexpr std::array kFamilies = {
+    Family{"deepseek_v3", "sigmoid", "noaux_tc", true},
+    Family{"kimi_k2", "sigmoid", "noaux_tc", true},
+    Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true},
+    Family{"deepseek_v2", "softmax", "greedy", false},
+};
+
+const Family& ReadFamily(JsonFields& fields, ModelConfig& config) {
+  config.architecture = fields.String("model_type");
+  for (const Family& family : kFamilies) {
+    if (family.model_type == config.architecture) return family;
+  }
+  fields.Refuse("model_type", "a supported architecture (deepseek_v3, deepseek_v2, kimi_k2 or glm4_moe_lite)");
+  return kFamilies.front();
+}
+
+void ReadSizes(JsonFields& fields, ModelConfig& config) {
+  config.vocab_size = fields.Int("vocab_size", kVocabSizes);
+  config.hidden_size = fields.Int("hidden_size", kWidths);
+  config.num_layers = fields.Int("num_hidden_layers", kLayers);
+  config.num_mtp_layers = fields.Int("num_nextn_predict_layers", kMtpLayers, 0);
+  config.max_context = fields.Int("max_position_embeddings", kContexts);
+  config.epsilon = fields.Number("rms_norm_eps", kEpsilons, 1e-6);
+  config.tied_embedding = fields.Bool("tie_word_embeddings", false);
+}
+
+void ReadAttention(JsonFields& fields, ModelConfig& config) {
+  config.query_latent_width = fields.Int("q_lora_rank", {0, kLatentWidths.most}, 0);
+  config.attention = {.num_heads = fields.Int("num_attention_heads", kHeads),
+                      .nope_width = fields.Int("qk_nope_head_dim", kHeadWidths),
+                      .rope_width = fields.Int("qk_rope_head_dim", {2, kHeadWidths.most}),
+                      .value_width = fields.Int("v_head_dim", kHeadWidths),
+                      .latent_width = fields.Int("kv_lora_rank", kLatentWidths)};
+  fields.Require(config.attention.rope_width % 2 == 0, "qk_rope_head_dim", "an even number");
+  const int heads = config.attention.num_heads;
+  fields.Require(fields.Int("num_key_value_heads", kHeads, heads) == heads, "num_key_value_heads",
+                 absl::StrFormat("num_attention_heads = %d, as in every model with latent attention", heads));
+  fields.Require(!fields.Bool("attention_bias", false), "attention_bias", "false, biases are not supported");
+  fields.Require(!fields.Has("index_topk"), "index_topk", "no sparse attention, which is not supported");
+}
+
+ExpertScore ReadScore(JsonFields& fields, const Family& family) {
+  const std::string name = fields.String("scoring_func", std::string(family.scoring_func));
+  fields.Require(name == "softmax" || name == "sigmoid", "scoring_func", "softmax or sigmoid");
+  return name == "softmax" ? ExpertScore::kSoftmax : ExpertScore::kSigmoid;
+}
+
+// The groups, and how the best of them are found.
+void ReadGroups(JsonFields& fields, const Family& family, ModelConfig& config) {
+  RoutingRule& rule = config.routing;
+  const std::string method = fields.String("topk_method", std::string(family.topk_method));
+  fields.Require(method == "greedy" || method == "group_limited_greedy" || method == "noaux_tc", "topk_method",
+                 "greedy, group_limited_greedy or noaux_tc");
+  config.has_routing_bias = method == "noaux_tc";
+  rule.group_score = config.has_routing_bias ? GroupScore::kTopTwoSum : GroupScore::kMax;
+  rule.num_groups = fields.Int("n_group", {1, rule.num_experts}, 1);
+  rule.groups_per_token = fields.Int("topk_group", {1, rule.num_groups}, 1);
+  const int group_size = rule.num_experts / rule.num_groups;
+  fields.Require(group_size * rule.num_groups == rule.num_experts, "n_group",
+                 absl::StrFormat("a divisor of n_routed_experts = %d", rule.num_experts));
+  fields.Require(rule.num_groups == 1 || group_size >= 2 || !config.has_routing_bias, "n_group",
+                 absl::StrFormat("groups of at least 2 of the %d experts", rule.num_experts));
+  if (method == "greedy") rule.num_groups = rule.groups_per_token = 1;
+}
+
+void ReadExperts(JsonFields& fields, const Family& family, ModelConfig& config) {
+  RoutingRule& rule = config.routing;
+  rule.num_experts = fields.Int("n_routed_experts", kExperts, 0);
+  config.first_moe_layer = fields.Int("first_k_dense_replace", {0, kLayers.most}, 0);
+  config.moe_layer_period = fields.Int("moe_layer_freq", {1, kLayers.most}, 1);
+  if (rule.num_experts == 0) return;
+
+  ReadGroups(fields, family, config);
+  rule.score = ReadScore(fields, family);
+  const int candidates = rule.num_experts / rule.num_groups * rule.groups_per_token;
+  rule.experts_per_token = fields.Int("num_experts_per_tok", {1, candidates});
+  rule.normalize = fields.Bool("norm_topk_prob", family.norm_topk_prob);
+  rule.scale = static_cast<float>(fields.Number("routed_scaling_factor", kScalings, 1.0));
+  config.expert_width = fields.Int("moe_intermediate_size", kWidths);
+  config.shared_expert_width = config.expert_width * fields.Int("n_shared_experts", kSharedExperts, 0);
+}
+
+// Some files list each layer's kind beside the rule; a contradiction would load the wrong tensors.
+void CheckLayerKinds(JsonFields& fields, const ModelConfig& config) {
+  const std::vector<std::string> kinds = fields.Strings("mlp_layer_types");
+  for (int layer = 0; layer < static_cast<int>(kinds.size()); ++layer) {
+    const std::string_view expected = config.IsMoe(layer) ? "sparse" : "dense";
+    fields.Require(kinds[static_cast<size_t>(layer)] == expected, absl::StrCat("mlp_layer_types.", layer),
+                   absl::StrFormat("%s, as first_k_dense_replace and moe_layer_freq say", expected));
+  }
+}
+
+void ReadFeedForward(JsonFields& fields, const Family& family, ModelConfig& config) {
+  config.dense_width = fields.Int("intermediate_size", kWidths);
+  const std::string activation = fields.String("hidden_act", "silu");
+  fields.Require(activation == "silu", "hidden_act", "silu");
+  ReadExperts(fields, family, config);
+  CheckLayerKinds(fields, config);
+}
+
+YarnScaling ReadYarn(JsonFields& fields, const std::string& at, int max_context) {
+  YarnScaling yarn;
+  yarn.factor = fields.Number(at + "factor", {1.0, 1e4});
+  yarn.original_context = fields.Int(at + "original_max_position_embeddings", {1, max_context});
+  yarn.beta_fast = fields.Number(at + "beta_fast", {1e-3, 1e6}, 32.0);
+  yarn.beta_slow = fields.Number(at + "beta_slow", {1e-3, 1e6}, 1.0);
+  yarn.mscale = fields.Number(at + "mscale", kMscales, 0.0);
+  yarn.mscale_all_dim = fields.Number(at + "mscale_all_dim", kMscales, 0.0);
+  fields.Require(yarn.beta_slow <= yarn.beta_fast, at + "beta_slow",
+                 absl::StrFormat("at most beta_fast = %g", yarn.beta_fast));
+  fields.Require(!fields.Has(at + "attention_factor"), at + "attention_factor", "mscale and mscale_all_dim instead");
+  fields.Require(fields.Bool(at + "truncate", true), at + "truncate", "true");
+  return yarn;
+}
+
+void ReadRope(JsonFields& fields, ModelConfig& config) {
+  // transformers 5 writes everything under rope_parameters, older files theta apart and the rest under rope_scaling.
+  const bool merged = fields.Has("rope_parameters");
+  fields.Require(!merged || !fields.Has("rope_scaling"), "rope_scaling", "nothing beside rope_parameters");
+  const std::string key = merged ? "rope_parameters" : "rope_scaling";
+  const std::string at = key + ".";
+  const std::string theta = fields.Has(at + "rope_theta") ? at + "rope_theta" : "rope_theta";
+  config.rope.theta = fields.Number(theta, kThetas, 10000.0);
+  config.rope.pairs = fields.Bool("rope_interleave", true) ? RopePairs::kAdjacent : RopePairs::kHalfSplit;
+  for (const std::string& partial : {std::string("partial_rotary_factor"), at + "partial_rotary_factor"}) {
+    fields.Require(fields.Number(partial, {0.0, 1.0}, 1.0) == 1.0, partial, "1");
+  }
+  if (!fields.Has(key)) return;
+
+  const std::string type_key = fields.Has(at + "rope_type") ? at + "rope_type" : at + "type";
+  const std::string type = fields.String(type_key, merged ? std::optional<std::string>("default") : std::nullopt);
+  fields.Require(type == "yarn" || type == "default", type_key, "yarn or default");
+  fields.Require(fields.String(at + "type", type) == type, at + "type", "the same as rope_type");
+  if (type == "yarn") config.rope.yarn = ReadYarn(fields, at, config.max_context);
+}
+
+void ReadQuantization(JsonFields& fields, ModelConfig& config) {
+  const std::string key = "quantization_config";
+  if (!fields.Has(key)) return;
+  const std::string at = key + ".";
+  fields.Require(fields.String(at + "quant_method") == "fp8", at + "quant_method", "fp8");
+  fields.Require(fields.String(at + "fmt", "e4m3") == "e4m3", at + "fmt", "e4m3");
+  fields.Require(fields.String(at + "activation_scheme", "dynamic") == "dynamic", at + "activation_scheme", "dynamic");
+  fields.Require(fields.Ints(at + "weight_block_size", {1, 1 << 20}) == std::vector{128, 128}, at + "weight_block_size",
+                 "[128, 128]");
+  const std::string scales = fields.String(at + "scale_fmt", "");
+  fields.Require(scales.empty() || scales == "ue8m0", at + "scale_fmt", "ue8m0 or nothing");
+  config.quantization = {.declared_fp8 = true, .power_of_two_scales = scales == "ue8m0"};
+}
+
+// The ids of one of the two files; what a file has not leaves things as they are.
+void ReadTokenIds(JsonFields& fields, ModelConfig& config) {
+  const Range<int> ids = {0, config.vocab_size - 1};
+  if (fields.Has("bos_token_id")) config.bos_id = fields.Int("bos_token_id", ids);
+  const std::vector<int> eos_ids = fields.Ints("eos_token_id", ids);
+  if (!eos_ids.empty()) config.eos_ids.assign(eos_ids.begin(), eos_ids.end());
+}
+
+// generation_config.json is optional and, where it is, overrides config.json.
+absl::Status ReadGenerationConfig(const std::filesystem::path& file, ModelConfig& config) {
+  absl::StatusOr<JsonFields> fields = JsonFields::Read(file);
+  if (absl::IsNotFound(fields.status())) return absl::OkStatus();
+  if (!fields.ok()) return fields.status();
+  ReadTokenIds(*fields, config);
+  if (fields->Has("temperature")) config.default_temperature = fields->Number("temperature", {0.0, 100.0});
+  if (fields->Has("top_p")) config.default_top_p = fields->Number("top_p", {1e-6, 1.0});
+  return fields->status();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directory) {
+  const std::filesystem::path file = directory / "config.json";
+  absl::StatusOr<JsonFields> fields = JsonFields::Read(file);
+  if (!fields.ok()) return fields.status();
+  ModelConfig config;
+  config.digest = fields->digest();
+  const Family& family = ReadFamily(*fields, config);
+  ReadSizes(*fields, config);
+  ReadAttention(*fields, config);
+  ReadFeedForward(*fields, family, config);
+  ReadRope(*fields, config);
+  ReadQuantization(*fields, config);
+  ReadTokenIds(*fields, config);
+  if (!fields->status().ok()) return fields->status();
+
+  const std::filesystem::path generation = directory / "generation_config.json";
+  if (absl::Status status = ReadGenerationConfig(generation, config); !status.ok()) return status;
+  fields->Require(!config.eos_ids.empty(), "eos_token_id",
+                  "the id of the end token, here or in generation_config.json");
+  if (!fields->status().ok()) return fields->status();
+  config.softmax_scale = SoftmaxScale(config.attention, config.rope);
+  return config;
+}
+
+}  // namespace latentd

@@ -1,0 +1,54 @@
+// The parameters of the main model, packed by the backend once at load: three levels of plain structs that follow the
+// paper. Owned by Model, immutable afterwards; must not outlive the Device and the Ops that made them.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/model/checkpoint.h"
+#include "engine/model/model_config.h"
+#include "kernels/device.h"
+#include "kernels/ops.h"
+
+namespace latentd {
+
+using MatrixPointer = std::unique_ptr<const Matrix>;
+
+// fp32 values in the device's memory: a norm's weight or the experts' correction bias. Empty where the model has none.
+struct DeviceVector {
+  DeviceBuffer memory;
+  const float* values() const { return memory.As<float>(); }
+};
+
+struct AttentionWeights {
+  MatrixPointer q_down;   // W_DQ [r_q, d]; null without query compression
+  DeviceVector q_norm;    // [r_q]
+  MatrixPointer q_up;     // [W_UQ; W_QR] [H (d_n + d_r), r_q], or W_Q [H (d_n + d_r), d]
+  MatrixPointer kv_down;  // [W_DKV; W_KR] [r + d_r, d]
+  DeviceVector kv_norm;   // [r]
+  MatrixPointer kv_up;    // W_UK and W_UV of every head
+  MatrixPointer out;      // W_O [d, H d_v]
+};
+
+struct LayerWeights {
+  DeviceVector attention_norm;  // [d]
+  AttentionWeights attention;
+  DeviceVector feed_forward_norm;  // [d]
+  ExpertMlp dense;                 // of a dense layer
+  MatrixPointer router;            // [E, d], of an expert layer
+  DeviceVector routing_bias;       // [E]
+  ExpertWeights experts;
+};
+
+struct Weights {
+  MatrixPointer embedding;  // table [V, d]
+  std::vector<LayerWeights> layers;
+  DeviceVector final_norm;  // [d]
+  MatrixPointer head;       // [V, d]
+};
+
+absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops);
+
+}  // namespace latentd

@@ -1,0 +1,120 @@
+// What transformers computed for tiny-tales in fp32 (tests/data/tiny-tales/README.md), both checkpoints.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "tests/model/goldens.h"
+#include "tests/support/forwarding_ops.h"
+#include "tests/support/model_session.h"
+
+namespace latentd {
+namespace {
+
+constexpr double kLogitBound = 1e-4;
+constexpr double kExpertWeightBound = 1e-5;
+// Below this distance of the two best logits two correct engines may part (README of the goldens).
+constexpr float kClearMargin = 1e-3f;
+
+struct Choice {
+  std::vector<int32_t> experts;
+  std::vector<float> weights;
+};
+
+// Keeps what RouteExperts chose: one entry per call, which is one per expert layer and step.
+class RouteRecorder final : public ForwardingOps {
+ public:
+  RouteRecorder(Ops& to, std::vector<Choice>& calls) : ForwardingOps(to), calls_(calls) {}
+  void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override {
+    ForwardingOps::RouteExperts(logits, bias, rule, routing);
+    const int count = routing.rows * routing.experts_per_token;
+    calls_.push_back({{routing.experts, routing.experts + count}, {routing.weights, routing.weights + count}});
+  }
+
+ private:
+  std::vector<Choice>& calls_;
+};
+
+struct Release {
+  std::string name, directory, goldens;
+};
+std::ostream& operator<<(std::ostream& out, const Release& release) { return out << release.name; }
+
+class TinyTales : public testing::TestWithParam<Release> {
+ protected:
+  TinyTales()
+      : goldens_(GetParam().goldens),
+        session_(GetParam().directory,
+                 {.wrap = [this](Ops& ops) { return std::make_unique<RouteRecorder>(ops, routes_); }}) {}
+
+  Goldens goldens_;
+  std::vector<Choice> routes_;
+  ModelSession session_;
+};
+
+TEST_P(TinyTales, LogitsAreWithinTheBoundAtEveryRecordedPosition) {
+  double largest = 0.0;
+  for (const std::string& prompt : goldens_.prompts()) {
+    const std::vector<int32_t> positions = goldens_.Ints("positions." + prompt);
+    const std::vector<float> expected = goldens_.Floats("logits." + prompt);
+    const LogitRows logits = session_.Run(goldens_.Ints("ids." + prompt), positions);
+    ASSERT_EQ(logits.size(), positions.size());
+    const size_t vocab = static_cast<size_t>(session_.config().vocab_size);
+    ASSERT_EQ(expected.size(), positions.size() * vocab);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double difference = std::fabs(static_cast<double>(logits[i / vocab][i % vocab]) - expected[i]);
+      ASSERT_LE(difference, kLogitBound) << prompt << " position " << positions[i / vocab] << " id " << i % vocab;
+      largest = std::max(largest, difference);
+    }
+  }
+  RecordProperty("largest_difference", std::to_string(largest));
+  std::printf("%s: largest logit difference %.2e\n", GetParam().name.c_str(), largest);
+}
+
+TEST_P(TinyTales, ExpertChoicesAreIdenticalAndTheirWeightsWithinTheBound) {
+  const size_t top_k = static_cast<size_t>(session_.config().routing.experts_per_token);
+  for (const std::string& prompt : goldens_.prompts()) {
+    routes_.clear();
+    session_.Run(goldens_.Ints("ids." + prompt), {});
+    const std::vector<int32_t> experts = goldens_.Ints("experts." + prompt);
+    const std::vector<float> weights = goldens_.Floats("expert_weights." + prompt);
+    size_t next = 0;
+    for (const Choice& call : routes_) {
+      for (size_t token = 0; token < call.experts.size(); token += top_k, next += top_k) {
+        std::vector<std::pair<int32_t, float>> chosen;
+        for (size_t k = token; k < token + top_k; ++k) chosen.emplace_back(call.experts[k], call.weights[k]);
+        std::sort(chosen.begin(), chosen.end());
+        ASSERT_LE(next + top_k, experts.size());
+        for (size_t k = 0; k < top_k; ++k) {
+          ASSERT_EQ(chosen[k].first, experts[next + k]) << prompt << " at " << next / top_k;
+          ASSERT_NEAR(chosen[k].second, weights[next + k], kExpertWeightBound) << prompt << " at " << next / top_k;
+        }
+      }
+    }
+    ASSERT_EQ(next, experts.size()) << prompt;
+  }
+}
+
+TEST_P(TinyTales, GreedyContinuationsAreIdentical) {
+  for (const std::string& prompt : goldens_.prompts()) {
+    std::vector<int32_t> expected = goldens_.Ints("greedy." + prompt);
+    const std::vector<float> margins = goldens_.Floats("margins." + prompt);
+    const auto unclear = std::find_if(margins.begin(), margins.end(), [](float m) { return m < kClearMargin; });
+    expected.resize(static_cast<size_t>(unclear - margins.begin()));
+    ASSERT_GE(expected.size(), 8u) << prompt << ": too little to compare";
+    const int32_t eos = session_.config().eos_ids.front();
+    EXPECT_EQ(session_.Greedy(goldens_.Ints("ids." + prompt), static_cast<int>(expected.size()), eos), expected)
+        << prompt;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Releases, TinyTales,
+    testing::Values(Release{"fp8", "models/tiny-tales", "tests/data/tiny-tales/goldens-fp8.safetensors"},
+                    Release{"bf16", "tests/data/tiny-tales-bf16", "tests/data/tiny-tales/goldens-bf16.safetensors"}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace latentd

@@ -1,0 +1,318 @@
+#include "engine/model/model_config.h"
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include "tests/model/published_configs.h"
+#include "tests/support/temporary_directory.h"
+
+namespace latentd {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+absl::StatusOr<ModelConfig> Load(const json& config, const std::optional<json>& generation = std::nullopt) {
+  const TemporaryDirectory directory;
+  WriteFile(directory.path() / "config.json", config.dump());
+  if (generation) WriteFile(directory.path() / "generation_config.json", generation->dump());
+  return LoadModelConfig(directory.path());
+}
+
+json V3() { return json::parse(kV3Json); }
+
+json V3With(const char* pointer, const json& value) {
+  json config = V3();
+  config[json::json_pointer(pointer)] = value;
+  return config;
+}
+
+TEST(ModelConfig, DeepSeekV3) {
+  const absl::StatusOr<ModelConfig> config = Load(V3());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->architecture, "deepseek_v3");
+  EXPECT_EQ(config->vocab_size, 129280);
+  EXPECT_EQ(config->hidden_size, 7168);
+  EXPECT_EQ(config->num_layers, 61);
+  EXPECT_EQ(config->num_mtp_layers, 1);
+  EXPECT_EQ(config->max_context, 163840);
+  EXPECT_EQ(config->query_latent_width, 1536);
+  EXPECT_EQ(config->attention.num_heads, 128);
+  EXPECT_EQ(config->attention.query_width(), 192);
+  EXPECT_EQ(config->attention.latent_width, 512);
+  EXPECT_EQ(config->attention.value_width, 128);
+  EXPECT_EQ(config->dense_width, 18432);
+  EXPECT_EQ(config->expert_width, 2048);
+  EXPECT_EQ(config->shared_expert_width, 2048);
+  EXPECT_FALSE(config->IsMoe(2));
+  EXPECT_TRUE(config->IsMoe(3));
+  EXPECT_TRUE(config->IsMoe(61));
+  EXPECT_TRUE(config->has_routing_bias);
+  EXPECT_EQ(config->routing.num_experts, 256);
+  EXPECT_EQ(config->routing.experts_per_token, 8);
+  EXPECT_EQ(config->routing.num_groups, 8);
+  EXPECT_EQ(config->routing.groups_per_token, 4);
+  EXPECT_EQ(config->routing.score, ExpertScore::kSigmoid);
+  EXPECT_EQ(config->routing.group_score, GroupScore::kTopTwoSum);
+  EXPECT_TRUE(config->routing.normalize);
+  EXPECT_EQ(config->routing.scale, 2.5f);
+  EXPECT_TRUE(config->quantization.declared_fp8);
+  EXPECT_FALSE(config->quantization.power_of_two_scales);
+  EXPECT_EQ(config->bos_id, 0);
+  EXPECT_THAT(config->eos_ids, ElementsAre(1));
+  EXPECT_FALSE(config->default_temperature.has_value());
+}
+
+TEST(ModelConfig, V2LiteRoutesGreedilyBySoftmaxWithoutBias) {
+  const absl::StatusOr<ModelConfig> config = Load(json::parse(kV2LiteJson));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->query_latent_width, 0);
+  EXPECT_EQ(config->shared_expert_width, 2816);
+  EXPECT_EQ(config->routing.score, ExpertScore::kSoftmax);
+  EXPECT_EQ(config->routing.num_groups, 1);
+  EXPECT_FALSE(config->routing.normalize);
+  EXPECT_FALSE(config->has_routing_bias);
+  EXPECT_FALSE(config->quantization.declared_fp8);
+  EXPECT_EQ(config->num_mtp_layers, 0);
+}
+
+TEST(ModelConfig, GroupLimitedGreedyTakesTheGroupsMaximum) {
+  json config = json::parse(kV2LiteJson);
+  config["topk_method"] = "group_limited_greedy";
+  config["n_group"] = 8;
+  config["topk_group"] = 3;
+  const absl::StatusOr<ModelConfig> loaded = Load(config);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->routing.group_score, GroupScore::kMax);
+  EXPECT_EQ(loaded->routing.num_groups, 8);
+  EXPECT_EQ(loaded->routing.groups_per_token, 3);
+}
+
+TEST(ModelConfig, LatentNormsKeepTheirOwnEpsilon) {
+  const absl::StatusOr<ModelConfig> config = Load(json::parse(kMoonlightJson));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->epsilon, 1e-5);
+  EXPECT_EQ(config->latent_epsilon, 1e-6);
+}
+
+TEST(ModelConfig, KeysThatFamiliesLeaveOut) {
+  json v3 = V3();
+  for (const char* key :
+       {"scoring_func", "topk_method", "norm_topk_prob", "moe_layer_freq", "hidden_act", "num_key_value_heads",
+        "tie_word_embeddings", "num_nextn_predict_layers", "bos_token_id", "quantization_config"}) {
+    v3.erase(key);
+  }
+  absl::StatusOr<ModelConfig> config = Load(v3);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->routing.score, ExpertScore::kSigmoid);
+  EXPECT_TRUE(config->has_routing_bias);
+  EXPECT_TRUE(config->routing.normalize);
+  EXPECT_FALSE(config->bos_id.has_value());
+
+  v3["model_type"] = "deepseek_v2";
+  config = Load(v3);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->routing.score, ExpertScore::kSoftmax);
+  EXPECT_EQ(config->routing.num_groups, 1);
+  EXPECT_FALSE(config->routing.normalize);
+}
+
+TEST(ModelConfig, RopeParametersOfNewerFiles) {
+  json config = V3();
+  config["rope_parameters"] = config["rope_scaling"];
+  config["rope_parameters"]["rope_type"] = "yarn";
+  config["rope_parameters"]["rope_theta"] = 50000;
+  config.erase("rope_scaling");
+  config.erase("rope_theta");
+  config["dtype"] = "bfloat16";
+  config.erase("torch_dtype");
+  absl::StatusOr<ModelConfig> loaded = Load(config);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->rope.theta, 50000.0);
+  ASSERT_TRUE(loaded->rope.yarn.has_value());
+  EXPECT_EQ(loaded->rope.yarn->factor, 40.0);
+
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}};
+  loaded = Load(config);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->rope.theta, 1e6);
+  EXPECT_FALSE(loaded->rope.yarn.has_value());
+}
+
+TEST(ModelConfig, HalfSplitPairsWhereTheFileSaysSo) {
+  const absl::StatusOr<ModelConfig> config = Load(V3With("/rope_interleave", false));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->rope.pairs, RopePairs::kHalfSplit);
+}
+
+TEST(ModelConfig, PowerOfTwoScales) {
+  const absl::StatusOr<ModelConfig> config = Load(V3With("/quantization_config/scale_fmt", "ue8m0"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->quantization.power_of_two_scales);
+}
+
+TEST(ModelConfig, AllLayersAreDenseWithoutExperts) {
+  const absl::StatusOr<ModelConfig> config = Load(V3With("/n_routed_experts", nullptr));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->IsMoe(60));
+}
+
+TEST(ModelConfig, LayerKindsMayBeListedTwice) {
+  json config = V3With("/num_hidden_layers", 4);
+  config["mlp_layer_types"] = {"dense", "dense", "dense", "sparse"};
+  EXPECT_TRUE(Load(config).ok());
+  config["mlp_layer_types"][0] = "sparse";
+  EXPECT_THAT(Load(config).status().message(), HasSubstr("mlp_layer_types.0: expected dense"));
+}
+
+TEST(ModelConfig, GenerationConfigOverrides) {
+  const absl::StatusOr<ModelConfig> config =
+      Load(V3(), json{{"bos_token_id", 7}, {"eos_token_id", {1, 3, 5}}, {"temperature", 1}, {"top_p", 0.95}});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->bos_id, 7);
+  EXPECT_THAT(config->eos_ids, ElementsAre(1, 3, 5));
+  EXPECT_EQ(config->default_temperature, 1.0);
+  EXPECT_EQ(config->default_top_p, 0.95);
+}
+
+TEST(ModelConfig, DigestFollowsTheFile) {
+  EXPECT_EQ(Load(V3())->digest, Load(V3())->digest);
+  EXPECT_NE(Load(V3())->digest, Load(V3With("/rms_norm_eps", 1e-5))->digest);
+}
+
+struct Refusal {
+  const char* pointer;
+  json value;  // null: the key is absent
+  const char* message;
+};
+
+void ExpectOneLine(const absl::Status& status, const char* message) {
+  ASSERT_FALSE(status.ok()) << message;
+  const std::string text(status.message());
+  EXPECT_THAT(text, HasSubstr(message));
+  EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+}
+
+const Refusal kRefusals[] = {
+    {"/model_type", "deepseek_v32",
+     "model_type: expected a supported architecture (deepseek_v3, deepseek_v2, kimi_k2 "
+     "or glm4_moe_lite), found 'deepseek_v32'"},
+    {"/model_type", "llama", "found 'llama'"},
+    {"/model_type", nullptr, "model_type: expected a string, found nothing"},
+    {"/model_type", 3, "model_type: expected a string, found 3"},
+    {"/model_type", "deep\nseek", "found 'deep\\nseek'"},
+    {"/vocab_size", nullptr, "vocab_size: expected an integer from 2 to 4194304, found nothing"},
+    {"/vocab_size", 0, "vocab_size: "},
+    {"/hidden_size", -7168, "hidden_size: expected an integer from 1 to 262144, found -7168"},
+    {"/hidden_size", 7168.5, "found 7168.5"},
+    {"/hidden_size", "7168", "found '7168'"},
+    {"/hidden_size", true, "hidden_size: "},
+    {"/hidden_size", json::array({7168}), "found a list"},
+    {"/hidden_size", json::object(), "found an object"},
+    {"/hidden_size", 4294967296 + 7168, "found 4294974464"},
+    {"/hidden_size", 18446744073709551615u, "hidden_size: "},
+    {"/num_hidden_layers", 1000000, "num_hidden_layers: "},
+    {"/num_nextn_predict_layers", -1, "num_nextn_predict_layers: "},
+    {"/max_position_embeddings", 1e12, "max_position_embeddings: "},
+    {"/max_position_embeddings", nullptr, "max_position_embeddings: "},
+    {"/intermediate_size", 2147483647, "intermediate_size: "},
+    {"/moe_intermediate_size", nullptr, "moe_intermediate_size: "},
+    {"/num_attention_heads", 0, "num_attention_heads: "},
+    {"/num_key_value_heads", 8, "num_key_value_heads: expected num_attention_heads = 128"},
+    {"/q_lora_rank", -1, "q_lora_rank: "},
+    {"/kv_lora_rank", nullptr, "kv_lora_rank: "},
+    {"/qk_nope_head_dim", 1 << 20, "qk_nope_head_dim: "},
+    {"/qk_rope_head_dim", 63, "qk_rope_head_dim: expected an even number, found 63"},
+    {"/v_head_dim", 0, "v_head_dim: "},
+    {"/first_k_dense_replace", -1, "first_k_dense_replace: "},
+    {"/moe_layer_freq", 0, "moe_layer_freq: "},
+    {"/n_routed_experts", 1 << 30, "n_routed_experts: "},
+    {"/n_routed_experts", 257, "n_group: expected a divisor of n_routed_experts = 257, found 8"},
+    {"/n_shared_experts", 1000, "n_shared_experts: "},
+    {"/num_experts_per_tok", 129, "num_experts_per_tok: expected an integer from 1 to 128, found 129"},
+    {"/num_experts_per_tok", nullptr, "num_experts_per_tok: "},
+    {"/n_group", 256, "n_group: expected groups of at least 2 of the 256 experts"},
+    {"/topk_group", 9, "topk_group: expected an integer from 1 to 8, found 9"},
+    {"/topk_method", "sinkhorn", "topk_method: expected greedy, group_limited_greedy or noaux_tc, found 'sinkhorn'"},
+    {"/scoring_func", "relu", "scoring_func: expected softmax or sigmoid"},
+    {"/norm_topk_prob", 1, "norm_topk_prob: expected true or false, found 1"},
+    {"/routed_scaling_factor", -2.5, "routed_scaling_factor: "},
+    {"/hidden_act", "gelu", "hidden_act: expected silu, found 'gelu'"},
+    {"/attention_bias", true, "attention_bias: expected false"},
+    {"/index_topk", 2048, "index_topk: "},
+    {"/rms_norm_eps", 0, "rms_norm_eps: "},
+    {"/rms_norm_eps", "1e-6", "rms_norm_eps: "},
+    {"/rope_theta", 0, "rope_theta: "},
+    {"/rope_parameters", json{{"rope_type", "yarn"}}, "rope_scaling: expected nothing beside rope_parameters"},
+    {"/rope_scaling/type", "linear", "rope_scaling.type: expected yarn or default, found 'linear'"},
+    {"/rope_scaling/type", nullptr, "rope_scaling.type: expected a string, found nothing"},
+    {"/rope_scaling/rope_type", "llama3", "rope_scaling.rope_type: "},
+    {"/rope_scaling/factor", 0.5, "rope_scaling.factor: "},
+    {"/rope_scaling/factor", nullptr, "rope_scaling.factor: "},
+    {"/rope_scaling/original_max_position_embeddings", 0, "rope_scaling.original_max_position_embeddings: "},
+    {"/rope_scaling/beta_fast", -1, "rope_scaling.beta_fast: "},
+    {"/rope_scaling/beta_slow", 64, "rope_scaling.beta_slow: expected at most beta_fast = 32, found 64"},
+    {"/rope_scaling/mscale_all_dim", "1", "rope_scaling.mscale_all_dim: "},
+    {"/rope_scaling/attention_factor", 1.2, "rope_scaling.attention_factor: "},
+    {"/rope_scaling/truncate", false, "rope_scaling.truncate: "},
+    {"/partial_rotary_factor", 0.5, "partial_rotary_factor: expected 1, found 0.5"},
+    {"/quantization_config/quant_method", "awq", "quantization_config.quant_method: expected fp8, found 'awq'"},
+    {"/quantization_config/fmt", "e5m2", "quantization_config.fmt: "},
+    {"/quantization_config/activation_scheme", "static", "quantization_config.activation_scheme: "},
+    {"/quantization_config/weight_block_size", json::array({64, 128}), "expected [128, 128], found a list"},
+    {"/quantization_config/weight_block_size", nullptr, "quantization_config.weight_block_size: "},
+    {"/quantization_config/scale_fmt", "e5m3", "quantization_config.scale_fmt: "},
+    {"/bos_token_id", 129280, "bos_token_id: expected an integer from 0 to 129279, found 129280"},
+    {"/eos_token_id", json::array({1, 129280}), "eos_token_id.1: "},
+    {"/eos_token_id", json::array({nullptr}), "eos_token_id.0: "},
+    {"/eos_token_id", nullptr, "eos_token_id: expected the id of the end token"},
+    {"/eos_token_id", "</s>", "eos_token_id: "},
+    {"/mlp_layer_types", "dense", "mlp_layer_types: expected a list of strings"},
+};
+
+TEST(ModelConfig, RefusesEachWrongValueByItsKey) {
+  for (const Refusal& refusal : kRefusals) {
+    SCOPED_TRACE(refusal.pointer + (": " + refusal.value.dump()));
+    const absl::Status status = Load(V3With(refusal.pointer, refusal.value)).status();
+    ExpectOneLine(status, refusal.message);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("config.json"));
+  }
+}
+
+TEST(ModelConfig, RefusesWrongGenerationDefaults) {
+  ExpectOneLine(Load(V3(), json{{"temperature", -1}}).status(), "generation_config.json': temperature: ");
+  ExpectOneLine(Load(V3(), json{{"top_p", 1.5}}).status(), "top_p: ");
+  ExpectOneLine(Load(V3(), json{{"eos_token_id", -1}}).status(), "eos_token_id: ");
+  ExpectOneLine(Load(V3(), json::array()).status(), "expected an object, found a list");
+}
+
+TEST(ModelConfig, RefusesFilesThatAreNotOne) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "config.json";
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "config.json': expected a readable file");
+  WriteFile(file, "");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "found an empty one");
+  WriteFile(file, "{\"model_type\": ");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "expected valid JSON");
+  WriteFile(file, R"({"vocab_size": 1, "vocab_size": 2})");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "found 'vocab_size' twice");
+  WriteFile(file, std::string(2 << 20, ' '));
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "expected at most 1048576 bytes");
+  std::filesystem::remove(file);
+  std::filesystem::create_directory(file);
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "expected a regular file, found a directory");
+  std::filesystem::remove(file);
+  ASSERT_EQ(mkfifo(file.c_str(), 0600), 0);
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "expected a regular file, found a FIFO");
+  ExpectOneLine(LoadModelConfig(directory.path() / "not there").status(), "expected a readable file");
+}
+
+}  // namespace
+}  // namespace latentd

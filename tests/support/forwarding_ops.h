@@ -1,0 +1,61 @@
+// Passes every verb on to another Ops: the base of wrappers that watch single verbs.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace latentd {
+
+class ForwardingOps : public Ops {
+ public:
+  explicit ForwardingOps(Ops& to) : to_(to) {}
+
+  absl::Status Reserve(const StepLimits& limits) override { return to_.Reserve(limits); }
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override {
+    return to_.PackLinear(source);
+  }
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override {
+    return to_.PackTable(source);
+  }
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,
+                                                               const AttentionShape& shape) override {
+    return to_.PackKeyValueUp(source, shape);
+  }
+  void Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) override {
+    to_.Embed(token_ids, table, out);
+  }
+  void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override {
+    to_.RmsNorm(x, weight, epsilon, out);
+  }
+  void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) override {
+    to_.AddRmsNorm(x, delta, weight, epsilon, out);
+  }
+  void Linear(Tensor x, const Matrix& weight, Tensor out) override { to_.Linear(x, weight, out); }
+  void SwiGlu(Tensor gate, Tensor up, Tensor out) override { to_.SwiGlu(gate, up, out); }
+  void RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) override {
+    to_.RotateQueries(batch, rope, shape, q);
+  }
+  void AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch, const RopeTable& rope,
+                    LatentPages pages) override {
+    to_.AppendLatent(kv, weight, epsilon, batch, rope, pages);
+  }
+  void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
+                    const BatchInputs& batch, LatentPages pages, Tensor out) override {
+    to_.AttendLatent(q, key_value_up, shape, scale, batch, pages, out);
+  }
+  void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override {
+    to_.RouteExperts(logits, bias, rule, routing);
+  }
+  void MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) override {
+    to_.MixExperts(x, routing, experts, out);
+  }
+  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override { to_.GatherRows(x, rows, out); }
+  void Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) override {
+    to_.Sample(logits, rows, results);
+  }
+  void CopyLatents(LatentPages pages, int from, int to, int count) override { to_.CopyLatents(pages, from, to, count); }
+
+ private:
+  Ops& to_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,114 @@
+#include "tests/support/model_session.h"
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <utility>
+
+#include "engine/model/checkpoint.h"
+#include "kernels/check.h"
+
+namespace latentd {
+namespace {
+
+template <class T>
+T OrDie(absl::StatusOr<T> value) {
+  if (!value.ok()) std::cerr << value.status().message() << std::endl;
+  CHECK(value.ok());
+  return *std::move(value);
+}
+
+}  // namespace
+
+ModelSession::ModelSession(const std::filesystem::path& directory, const Options& options)
+    : backend_(OrDie(MakeCpuBackend(options.num_threads))) {
+  const ModelConfig config = OrDie(LoadModelConfig(directory));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory, config));
+  if (options.wrap != nullptr) wrapped_ = options.wrap(*backend_.ops);
+  Ops& ops = wrapped_ != nullptr ? *wrapped_ : *backend_.ops;
+  const ModelLimits limits = {.num_blocks = options.num_blocks,
+                              .max_tokens = options.max_tokens,
+                              .max_logit_rows = options.max_logit_rows,
+                              .max_context = options.max_context};
+  model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, ops));
+  free_blocks_.resize(static_cast<size_t>(options.num_blocks));
+  std::iota(free_blocks_.rbegin(), free_blocks_.rend(), 0);
+  if (options.block_seed != 0)
+    std::shuffle(free_blocks_.begin(), free_blocks_.end(), std::mt19937_64(options.block_seed));
+}
+
+int ModelSession::AddSequence() {
+  sequences_.emplace_back();
+  return static_cast<int>(sequences_.size()) - 1;
+}
+
+void ModelSession::AppendRow(const Row& row, BatchInputs& batch) {
+  Sequence& sequence = sequences_[static_cast<size_t>(row.sequence)];
+  const int first_token = batch.num_tokens();
+  const int end = sequence.length + static_cast<int>(row.ids.size());
+  while (static_cast<int>(sequence.blocks.size()) * kBlockSlots < end) {
+    CHECK(!free_blocks_.empty());
+    sequence.blocks.push_back(free_blocks_.back());
+    free_blocks_.pop_back();
+  }
+  batch.rows.push_back({.first_token = first_token,
+                        .num_tokens = static_cast<int>(row.ids.size()),
+                        .first_position = sequence.length,
+                        .first_block = static_cast<int>(batch.blocks.size())});
+  batch.blocks.insert(batch.blocks.end(), sequence.blocks.begin(), sequence.blocks.end());
+  for (const int32_t id : row.ids) {
+    const int position = sequence.length++;
+    batch.token_ids.push_back(id);
+    batch.positions.push_back(position);
+    const int32_t block = sequence.blocks[static_cast<size_t>(position / kBlockSlots)];
+    batch.slots.push_back(block * kBlockSlots + position % kBlockSlots);
+  }
+  for (const int wanted : row.wanted) batch.logit_tokens.push_back(first_token + wanted);
+}
+
+LogitRows ModelSession::Step(const std::vector<Row>& rows) {
+  BatchInputs batch;
+  for (const Row& row : rows) AppendRow(row, batch);
+  const Tensor logits = model_->Forward(batch);
+  backend_.device->Synchronize();
+  LogitRows result;
+  for (int r = 0; r < logits.rows; ++r) result.emplace_back(logits.Row(r), logits.Row(r) + logits.width);
+  return result;
+}
+
+LogitRows ModelSession::Run(std::span<const int32_t> ids, std::span<const int32_t> positions, int chunk_tokens) {
+  const int sequence = AddSequence();
+  LogitRows result;
+  size_t next_wanted = 0;
+  for (size_t begin = 0; begin < ids.size(); begin += static_cast<size_t>(chunk_tokens)) {
+    const size_t count = std::min(ids.size() - begin, static_cast<size_t>(chunk_tokens));
+    Row row = {.sequence = sequence, .ids = ids.subspan(begin, count), .wanted = {}};
+    for (; next_wanted < positions.size() && static_cast<size_t>(positions[next_wanted]) < begin + count;
+         ++next_wanted) {
+      row.wanted.push_back(positions[next_wanted] - static_cast<int>(begin));
+    }
+    for (std::vector<float>& logits : Step({row})) result.push_back(std::move(logits));
+  }
+  Sequence& done = sequences_[static_cast<size_t>(sequence)];
+  free_blocks_.insert(free_blocks_.end(), done.blocks.rbegin(), done.blocks.rend());
+  done = {};
+  return result;
+}
+
+std::vector<int32_t> ModelSession::Greedy(std::span<const int32_t> prompt, int num_tokens, int32_t stop_id) {
+  const int sequence = AddSequence();
+  std::vector<int32_t> output;
+  std::vector<int32_t> next(prompt.begin(), prompt.end());
+  while (static_cast<int>(output.size()) < num_tokens && (output.empty() || output.back() != stop_id)) {
+    const LogitRows logits = Step({{.sequence = sequence, .ids = next, .wanted = {static_cast<int>(next.size()) - 1}}});
+    next = {ArgMax(logits.front())};
+    output.push_back(next.front());
+  }
+  return output;
+}
+
+int32_t ArgMax(std::span<const float> logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace latentd

@@ -1,0 +1,64 @@
+// A model on the CPU backend whose steps the test spells out row by row: no engine, no scheduler, own block tables.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/model/model.h"
+#include "kernels/backend.h"
+
+namespace latentd {
+
+using LogitRows = std::vector<std::vector<float>>;
+
+class ModelSession {
+ public:
+  struct Options {
+    int num_threads = 2;
+    int num_blocks = 256;
+    int max_tokens = 2048;
+    int max_logit_rows = 512;
+    int max_context = 2048;
+    uint64_t block_seed = 0;  // 0: blocks are handed out in ascending order; else shuffled
+    // Puts a wrapper around the backend's verbs, for tests that watch them.
+    std::function<std::unique_ptr<Ops>(Ops&)> wrap = nullptr;
+  };
+  struct Row {
+    int sequence = 0;
+    std::span<const int32_t> ids;  // the sequence's next tokens
+    std::vector<int> wanted;       // which of them want logits
+  };
+
+  ModelSession(const std::filesystem::path& directory, const Options& options);
+
+  int AddSequence();
+  // The wanted rows of logits, in the order of rows and their tokens.
+  LogitRows Step(const std::vector<Row>& rows);
+
+  // Logits of a new sequence at the wanted positions (ascending), computed in chunks of at most chunk_tokens.
+  LogitRows Run(std::span<const int32_t> ids, std::span<const int32_t> positions, int chunk_tokens = 1 << 30);
+  // Appends the likeliest token num_tokens times, or until stop_id has been appended.
+  std::vector<int32_t> Greedy(std::span<const int32_t> prompt, int num_tokens, int32_t stop_id);
+
+  const ModelConfig& config() const { return model_->config(); }
+
+ private:
+  struct Sequence {
+    int length = 0;
+    std::vector<int32_t> blocks;
+  };
+  void AppendRow(const Row& row, BatchInputs& batch);
+
+  Backend backend_;
+  std::unique_ptr<Ops> wrapped_;  // what the model calls, where options.wrap is set
+  std::unique_ptr<Model> model_;
+  std::vector<int32_t> free_blocks_;  // taken from the back
+  std::vector<Sequence> sequences_;
+};
+
+int32_t ArgMax(std::span<const float> logits);
+
+}  // namespace latentd
