@@ -1,0 +1,43 @@
+// Turns a BatchPlan into what the kernels read: one step's BatchInputs and how each of its logit rows becomes a token.
+// Owned by the Engine; engine thread only. Its buffers are reused, so both results are valid until the next Build.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/schedule/batch_plan.h"
+#include "kernels/batch.h"
+
+namespace latentd {
+
+struct VocabularyRules {
+  std::vector<int32_t> eos_ids = {};
+  std::vector<uint8_t> has_token = {};  // [vocab]: 0 for ids that stand for nothing; empty: all do
+};
+
+class BatchBuilder {
+ public:
+  explicit BatchBuilder(const VocabularyRules& rules) : rules_(rules) {}
+
+  void Build(const BatchPlan& plan);
+  const BatchInputs& inputs() const { return inputs_; }
+  std::span<const SampleRow> samples() const { return samples_; }
+
+ private:
+  void AddTokens(const PlannedRow& row);
+  void AddSamples(const PlannedRow& row);
+  SampleRow DrawRow(const Sequence& sequence);
+  std::span<const int32_t> BannedIds(const Sequence& sequence);
+  std::span<const TokenBias> LogitBias(const Sequence& sequence);
+  void ReserveLists(const BatchPlan& plan);
+
+  const VocabularyRules& rules_;
+  BatchInputs inputs_;
+  std::vector<SampleRow> samples_;
+  // What samples_ borrows: reserved before it is filled, so that spans into them stay valid.
+  std::vector<int32_t> banned_ids_;
+  std::vector<TokenBias> logit_bias_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,26 @@
+// Time as the engine sees it: handed in, never read inside Engine::Step, so that a simulator can drive it.
+#pragma once
+
+#include <chrono>
+
+namespace latentd {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+using Duration = std::chrono::nanoseconds;
+
+inline constexpr TimePoint kNever = TimePoint::max();
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual TimePoint Now() const = 0;
+};
+
+class SteadyClock final : public Clock {
+ public:
+  TimePoint Now() const override { return std::chrono::steady_clock::now(); }
+};
+
+inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace latentd

@@ -1,0 +1,189 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "kernels/check.h"
+
+namespace latentd {
+namespace {
+
+bool Contains(const std::vector<int32_t>& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+Phase PhaseOf(const Sequence& sequence) {
+  if (!sequence.was_scheduled()) return Phase::kQueued;
+  return sequence.num_generated() == 0 ? Phase::kPrefill : Phase::kDecode;
+}
+
+size_t IndexOf(Phase phase) { return static_cast<size_t>(phase); }
+
+int64_t& InFlight(MetricsData& data, Phase phase) { return data.requests_in_flight[IndexOf(phase)]; }
+
+int PromptTokensOf(const PlannedRow& row) {
+  return std::max(0, std::min(row.end_position(), row.sequence->num_prompt_tokens) - row.first_position);
+}
+
+}  // namespace
+
+Engine::Engine(StepExecutor& executor, const EngineOptions& options, Metrics& metrics)
+    : executor_(executor),
+      options_(options),
+      metrics_(metrics),
+      scheduler_(options_.scheduler),
+      builder_(options_.vocabulary),
+      budget_(options_.step) {
+  metrics_.Update([this](MetricsData& data) { ReportBlocks(data); });
+}
+
+int Engine::TokenBudget() const {
+  // One token for each running sequence whatever the clock says: rotating them through smaller steps would cost the
+  // fixed part of a step more often and serve each of them later.
+  return std::max({budget_.tokens(), scheduler_.num_running(), options_.scheduler.chunk_tokens});
+}
+
+StepOutput Engine::Step(TimePoint now) {
+  step_started_ = now;
+  generating_.clear();
+  finished_.clear();
+  progress_ = {};
+  const BatchPlan plan = scheduler_.Plan(now, TokenBudget());
+  StepOutput output{.num_rows = static_cast<int>(plan.rows.size()), .num_tokens = plan.num_tokens};
+  std::span<const SampleResult> results;
+  if (!plan.rows.empty()) {
+    builder_.Build(plan);
+    executor_.Launch(builder_.inputs(), builder_.samples());
+    results = executor_.Collect();
+    CHECK_EQ(static_cast<int>(results.size()), plan.num_logits);
+  }
+  Commit(plan, results, output);
+  return output;
+}
+
+void Engine::Commit(const BatchPlan& plan, std::span<const SampleResult> results, StepOutput& output) {
+  scheduler_.Commit(plan);
+  for (const PlannedRow& row : plan.rows) {
+    if (row.first_position == 0) {
+      ++progress_.started;
+      progress_.queue_seconds.push_back(
+          Seconds(row.sequence->timings.first_scheduled - row.sequence->timings.received));
+    }
+    progress_.prompt_tokens += PromptTokensOf(row);
+    SequenceOutput of_row{.id = row.sequence->request.id};
+    CommitRow(row, results.first(static_cast<size_t>(row.num_logits)), of_row);
+    results = results.subspan(static_cast<size_t>(row.num_logits));
+    if (!of_row.tokens.empty()) output.sequences.push_back(std::move(of_row));
+  }
+  ReportEnds(output);
+}
+
+void Engine::CommitRow(const PlannedRow& row, std::span<const SampleResult> results, SequenceOutput& output) {
+  Sequence& sequence = *row.sequence;
+  const auto is_finite = [](const SampleResult& result) { return result.finite; };
+  if (!std::all_of(results.begin(), results.end(), is_finite)) {
+    scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
+    return;
+  }
+  output.tokens.assign(results.begin(), results.end());
+  if (sequence.request.kind == RequestKind::kGenerate) {
+    for (const SampleResult& result : results) CommitToken(sequence, result);
+    return;
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    output.tokens[i].id = sequence.tokens[static_cast<size_t>(row.first_logit_position) + i + 1];
+  }
+  if (sequence.num_uncomputed() == 0) scheduler_.Finish(sequence, FinishReason::kScored);
+}
+
+void Engine::CommitToken(Sequence& sequence, const SampleResult& result) {
+  const StoppingParameters& stopping = sequence.request.stopping;
+  if (sequence.num_generated() == 0) ++progress_.first_tokens;
+  sequence.tokens.push_back(result.id);
+  generating_.push_back(&sequence);
+  if (!stopping.ignore_eos && Contains(options_.vocabulary.eos_ids, result.id)) {
+    scheduler_.Finish(sequence, FinishReason::kEos);
+  } else if (Contains(stopping.stop_token_ids, result.id)) {
+    scheduler_.Finish(sequence, FinishReason::kStopToken);
+  } else if (sequence.num_generated() >= stopping.max_tokens) {
+    scheduler_.Finish(sequence, FinishReason::kMaxTokens);
+  } else if (sequence.num_tokens() >= options_.scheduler.max_context_tokens) {
+    scheduler_.Finish(sequence, FinishReason::kContextLimit);
+  }
+}
+
+void Engine::ReportEnds(StepOutput& output) {
+  for (std::unique_ptr<Sequence>& finished : scheduler_.TakeFinished()) {
+    const SequenceId id = finished->request.id;
+    const FinishReason reason = finished->finish_reason;
+    StreamEnd end{
+        .reason = reason, .prompt_tokens = finished->num_prompt_tokens, .output_tokens = finished->num_generated()};
+    if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = finished->tokens.back();
+    const auto has_id = [id](const SequenceOutput& sequence) { return sequence.id == id; };
+    auto place = std::find_if(output.sequences.begin(), output.sequences.end(), has_id);
+    if (place == output.sequences.end()) place = output.sequences.insert(place, {.id = id});
+    place->end = std::move(end);
+    ++progress_.ended_in[IndexOf(PhaseOf(*finished))];
+    finished_.emplace(id, std::move(finished));
+  }
+}
+
+void Engine::FinishStep(TimePoint now, StepOutput& output) {
+  if (output.idle()) return;
+  metrics_.Update([&](MetricsData& data) {
+    StampTokens(now, data);
+    ReportStep(Seconds(now - step_started_), output, data);
+    ReportPhases(data);
+    ReportBlocks(data);
+  });
+  for (SequenceOutput& sequence : output.sequences) {
+    if (!sequence.end) continue;
+    const SequenceTimings& timings = finished_.at(sequence.id)->timings;
+    sequence.end->timings = {.received = timings.received,
+                             .first_scheduled = timings.first_scheduled,
+                             .first_token = timings.first_token,
+                             .finished = now};
+  }
+}
+
+void Engine::StampTokens(TimePoint now, MetricsData& data) {
+  for (Sequence* sequence : generating_) {
+    SequenceTimings& timings = sequence->timings;
+    if (timings.first_token == kNever) {
+      timings.first_token = now;
+      data.time_to_first_token_seconds.Observe(Seconds(now - timings.received));
+    } else {
+      data.inter_token_latency_seconds.Observe(Seconds(now - timings.last_token));
+    }
+    timings.last_token = now;
+  }
+}
+
+void Engine::ReportStep(double seconds, const StepOutput& output, MetricsData& data) {
+  if (output.num_rows == 0) return;
+  budget_.Observe(output.num_tokens, seconds);
+  data.prompt_tokens_computed += static_cast<uint64_t>(progress_.prompt_tokens);
+  data.step_seconds.Observe(seconds);
+  data.step_rows.Observe(output.num_rows);
+  data.step_tokens.Observe(output.num_tokens);
+}
+
+void Engine::ReportPhases(MetricsData& data) {
+  for (double seconds : progress_.queue_seconds) data.queue_seconds.Observe(seconds);
+  InFlight(data, Phase::kQueued) -= progress_.started;
+  InFlight(data, Phase::kPrefill) += progress_.started - progress_.first_tokens;
+  InFlight(data, Phase::kDecode) += progress_.first_tokens;
+  for (Phase phase : {Phase::kQueued, Phase::kPrefill, Phase::kDecode}) {
+    InFlight(data, phase) -= progress_.ended_in[IndexOf(phase)];
+    InFlight(data, Phase::kOutput) += progress_.ended_in[IndexOf(phase)];
+  }
+}
+
+void Engine::ReportBlocks(MetricsData& data) const {
+  const BlockPool& pool = scheduler_.pool();
+  data.kv_blocks_free = pool.num_free();
+  data.kv_blocks_active = pool.num_active();
+  data.kv_blocks_reserved = pool.num_total() - pool.num_usable();
+  data.kv_blocks_total = pool.num_total();
+}
+
+}  // namespace latentd

@@ -1,0 +1,87 @@
+// One model, many sequences, one step at a time: Plan, Launch, Collect, Commit. Single-threaded, with no queue and no
+// clock of its own, so that a simulator can drive it as well as EngineThread does.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "engine/batch_builder.h"
+#include "engine/clock.h"
+#include "engine/metrics.h"
+#include "engine/schedule/scheduler.h"
+#include "engine/step_budget.h"
+#include "engine/step_executor.h"
+#include "engine/step_output.h"
+
+namespace latentd {
+
+struct EngineOptions {
+  SchedulerOptions scheduler = {};
+  StepBudgetOptions step = {};
+  VocabularyRules vocabulary = {};
+};
+
+class Engine {
+ public:
+  // Both references must outlive the engine.
+  Engine(StepExecutor& executor, const EngineOptions& options, Metrics& metrics);
+
+  // What Add would say; depends on the options only, so any thread may ask.
+  absl::Status CheckFits(const Request& request) const { return scheduler_.CheckFits(request); }
+
+  // Each sequence that was added ends exactly once in some StepOutput.
+  absl::Status Add(Request request) { return scheduler_.Add(std::move(request)); }
+  // These release the sequence's blocks at once; its end comes with the next step. Late ones are no-ops.
+  void Cancel(SequenceId id) { scheduler_.Cancel(id); }
+  void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
+  void Pause(SequenceId id) { scheduler_.Pause(id); }
+  void Resume(SequenceId id) { scheduler_.Resume(id); }
+
+  StepOutput Step(TimePoint now);
+  // Tells when the last Step, which gave `output`, was over: stamps its ends and reports it to Metrics in one update.
+  void FinishStep(TimePoint now, StepOutput& output);
+
+  // When an idle engine has to be stepped even if no command comes.
+  TimePoint NextExpiry() const { return scheduler_.NextExpiry(); }
+  const Scheduler& scheduler() const { return scheduler_; }
+
+ private:
+  // Requests that changed phase, and tokens, since the last report.
+  struct Progress {
+    int started = 0;
+    int first_tokens = 0;
+    int ended_in[kNumPhases] = {};
+    int prompt_tokens = 0;
+    std::vector<double> queue_seconds;
+  };
+
+  int TokenBudget() const;
+  void Commit(const BatchPlan& plan, std::span<const SampleResult> results, StepOutput& output);
+  void CommitRow(const PlannedRow& row, std::span<const SampleResult> results, SequenceOutput& output);
+  void CommitToken(Sequence& sequence, const SampleResult& result);
+  void ReportEnds(StepOutput& output);
+  void StampTokens(TimePoint now, MetricsData& data);
+  void ReportStep(double seconds, const StepOutput& output, MetricsData& data);
+  void ReportPhases(MetricsData& data);
+  void ReportBlocks(MetricsData& data) const;
+
+  StepExecutor& executor_;
+  const EngineOptions options_;
+  Metrics& metrics_;
+  Scheduler scheduler_;
+  BatchBuilder builder_;
+  StepBudget budget_;
+
+  // Of the last Step, until the next one.
+  TimePoint step_started_{};
+  std::vector<Sequence*> generating_;  // got a token
+  std::map<SequenceId, std::unique_ptr<Sequence>> finished_;
+  Progress progress_;
+};
+
+}  // namespace latentd

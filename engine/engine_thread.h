@@ -1,0 +1,60 @@
+// The thread that runs Engine::Step, and its bounded inbox: the only way in. Every method may be called by any thread
+// and never waits, but for AwaitIdle. Owns the Engine, which nobody else touches while the thread runs.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <thread>
+
+#include <absl/status/status.h>
+
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "engine/inbox.h"
+#include "engine/schedule/request.h"
+#include "engine/token_stream.h"
+
+namespace latentd {
+
+class Publisher;
+
+class EngineThread {
+ public:
+  // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it.
+  EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock, size_t max_queued_requests);
+  // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.
+  ~EngineThread();
+
+  SequenceId NextSequenceId() { return ++last_id_; }
+
+  // RESOURCE_EXHAUSTED when the inbox and the queue behind it hold max_queued_requests; UNAVAILABLE once draining;
+  // INVALID_ARGUMENT or FAILED_PRECONDITION where the request can never run.
+  // On success `stream` gets exactly one chunk with an end, whatever happens later.
+  absl::Status Submit(Request request, std::shared_ptr<TokenStream> stream);
+  void Cancel(SequenceId id) { inbox_.Cancel(id); }
+  // The reader of a full stream caught up: its sequence may get rows again.
+  void Resume(SequenceId id) { inbox_.Resume(id); }
+
+  // No Submit succeeds from here on; what was admitted goes on.
+  void StopAdmitting() { inbox_.StopAdmitting(); }
+  // Blocks until no request is left or the deadline passed; true in the first case.
+  bool AwaitIdle(TimePoint deadline);
+  // Ends whatever is left with FinishReason::kDraining.
+  void CancelAll() { inbox_.CancelAll(); }
+
+ private:
+  void Run();
+  void Apply(Commands commands);
+  void Step();
+
+  const std::unique_ptr<Engine> engine_;  // engine thread only; CheckFits by any
+  Publisher& publisher_;
+  const Clock& clock_;
+  Inbox inbox_;
+  std::atomic<SequenceId> last_id_{0};
+  int num_waiting_ = 0;  // engine thread only: in the scheduler's queue, as last told to the inbox
+  std::thread thread_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,155 @@
+#include "engine/publisher.h"
+
+#include <iterator>
+#include <optional>
+#include <string>
+
+#include "kernels/check.h"
+
+namespace latentd {
+namespace {
+
+void MergeInto(SequenceOutput newer, std::map<SequenceId, SequenceOutput>& pending) {
+  const auto [place, is_new] = pending.try_emplace(newer.id, std::move(newer));
+  if (is_new) return;
+  std::vector<SampleResult>& tokens = place->second.tokens;
+  tokens.insert(tokens.end(), std::make_move_iterator(newer.tokens.begin()),
+                std::make_move_iterator(newer.tokens.end()));
+  place->second.end = std::move(newer.end);
+}
+
+// The reason if this token ended its sequence.
+std::optional<FinishReason> EndedBy(const SequenceOutput& output, size_t token) {
+  if (!output.end || token + 1 != output.tokens.size()) return std::nullopt;
+  return output.end->reason;
+}
+
+}  // namespace
+
+Publisher::OpenStream::OpenStream(const Tokenizer* tokenizer, const Request& request,
+                                  std::shared_ptr<TokenStream> stream)
+    : kind(request.kind),
+      include_stop(request.stopping.include_stop),
+      stream(std::move(stream)),
+      text(tokenizer, request.stopping) {}
+
+void Publisher::Start(Inbox& inbox) {
+  CHECK(!thread_.joinable());
+  inbox_ = &inbox;
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Publisher::Stop() {
+  outbox_.Close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Publisher::Open(const Request& request, std::shared_ptr<TokenStream> stream) {
+  OpenStream open(tokenizer_, request, std::move(stream));
+  outbox_.Merge([&](Outbox& outbox) { outbox.opened.emplace_back(request.id, std::move(open)); });
+}
+
+void Publisher::Publish(StepOutput output) {
+  if (output.sequences.empty()) return;
+  outbox_.Merge([&](Outbox& outbox) {
+    for (SequenceOutput& sequence : output.sequences) MergeInto(std::move(sequence), outbox.sequences);
+  });
+}
+
+bool Publisher::AwaitEnds(uint64_t num_ends, Duration timeout) {
+  std::unique_lock lock(ends_mutex_);
+  return ends_changed_.wait_for(lock, timeout, [&] { return num_ends_ >= num_ends; });
+}
+
+void Publisher::Run() {
+  while (std::optional<Outbox> batch = outbox_.Await()) PublishBatch(std::move(*batch));
+}
+
+void Publisher::PublishBatch(Outbox batch) {
+  for (auto& [id, open] : batch.opened) CHECK(streams_.emplace(id, std::move(open)).second);
+  TokenCounts counts;
+  std::vector<std::pair<SequenceId, StreamChunk>> chunks;
+  for (auto& [id, output] : batch.sequences) {
+    const auto found = streams_.find(id);
+    if (found == streams_.end()) continue;
+    chunks.emplace_back(id, MakeChunk(output, found->second, counts));
+  }
+  // Before anybody can see an end: what a finished request got is counted by then.
+  metrics_.Update([&](MetricsData& data) {
+    data.generated_tokens_delivered += counts.delivered;
+    data.generated_tokens_discarded += counts.discarded;
+  });
+  uint64_t num_ended = 0;
+  for (auto& [id, chunk] : chunks) {
+    const auto found = streams_.find(id);
+    const bool is_end = chunk.end.has_value();
+    if (is_end || !chunk.tokens.empty()) Append(id, *found->second.stream, std::move(chunk));
+    if (!is_end) continue;
+    streams_.erase(found);
+    ++num_ended;
+  }
+  if (num_ended == 0) return;
+  std::lock_guard lock(ends_mutex_);
+  num_ends_ += num_ended;
+  ends_changed_.notify_all();
+}
+
+StreamChunk Publisher::MakeChunk(SequenceOutput& output, OpenStream& open, TokenCounts& counts) {
+  StreamChunk chunk;
+  const bool generates = open.kind == RequestKind::kGenerate;
+  const bool was_stopped = open.text.stopped();
+  for (size_t i = 0; i < output.tokens.size(); ++i) {
+    if (open.text.stopped()) {
+      ++counts.discarded;
+      continue;
+    }
+    if (generates) {
+      ++counts.delivered;
+      chunk.text += TextOf(output, i, open);
+    }
+    ++open.num_tokens;
+    chunk.tokens.push_back(MakeToken(output.tokens[i]));
+  }
+  chunk.tokens_so_far = open.num_tokens;
+  if (output.end) {
+    chunk.text += open.text.Finish();
+    chunk.end = std::move(output.end);
+    chunk.end->output_tokens = generates ? open.num_tokens : 0;
+    if (open.text.stopped()) {
+      // The answer was complete by then, whatever the engine did to its surplus.
+      chunk.end->reason = FinishReason::kStopString;
+      chunk.end->stop_string = open.text.stop_string();
+      chunk.end->stop_token_id = -1;
+    }
+  } else if (open.text.stopped() && !was_stopped) {
+    // The end follows once the engine let go of the sequence, so that it never outlives its stream.
+    inbox_->Cancel(output.id);
+  }
+  return chunk;
+}
+
+std::string Publisher::TextOf(const SequenceOutput& output, size_t token, OpenStream& open) {
+  const int32_t id = output.tokens[token].id;
+  const std::optional<FinishReason> ended = EndedBy(output, token);
+  if (ended == FinishReason::kEos) return {};
+  if (ended != FinishReason::kStopToken) return open.text.Append(id);
+  return open.include_stop ? open.text.AppendStopToken(id) : std::string();
+}
+
+StreamToken Publisher::MakeToken(SampleResult& result) const {
+  return {.id = result.id,
+          .bytes = tokenizer_ == nullptr ? std::string() : std::string(tokenizer_->TokenBytes(result.id)),
+          .logprob = result.logprob,
+          .sampled_logprob = result.sampled_logprob,
+          .top = std::move(result.top)};
+}
+
+void Publisher::Append(SequenceId id, TokenStream& stream, StreamChunk chunk) {
+  const bool is_end = chunk.end.has_value();
+  if (stream.Append(std::move(chunk)) || is_end) return;
+  inbox_->Pause(id);
+  // The reader may have taken all before the Pause was sent; its Resume came too early then.
+  if (!stream.full()) inbox_->Resume(id);
+}
+
+}  // namespace latentd

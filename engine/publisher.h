@@ -1,0 +1,92 @@
+// The thread between engine and clients: turns ids into text, finds stop strings, feeds the TokenStreams. Never waits
+// for a client. Its outbox merges per sequence, so the engine never waits for it either.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/inbox.h"
+#include "engine/mailbox.h"
+#include "engine/metrics.h"
+#include "engine/schedule/request.h"
+#include "engine/step_output.h"
+#include "engine/stream_text.h"
+#include "engine/text/tokenizer.h"
+#include "engine/token_stream.h"
+
+namespace latentd {
+
+class Publisher {
+ public:
+  // Without a tokenizer there are ids and no text. Both must outlive the publisher.
+  Publisher(const Tokenizer* tokenizer, Metrics& metrics) : tokenizer_(tokenizer), metrics_(metrics) {}
+  ~Publisher() { Stop(); }
+
+  // Starts the thread; from then to Stop it sends Cancel, Pause and Resume into `inbox`.
+  void Start(Inbox& inbox);
+  // Publishes what is left, then joins.
+  void Stop();
+
+  // Engine thread: what follows for this request goes into `stream`.
+  void Open(const Request& request, std::shared_ptr<TokenStream> stream);
+  // Engine thread. The output of an opened sequence ends with its end; of any other is ignored.
+  void Publish(StepOutput output);
+
+  // Waits until so many streams, counted from the start, got their end; false where `timeout` passed before.
+  bool AwaitEnds(uint64_t num_ends, Duration timeout);
+
+ private:
+  struct OpenStream {
+    OpenStream(const Tokenizer* tokenizer, const Request& request, std::shared_ptr<TokenStream> stream);
+
+    RequestKind kind;
+    bool include_stop;
+    std::shared_ptr<TokenStream> stream;
+    StreamText text;
+    int num_tokens = 0;  // published
+  };
+
+  // Bounded: an entry per live sequence, with at most all of its tokens.
+  struct Outbox {
+    std::vector<std::pair<SequenceId, OpenStream>> opened;
+    std::map<SequenceId, SequenceOutput> sequences;
+    bool empty() const { return opened.empty() && sequences.empty(); }
+  };
+
+  struct TokenCounts {
+    uint64_t delivered = 0;
+    uint64_t discarded = 0;
+  };
+
+  void Run();
+  void PublishBatch(Outbox batch);
+  StreamChunk MakeChunk(SequenceOutput& output, OpenStream& open, TokenCounts& counts);
+  static std::string TextOf(const SequenceOutput& output, size_t token, OpenStream& open);
+  StreamToken MakeToken(SampleResult& result) const;
+  void Append(SequenceId id, TokenStream& stream, StreamChunk chunk);
+
+  const Tokenizer* const tokenizer_;
+  Metrics& metrics_;
+  Mailbox<Outbox> outbox_;
+
+  // Publisher thread only, once it runs.
+  Inbox* inbox_ = nullptr;
+  std::unordered_map<SequenceId, OpenStream> streams_;
+
+  std::mutex ends_mutex_;
+  std::condition_variable ends_changed_;
+  uint64_t num_ends_ = 0;  // guarded by ends_mutex_
+
+  std::thread thread_;
+};
+
+}  // namespace latentd

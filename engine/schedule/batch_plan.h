@@ -1,0 +1,27 @@
+// What one step computes: a value from Scheduler::Plan to the batch builder and back to Commit.
+#pragma once
+
+#include <vector>
+
+#include "engine/schedule/sequence.h"
+
+namespace latentd {
+
+// A sequence's share of the step. Its sequence's table already covers all its positions.
+struct PlannedRow {
+  Sequence* sequence = nullptr;
+  int first_position = 0;
+  int num_tokens = 0;
+  int first_logit_position = 0;  // logits are wanted at num_logits positions from here on
+  int num_logits = 0;
+
+  int end_position() const { return first_position + num_tokens; }
+};
+
+struct BatchPlan {
+  std::vector<PlannedRow> rows;
+  int num_tokens = 0;
+  int num_logits = 0;
+};
+
+}  // namespace latentd

@@ -1,0 +1,49 @@
+// One request on its way through the engine: its tokens, how many of them the cache holds, where it stands.
+// Owned by the Scheduler at a stable address; engine thread only.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/schedule/block_pool.h"
+#include "engine/schedule/finish_reason.h"
+#include "engine/schedule/request.h"
+
+namespace latentd {
+
+enum class SequencePhase : uint8_t { kWaiting, kRunning, kPaused, kFinished };
+
+struct SequenceTimings {
+  TimePoint received{};
+  TimePoint first_scheduled = kNever;  // kNever until it happens, like all below
+  TimePoint first_token = kNever;
+  TimePoint last_token = kNever;
+  TimePoint paused = kNever;
+};
+
+struct Sequence {
+  Sequence(Request request, uint64_t arrival);
+
+  int num_tokens() const { return static_cast<int>(tokens.size()); }
+  int num_generated() const { return num_tokens() - num_prompt_tokens; }
+  int num_uncomputed() const { return num_tokens() - computed; }
+  bool was_scheduled() const { return timings.first_scheduled != kNever; }
+
+  // Positions whose logits this sequence wants: Score all that a prompt token follows, Generate the last.
+  int first_logit_position() const { return request.kind == RequestKind::kScore ? 0 : num_tokens() - 1; }
+  int end_logit_position() const { return request.kind == RequestKind::kScore ? num_tokens() - 1 : num_tokens(); }
+
+  Request request;  // its prompt moved into `tokens`
+  const int num_prompt_tokens;
+  const uint64_t arrival;       // among all sequences of this scheduler
+  std::vector<int32_t> tokens;  // prompt, then what was generated
+  int computed = 0;             // of `tokens`, so many are in the cache
+  SequencePhase phase = SequencePhase::kWaiting;
+  FinishReason finish_reason = FinishReason::kEos;  // once phase is kFinished
+  uint64_t last_turn = 0;                           // among all rows ever planned; 0: none
+  BlockTable blocks;
+  SequenceTimings timings;
+};
+
+}  // namespace latentd

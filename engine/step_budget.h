@@ -1,0 +1,26 @@
+// How many tokens a step may have so that it stays within max_step_seconds, learnt from the steps before it.
+// Owned by the Engine; engine thread only.
+#pragma once
+
+namespace latentd {
+
+struct StepBudgetOptions {
+  double max_step_seconds = 0.1;  // infinity: steps are bounded in tokens only
+  int first_tokens = 64;          // budget while nothing was measured
+  int min_tokens = 16;            // never less: the fixed cost of a step would eat a smaller one
+};
+
+class StepBudget {
+ public:
+  explicit StepBudget(const StepBudgetOptions& options) : options_(options) {}
+
+  int tokens() const;
+  // A step of so many tokens, dealt out of a budget of tokens(), took so long.
+  void Observe(int num_tokens, double seconds);
+
+ private:
+  const StepBudgetOptions options_;
+  double tokens_per_second_ = 0.0;  // 0: not measured so far
+};
+
+}  // namespace latentd

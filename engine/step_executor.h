@@ -1,0 +1,21 @@
+// What computes a step: the model on a backend in production, a pure function of the rows in the simulator.
+// Launch only enqueues work; Collect waits for it. Engine thread only.
+#pragma once
+
+#include <span>
+
+#include "kernels/batch.h"
+
+namespace latentd {
+
+class StepExecutor {
+ public:
+  virtual ~StepExecutor() = default;
+
+  // samples[i] belongs to batch.logit_tokens[i]; both stay valid until Collect returns.
+  virtual void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) = 0;
+  // One result per sample of the last Launch, valid until the next Launch.
+  virtual std::span<const SampleResult> Collect() = 0;
+};
+
+}  // namespace latentd

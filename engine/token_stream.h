@@ -1,0 +1,86 @@
+// The output of one request on its way to the client: pending text and ids, bounded, merged while nobody takes them.
+// The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is something.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/schedule/finish_reason.h"
+#include "kernels/batch.h"
+
+namespace latentd {
+
+// One generated (or, for Score, prompt) token as the client may want to see it.
+struct StreamToken {
+  int32_t id = -1;
+  std::string bytes = {};  // of this token alone, not necessarily whole UTF-8
+  float logprob = 0.0f;    // set where log-probabilities were asked for
+  float sampled_logprob = 0.0f;
+  std::vector<TokenLogprob> top = {};
+};
+
+// kNever where the request did not come so far.
+struct StreamTimings {
+  TimePoint received = kNever, first_scheduled = kNever, first_token = kNever, finished = kNever;
+};
+
+struct StreamEnd {
+  FinishReason reason = FinishReason::kEos;
+  std::string stop_string = {};  // what matched, for kStopString
+  int32_t stop_token_id = -1;    // for kStopToken and kEos
+  int prompt_tokens = 0;
+  int output_tokens = 0;  // delivered to the client; a matched stop token or EOS counts
+  StreamTimings timings = {};
+};
+
+// Everything that became ready since the last Take, merged.
+struct StreamChunk {
+  std::string text = {};                 // valid UTF-8
+  std::vector<StreamToken> tokens = {};  // tokens committed with this text
+  int tokens_so_far = 0;
+  std::optional<StreamEnd> end = {};  // set on the last chunk
+};
+
+class TextSink {
+ public:
+  virtual ~TextSink() = default;
+  // The stream has something to take. Called by the publisher thread with the stream locked: must neither block nor
+  // call the stream. May be called once too often.
+  virtual void Wake() = 0;
+};
+
+class TokenStream {
+ public:
+  // `sink` must outlive the stream's last Append or be detached before it goes.
+  TokenStream(TextSink* sink, size_t max_pending_bytes) : max_pending_bytes_(max_pending_bytes), sink_(sink) {}
+
+  // Publisher side. Nothing is ever dropped: true while the pending bytes are within the bound, past it the caller
+  // pauses the sequence. CHECKs that nothing follows an end.
+  bool Append(StreamChunk chunk);
+  // Past the bound, and nobody took it yet.
+  bool full() const;
+  // The end was appended, taken or not: nothing will follow.
+  bool has_end() const;
+
+  // Egress side: all that is pending, or nothing. `was_full` tells that the sequence may be paused and can resume now.
+  std::optional<StreamChunk> Take(bool* was_full);
+  // After this the sink is never called again.
+  void Detach();
+
+ private:
+  const size_t max_pending_bytes_;
+
+  mutable std::mutex mutex_;  // guards all below
+  TextSink* sink_;
+  StreamChunk pending_;
+  size_t pending_bytes_ = 0;
+  bool has_pending_ = false;
+  bool full_ = false;
+  bool has_end_ = false;
+};
+
+}  // namespace latentd

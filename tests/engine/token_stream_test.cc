@@ -1,0 +1,99 @@
+#include "engine/token_stream.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace latentd {
+namespace {
+
+class CountingSink final : public TextSink {
+ public:
+  void Wake() override { ++num_wakes; }
+  int num_wakes = 0;
+};
+
+StreamChunk Chunk(std::string text, int tokens_so_far) {
+  return {.text = std::move(text), .tokens = {{.id = tokens_so_far}}, .tokens_so_far = tokens_so_far};
+}
+
+TEST(TokenStream, MergesWhatNobodyTook) {
+  CountingSink sink;
+  TokenStream stream(&sink, 1000);
+  EXPECT_TRUE(stream.Append(Chunk("a", 1)));
+  EXPECT_TRUE(stream.Append(Chunk("b", 2)));
+  EXPECT_EQ(sink.num_wakes, 1);
+  EXPECT_TRUE(stream.Append({.tokens_so_far = 2, .end = StreamEnd{.reason = FinishReason::kMaxTokens}}));
+  bool was_full = true;
+  const std::optional<StreamChunk> chunk = stream.Take(&was_full);
+  ASSERT_TRUE(chunk.has_value());
+  EXPECT_FALSE(was_full);
+  EXPECT_EQ(chunk->text, "ab");
+  ASSERT_EQ(chunk->tokens.size(), 2u);
+  EXPECT_EQ(chunk->tokens[1].id, 2);
+  EXPECT_EQ(chunk->tokens_so_far, 2);
+  ASSERT_TRUE(chunk->end.has_value());
+  EXPECT_EQ(chunk->end->reason, FinishReason::kMaxTokens);
+  EXPECT_FALSE(stream.Take(&was_full).has_value());
+}
+
+TEST(TokenStream, WakesAgainAfterATake) {
+  CountingSink sink;
+  TokenStream stream(&sink, 1000);
+  bool was_full = false;
+  stream.Append(Chunk("a", 1));
+  stream.Take(&was_full);
+  stream.Append(Chunk("b", 2));
+  EXPECT_EQ(sink.num_wakes, 2);
+  EXPECT_EQ(stream.Take(&was_full)->text, "b");
+}
+
+TEST(TokenStream, EndWakesEvenASinkThatWasWokenBefore) {
+  CountingSink sink;
+  TokenStream stream(&sink, 1000);
+  stream.Append(Chunk("a", 1));
+  EXPECT_FALSE(stream.has_end());
+  stream.Append({.tokens_so_far = 1, .end = StreamEnd{}});
+  EXPECT_EQ(sink.num_wakes, 2);
+  EXPECT_TRUE(stream.has_end());
+}
+
+TEST(TokenStream, TellsWhenItIsFullAndLosesNothing) {
+  TokenStream stream(nullptr, 2 * (sizeof(StreamToken) + 10));
+  EXPECT_TRUE(stream.Append(Chunk("0123456789", 1)));
+  EXPECT_TRUE(stream.Append(Chunk("0123456789", 2)));
+  EXPECT_FALSE(stream.full());
+  EXPECT_FALSE(stream.Append(Chunk("x", 3)));
+  EXPECT_TRUE(stream.full());
+  EXPECT_FALSE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{}}));
+  bool was_full = false;
+  const std::optional<StreamChunk> chunk = stream.Take(&was_full);
+  EXPECT_TRUE(was_full);
+  EXPECT_FALSE(stream.full());
+  EXPECT_EQ(chunk->text, "01234567890123456789x");
+  EXPECT_TRUE(chunk->end.has_value());
+}
+
+TEST(TokenStream, CountsLogprobsAsBytes) {
+  TokenStream stream(nullptr, sizeof(StreamToken) + 100);
+  StreamChunk chunk = Chunk("", 1);
+  chunk.tokens[0].top.resize(32);
+  EXPECT_FALSE(stream.Append(std::move(chunk)));
+}
+
+TEST(TokenStream, DetachedSinkIsNotCalled) {
+  CountingSink sink;
+  TokenStream stream(&sink, 1000);
+  stream.Detach();
+  stream.Append(Chunk("a", 1));
+  EXPECT_EQ(sink.num_wakes, 0);
+}
+
+TEST(TokenStreamDeathTest, NothingFollowsAnEnd) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  TokenStream stream(nullptr, 1000);
+  stream.Append({.end = StreamEnd{}});
+  EXPECT_DEATH(stream.Append({.end = StreamEnd{}}), "check failed: !has_end_");
+}
+
+}  // namespace
+}  // namespace latentd

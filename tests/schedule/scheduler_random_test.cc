@@ -1,0 +1,192 @@
+// A random workload against the scheduler, its invariants checked after every step.
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/schedule/scheduler.h"
+
+namespace latentd {
+namespace {
+
+class Workload {
+ public:
+  explicit Workload(uint64_t seed) : random_(seed), options_(DrawOptions(seed)), scheduler_(options_) {}
+
+  void Run(int num_steps) {
+    for (int step = 0; step < num_steps; ++step) {
+      now_ += std::chrono::milliseconds(Below(50));
+      const bool arrivals = step < num_steps / 2;
+      for (int i = Below(4); arrivals && i > 0; --i) AddOne();
+      Disturb();
+      CheckAndCompute(scheduler_.Plan(now_, 1 + Below(options_.max_step_tokens * 2)));
+      CollectEnds();
+      CheckBlocks();
+      if (testing::Test::HasFailure()) return;
+    }
+    for (SequenceId id : paused_) scheduler_.Resume(id);
+    for (int step = 0; !live_.empty(); ++step) {
+      ASSERT_LT(step, 20000) << "sequences starve: " << live_.size();
+      CheckAndCompute(scheduler_.Plan(now_, options_.max_step_tokens));
+      CollectEnds();
+    }
+    EXPECT_EQ(scheduler_.pool().num_active(), 0);
+    EXPECT_EQ(scheduler_.pool().num_promised(), 0);
+    EXPECT_EQ(num_ended_, last_id_);
+  }
+
+ private:
+  int Below(int bound) { return static_cast<int>(random_() % static_cast<uint64_t>(bound)); }
+
+  SchedulerOptions DrawOptions(uint64_t seed) {
+    return {.pool = {.num_blocks = 10 + Below(40), .shuffle_seed = seed},
+            .max_step_tokens = 8 + Below(200),
+            .max_step_rows = 1 + Below(16),
+            .max_step_logits = 1 + Below(16),
+            .chunk_tokens = Below(2) * (1 + Below(70)),
+            .max_context_tokens = 512,
+            .slow_consumer_seconds = 0.5};
+  }
+
+  void AddOne() {
+    Request request{.id = last_id_ + 1, .received = now_};
+    request.prompt.assign(static_cast<size_t>(1 + Below(300)), 5);
+    request.stopping.max_tokens = 1 + Below(200);
+    if (Below(5) == 0) request.kind = RequestKind::kScore;
+    if (Below(4) == 0) request.deadline = now_ + std::chrono::milliseconds(Below(2000));
+    if (Below(4) == 0) request.queue_deadline = now_ + std::chrono::milliseconds(Below(1000));
+    if (!scheduler_.Add(request).ok()) return;  // larger than a small pool
+    ++last_id_;
+    live_.insert(last_id_);
+  }
+
+  void Disturb() {
+    if (live_.empty()) return;
+    const SequenceId id = *std::next(live_.begin(), Below(static_cast<int>(live_.size())));
+    switch (Below(8)) {
+      case 0:
+        scheduler_.Cancel(id);
+        return;
+      case 1:
+        scheduler_.Pause(id), paused_.insert(id);
+        return;
+      case 2:
+      case 3:
+        for (SequenceId paused : paused_) scheduler_.Resume(paused);
+        paused_.clear();
+        return;
+      default:
+        return;
+    }
+  }
+
+  void CheckAndCompute(const BatchPlan& plan) {
+    int num_tokens = 0;
+    int num_logits = 0;
+    std::set<SequenceId> ids;
+    for (const PlannedRow& row : plan.rows) {
+      const Sequence& sequence = *row.sequence;
+      EXPECT_TRUE(ids.insert(sequence.request.id).second);
+      EXPECT_EQ(sequence.phase, SequencePhase::kRunning);
+      EXPECT_GT(sequence.request.deadline, now_);
+      EXPECT_EQ(row.first_position, sequence.computed);
+      EXPECT_GE(row.num_tokens, 1);
+      EXPECT_LE(row.num_tokens, options_.chunk_tokens > 0 ? options_.chunk_tokens : options_.max_step_tokens);
+      EXPECT_LE(row.end_position(), sequence.num_tokens());
+      EXPECT_EQ(sequence.blocks.num_blocks(), BlocksFor(row.end_position()));
+      if (row.first_position == 0) CheckAdmissionOrder(sequence);
+      num_tokens += row.num_tokens;
+      num_logits += row.num_logits;
+    }
+    EXPECT_LE(num_tokens, options_.max_step_tokens);
+    EXPECT_LE(num_logits, options_.max_step_logits);
+    EXPECT_LE(static_cast<int>(plan.rows.size()), options_.max_step_rows);
+    EXPECT_EQ(num_tokens, plan.num_tokens);
+    EXPECT_EQ(num_logits, plan.num_logits);
+    CheckBlocksDisjoint(plan);
+    Compute(plan);
+  }
+
+  void CheckAdmissionOrder(const Sequence& sequence) {
+    EXPECT_GT(sequence.request.id, last_admitted_);
+    EXPECT_TRUE(sequence.request.queue_deadline > now_);
+    last_admitted_ = sequence.request.id;
+  }
+
+  void CheckBlocksDisjoint(const BatchPlan& plan) {
+    std::set<BlockId> blocks;
+    for (const PlannedRow& row : plan.rows) {
+      for (BlockId block : row.sequence->blocks.blocks()) EXPECT_TRUE(blocks.insert(block).second);
+    }
+    EXPECT_EQ(blocks.count(kScratchBlock), 0u);
+  }
+
+  void Compute(const BatchPlan& plan) {
+    scheduler_.Commit(plan);
+    for (const PlannedRow& row : plan.rows) {
+      Sequence& sequence = *row.sequence;
+      held_[sequence.request.id] = sequence.blocks.num_blocks();
+      if (sequence.request.kind == RequestKind::kScore) {
+        scored_[sequence.request.id] += row.num_logits;
+        if (sequence.num_uncomputed() > 0) continue;
+        EXPECT_EQ(scored_[sequence.request.id], sequence.num_prompt_tokens - 1);
+        scheduler_.Finish(sequence, FinishReason::kScored);
+      } else if (row.num_logits == 1) {
+        EXPECT_EQ(row.end_position(), sequence.num_tokens());
+        sequence.tokens.push_back(5);
+        if (sequence.num_generated() == sequence.request.stopping.max_tokens) {
+          scheduler_.Finish(sequence, FinishReason::kMaxTokens);
+        } else if (sequence.num_tokens() == options_.max_context_tokens) {
+          scheduler_.Finish(sequence, FinishReason::kContextLimit);
+        }
+      }
+    }
+  }
+
+  void CollectEnds() {
+    for (const auto& sequence : scheduler_.TakeFinished()) {
+      EXPECT_EQ(live_.erase(sequence->request.id), 1u);
+      EXPECT_EQ(sequence->blocks.num_blocks(), 0);
+      held_.erase(sequence->request.id);
+      paused_.erase(sequence->request.id);
+      ++num_ended_;
+    }
+  }
+
+  // All blocks that are out are held by live sequences: an ended one gave its back in that very step.
+  void CheckBlocks() {
+    int num_held = 0;
+    for (const auto& [id, num_blocks] : held_) num_held += num_blocks;
+    EXPECT_EQ(scheduler_.pool().num_active(), num_held);
+    EXPECT_EQ(static_cast<size_t>(scheduler_.num_waiting() + scheduler_.num_running() + scheduler_.num_paused()),
+              live_.size());
+  }
+
+  std::mt19937_64 random_;
+  const SchedulerOptions options_;
+  Scheduler scheduler_;
+  TimePoint now_{};
+  SequenceId last_id_ = 0;
+  SequenceId last_admitted_ = 0;
+  uint64_t num_ended_ = 0;
+  std::set<SequenceId> live_;
+  std::set<SequenceId> paused_;
+  std::map<SequenceId, int> held_;  // blocks, by the last step that had a row of it
+  std::map<SequenceId, int> scored_;
+};
+
+TEST(Scheduler, KeepsItsInvariantsUnderRandomLoad) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Workload(seed).Run(300);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace latentd
