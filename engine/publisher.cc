@@ -18,6 +18,13 @@ void MergeInto(SequenceOutput newer, std::map<SequenceId, SequenceOutput>& pendi
   place->second.end = std::move(newer.end);
 }
 
+SequenceOutput CutFirstToken(SequenceOutput& output) {
+  SequenceOutput first{.id = output.id};
+  first.tokens.push_back(std::move(output.tokens.front()));
+  output.tokens.erase(output.tokens.begin());
+  return first;
+}
+
 // The reason if this token ended its sequence.
 std::optional<FinishReason> EndedBy(const SequenceOutput& output, size_t token) {
   if (!output.end || token + 1 != output.tokens.size()) return std::nullopt;
@@ -72,7 +79,13 @@ void Publisher::PublishBatch(Outbox batch) {
   for (auto& [id, output] : batch.sequences) {
     const auto found = streams_.find(id);
     if (found == streams_.end()) continue;
-    chunks.emplace_back(id, MakeChunk(output, found->second, counts));
+    OpenStream& open = found->second;
+    // An answer begins with one token, however late it is published.
+    if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && output.tokens.size() > 1) {
+      SequenceOutput first = CutFirstToken(output);
+      chunks.emplace_back(id, MakeChunk(first, open, counts));
+    }
+    chunks.emplace_back(id, MakeChunk(output, open, counts));
   }
   // Before anybody can see an end: what a finished request got is counted by then.
   metrics_.Update([&](MetricsData& data) {

@@ -31,11 +31,15 @@ bool TokenStream::Append(StreamChunk chunk) {
   CHECK(!has_end_);
   has_end_ = chunk.end.has_value();
   pending_bytes_ += BytesOf(chunk);
-  Merge(std::move(chunk), pending_);
   full_ = pending_bytes_ > max_pending_bytes_;
+  const bool was_empty = pending_.empty();
+  if (pending_.size() == (first_is_pending_ ? 2u : 1u)) {
+    Merge(std::move(chunk), pending_.back());
+  } else {
+    pending_.push_back(std::move(chunk));
+  }
   // An end wakes even a sink that was woken before: it may be waiting for a client that reads no more.
-  const bool was_pending = std::exchange(has_pending_, true);
-  if ((!was_pending || has_end_) && sink_ != nullptr) sink_->Wake();
+  if ((was_empty || has_end_) && sink_ != nullptr) sink_->Wake();
   return !full_;
 }
 
@@ -51,10 +55,15 @@ bool TokenStream::has_end() const {
 
 std::optional<StreamChunk> TokenStream::Take(bool* was_full) {
   std::lock_guard lock(mutex_);
-  *was_full = std::exchange(full_, false);
-  if (!std::exchange(has_pending_, false)) return std::nullopt;
-  pending_bytes_ = 0;
-  return std::exchange(pending_, {});
+  *was_full = false;
+  if (pending_.empty()) return std::nullopt;
+  std::optional<StreamChunk> oldest = std::move(pending_.front());
+  pending_.pop_front();
+  first_is_pending_ = false;
+  pending_bytes_ -= BytesOf(*oldest);
+  *was_full = full_ && pending_bytes_ <= max_pending_bytes_;
+  full_ = full_ && !*was_full;
+  return oldest;
 }
 
 void TokenStream::Detach() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -66,7 +67,9 @@ class TokenStream {
   // The end was appended, taken or not: nothing will follow.
   bool has_end() const;
 
-  // Egress side: all that is pending, or nothing. `was_full` tells that the sequence may be paused and can resume now.
+  // Egress side: the oldest pending chunk, or nothing. The first chunk is delivered as it came, so that a client's
+  // first token never waits for company; all later ones that nobody took are merged into one. `was_full` tells that the
+  // sequence may be paused and can resume now.
   std::optional<StreamChunk> Take(bool* was_full);
   // After this the sink is never called again.
   void Detach();
@@ -76,9 +79,9 @@ class TokenStream {
 
   mutable std::mutex mutex_;  // guards all below
   TextSink* sink_;
-  StreamChunk pending_;
+  std::deque<StreamChunk> pending_;  // at most two: the first of the stream, and what is merged behind it
+  bool first_is_pending_ = true;     // it was not taken yet
   size_t pending_bytes_ = 0;
-  bool has_pending_ = false;
   bool full_ = false;
   bool has_end_ = false;
 };

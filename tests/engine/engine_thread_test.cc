@@ -172,11 +172,11 @@ TEST_F(EngineThreadTest, DrainsWhatWasAdmitted) {
             absl::StatusCode::kUnavailable);
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   for (Client& client : clients) {
-    bool was_full = false;
-    const std::optional<StreamChunk> all = client.stream->Take(&was_full);
-    ASSERT_TRUE(all && all->end);
-    EXPECT_EQ(all->end->reason, FinishReason::kMaxTokens);
-    EXPECT_THAT(all->tokens, SizeIs(200));
+    EXPECT_TRUE(client.stream->has_end());
+    const StreamChunk all = client.reader.ReadToEnd(*client.stream);
+    ASSERT_TRUE(all.end.has_value());
+    EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
+    EXPECT_THAT(all.tokens, SizeIs(200));
   }
 }
 
@@ -234,11 +234,10 @@ TEST_F(EngineThreadTest, StalledReaderEndsAndHarmsNoOther) {
   EXPECT_THAT(IdsOf(other.reader.ReadToEnd(*other.stream)),
               ElementsAreArray(FakeTokens(MakePrompt(20), 100, 900, kVocab)));
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
-  bool was_full = false;
-  const std::optional<StreamChunk> all = stalled.stream->Take(&was_full);
-  ASSERT_TRUE(all && all->end);
-  EXPECT_EQ(all->end->reason, FinishReason::kSlowConsumer);
-  EXPECT_LT(all->end->output_tokens, 100);
+  const StreamChunk all = stalled.reader.ReadToEnd(*stalled.stream);
+  ASSERT_TRUE(all.end.has_value());
+  EXPECT_EQ(all.end->reason, FinishReason::kSlowConsumer);
+  EXPECT_LT(all.end->output_tokens, 100);
 }
 
 // A third each read as it comes, read only when their stream is full and so are paused again and again, and cancel.

@@ -16,21 +16,27 @@ StreamChunk Chunk(std::string text, int tokens_so_far) {
   return {.text = std::move(text), .tokens = {{.id = tokens_so_far}}, .tokens_so_far = tokens_so_far};
 }
 
-TEST(TokenStream, MergesWhatNobodyTook) {
+TEST(TokenStream, DeliversTheFirstChunkAloneAndMergesWhatNobodyTookBehindIt) {
   CountingSink sink;
   TokenStream stream(&sink, 1000);
   EXPECT_TRUE(stream.Append(Chunk("a", 1)));
   EXPECT_TRUE(stream.Append(Chunk("b", 2)));
+  EXPECT_TRUE(stream.Append(Chunk("c", 3)));
   EXPECT_EQ(sink.num_wakes, 1);
-  EXPECT_TRUE(stream.Append({.tokens_so_far = 2, .end = StreamEnd{.reason = FinishReason::kMaxTokens}}));
+  EXPECT_TRUE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{.reason = FinishReason::kMaxTokens}}));
   bool was_full = true;
+  const std::optional<StreamChunk> first = stream.Take(&was_full);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->text, "a");
+  EXPECT_EQ(first->tokens_so_far, 1);
+  EXPECT_FALSE(first->end.has_value());
   const std::optional<StreamChunk> chunk = stream.Take(&was_full);
   ASSERT_TRUE(chunk.has_value());
   EXPECT_FALSE(was_full);
-  EXPECT_EQ(chunk->text, "ab");
+  EXPECT_EQ(chunk->text, "bc");
   ASSERT_EQ(chunk->tokens.size(), 2u);
-  EXPECT_EQ(chunk->tokens[1].id, 2);
-  EXPECT_EQ(chunk->tokens_so_far, 2);
+  EXPECT_EQ(chunk->tokens[1].id, 3);
+  EXPECT_EQ(chunk->tokens_so_far, 3);
   ASSERT_TRUE(chunk->end.has_value());
   EXPECT_EQ(chunk->end->reason, FinishReason::kMaxTokens);
   EXPECT_FALSE(stream.Take(&was_full).has_value());
@@ -66,11 +72,13 @@ TEST(TokenStream, TellsWhenItIsFullAndLosesNothing) {
   EXPECT_TRUE(stream.full());
   EXPECT_FALSE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{}}));
   bool was_full = false;
-  const std::optional<StreamChunk> chunk = stream.Take(&was_full);
+  EXPECT_EQ(stream.Take(&was_full)->text, "0123456789");
   EXPECT_TRUE(was_full);
   EXPECT_FALSE(stream.full());
-  EXPECT_EQ(chunk->text, "01234567890123456789x");
-  EXPECT_TRUE(chunk->end.has_value());
+  const std::optional<StreamChunk> rest = stream.Take(&was_full);
+  EXPECT_FALSE(was_full) << "told twice";
+  EXPECT_EQ(rest->text, "0123456789x");
+  EXPECT_TRUE(rest->end.has_value());
 }
 
 TEST(TokenStream, CountsLogprobsAsBytes) {
