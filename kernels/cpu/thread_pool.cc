@@ -9,6 +9,7 @@ namespace {
 
 // About the time between two regions of a step. Longer spinning would take a core from whoever else needs it.
 constexpr int kSpins = 4000;
+constexpr int kClosed = 1 << 30;
 
 void AwaitChange(const std::atomic<int>& value, int old) {
   for (int i = 0; i < kSpins; ++i) {
@@ -20,14 +21,15 @@ void AwaitChange(const std::atomic<int>& value, int old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads) : inside_(kClosed) {
   CHECK_GE(num_threads, 1);
   for (int thread = 1; thread < num_threads; ++thread) threads_.emplace_back([this, thread] { Work(thread); });
 }
 
 ThreadPool::~ThreadPool() {
   stop_ = true;
-  Publish();
+  region_.fetch_add(1, std::memory_order_release);
+  region_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -36,27 +38,35 @@ void ThreadPool::Run(const void* body, int num_items) {
   num_items_ = num_items;
   next_.store(0, std::memory_order_relaxed);
   if (num_items <= 1 || threads_.empty()) return TakeItems(0);
-  busy_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
-  Publish();
+  inside_.store(0, std::memory_order_release);
+  region_.fetch_add(1, std::memory_order_release);
+  region_.notify_all();  // a system call only if somebody is parked
   TakeItems(0);
-  for (int left = 0; (left = busy_.load(std::memory_order_acquire)) != 0;) AwaitChange(busy_, left);
-}
-
-void ThreadPool::Publish() {
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();  // a system call only if somebody is parked
+  int inside = inside_.fetch_add(kClosed, std::memory_order_acq_rel) + kClosed;
+  for (; inside != kClosed; inside = inside_.load(std::memory_order_acquire)) AwaitChange(inside_, inside);
 }
 
 void ThreadPool::TakeItems(int thread) {
   for (int item = 0; (item = next_.fetch_add(1, std::memory_order_relaxed)) < num_items_;) call_(body_, item, thread);
 }
 
+// Into the region that is open, if one is.
+bool ThreadPool::Enter() {
+  int inside = inside_.load(std::memory_order_relaxed);
+  while (inside < kClosed) {
+    if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
 void ThreadPool::Work(int thread) {
-  for (int seen = 0;; ++seen) {
-    while (generation_.load(std::memory_order_acquire) == seen) AwaitChange(generation_, seen);
+  for (int seen = 0;;) {
+    AwaitChange(region_, seen);
+    seen = region_.load(std::memory_order_acquire);
     if (stop_) return;
+    if (!Enter()) continue;
     TakeItems(thread);
-    if (busy_.fetch_sub(1, std::memory_order_release) == 1) busy_.notify_one();
+    if (inside_.fetch_sub(1, std::memory_order_release) == kClosed + 1) inside_.notify_one();
   }
 }
 

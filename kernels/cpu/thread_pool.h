@@ -1,5 +1,7 @@
 // A fixed set of threads for parallel regions: ForEach deals item numbers from one counter; the caller takes part.
-// Waiting spins for some microseconds, then parks. One region at a time, started by one thread (the engine's).
+// A region is over when all items are done, not when all threads have seen it: the caller closes it and waits only for
+// threads that are inside. So a thread that sleeps, or whose core is busy elsewhere, never delays a short region.
+// One region at a time, started by one thread (the engine's).
 #pragma once
 
 #include <atomic>
@@ -27,21 +29,21 @@ class ThreadPool {
 
  private:
   void Run(const void* body, int num_items);
-  void Publish();
   void TakeItems(int thread);
+  bool Enter();
   void Work(int thread);
 
   std::vector<std::thread> threads_;
 
-  // Written by the caller before Publish, read by the workers after it.
+  // Written by the caller while the region is closed, read by threads inside.
   void (*call_)(const void*, int, int) = nullptr;
   const void* body_ = nullptr;
   int num_items_ = 0;
 
   std::atomic<bool> stop_{false};
-  alignas(64) std::atomic<int> generation_{0};
-  alignas(64) std::atomic<int> next_{0};
-  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<int> region_{0};  // counts regions; what waiting threads watch
+  alignas(64) std::atomic<int> inside_{0};  // threads inside, plus kClosed while nobody may enter
+  alignas(64) std::atomic<int> next_{0};    // the next item
 };
 
 }  // namespace latentd
