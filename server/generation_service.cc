@@ -1,0 +1,167 @@
+#include "server/generation_service.h"
+
+#include <chrono>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+
+#include "server/field_checks.h"
+#include "server/immediate_answer.h"
+#include "server/prompt.h"
+#include "server/request_validation.h"
+#include "server/status.h"
+#include "server/stream_writer.h"
+#include "server/unary_writer.h"
+#include "server/wire_message.h"
+
+namespace latentd {
+namespace {
+
+TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  const auto now = std::chrono::system_clock::now();
+  if (deadline - now > std::chrono::hours(24 * 365)) return kNever;  // none was set
+  return std::chrono::steady_clock::now() + (deadline - now);
+}
+
+absl::StatusOr<ValidRequest> MakeFrom(const v1::GenerateRequest& message, const ServedModel& model,
+                                      TimePoint received) {
+  absl::StatusOr<EncodedPrompt> prompt = EncodePrompt(message, model);
+  if (!prompt.ok()) return prompt.status();
+  return MakeRequest(message, model.description, *std::move(prompt), received);
+}
+
+absl::StatusOr<ValidRequest> MakeFrom(const v1::ChatRequest& message, const ServedModel& model, TimePoint received) {
+  absl::StatusOr<ChatPrompt> chat = EncodeChat(ChatInputOf(message), "", model);
+  if (!chat.ok()) return chat.status();
+  return MakeRequest(GroupsOf(message), model.description, std::move(chat->prompt), received);
+}
+
+absl::StatusOr<ValidRequest> MakeFrom(const v1::ScoreRequest& message, const ServedModel& model, TimePoint received) {
+  absl::StatusOr<EncodedPrompt> prompt = EncodePrompt(message, model);
+  if (!prompt.ok()) return prompt.status();
+  return MakeRequest(message, model.description, *std::move(prompt), received);
+}
+
+}  // namespace
+
+template <class Message>
+absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& bytes, TimePoint received) const {
+  if (is_draining_) return Draining();
+  Message message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  if (absl::Status status = CheckFields(message, model_.description); !status.ok()) return status;
+  return MakeFrom(message, model_, received);
+}
+
+template <class Message>
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Stream(grpc::CallbackServerContext& context,
+                                                                      const grpc::ByteBuffer& bytes,
+                                                                      std::string_view method) {
+  CallRecord record(metrics_, method);
+  auto* writer = new StreamWriter(context, egress_, model_.description, engine_, names_);
+  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, record.received());
+  if (request.ok()) {
+    writer->Start(std::move(record), *std::move(request), DeadlineOf(context));
+  } else {
+    writer->Refuse(std::move(record), request.status());
+  }
+  return writer;
+}
+
+template <class Message, class Result>
+grpc::ServerUnaryReactor* GenerationService::Collect(grpc::CallbackServerContext& context,
+                                                     const grpc::ByteBuffer& bytes, grpc::ByteBuffer& response,
+                                                     std::string_view method) {
+  CallRecord record(metrics_, method);
+  auto* writer = new UnaryWriter<Result>(context, egress_, model_.description, response);
+  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, record.received());
+  if (request.ok()) {
+    writer->Start(std::move(record), *std::move(request), DeadlineOf(context), engine_, names_);
+  } else {
+    writer->Refuse(std::move(record), request.status());
+  }
+  return writer;
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(grpc::CallbackServerContext* context,
+                                                                        const grpc::ByteBuffer* request) {
+  return Stream<v1::GenerateRequest>(*context, *request, "Generate");
+}
+
+grpc::ServerUnaryReactor* GenerationService::GenerateOnce(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Collect<v1::GenerateRequest, v1::GenerateResult>(*context, *request, *response, "GenerateOnce");
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Chat(grpc::CallbackServerContext* context,
+                                                                    const grpc::ByteBuffer* request) {
+  return Stream<v1::ChatRequest>(*context, *request, "Chat");
+}
+
+grpc::ServerUnaryReactor* GenerationService::Score(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Collect<v1::ScoreRequest, v1::ScoreResult>(*context, *request, *response, "Score");
+}
+
+absl::Status GenerationService::CheckModel(bool is_named, const std::string& name) const {
+  if (is_draining_) return Draining();
+  if (!is_named || name == model_.description.name()) return absl::OkStatus();
+  return ModelNotFound(name, model_.description.name());
+}
+
+absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes) const {
+  v1::TokenizeRequest message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  if (absl::Status status = CheckModel(message.has_model(), message.model()); !status.ok()) return status;
+  v1::TokenizeResult result;
+  absl::StatusOr<EncodedPrompt> prompt = InvalidField("input", "expected text or chat, found neither");
+  if (message.has_text()) {
+    const bool adds = !message.has_add_special_tokens() || message.add_special_tokens();
+    prompt = EncodeText("text", message.text(), adds ? BeginOfSequence::kAdd : BeginOfSequence::kOmit, model_);
+  } else if (message.has_chat() && message.has_add_special_tokens()) {
+    return InvalidField("add_special_tokens", "expected only with text: a chat template brings its own");
+  } else if (message.has_chat()) {
+    absl::StatusOr<ChatPrompt> chat = EncodeChat(message.chat(), "chat.", model_);
+    if (!chat.ok()) return chat.status();
+    result.set_rendered(std::move(chat->rendered));
+    prompt = std::move(chat->prompt);
+  }
+  if (!prompt.ok()) return prompt.status();
+  for (const int32_t id : prompt->ids) {
+    result.add_token_ids(static_cast<uint32_t>(id));
+    result.add_token_bytes(std::string(model_.tokenizer->TokenBytes(id)));
+  }
+  return result;
+}
+
+absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes) const {
+  v1::DetokenizeRequest message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  if (absl::Status status = CheckModel(message.has_model(), message.model()); !status.ok()) return status;
+  FieldChecks checks;
+  for (int i = 0; i < message.token_ids_size(); ++i) {
+    checks.TokenId(absl::StrFormat("token_ids[%d]", i), message.token_ids(i), model_.description.vocab_size());
+  }
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  if (model_.tokenizer == nullptr) return NoTokenizer("Detokenize");
+  const bool skips = !message.has_skip_special_tokens() || message.skip_special_tokens();
+  const std::vector<int32_t> ids(message.token_ids().begin(), message.token_ids().end());
+  v1::DetokenizeResult result;
+  result.set_text(model_.tokenizer->Decode(ids, skips ? SpecialText::kSkip : SpecialText::kPrint));
+  return result;
+}
+
+grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  CallRecord record(metrics_, "Tokenize");
+  return AnswerNow(*context, std::move(record), TokenizeNow(*request), *response);
+}
+
+grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  CallRecord record(metrics_, "Detokenize");
+  return AnswerNow(*context, std::move(record), DetokenizeNow(*request), *response);
+}
+
+}  // namespace latentd

@@ -1,0 +1,70 @@
+#include "server/grpc_server.h"
+
+#include <chrono>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+namespace latentd {
+namespace {
+
+constexpr int kMaxStreamsPerConnection = 1024;
+constexpr int kKeepaliveMs = 20'000;        // a client that vanished without a word is noticed after so long …
+constexpr int kKeepaliveTimeoutMs = 5'000;  // … and so long again
+
+void SetLimits(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // or two daemons would share a port in silence
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen,
+                                                              const std::vector<grpc::Service*>& services) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
+  SetLimits(builder);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrFormat("expected a free HOST:PORT, found %s: address already in use or not of this machine; choose "
+                        "another with --listen",
+                        listen));
+  }
+  std::vector<std::string> names = {""};
+  for (const char* name : {"latentd.v1.Generation", "latentd.v1.Models"}) names.emplace_back(name);
+  const std::string address = absl::StrFormat("%s:%d", listen.substr(0, listen.rfind(':')), port);
+  std::unique_ptr<GrpcServer> started(new GrpcServer(std::move(server), address, std::move(names)));
+  started->SetHealth(Health::kServing);
+  return started;
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::string address,
+                       std::vector<std::string> service_names)
+    : server_(std::move(server)), address_(std::move(address)), service_names_(std::move(service_names)) {}
+
+GrpcServer::~GrpcServer() = default;
+
+void GrpcServer::SetHealth(Health health) {
+  grpc::HealthCheckServiceInterface* service = server_->GetHealthCheckService();
+  for (const std::string& name : service_names_) service->SetServingStatus(name, health == Health::kServing);
+}
+
+void GrpcServer::Shutdown(TimePoint deadline) {
+  const auto left = deadline - std::chrono::steady_clock::now();
+  server_->Shutdown(std::chrono::system_clock::now() +
+                    std::chrono::duration_cast<std::chrono::system_clock::duration>(left));
+}
+
+}  // namespace latentd

@@ -1,0 +1,44 @@
+// The listening socket and what every service shares: limits, keepalive, health per service name, reflection.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/clock.h"
+
+namespace grpc {
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace latentd {
+
+inline constexpr int kMaxMessageBytes = 4 << 20;
+
+class GrpcServer {
+ public:
+  // `listen` is HOST:PORT. The services must outlive the server.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen,
+                                                           const std::vector<grpc::Service*>& services);
+  ~GrpcServer();  // Shutdown must have been called
+
+  const std::string& address() const { return address_; }  // with the port that was bound
+
+  // Health of the server and of every service, for Check and Watch.
+  enum class Health { kServing, kNotServing };
+  void SetHealth(Health health);
+  // Refuses connections, ends whatever still runs at the deadline and returns when every call is over.
+  void Shutdown(TimePoint deadline);
+
+ private:
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::string address, std::vector<std::string> service_names);
+
+  const std::unique_ptr<grpc::Server> server_;
+  const std::string address_;
+  const std::vector<std::string> service_names_;
+};
+
+}  // namespace latentd

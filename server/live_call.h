@@ -1,0 +1,93 @@
+// What all RPCs have in common: each is counted once when it arrives and once when it ends; those that reach the engine
+// have an id there, a stream of output and a name that no other live request has.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+#include <absl/status/status.h>
+
+#include "engine/clock.h"
+#include "engine/engine_thread.h"
+#include "engine/metrics.h"
+#include "engine/token_stream.h"
+#include "server/request_validation.h"
+
+namespace latentd {
+
+// One RPC in the metrics. Finish must be called exactly once, before the client can learn the outcome.
+class CallRecord {
+ public:
+  CallRecord(Metrics& metrics, std::string_view method);
+
+  // The phase that the request will leave the metrics from: kOutput once the engine has moved it through the others.
+  void LeavesFrom(Phase phase) { phase_ = phase; }
+  // `reason` of a success; failures carry their own.
+  void Finish(const absl::Status& status, std::string_view reason = "");
+
+  TimePoint received() const { return received_; }
+
+ private:
+  Metrics& metrics_;
+  const std::string method_;
+  const TimePoint received_;
+  Phase phase_ = Phase::kQueued;
+};
+
+// Names of live requests. Any thread.
+class RequestNames {
+ public:
+  RequestNames();
+  // False if a live request has it.
+  bool Claim(const std::string& name);
+  void Release(const std::string& name);
+  std::string MakeName(SequenceId id) const;
+
+ private:
+  const std::string prefix_;  // of this process
+  std::mutex mutex_;
+  std::unordered_set<std::string> live_;
+};
+
+// A request's way through the engine. Owned by the reactor of its RPC; the name is free again when it goes.
+class LiveCall {
+ public:
+  LiveCall(EngineThread& engine, RequestNames& names, CallRecord record);
+  ~LiveCall();
+
+  // Claims the name and hands the request over; `sink` is woken from then on, perhaps before this returns.
+  absl::Status Submit(ValidRequest request, TimePoint rpc_deadline, TextSink* sink);
+  // The client went away or the RPC's deadline passed. Any thread.
+  void Cancel();
+  // No wake after this.
+  void Detach();
+
+  std::optional<StreamChunk> Take();
+  bool has_end() const { return stream_->has_end(); }
+
+  const std::string& request_id() const { return request_id_; }
+  const ValidRequest& request() const { return request_; }  // its prompt and parameters moved on
+  int prompt_tokens() const { return prompt_tokens_; }
+  CallRecord& record() { return record_; }
+
+  absl::Status StatusOf(const StreamEnd& end) const;
+
+ private:
+  EngineThread& engine_;
+  RequestNames& names_;
+  CallRecord record_;
+  ValidRequest request_;
+  SequenceId id_ = 0;
+  std::string request_id_;
+  int prompt_tokens_ = 0;
+  TimePoint rpc_deadline_ = kNever;
+  std::atomic<TimePoint> cancelled_at_{kNever};
+  std::shared_ptr<TokenStream> stream_;
+};
+
+}  // namespace latentd

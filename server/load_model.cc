@@ -1,0 +1,161 @@
+#include "server/load_model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/model/checkpoint.h"
+#include "server/grpc_server.h"
+
+namespace latentd {
+namespace {
+
+constexpr uint64_t kDefaultCacheBytes = uint64_t{1} << 30;
+constexpr int64_t kMaxBlocks = int64_t{1} << 24;  // slots are numbered in 32 bits
+
+absl::StatusOr<int> NumBlocks(const Config& config, const ModelConfig& facts, int context) {
+  const uint64_t block_bytes = LatentCache::BytesPerBlock(facts);
+  int64_t blocks = config.kv_blocks;
+  if (blocks == 0 && config.kv_bytes > 0) blocks = static_cast<int64_t>(config.kv_bytes / block_bytes);
+  if (blocks == 0 && config.kv_bytes == 0) {
+    const int64_t wanted = int64_t{config.max_rows} * BlocksFor(context) + 1;
+    blocks = std::min(wanted, static_cast<int64_t>(kDefaultCacheBytes / block_bytes));
+  }
+  if (blocks < 2 || blocks > kMaxBlocks) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected a cache of 2 to %d blocks of %d bytes, found %d; change --kv-blocks or --kv-bytes",
+                        kMaxBlocks, block_bytes, blocks));
+  }
+  return static_cast<int>(blocks);
+}
+
+absl::StatusOr<int> MaxContext(const Config& config, const ModelConfig& facts) {
+  if (config.max_context_tokens <= facts.max_context) {
+    return config.max_context_tokens == 0 ? facts.max_context : config.max_context_tokens;
+  }
+  return absl::InvalidArgumentError(absl::StrFormat("max-context-tokens=%d is more than the model's %d; lower it",
+                                                    config.max_context_tokens, facts.max_context));
+}
+
+std::string Quantization(const Checkpoint& checkpoint, const ModelConfig& facts) {
+  if (facts.quantization.declared_fp8) return "fp8_e4m3_block128";
+  return checkpoint.Matrix("model.embed_tokens.weight").dtype == DType::kF32 ? "fp32" : "bf16";
+}
+
+void DescribeShape(const ModelConfig& facts, v1::ModelShape* shape) {
+  shape->set_num_layers(static_cast<uint32_t>(facts.num_layers));
+  shape->set_hidden_size(static_cast<uint32_t>(facts.hidden_size));
+  shape->set_num_attention_heads(static_cast<uint32_t>(facts.attention.num_heads));
+  shape->set_latent_width(static_cast<uint32_t>(facts.attention.latent_width));
+  shape->set_rope_width(static_cast<uint32_t>(facts.attention.rope_width));
+  shape->set_num_routed_experts(static_cast<uint32_t>(facts.routing.num_experts));
+  shape->set_experts_per_token(facts.routing.num_experts > 0 ? static_cast<uint32_t>(facts.routing.experts_per_token)
+                                                             : 0);
+  shape->set_num_mtp_layers(static_cast<uint32_t>(facts.num_mtp_layers));
+}
+
+void DescribeLimits(const Config& config, const SchedulerOptions& scheduler, v1::ModelLimits* limits) {
+  limits->set_max_context_tokens(static_cast<uint32_t>(scheduler.max_context_tokens));
+  limits->set_max_queued_requests(static_cast<uint32_t>(config.max_queued_requests));
+  limits->set_max_rows(static_cast<uint32_t>(scheduler.max_step_rows));
+  limits->set_max_step_tokens(static_cast<uint32_t>(scheduler.max_step_tokens));
+  limits->set_max_message_bytes(kMaxMessageBytes);
+  limits->set_kv_blocks(static_cast<uint64_t>(scheduler.pool.num_blocks));
+}
+
+std::string DirectoryName(const std::filesystem::path& directory) {
+  std::error_code ignored;  // a directory that cannot be resolved keeps the name it was given
+  const auto resolved = std::filesystem::weakly_canonical(directory, ignored);
+  return (resolved.has_filename() ? resolved : directory).filename().string();
+}
+
+void Describe(const Config& config, const Checkpoint& checkpoint, const ModelConfig& facts, LoadedModel& loaded) {
+  v1::Model& model = loaded.served.description;
+  model.set_name(DirectoryName(config.model_directory));
+  model.set_architecture(facts.architecture);
+  model.set_context_length(static_cast<uint32_t>(facts.max_context));
+  model.set_vocab_size(static_cast<uint32_t>(facts.vocab_size));
+  model.set_quantization(Quantization(checkpoint, facts));
+  model.set_revision(absl::StrFormat("%016x%016x", facts.digest, checkpoint.digest()));
+  // Activations are fp32 whatever the weights' format, the cache too; one process holds the whole model.
+  model.set_fingerprint(
+      absl::StrFormat("cpu/exact-1/%s-a32/kv-f32/world-1/%s", model.quantization(), model.revision()));
+  DescribeShape(facts, model.mutable_shape());
+  DescribeLimits(config, loaded.engine.scheduler, model.mutable_limits());
+  model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
+  model.set_has_chat_template(loaded.served.chat_template != nullptr);
+  if (facts.bos_id) model.set_bos_token_id(static_cast<uint32_t>(*facts.bos_id));
+  for (const int32_t id : facts.eos_ids) model.add_eos_token_ids(static_cast<uint32_t>(id));
+  v1::SamplingDefaults& defaults = *model.mutable_sampling_defaults();
+  defaults.set_temperature(static_cast<float>(facts.default_temperature.value_or(1.0)));
+  defaults.set_top_p(static_cast<float>(facts.default_top_p.value_or(1.0)));
+}
+
+absl::Status LoadText(const std::filesystem::path& directory, ServedModel& served) {
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
+  if (absl::IsNotFound(tokenizer.status())) return absl::OkStatus();  // token ids can be served without one
+  if (!tokenizer.ok()) return tokenizer.status();
+  served.tokenizer = *std::move(tokenizer);
+  const TokenizerConfig& config = served.tokenizer->config();
+  if (config.chat_template.empty()) return absl::OkStatus();
+  absl::StatusOr<ChatTemplate> chat_template = ChatTemplate::Parse(config.chat_template);
+  if (!chat_template.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: chat template: %s", directory.string(), std::string(chat_template.status().message())));
+  }
+  served.chat_template = std::make_unique<const ChatTemplate>(*std::move(chat_template));
+  return absl::OkStatus();
+}
+
+VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
+  VocabularyRules rules{.eos_ids = facts.eos_ids, .has_token = {}};
+  if (tokenizer == nullptr) return rules;
+  for (int32_t id = 0; id < facts.vocab_size; ++id) rules.has_token.push_back(tokenizer->HasToken(id) ? 1 : 0);
+  return rules;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
+  absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory);
+  if (!facts.ok()) return facts.status();
+  absl::StatusOr<int> context = MaxContext(config, *facts);
+  if (!context.ok()) return context.status();
+  absl::StatusOr<int> num_blocks = NumBlocks(config, *facts, *context);
+  if (!num_blocks.ok()) return num_blocks.status();
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(config.model_directory, *facts);
+  if (!checkpoint.ok()) return checkpoint.status();
+
+  auto loaded = std::make_unique<LoadedModel>();
+  loaded->warnings = checkpoint->warnings();
+  if (absl::Status status = LoadText(config.model_directory, loaded->served); !status.ok()) return status;
+  absl::StatusOr<Backend> backend = MakeCpuBackend(config.threads);
+  if (!backend.ok()) return backend.status();
+  loaded->backend = *std::move(backend);
+
+  // Only an operator who asks for more than the cache holds gets requests that can never fit.
+  const int held = (*num_blocks - 1) * kBlockTokens;
+  if (config.max_context_tokens == 0) *context = std::min(*context, held);
+  loaded->engine = {.scheduler = {.pool = {.num_blocks = *num_blocks},
+                                  .max_step_tokens = config.max_step_tokens,
+                                  .max_step_rows = config.max_rows,
+                                  .max_step_logits = std::max(config.max_rows, 64),
+                                  .max_context_tokens = *context},
+                    .step = {.max_step_seconds = config.max_step_seconds},
+                    .vocabulary = RulesOf(*facts, loaded->served.tokenizer.get())};
+  absl::StatusOr<std::unique_ptr<Model>> model =
+      Model::Load(*checkpoint, *facts,
+                  {.num_blocks = *num_blocks,
+                   .max_tokens = config.max_step_tokens,
+                   .max_logit_rows = loaded->engine.scheduler.max_step_logits,
+                   .max_context = *context},
+                  *loaded->backend.device, *loaded->backend.ops);
+  if (!model.ok()) return model.status();
+  loaded->model = *std::move(model);
+  Describe(config, *checkpoint, *facts, *loaded);
+  return loaded;
+}
+
+}  // namespace latentd

@@ -1,0 +1,29 @@
+// From a directory to a model that is ready to run, within the limits that the operator chose.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/engine.h"
+#include "engine/model/model.h"
+#include "kernels/backend.h"
+#include "server/config.h"
+#include "server/served_model.h"
+
+namespace latentd {
+
+struct LoadedModel {
+  Backend backend;  // before the model, whose memory returns to it
+  std::unique_ptr<Model> model;
+  ServedModel served;
+  EngineOptions engine;
+  std::vector<std::string> warnings;
+};
+
+// An error is one line: what was expected, what was found, what to do.
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config);
+
+}  // namespace latentd

@@ -1,0 +1,112 @@
+// Owns everything: configuration, model, engine, services, and the order in which they start and stop.
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "engine/engine_thread.h"
+#include "engine/metrics.h"
+#include "engine/model_executor.h"
+#include "engine/publisher.h"
+#include "server/config.h"
+#include "server/egress.h"
+#include "server/generation_service.h"
+#include "server/grpc_server.h"
+#include "server/load_model.h"
+#include "server/logging.h"
+#include "server/metrics_exporter.h"
+#include "server/models_service.h"
+#include "server/port_file.h"
+#include "server/signals.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kEgressThreads = 2;
+// After the drain: for the last statuses to be written, then for streams that are not ours (health watches) to end.
+constexpr std::chrono::seconds kLastWords{2};
+constexpr std::chrono::milliseconds kLastStreams{500};
+
+TimePoint After(Duration duration) { return SteadyClock().Now() + duration; }
+
+struct Running {
+  GenerationService& generation;
+  EngineThread& engine;
+  Egress& egress;
+  GrpcServer& server;
+};
+
+void ShutDown(const Running& running, double drain_seconds) {
+  const TimePoint drained_by =
+      After(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(drain_seconds)));
+  running.server.SetHealth(GrpcServer::Health::kNotServing);
+  running.generation.StopAdmitting();
+  running.engine.StopAdmitting();
+  const bool is_idle = running.engine.AwaitIdle(drained_by) && running.egress.AwaitEmpty(drained_by);
+  if (!is_idle) {
+    running.engine.CancelAll();
+    running.egress.AwaitEmpty(After(kLastWords));
+  }
+  running.server.Shutdown(After(kLastStreams));
+  running.egress.AwaitEmpty(kNever);  // gRPC is done with every stream; what they refer to may go after this
+}
+
+absl::Status Serve(const Config& config, StopSignal& stop) {
+  const SteadyClock clock;
+  const TimePoint started = clock.Now();
+  absl::StatusOr<std::unique_ptr<LoadedModel>> loading = LoadModel(config);
+  if (!loading.ok()) return loading.status();
+  LoadedModel& loaded = **loading;
+
+  Metrics metrics;
+  absl::StatusOr<std::unique_ptr<MetricsExporter>> exporter =
+      MetricsExporter::Start(config.metrics_listen, metrics, loaded.served.description);
+  if (!exporter.ok()) return exporter.status();
+  ModelExecutor executor(*loaded.model, loaded.backend);
+  Publisher publisher(loaded.served.tokenizer.get(), metrics);
+  EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,
+                      static_cast<size_t>(config.max_queued_requests));
+  Egress egress(kEgressThreads);
+  GenerationService generation(loaded.served, engine, egress, metrics);
+  ModelsService models(loaded.served.description, metrics);
+  absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(config.listen, {&generation, &models});
+  if (!server.ok()) return server.status();
+  if (!config.port_file.empty()) {
+    absl::Status status = WritePortFile(config.port_file, (*server)->address(), (*exporter)->address());
+    if (!status.ok()) {
+      (*server)->Shutdown(clock.Now());
+      return status;
+    }
+  }
+  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  spdlog::info("serving {} on {}, metrics on http://{}/metrics, after {:.3f} s", loaded.served.description.name(),
+               (*server)->address(), (*exporter)->address(), Seconds(clock.Now() - started));
+
+  const int signal = stop.Await();
+  spdlog::info("signal {}: draining for at most {} s; another one ends at once", signal, config.drain_seconds);
+  ShutDown({.generation = generation, .engine = engine, .egress = egress, .server = **server}, config.drain_seconds);
+  spdlog::info("stopped");
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace latentd
+
+int main(int argc, char** argv) {
+  absl::StatusOr<latentd::ParsedConfig> parsed = latentd::ParseConfig(argc, argv);
+  absl::Status status = parsed.status();
+  if (parsed.ok() && parsed->has_answered) return 0;
+  if (parsed.ok()) {
+    latentd::StopSignal stop;
+    latentd::StartLogging(parsed->config.log_level);
+    status = latentd::Serve(parsed->config, stop);
+  }
+  if (status.ok()) return 0;
+  std::cerr << "latentd: " << status.message() << "\n";
+  return 1;
+}

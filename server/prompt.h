@@ -1,0 +1,34 @@
+// Prompts as token ids: text through the tokenizer, messages through the model's chat template and then the tokenizer.
+// Runs on gRPC's threads.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <absl/status/statusor.h>
+
+#include "latentd/v1/generation.pb.h"
+#include "server/request_validation.h"
+#include "server/served_model.h"
+
+namespace latentd {
+
+enum class BeginOfSequence { kAdd, kOmit };  // kAdd: where the model's tokenizer configuration says so
+
+// `field` is to blame for what is wrong with the text.
+absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_view text, BeginOfSequence begin,
+                                         const ServedModel& model);
+
+// Generate's and Score's prompts, which CheckFields passed.
+absl::StatusOr<EncodedPrompt> EncodePrompt(const v1::GenerateRequest& request, const ServedModel& model);
+absl::StatusOr<EncodedPrompt> EncodePrompt(const v1::ScoreRequest& request, const ServedModel& model);
+
+struct ChatPrompt {
+  std::string rendered;
+  EncodedPrompt prompt;
+};
+// `prefix` is the path of the input from the request's root: "" or "chat.".
+absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model);
+v1::ChatInput ChatInputOf(const v1::ChatRequest& request);
+
+}  // namespace latentd

@@ -1,0 +1,231 @@
+#include "server/request_validation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/schedule/block_pool.h"
+#include "server/field_checks.h"
+#include "server/status.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kMaxMessages = 4096;
+constexpr int kMinScoredTokens = 2;  // the first one has nothing before it
+
+absl::Status CheckModelName(std::string_view asked, const v1::Model& model) {
+  if (asked == model.name()) return absl::OkStatus();
+  return ModelNotFound(asked, model.name());
+}
+
+TimePoint After(TimePoint received, const google::protobuf::Duration& duration) {
+  return received + std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
+}
+
+// Of the fields that Generate and Chat share.
+void CheckGroups(const v1::GenerateRequest& request, const v1::Model& model, FieldChecks& checks) {
+  if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
+  CheckSampling(request.sampling(), model, checks);
+  CheckStopping(request.stopping(), model, checks);
+  CheckConstraint(request.constraint(), checks);
+  CheckOutput(request.output(), model, checks);
+  CheckCache(request.cache(), checks);
+  CheckScheduling(request.scheduling(), checks);
+}
+
+template <class Message>
+void CheckPrompt(const Message& request, const v1::Model& model, FieldChecks& checks) {
+  switch (request.prompt_case()) {
+    case Message::kText:
+      if (request.text().empty()) checks.Invalid("text", "expected a prompt of at least one character, found none");
+      return;
+    case Message::kTokenIds:
+      if (request.token_ids().ids().empty()) {
+        checks.Invalid("token_ids.ids", "expected a prompt of at least one token, found none");
+      }
+      CheckTokenIds(request.token_ids(), model.vocab_size(), checks);
+      return;
+    case Message::PROMPT_NOT_SET:
+      checks.Invalid("prompt", "expected text or token_ids, found neither");
+      return;
+  }
+}
+
+uint64_t DrawSeed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model& model) {
+  v1::Sampling sampling = message.sampling();
+  const v1::SamplingDefaults& defaults = model.sampling_defaults();
+  if (!sampling.has_temperature()) sampling.set_temperature(defaults.temperature());
+  if (!sampling.has_top_p()) sampling.set_top_p(defaults.top_p());
+  if (!sampling.has_top_k()) sampling.set_top_k(defaults.top_k());
+  sampling.set_min_p(sampling.min_p());
+  sampling.set_presence_penalty(sampling.presence_penalty());
+  sampling.set_frequency_penalty(sampling.frequency_penalty());
+  if (!sampling.has_repetition_penalty()) sampling.set_repetition_penalty(1.0f);
+  if (!sampling.has_seed()) sampling.set_seed(DrawSeed());
+  sampling.set_n(1);
+  return sampling;
+}
+
+SamplingParameters ForEngine(const v1::Sampling& sampling) {
+  SamplingParameters parameters{
+      .temperature = sampling.temperature(),
+      .top_k = static_cast<int>(sampling.top_k()),
+      .top_p = sampling.top_p(),
+      .min_p = sampling.min_p(),
+      .presence_penalty = sampling.presence_penalty(),
+      .frequency_penalty = sampling.frequency_penalty(),
+      .repetition_penalty = sampling.repetition_penalty(),
+      .logit_bias = {},
+      .allowed_ids = {sampling.allowed_token_ids().begin(), sampling.allowed_token_ids().end()},
+      .seed = sampling.seed()};
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    parameters.logit_bias.emplace_back(static_cast<int32_t>(id), bias);
+  }
+  // A map has no order and sums have one.
+  std::sort(parameters.logit_bias.begin(), parameters.logit_bias.end());
+  return parameters;
+}
+
+v1::Stopping ResolveStopping(const v1::Stopping& asked, int room) {
+  v1::Stopping stopping = asked;
+  const uint32_t most = static_cast<uint32_t>(room);
+  stopping.set_max_tokens(asked.has_max_tokens() ? std::min(asked.max_tokens(), most) : most);
+  stopping.set_min_tokens(asked.min_tokens());
+  stopping.set_include_stop(asked.include_stop());
+  stopping.set_ignore_eos(asked.ignore_eos());
+  return stopping;
+}
+
+// The engine gets what was asked for: it tells the end of the context from max_tokens.
+StoppingParameters ForEngine(const v1::Stopping& stopping, int context) {
+  return {.max_tokens = stopping.has_max_tokens() ? static_cast<int>(stopping.max_tokens()) : context,
+          .min_tokens = static_cast<int>(stopping.min_tokens()),
+          .stop_strings = {stopping.stop().begin(), stopping.stop().end()},
+          .stop_token_ids = {stopping.stop_token_ids().begin(), stopping.stop_token_ids().end()},
+          .include_stop = stopping.include_stop(),
+          .ignore_eos = stopping.ignore_eos()};
+}
+
+OutputChoice ResolveOutput(const v1::Output& output, const v1::Model& model) {
+  return {.text = output.has_text() ? output.text() : model.has_tokenizer(),
+          .token_ids = output.has_token_ids() ? output.token_ids() : !model.has_tokenizer(),
+          .token_bytes = output.token_bytes(),
+          .logprobs = output.has_logprobs()};
+}
+
+void SetDeadlines(const v1::Scheduling& scheduling, TimePoint received, Request* request) {
+  request->received = received;
+  if (scheduling.has_queue_timeout()) request->queue_deadline = After(received, scheduling.queue_timeout());
+  if (scheduling.has_timeout()) request->deadline = After(received, scheduling.timeout());
+}
+
+// What the engine would refuse, told with both numbers. The token that ends the answer is never computed.
+absl::Status CheckCapacity(int prompt_tokens, int max_tokens, const v1::Model& model) {
+  const int needed = BlocksFor(prompt_tokens + std::max(0, max_tokens - 1));
+  const int total = static_cast<int>(model.limits().kv_blocks()) - 1;  // one is scratch
+  return needed <= total ? absl::OkStatus() : KvCapacityExceeded(needed, total);
+}
+
+}  // namespace
+
+v1::GenerateRequest GroupsOf(const v1::ChatRequest& request) {
+  v1::GenerateRequest groups;
+  if (request.has_model()) groups.set_model(request.model());
+  if (request.has_request_id()) groups.set_request_id(request.request_id());
+  *groups.mutable_sampling() = request.sampling();
+  *groups.mutable_stopping() = request.stopping();
+  *groups.mutable_constraint() = request.constraint();
+  *groups.mutable_output() = request.output();
+  *groups.mutable_cache() = request.cache();
+  *groups.mutable_scheduling() = request.scheduling();
+  return groups;
+}
+
+absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& model) {
+  if (request.has_model()) {
+    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
+  }
+  FieldChecks checks;
+  CheckPrompt(request, model, checks);
+  CheckGroups(request, model, checks);
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model) {
+  if (request.has_model()) {
+    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
+  }
+  FieldChecks checks;
+  if (request.messages().empty()) checks.Invalid("messages", "expected at least one message, found none");
+  checks.Count("messages", request.messages_size(), kMaxMessages);
+  CheckGroups(GroupsOf(request), model, checks);
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model) {
+  if (request.has_model()) {
+    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
+  }
+  FieldChecks checks;
+  CheckPrompt(request, model, checks);
+  if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
+  checks.Range("top_logprobs", request.top_logprobs(), 0.0, 32.0);
+  CheckCache(request.cache(), checks);
+  CheckScheduling(request.scheduling(), checks);
+  return checks.Result();
+}
+
+absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, const v1::Model& model,
+                                         EncodedPrompt prompt, TimePoint received) {
+  const int prompt_tokens = static_cast<int>(prompt.ids.size());
+  const int context = static_cast<int>(model.limits().max_context_tokens());
+  const int needed = std::max(1, static_cast<int>(message.stopping().min_tokens()));
+  if (prompt_tokens + needed > context) return ContextLengthExceeded(prompt.field, prompt_tokens, needed, context);
+
+  ValidRequest valid;
+  valid.request_id = message.request_id();
+  valid.sampling = ResolveSampling(message, model);
+  valid.stopping = ResolveStopping(message.stopping(), context - prompt_tokens);
+  const int max_tokens = static_cast<int>(valid.stopping.max_tokens());
+  if (absl::Status status = CheckCapacity(prompt_tokens, max_tokens, model); !status.ok()) return status;
+  valid.output = ResolveOutput(message.output(), model);
+  Request& request = valid.request;
+  request.kind = RequestKind::kGenerate;
+  request.prompt = std::move(prompt.ids);
+  request.sampling = ForEngine(valid.sampling);
+  request.stopping = ForEngine(message.stopping(), context);
+  if (message.output().has_logprobs()) request.num_top_logprobs = static_cast<int>(message.output().logprobs());
+  SetDeadlines(message.scheduling(), received, &request);
+  return valid;
+}
+
+absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const v1::Model& model, EncodedPrompt prompt,
+                                         TimePoint received) {
+  const int prompt_tokens = static_cast<int>(prompt.ids.size());
+  const int context = static_cast<int>(model.limits().max_context_tokens());
+  if (prompt_tokens > context) return ContextLengthExceeded(prompt.field, prompt_tokens, 0, context);
+  if (prompt_tokens < kMinScoredTokens) {
+    return InvalidField(prompt.field, absl::StrFormat("expected at least %d tokens to score, found %d",
+                                                      kMinScoredTokens, prompt_tokens));
+  }
+  if (absl::Status status = CheckCapacity(prompt_tokens, 0, model); !status.ok()) return status;
+  ValidRequest valid;
+  valid.request_id = message.request_id();
+  valid.output = {.text = false, .token_ids = true, .token_bytes = false, .logprobs = true};
+  valid.request.kind = RequestKind::kScore;
+  valid.request.prompt = std::move(prompt.ids);
+  valid.request.num_prompt_logprobs = static_cast<int>(message.top_logprobs());
+  SetDeadlines(message.scheduling(), received, &valid.request);
+  return valid;
+}
+
+}  // namespace latentd

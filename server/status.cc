@@ -1,0 +1,236 @@
+#include "server/status.h"
+
+#include <utility>
+
+#include <absl/strings/cord.h>
+#include <absl/strings/str_format.h>
+#include <google/protobuf/any.pb.h>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "kernels/check.h"
+
+namespace latentd {
+namespace {
+
+constexpr char kTypePrefix[] = "type.googleapis.com/";
+constexpr int kRetrySeconds = 1;  // about the time in which a queue moves on or another replica answers
+using Numbers = std::map<std::string, std::string>;
+
+void Attach(const google::protobuf::Message& detail, absl::Status* status) {
+  status->SetPayload(kTypePrefix + detail.GetDescriptor()->full_name(), absl::Cord(detail.SerializeAsString()));
+}
+
+absl::Status Failure(absl::StatusCode code, std::string_view reason, const std::string& message, Numbers numbers = {}) {
+  absl::Status status(code, message);
+  google::rpc::ErrorInfo error;
+  error.set_reason(std::string(reason));
+  error.set_domain("latentd");
+  error.mutable_metadata()->insert(numbers.begin(), numbers.end());
+  Attach(error, &status);
+  return status;
+}
+
+void AttachViolations(const std::vector<FieldViolation>& violations, absl::Status* status) {
+  google::rpc::BadRequest bad_request;
+  for (const FieldViolation& violation : violations) {
+    auto* entry = bad_request.add_field_violations();
+    entry->set_field(violation.field);
+    entry->set_description(violation.description);
+  }
+  Attach(bad_request, status);
+}
+
+void AttachRetry(absl::Status* status) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
+  Attach(retry, status);
+}
+
+void AttachRequest(std::string_view request_id, absl::Status* status) {
+  google::rpc::RequestInfo request;
+  request.set_request_id(std::string(request_id));
+  Attach(request, status);
+}
+
+absl::Status Expired(std::string_view reason, const StreamEnd& end) {
+  return Failure(absl::StatusCode::kDeadlineExceeded, reason,
+                 absl::StrFormat("the deadline passed after %d delivered tokens; allow more time or ask for fewer "
+                                 "tokens",
+                                 end.output_tokens),
+                 {{"tokens_delivered", std::to_string(end.output_tokens)}});
+}
+
+// How far a request got, by its own record.
+std::string_view ExpiredReason(const StreamEnd& end) {
+  if (end.output_tokens > 0) return "EXPIRED_IN_DECODE";
+  return end.timings.first_scheduled == kNever ? "EXPIRED_IN_QUEUE" : "EXPIRED_IN_PREFILL";
+}
+
+}  // namespace
+
+absl::Status InvalidFields(const std::vector<FieldViolation>& violations) {
+  CHECK(!violations.empty());
+  std::string message;
+  for (const FieldViolation& violation : violations) {
+    if (!message.empty()) message += "; ";
+    message += violation.field + ": " + violation.description;
+  }
+  absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "INVALID_FIELD", message);
+  AttachViolations(violations, &status);
+  return status;
+}
+
+absl::Status InvalidField(std::string_view field, std::string_view description) {
+  return InvalidFields({{std::string(field), std::string(description)}});
+}
+
+absl::Status UnsupportedField(std::string_view field, std::string_view description) {
+  absl::Status status = Failure(absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE",
+                                absl::StrFormat("%s: %s", field, description), {{"field", std::string(field)}});
+  AttachViolations({{std::string(field), std::string(description)}}, &status);
+  return status;
+}
+
+absl::Status ContextLengthExceeded(std::string_view field, int prompt_tokens, int min_tokens, int limit) {
+  const std::string description = absl::StrFormat(
+      "the prompt has %d tokens and at least %d must follow, but the context holds %d; shorten the prompt",
+      prompt_tokens, min_tokens, limit);
+  absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED",
+                                absl::StrFormat("%s: %s", field, description),
+                                {{"prompt_tokens", std::to_string(prompt_tokens)}, {"limit", std::to_string(limit)}});
+  AttachViolations({{std::string(field), description}}, &status);
+  return status;
+}
+
+absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks) {
+  return Failure(absl::StatusCode::kFailedPrecondition, "KV_CAPACITY_EXCEEDED",
+                 absl::StrFormat("prompt and max_tokens need %d cache blocks, the cache has %d; shorten the prompt or "
+                                 "lower max_tokens",
+                                 needed_blocks, total_blocks),
+                 {{"needed_blocks", std::to_string(needed_blocks)}, {"total_blocks", std::to_string(total_blocks)}});
+}
+
+absl::Status NoTokenizer(std::string_view field) {
+  return Failure(absl::StatusCode::kFailedPrecondition, "NO_TOKENIZER",
+                 absl::StrFormat("%s needs a tokenizer and the model's directory has none; send token ids", field));
+}
+
+absl::Status NoChatTemplate() {
+  return Failure(absl::StatusCode::kFailedPrecondition, "NO_CHAT_TEMPLATE",
+                 "the model's directory has no chat template; use Generate with a prompt of your own");
+}
+
+absl::Status ModelNotFound(std::string_view asked, std::string_view served) {
+  absl::Status status =
+      Failure(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+              absl::StrFormat("model \"%s\" is not served here; this server has \"%s\"", asked, served));
+  google::rpc::ResourceInfo resource;
+  resource.set_resource_type("model");
+  resource.set_resource_name(std::string(asked));
+  Attach(resource, &status);
+  return status;
+}
+
+absl::Status DuplicateRequestId(std::string_view request_id) {
+  absl::Status status =
+      Failure(absl::StatusCode::kAlreadyExists, "DUPLICATE_REQUEST_ID",
+              absl::StrFormat("request_id \"%s\" belongs to a request in flight; choose another", request_id));
+  AttachRequest(request_id, &status);
+  return status;
+}
+
+absl::Status Draining() {
+  absl::Status status = Failure(absl::StatusCode::kUnavailable, "DRAINING",
+                                "the server is shutting down and takes no new requests; ask another one");
+  AttachRetry(&status);
+  return status;
+}
+
+absl::Status RefusedByEngine(const absl::Status& refusal, std::string_view request_id) {
+  if (absl::IsUnavailable(refusal)) return Draining();
+  const std::string message(refusal.message());
+  if (absl::IsResourceExhausted(refusal)) {
+    absl::Status status = Failure(refusal.code(), "QUEUE_FULL", message);
+    AttachRetry(&status);
+    return status;
+  }
+  absl::Status status = Failure(absl::StatusCode::kInternal, "ENGINE_FAULT", message);
+  AttachRequest(request_id, &status);
+  return status;
+}
+
+absl::Status StatusOfEnd(const EndedRequest& ended) {
+  const StreamEnd& end = ended.end;
+  switch (end.reason) {
+    case FinishReason::kEos:
+    case FinishReason::kStopString:
+    case FinishReason::kStopToken:
+    case FinishReason::kMaxTokens:
+    case FinishReason::kContextLimit:
+    case FinishReason::kScored:
+      return absl::OkStatus();
+    case FinishReason::kCancelled:
+      if (ended.rpc_deadline_passed) return Expired(ExpiredReason(end), end);
+      return Failure(absl::StatusCode::kCancelled, "CLIENT_CANCEL", "the client cancelled the request");
+    case FinishReason::kExpiredInQueue:
+      return Expired("EXPIRED_IN_QUEUE", end);
+    case FinishReason::kExpiredInPrefill:
+      return Expired("EXPIRED_IN_PREFILL", end);
+    case FinishReason::kExpiredInDecode:
+      return Expired("EXPIRED_IN_DECODE", end);
+    case FinishReason::kSlowConsumer:
+      return Failure(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
+                     "the client did not read its answer for too long; read faster or ask for fewer tokens");
+    case FinishReason::kDraining:
+      return Draining();
+    case FinishReason::kNonFiniteLogits:
+      break;
+  }
+  absl::Status status = Failure(absl::StatusCode::kDataLoss, "NAN_LOGITS",
+                                "the model computed a number that is not finite for this request; check the weights");
+  AttachRequest(ended.request_id, &status);
+  return status;
+}
+
+std::string_view NameOfEnd(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEos:
+      return "EOS";
+    case FinishReason::kStopString:
+      return "STOP_STRING";
+    case FinishReason::kStopToken:
+      return "STOP_TOKEN";
+    case FinishReason::kMaxTokens:
+      return "MAX_TOKENS";
+    case FinishReason::kContextLimit:
+      return "CONTEXT_LIMIT";
+    case FinishReason::kScored:
+      return "SCORED";
+    default:
+      return "";
+  }
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  google::rpc::ErrorInfo error;
+  const absl::optional<absl::Cord> payload =
+      status.GetPayload(kTypePrefix + google::rpc::ErrorInfo::descriptor()->full_name());
+  if (!payload || !error.ParseFromString(std::string(*payload))) return "";
+  return error.reason();
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  google::rpc::Status details;
+  details.set_code(static_cast<int>(status.code()));
+  details.set_message(std::string(status.message()));
+  status.ForEachPayload([&details](absl::string_view type_url, const absl::Cord& payload) {
+    google::protobuf::Any* detail = details.add_details();
+    detail->set_type_url(std::string(type_url));
+    detail->set_value(std::string(payload));
+  });
+  return {static_cast<grpc::StatusCode>(status.code()), details.message(), details.SerializeAsString()};
+}
+
+}  // namespace latentd

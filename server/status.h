@@ -1,0 +1,52 @@
+// One status per cause, as generation.proto lists them. An absl::Status carries its google.rpc details as payloads, by
+// type URL, from where it arises up to the RPC that fails with it.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <grpcpp/support/status.h>
+
+#include "engine/token_stream.h"
+
+namespace latentd {
+
+struct FieldViolation {
+  std::string field;        // path from the request's root
+  std::string description;  // what was expected, what was found
+};
+
+absl::Status InvalidFields(const std::vector<FieldViolation>& violations);  // at least one
+absl::Status InvalidField(std::string_view field, std::string_view description);
+absl::Status UnsupportedField(std::string_view field, std::string_view description);
+absl::Status ContextLengthExceeded(std::string_view field, int prompt_tokens, int min_tokens, int limit);
+absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks);
+absl::Status NoTokenizer(std::string_view field);
+absl::Status NoChatTemplate();
+absl::Status ModelNotFound(std::string_view asked, std::string_view served);
+absl::Status DuplicateRequestId(std::string_view request_id);
+absl::Status Draining();
+// What EngineThread::Submit refused, with the details that belong to its code.
+absl::Status RefusedByEngine(const absl::Status& refusal, std::string_view request_id);
+
+struct EndedRequest {
+  const StreamEnd& end;
+  std::string_view request_id;
+  bool rpc_deadline_passed = false;  // a cancellation at the RPC's own deadline is gRPC's doing, not the client's wish
+};
+// OK where the request succeeded.
+absl::Status StatusOfEnd(const EndedRequest& ended);
+
+// "EOS", "MAX_TOKENS", … of a request that succeeded.
+std::string_view NameOfEnd(FinishReason reason);
+
+// ErrorInfo's reason; empty where there is none.
+std::string ReasonOf(const absl::Status& status);
+
+grpc::Status ToGrpcStatus(const absl::Status& status);
+
+}  // namespace latentd

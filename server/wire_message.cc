@@ -1,0 +1,67 @@
+#include "server/wire_message.h"
+
+#include <map>
+
+#include <absl/strings/str_format.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/slice.h>
+
+#include "engine/text/utf8.h"
+#include "server/status.h"
+
+namespace latentd {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::internal::WireFormatLite;
+
+std::string StringOf(const grpc::ByteBuffer& bytes) {
+  grpc::Slice slice;
+  if (!bytes.DumpToSingleSlice(&slice).ok()) return "";
+  return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
+}
+
+}  // namespace
+
+// The API's messages do not contain themselves, so the recursion is as deep as the schema.
+std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf::Descriptor& type) {
+  google::protobuf::io::CodedInputStream input(reinterpret_cast<const uint8_t*>(bytes.data()),
+                                               static_cast<int>(bytes.size()));
+  std::map<int, int> seen;  // entries of each field so far
+  for (uint32_t tag = input.ReadTag(); tag != 0; tag = input.ReadTag()) {
+    const FieldDescriptor* field = type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
+    if (field == nullptr || WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (!WireFormatLite::SkipField(&input, tag)) break;
+      continue;
+    }
+    uint32_t size = 0;
+    std::string value;
+    if (!input.ReadVarint32(&size) || !input.ReadString(&value, static_cast<int>(size))) break;
+    const int entry = seen[field->number()]++;
+    std::string path = field->is_repeated() ? absl::StrFormat("%s[%d]", field->name(), entry) : field->name();
+    if (field->type() == FieldDescriptor::TYPE_STRING && FindInvalidUtf8(value)) return path;
+    if (field->message_type() == nullptr) continue;
+    const std::string inner = FindInvalidUtf8Field(value, *field->message_type());
+    if (!inner.empty()) return path + "." + inner;
+  }
+  return "";
+}
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
+  grpc::ByteBuffer shared(bytes);  // the reader wants a buffer that it may change; this one shares its slices
+  grpc::ProtoBufferReader reader(&shared);
+  if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
+  const std::string field = FindInvalidUtf8Field(StringOf(bytes), *message->GetDescriptor());
+  if (!field.empty()) return InvalidField(field, "expected valid UTF-8");
+  return InvalidField("", absl::StrFormat("expected the bytes of a %s", message->GetDescriptor()->full_name()));
+}
+
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return {&slice, 1};
+}
+
+}  // namespace latentd

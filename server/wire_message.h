@@ -1,0 +1,20 @@
+// Messages to and from their bytes on the wire. The services take raw bytes, so that a request that protobuf cannot
+// parse is answered with INVALID_ARGUMENT naming the field instead of gRPC's own INTERNAL, and is counted as any other.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <absl/status/status.h>
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+namespace latentd {
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message);
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
+
+// Path of the first string field whose bytes are not UTF-8, for example "stopping.stop[1]"; empty if there is none.
+std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf::Descriptor& type);
+
+}  // namespace latentd

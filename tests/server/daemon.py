@@ -1,0 +1,157 @@
+"""The real daemon under test: starts it on free ports, talks to it, reads its metrics. Shares no code with it."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+import grpc
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+MODEL = ROOT / "models/tiny-tales"
+BIN = pathlib.Path(os.environ.get("LATENTD_BIN", ROOT / "build/release/bin"))
+STUBS = pathlib.Path(os.environ.get("LATENTD_STUBS", ROOT / "build/release/tests/server/stubs"))
+PATIENCE_SECONDS = 60  # for anything that happens soon on a machine that is not broken
+
+sys.path.insert(0, str(STUBS))
+from google.rpc import error_details_pb2, status_pb2  # noqa: E402
+from latentd.v1 import generation_pb2 as pb  # noqa: E402
+from latentd.v1 import generation_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
+
+
+def wait_until(condition, what):
+    """Polls `condition` until it is true; what the daemon counts can't be waited for in another way."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not true after {PATIENCE_SECONDS} s: {what}")
+        pause.wait(0.005)
+
+
+class Details:
+    """The google.rpc details of a failed RPC."""
+
+    def __init__(self, error):
+        self.code = error.code()
+        self.message = error.details()
+        status = status_pb2.Status()
+        for key, value in error.trailing_metadata() or ():
+            if key == "grpc-status-details-bin":
+                status.ParseFromString(value)
+        self.status_code = status.code
+        self.reason, self.metadata, self.fields, self.retry_seconds = "", {}, [], None
+        for detail in status.details:
+            info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            retry = error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                self.reason, self.metadata, self.domain = info.reason, dict(info.metadata), info.domain
+            elif detail.Unpack(bad):
+                self.fields = [violation.field for violation in bad.field_violations]
+            elif detail.Unpack(retry):
+                self.retry_seconds = retry.retry_delay.seconds
+
+
+class Answer:
+    """A stream of events read to its end, and checked against the grammar of generation.proto."""
+
+    def __init__(self, events):
+        self.started, self.end, self.completed, self.deltas = None, None, None, []
+        for event in events:
+            kind = event.WhichOneof("event")
+            assert self.completed is None, f"{kind} after completed"
+            if kind == "started":
+                assert self.started is None and not self.deltas
+                self.started = event.started
+            elif kind == "delta":
+                assert self.started is not None and self.end is None
+                assert event.delta.tokens_so_far >= (self.deltas[-1].tokens_so_far if self.deltas else 0)
+                self.deltas.append(event.delta)
+            elif kind == "sequence_end":
+                assert self.started is not None and self.end is None
+                self.end = event.sequence_end
+            else:
+                assert self.end is not None
+                self.completed = event.completed
+        self.text = "".join(delta.text for delta in self.deltas)
+        self.token_ids = [token for delta in self.deltas for token in delta.token_ids]
+
+
+class Daemon:
+    """Use as a context: leaving it stops the daemon and asserts that it exits 0."""
+
+    def __init__(self, *flags, model=MODEL):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
+        port_file = self.folder / "ports.json"
+        with open(self.folder / "log", "w") as log:
+            self.process = subprocess.Popen(
+                [BIN / "latentd", "--model", model, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+                 "--port-file", port_file, "--threads", "2", *flags], stderr=log, stdin=subprocess.DEVNULL)
+        wait_until(lambda: port_file.exists() or self.process.poll() is not None, "the daemon serves or exits")
+        assert self.process.poll() is None, self.log_text()
+        addresses = json.loads(port_file.read_text())
+        self.address, self.metrics_address = addresses["grpc"], addresses["metrics"]
+        self.channel = grpc.insecure_channel(self.address)
+        self.generation = generation_pb2_grpc.GenerationStub(self.channel)
+        self.models = models_pb2_grpc.ModelsStub(self.channel)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.channel.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(PATIENCE_SECONDS)
+        text = self.log_text()
+        shutil.rmtree(self.folder)
+        assert kind is not None or code == 0, f"exit code {code}\n{text}"
+
+    def log_text(self):
+        return (self.folder / "log").read_text()
+
+    def once(self, request):
+        return Answer(self.generation.Generate(request, timeout=PATIENCE_SECONDS))
+
+    def health(self, service=""):
+        """Serving status of grpc.health.v1: 1 is SERVING, 2 is NOT_SERVING."""
+        name = service.encode()
+        check = self.channel.unary_unary("/grpc.health.v1.Health/Check", lambda m: m, lambda m: m)
+        answer = check(b"\x0a" + bytes([len(name)]) + name if name else b"", timeout=PATIENCE_SECONDS)
+        return answer[1]
+
+    def metrics(self):
+        """Every sample of one scrape: {'name{labels}': value}."""
+        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=PATIENCE_SECONDS) as page:
+            lines = page.read().decode().splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def sum(self, name, **labels):
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(value for sample, value in self.metrics().items()
+                   if re.split(r"[{ ]", sample)[0] == f"latentd_{name}" and all(label in sample for label in wanted))
+
+    def wait_until_idle(self):
+        wait_until(lambda: self.sum("requests_in_flight") == 0, "no request in flight")
+        wait_until(lambda: self.sum("kv_blocks", state="active") == 0, "every block is home")
+
+
+def request(text="Once upon a time", *, max_tokens=24, seed=7, **groups):
+    message = pb.GenerateRequest(text=text, **groups)
+    if not message.sampling.HasField("seed"):
+        message.sampling.seed = seed
+    if not message.stopping.HasField("max_tokens"):
+        message.stopping.max_tokens = max_tokens
+    return message
+
+
+def long_request(seed=7, max_tokens=1900):
+    """Runs for as many tokens as it is told to: end-of-sequence does not end it."""
+    return request(seed=seed, stopping=pb.Stopping(max_tokens=max_tokens, ignore_eos=True))

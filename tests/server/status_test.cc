@@ -1,0 +1,116 @@
+#include "server/status.h"
+
+#include <map>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace latentd {
+namespace {
+
+google::rpc::Status DetailsOf(const grpc::Status& status) {
+  google::rpc::Status details;
+  EXPECT_TRUE(details.ParseFromString(status.error_details()));
+  return details;
+}
+
+template <class Detail>
+Detail Find(const grpc::Status& status) {
+  Detail found;
+  const google::rpc::Status details = DetailsOf(status);
+  for (const auto& detail : details.details()) {
+    if (detail.UnpackTo(&found)) return found;
+  }
+  ADD_FAILURE() << "no " << found.GetDescriptor()->full_name();
+  return found;
+}
+
+TEST(Status, DetailsRepeatCodeAndMessage) {
+  const grpc::Status status = ToGrpcStatus(InvalidField("sampling.top_p", "expected more than 0"));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(DetailsOf(status).code(), 3);
+  EXPECT_EQ(DetailsOf(status).message(), status.error_message());
+  EXPECT_EQ(Find<google::rpc::ErrorInfo>(status).reason(), "INVALID_FIELD");
+  EXPECT_EQ(Find<google::rpc::ErrorInfo>(status).domain(), "latentd");
+  EXPECT_EQ(Find<google::rpc::BadRequest>(status).field_violations(0).field(), "sampling.top_p");
+}
+
+TEST(Status, DetailTypesHaveTheNamesThatEveryGrpcClientKnows) {
+  const auto details = DetailsOf(ToGrpcStatus(Draining()));
+  std::map<std::string, int> types;
+  for (const auto& detail : details.details()) ++types[detail.type_url()];
+  EXPECT_EQ(types["type.googleapis.com/google.rpc.ErrorInfo"], 1);
+  EXPECT_EQ(types["type.googleapis.com/google.rpc.RetryInfo"], 1);
+}
+
+TEST(Status, AllViolationsTravelTogether) {
+  const grpc::Status status = ToGrpcStatus(InvalidFields({{"a", "one"}, {"b[2]", "two"}}));
+  const auto bad = Find<google::rpc::BadRequest>(status);
+  ASSERT_EQ(bad.field_violations_size(), 2);
+  EXPECT_EQ(bad.field_violations(1).field(), "b[2]");
+  EXPECT_EQ(status.error_message(), "a: one; b[2]: two");
+}
+
+TEST(Status, ContextLengthCarriesBothNumbers) {
+  const auto error = Find<google::rpc::ErrorInfo>(ToGrpcStatus(ContextLengthExceeded("text", 3000, 1, 2048)));
+  EXPECT_EQ(error.reason(), "CONTEXT_LENGTH_EXCEEDED");
+  EXPECT_EQ(error.metadata().at("prompt_tokens"), "3000");
+  EXPECT_EQ(error.metadata().at("limit"), "2048");
+}
+
+TEST(Status, EngineRefusalsKeepTheirCodes) {
+  const auto reason = [](const absl::Status& refusal) { return ReasonOf(RefusedByEngine(refusal, "r")); };
+  EXPECT_EQ(reason(absl::ResourceExhaustedError("full")), "QUEUE_FULL");
+  EXPECT_EQ(reason(absl::UnavailableError("stopping")), "DRAINING");
+  EXPECT_EQ(reason(absl::UnknownError("?")), "ENGINE_FAULT");
+}
+
+struct EndCase {
+  FinishReason reason;
+  grpc::StatusCode code;
+  const char* error_reason;
+};
+
+TEST(Status, EveryEndHasOneCause) {
+  const EndCase cases[] = {
+      {FinishReason::kEos, grpc::OK, ""},
+      {FinishReason::kStopString, grpc::OK, ""},
+      {FinishReason::kStopToken, grpc::OK, ""},
+      {FinishReason::kMaxTokens, grpc::OK, ""},
+      {FinishReason::kContextLimit, grpc::OK, ""},
+      {FinishReason::kScored, grpc::OK, ""},
+      {FinishReason::kCancelled, grpc::CANCELLED, "CLIENT_CANCEL"},
+      {FinishReason::kExpiredInQueue, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_QUEUE"},
+      {FinishReason::kExpiredInPrefill, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_PREFILL"},
+      {FinishReason::kExpiredInDecode, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_DECODE"},
+      {FinishReason::kSlowConsumer, grpc::RESOURCE_EXHAUSTED, "SLOW_CONSUMER"},
+      {FinishReason::kNonFiniteLogits, grpc::DATA_LOSS, "NAN_LOGITS"},
+      {FinishReason::kDraining, grpc::UNAVAILABLE, "DRAINING"},
+  };
+  for (const EndCase& expected : cases) {
+    StreamEnd end;
+    end.reason = expected.reason;
+    const absl::Status status = StatusOfEnd({.end = end, .request_id = "r"});
+    EXPECT_EQ(ToGrpcStatus(status).error_code(), expected.code) << expected.error_reason;
+    EXPECT_EQ(ReasonOf(status), expected.error_reason);
+  }
+}
+
+TEST(Status, CancellationAtTheRpcDeadlineIsAnExpiryWhereTheRequestStood) {
+  StreamEnd end;
+  end.reason = FinishReason::kCancelled;
+  const auto reason = [&end] {
+    return ReasonOf(StatusOfEnd({.end = end, .request_id = "r", .rpc_deadline_passed = true}));
+  };
+  EXPECT_EQ(reason(), "EXPIRED_IN_QUEUE");
+  end.timings.first_scheduled = TimePoint{};
+  EXPECT_EQ(reason(), "EXPIRED_IN_PREFILL");
+  end.output_tokens = 3;
+  EXPECT_EQ(reason(), "EXPIRED_IN_DECODE");
+}
+
+}  // namespace
+}  // namespace latentd

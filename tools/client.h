@@ -1,0 +1,37 @@
+// The connection to a daemon, and how its failures are told: one line with the status, its reason and its message.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/status.h>
+
+#include "latentd/v1/generation.grpc.pb.h"
+#include "latentd/v1/models.grpc.pb.h"
+
+namespace latentd {
+
+class Client {
+ public:
+  explicit Client(const std::string& server);
+
+  v1::Generation::Stub& generation() { return *generation_; }
+  v1::Models::Stub& models() { return *models_; }
+  // grpc.health.v1.Health/Check; `serving` is set where the status is OK.
+  grpc::Status CheckHealth(const std::string& service, grpc::ClientContext& context, bool* serving);
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Generation::Stub> generation_;
+  const std::unique_ptr<v1::Models::Stub> models_;
+};
+
+// No deadline where `seconds` is 0.
+void SetTimeout(double seconds, grpc::ClientContext& context);
+
+// Prints to stderr and returns the exit code: 0 for OK, 1 for everything else.
+int Report(const grpc::Status& status);
+
+}  // namespace latentd

@@ -1,0 +1,28 @@
+// What latentctl can do, one function per subcommand. Each returns the exit code.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "latentd/v1/generation.pb.h"
+
+namespace latentd {
+
+struct CommonOptions {
+  std::string server = "127.0.0.1:50051";
+  double timeout_seconds = 0.0;  // 0: none
+  bool json = false;             // messages as JSON, one per line
+  bool stats = false;            // tokens/s and time to first token, on stderr
+};
+
+int Generate(const CommonOptions& options, const v1::GenerateRequest& request);
+int Score(const CommonOptions& options, const v1::ScoreRequest& request);
+int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request);
+int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& request);
+int ShowModel(const CommonOptions& options);
+int CheckHealth(const CommonOptions& options, const std::string& service);
+
+// Reads turns from stdin until its end and keeps the history. `request` holds what all turns share.
+int Converse(const CommonOptions& options, v1::ChatRequest request);
+
+}  // namespace latentd
