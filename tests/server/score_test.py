@@ -1,4 +1,4 @@
-"""Over the wire against recorded values: what transformers computed for the bundled model (tests/data/tiny-tales)."""
+"""Over the wire against recorded values: what transformers computed for tiny-tales, both releases of its weights."""
 import array
 import json
 import math
@@ -7,7 +7,7 @@ import unittest
 import daemon
 from daemon import ROOT, pb
 
-GOLDENS = ROOT / "tests/data/tiny-tales/goldens-fp8.safetensors"
+GOLDENS = ROOT / "tests/data/tiny-tales"
 MAX_LOGIT_ERROR = 1e-4  # of each logit; a log-probability is a difference of two
 CLOSE_MARGIN = 1e-3     # below it two correct engines may choose differently
 
@@ -33,11 +33,11 @@ def log_softmax(logits):
     return [logit - top - total for logit in logits]
 
 
-class ScoreTest(unittest.TestCase):
+class Recorded:
     @classmethod
     def setUpClass(cls):
-        cls.daemon = cls.enterClassContext(daemon.Daemon())
-        cls.goldens = read_safetensors(GOLDENS)
+        cls.daemon = cls.enterClassContext(daemon.Daemon(model=cls.model))
+        cls.goldens = read_safetensors(GOLDENS / f"goldens-{cls.release}.safetensors")
         cls.prompts = sorted(name[len("ids."):] for name in cls.goldens if name.startswith("ids."))
         assert cls.prompts
 
@@ -69,6 +69,16 @@ class ScoreTest(unittest.TestCase):
         print(f"{compared} log-probabilities of {len(self.prompts)} prompts, worst difference {worst:.2e}")
         self.assertGreater(compared, 100)
 
+    def test_held_text_is_as_likely_as_recorded(self):
+        held = json.loads((GOLDENS / f"goldens-{self.release}.json").read_text())["held_text"]
+        total, tokens = 0.0, 0
+        for document in held["documents"]:
+            sum_nll = -math.fsum(position.logprob for position in self.score(document["ids"]).positions)
+            self.assertAlmostEqual(sum_nll, document["nll"], delta=0.0006 + 1e-5 * len(document["ids"]))
+            total, tokens = total + sum_nll, tokens + len(document["ids"]) - 1
+        print(f"{self.release}: perplexity {math.exp(total / tokens):.4f} over {tokens} tokens")
+        self.assertAlmostEqual(total / tokens, held["mean_nll"], delta=1e-5)
+
     def test_greedy_continuations_are_the_goldens(self):
         for prompt in self.prompts:
             expected = list(self.goldens[f"greedy.{prompt}"][1])
@@ -93,6 +103,15 @@ class ScoreTest(unittest.TestCase):
         self.assertEqual([entry.token_id for entry in entries], answer.token_ids)
         self.assertEqual([entry.logprob for entry in entries], [entry.logprob for entry in scored])
         self.assertEqual([list(entry.top) for entry in entries], [list(entry.top) for entry in scored])
+
+
+class Fp8Test(Recorded, unittest.TestCase):
+    model, release = daemon.MODEL, "fp8"
+
+
+class Bf16Test(Recorded, unittest.TestCase):
+    """This folder has no tokenizer: token ids are served without one."""
+    model, release = ROOT / "tests/data/tiny-tales-bf16", "bf16"
 
 
 if __name__ == "__main__":
