@@ -1,13 +1,12 @@
 // Checkpoints that other programs wrote: the bundled model, and small ones of every family in the published form.
-#include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "engine/model/checkpoint.h"
+#include "tests/support/shared_goldens.h"
 
 namespace latentd {
 namespace {
@@ -47,19 +46,11 @@ TEST(PublishedCheckpoint, BundledModelInBf16) {
   EXPECT_NE(checkpoint->digest(), Open("models/tiny-tales")->digest());
 }
 
-std::filesystem::path Goldens() {
-  const char* set = std::getenv("LATENTD_GOLDENS");
-  return std::filesystem::path(set != nullptr ? set : "../shared") / "goldens" / "family";
-}
-
 class FamilyCheckpoint : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(FamilyCheckpoint, Loads) {
-  const std::filesystem::path directory = Goldens() / GetParam();
-  if (!std::filesystem::exists(directory)) {
-    std::cout << "SKIPPED " << directory << " is not there; LATENTD_GOLDENS says where the goldens are" << std::endl;
-    GTEST_SKIP();
-  }
+  const std::filesystem::path directory = SharedGoldens("goldens/family") / GetParam();
+  if (!AreThere(directory)) GTEST_SKIP();
   const absl::StatusOr<Checkpoint> checkpoint = Open(directory);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_THAT(checkpoint->warnings(), ::testing::IsEmpty());
@@ -71,11 +62,8 @@ INSTANTIATE_TEST_SUITE_P(Published, FamilyCheckpoint,
                          [](const auto& family) { return std::string(family.param); });
 
 TEST(PublishedCheckpoint, SparseAttentionIsRefusedByName) {
-  const std::filesystem::path directory = Goldens() / "v32";
-  if (!std::filesystem::exists(directory)) {
-    std::cout << "SKIPPED " << directory << " is not there; LATENTD_GOLDENS says where the goldens are" << std::endl;
-    GTEST_SKIP();
-  }
+  const std::filesystem::path directory = SharedGoldens("goldens/family/v32");
+  if (!AreThere(directory)) GTEST_SKIP();
   EXPECT_THAT(std::string(LoadModelConfig(directory).status().message()), ::testing::HasSubstr("found 'deepseek_v32'"));
 }
 

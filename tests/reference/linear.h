@@ -1,6 +1,7 @@
 // The paper's product y = W x in double: one row, plain loops.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 namespace latentd::reference {

@@ -1,17 +1,11 @@
 #include "tests/text/golden_files.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
 
 namespace latentd {
-
-std::filesystem::path SharedFolder() {
-  const char* folder = std::getenv("LATENTD_GOLDENS");
-  return folder == nullptr ? "../shared" : folder;
-}
 
 std::string ReadMaybeCompressed(const std::filesystem::path& path) {
   if (path.extension() != ".xz") {

@@ -1,4 +1,4 @@
-// Where the goldens are, and how they are read: JSON lines, some of them compressed.
+// How goldens are read: JSON lines, some of them compressed.
 #pragma once
 
 #include <filesystem>
@@ -6,9 +6,6 @@
 #include <vector>
 
 namespace latentd {
-
-// The folder of third-party goldens; it need not exist.
-std::filesystem::path SharedFolder();
 
 // The content of a file, decompressed if its name ends in .xz.
 std::string ReadMaybeCompressed(const std::filesystem::path& path);

@@ -11,6 +11,7 @@
 
 #include "engine/text/template/chat_template.h"
 #include "engine/text/template/json_reader.h"
+#include "tests/support/shared_goldens.h"
 
 namespace latentd {
 namespace {
@@ -18,10 +19,7 @@ namespace {
 using jinja::Object;
 using jinja::Value;
 
-std::filesystem::path GoldenFolder() {
-  const char* const root = std::getenv("LATENTD_GOLDENS");
-  return std::filesystem::path(root == nullptr ? "../shared" : root) / "goldens/templates";
-}
+std::filesystem::path GoldenFolder() { return SharedGoldens("goldens/templates"); }
 
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -91,10 +89,7 @@ TEST(TemplateGoldens, TinyTalesConversations) {
 }
 
 TEST(TemplateGoldens, PublishedTemplates) {
-  if (!std::filesystem::exists(GoldenFolder())) {
-    std::cout << "SKIPPED published chat templates: " << GoldenFolder() << " is missing\n";
-    GTEST_SKIP();
-  }
+  if (!AreThere(GoldenFolder())) GTEST_SKIP();
   std::map<std::string, ChatTemplate> templates;
   int rendered = 0;
   int refused = 0;
@@ -116,10 +111,7 @@ TEST(TemplateGoldens, PublishedTemplates) {
 }
 
 TEST(TemplateGoldens, LanguageFeatures) {
-  if (!std::filesystem::exists(GoldenFolder())) {
-    std::cout << "SKIPPED language features: " << GoldenFolder() << " is missing\n";
-    GTEST_SKIP();
-  }
+  if (!AreThere(GoldenFolder())) GTEST_SKIP();
   const int count = ForEachCase(GoldenFolder() / "features.jsonl", [&](const Object& golden) {
     const std::string& source = golden.Find("template")->text();
     SCOPED_TRACE(source);

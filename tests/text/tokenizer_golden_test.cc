@@ -8,6 +8,7 @@
 
 #include "engine/text/detokenizer.h"
 #include "engine/text/tokenizer.h"
+#include "tests/support/shared_goldens.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/text/golden_files.h"
 
@@ -23,7 +24,7 @@ const Tokenizer* LoadNamed(const std::string& name) {
     const TemporaryDirectory unpacked;
     std::filesystem::path directory = "models/tiny-tales";
     if (name == "deepseek_v3") {
-      const std::filesystem::path packed = SharedFolder() / "tokenizers" / name;
+      const std::filesystem::path packed = SharedGoldens("tokenizers") / name;
       directory = unpacked.path();
       WriteFile(directory / "tokenizer.json", ReadMaybeCompressed(packed / "tokenizer.json.xz"));
       std::filesystem::copy(packed / "tokenizer_config.json", directory);
@@ -39,11 +40,8 @@ class TokenizerGoldens : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     const std::string name = GetParam();
-    folder_ = name == "tiny_tales" ? "tests/data/tokenizer" : SharedFolder() / "goldens/tokenizer";
-    if (!std::filesystem::exists(folder_)) {
-      std::cout << "SKIPPED " << name << ": no goldens in " << folder_ << "; set LATENTD_GOLDENS\n";
-      GTEST_SKIP();
-    }
+    folder_ = name == "tiny_tales" ? "tests/data/tokenizer" : SharedGoldens("goldens/tokenizer");
+    if (!AreThere(folder_)) GTEST_SKIP();
     tokenizer_ = LoadNamed(name);
     ASSERT_NE(tokenizer_, nullptr);
   }
