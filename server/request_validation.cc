@@ -27,10 +27,25 @@ TimePoint After(TimePoint received, const google::protobuf::Duration& duration) 
 }
 
 // Of the fields that Generate and Chat share.
+// Before min_tokens nothing that ends the answer may be drawn: something else has to be allowed.
+void CheckSomethingCanBeDrawn(const v1::GenerateRequest& request, const v1::Model& model, FieldChecks& checks) {
+  const auto& allowed = request.sampling().allowed_token_ids();
+  const auto& stops = request.stopping().stop_token_ids();
+  if (allowed.empty() || request.stopping().min_tokens() == 0) return;
+  const auto ends_the_answer = [&](uint32_t id) {
+    const auto& eos = model.eos_token_ids();
+    const bool is_eos = std::find(eos.begin(), eos.end(), id) != eos.end();
+    return (is_eos && !request.stopping().ignore_eos()) || std::find(stops.begin(), stops.end(), id) != stops.end();
+  };
+  if (!std::all_of(allowed.begin(), allowed.end(), ends_the_answer)) return;
+  checks.Invalid("stopping.min_tokens", "expected 0 where each of sampling.allowed_token_ids ends the answer");
+}
+
 void CheckGroups(const v1::GenerateRequest& request, const v1::Model& model, FieldChecks& checks) {
   if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
   CheckSampling(request.sampling(), model, checks);
   CheckStopping(request.stopping(), model, checks);
+  CheckSomethingCanBeDrawn(request, model, checks);
   CheckConstraint(request.constraint(), checks);
   CheckOutput(request.output(), model, checks);
   CheckCache(request.cache(), checks);

@@ -77,6 +77,12 @@ TEST(RequestValidation, OutOfRangeFieldsAreNamed) {
       {"stopping.max_tokens", [](R& r) { r.mutable_stopping()->set_max_tokens(0); }},
       {"stopping.max_tokens", [](R& r) { r.mutable_stopping()->set_max_tokens(101); }},
       {"stopping.min_tokens", [](R& r) { r.mutable_stopping()->set_min_tokens(101); }},
+      {"stopping.min_tokens",
+       [](R& r) {
+         r.mutable_sampling()->add_allowed_token_ids(7);
+         r.mutable_stopping()->add_stop_token_ids(7);
+         r.mutable_stopping()->set_min_tokens(1);
+       }},
       {"stopping.stop[0]", [](R& r) { r.mutable_stopping()->add_stop(std::string(257, 'x')); }},
       {"stopping.stop",
        [](R& r) {
