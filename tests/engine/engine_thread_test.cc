@@ -200,9 +200,8 @@ TEST_F(EngineThreadTest, DestructionEndsEachStream) {
   for (Client& client : clients) Submit(MakeRequest(0, MakePrompt(10), 1000), client);
   thread_.reset();
   for (Client& client : clients) {
-    bool was_full = false;
-    const std::optional<StreamChunk> all = client.stream->Take(&was_full);
-    EXPECT_TRUE(all && all->end);
+    ASSERT_TRUE(client.stream->has_end());
+    EXPECT_TRUE(client.reader.ReadToEnd(*client.stream).end.has_value());
   }
 }
 
