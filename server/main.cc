@@ -56,12 +56,13 @@ void ShutDown(const Running& running, double drain_seconds) {
   running.egress.AwaitEmpty(kNever);  // gRPC is done with every stream; what they refer to may go after this
 }
 
-absl::Status Serve(const Config& config, StopSignal& stop) {
+absl::Status Serve(const Config& config) {
   const SteadyClock clock;
   const TimePoint started = clock.Now();
   absl::StatusOr<std::unique_ptr<LoadedModel>> loading = LoadModel(config);
   if (!loading.ok()) return loading.status();
   LoadedModel& loaded = **loading;
+  StopSignal stop;  // nothing had to be drained so far
 
   Metrics metrics;
   absl::StatusOr<std::unique_ptr<MetricsExporter>> exporter =
@@ -102,9 +103,8 @@ int main(int argc, char** argv) {
   absl::Status status = parsed.status();
   if (parsed.ok() && parsed->has_answered) return 0;
   if (parsed.ok()) {
-    latentd::StopSignal stop;
     latentd::StartLogging(parsed->config.log_level);
-    status = latentd::Serve(parsed->config, stop);
+    status = latentd::Serve(parsed->config);
   }
   if (status.ok()) return 0;
   std::cerr << "latentd: " << status.message() << "\n";

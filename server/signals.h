@@ -1,4 +1,5 @@
-// SIGTERM and SIGINT as something to wait for. Construct before any other thread starts: they inherit the blocked mask.
+// SIGTERM and SIGINT as something to wait for, from the construction on; before it they end the process at once.
+// Threads that start later inherit the blocked mask; those that run already must take no signals, as ThreadPool's.
 #pragma once
 
 namespace latentd {

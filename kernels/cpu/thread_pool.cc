@@ -1,5 +1,7 @@
 #include "kernels/cpu/thread_pool.h"
 
+#include <csignal>
+
 #include <hwy/cache_control.h>
 
 #include "kernels/check.h"
@@ -23,7 +25,12 @@ void AwaitChange(const std::atomic<int>& value, int old) {
 
 ThreadPool::ThreadPool(int num_threads) : inside_(kClosed) {
   CHECK_GE(num_threads, 1);
+  // Signals are for the thread that made the pool: a new thread inherits what its maker blocks.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   for (int thread = 1; thread < num_threads; ++thread) threads_.emplace_back([this, thread] { Work(thread); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 ThreadPool::~ThreadPool() {

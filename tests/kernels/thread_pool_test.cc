@@ -2,6 +2,7 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <atomic>
+#include <csignal>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -24,6 +25,22 @@ TEST(ThreadPool, EveryItemOfEveryRegionRunsOnce) {
       EXPECT_EQ(runs, std::vector<int>(static_cast<size_t>(num_items), 1)) << "region " << region;
     }
   }
+}
+
+TEST(ThreadPool, ItsThreadsTakeNoSignals) {
+  ThreadPool pool(2);
+  std::atomic<bool> other_ran{false};
+  pool.ForEach(2, [&](int, int thread) {
+    if (thread == 0) return other_ran.wait(false);
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    EXPECT_TRUE(sigismember(&blocked, SIGTERM));
+    other_ran = true;
+    other_ran.notify_all();
+  });
+  sigset_t blocked;
+  pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+  EXPECT_FALSE(sigismember(&blocked, SIGTERM)) << "the maker's own mask is as it was";
 }
 
 TEST(ThreadPool, OtherThreadsTakeItemsWhileTheCallerIsBusy) {
