@@ -23,8 +23,9 @@ test: packages
 
 bench: packages
 	@$(call configure,release)
-	@ninja -C $(RELEASE) latentd_bench
+	@ninja -C $(RELEASE) latentd_bench kernels_bench
 	@$(RELEASE)/bin/latentd_bench
+	@$(RELEASE)/bin/kernels_bench
 
 format:
 	@git ls-files '*.h' '*.cc' | xargs clang-format -i
