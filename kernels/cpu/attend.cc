@@ -8,7 +8,6 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/attend.cc"
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
 #include <limits>
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
@@ -55,17 +54,11 @@ struct AttendCall {
 template <class Inputs, class Outputs>
 HWY_INLINE void WavePanel(const cpu::PackedMatrix& weight, int panel, int num_tokens, const Inputs& inputs,
                           const Outputs& outputs) {
-  HWY_ALIGN float totals[cpu::kMaxProductRows * cpu::kPanelOutputs];
   const float* x[cpu::kMaxProductRows];
-  const int first_lane = weight.FirstLane(panel);
-  const auto bytes = static_cast<size_t>(weight.EndLane(panel) - first_lane) * sizeof(float);
   for (int first = 0; first < num_tokens; first += cpu::kMaxProductRows) {
     const int count = std::min(cpu::kMaxProductRows, num_tokens - first);
     for (int i = 0; i < count; ++i) x[i] = inputs(first + i);
-    PanelProduct(weight, panel, x, count, totals);
-    for (int i = 0; i < count; ++i) {
-      std::memcpy(outputs(first + i) + weight.FirstOutput(panel), totals + i * cpu::kPanelOutputs + first_lane, bytes);
-    }
+    StorePanelProduct(weight, panel, x, count, [&](int i) { return outputs(first + i); });
   }
 }
 

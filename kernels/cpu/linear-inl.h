@@ -11,6 +11,7 @@
 #endif
 
 #include <cstddef>
+#include <cstring>
 
 #include <hwy/highway.h>
 
@@ -22,6 +23,18 @@ namespace latentd::HWY_NAMESPACE {
 // totals[r][lane] = x[r] · the weights of that lane, for all 64 lanes of one panel (PackedMatrix tells which lanes are
 // outputs). totals is [num_rows][kPanelOutputs]; num_rows ≤ kMaxProductRows; x[r] points at w.inputs values.
 void PanelProduct(const cpu::PackedMatrix& w, int panel, const float* const* x, int num_rows, float* totals);
+
+// The same product, its outputs stored where they belong: out(r) points at row r's w.outputs values.
+template <class OutputRow>
+HWY_INLINE void StorePanelProduct(const cpu::PackedMatrix& w, int panel, const float* const* x, int num_rows,
+                                  const OutputRow& out) {
+  HWY_ALIGN float totals[cpu::kMaxProductRows * cpu::kPanelOutputs];
+  PanelProduct(w, panel, x, num_rows, totals);
+  const int lane = w.FirstLane(panel);
+  const size_t bytes = static_cast<size_t>(w.EndLane(panel) - lane) * sizeof(float);
+  for (int r = 0; r < num_rows; ++r)
+    std::memcpy(out(r) + w.FirstOutput(panel), totals + r * cpu::kPanelOutputs + lane, bytes);
+}
 
 // Plain floats in memory, such as cached latents: row k is strip[k * strip_stride …], width a multiple of 16.
 struct Strip {

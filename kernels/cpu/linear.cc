@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/linear.cc"
 #include <algorithm>
-#include <cstring>
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
@@ -24,14 +23,9 @@ void Linear(ThreadPool& pool, const float* const* x, const cpu::PackedMatrix& w,
   const int rows_per_item = RowsPerItem(out.rows, w.num_panels(), pool.num_threads());
   const int chunks = (out.rows + rows_per_item - 1) / rows_per_item;
   pool.ForEach(w.num_panels() * chunks, [&](int item, int) {
-    HWY_ALIGN float totals[cpu::kMaxProductRows * cpu::kPanelOutputs];
-    const int panel = item / chunks, first_row = item % chunks * rows_per_item;
+    const int first_row = item % chunks * rows_per_item;
     const int num_rows = std::min(rows_per_item, out.rows - first_row);
-    PanelProduct(w, panel, x + first_row, num_rows, totals);
-    const int lane = w.FirstLane(panel);
-    const size_t bytes = static_cast<size_t>(w.EndLane(panel) - lane) * sizeof(float);
-    for (int r = 0; r < num_rows; ++r)
-      std::memcpy(out.Row(first_row + r) + w.FirstOutput(panel), totals + r * cpu::kPanelOutputs + lane, bytes);
+    StorePanelProduct(w, item / chunks, x + first_row, num_rows, [&](int r) { return out.Row(first_row + r); });
   });
 }
 
