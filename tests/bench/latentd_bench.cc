@@ -14,6 +14,7 @@
 #include "engine/model_executor.h"
 #include "kernels/check.h"
 #include "tests/bench/machine_roofs.h"
+#include "tests/support/or_die.h"
 
 namespace latentd {
 namespace {
@@ -24,13 +25,6 @@ constexpr int kDecodeTokens = 256;
 constexpr int kPrefillPrompt = 1024;
 constexpr int kPrefills = 4;
 constexpr int kMaxStepTokens = 512;
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (!value.ok()) std::fprintf(stderr, "%s\n", std::string(value.status().message()).c_str());
-  CHECK(value.ok());
-  return *std::move(value);
-}
 
 // What a step of some rows has to do, from the shapes: multiplications with weights and over cached latents, and the
 // bytes of the weights that it touches (routed experts as if drawn evenly).

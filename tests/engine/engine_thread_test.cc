@@ -52,15 +52,6 @@ class Gate {
   int arrived_ = 0;
 };
 
-struct Client {
-  explicit Client(size_t max_pending_bytes = 1 << 20)
-      : stream(std::make_shared<TokenStream>(&reader, max_pending_bytes)) {}
-  ~Client() { stream->Detach(); }
-
-  StreamReader reader;
-  std::shared_ptr<TokenStream> stream;
-};
-
 class EngineThreadTest : public testing::Test {
  protected:
   void Start(const EngineOptions& options = SmallEngine(), size_t max_queued_requests = 1000) {

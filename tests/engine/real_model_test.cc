@@ -11,6 +11,7 @@
 #include "engine/publisher.h"
 #include "kernels/check.h"
 #include "tests/engine/stream_reader.h"
+#include "tests/support/or_die.h"
 
 namespace latentd {
 namespace {
@@ -18,20 +19,6 @@ namespace {
 const char* const kModel = "models/tiny-tales";
 constexpr int kNumBlocks = 200;
 constexpr int kContext = 512;
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  CHECK(value.ok());
-  return *std::move(value);
-}
-
-struct Client {
-  Client() : stream(std::make_shared<TokenStream>(&reader, 1 << 20)) {}
-  ~Client() { stream->Detach(); }
-
-  StreamReader reader;
-  std::shared_ptr<TokenStream> stream;
-};
 
 class RealModel : public testing::Test {
  protected:

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -49,6 +50,16 @@ class StreamReader final : public TextSink {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool woken_ = false;
+};
+
+// A stream and the client that reads it.
+struct Client {
+  explicit Client(size_t max_pending_bytes = 1 << 20)
+      : stream(std::make_shared<TokenStream>(&reader, max_pending_bytes)) {}
+  ~Client() { stream->Detach(); }
+
+  StreamReader reader;
+  std::shared_ptr<TokenStream> stream;
 };
 
 inline std::vector<int32_t> IdsOf(const StreamChunk& chunk) {

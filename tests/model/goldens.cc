@@ -2,23 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "kernels/check.h"
+#include "tests/support/or_die.h"
 
 namespace latentd {
-namespace {
-
-SafetensorsFile OpenOrDie(const std::filesystem::path& path) {
-  absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
-  if (!file.ok()) std::cerr << file.status().message() << std::endl;
-  CHECK(file.ok());
-  return *std::move(file);
-}
-
-}  // namespace
-
-Goldens::Goldens(const std::filesystem::path& file) : file_(OpenOrDie(file)) {
+Goldens::Goldens(const std::filesystem::path& file) : file_(OrDie(SafetensorsFile::Open(file))) {
   for (const SafetensorsEntry& entry : file_.entries()) {
     if (entry.name.starts_with("ids.")) prompts_.push_back(entry.name.substr(4));
   }

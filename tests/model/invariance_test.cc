@@ -1,6 +1,5 @@
 // Numbers do not depend on the company they keep: logits of the real model compared as bytes.
 #include <map>
-#include <numeric>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -21,12 +20,6 @@ std::vector<int32_t> RandomIds(size_t count, uint64_t seed) {
   std::vector<int32_t> result(count);
   for (int32_t& id : result) id = ids(random);
   return result;
-}
-
-std::vector<int32_t> AllPositions(size_t count) {
-  std::vector<int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), 0);
-  return positions;
 }
 
 LogitRows RunAlone(const std::vector<int32_t>& ids, const ModelSession::Options& options) {

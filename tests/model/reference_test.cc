@@ -24,12 +24,6 @@ reference::ForwardResult Reference(const std::filesystem::path& directory, std::
   return reference::Forward(*checkpoint, *config, ids);
 }
 
-std::vector<int32_t> AllPositions(size_t count) {
-  std::vector<int32_t> positions(count);
-  for (size_t i = 0; i < count; ++i) positions[i] = static_cast<int32_t>(i);
-  return positions;
-}
-
 // The largest difference of two sets of logits, relative to the largest logit.
 double LargestDifference(const LogitRows& logits, const reference::Rows& expected) {
   double largest = 0.0, magnitude = 0.0;

@@ -7,19 +7,9 @@
 
 #include "engine/model/checkpoint.h"
 #include "kernels/check.h"
+#include "tests/support/or_die.h"
 
 namespace latentd {
-namespace {
-
-template <class T>
-T OrDie(absl::StatusOr<T> value) {
-  if (!value.ok()) std::cerr << value.status().message() << std::endl;
-  CHECK(value.ok());
-  return *std::move(value);
-}
-
-}  // namespace
-
 ModelSession::ModelSession(const std::filesystem::path& directory, const Options& options)
     : backend_(OrDie(MakeCpuBackend(options.num_threads))) {
   const ModelConfig config = OrDie(LoadModelConfig(directory));
@@ -109,6 +99,12 @@ std::vector<int32_t> ModelSession::Greedy(std::span<const int32_t> prompt, int n
 
 int32_t ArgMax(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+std::vector<int32_t> AllPositions(size_t count) {
+  std::vector<int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), 0);
+  return positions;
 }
 
 }  // namespace latentd

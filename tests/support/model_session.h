@@ -60,5 +60,7 @@ class ModelSession {
 };
 
 int32_t ArgMax(std::span<const float> logits);
+// 0, 1, … count - 1: the logits of all tokens are wanted.
+std::vector<int32_t> AllPositions(size_t count);
 
 }  // namespace latentd
