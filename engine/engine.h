@@ -37,7 +37,7 @@ class Engine {
   // Each sequence that was added ends exactly once in some StepOutput.
   absl::Status Add(Request request) { return scheduler_.Add(std::move(request)); }
   // These release the sequence's blocks at once; its end comes with the next step. Late ones are no-ops.
-  void Cancel(SequenceId id) { scheduler_.Cancel(id); }
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) { scheduler_.Cancel(id, reason); }
   void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
   void Pause(SequenceId id) { scheduler_.Pause(id); }
   void Resume(SequenceId id) { scheduler_.Resume(id); }

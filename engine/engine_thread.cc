@@ -74,7 +74,7 @@ void EngineThread::Apply(Commands commands) {
   for (const auto& [id, command] : commands.of_sequences) {
     if (command.reader == ReaderState::kFull) engine_->Pause(id);
     if (command.reader == ReaderState::kCaughtUp) engine_->Resume(id);
-    if (command.cancel) engine_->Cancel(id);
+    if (command.end) engine_->Cancel(id, *command.end);
   }
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
 }

@@ -32,7 +32,7 @@ class EngineThread {
   // INVALID_ARGUMENT or FAILED_PRECONDITION where the request can never run.
   // On success `stream` gets exactly one chunk with an end, whatever happens later.
   absl::Status Submit(Request request, std::shared_ptr<TokenStream> stream);
-  void Cancel(SequenceId id) { inbox_.Cancel(id); }
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) { inbox_.Cancel(id, reason); }
   // The reader of a full stream caught up: its sequence may get rows again.
   void Resume(SequenceId id) { inbox_.Resume(id); }
 

@@ -22,8 +22,11 @@ absl::Status Inbox::Submit(Submission submission) {
   });
 }
 
-void Inbox::Cancel(SequenceId id) {
-  commands_.Merge([id](Commands& commands) { commands.of_sequences[id].cancel = true; });
+void Inbox::Cancel(SequenceId id, FinishReason reason) {
+  commands_.Merge([id, reason](Commands& commands) {
+    std::optional<FinishReason>& end = commands.of_sequences[id].end;
+    if (!end) end = reason;
+  });
 }
 
 void Inbox::Pause(SequenceId id) {

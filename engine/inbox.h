@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <absl/status/status.h>
 
 #include "engine/clock.h"
 #include "engine/mailbox.h"
+#include "engine/schedule/finish_reason.h"
 #include "engine/schedule/request.h"
 #include "engine/token_stream.h"
 
@@ -26,7 +28,7 @@ enum class ReaderState : uint8_t { kUnchanged, kFull, kCaughtUp };
 
 // What was asked of one sequence since the last Take, the newest word on its reader last.
 struct SequenceCommand {
-  bool cancel = false;
+  std::optional<FinishReason> end = {};  // kCancelled or kAborted, whichever was first
   ReaderState reader = ReaderState::kUnchanged;
 };
 
@@ -46,7 +48,7 @@ class Inbox {
   // RESOURCE_EXHAUSTED where this inbox and the scheduler's queue hold as many as they may, UNAVAILABLE after
   // StopAdmitting.
   absl::Status Submit(Submission submission);
-  void Cancel(SequenceId id);
+  void Cancel(SequenceId id, FinishReason reason);
   void Pause(SequenceId id);
   void Resume(SequenceId id);
   void CancelAll();

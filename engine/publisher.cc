@@ -136,7 +136,7 @@ StreamChunk Publisher::MakeChunk(SequenceOutput& output, OpenStream& open, Token
     }
   } else if (open.text.stopped() && !was_stopped) {
     // The end follows once the engine let go of the sequence, so that it never outlives its stream.
-    inbox_->Cancel(output.id);
+    inbox_->Cancel(output.id, FinishReason::kCancelled);
   }
   return chunk;
 }

@@ -14,6 +14,7 @@ void AddFlags(CLI::App& app, Config& config) {
       ->required();
   app.add_option("--listen", config.listen, "HOST:PORT of the gRPC API; port 0 takes a free one");
   app.add_option("--metrics-listen", config.metrics_listen, "HOST:PORT of Prometheus metrics; port 0 takes a free one");
+  app.add_option("--admin-listen", config.admin_listen, "HOST:PORT of the Admin service; empty: off");
   app.add_option("--port-file", config.port_file, "File to write the bound addresses to, as JSON, once serving");
   app.add_option("--threads", config.threads, "Threads that compute; 0: one per hardware thread")
       ->check(CLI::Range(0, 1024));
@@ -32,10 +33,24 @@ void AddFlags(CLI::App& app, Config& config) {
   app.add_option("--max-rows", config.max_rows, "Requests that run in one step at most")->check(CLI::Range(1, 4096));
   app.add_option("--max-queued-requests", config.max_queued_requests, "Requests that may wait; more are refused")
       ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--max-queued-tokens", config.max_queued_tokens, "Prompt tokens that may wait; 0: the daemon decides")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  app.add_option("--slow-consumer-seconds", config.slow_consumer_seconds,
+                 "A reader that takes nothing for so long while its answer waits is given up")
+      ->check(CLI::Range(0.01, 86400.0));
+  app.add_option("--max-pending-bytes", config.max_pending_bytes,
+                 "Output of one reader that may wait before its sequence pauses")
+      ->check(CLI::Range(int64_t{1024}, int64_t{1} << 30));
+  app.add_option("--egress-threads", config.egress_threads, "Threads that write answers")->check(CLI::Range(1, 64));
+  app.add_option("--stall-seconds", config.stall_seconds,
+                 "Without a step for so long while requests run, health says NOT_SERVING")
+      ->check(CLI::Range(0.01, 86400.0));
   app.add_option("--drain-seconds", config.drain_seconds, "Time that requests in flight get after SIGTERM or SIGINT")
       ->check(CLI::Range(0.0, 86400.0));
   app.add_option("--log-level", config.log_level, "trace, debug, info, warning, error or off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}));
+  app.add_option("--log-format", config.log_format, "text, or json: one object per line")
+      ->check(CLI::IsMember({"text", "json"}));
   app.option_defaults()->always_capture_default();
 }
 

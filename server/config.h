@@ -13,6 +13,7 @@ struct Config {
   std::string model_directory;
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9090";
+  std::string admin_listen;  // empty: no Admin service
   std::string port_file;  // empty: none is written
 
   int threads = 0;             // 0: one per hardware thread
@@ -23,8 +24,14 @@ struct Config {
   double max_step_seconds = 0.1;
   int max_rows = 64;
   int max_queued_requests = 256;
+  int64_t max_queued_tokens = 0;  // prompt tokens that may wait; 0: the daemon decides
+  double slow_consumer_seconds = 30.0;
+  int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written
+  int egress_threads = 2;
+  double stall_seconds = 30.0;  // without a step while there is work: not serving
   double drain_seconds = 30.0;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 // OK with nothing to run: help or the version was asked for and printed.

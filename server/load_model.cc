@@ -142,7 +142,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                                   .max_step_tokens = config.max_step_tokens,
                                   .max_step_rows = config.max_rows,
                                   .max_step_logits = std::max(config.max_rows, 64),
-                                  .max_context_tokens = *context},
+                                  .max_context_tokens = *context,
+                                  .slow_consumer_seconds = config.slow_consumer_seconds},
                     .step = {.max_step_seconds = config.max_step_seconds},
                     .vocabulary = RulesOf(*facts, loaded->served.tokenizer.get())};
   absl::StatusOr<std::unique_ptr<Model>> model =

@@ -27,7 +27,6 @@
 namespace latentd {
 namespace {
 
-constexpr int kEgressThreads = 2;
 // After the drain: for the last statuses to be written, then for streams that are not ours (health watches) to end.
 constexpr std::chrono::seconds kLastWords{2};
 constexpr std::chrono::milliseconds kLastStreams{500};
@@ -72,7 +71,7 @@ absl::Status Serve(const Config& config) {
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
   EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,
                       static_cast<size_t>(config.max_queued_requests));
-  Egress egress(kEgressThreads);
+  Egress egress(config.egress_threads);
   GenerationService generation(loaded.served, engine, egress, metrics);
   ModelsService models(loaded.served.description, metrics);
   absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(config.listen, {&generation, &models});

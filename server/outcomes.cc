@@ -25,6 +25,7 @@ constexpr Cause kEngineCauses[] = {
     {"DEADLINE_EXCEEDED", "EXPIRED_IN_PREFILL"},
     {"DEADLINE_EXCEEDED", "EXPIRED_IN_DECODE"},
     {"CANCELLED", "CLIENT_CANCEL"},
+    {"ABORTED", "ADMIN_ABORT"},
     {"DATA_LOSS", "NAN_LOGITS"},
     {"INTERNAL", "ENGINE_FAULT"},
 };

@@ -173,6 +173,8 @@ absl::Status StatusOfEnd(const EndedRequest& ended) {
     case FinishReason::kCancelled:
       if (ended.rpc_deadline_passed) return Expired(ExpiredReason(end), end);
       return Failure(absl::StatusCode::kCancelled, "CLIENT_CANCEL", "the client cancelled the request");
+    case FinishReason::kAborted:
+      return Failure(absl::StatusCode::kAborted, "ADMIN_ABORT", "an operator ended the request; send it again");
     case FinishReason::kExpiredInQueue:
       return Expired("EXPIRED_IN_QUEUE", end);
     case FinishReason::kExpiredInPrefill:

@@ -13,7 +13,8 @@ enum class FinishReason : uint8_t {
   kMaxTokens,
   kContextLimit,
   kScored,  // a Score request has all its log-probabilities
-  kCancelled,
+  kCancelled,  // by its client
+  kAborted,    // by an operator
   kExpiredInQueue,
   kExpiredInPrefill,
   kExpiredInDecode,

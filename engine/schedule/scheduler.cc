@@ -89,8 +89,8 @@ void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
   sequence.phase = phase;
 }
 
-void Scheduler::Cancel(SequenceId id) {
-  if (Sequence* sequence = Find(id)) Finish(*sequence, FinishReason::kCancelled);
+void Scheduler::Cancel(SequenceId id, FinishReason reason) {
+  if (Sequence* sequence = Find(id)) Finish(*sequence, reason);
 }
 
 void Scheduler::CancelAll(FinishReason reason) {

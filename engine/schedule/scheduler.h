@@ -38,7 +38,7 @@ class Scheduler {
   absl::Status Add(Request request);
   // Both end the sequence in whatever phase it is: its blocks are back when the call returns. Unknown ids are late:
   // no-op.
-  void Cancel(SequenceId id);
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled);
   void CancelAll(FinishReason reason);
   // Of a running sequence: it gets no rows until Resume. Other phases and unknown ids: no-op.
   void Pause(SequenceId id);

@@ -209,6 +209,17 @@ TEST(Scheduler, CancelReturnsBlocksAtOnceInEveryPhase) {
   EXPECT_THAT(Step(scheduler), IsEmpty());
 }
 
+TEST(Scheduler, CancelSaysForWhom) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
+  ASSERT_TRUE(scheduler.Add(Generate(2, 10, 60)).ok());
+  scheduler.Cancel(1, FinishReason::kAborted);
+  scheduler.Cancel(1, FinishReason::kCancelled);  // late
+  scheduler.Cancel(2);
+  EXPECT_THAT(Ends(scheduler),
+              ElementsAre(std::pair(1, FinishReason::kAborted), std::pair(2, FinishReason::kCancelled)));
+}
+
 TEST(Scheduler, ExpiredWorkNeverReachesAPlan) {
   Scheduler scheduler(SmallOptions());
   Request decoding = Generate(1, 10, 60);

@@ -83,6 +83,7 @@ TEST(Status, EveryEndHasOneCause) {
       {FinishReason::kContextLimit, grpc::OK, ""},
       {FinishReason::kScored, grpc::OK, ""},
       {FinishReason::kCancelled, grpc::CANCELLED, "CLIENT_CANCEL"},
+      {FinishReason::kAborted, grpc::ABORTED, "ADMIN_ABORT"},
       {FinishReason::kExpiredInQueue, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_QUEUE"},
       {FinishReason::kExpiredInPrefill, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_PREFILL"},
       {FinishReason::kExpiredInDecode, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_DECODE"},
