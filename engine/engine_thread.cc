@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
 
 #include "engine/publisher.h"
@@ -23,8 +24,8 @@ Duration TimeUntil(TimePoint then, const Clock& clock) {
 }  // namespace
 
 EngineThread::EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock,
-                           size_t max_queued_requests)
-    : engine_(std::move(engine)), publisher_(publisher), clock_(clock), inbox_(max_queued_requests) {
+                           const QueueLoad& most_queued)
+    : engine_(std::move(engine)), publisher_(publisher), clock_(clock), inbox_(most_queued) {
   publisher_.Start(inbox_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -37,9 +38,11 @@ EngineThread::~EngineThread() {
   publisher_.Stop();
 }
 
-absl::Status EngineThread::Submit(Request request, std::shared_ptr<TokenStream> stream) {
-  if (absl::Status status = engine_->CheckFits(request); !status.ok()) return status;
-  return inbox_.Submit({.request = std::move(request), .stream = std::move(stream)});
+std::optional<Refusal> EngineThread::Submit(Request request, std::shared_ptr<TokenStream> stream) {
+  if (const absl::Status status = engine_->CheckFits(request); !status.ok()) {
+    return Refusal{.cause = RefusalCause::kNeverFits, .message = std::string(status.message())};
+  }
+  return inbox_.Submit({.request = std::move(request), .stream = std::move(stream)}, clock_.Now());
 }
 
 bool EngineThread::AwaitIdle(TimePoint deadline) {
@@ -67,9 +70,10 @@ void EngineThread::Run() {
 void EngineThread::Apply(Commands commands) {
   for (Submission& submission : commands.submissions) {
     publisher_.Open(submission.request, std::move(submission.stream));
+    ++waiting_.requests;
+    waiting_.tokens += static_cast<int64_t>(submission.request.prompt.size());
     const absl::Status status = engine_->Add(std::move(submission.request));
     CHECK(status.ok());  // Submit asked the same question
-    ++num_waiting_;
   }
   for (const auto& [id, command] : commands.of_sequences) {
     if (command.reader == ReaderState::kFull) engine_->Pause(id);
@@ -82,9 +86,12 @@ void EngineThread::Apply(Commands commands) {
 void EngineThread::Step() {
   StepOutput output = engine_->Step(clock_.Now());
   engine_->FinishStep(clock_.Now(), output);
-  if (const int left = num_waiting_ - engine_->scheduler().num_waiting(); left > 0) {
-    num_waiting_ -= left;
-    inbox_.LeaveQueue(static_cast<size_t>(left));
+  const Scheduler& scheduler = engine_->scheduler();
+  const QueueLoad left = {.requests = waiting_.requests - scheduler.num_waiting(),
+                          .tokens = waiting_.tokens - scheduler.num_waiting_tokens()};
+  if (left.requests > 0) {
+    waiting_ = {.requests = scheduler.num_waiting(), .tokens = scheduler.num_waiting_tokens()};
+    inbox_.LeaveQueue(left, clock_.Now());
   }
   const bool idle = output.idle();
   publisher_.Publish(std::move(output));

@@ -3,15 +3,14 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 #include <memory>
+#include <optional>
 #include <thread>
-
-#include <absl/status/status.h>
 
 #include "engine/clock.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
+#include "engine/queue_limit.h"
 #include "engine/schedule/request.h"
 #include "engine/token_stream.h"
 
@@ -22,16 +21,14 @@ class Publisher;
 class EngineThread {
  public:
   // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it.
-  EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock, size_t max_queued_requests);
+  EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock, const QueueLoad& most_queued);
   // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.
   ~EngineThread();
 
   SequenceId NextSequenceId() { return ++last_id_; }
 
-  // RESOURCE_EXHAUSTED when the inbox and the queue behind it hold max_queued_requests; UNAVAILABLE once draining;
-  // INVALID_ARGUMENT or FAILED_PRECONDITION where the request can never run.
-  // On success `stream` gets exactly one chunk with an end, whatever happens later.
-  absl::Status Submit(Request request, std::shared_ptr<TokenStream> stream);
+  // Nothing where it was taken in: `stream` gets exactly one chunk with an end then, whatever happens later.
+  std::optional<Refusal> Submit(Request request, std::shared_ptr<TokenStream> stream);
   void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) { inbox_.Cancel(id, reason); }
   // The reader of a full stream caught up: its sequence may get rows again.
   void Resume(SequenceId id) { inbox_.Resume(id); }
@@ -53,7 +50,7 @@ class EngineThread {
   const Clock& clock_;
   Inbox inbox_;
   std::atomic<SequenceId> last_id_{0};
-  int num_waiting_ = 0;  // engine thread only: in the scheduler's queue, as last told to the inbox
+  QueueLoad waiting_;  // engine thread only: in the scheduler's queue, as last told to the inbox
   std::thread thread_;
 };
 

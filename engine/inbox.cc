@@ -2,23 +2,16 @@
 
 #include <utility>
 
-#include <absl/strings/str_format.h>
-
-#include "kernels/check.h"
-
 namespace latentd {
 
-absl::Status Inbox::Submit(Submission submission) {
-  return commands_.Merge([&](Commands& commands) {
-    if (!admitting_) return absl::UnavailableError("server is draining; send the request to another one");
-    if (num_queued_ >= max_queued_) {
-      return absl::ResourceExhaustedError(
-          absl::StrFormat("queue holds max_queued_requests=%d requests; retry later", max_queued_));
-    }
-    ++num_queued_;
+std::optional<Refusal> Inbox::Submit(Submission submission, TimePoint now) {
+  return commands_.Merge([&](Commands& commands) -> std::optional<Refusal> {
+    if (!admitting_) return Refusal{.cause = RefusalCause::kDraining, .message = "the engine admits nothing any more"};
+    const auto prompt_tokens = static_cast<int64_t>(submission.request.prompt.size());
+    if (std::optional<Refusal> refusal = queue_.Enter(prompt_tokens, now)) return refusal;
     ++num_submitted_;
     commands.submissions.push_back(std::move(submission));
-    return absl::OkStatus();
+    return std::nullopt;
   });
 }
 
@@ -47,11 +40,8 @@ void Inbox::StopAdmitting() {
 
 void Inbox::Close() { commands_.Close(); }
 
-void Inbox::LeaveQueue(size_t num_requests) {
-  commands_.Locked([this, num_requests] {
-    CHECK_LE(num_requests, num_queued_);
-    num_queued_ -= num_requests;
-  });
+void Inbox::LeaveQueue(const QueueLoad& left, TimePoint now) {
+  commands_.Locked([&] { queue_.Leave(left, now); });
 }
 
 }  // namespace latentd

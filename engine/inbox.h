@@ -1,18 +1,16 @@
-// The only way into the engine thread: requests, bounded in number, and commands that merge per sequence. Owned by
-// EngineThread; any thread puts in, the engine thread takes. Nobody waits but the engine thread.
+// The only way into the engine thread: requests, bounded in number and tokens, and commands that merge per sequence.
+// Owned by EngineThread; any thread puts in, the engine thread takes. Nobody waits but the engine thread.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include <absl/status/status.h>
-
 #include "engine/clock.h"
 #include "engine/mailbox.h"
+#include "engine/queue_limit.h"
 #include "engine/schedule/finish_reason.h"
 #include "engine/schedule/request.h"
 #include "engine/token_stream.h"
@@ -43,11 +41,11 @@ struct Commands {
 
 class Inbox {
  public:
-  explicit Inbox(size_t max_queued_requests) : max_queued_(max_queued_requests) {}
+  explicit Inbox(const QueueLoad& most_queued) : queue_(most_queued) {}
 
-  // RESOURCE_EXHAUSTED where this inbox and the scheduler's queue hold as many as they may, UNAVAILABLE after
-  // StopAdmitting.
-  absl::Status Submit(Submission submission);
+  // Nothing where it was taken in; else this inbox and the scheduler's queue hold as much as they may, or StopAdmitting
+  // came before.
+  std::optional<Refusal> Submit(Submission submission, TimePoint now);
   void Cancel(SequenceId id, FinishReason reason);
   void Pause(SequenceId id);
   void Resume(SequenceId id);
@@ -59,17 +57,16 @@ class Inbox {
   Commands Take() { return commands_.Take(); }
   void WaitFor(Duration timeout) { commands_.WaitFor(timeout); }
   bool closed() const { return commands_.closed(); }
-  // So many requests got their first rows, or ended before.
-  void LeaveQueue(size_t num_requests);
+  // So much got its first rows, or ended before.
+  void LeaveQueue(const QueueLoad& left, TimePoint now);
 
   uint64_t num_submitted() const {
     return commands_.Locked([this] { return num_submitted_; });
   }
 
  private:
-  const size_t max_queued_;
   Mailbox<Commands> commands_;  // its lock also guards all below
-  size_t num_queued_ = 0;       // submitted and not yet out of the scheduler's queue
+  QueueLimit queue_;            // what was submitted and is not yet out of the scheduler's queue
   uint64_t num_submitted_ = 0;
   bool admitting_ = true;
 };

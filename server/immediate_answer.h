@@ -20,7 +20,7 @@ grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext& context, CallRe
   if (result.ok()) response = SerializeMessage(*result);
   record.Finish(result.status(), "ANSWERED");
   grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
-  reactor->Finish(ToGrpcStatus(result.status()));
+  reactor->Finish(ToGrpcStatus(result.status(), context));
   return reactor;
 }
 

@@ -78,10 +78,10 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint rpc_deadline, Text
   request_.request.deadline = std::min(request_.request.deadline, rpc_deadline);
   stream_ = std::make_shared<TokenStream>(sink, kMaxPendingBytes);
   record_.LeavesFrom(Phase::kOutput);
-  const absl::Status refusal = engine_.Submit(std::move(request_.request), stream_);
-  if (refusal.ok()) return absl::OkStatus();
+  const std::optional<Refusal> refusal = engine_.Submit(std::move(request_.request), stream_);
+  if (!refusal) return absl::OkStatus();
   record_.LeavesFrom(Phase::kQueued);
-  return RefusedByEngine(refusal, request_id_);
+  return StatusOfRefusal(*refusal, request_id_);
 }
 
 void LiveCall::Cancel() {

@@ -56,9 +56,11 @@ void DescribeShape(const ModelConfig& facts, v1::ModelShape* shape) {
   shape->set_num_mtp_layers(static_cast<uint32_t>(facts.num_mtp_layers));
 }
 
-void DescribeLimits(const Config& config, const SchedulerOptions& scheduler, v1::ModelLimits* limits) {
+void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLimits* limits) {
+  const SchedulerOptions& scheduler = loaded.engine.scheduler;
   limits->set_max_context_tokens(static_cast<uint32_t>(scheduler.max_context_tokens));
   limits->set_max_queued_requests(static_cast<uint32_t>(config.max_queued_requests));
+  limits->set_max_queued_tokens(static_cast<uint64_t>(loaded.max_queued_tokens));
   limits->set_max_rows(static_cast<uint32_t>(scheduler.max_step_rows));
   limits->set_max_step_tokens(static_cast<uint32_t>(scheduler.max_step_tokens));
   limits->set_max_message_bytes(kMaxMessageBytes);
@@ -83,7 +85,7 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   model.set_fingerprint(
       absl::StrFormat("cpu/exact-1/%s-a32/kv-f32/world-1/%s", model.quantization(), model.revision()));
   DescribeShape(facts, model.mutable_shape());
-  DescribeLimits(config, loaded.engine.scheduler, model.mutable_limits());
+  DescribeLimits(config, loaded, model.mutable_limits());
   model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
   model.set_has_chat_template(loaded.served.chat_template != nullptr);
   if (facts.bos_id) model.set_bos_token_id(static_cast<uint32_t>(*facts.bos_id));
@@ -155,6 +157,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                   *loaded->backend.device, *loaded->backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);
+  loaded->max_queued_tokens =
+      config.max_queued_tokens > 0 ? config.max_queued_tokens : int64_t{config.max_queued_requests} * *context;
   Describe(config, *checkpoint, *facts, *loaded);
   return loaded;
 }

@@ -20,6 +20,7 @@ struct LoadedModel {
   std::unique_ptr<Model> model;
   ServedModel served;
   EngineOptions engine;
+  int64_t max_queued_tokens = 0;
   std::vector<std::string> warnings;
 };
 

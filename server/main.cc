@@ -70,7 +70,7 @@ absl::Status Serve(const Config& config) {
   ModelExecutor executor(*loaded.model, loaded.backend);
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
   EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,
-                      static_cast<size_t>(config.max_queued_requests));
+                      {.requests = config.max_queued_requests, .tokens = loaded.max_queued_tokens});
   Egress egress(config.egress_threads);
   GenerationService generation(loaded.served, engine, egress, metrics);
   ModelsService models(loaded.served.description, metrics);

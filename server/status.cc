@@ -14,11 +14,17 @@ namespace latentd {
 namespace {
 
 constexpr char kTypePrefix[] = "type.googleapis.com/";
-constexpr int kRetrySeconds = 1;  // about the time in which a queue moves on or another replica answers
+constexpr std::chrono::seconds kElsewhere{1};  // about the time in which a client finds another replica
 using Numbers = std::map<std::string, std::string>;
 
 void Attach(const google::protobuf::Message& detail, absl::Status* status) {
   status->SetPayload(kTypePrefix + detail.GetDescriptor()->full_name(), absl::Cord(detail.SerializeAsString()));
+}
+
+// False where the status carries no such detail.
+bool FindDetail(const absl::Status& status, google::protobuf::Message* detail) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kTypePrefix + detail->GetDescriptor()->full_name());
+  return payload && detail->ParseFromString(std::string(*payload));
 }
 
 absl::Status Failure(absl::StatusCode code, std::string_view reason, const std::string& message, Numbers numbers = {}) {
@@ -41,9 +47,11 @@ void AttachViolations(const std::vector<FieldViolation>& violations, absl::Statu
   Attach(bad_request, status);
 }
 
-void AttachRetry(absl::Status* status) {
+void AttachRetry(Duration delay, absl::Status* status) {
   google::rpc::RetryInfo retry;
-  retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(delay);
+  retry.mutable_retry_delay()->set_seconds(seconds.count());
+  retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>((delay - seconds).count()));
   Attach(retry, status);
 }
 
@@ -143,19 +151,26 @@ absl::Status DuplicateRequestId(std::string_view request_id) {
 absl::Status Draining() {
   absl::Status status = Failure(absl::StatusCode::kUnavailable, "DRAINING",
                                 "the server is shutting down and takes no new requests; ask another one");
-  AttachRetry(&status);
+  AttachRetry(kElsewhere, &status);
   return status;
 }
 
-absl::Status RefusedByEngine(const absl::Status& refusal, std::string_view request_id) {
-  if (absl::IsUnavailable(refusal)) return Draining();
-  const std::string message(refusal.message());
-  if (absl::IsResourceExhausted(refusal)) {
-    absl::Status status = Failure(refusal.code(), "QUEUE_FULL", message);
-    AttachRetry(&status);
-    return status;
+absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id) {
+  switch (refusal.cause) {
+    case RefusalCause::kDraining:
+      return Draining();
+    case RefusalCause::kQueueFull:
+    case RefusalCause::kQueueTokens: {
+      const char* reason = refusal.cause == RefusalCause::kQueueFull ? "QUEUE_FULL" : "QUEUE_TOKENS";
+      absl::Status status = Failure(absl::StatusCode::kResourceExhausted, reason, refusal.message);
+      AttachRetry(refusal.retry_after, &status);
+      return status;
+    }
+    case RefusalCause::kNeverFits:
+      break;
   }
-  absl::Status status = Failure(absl::StatusCode::kInternal, "ENGINE_FAULT", message);
+  // Validation lets nothing through that the engine can never run.
+  absl::Status status = Failure(absl::StatusCode::kInternal, "ENGINE_FAULT", refusal.message);
   AttachRequest(request_id, &status);
   return status;
 }
@@ -216,10 +231,7 @@ std::string_view NameOfEnd(FinishReason reason) {
 
 std::string ReasonOf(const absl::Status& status) {
   google::rpc::ErrorInfo error;
-  const absl::optional<absl::Cord> payload =
-      status.GetPayload(kTypePrefix + google::rpc::ErrorInfo::descriptor()->full_name());
-  if (!payload || !error.ParseFromString(std::string(*payload))) return "";
-  return error.reason();
+  return FindDetail(status, &error) ? error.reason() : "";
 }
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
@@ -233,6 +245,16 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
     detail->set_value(std::string(payload));
   });
   return {static_cast<grpc::StatusCode>(status.code()), details.message(), details.SerializeAsString()};
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context) {
+  google::rpc::RetryInfo retry;
+  if (absl::IsResourceExhausted(status) && FindDetail(status, &retry)) {
+    const google::protobuf::Duration& delay = retry.retry_delay();
+    const int64_t milliseconds = delay.seconds() * 1000 + (delay.nanos() + 999'999) / 1'000'000;
+    context.AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(milliseconds));
+  }
+  return ToGrpcStatus(status);
 }
 
 }  // namespace latentd

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include <absl/status/status.h>
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
 
+#include "engine/queue_limit.h"
 #include "engine/token_stream.h"
 
 namespace latentd {
@@ -30,8 +32,7 @@ absl::Status NoChatTemplate();
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 absl::Status DuplicateRequestId(std::string_view request_id);
 absl::Status Draining();
-// What EngineThread::Submit refused, with the details that belong to its code.
-absl::Status RefusedByEngine(const absl::Status& refusal, std::string_view request_id);
+absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
 
 struct EndedRequest {
   const StreamEnd& end;
@@ -48,5 +49,8 @@ std::string_view NameOfEnd(FinishReason reason);
 std::string ReasonOf(const absl::Status& status);
 
 grpc::Status ToGrpcStatus(const absl::Status& status);
+// The last word of an RPC: the same, and where a retry makes sense later, the trailer that clients' retry policies
+// obey.
+grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context);
 
 }  // namespace latentd

@@ -35,14 +35,14 @@ void StreamWriter::Start(CallRecord record, ValidRequest request, TimePoint rpc_
   } else {
     has_ended_ = true;
     call_->record().Finish(refusal);
-    Finish(ToGrpcStatus(refusal));
+    Finish(ToGrpcStatus(refusal, context_));
   }
 }
 
 void StreamWriter::Refuse(CallRecord record, const absl::Status& status) {
   has_ended_ = true;
   record.Finish(status);
-  Finish(ToGrpcStatus(status));
+  Finish(ToGrpcStatus(status, context_));
 }
 
 void StreamWriter::Pump() {
@@ -115,7 +115,7 @@ void StreamWriter::End() {
   const absl::Status status = call_->StatusOf(*end_);
   has_ended_ = true;
   call_->record().Finish(status, NameOfEnd(end_->reason));
-  Finish(ToGrpcStatus(status));
+  Finish(ToGrpcStatus(status, context_));
 }
 
 void StreamWriter::OnWriteDone(bool ok) {

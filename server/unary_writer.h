@@ -42,12 +42,12 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
       Wake();
     } else {
       call_->record().Finish(refusal);
-      Finish(ToGrpcStatus(refusal));
+      Finish(ToGrpcStatus(refusal, context_));
     }
   }
   void Refuse(CallRecord record, const absl::Status& status) {
     record.Finish(status);
-    Finish(ToGrpcStatus(status));
+    Finish(ToGrpcStatus(status, context_));
   }
 
   void Wake() override { egress_.Wake(slot_); }
@@ -78,7 +78,7 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
     const absl::Status status = call_->StatusOf(end);
     if (status.ok()) response_ = SerializeMessage(result_);
     call_->record().Finish(status, NameOfEnd(end.reason));
-    Finish(ToGrpcStatus(status));
+    Finish(ToGrpcStatus(status, context_));
   }
 
   grpc::CallbackServerContext& context_;

@@ -75,6 +75,7 @@ absl::Status Scheduler::Add(Request request) {
   const auto [place, is_new] = sequences_.emplace(id, std::make_unique<Sequence>(std::move(request), ++num_arrived_));
   CHECK(is_new);
   ++phase_counts_[static_cast<size_t>(SequencePhase::kWaiting)];
+  num_waiting_tokens_ += place->second->num_tokens();
   return absl::OkStatus();
 }
 
@@ -84,6 +85,7 @@ Sequence* Scheduler::Find(SequenceId id) {
 }
 
 void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
+  if (sequence.phase == SequencePhase::kWaiting) num_waiting_tokens_ -= sequence.num_tokens();
   --phase_counts_[static_cast<size_t>(sequence.phase)];
   ++phase_counts_[static_cast<size_t>(phase)];
   sequence.phase = phase;

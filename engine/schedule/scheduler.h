@@ -56,6 +56,7 @@ class Scheduler {
   TimePoint NextExpiry() const;
 
   int num_waiting() const { return CountIn(SequencePhase::kWaiting); }
+  int64_t num_waiting_tokens() const { return num_waiting_tokens_; }
   int num_running() const { return CountIn(SequencePhase::kRunning); }
   int num_paused() const { return CountIn(SequencePhase::kPaused); }
   const BlockPool& pool() const { return pool_; }
@@ -77,6 +78,7 @@ class Scheduler {
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::vector<std::unique_ptr<Sequence>> finished_;
   int phase_counts_[4] = {};  // of sequences_, by phase
+  int64_t num_waiting_tokens_ = 0;
   uint64_t num_arrived_ = 0;
   uint64_t num_turns_ = 0;
 };

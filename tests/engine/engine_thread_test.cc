@@ -54,7 +54,7 @@ class Gate {
 
 class EngineThreadTest : public testing::Test {
  protected:
-  void Start(const EngineOptions& options = SmallEngine(), size_t max_queued_requests = 1000) {
+  void Start(const EngineOptions& options = SmallEngine(), const QueueLoad& most_queued = {1000, 1'000'000}) {
     FakeExecutorOptions executor{.num_blocks = options.scheduler.pool.num_blocks};
     executor.on_launch = [this](const BatchInputs&, std::span<const SampleRow> samples) {
       gate_.Pass();
@@ -63,7 +63,7 @@ class EngineThreadTest : public testing::Test {
     };
     executor_ = std::make_unique<FakeExecutor>(executor);
     thread_ = std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_,
-                                             clock_, max_queued_requests);
+                                             clock_, most_queued);
   }
 
   // Keeps the engine within a step of the publisher, as the model's slowness does: a fake could be done before its
@@ -78,8 +78,8 @@ class EngineThreadTest : public testing::Test {
     request.received = clock_.Now();
     metrics_.Update([](MetricsData& data) { Count(data, Phase::kQueued, 1); });
     const SequenceId id = request.id;
-    const absl::Status status = thread_->Submit(std::move(request), client.stream);
-    EXPECT_TRUE(status.ok()) << status;
+    const std::optional<Refusal> refusal = thread_->Submit(std::move(request), client.stream);
+    EXPECT_FALSE(refusal.has_value()) << refusal->message;
     return id;
   }
 
@@ -132,13 +132,13 @@ TEST_F(EngineThreadTest, FullQueueRefuses) {
   gate_.Allow(0);
   EngineOptions options = SmallEngine();
   options.scheduler.max_step_rows = 1;
-  Start(options, 2);
+  Start(options, {.requests = 2, .tokens = 1000});
   std::vector<Client> clients(4);
   Submit(MakeRequest(0, MakePrompt(10), 5), clients[0]);
   gate_.AwaitBlocked();  // it is planned, but still counts as queued until its step is over
   Submit(MakeRequest(0, MakePrompt(10), 5), clients[1]);
   Request third = MakeRequest(thread_->NextSequenceId(), MakePrompt(10), 5);
-  EXPECT_EQ(thread_->Submit(third, clients[2].stream).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(thread_->Submit(third, clients[2].stream)->cause, RefusalCause::kQueueFull);
   gate_.Allow(1 << 30);
   EXPECT_TRUE(clients[0].reader.ReadToEnd(*clients[0].stream).end.has_value());
   EXPECT_TRUE(clients[1].reader.ReadToEnd(*clients[1].stream).end.has_value());
@@ -146,10 +146,24 @@ TEST_F(EngineThreadTest, FullQueueRefuses) {
   EXPECT_TRUE(clients[3].reader.ReadToEnd(*clients[3].stream).end.has_value());
 }
 
+TEST_F(EngineThreadTest, QueueIsBoundedInTokensToo) {
+  gate_.Allow(0);
+  Start(SmallEngine(), {.requests = 100, .tokens = 50});
+  std::vector<Client> clients(4);
+  Submit(MakeRequest(0, MakePrompt(100), 5), clients[0]);  // alone it may be as long as it likes
+  gate_.AwaitBlocked();
+  Request second = MakeRequest(thread_->NextSequenceId(), MakePrompt(10), 5);
+  EXPECT_EQ(thread_->Submit(second, clients[1].stream)->cause, RefusalCause::kQueueTokens);
+  gate_.Allow(1 << 30);
+  EXPECT_TRUE(clients[0].reader.ReadToEnd(*clients[0].stream).end.has_value());
+  Submit(MakeRequest(0, MakePrompt(10), 5), clients[2]);
+  EXPECT_TRUE(clients[2].reader.ReadToEnd(*clients[2].stream).end.has_value());
+}
+
 TEST_F(EngineThreadTest, RefusesWhatCanNeverRunBeforeItIsQueued) {
   Start();
   Client client;
-  EXPECT_EQ(thread_->Submit(MakeRequest(1, {}, 5), client.stream).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(thread_->Submit(MakeRequest(1, {}, 5), client.stream)->cause, RefusalCause::kNeverFits);
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now()));
 }
 
@@ -159,8 +173,8 @@ TEST_F(EngineThreadTest, DrainsWhatWasAdmitted) {
   for (Client& client : clients) Submit(MakeRequest(0, MakePrompt(10), 200), client);
   thread_->StopAdmitting();
   Client late;
-  EXPECT_EQ(thread_->Submit(MakeRequest(thread_->NextSequenceId(), MakePrompt(1), 5), late.stream).code(),
-            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(thread_->Submit(MakeRequest(thread_->NextSequenceId(), MakePrompt(1), 5), late.stream)->cause,
+            RefusalCause::kDraining);
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   for (Client& client : clients) {
     EXPECT_TRUE(client.stream->has_end());

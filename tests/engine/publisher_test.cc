@@ -66,7 +66,7 @@ class PublisherTest : public testing::Test {
   }
 
   Metrics metrics_;
-  Inbox inbox_{10};
+  Inbox inbox_{QueueLoad{.requests = 10, .tokens = 1000}};
   StreamReader reader_;
   Publisher publisher_{&TinyTalesTokenizer(), metrics_};
 };
@@ -108,7 +108,7 @@ TEST_F(PublisherTest, StopStringCutsTheTextAndCancelsTheSequence) {
   for (int32_t id : Encode(kStory)) Publish(Tokens(1, {id}));
   const Commands commands = AwaitCommands();
   ASSERT_EQ(commands.of_sequences.count(1), 1u);
-  EXPECT_TRUE(commands.of_sequences.at(1).cancel);
+  EXPECT_TRUE(commands.of_sequences.at(1).end.has_value());
   bool was_full = false;
   std::optional<StreamChunk> chunk = reader_.AwaitChunk(*stream, &was_full);
   ASSERT_TRUE(chunk.has_value());

@@ -34,7 +34,7 @@ class RealModel : public testing::Test {
                                                  .max_context_tokens = kContext},
                                    .vocabulary = {.eos_ids = config.eos_ids}};
     thread_ = std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_,
-                                             clock_, 1000);
+                                             clock_, QueueLoad{.requests = 1000, .tokens = 1'000'000});
   }
 
   Request MakeRequest(const std::string& text, uint64_t seed) {
@@ -46,8 +46,8 @@ class RealModel : public testing::Test {
     return request;
   }
   void Submit(Request request, Client& client) {
-    const absl::Status status = thread_->Submit(std::move(request), client.stream);
-    ASSERT_TRUE(status.ok()) << status;
+    const std::optional<Refusal> refusal = thread_->Submit(std::move(request), client.stream);
+    ASSERT_FALSE(refusal.has_value()) << refusal->message;
   }
   StreamChunk Answer(Request request) {
     Client client;

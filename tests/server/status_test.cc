@@ -61,11 +61,23 @@ TEST(Status, ContextLengthCarriesBothNumbers) {
   EXPECT_EQ(error.metadata().at("limit"), "2048");
 }
 
-TEST(Status, EngineRefusalsKeepTheirCodes) {
-  const auto reason = [](const absl::Status& refusal) { return ReasonOf(RefusedByEngine(refusal, "r")); };
-  EXPECT_EQ(reason(absl::ResourceExhaustedError("full")), "QUEUE_FULL");
-  EXPECT_EQ(reason(absl::UnavailableError("stopping")), "DRAINING");
-  EXPECT_EQ(reason(absl::UnknownError("?")), "ENGINE_FAULT");
+TEST(Status, EachRefusalOfTheEngineHasItsCode) {
+  const auto status = [](RefusalCause cause) { return StatusOfRefusal({.cause = cause, .message = "m"}, "r"); };
+  EXPECT_TRUE(absl::IsResourceExhausted(status(RefusalCause::kQueueFull)));
+  EXPECT_EQ(ReasonOf(status(RefusalCause::kQueueFull)), "QUEUE_FULL");
+  EXPECT_TRUE(absl::IsResourceExhausted(status(RefusalCause::kQueueTokens)));
+  EXPECT_EQ(ReasonOf(status(RefusalCause::kQueueTokens)), "QUEUE_TOKENS");
+  EXPECT_TRUE(absl::IsUnavailable(status(RefusalCause::kDraining)));
+  EXPECT_EQ(ReasonOf(status(RefusalCause::kDraining)), "DRAINING");
+  EXPECT_TRUE(absl::IsInternal(status(RefusalCause::kNeverFits)));
+  EXPECT_EQ(ReasonOf(status(RefusalCause::kNeverFits)), "ENGINE_FAULT");
+}
+
+TEST(Status, RetryInfoSaysWhenTheQueueHasThePlace) {
+  const Refusal refusal = {.cause = RefusalCause::kQueueFull, .retry_after = std::chrono::milliseconds(2750)};
+  const auto retry = Find<google::rpc::RetryInfo>(ToGrpcStatus(StatusOfRefusal(refusal, "r")));
+  EXPECT_EQ(retry.retry_delay().seconds(), 2);
+  EXPECT_EQ(retry.retry_delay().nanos(), 750'000'000);
 }
 
 struct EndCase {
