@@ -47,15 +47,21 @@ class Details:
                 status.ParseFromString(value)
         self.status_code = status.code
         self.reason, self.metadata, self.fields, self.retry_seconds = "", {}, [], None
+        self.domain, self.request_id, self.resource = "", "", None
         for detail in status.details:
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-            retry = error_details_pb2.RetryInfo()
+            retry, live = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
+            resource = error_details_pb2.ResourceInfo()
             if detail.Unpack(info):
                 self.reason, self.metadata, self.domain = info.reason, dict(info.metadata), info.domain
             elif detail.Unpack(bad):
                 self.fields = [violation.field for violation in bad.field_violations]
             elif detail.Unpack(retry):
-                self.retry_seconds = retry.retry_delay.seconds
+                self.retry_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
+            elif detail.Unpack(live):
+                self.request_id = live.request_id
+            elif detail.Unpack(resource):
+                self.resource = (resource.resource_type, resource.resource_name)
 
 
 class Answer:

@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "google/rpc/error_details.pb.h"
@@ -10,6 +11,8 @@
 
 namespace latentd {
 namespace {
+
+using ::testing::HasSubstr;
 
 google::rpc::Status DetailsOf(const grpc::Status& status) {
   google::rpc::Status details;
@@ -78,6 +81,30 @@ TEST(Status, RetryInfoSaysWhenTheQueueHasThePlace) {
   const auto retry = Find<google::rpc::RetryInfo>(ToGrpcStatus(StatusOfRefusal(refusal, "r")));
   EXPECT_EQ(retry.retry_delay().seconds(), 2);
   EXPECT_EQ(retry.retry_delay().nanos(), 750'000'000);
+}
+
+// A length-delimited field on the wire; all lengths here are below 128.
+std::string Field(int number, const std::string& content) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(content.size())} + content;
+}
+
+std::string Detail(const std::string& type, const std::string& content) {
+  return Field(3, Field(1, "type.googleapis.com/google.rpc." + type) + Field(2, content));
+}
+
+// Written out by hand from the published google/rpc/status.proto and error_details.proto: what any client decodes.
+TEST(Status, BytesAreThoseOfGoogleRpc) {
+  const std::string bytes = ToGrpcStatus(InvalidField("a", "b")).error_details();
+  EXPECT_EQ(bytes.substr(0, 8), "\x08\x03" + Field(2, "a: b"));
+  EXPECT_THAT(bytes, HasSubstr(Detail("ErrorInfo", Field(1, "INVALID_FIELD") + Field(2, "latentd"))));
+  EXPECT_THAT(bytes, HasSubstr(Detail("BadRequest", Field(1, Field(1, "a") + Field(2, "b")))));
+
+  const Refusal refusal = {.cause = RefusalCause::kQueueFull, .retry_after = std::chrono::seconds(3)};
+  EXPECT_THAT(ToGrpcStatus(StatusOfRefusal(refusal, "r")).error_details(),
+              HasSubstr(Detail("RetryInfo", Field(1, "\x08\x03"))));
+  EXPECT_THAT(ToGrpcStatus(DuplicateRequestId("r")).error_details(), HasSubstr(Detail("RequestInfo", Field(1, "r"))));
+  EXPECT_THAT(ToGrpcStatus(ModelNotFound("m", "served")).error_details(),
+              HasSubstr(Detail("ResourceInfo", Field(1, "model") + Field(2, "m"))));
 }
 
 struct EndCase {
