@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all their own set-up on a fresh Debian 12; every target builds what it needs.
-.PHONY: build demo test bench format packages clean
+.PHONY: build demo test test-slow bench format packages clean
 .DEFAULT_GOAL := build
 
 LATENTD_WERROR ?= OFF
@@ -20,6 +20,9 @@ demo: build
 
 test: packages
 	@scripts/test.sh
+
+test-slow: packages
+	@scripts/test-slow.sh
 
 bench: packages
 	@$(call configure,release)

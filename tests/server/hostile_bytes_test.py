@@ -1,6 +1,7 @@
 """Random bytes and mutated requests to every method: each gets a status, the daemon lives and its numbers add up."""
 import collections
 import concurrent.futures
+import os
 import random
 import unittest
 
@@ -9,8 +10,8 @@ import grpc
 import daemon
 from daemon import pb, models_pb2, request
 
-SEED = 20261124
-NUM_RPCS = 2000
+SEED = int(os.environ.get("LATENTD_HOSTILE_SEED", 20261124))
+NUM_RPCS = int(os.environ.get("LATENTD_HOSTILE_RPCS", 2000))
 NUM_CLIENTS = 16
 
 # What a client can cause. UNKNOWN or INTERNAL would be a fault of the daemon's.
@@ -93,7 +94,7 @@ class HostileBytesTest(unittest.TestCase):
         except grpc.RpcError as error:
             return error.code()
 
-    def test_each_of_2000_rpcs_gets_a_status(self):
+    def test_each_rpc_gets_a_status(self):
         rng = random.Random(SEED)
         with daemon.Daemon() as server:
             expected = server.once(request()).text
@@ -104,8 +105,8 @@ class HostileBytesTest(unittest.TestCase):
             print(f"seed {SEED}: " + ", ".join(f"{code.name} {count}" for code, count in counts.most_common()))
             self.assertEqual(len(codes), NUM_RPCS)
             self.assertLessEqual(set(codes), ALLOWED)
-            self.assertGreater(counts[grpc.StatusCode.OK], 50, "some mutations are harmless")
-            self.assertGreater(counts[grpc.StatusCode.INVALID_ARGUMENT], 500)
+            self.assertGreater(counts[grpc.StatusCode.OK], NUM_RPCS / 40, "some mutations are harmless")
+            self.assertGreater(counts[grpc.StatusCode.INVALID_ARGUMENT], NUM_RPCS / 4)
             self.assertEqual(server.once(request()).text, expected, "it serves on")
             server.wait_until_idle()
             self.assertEqual(server.sum("requests_received_total"), NUM_RPCS + 2)
