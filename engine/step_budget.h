@@ -5,14 +5,16 @@
 namespace latentd {
 
 struct StepBudgetOptions {
-  double max_step_seconds = 0.1;  // infinity: steps are bounded in tokens only
-  int first_tokens = 64;          // budget while nothing was measured
-  int min_tokens = 16;            // never less: the fixed cost of a step would eat a smaller one
+  double max_step_seconds = 0.1;   // infinity: steps are bounded in tokens only
+  int first_tokens = 64;           // budget while nothing was measured
+  double tokens_per_second = 0.0;  // measured before; 0: it was not
+  int min_tokens = 16;             // never less: the fixed cost of a step would eat a smaller one
 };
 
 class StepBudget {
  public:
-  explicit StepBudget(const StepBudgetOptions& options) : options_(options) {}
+  explicit StepBudget(const StepBudgetOptions& options)
+      : options_(options), tokens_per_second_(options.tokens_per_second) {}
 
   int tokens() const;
   // A step of so many tokens, dealt out of a budget of tokens(), took so long.
@@ -20,7 +22,7 @@ class StepBudget {
 
  private:
   const StepBudgetOptions options_;
-  double tokens_per_second_ = 0.0;  // 0: not measured so far
+  double tokens_per_second_;  // 0: not measured so far
 };
 
 }  // namespace latentd

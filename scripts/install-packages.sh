@@ -4,7 +4,7 @@ set -eu
 packages="g++ cmake ninja-build ccache pkg-config
   protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev libabsl-dev libssl-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libbenchmark-dev libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev
-  libspdlog-dev libcli11-dev clang-format xz-utils python3 python3-grpcio python3-protobuf"
+  libspdlog-dev libcli11-dev libtomlplusplus-dev clang-format xz-utils python3 python3-grpcio python3-protobuf"
 
 missing=
 for package in $packages; do

@@ -1,57 +1,40 @@
 #include "server/config.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <iostream>
+#include <optional>
+#include <utility>
 
 #include <CLI/CLI.hpp>
+#include <absl/strings/match.h>
+#include <absl/strings/str_format.h>
+#include <unistd.h>
+
+#include "server/config_file.h"
+#include "server/knobs.h"
 
 namespace latentd {
 namespace {
 
-void AddFlags(CLI::App& app, Config& config) {
-  app.add_option("--model", config.model_directory,
-                 "Directory of the model: config.json, *.safetensors, tokenizer.json")
-      ->required();
-  app.add_option("--listen", config.listen, "HOST:PORT of the gRPC API; port 0 takes a free one");
-  app.add_option("--metrics-listen", config.metrics_listen, "HOST:PORT of Prometheus metrics; port 0 takes a free one");
-  app.add_option("--admin-listen", config.admin_listen, "HOST:PORT of the Admin service; empty: off");
-  app.add_option("--port-file", config.port_file, "File to write the bound addresses to, as JSON, once serving");
-  app.add_option("--threads", config.threads, "Threads that compute; 0: one per hardware thread")
-      ->check(CLI::Range(0, 1024));
-  app.add_option("--max-context-tokens", config.max_context_tokens,
-                 "Prompt and answer together; 0: the smaller of the model's and what the cache can hold")
-      ->check(CLI::Range(0, 1 << 24));
-  CLI::Option* blocks = app.add_option("--kv-blocks", config.kv_blocks, "Cache size in blocks of 64 tokens")
-                            ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
-  app.add_option("--kv-bytes", config.kv_bytes,
-                 "Cache size in bytes; 0: what max-rows full contexts need, at most 1 GiB")
-      ->excludes(blocks);
-  app.add_option("--max-step-tokens", config.max_step_tokens, "Tokens that one step computes at most")
-      ->check(CLI::Range(1, 1 << 16));
-  app.add_option("--max-step-seconds", config.max_step_seconds, "Time that one step should take at most")
-      ->check(CLI::Range(0.001, 3600.0));
-  app.add_option("--max-rows", config.max_rows, "Requests that run in one step at most")->check(CLI::Range(1, 4096));
-  app.add_option("--max-queued-requests", config.max_queued_requests, "Requests that may wait; more are refused")
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--max-queued-tokens", config.max_queued_tokens, "Prompt tokens that may wait; 0: the daemon decides")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
-  app.add_option("--slow-consumer-seconds", config.slow_consumer_seconds,
-                 "A reader that takes nothing for so long while its answer waits is given up")
-      ->check(CLI::Range(0.01, 86400.0));
-  app.add_option("--max-pending-bytes", config.max_pending_bytes,
-                 "Output of one reader that may wait before its sequence pauses")
-      ->check(CLI::Range(int64_t{1024}, int64_t{1} << 30));
-  app.add_option("--egress-threads", config.egress_threads, "Threads that write answers")->check(CLI::Range(1, 64));
-  app.add_option("--stall-seconds", config.stall_seconds,
-                 "Without a step for so long while requests run, health says NOT_SERVING")
-      ->check(CLI::Range(0.01, 86400.0));
-  app.add_option("--drain-seconds", config.drain_seconds, "Time that requests in flight get after SIGTERM or SIGINT")
-      ->check(CLI::Range(0.0, 86400.0));
-  app.add_option("--log-level", config.log_level, "trace, debug, info, warning, error or off")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}));
-  app.add_option("--log-format", config.log_format, "text, or json: one object per line")
-      ->check(CLI::IsMember({"text", "json"}));
-  app.option_defaults()->always_capture_default();
+constexpr char kVersion[] = "latentd 0.1.0\n";
+constexpr char kPrefix[] = "LATENTD_";
+constexpr char kConfigVariable[] = "LATENTD_CONFIG";
+
+struct CommandLine {
+  std::map<std::string, std::string> values;  // knob -> text
+  std::string config_file;
+  bool print_config = false;
+  std::optional<std::string> answer;  // help or version
+};
+
+std::string TypeOf(const Knob& knob) {
+  if (!knob.choices.empty()) {
+    std::string names;
+    for (const std::string_view choice : knob.choices) names += (names.empty() ? "" : "|") + std::string(choice);
+    return names;
+  }
+  return knob.is_text() ? "TEXT" : "NUMBER";
 }
 
 std::string OneLine(std::string text) {
@@ -59,23 +42,163 @@ std::string OneLine(std::string text) {
   return text;
 }
 
-}  // namespace
-
-absl::StatusOr<ParsedConfig> ParseConfig(int argc, char** argv) {
-  ParsedConfig parsed;
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
+  CommandLine line;
   CLI::App app("Serves one DeepSeek-architecture language model over gRPC.", "latentd");
-  app.set_version_flag("--version", "latentd 0.1.0");
+  app.set_version_flag("--version", kVersion);
+  app.footer(
+      "Each flag is also a variable (--max-rows is LATENTD_MAX_ROWS) and a line of the --config file (max-rows = 64);\n"
+      "a flag wins over a variable, a variable over the file.");
+  app.add_option("--config", line.config_file, "TOML file with a line per knob, as --print-config writes it");
+  app.add_flag("--print-config", line.print_config, "Print every knob with its value and source, and exit");
+  std::vector<std::pair<CLI::Option*, std::string>> options;  // reserved: the options point into it
+  options.resize(AllKnobs().size());
+  const Config defaults;
+  for (size_t i = 0; i < options.size(); ++i) {
+    const Knob& knob = AllKnobs()[i];
+    auto& [option, text] = options[i];
+    option = app.add_option("--" + std::string(knob.name), text, std::string(knob.help));
+    option->group(std::string(knob.group))->type_name(TypeOf(knob))->default_str(ValueOf(knob, defaults));
+  }
   try {
-    AddFlags(app, parsed.config);
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
-    parsed.has_answered = true;
+    line.answer = app.help();
   } catch (const CLI::CallForVersion&) {
-    std::cout << "latentd 0.1.0\n";
-    parsed.has_answered = true;
+    line.answer = kVersion;
   } catch (const CLI::Error& error) {
     return absl::InvalidArgumentError(OneLine(error.what()) + "; see latentd --help");
+  }
+  for (size_t i = 0; i < options.size(); ++i) {
+    if (options[i].first->count() > 0) line.values[std::string(AllKnobs()[i].name)] = options[i].second;
+  }
+  return line;
+}
+
+// Applies one source; `origin` names it in front of an error.
+class Layers {
+ public:
+  explicit Layers(ParsedConfig& parsed) : parsed_(parsed) {
+    for (const Knob& knob : AllKnobs()) parsed_.knobs.push_back({.name = std::string(knob.name), .value = {}});
+  }
+
+  absl::Status Apply(size_t index, const std::string& text, KnobSource source, const std::string& origin) {
+    const absl::Status status = Assign(AllKnobs()[index], text, parsed_.config);
+    if (!status.ok()) {
+      return absl::InvalidArgumentError(absl::StrFormat("%s: %s", origin, std::string(status.message())));
+    }
+    parsed_.knobs[index].source = source;
+    return absl::OkStatus();
+  }
+
+ private:
+  ParsedConfig& parsed_;
+};
+
+absl::Status ApplyFile(const std::string& path, Layers& layers) {
+  absl::StatusOr<std::map<std::string, FileEntry>> entries = ReadConfigFile(path);
+  if (!entries.ok()) return entries.status();
+  for (size_t i = 0; i < AllKnobs().size(); ++i) {
+    const auto entry = entries->extract(std::string(AllKnobs()[i].name));
+    if (entry.empty()) continue;
+    const std::string origin = absl::StrFormat("%s:%d: %s", path, entry.mapped().line, entry.key());
+    absl::Status status = layers.Apply(i, entry.mapped().value, KnobSource::kFile, origin);
+    if (!status.ok()) return status;
+  }
+  if (entries->empty()) return absl::OkStatus();
+  const auto& [name, entry] = *entries->begin();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%s:%d: expected the name of a knob, found %s; latentd --print-config lists them", path, entry.line, name));
+}
+
+absl::Status ApplyEnvironment(const Environment& environment, Layers& layers) {
+  for (size_t i = 0; i < AllKnobs().size(); ++i) {
+    const std::string name = EnvironmentName(AllKnobs()[i].name);
+    const auto variable = environment.find(name);
+    if (variable == environment.end()) continue;
+    absl::Status status = layers.Apply(i, variable->second, KnobSource::kEnvironment, name);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyFlags(const CommandLine& line, Layers& layers) {
+  for (size_t i = 0; i < AllKnobs().size(); ++i) {
+    const auto value = line.values.find(std::string(AllKnobs()[i].name));
+    if (value == line.values.end()) continue;
+    absl::Status status = layers.Apply(i, value->second, KnobSource::kFlag, "--" + value->first);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Variables are shared with other programs, so a name that no knob has is told and not refused.
+std::vector<std::string> UnknownVariables(const Environment& environment) {
+  std::vector<std::string> warnings;
+  for (const auto& [name, value] : environment) {
+    const auto has_name = [&name = name](const Knob& knob) { return EnvironmentName(knob.name) == name; };
+    if (name == kConfigVariable || std::any_of(AllKnobs().begin(), AllKnobs().end(), has_name)) continue;
+    warnings.push_back(absl::StrFormat("the variable %s is ignored: no knob has this name", name));
+  }
+  return warnings;
+}
+
+const char* NameOf(KnobSource source) {
+  static constexpr const char* kNames[] = {"default", "file", "environment", "flag", "admin"};
+  return kNames[static_cast<size_t>(source)];
+}
+
+std::string PrintConfig(const ParsedConfig& parsed) {
+  std::string text;
+  for (size_t i = 0; i < parsed.knobs.size(); ++i) {
+    const KnobValue& knob = parsed.knobs[i];
+    const std::string value = AllKnobs()[i].is_text() ? QuoteForConfigFile(knob.value) : knob.value;
+    absl::StrAppendFormat(&text, "%-48s # %s\n", knob.name + " = " + value, NameOf(knob.source));
+  }
+  return text;
+}
+
+}  // namespace
+
+Environment ReadEnvironment() {
+  Environment variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string variable = *entry;
+    const size_t equals = variable.find('=');
+    if (absl::StartsWith(variable, kPrefix) && equals != std::string::npos) {
+      variables[variable.substr(0, equals)] = variable.substr(equals + 1);
+    }
+  }
+  return variables;
+}
+
+absl::StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv, const Environment& environment) {
+  absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
+  if (!line.ok()) return line.status();
+  ParsedConfig parsed;
+  if (line->answer) {
+    std::cout << *line->answer;
+    parsed.has_answered = true;
+    return parsed;
+  }
+  Layers layers(parsed);
+  if (line->config_file.empty() && environment.contains(kConfigVariable)) {
+    line->config_file = environment.at(kConfigVariable);
+  }
+  if (!line->config_file.empty()) {
+    if (absl::Status status = ApplyFile(line->config_file, layers); !status.ok()) return status;
+  }
+  if (absl::Status status = ApplyEnvironment(environment, layers); !status.ok()) return status;
+  if (absl::Status status = ApplyFlags(*line, layers); !status.ok()) return status;
+  if (absl::Status status = CheckTogether(parsed.config); !status.ok()) return status;
+  for (size_t i = 0; i < parsed.knobs.size(); ++i) parsed.knobs[i].value = ValueOf(AllKnobs()[i], parsed.config);
+  parsed.warnings = UnknownVariables(environment);
+  if (line->print_config) {
+    std::cout << PrintConfig(parsed);
+    parsed.has_answered = true;
+  } else if (parsed.config.model_directory.empty()) {
+    return absl::InvalidArgumentError(
+        "model: expected the directory of a model, found none; give --model, LATENTD_MODEL or a line in --config");
   }
   return parsed;
 }

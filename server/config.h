@@ -1,9 +1,11 @@
 // What the operator chose: parsed once, constant afterwards. 0 means "the daemon decides" wherever a comment says so.
+// Names, ranges and help of the knobs are in server/knobs.cc.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -11,34 +13,50 @@ namespace latentd {
 
 struct Config {
   std::string model_directory;
+  int64_t threads = 0;             // 0: one per hardware thread
+  int64_t max_context_tokens = 0;  // 0: the smaller of the model's and what the cache can hold
+  int64_t kv_blocks = 0;           // 0: from kv_bytes
+  int64_t kv_bytes = 0;            // 0: what max_rows full contexts need, within the memory that is left
+  int64_t max_step_tokens = 0;     // 0: from memory
+  double max_step_seconds = 0.1;
+  int64_t max_rows = 64;
+  int64_t max_queued_requests = 256;
+  int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
+  double slow_consumer_seconds = 30.0;
+  int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written
+  int64_t egress_threads = 2;
+  double stall_seconds = 30.0;  // without a step while there is work: not serving
+  double drain_seconds = 30.0;
+
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9090";
   std::string admin_listen;  // empty: no Admin service
-  std::string port_file;  // empty: none is written
+  std::string port_file;     // empty: none is written
 
-  int threads = 0;             // 0: one per hardware thread
-  int max_context_tokens = 0;  // 0: the smaller of the model's and what the cache can hold
-  int64_t kv_blocks = 0;       // 0: from kv_bytes
-  uint64_t kv_bytes = 0;       // 0: what max_rows full contexts need, at most 1 GiB
-  int max_step_tokens = 512;
-  double max_step_seconds = 0.1;
-  int max_rows = 64;
-  int max_queued_requests = 256;
-  int64_t max_queued_tokens = 0;  // prompt tokens that may wait; 0: the daemon decides
-  double slow_consumer_seconds = 30.0;
-  int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written
-  int egress_threads = 2;
-  double stall_seconds = 30.0;  // without a step while there is work: not serving
-  double drain_seconds = 30.0;
   std::string log_level = "info";
   std::string log_format = "text";
 };
 
-// OK with nothing to run: help or the version was asked for and printed.
+// Where a knob's value came from. A later one wins.
+enum class KnobSource : uint8_t { kDefault, kFile, kEnvironment, kFlag, kAdmin };
+
+struct KnobValue {
+  std::string name;  // as the flag is called, without dashes
+  std::string value;
+  KnobSource source = KnobSource::kDefault;
+};
+
 struct ParsedConfig {
   Config config;
-  bool has_answered = false;
+  std::vector<KnobValue> knobs;  // every one, in the order of the help
+  std::vector<std::string> warnings;
+  bool has_answered = false;  // help, the version or the configuration was asked for and printed: nothing to run
 };
-absl::StatusOr<ParsedConfig> ParseConfig(int argc, char** argv);
+
+using Environment = std::map<std::string, std::string>;  // the variables that begin with LATENTD_
+Environment ReadEnvironment();
+
+// An error is one line that names the source, what was expected, what was found.
+absl::StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv, const Environment& environment);
 
 }  // namespace latentd

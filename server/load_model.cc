@@ -6,35 +6,19 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/calibration.h"
+#include "engine/clock.h"
 #include "engine/model/checkpoint.h"
+#include "engine/model_executor.h"
 #include "server/grpc_server.h"
+#include "server/sizing.h"
 
 namespace latentd {
 namespace {
 
-constexpr uint64_t kDefaultCacheBytes = uint64_t{1} << 30;
-constexpr int64_t kMaxBlocks = int64_t{1} << 24;  // slots are numbered in 32 bits
-
-absl::StatusOr<int> NumBlocks(const Config& config, const ModelConfig& facts, int context) {
-  const uint64_t block_bytes = LatentCache::BytesPerBlock(facts);
-  int64_t blocks = config.kv_blocks;
-  if (blocks == 0 && config.kv_bytes > 0) blocks = static_cast<int64_t>(config.kv_bytes / block_bytes);
-  if (blocks == 0 && config.kv_bytes == 0) {
-    const int64_t wanted = int64_t{config.max_rows} * BlocksFor(context) + 1;
-    blocks = std::min(wanted, static_cast<int64_t>(kDefaultCacheBytes / block_bytes));
-  }
-  if (blocks < 2 || blocks > kMaxBlocks) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("expected a cache of 2 to %d blocks of %d bytes, found %d; change --kv-blocks or --kv-bytes",
-                        kMaxBlocks, block_bytes, blocks));
-  }
-  return static_cast<int>(blocks);
-}
-
 absl::StatusOr<int> MaxContext(const Config& config, const ModelConfig& facts) {
-  if (config.max_context_tokens <= facts.max_context) {
-    return config.max_context_tokens == 0 ? facts.max_context : config.max_context_tokens;
-  }
+  if (config.max_context_tokens == 0) return facts.max_context;
+  if (config.max_context_tokens <= facts.max_context) return static_cast<int>(config.max_context_tokens);
   return absl::InvalidArgumentError(absl::StrFormat("max-context-tokens=%d is more than the model's %d; lower it",
                                                     config.max_context_tokens, facts.max_context));
 }
@@ -118,47 +102,113 @@ VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
   return rules;
 }
 
+MemoryFacts MemoryOf(const Device& device, const Checkpoint& checkpoint, const ModelConfig& facts) {
+  return {.available_bytes = device.AvailableBytes(),
+          .weight_bytes = checkpoint.tensor_bytes(),
+          .block_bytes = LatentCache::BytesPerBlock(facts),
+          .step_bytes = ActivationMemory::BytesPerToken(facts)};
+}
+
+struct Sizes {
+  int context = 0;
+  int step_tokens = 0;
+  CacheSize cache;
+};
+
+absl::StatusOr<Sizes> SizesOf(const Config& config, const ModelConfig& facts, const MemoryFacts& memory) {
+  absl::StatusOr<int> context = MaxContext(config, facts);
+  if (!context.ok()) return context.status();
+  Sizes sizes{.context = *context, .step_tokens = StepTokens(config, memory), .cache = {}};
+  absl::StatusOr<CacheSize> cache = CacheBlocks(config, memory, *context, sizes.step_tokens);
+  if (!cache.ok()) return cache.status();
+  sizes.cache = *std::move(cache);
+  // Only an operator who asks for more than the cache holds gets requests that can never fit.
+  if (config.max_context_tokens == 0) sizes.context = std::min(*context, (sizes.cache.num_blocks - 1) * kBlockTokens);
+  return sizes;
+}
+
+EngineOptions OptionsFor(const Config& config, const Sizes& sizes) {
+  const int rows = static_cast<int>(config.max_rows);
+  return {.scheduler = {.pool = {.num_blocks = sizes.cache.num_blocks},
+                        .max_step_tokens = sizes.step_tokens,
+                        .max_step_rows = rows,
+                        .max_step_logits = std::max(rows, 64),
+                        .max_context_tokens = sizes.context,
+                        .slow_consumer_seconds = config.slow_consumer_seconds},
+          .step = {.max_step_seconds = config.max_step_seconds}};
+}
+
+// Measures the rate and decides what depends on it.
+void Calibrate(const Config& config, LoadedModel& loaded) {
+  const SchedulerOptions& scheduler = loaded.engine.scheduler;
+  ModelExecutor executor(*loaded.model, loaded.backend);
+  const double rate = MeasureTokensPerSecond(executor,
+                                             {.max_tokens = scheduler.max_step_tokens,
+                                              .num_blocks = scheduler.pool.num_blocks,
+                                              .vocab_size = loaded.model->config().vocab_size},
+                                             SteadyClock());
+  loaded.engine.step.tokens_per_second = rate;
+  loaded.max_queued_tokens = QueuedTokens(config, rate, scheduler.max_context_tokens);
+}
+
+// What was derived, for the log and for GetConfig.
+void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
+  const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
+  const double rate = loaded.engine.step.tokens_per_second;
+  loaded.sizes.push_back(absl::StrFormat(
+      "cache: %s blocks of %d tokens hold %s tokens in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
+      kBlockTokens, Grouped(slots), static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
+  if (sizes.context > slots) {
+    loaded.warnings.push_back(
+        absl::StrFormat("max-context-tokens=%d is more than the %d tokens of the cache: longer requests get "
+                        "KV_CAPACITY_EXCEEDED; raise "
+                        "kv-blocks or lower it",
+                        sizes.context, slots));
+  }
+  loaded.sizes.push_back(absl::StrFormat(
+      "step: at most %s tokens (%s tokens/s measured x max-step-seconds=%g, max-step-tokens=%d); queue: "
+      "at most %d requests, %s tokens",
+      Grouped(std::min<int64_t>(sizes.step_tokens, static_cast<int64_t>(rate * config.max_step_seconds))),
+      Grouped(static_cast<int64_t>(rate)), config.max_step_seconds, sizes.step_tokens, config.max_queued_requests,
+      Grouped(loaded.max_queued_tokens)));
+  loaded.derived = {{"max-context-tokens", std::to_string(sizes.context)},
+                    {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
+                    {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
+                    {"max-step-tokens", std::to_string(sizes.step_tokens)},
+                    {"max-queued-tokens", std::to_string(loaded.max_queued_tokens)}};
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory);
   if (!facts.ok()) return facts.status();
-  absl::StatusOr<int> context = MaxContext(config, *facts);
-  if (!context.ok()) return context.status();
-  absl::StatusOr<int> num_blocks = NumBlocks(config, *facts, *context);
-  if (!num_blocks.ok()) return num_blocks.status();
+  if (absl::StatusOr<int> context = MaxContext(config, *facts); !context.ok()) return context.status();
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(config.model_directory, *facts);
   if (!checkpoint.ok()) return checkpoint.status();
 
   auto loaded = std::make_unique<LoadedModel>();
   loaded->warnings = checkpoint->warnings();
   if (absl::Status status = LoadText(config.model_directory, loaded->served); !status.ok()) return status;
-  absl::StatusOr<Backend> backend = MakeCpuBackend(config.threads);
+  absl::StatusOr<Backend> backend = MakeCpuBackend(static_cast<int>(config.threads));
   if (!backend.ok()) return backend.status();
   loaded->backend = *std::move(backend);
 
-  // Only an operator who asks for more than the cache holds gets requests that can never fit.
-  const int held = (*num_blocks - 1) * kBlockTokens;
-  if (config.max_context_tokens == 0) *context = std::min(*context, held);
-  loaded->engine = {.scheduler = {.pool = {.num_blocks = *num_blocks},
-                                  .max_step_tokens = config.max_step_tokens,
-                                  .max_step_rows = config.max_rows,
-                                  .max_step_logits = std::max(config.max_rows, 64),
-                                  .max_context_tokens = *context,
-                                  .slow_consumer_seconds = config.slow_consumer_seconds},
-                    .step = {.max_step_seconds = config.max_step_seconds},
-                    .vocabulary = RulesOf(*facts, loaded->served.tokenizer.get())};
+  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(*loaded->backend.device, *checkpoint, *facts));
+  if (!sizes.ok()) return sizes.status();
+  loaded->engine = OptionsFor(config, *sizes);
+  loaded->engine.vocabulary = RulesOf(*facts, loaded->served.tokenizer.get());
   absl::StatusOr<std::unique_ptr<Model>> model =
       Model::Load(*checkpoint, *facts,
-                  {.num_blocks = *num_blocks,
-                   .max_tokens = config.max_step_tokens,
+                  {.num_blocks = sizes->cache.num_blocks,
+                   .max_tokens = sizes->step_tokens,
                    .max_logit_rows = loaded->engine.scheduler.max_step_logits,
-                   .max_context = *context},
+                   .max_context = sizes->context},
                   *loaded->backend.device, *loaded->backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);
-  loaded->max_queued_tokens =
-      config.max_queued_tokens > 0 ? config.max_queued_tokens : int64_t{config.max_queued_requests} * *context;
+  Calibrate(config, *loaded);
+  Report(config, *sizes, *loaded);
   Describe(config, *checkpoint, *facts, *loaded);
   return loaded;
 }

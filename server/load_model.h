@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -22,6 +23,8 @@ struct LoadedModel {
   EngineOptions engine;
   int64_t max_queued_tokens = 0;
   std::vector<std::string> warnings;
+  std::vector<std::string> sizes;  // what was derived from memory and the measured rate, a line each
+  std::vector<std::pair<std::string, std::string>> derived;  // the same by the knob that would set it
 };
 
 // An error is one line: what was expected, what was found, what to do.

@@ -55,7 +55,8 @@ void ShutDown(const Running& running, double drain_seconds) {
   running.egress.AwaitEmpty(kNever);  // gRPC is done with every stream; what they refer to may go after this
 }
 
-absl::Status Serve(const Config& config) {
+absl::Status Serve(const ParsedConfig& parsed) {
+  const Config& config = parsed.config;
   const SteadyClock clock;
   const TimePoint started = clock.Now();
   absl::StatusOr<std::unique_ptr<LoadedModel>> loading = LoadModel(config);
@@ -71,7 +72,7 @@ absl::Status Serve(const Config& config) {
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
   EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,
                       {.requests = config.max_queued_requests, .tokens = loaded.max_queued_tokens});
-  Egress egress(config.egress_threads);
+  Egress egress(static_cast<int>(config.egress_threads));
   GenerationService generation(loaded.served, engine, egress, metrics);
   ModelsService models(loaded.served.description, metrics);
   absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(config.listen, {&generation, &models});
@@ -83,7 +84,9 @@ absl::Status Serve(const Config& config) {
       return status;
     }
   }
+  for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  for (const std::string& line : loaded.sizes) spdlog::info("{}", line);
   spdlog::info("serving {} on {}, metrics on http://{}/metrics, after {:.3f} s", loaded.served.description.name(),
                (*server)->address(), (*exporter)->address(), Seconds(clock.Now() - started));
 
@@ -98,12 +101,12 @@ absl::Status Serve(const Config& config) {
 }  // namespace latentd
 
 int main(int argc, char** argv) {
-  absl::StatusOr<latentd::ParsedConfig> parsed = latentd::ParseConfig(argc, argv);
+  absl::StatusOr<latentd::ParsedConfig> parsed = latentd::ParseConfig(argc, argv, latentd::ReadEnvironment());
   absl::Status status = parsed.status();
   if (parsed.ok() && parsed->has_answered) return 0;
   if (parsed.ok()) {
     latentd::StartLogging(parsed->config.log_level);
-    status = latentd::Serve(parsed->config);
+    status = latentd::Serve(*parsed);
   }
   if (status.ok()) return 0;
   std::cerr << "latentd: " << status.message() << "\n";

@@ -42,6 +42,18 @@ class Arena {
 
 }  // namespace
 
+size_t ActivationMemory::BytesPerToken(const ModelConfig& config) {
+  const AttentionShape& shape = config.attention;
+  const int64_t widths = 3 * PaddedStride(config.hidden_size) + PaddedStride(config.query_latent_width) +
+                         PaddedStride(shape.num_heads * shape.query_width()) +
+                         PaddedStride(shape.latent_width + shape.rope_width) +
+                         PaddedStride(shape.num_heads * shape.value_width) + 2 * PaddedStride(config.dense_width) +
+                         PaddedStride(config.routing.num_experts);
+  // The kernels' scratch holds each token's inputs, gate, up and output once for every expert that it goes to.
+  const int64_t scratch = int64_t{config.routing.experts_per_token} * 2 * (config.hidden_size + config.expert_width);
+  return static_cast<size_t>(widths + scratch) * sizeof(float);
+}
+
 absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, const ModelConfig& config,
                                                             const StepLimits& limits) {
   const AttentionShape& shape = config.attention;

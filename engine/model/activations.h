@@ -31,6 +31,8 @@ struct Activations {
 };
 
 struct ActivationMemory {
+  // About how many bytes a token of a step takes, the scratch of the kernels included.
+  static size_t BytesPerToken(const ModelConfig& config);
   static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, const StepLimits& limits);
 
   Activations largest;

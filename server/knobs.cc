@@ -1,0 +1,170 @@
+#include "server/knobs.h"
+
+#include <charconv>
+#include <cmath>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+
+namespace latentd {
+namespace {
+
+constexpr double kDaySeconds = 86400.0;
+constexpr std::string_view kEngine = "Engine";
+constexpr std::string_view kListening = "Listening";
+constexpr std::string_view kLogging = "Logging";
+
+std::vector<Knob> EngineKnobs() {
+  return {
+      {kEngine, "model", &Config::model_directory,
+       "Directory of the model: config.json, *.safetensors, tokenizer.json"},
+      {kEngine, "threads", &Config::threads, "Threads that compute; 0: one per hardware thread", 0, 1024},
+      {kEngine, "max-context-tokens", &Config::max_context_tokens,
+       "Prompt and answer together; 0: the smaller of the model's and what the cache can hold", 0, 1 << 24},
+      {kEngine, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens; 0: from kv-bytes", 0, 1 << 24},
+      {kEngine, "kv-bytes", &Config::kv_bytes,
+       "Cache size in bytes; 0: what max-rows full contexts need, at most half of the memory that the weights leave", 0,
+       0x1p50},
+      {kEngine, "max-step-tokens", &Config::max_step_tokens,
+       "Tokens that one step computes at most; 0: 512, fewer where memory is short", 0, 1 << 16},
+      {kEngine, "max-step-seconds", &Config::max_step_seconds,
+       "Time that one step should take: the measured rate bounds its tokens", 0.001, 3600},
+      {kEngine, "max-rows", &Config::max_rows, "Requests that run in one step at most", 1, 4096},
+      {kEngine, "max-queued-requests", &Config::max_queued_requests, "Requests that may wait; more are refused", 1,
+       1 << 20},
+      {kEngine, "max-queued-tokens", &Config::max_queued_tokens,
+       "Prompt tokens that may wait; 0: what the measured rate computes in a minute", 0, 0x1p40},
+      {kEngine, "slow-consumer-seconds", &Config::slow_consumer_seconds,
+       "A reader that takes nothing for so long while its answer waits is given up", 0.01, kDaySeconds},
+      {kEngine, "max-pending-bytes", &Config::max_pending_bytes,
+       "Output of one reader that may wait before its sequence pauses", 1024, 1 << 30},
+      {kEngine, "egress-threads", &Config::egress_threads, "Threads that write answers", 1, 64},
+      {kEngine, "stall-seconds", &Config::stall_seconds,
+       "Without a step for so long while requests run, health says NOT_SERVING", 0.01, kDaySeconds},
+      {kEngine, "drain-seconds", &Config::drain_seconds,
+       "Time that requests in flight get after SIGTERM, SIGINT or Drain", 0, kDaySeconds},
+  };
+}
+
+std::vector<Knob> AroundTheEngine() {
+  return {
+      {kListening, "listen", &Config::listen, "HOST:PORT of the gRPC API; port 0 takes a free one"},
+      {kListening, "metrics-listen", &Config::metrics_listen,
+       "HOST:PORT of Prometheus metrics; port 0 takes a free one"},
+      {kListening, "admin-listen", &Config::admin_listen, "HOST:PORT of the Admin service; empty: off"},
+      {kListening, "port-file", &Config::port_file, "File to write the bound addresses to, as JSON, once serving"},
+      {.group = kLogging,
+       .name = "log-level",
+       .member = &Config::log_level,
+       .help = "How much is logged",
+       .choices = {"trace", "debug", "info", "warning", "error", "off"}},
+      {.group = kLogging,
+       .name = "log-format",
+       .member = &Config::log_format,
+       .help = "json: one object per line",
+       .choices = {"text", "json"}},
+  };
+}
+
+// The whole of `text` as a number, in its shortest form back again.
+template <class Number>
+bool Parse(const std::string& text, Number* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+template <class Number>
+std::string Print(Number number) {
+  char buffer[32];
+  return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), number).ptr};
+}
+
+template <class Number>
+absl::Status AssignNumber(const Knob& knob, const std::string& text, Number* member) {
+  Number number = 0;
+  if (Parse(text, &number) && static_cast<double>(number) >= knob.lowest &&
+      static_cast<double>(number) <= knob.highest) {
+    *member = number;
+    return absl::OkStatus();
+  }
+  const char* kind = std::is_integral_v<Number> ? "a whole number" : "a number";
+  return absl::InvalidArgumentError(absl::StrFormat("expected %s from %s to %s, found \"%s\"", kind,
+                                                    Print(static_cast<Number>(knob.lowest)),
+                                                    Print(static_cast<Number>(knob.highest)), text));
+}
+
+absl::Status AssignText(const Knob& knob, const std::string& text, std::string* member) {
+  bool is_choice = knob.choices.empty();
+  std::vector<std::string> names;
+  for (const std::string_view choice : knob.choices) {
+    is_choice = is_choice || choice == text;
+    names.emplace_back(choice);
+  }
+  if (!is_choice) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected one of %s, found \"%s\"", absl::StrJoin(names, ", "), text));
+  }
+  *member = text;
+  return absl::OkStatus();
+}
+
+absl::Status CheckAddress(std::string_view knob, const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon != std::string::npos && colon > 0 && Parse(address.substr(colon + 1), &port) && port >= 0 && port < 65536) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s: expected HOST:PORT with a port from 0 to 65535, found \"%s\"", knob, address));
+}
+
+}  // namespace
+
+std::span<const Knob> AllKnobs() {
+  static const std::vector<Knob> knobs = [] {
+    std::vector<Knob> all = EngineKnobs();
+    for (Knob& knob : AroundTheEngine()) all.push_back(std::move(knob));
+    return all;
+  }();
+  return knobs;
+}
+
+std::string EnvironmentName(std::string_view knob) {
+  std::string name = "LATENTD_";
+  for (const char c : knob) name += c == '-' ? '_' : absl::ascii_toupper(static_cast<unsigned char>(c));
+  return name;
+}
+
+absl::Status Assign(const Knob& knob, const std::string& text, Config& config) {
+  if (const auto* member = std::get_if<int64_t Config::*>(&knob.member)) {
+    return AssignNumber(knob, text, &(config.**member));
+  }
+  if (const auto* member = std::get_if<double Config::*>(&knob.member)) {
+    return AssignNumber(knob, text, &(config.**member));
+  }
+  return AssignText(knob, text, &(config.*std::get<std::string Config::*>(knob.member)));
+}
+
+std::string ValueOf(const Knob& knob, const Config& config) {
+  if (const auto* member = std::get_if<int64_t Config::*>(&knob.member)) return Print(config.**member);
+  if (const auto* member = std::get_if<double Config::*>(&knob.member)) return Print(config.**member);
+  return config.*std::get<std::string Config::*>(knob.member);
+}
+
+absl::Status CheckTogether(const Config& config) {
+  if (config.kv_blocks > 0 && config.kv_bytes > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",
+                        config.kv_blocks, config.kv_bytes));
+  }
+  if (config.kv_blocks == 1) {
+    return absl::InvalidArgumentError("kv-blocks=1 holds nothing, since one block is scratch; raise --kv-blocks");
+  }
+  for (const auto& [name, address] : {std::pair("listen", config.listen), {"metrics-listen", config.metrics_listen}}) {
+    if (absl::Status status = CheckAddress(name, address); !status.ok()) return status;
+  }
+  return config.admin_listen.empty() ? absl::OkStatus() : CheckAddress("admin-listen", config.admin_listen);
+}
+
+}  // namespace latentd
