@@ -1,10 +1,27 @@
 #!/bin/sh
-# Installs the Debian packages that the build and the tests need; does nothing when all of them are there.
+# Installs the Debian packages that a group of tasks needs; does nothing when all of them are there.
+# Usage: scripts/install-packages.sh [build|test|container]…; default: build and test.
 set -eu
-packages="g++ cmake ninja-build ccache pkg-config
+build="g++ cmake ninja-build ccache pkg-config
   protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev libabsl-dev libssl-dev prometheus-cpp-dev
-  libgtest-dev libgmock-dev libbenchmark-dev libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev
-  libspdlog-dev libcli11-dev libtomlplusplus-dev clang-format xz-utils python3 python3-grpcio python3-protobuf"
+  libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
+  libtomlplusplus-dev"
+test="libgtest-dev libgmock-dev libbenchmark-dev clang-format xz-utils python3 python3-grpcio python3-protobuf"
+container="buildah podman runc mmdebstrap iproute2"
+
+[ $# -gt 0 ] || set -- build test
+packages=
+for group in "$@"; do
+  case $group in
+    build) packages="$packages $build" ;;
+    test) packages="$packages $test" ;;
+    container) packages="$packages $container" ;;
+    *)
+      echo "install-packages: expected build, test or container, found $group" >&2
+      exit 1
+      ;;
+  esac
+done
 
 missing=
 for package in $packages; do
