@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all their own set-up on a fresh Debian 12; every target builds what it needs.
-.PHONY: build demo test test-slow bench format packages clean
+.PHONY: build demo test test-slow bench image image-test format packages clean
 .DEFAULT_GOAL := build
 
 LATENTD_WERROR ?= OFF
@@ -29,6 +29,13 @@ bench: packages
 	@ninja -C $(RELEASE) latentd_bench kernels_bench
 	@$(RELEASE)/bin/latentd_bench
 	@$(RELEASE)/bin/kernels_bench
+
+# MODEL=models/tiny-tales puts that model into the image, BASE=IMAGE@sha256:DIGEST pins the base.
+image:
+	@scripts/image.sh
+
+image-test: packages
+	@scripts/image-test.sh
 
 format:
 	@git ls-files '*.h' '*.cc' | xargs clang-format -i
