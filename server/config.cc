@@ -1,8 +1,6 @@
 #include "server/config.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <iostream>
 #include <optional>
 #include <utility>
 
@@ -57,7 +55,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   for (size_t i = 0; i < options.size(); ++i) {
     const Knob& knob = AllKnobs()[i];
     auto& [option, text] = options[i];
-    option = app.add_option("--" + std::string(knob.name), text, std::string(knob.help));
+    std::string help(knob.help);
+    if (!knob.derived_from.empty()) absl::StrAppendFormat(&help, "; 0: %s", knob.derived_from);
+    option = app.add_option("--" + std::string(knob.name), text, help);
     option->group(std::string(knob.group))->type_name(TypeOf(knob))->default_str(ValueOf(knob, defaults));
   }
   try {
@@ -153,7 +153,10 @@ std::string PrintConfig(const ParsedConfig& parsed) {
   for (size_t i = 0; i < parsed.knobs.size(); ++i) {
     const KnobValue& knob = parsed.knobs[i];
     const std::string value = AllKnobs()[i].is_text() ? QuoteForConfigFile(knob.value) : knob.value;
-    absl::StrAppendFormat(&text, "%-48s # %s\n", knob.name + " = " + value, NameOf(knob.source));
+    const bool is_derived = value == "0" && !AllKnobs()[i].derived_from.empty();
+    absl::StrAppendFormat(&text, "%-40s # %s", knob.name + " = " + value, NameOf(knob.source));
+    if (is_derived) absl::StrAppendFormat(&text, ", decided at start: %s", AllKnobs()[i].derived_from);
+    text += "\n";
   }
   return text;
 }
@@ -177,8 +180,7 @@ absl::StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv, cons
   if (!line.ok()) return line.status();
   ParsedConfig parsed;
   if (line->answer) {
-    std::cout << *line->answer;
-    parsed.has_answered = true;
+    parsed.answer = *std::move(line->answer);
     return parsed;
   }
   Layers layers(parsed);
@@ -194,8 +196,7 @@ absl::StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv, cons
   for (size_t i = 0; i < parsed.knobs.size(); ++i) parsed.knobs[i].value = ValueOf(AllKnobs()[i], parsed.config);
   parsed.warnings = UnknownVariables(environment);
   if (line->print_config) {
-    std::cout << PrintConfig(parsed);
-    parsed.has_answered = true;
+    parsed.answer = PrintConfig(parsed);
   } else if (parsed.config.model_directory.empty()) {
     return absl::InvalidArgumentError(
         "model: expected the directory of a model, found none; give --model, LATENTD_MODEL or a line in --config");

@@ -50,7 +50,7 @@ struct ParsedConfig {
   Config config;
   std::vector<KnobValue> knobs;  // every one, in the order of the help
   std::vector<std::string> warnings;
-  bool has_answered = false;  // help, the version or the configuration was asked for and printed: nothing to run
+  std::string answer;  // help, the version or the configuration where one was asked for: to be printed, nothing to run
 };
 
 using Environment = std::map<std::string, std::string>;  // the variables that begin with LATENTD_

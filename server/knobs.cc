@@ -1,9 +1,11 @@
 #include "server/knobs.h"
 
 #include <charconv>
-#include <cmath>
+#include <map>
+#include <utility>
 
 #include <absl/strings/ascii.h>
+#include <absl/strings/match.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
@@ -19,22 +21,21 @@ std::vector<Knob> EngineKnobs() {
   return {
       {kEngine, "model", &Config::model_directory,
        "Directory of the model: config.json, *.safetensors, tokenizer.json"},
-      {kEngine, "threads", &Config::threads, "Threads that compute; 0: one per hardware thread", 0, 1024},
-      {kEngine, "max-context-tokens", &Config::max_context_tokens,
-       "Prompt and answer together; 0: the smaller of the model's and what the cache can hold", 0, 1 << 24},
-      {kEngine, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens; 0: from kv-bytes", 0, 1 << 24},
-      {kEngine, "kv-bytes", &Config::kv_bytes,
-       "Cache size in bytes; 0: what max-rows full contexts need, at most half of the memory that the weights leave", 0,
-       0x1p50},
-      {kEngine, "max-step-tokens", &Config::max_step_tokens,
-       "Tokens that one step computes at most; 0: 512, fewer where memory is short", 0, 1 << 16},
+      {kEngine, "threads", &Config::threads, "Threads that compute", 0, 1024, "one per hardware thread"},
+      {kEngine, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
+       "the smaller of the model's and what the cache can hold"},
+      {kEngine, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},
+      {kEngine, "kv-bytes", &Config::kv_bytes, "Cache size in bytes", 0, 0x1p50,
+       "what max-rows full contexts need, at most half of the memory that the weights leave"},
+      {kEngine, "max-step-tokens", &Config::max_step_tokens, "Tokens that one step computes at most", 0, 1 << 16,
+       "512, fewer where memory is short"},
       {kEngine, "max-step-seconds", &Config::max_step_seconds,
        "Time that one step should take: the measured rate bounds its tokens", 0.001, 3600},
       {kEngine, "max-rows", &Config::max_rows, "Requests that run in one step at most", 1, 4096},
       {kEngine, "max-queued-requests", &Config::max_queued_requests, "Requests that may wait; more are refused", 1,
        1 << 20},
-      {kEngine, "max-queued-tokens", &Config::max_queued_tokens,
-       "Prompt tokens that may wait; 0: what the measured rate computes in a minute", 0, 0x1p40},
+      {kEngine, "max-queued-tokens", &Config::max_queued_tokens, "Prompt tokens that may wait", 0, 0x1p40,
+       "what the measured rate computes in a minute"},
       {kEngine, "slow-consumer-seconds", &Config::slow_consumer_seconds,
        "A reader that takes nothing for so long while its answer waits is given up", 0.01, kDaySeconds},
       {kEngine, "max-pending-bytes", &Config::max_pending_bytes,
@@ -158,13 +159,19 @@ absl::Status CheckTogether(const Config& config) {
         absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",
                         config.kv_blocks, config.kv_bytes));
   }
-  if (config.kv_blocks == 1) {
-    return absl::InvalidArgumentError("kv-blocks=1 holds nothing, since one block is scratch; raise --kv-blocks");
-  }
-  for (const auto& [name, address] : {std::pair("listen", config.listen), {"metrics-listen", config.metrics_listen}}) {
+  std::map<std::string, std::string_view> taken;
+  for (const auto& [name, address] : {std::pair<std::string_view, std::string>("listen", config.listen),
+                                      {"metrics-listen", config.metrics_listen},
+                                      {"admin-listen", config.admin_listen}}) {
+    if (name == "admin-listen" && address.empty()) continue;
     if (absl::Status status = CheckAddress(name, address); !status.ok()) return status;
+    const auto [place, is_new] = taken.emplace(address, name);
+    if (!is_new && !absl::EndsWith(address, ":0")) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%s and %s are both %s; give each an address of its own", place->second, name, address));
+    }
   }
-  return config.admin_listen.empty() ? absl::OkStatus() : CheckAddress("admin-listen", config.admin_listen);
+  return absl::OkStatus();
 }
 
 }  // namespace latentd

@@ -23,6 +23,7 @@ struct Knob {
   std::string_view help;
   double lowest = 0.0;  // of a number, both included
   double highest = 0.0;
+  std::string_view derived_from = {};          // what 0 stands for; empty: 0 is a value like others
   std::vector<std::string_view> choices = {};  // of a text; empty: any
 
   bool is_text() const { return std::holds_alternative<std::string Config::*>(member); }

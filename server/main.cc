@@ -103,7 +103,10 @@ absl::Status Serve(const ParsedConfig& parsed) {
 int main(int argc, char** argv) {
   absl::StatusOr<latentd::ParsedConfig> parsed = latentd::ParseConfig(argc, argv, latentd::ReadEnvironment());
   absl::Status status = parsed.status();
-  if (parsed.ok() && parsed->has_answered) return 0;
+  if (parsed.ok() && !parsed->answer.empty()) {
+    std::cout << parsed->answer;
+    return 0;
+  }
   if (parsed.ok()) {
     latentd::StartLogging(parsed->config.log_level);
     status = latentd::Serve(*parsed);

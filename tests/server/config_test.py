@@ -1,0 +1,209 @@
+"""Each knob on the real daemon: what it changes there, where it can come from, and how a wrong one is refused."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import grpc
+
+import daemon
+from daemon import BIN, MODEL, long_request, request, wait_until
+
+FREE = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+
+
+def run(*arguments, **variables):
+    return subprocess.run([BIN / "latentd", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          timeout=daemon.PATIENCE_SECONDS, env={**os.environ, **variables})
+
+
+def printed(*arguments, **variables):
+    """{name: (value, source)} of --print-config."""
+    lines = run("--print-config", *arguments, **variables).stdout.splitlines()
+    pairs = (line.split(" = ", 1) for line in lines)
+    return {name.strip(): tuple(part.strip() for part in rest.rsplit("  # ", 1)) for name, rest in pairs}
+
+
+def limits(server):
+    return server.models.GetModel(daemon.models_pb2.GetModelRequest()).limits
+
+
+def num_threads(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/task"))
+
+
+class SourceTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.file = self.folder / "latentd.toml"
+
+    def test_precedence(self):
+        self.file.write_text("max-rows = 2\nthreads = 2\ndrain-seconds = 2\n")
+        knobs = printed("--config", self.file, "--max-rows", "4", LATENTD_MAX_ROWS="3", LATENTD_THREADS="3")
+        self.assertEqual(knobs["max-rows"], ("4", "flag"))
+        self.assertEqual(knobs["threads"], ("3", "environment"))
+        self.assertEqual(knobs["drain-seconds"], ("2", "file"))
+        self.assertEqual(knobs["max-queued-requests"], ("256", "default"))
+
+    def test_printed_configuration_round_trips_without_a_model(self):
+        first = run("--print-config", "--model", "/nowhere", "--max-rows", "4")
+        self.assertEqual((first.returncode, first.stderr), (0, ""))
+        self.file.write_text(first.stdout)
+        again = printed("--config", self.file)
+        self.assertEqual(again["model"], ("'/nowhere'", "file"))
+        same = printed("--model", "/nowhere", "--max-rows", "4")
+        self.assertEqual({name: value for name, (value, _) in again.items()},
+                         {name: value for name, (value, _) in same.items()})
+
+    def test_daemon_reads_file_and_environment(self):
+        self.file.write_text("max-rows = 2\nmax-queued-requests = 7\n")
+        os.environ["LATENTD_MAX_ROWS"] = "3"
+        self.addCleanup(os.environ.pop, "LATENTD_MAX_ROWS")
+        with daemon.Daemon("--config", self.file) as server:
+            self.assertEqual((limits(server).max_rows, limits(server).max_queued_requests), (3, 7))
+
+    def test_wrong_values_are_one_line_that_names_the_source(self):
+        self.file.write_text("max-row = 2\n")
+        for answer, says in ((run("--max-rows", "0"), "--max-rows: "),
+                             (run(LATENTD_MAX_ROWS="many"), "LATENTD_MAX_ROWS: "),
+                             (run("--config", self.file), f"{self.file}:1: expected the name of a knob"),
+                             (run("--model", MODEL, "--kv-blocks", "2", "--kv-bytes", "9"), "kv-blocks=2 and"),
+                             (run(), "--model")):
+            with self.subTest(says=says):
+                self.assertEqual((answer.returncode, answer.stderr.count("\n"), answer.stdout), (1, 1, ""))
+                self.assertIn(says, answer.stderr)
+
+
+class KnobTest(unittest.TestCase):
+    """One knob_* method per knob; a knob without one fails."""
+
+    def test_each_knob(self):
+        knobs = printed()
+        self.assertGreaterEqual(len(knobs), 21)
+        for name in knobs:
+            with self.subTest(knob=name):
+                getattr(self, "knob_" + name.replace("-", "_"))()
+
+    def test_no_case_without_a_knob(self):
+        cases = {name[len("knob_"):].replace("_", "-") for name in dir(self) if name.startswith("knob_")}
+        self.assertEqual(cases, set(printed()))
+
+    def assert_limit(self, flag, value, field):
+        with daemon.Daemon(flag, str(value)) as server:
+            self.assertEqual(getattr(limits(server), field), value)
+
+    def assert_taken(self, name, value):
+        """For what shows only in parts that this test does not drive."""
+        self.assertEqual(printed("--" + name, value)[name], (value, "flag"))
+        with daemon.Daemon("--" + name, value) as server:
+            self.assertTrue(server.once(request()).completed)
+
+    def knob_model(self):
+        with daemon.Daemon() as server:
+            self.assertEqual(server.models.GetModel(daemon.models_pb2.GetModelRequest()).name, MODEL.name)
+
+    def knob_listen(self):
+        with daemon.Daemon("--drain-seconds", "1") as server:
+            self.assertTrue(server.address.startswith("127.0.0.1:"))
+            self.assertIn(server.address, run("--model", MODEL, "--listen", server.address, "--metrics-listen",
+                                              "127.0.0.1:0").stderr)
+
+    def knob_metrics_listen(self):
+        with daemon.Daemon() as server:
+            self.assertTrue(server.metrics())
+
+    def knob_admin_listen(self):
+        knobs = printed("--admin-listen", "127.0.0.1:0")
+        self.assertEqual(knobs["admin-listen"], ("'127.0.0.1:0'", "flag"))
+
+    def knob_port_file(self):
+        with daemon.Daemon() as server:
+            self.assertIn("grpc", json.loads((server.folder / "ports.json").read_text()))
+
+    def knob_threads(self):
+        def count(value):
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
+            self.addCleanup(shutil.rmtree, folder)
+            process = subprocess.Popen([BIN / "latentd", "--model", MODEL, *FREE, "--port-file", folder / "ports",
+                                        "--threads", value], stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+            try:
+                wait_until((folder / "ports").exists, "the daemon serves")
+                return len(os.listdir(f"/proc/{process.pid}/task"))
+            finally:
+                process.terminate()
+                process.wait(daemon.PATIENCE_SECONDS)
+        self.assertEqual(count("12") - count("1"), 11)
+
+    def knob_egress_threads(self):
+        counts = []
+        for value in ("1", "7"):
+            with daemon.Daemon("--egress-threads", value) as server:
+                counts.append(num_threads(server))
+        self.assertEqual(counts[1] - counts[0], 6)
+
+    def knob_max_context_tokens(self):
+        self.assert_limit("--max-context-tokens", 100, "max_context_tokens")
+
+    def knob_kv_blocks(self):
+        self.assert_limit("--kv-blocks", 9, "kv_blocks")
+
+    def knob_kv_bytes(self):
+        with daemon.Daemon("--kv-bytes", str(4 << 20)) as server:
+            size = re.search(r"cache: .* in ([\d.]+) MiB \(kv-bytes\)", server.log_text())
+            self.assertTrue(3.5 < float(size[1]) <= 4.0, server.log_text())
+
+    def knob_max_step_tokens(self):
+        self.assert_limit("--max-step-tokens", 33, "max_step_tokens")
+        with daemon.Daemon() as server:
+            self.assertEqual(limits(server).max_step_tokens, 512)
+
+    def knob_max_step_seconds(self):
+        for seconds in ("3600", "0.002"):
+            with daemon.Daemon("--max-step-seconds", seconds) as server:
+                line = re.search(r"step: at most ([\d,]+) tokens \(([\d,]+) tokens/s", server.log_text())
+                tokens, rate = (int(number.replace(",", "")) for number in line.groups())
+                self.assertAlmostEqual(tokens, min(512, rate * float(seconds)), delta=1)
+
+    def knob_max_rows(self):
+        self.assert_limit("--max-rows", 1, "max_rows")
+
+    def knob_max_queued_requests(self):
+        self.assert_limit("--max-queued-requests", 3, "max_queued_requests")
+
+    def knob_max_queued_tokens(self):
+        self.assert_limit("--max-queued-tokens", 12345, "max_queued_tokens")
+
+    def knob_slow_consumer_seconds(self):
+        self.assert_taken("slow-consumer-seconds", "0.5")
+
+    def knob_max_pending_bytes(self):
+        self.assert_taken("max-pending-bytes", "4096")
+
+    def knob_stall_seconds(self):
+        self.assert_taken("stall-seconds", "5")
+
+    def knob_drain_seconds(self):
+        with daemon.Daemon("--drain-seconds", "0.05") as server:
+            stream = server.generation.Generate(long_request())
+            next(stream)
+            server.process.terminate()
+            with self.assertRaises(grpc.RpcError):
+                for _ in stream:
+                    pass
+            self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
+
+    def knob_log_level(self):
+        with daemon.Daemon("--log-level", "error") as server:
+            self.assertEqual(server.log_text(), "")
+
+    def knob_log_format(self):
+        self.assertEqual(printed("--log-format", "json")["log-format"], ("'json'", "flag"))
+
+
+if __name__ == "__main__":
+    unittest.main()
