@@ -9,15 +9,6 @@
 namespace latentd {
 namespace {
 
-void MergeInto(SequenceOutput newer, std::map<SequenceId, SequenceOutput>& pending) {
-  const auto [place, is_new] = pending.try_emplace(newer.id, std::move(newer));
-  if (is_new) return;
-  std::vector<SampleResult>& tokens = place->second.tokens;
-  tokens.insert(tokens.end(), std::make_move_iterator(newer.tokens.begin()),
-                std::make_move_iterator(newer.tokens.end()));
-  place->second.end = std::move(newer.end);
-}
-
 SequenceOutput CutFirstToken(SequenceOutput& output) {
   SequenceOutput first{.id = output.id};
   first.tokens.push_back(std::move(output.tokens.front()));
@@ -58,9 +49,8 @@ void Publisher::Open(const Request& request, std::shared_ptr<TokenStream> stream
 
 void Publisher::Publish(StepOutput output) {
   if (output.sequences.empty()) return;
-  outbox_.Merge([&](Outbox& outbox) {
-    for (SequenceOutput& sequence : output.sequences) MergeInto(std::move(sequence), outbox.sequences);
-  });
+  // Moved as it is: sorting it by stream is not the engine thread's work.
+  outbox_.Merge([&](Outbox& outbox) { outbox.steps.push_back(std::move(output)); });
 }
 
 bool Publisher::AwaitEnds(uint64_t num_ends, Duration timeout) {
@@ -75,17 +65,10 @@ void Publisher::Run() {
 void Publisher::PublishBatch(Outbox batch) {
   for (auto& [id, open] : batch.opened) CHECK(streams_.emplace(id, std::move(open)).second);
   TokenCounts counts;
-  std::vector<std::pair<SequenceId, StreamChunk>> chunks;
-  for (auto& [id, output] : batch.sequences) {
-    const auto found = streams_.find(id);
-    if (found == streams_.end()) continue;
-    OpenStream& open = found->second;
-    // An answer begins with one token, however late it is published.
-    if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && output.tokens.size() > 1) {
-      SequenceOutput first = CutFirstToken(output);
-      chunks.emplace_back(id, MakeChunk(first, open, counts));
-    }
-    chunks.emplace_back(id, MakeChunk(output, open, counts));
+  std::vector<Ready> ready;
+  ready.reserve(batch.steps.empty() ? 0 : batch.steps.size() * batch.steps.front().sequences.size());
+  for (StepOutput& step : batch.steps) {
+    for (SequenceOutput& output : step.sequences) MakeReady(output, ready, counts);
   }
   // Before anybody can see an end: what a finished request got is counted by then.
   metrics_.Update([&](MetricsData& data) {
@@ -93,12 +76,11 @@ void Publisher::PublishBatch(Outbox batch) {
     data.generated_tokens_discarded += counts.discarded;
   });
   uint64_t num_ended = 0;
-  for (auto& [id, chunk] : chunks) {
-    const auto found = streams_.find(id);
+  for (auto& [id, stream, chunk] : ready) {
     const bool is_end = chunk.end.has_value();
-    if (is_end || !chunk.tokens.empty()) Append(id, *found->second.stream, std::move(chunk));
+    Append(id, *stream, std::move(chunk));
     if (!is_end) continue;
-    streams_.erase(found);
+    streams_.erase(id);
     ++num_ended;
   }
   if (num_ended == 0) return;
@@ -107,10 +89,28 @@ void Publisher::PublishBatch(Outbox batch) {
   ends_changed_.notify_all();
 }
 
+void Publisher::MakeReady(SequenceOutput& output, std::vector<Ready>& ready, TokenCounts& counts) {
+  const auto found = streams_.find(output.id);
+  if (found == streams_.end()) return;
+  OpenStream& open = found->second;
+  const auto add = [&](SequenceOutput& part) {
+    StreamChunk chunk = MakeChunk(part, open, counts);
+    if (!chunk.end && chunk.tokens.empty()) return;
+    ready.push_back({.id = part.id, .stream = open.stream.get(), .chunk = std::move(chunk)});
+  };
+  // An answer begins with one token, however many the step gave.
+  if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && output.tokens.size() > 1) {
+    SequenceOutput first = CutFirstToken(output);
+    add(first);
+  }
+  add(output);
+}
+
 StreamChunk Publisher::MakeChunk(SequenceOutput& output, OpenStream& open, TokenCounts& counts) {
   StreamChunk chunk;
   const bool generates = open.kind == RequestKind::kGenerate;
   const bool was_stopped = open.text.stopped();
+  chunk.tokens.reserve(output.tokens.size());
   for (size_t i = 0; i < output.tokens.size(); ++i) {
     if (open.text.stopped()) {
       ++counts.discarded;

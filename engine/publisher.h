@@ -1,10 +1,9 @@
 // The thread between engine and clients: turns ids into text, finds stop strings, feeds the TokenStreams. Never waits
-// for a client. Its outbox merges per sequence, so the engine never waits for it either.
+// for a client. Its outbox takes whatever comes, so the engine never waits for it either.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -55,11 +54,17 @@ class Publisher {
     int num_tokens = 0;  // published
   };
 
-  // Bounded: an entry per live sequence, with at most all of its tokens.
+  // Bounded by the tokens of the live sequences: no step is in it that gave nothing.
   struct Outbox {
     std::vector<std::pair<SequenceId, OpenStream>> opened;
-    std::map<SequenceId, SequenceOutput> sequences;
-    bool empty() const { return opened.empty() && sequences.empty(); }
+    std::vector<StepOutput> steps;
+    bool empty() const { return opened.empty() && steps.empty(); }
+  };
+
+  struct Ready {
+    SequenceId id = 0;
+    TokenStream* stream = nullptr;
+    StreamChunk chunk;
   };
 
   struct TokenCounts {
@@ -69,6 +74,7 @@ class Publisher {
 
   void Run();
   void PublishBatch(Outbox batch);
+  void MakeReady(SequenceOutput& output, std::vector<Ready>& ready, TokenCounts& counts);
   StreamChunk MakeChunk(SequenceOutput& output, OpenStream& open, TokenCounts& counts);
   static std::string TextOf(const SequenceOutput& output, size_t token, OpenStream& open);
   StreamToken MakeToken(SampleResult& result) const;
