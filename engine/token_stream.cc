@@ -30,13 +30,16 @@ bool TokenStream::Append(StreamChunk chunk) {
   std::lock_guard lock(mutex_);
   CHECK(!has_end_);
   has_end_ = chunk.end.has_value();
-  pending_bytes_ += BytesOf(chunk);
+  const size_t num_bytes = BytesOf(chunk);
+  pending_bytes_ += num_bytes;
   full_ = pending_bytes_ > max_pending_bytes_;
   const bool was_empty = pending_.empty();
-  if (pending_.size() == (first_is_pending_ ? 2u : 1u)) {
-    Merge(std::move(chunk), pending_.back());
+  const size_t num_unmerged = first_is_pending_ ? 1 : 0;
+  if (pending_.size() > num_unmerged && pending_.back().num_bytes < kMaxChunkBytes) {
+    Merge(std::move(chunk), pending_.back().chunk);
+    pending_.back().num_bytes += num_bytes;
   } else {
-    pending_.push_back(std::move(chunk));
+    pending_.push_back({.chunk = std::move(chunk), .num_bytes = num_bytes});
   }
   // An end wakes even a sink that was woken before: it may be waiting for a client that reads no more.
   if ((was_empty || has_end_) && sink_ != nullptr) sink_->Wake();
@@ -57,10 +60,11 @@ std::optional<StreamChunk> TokenStream::Take(bool* was_full) {
   std::lock_guard lock(mutex_);
   *was_full = false;
   if (pending_.empty()) return std::nullopt;
-  std::optional<StreamChunk> oldest = std::move(pending_.front());
+  std::optional<StreamChunk> oldest = std::move(pending_.front().chunk);
+  pending_bytes_ -= pending_.front().num_bytes;
   pending_.pop_front();
   first_is_pending_ = false;
-  pending_bytes_ -= BytesOf(*oldest);
+  oldest->more_pending = !pending_.empty();
   *was_full = full_ && pending_bytes_ <= max_pending_bytes_;
   full_ = full_ && !*was_full;
   return oldest;

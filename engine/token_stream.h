@@ -36,15 +36,21 @@ struct StreamEnd {
   int prompt_tokens = 0;
   int output_tokens = 0;  // delivered to the client; a matched stop token or EOS counts
   StreamTimings timings = {};
+  size_t buffered_bytes = 0;  // for kSlowConsumer: of the answer, not yet taken by the client
 };
 
-// Everything that became ready since the last Take, merged.
+// What became ready since the last Take, merged up to kMaxChunkBytes.
 struct StreamChunk {
   std::string text = {};                 // valid UTF-8
   std::vector<StreamToken> tokens = {};  // tokens committed with this text
   int tokens_so_far = 0;
   std::optional<StreamEnd> end = {};  // set on the last chunk
+  bool more_pending = false;          // Take has another one
 };
+
+// A chunk that is so large grows no more. One chunk becomes one message, which a client has to take in whole: within
+// its limit on messages (4 MiB by default), and soon enough not to pass for a client that takes nothing.
+inline constexpr size_t kMaxChunkBytes = 16 << 10;
 
 class TextSink {
  public:
@@ -68,19 +74,24 @@ class TokenStream {
   bool has_end() const;
 
   // Egress side: the oldest pending chunk, or nothing. The first chunk is delivered as it came, so that a client's
-  // first token never waits for company; all later ones that nobody took are merged into one. `was_full` tells that the
-  // sequence may be paused and can resume now.
+  // first token never waits for company; later ones that nobody took are merged. `was_full` tells that the sequence may
+  // be paused and can resume now.
   std::optional<StreamChunk> Take(bool* was_full);
   // After this the sink is never called again.
   void Detach();
 
  private:
+  struct Pending {
+    StreamChunk chunk;
+    size_t num_bytes = 0;
+  };
+
   const size_t max_pending_bytes_;
 
   mutable std::mutex mutex_;  // guards all below
   TextSink* sink_;
-  std::deque<StreamChunk> pending_;  // at most two: the first of the stream, and what is merged behind it
-  bool first_is_pending_ = true;     // it was not taken yet
+  std::deque<Pending> pending_;   // the first of the stream, and what is merged behind it
+  bool first_is_pending_ = true;  // it was not taken yet
   size_t pending_bytes_ = 0;
   bool full_ = false;
   bool has_end_ = false;

@@ -81,6 +81,30 @@ TEST(TokenStream, TellsWhenItIsFullAndLosesNothing) {
   EXPECT_TRUE(rest->end.has_value());
 }
 
+TEST(TokenStream, AFullChunkIsNotMergedInto) {
+  TokenStream stream(nullptr, 10 * kMaxChunkBytes);
+  const std::string text(kMaxChunkBytes / 2, 'x');
+  for (int i = 1; i <= 6; ++i) stream.Append(Chunk(text, i));
+  bool was_full = false;
+  std::vector<size_t> sizes;
+  std::optional<StreamChunk> chunk = stream.Take(&was_full);
+  for (; chunk->more_pending; chunk = stream.Take(&was_full)) sizes.push_back(chunk->text.size() / text.size());
+  sizes.push_back(chunk->text.size() / text.size());
+  EXPECT_THAT(sizes, testing::ElementsAre(1, 2, 2, 1));
+  EXPECT_EQ(chunk->tokens_so_far, 6);
+  EXPECT_FALSE(stream.Take(&was_full).has_value());
+}
+
+TEST(TokenStream, IsFullUntilItIsBelowTheBoundAgain) {
+  TokenStream stream(nullptr, 2 * kMaxChunkBytes);
+  const std::string text(kMaxChunkBytes, 'x');
+  for (int i = 1; i <= 4; ++i) stream.Append(Chunk(text, i));
+  std::vector<bool> resumed;
+  bool was_full = false;
+  while (stream.Take(&was_full)) resumed.push_back(was_full);
+  EXPECT_THAT(resumed, testing::ElementsAre(false, false, true, false));
+}
+
 TEST(TokenStream, CountsLogprobsAsBytes) {
   TokenStream stream(nullptr, sizeof(StreamToken) + 100);
   StreamChunk chunk = Chunk("", 1);
