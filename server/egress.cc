@@ -1,8 +1,10 @@
 #include "server/egress.h"
 
+#include <algorithm>
+
 namespace latentd {
 
-Egress::Egress(int num_threads) {
+Egress::Egress(int num_threads, Duration patience) : patience_(patience), num_slots_(static_cast<size_t>(num_threads)) {
   for (int i = 0; i < num_threads; ++i) {
     threads_.push_back(std::make_unique<Thread>());
     Thread& thread = *threads_.back();
@@ -25,7 +27,15 @@ Egress::~Egress() {
 void Egress::Attach(Slot& slot) {
   std::lock_guard lock(mutex_);
   ++num_attached_;
-  slot.thread = next_thread_++ % threads_.size();
+  slot.thread = ChooseThread();
+  ++num_slots_[slot.thread];
+}
+
+size_t Egress::ChooseThread() const {
+  for (size_t i = 0; i < num_slots_.size(); ++i) {
+    if (num_slots_[i] < kFullThread) return i;
+  }
+  return static_cast<size_t>(std::min_element(num_slots_.begin(), num_slots_.end()) - num_slots_.begin());
 }
 
 void Egress::Enqueue(Thread& thread, Slot& slot) {
@@ -81,26 +91,38 @@ void Egress::RingAlarms(Thread& thread, TimePoint now) {
 
 void Egress::Release(Slot& slot) {
   const std::function<void()> release = std::move(slot.release);  // the slot goes with its owner
+  const size_t thread = slot.thread;
   release();
   std::lock_guard lock(mutex_);
+  --num_slots_[thread];
   if (--num_attached_ == 0) emptied_.notify_all();
 }
 
+// All that are queued by now: what comes of one step is woken together and costs one round of the lock.
+void Egress::TakeTurns(Thread& thread, std::vector<Turn>* turns) {
+  turns->clear();
+  for (Slot* slot : thread.queue) {
+    slot->is_queued = false;
+    if (slot->is_done) thread.alarms.erase({slot->alarm, slot});
+    turns->push_back({.slot = slot, .is_last = slot->is_done});
+  }
+  thread.queue.clear();
+}
+
 void Egress::Run(Thread& thread) {
+  std::vector<Turn> turns;
   std::unique_lock lock(thread.mutex);
   for (;;) {
-    RingAlarms(thread, std::chrono::steady_clock::now());
+    if (!thread.alarms.empty()) RingAlarms(thread, std::chrono::steady_clock::now());
     if (!thread.queue.empty()) {
-      Slot& slot = *thread.queue.front();
-      thread.queue.pop_front();
-      slot.is_queued = false;
-      const bool is_done = slot.is_done;
-      if (is_done) thread.alarms.erase({slot.alarm, &slot});
+      TakeTurns(thread, &turns);
       lock.unlock();
-      if (is_done) {
-        Release(slot);
-      } else {
-        slot.pump();
+      for (const Turn& turn : turns) {
+        if (turn.is_last) {
+          Release(*turn.slot);
+        } else {
+          turn.slot->pump();
+        }
       }
       lock.lock();
     } else if (thread.closed) {

@@ -72,7 +72,8 @@ absl::Status Serve(const ParsedConfig& parsed) {
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
   EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,
                       {.requests = config.max_queued_requests, .tokens = loaded.max_queued_tokens});
-  Egress egress(static_cast<int>(config.egress_threads));
+  Egress egress(static_cast<int>(config.egress_threads),
+                std::chrono::duration_cast<Duration>(std::chrono::duration<double>(config.slow_consumer_seconds)));
   GenerationService generation(loaded.served, engine, egress, metrics);
   ModelsService models(loaded.served.description, metrics);
   absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(config.listen, {&generation, &models});

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -58,9 +59,55 @@ TEST(Egress, ReleaseIsTheLastThing) {
   EXPECT_TRUE(egress.AwaitEmpty(kNever));
 }
 
+// Owners that fill the first thread, so that the next one is on another.
+std::vector<Owner*> FillThread(Egress& egress) {
+  std::vector<Owner*> owners;
+  for (size_t i = 0; i < Egress::kFullThread; ++i) owners.push_back(new Owner(egress));
+  return owners;
+}
+
+// The thread that a slot belongs to.
+std::thread::id ThreadOf(Egress& egress, Owner& owner) {
+  std::promise<std::thread::id> pumped;
+  owner.on_pump = [&pumped] { pumped.set_value(std::this_thread::get_id()); };
+  egress.Wake(owner.slot);
+  const std::thread::id id = pumped.get_future().get();
+  owner.on_pump = [] {};
+  return id;
+}
+
+TEST(Egress, FillsOneThreadBeforeTheNextAndThenBalances) {
+  Egress egress(2);
+  std::map<std::thread::id, size_t> num_slots;
+  std::vector<Owner*> owners = FillThread(egress);
+  for (Owner* owner : owners) ++num_slots[ThreadOf(egress, *owner)];
+  EXPECT_EQ(num_slots.size(), 1u);
+  while (owners.size() < 3 * Egress::kFullThread) {
+    owners.push_back(new Owner(egress));
+    ++num_slots[ThreadOf(egress, *owners.back())];
+  }
+  ASSERT_EQ(num_slots.size(), 2u);
+  EXPECT_EQ(num_slots.begin()->second, num_slots.rbegin()->second);
+  for (Owner* owner : owners) egress.Done(owner->slot);
+}
+
+TEST(Egress, AThreadThatEmptiedIsFilledAgain) {
+  Egress egress(2);
+  std::vector<Owner*> owners = FillThread(egress);
+  const std::thread::id first = ThreadOf(egress, *owners[0]);
+  std::future<void> released = owners[0]->released.get_future();
+  egress.Done(owners[0]->slot);
+  released.get();
+  while (egress.num_attached() == Egress::kFullThread) std::this_thread::yield();  // counted just after
+  owners[0] = new Owner(egress);
+  EXPECT_EQ(ThreadOf(egress, *owners[0]), first);
+  for (Owner* owner : owners) egress.Done(owner->slot);
+}
+
 TEST(Egress, ASlowPumpDoesNotDelayTheOtherThread) {
   Egress egress(2);
-  auto* slow = new Owner(egress);
+  const std::vector<Owner*> first_thread = FillThread(egress);
+  auto* slow = first_thread[0];
   auto* quick = new Owner(egress);
   std::promise<void> go_on, pumped;
   slow->on_pump = [&go_on] { go_on.get_future().wait(); };
@@ -69,7 +116,7 @@ TEST(Egress, ASlowPumpDoesNotDelayTheOtherThread) {
   egress.Wake(quick->slot);
   pumped.get_future().get();
   go_on.set_value();
-  egress.Done(slow->slot);
+  for (Owner* owner : first_thread) egress.Done(owner->slot);
   egress.Done(quick->slot);
 }
 
