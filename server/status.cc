@@ -198,7 +198,10 @@ absl::Status StatusOfEnd(const EndedRequest& ended) {
       return Expired("EXPIRED_IN_DECODE", end);
     case FinishReason::kSlowConsumer:
       return Failure(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
-                     "the client did not read its answer for too long; read faster or ask for fewer tokens");
+                     absl::StrFormat("the client left %d bytes of its answer unread for too long; read faster or ask "
+                                     "for fewer tokens",
+                                     end.buffered_bytes),
+                     {{"buffered_bytes", std::to_string(end.buffered_bytes)}});
     case FinishReason::kDraining:
       return Draining();
     case FinishReason::kNonFiniteLogits:

@@ -11,17 +11,18 @@
 namespace latentd {
 namespace {
 
-// How long an unread write may stand between a request's end and its status.
-constexpr std::chrono::seconds kPatienceAfterSuccess{30};
-constexpr std::chrono::seconds kPatienceAfterFailure{5};
-
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 
 StreamWriter::StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model,
                            EngineThread& engine, RequestNames& names)
-    : context_(context), egress_(egress), model_(model), engine_(engine), names_(names) {
+    : context_(context),
+      egress_(egress),
+      model_(model),
+      engine_(engine),
+      names_(names),
+      cut_off_(context, egress, slot_) {
   slot_.pump = [this] { Pump(); };
   slot_.release = [this] { delete this; };
   egress_.Attach(slot_);
@@ -46,18 +47,29 @@ void StreamWriter::Refuse(CallRecord record, const absl::Status& status) {
 }
 
 void StreamWriter::Pump() {
-  if (has_ended_) return;
+  if (has_ended_) return cut_off_.CancelIfDue(Now());
   if (!has_begun_) Begin();
-  // Until it can be written, output waits and merges in the stream, where its size is bounded; after the end none
-  // follows.
-  const bool can_write_more = !is_writing_ && events_.empty();
-  if (can_write_more || call_->has_end()) TakeChunks();
+  const bool is_writing = PumpAfterWrite();
+  may_have_more_ = true;  // unless it is looked at
+  if (call_->has_end()) {
+    while (TakeChunk()) {
+    }
+  } else if (!is_writing && events_.empty()) {
+    // While a write is busy output waits and merges in the stream, where its size is bounded.
+    TakeChunk();
+  }
   if (is_broken_) events_.clear();
-  if (is_writing_) {
+  if (end_ && end_->reason == FinishReason::kSlowConsumer) return End();  // it had its time
+  if (is_writing) {
     GiveUpIfStuck();
   } else {
     WriteNext();
   }
+}
+
+bool StreamWriter::PumpAfterWrite() {
+  Write busy = Write::kBusy;
+  return write_.compare_exchange_strong(busy, Write::kBusyAndPumpWanted) || busy == Write::kBusyAndPumpWanted;
 }
 
 void StreamWriter::Begin() {
@@ -70,52 +82,66 @@ void StreamWriter::Begin() {
                                                            .model = model_});
 }
 
-void StreamWriter::TakeChunks() {
-  while (std::optional<StreamChunk> chunk = call_->Take()) {
-    if (!chunk->tokens.empty() || !chunk->text.empty()) {
-      AppendToDelta(*chunk, call_->request().output, events_.emplace_back().mutable_delta());
-    }
-    if (!chunk->end) continue;
-    end_ = std::move(chunk->end);
-    if (!call_->StatusOf(*end_).ok()) return;
-    *events_.emplace_back().mutable_sequence_end() = MakeSequenceEnd(*end_);
-    *events_.emplace_back().mutable_completed() = MakeCompleted(*end_);
+bool StreamWriter::TakeChunk() {
+  std::optional<StreamChunk> chunk = call_->Take();
+  may_have_more_ = chunk && chunk->more_pending;
+  if (!chunk) return false;
+  if (!chunk->tokens.empty() || !chunk->text.empty()) {
+    AppendToDelta(*chunk, call_->request().output, events_.emplace_back().mutable_delta());
   }
+  if (!chunk->end) return true;
+  end_ = std::move(chunk->end);
+  if (!call_->StatusOf(*end_).ok()) return true;
+  *events_.emplace_back().mutable_sequence_end() = MakeSequenceEnd(*end_);
+  *events_.emplace_back().mutable_completed() = MakeCompleted(*end_);
+  return true;
 }
 
 void StreamWriter::WriteNext() {
-  stuck_since_ = kNever;
   if (events_.empty()) {
     if (end_) End();
     return;
   }
   buffer_ = SerializeMessage(events_.front());
   events_.pop_front();
-  is_writing_ = true;
-  StartWrite(&buffer_);
+  grpc::WriteOptions options;
+  if (!events_.empty()) options.set_buffer_hint();  // the next one follows at once and takes this one along
+  const bool goes_on = !events_.empty() || may_have_more_ || end_;
+  write_ = goes_on ? Write::kBusyAndPumpWanted : Write::kBusy;
+  stuck_since_ = kNever;
+  if (end_) LimitWrite();
+  StartWrite(&buffer_, options);
 }
 
 void StreamWriter::GiveUpIfStuck() {
   if (!end_) return;
-  const bool succeeded = call_->StatusOf(*end_).ok();
-  const auto patience = succeeded ? kPatienceAfterSuccess : kPatienceAfterFailure;
-  if (stuck_since_ == kNever) {
-    stuck_since_ = Now();
-    egress_.WakeAt(slot_, stuck_since_ + patience);
-  } else if (Now() >= stuck_since_ + patience) {
-    if (succeeded) end_->reason = FinishReason::kSlowConsumer;
-    End();
-    context_.TryCancel();  // or the stream would stay open for as long as nobody reads
-  }
+  if (stuck_since_ == kNever) return LimitWrite();
+  if (Now() < stuck_since_ + egress_.patience()) return;
+  if (call_->StatusOf(*end_).ok()) end_->reason = FinishReason::kSlowConsumer;
+  End();
+}
+
+void StreamWriter::LimitWrite() {
+  stuck_since_ = Now();
+  egress_.WakeAt(slot_, stuck_since_ + egress_.patience());
+}
+
+size_t StreamWriter::UnreadBytes() const {
+  size_t num_bytes = write_ == Write::kIdle ? 0 : buffer_.Length();
+  for (const v1::GenerateEvent& event : events_) num_bytes += event.ByteSizeLong();
+  return num_bytes;
 }
 
 void StreamWriter::End() {
   // Complete for the engine, but not for a client that is gone.
   if (is_broken_ && call_->StatusOf(*end_).ok()) end_->reason = FinishReason::kCancelled;
+  if (end_->reason == FinishReason::kSlowConsumer) end_->buffered_bytes = UnreadBytes();
+  events_.clear();
   const absl::Status status = call_->StatusOf(*end_);
   has_ended_ = true;
   call_->record().Finish(status, NameOfEnd(end_->reason));
   Finish(ToGrpcStatus(status, context_));
+  cut_off_.Arm(Now() + egress_.patience());
 }
 
 void StreamWriter::OnWriteDone(bool ok) {
@@ -123,8 +149,8 @@ void StreamWriter::OnWriteDone(bool ok) {
     is_broken_ = true;
     call_->Cancel();
   }
-  is_writing_ = false;
-  Wake();
+  // The next output wakes the egress thread by itself.
+  if (write_.exchange(Write::kIdle) == Write::kBusyAndPumpWanted || !ok) Wake();
 }
 
 void StreamWriter::OnCancel() {
@@ -135,6 +161,7 @@ void StreamWriter::OnCancel() {
 
 void StreamWriter::OnDone() {
   if (call_) call_->Detach();
+  cut_off_.Disarm();
   egress_.Done(slot_);
 }
 

@@ -1,8 +1,16 @@
 // The answer of Generate and Chat: the sink of one token stream, written by its egress thread with at most one write in
 // flight; what becomes ready behind a busy write is merged into the next Delta. Deletes itself when gRPC is done.
+//
+// A reader is too slow, and ends with SLOW_CONSUMER, if for slow_consumer_seconds (Egress::patience) either its pending
+// output stayed over the bound, so that its sequence stayed paused: the scheduler's business; or the answer was
+// complete and one write, at most kMaxChunkBytes of output, did not get through. One that takes a write in that time
+// goes on for as long as it likes. The status stands behind what was not read; after the same time again the stream is
+// reset.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <optional>
 
@@ -13,6 +21,7 @@
 #include "engine/token_stream.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
+#include "server/cut_off.h"
 #include "server/egress.h"
 #include "server/live_call.h"
 
@@ -35,12 +44,19 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pu
   void OnDone() override;
 
  private:
+  // A pump that found the write busy, or would find more to do after it, wants one when it is done.
+  enum class Write : uint8_t { kIdle, kBusy, kBusyAndPumpWanted };
+
   void Pump();
   void Begin();
-  void TakeChunks();
+  // False where the write in flight is done: there will be no pump after it.
+  bool PumpAfterWrite();
+  bool TakeChunk();
   void WriteNext();
   // A client that reads nothing holds its stream only for so long once the answer is complete.
+  void LimitWrite();
   void GiveUpIfStuck();
+  size_t UnreadBytes() const;
   void End();
 
   grpc::CallbackServerContext& context_;
@@ -49,18 +65,20 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pu
   EngineThread& engine_;
   RequestNames& names_;
   Egress::Slot slot_;
+  CutOff cut_off_;
   std::optional<LiveCall> call_;
 
   // Of the egress thread.
   bool has_begun_ = false;
   bool has_ended_ = false;
-  std::deque<v1::GenerateEvent> events_;  // to be written, at most five
+  std::deque<v1::GenerateEvent> events_;  // to be written: of one chunk, of all that are left once the end is there
+  bool may_have_more_ = false;            // the token stream: it wakes nobody for what joins what nobody took
   grpc::ByteBuffer buffer_;               // of the write in flight
   std::optional<StreamEnd> end_;
   TimePoint stuck_since_ = kNever;
 
-  std::atomic<bool> is_writing_ = false;  // set by the egress thread, cleared by gRPC's
-  std::atomic<bool> is_broken_ = false;   // nothing can be written any more
+  std::atomic<Write> write_ = Write::kIdle;  // made busy by the egress thread, idle by gRPC's
+  std::atomic<bool> is_broken_ = false;      // nothing can be written any more
 };
 
 }  // namespace latentd

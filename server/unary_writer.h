@@ -1,7 +1,8 @@
-// The answer of GenerateOnce and Score: collects one token stream on its egress thread into one message. Deletes itself
-// when gRPC is done.
+// The answer of GenerateOnce and Score: collects one token stream on its egress thread into one message, which gRPC
+// then holds until the client took it or Egress::patience is over. Deletes itself when gRPC is done.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "engine/token_stream.h"
+#include "server/cut_off.h"
 #include "server/egress.h"
 #include "server/events.h"
 #include "server/live_call.h"
@@ -27,7 +29,7 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
  public:
   // All references outlive the RPC.
   UnaryWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model, grpc::ByteBuffer& response)
-      : context_(context), egress_(egress), model_(model), response_(response) {
+      : context_(context), egress_(egress), model_(model), response_(response), cut_off_(context, egress, slot_) {
     slot_.pump = [this] { Pump(); };
     slot_.release = [this] { delete this; };
     egress_.Attach(slot_);
@@ -57,12 +59,13 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
   }
   void OnDone() override {
     if (call_) call_->Detach();
+    cut_off_.Disarm();
     egress_.Done(slot_);
   }
 
  private:
   void Pump() {
-    if (has_ended_) return;
+    if (has_ended_) return cut_off_.CancelIfDue(std::chrono::steady_clock::now());
     if (!has_begun_) {
       has_begun_ = true;
       context_.AddInitialMetadata("latentd-request-id", call_->request_id());
@@ -79,6 +82,7 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
     if (status.ok()) response_ = SerializeMessage(result_);
     call_->record().Finish(status, NameOfEnd(end.reason));
     Finish(ToGrpcStatus(status, context_));
+    cut_off_.Arm(std::chrono::steady_clock::now() + egress_.patience());
   }
 
   grpc::CallbackServerContext& context_;
@@ -86,6 +90,7 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
   const v1::Model& model_;
   grpc::ByteBuffer& response_;
   Egress::Slot slot_;
+  CutOff cut_off_;
   std::optional<LiveCall> call_;
 
   // Of the egress thread.

@@ -139,6 +139,14 @@ TEST(Status, EveryEndHasOneCause) {
   }
 }
 
+TEST(Status, SlowConsumerIsToldHowMuchItLeft) {
+  StreamEnd end;
+  end.reason = FinishReason::kSlowConsumer;
+  end.buffered_bytes = 70000;
+  const grpc::Status status = ToGrpcStatus(StatusOfEnd({.end = end, .request_id = "r"}));
+  EXPECT_EQ(Find<google::rpc::ErrorInfo>(status).metadata().at("buffered_bytes"), "70000");
+}
+
 TEST(Status, CancellationAtTheRpcDeadlineIsAnExpiryWhereTheRequestStood) {
   StreamEnd end;
   end.reason = FinishReason::kCancelled;

@@ -1,0 +1,48 @@
+// Ends an RPC whose client leaves the last bytes of its answer unread: they would keep their memory and their stream
+// for as long as the connection lives. Owned by the writer of the answer.
+#pragma once
+
+#include <mutex>
+
+#include <grpcpp/server_context.h>
+
+#include "engine/clock.h"
+#include "server/egress.h"
+
+namespace latentd {
+
+class CutOff {
+ public:
+  // All references outlive the RPC.
+  CutOff(grpc::CallbackServerContext& context, Egress& egress, Egress::Slot& slot)
+      : context_(context), egress_(egress), slot_(slot) {}
+
+  // Egress thread, after Finish: the RPC is cancelled by a pump at `due`, unless it is over by then.
+  void Arm(TimePoint due) {
+    due_ = due;
+    egress_.WakeAt(slot_, due);
+  }
+  // Egress thread, at each pump that follows.
+  void CancelIfDue(TimePoint now) {
+    if (now < due_) return;
+    due_ = kNever;
+    std::lock_guard lock(mutex_);
+    if (!is_over_) context_.TryCancel();
+  }
+  // From OnDone, after which gRPC may take the context away.
+  void Disarm() {
+    std::lock_guard lock(mutex_);
+    is_over_ = true;
+  }
+
+ private:
+  grpc::CallbackServerContext& context_;
+  Egress& egress_;
+  Egress::Slot& slot_;
+  TimePoint due_ = kNever;  // egress thread only
+
+  std::mutex mutex_;
+  bool is_over_ = false;
+};
+
+}  // namespace latentd
