@@ -26,9 +26,10 @@ test-slow: packages
 
 bench: packages
 	@$(call configure,release)
-	@ninja -C $(RELEASE) latentd_bench kernels_bench
+	@ninja -C $(RELEASE) latentd_bench kernels_bench egress_bench
 	@$(RELEASE)/bin/latentd_bench
 	@$(RELEASE)/bin/kernels_bench
+	@$(RELEASE)/bin/egress_bench
 
 # MODEL=models/tiny-tales puts that model into the image, BASE=IMAGE@sha256:DIGEST pins the base.
 image:

@@ -31,7 +31,7 @@ ALLOWED_INCLUDES = {
 }
 # Libraries that only some folders may know.
 LIBRARY_FOLDERS = [
-    (re.compile(r"<(grpc|grpcpp)/"), ("server/", "tools/", "tests/server/")),
+    (re.compile(r"<(grpc|grpcpp)/"), ("server/", "tools/", "tests/server/", "tests/bench/")),
     (re.compile(r"<google/protobuf/"), ("server/", "tools/", "tests/server/")),
     (re.compile(r"<prometheus/"), ("server/", "tests/server/")),
     (re.compile(r"<CLI/"), ("server/", "tools/")),
