@@ -4,9 +4,10 @@
 // The CPU is all that the server's process used, kernel included, from the first step with all streams until the client
 // has read them to their end. "engine" is the share of the engine thread between the end of a step and the start of the
 // next: metrics, publishing, inbox. The delay is read by the client's thread that gets the message; server and client
-// share this machine's cores.
+// share this machine's cores. Each line is the best of three runs, which take turns with those it is compared with.
 #include "tests/bench/egress_bench.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +27,8 @@
 namespace latentd {
 namespace {
 
-constexpr int kPacedTokens = 400;  // 2 s of steps of 5 ms
+constexpr int kPacedTokens = 300;  // 1.5 s of steps of 5 ms
+constexpr int kRuns = 3;
 
 EgressShared& MapShared() {
   void* memory = mmap(nullptr, sizeof(EgressShared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -87,17 +89,32 @@ void Print(const EgressCase& run, const Measured& measured) {
               1e3 * measured.client.p50_seconds, 1e3 * measured.client.p99_seconds);
 }
 
+// The less CPU, and the shorter delay: other work on the machine only adds to both.
+void KeepBest(const Measured& measured, Measured* best) {
+  const bool is_first = best->server.tokens == 0;
+  const ClientResult delays = best->client;
+  if (is_first || CpuPerToken(measured) < CpuPerToken(*best)) *best = measured;
+  if (is_first) return;
+  best->client.p50_seconds = std::min(delays.p50_seconds, measured.client.p50_seconds);
+  best->client.p99_seconds = std::min(delays.p99_seconds, measured.client.p99_seconds);
+}
+
 void Compare(Pace pace, int streams, int connections) {
-  EgressCase run{.writer = Writer::kNaive, .pace = pace, .streams = streams, .connections = connections};
-  run.tokens = pace == Pace::kDecodeLoop ? kPacedTokens : kMaxTokens;
-  const Measured naive = Run(run);
-  Print(run, naive);
+  const int tokens = pace == Pace::kDecodeLoop ? kPacedTokens : kMaxTokens;
+  const EgressCase naive{
+      .writer = Writer::kNaive, .pace = pace, .streams = streams, .connections = connections, .tokens = tokens};
+  EgressCase ours = naive;
+  ours.writer = Writer::kLatentd;
+  Measured of_naive, of_ours;
+  for (int run = 0; run < kRuns; ++run) {
+    KeepBest(Run(naive), &of_naive);
+    KeepBest(Run(ours), &of_ours);
+  }
+  Print(naive, of_naive);
   std::printf("\n");
-  run.writer = Writer::kLatentd;
-  const Measured ours = Run(run);
-  Print(run, ours);
-  std::printf(" %7.2fx %6.2fx\n", CpuPerToken(naive) / CpuPerToken(ours),
-              ours.client.p99_seconds / naive.client.p99_seconds);
+  Print(ours, of_ours);
+  std::printf(" %7.2fx %6.2fx\n", CpuPerToken(of_naive) / CpuPerToken(of_ours),
+              of_ours.client.p99_seconds / of_naive.client.p99_seconds);
 }
 
 // A message of some bytes through a loopback socket, sent and received by one thread: no thread is woken.
