@@ -20,6 +20,13 @@ size_t IndexOf(Phase phase) { return static_cast<size_t>(phase); }
 
 int64_t& InFlight(MetricsData& data, Phase phase) { return data.requests_in_flight[IndexOf(phase)]; }
 
+StepKind KindOf(const BatchPlan& plan) {
+  const auto prefills = [](const PlannedRow& row) { return row.first_position < row.sequence->num_prompt_tokens; };
+  const auto num_prefills = std::count_if(plan.rows.begin(), plan.rows.end(), prefills);
+  if (num_prefills == 0) return StepKind::kDecode;
+  return num_prefills == std::ssize(plan.rows) ? StepKind::kPrefill : StepKind::kMixed;
+}
+
 int PromptTokensOf(const PlannedRow& row) {
   return std::max(0, std::min(row.end_position(), row.sequence->num_prompt_tokens) - row.first_position);
 }
@@ -36,6 +43,13 @@ Engine::Engine(StepExecutor& executor, const EngineOptions& options, Metrics& me
   metrics_.Update([this](MetricsData& data) { ReportBlocks(data); });
 }
 
+absl::Status Engine::Add(Request request) {
+  const size_t prompt_tokens = request.prompt.size();
+  absl::Status status = scheduler_.Add(std::move(request));
+  if (status.ok()) since_report_.admitted_prompt_tokens += prompt_tokens;
+  return status;
+}
+
 int Engine::TokenBudget() const {
   // One token for each running sequence whatever the clock says: rotating them through smaller steps would cost the
   // fixed part of a step more often and serve each of them later.
@@ -48,6 +62,8 @@ StepOutput Engine::Step(TimePoint now) {
   finished_.clear();
   progress_ = {};
   const BatchPlan plan = scheduler_.Plan(now, TokenBudget());
+  progress_.kind = KindOf(plan);
+  progress_.waits = plan.waits;
   StepOutput output{.num_rows = static_cast<int>(plan.rows.size()), .num_tokens = plan.num_tokens};
   std::span<const SampleResult> results;
   if (!plan.rows.empty()) {
@@ -63,11 +79,7 @@ StepOutput Engine::Step(TimePoint now) {
 void Engine::Commit(const BatchPlan& plan, std::span<const SampleResult> results, StepOutput& output) {
   scheduler_.Commit(plan);
   for (const PlannedRow& row : plan.rows) {
-    if (row.first_position == 0) {
-      ++progress_.started;
-      progress_.queue_seconds.push_back(
-          Seconds(row.sequence->timings.first_scheduled - row.sequence->timings.received));
-    }
+    if (row.first_position == 0) ++progress_.started;
     progress_.prompt_tokens += PromptTokensOf(row);
     SequenceOutput of_row{.id = row.sequence->request.id};
     CommitRow(row, results.first(static_cast<size_t>(row.num_logits)), of_row);
@@ -81,6 +93,7 @@ void Engine::CommitRow(const PlannedRow& row, std::span<const SampleResult> resu
   Sequence& sequence = *row.sequence;
   const auto is_finite = [](const SampleResult& result) { return result.finite; };
   if (!std::all_of(results.begin(), results.end(), is_finite)) {
+    ++progress_.nonfinite_rows;
     scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
     return;
   }
@@ -115,8 +128,12 @@ void Engine::ReportEnds(StepOutput& output) {
   for (std::unique_ptr<Sequence>& finished : scheduler_.TakeFinished()) {
     const SequenceId id = finished->request.id;
     const FinishReason reason = finished->finish_reason;
-    StreamEnd end{
-        .reason = reason, .prompt_tokens = finished->num_prompt_tokens, .output_tokens = finished->num_generated()};
+    StreamEnd end{.reason = reason,
+                  .prompt_tokens = finished->num_prompt_tokens,
+                  .output_tokens = finished->num_generated(),
+                  .generated_tokens = finished->num_generated(),
+                  .computed_tokens = finished->computed};
+    progress_.abandoned_prompt_tokens += finished->num_uncomputed_prompt();
     if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = finished->tokens.back();
     const auto has_id = [id](const SequenceOutput& sequence) { return sequence.id == id; };
     auto place = std::find_if(output.sequences.begin(), output.sequences.end(), has_id);
@@ -128,47 +145,72 @@ void Engine::ReportEnds(StepOutput& output) {
 }
 
 void Engine::FinishStep(TimePoint now, StepOutput& output) {
-  if (output.idle()) return;
+  if (output.idle()) {
+    last_busy_finish_ = kNever;
+    return;
+  }
+  if (output.num_rows > 0) budget_.Observe(output.num_tokens, Seconds(now - step_started_));
+  StampTokens(now);
   metrics_.Update([&](MetricsData& data) {
-    StampTokens(now, data);
-    ReportStep(Seconds(now - step_started_), output, data);
+    ReportStep(now, output, data);
+    ReportTokens(data);
     ReportPhases(data);
     ReportBlocks(data);
   });
+  since_report_ = {};
+  last_busy_finish_ = scheduler_.num_running() + scheduler_.num_waiting() > 0 ? now : kNever;
   for (SequenceOutput& sequence : output.sequences) {
-    if (!sequence.end) continue;
-    const SequenceTimings& timings = finished_.at(sequence.id)->timings;
-    sequence.end->timings = {.received = timings.received,
-                             .first_scheduled = timings.first_scheduled,
-                             .first_token = timings.first_token,
-                             .finished = now};
+    if (sequence.end) sequence.end->timings = TimingsOf(*finished_.at(sequence.id), now);
   }
 }
 
-void Engine::StampTokens(TimePoint now, MetricsData& data) {
+StreamTimings Engine::TimingsOf(const Sequence& sequence, TimePoint finished) const {
+  const SequenceTimings& timings = sequence.timings;
+  return {.received = timings.received,
+          .first_scheduled = timings.first_scheduled,
+          .first_token = timings.first_token,
+          .finished = finished,
+          .last_token = timings.last_token,
+          .cancel_asked = timings.cancel_asked,
+          .released = step_started_,
+          .token_gaps = timings.token_gaps};
+}
+
+void Engine::StampTokens(TimePoint now) {
   for (Sequence* sequence : generating_) {
     SequenceTimings& timings = sequence->timings;
     if (timings.first_token == kNever) {
       timings.first_token = now;
-      data.time_to_first_token_seconds.Observe(Seconds(now - timings.received));
     } else {
-      data.inter_token_latency_seconds.Observe(Seconds(now - timings.last_token));
+      timings.token_gaps.Observe(Seconds(now - timings.last_token));
     }
     timings.last_token = now;
   }
 }
 
-void Engine::ReportStep(double seconds, const StepOutput& output, MetricsData& data) {
+void Engine::ReportStep(TimePoint now, const StepOutput& output, MetricsData& data) const {
+  data.sequences_paused += since_report_.paused;
+  data.sequences_resumed += since_report_.resumed;
   if (output.num_rows == 0) return;
-  budget_.Observe(output.num_tokens, seconds);
-  data.prompt_tokens_computed += static_cast<uint64_t>(progress_.prompt_tokens);
-  data.step_seconds.Observe(seconds);
+  const Duration duration = now - step_started_;
+  data.step_seconds[static_cast<size_t>(progress_.kind)].Observe(Seconds(duration));
   data.step_rows.Observe(output.num_rows);
   data.step_tokens.Observe(output.num_tokens);
+  if (const auto of_model = executor_.last_duration()) data.scheduler_seconds.Observe(Seconds(duration - *of_model));
+  if (last_busy_finish_ != kNever) data.step_gap_seconds.Observe(Seconds(step_started_ - last_busy_finish_));
+  for (size_t i = 0; i < kNumWaitReasons; ++i) data.queue_waits[i] += progress_.waits[i];
+  data.nonfinite_rows += static_cast<uint64_t>(progress_.nonfinite_rows);
+  data.last_step = now;
 }
 
-void Engine::ReportPhases(MetricsData& data) {
-  for (double seconds : progress_.queue_seconds) data.queue_seconds.Observe(seconds);
+void Engine::ReportTokens(MetricsData& data) const {
+  data.prompt_tokens_admitted += since_report_.admitted_prompt_tokens;
+  data.prompt_tokens_computed += static_cast<uint64_t>(progress_.prompt_tokens);
+  data.prompt_tokens_abandoned += static_cast<uint64_t>(progress_.abandoned_prompt_tokens);
+  data.prompt_tokens_pending = scheduler_.NumPendingPromptTokens();
+}
+
+void Engine::ReportPhases(MetricsData& data) const {
   InFlight(data, Phase::kQueued) -= progress_.started;
   InFlight(data, Phase::kPrefill) += progress_.started - progress_.first_tokens;
   InFlight(data, Phase::kDecode) += progress_.first_tokens;

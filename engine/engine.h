@@ -35,12 +35,15 @@ class Engine {
   absl::Status CheckFits(const Request& request) const { return scheduler_.CheckFits(request); }
 
   // Each sequence that was added ends exactly once in some StepOutput.
-  absl::Status Add(Request request) { return scheduler_.Add(std::move(request)); }
-  // These release the sequence's blocks at once; its end comes with the next step. Late ones are no-ops.
-  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) { scheduler_.Cancel(id, reason); }
+  absl::Status Add(Request request);
+  // These release the sequence's blocks at once; its end comes with the next step. Late ones are no-ops. `asked` is
+  // when the command came.
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever) {
+    scheduler_.Cancel(id, reason, asked);
+  }
   void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
-  void Pause(SequenceId id) { scheduler_.Pause(id); }
-  void Resume(SequenceId id) { scheduler_.Resume(id); }
+  void Pause(SequenceId id) { since_report_.paused += scheduler_.Pause(id) ? 1 : 0; }
+  void Resume(SequenceId id) { since_report_.resumed += scheduler_.Resume(id) ? 1 : 0; }
 
   StepOutput Step(TimePoint now);
   // Tells when the last Step, which gave `output`, was over: stamps its ends and reports it to Metrics in one update.
@@ -57,7 +60,16 @@ class Engine {
     int first_tokens = 0;
     int ended_in[kNumPhases] = {};
     int prompt_tokens = 0;
-    std::vector<double> queue_seconds;
+    int abandoned_prompt_tokens = 0;
+    int nonfinite_rows = 0;
+    WaitCounts waits{};
+    StepKind kind = StepKind::kPrefill;
+  };
+  // What commands did between steps. A step in which nothing happens reports nothing, so this waits for one that does.
+  struct Commanded {
+    uint64_t admitted_prompt_tokens = 0;
+    uint64_t paused = 0;
+    uint64_t resumed = 0;
   };
 
   int TokenBudget() const;
@@ -65,9 +77,11 @@ class Engine {
   void CommitRow(const PlannedRow& row, std::span<const SampleResult> results, SequenceOutput& output);
   void CommitToken(Sequence& sequence, const SampleResult& result);
   void ReportEnds(StepOutput& output);
-  void StampTokens(TimePoint now, MetricsData& data);
-  void ReportStep(double seconds, const StepOutput& output, MetricsData& data);
-  void ReportPhases(MetricsData& data);
+  void StampTokens(TimePoint now);
+  StreamTimings TimingsOf(const Sequence& sequence, TimePoint finished) const;
+  void ReportStep(TimePoint now, const StepOutput& output, MetricsData& data) const;
+  void ReportTokens(MetricsData& data) const;
+  void ReportPhases(MetricsData& data) const;
   void ReportBlocks(MetricsData& data) const;
 
   StepExecutor& executor_;
@@ -79,9 +93,12 @@ class Engine {
 
   // Of the last Step, until the next one.
   TimePoint step_started_{};
-  std::vector<Sequence*> generating_;  // got a token
+  TimePoint last_busy_finish_ = kNever;  // of the step before, if it left work behind
+  std::vector<Sequence*> generating_;    // got a token
   std::map<SequenceId, std::unique_ptr<Sequence>> finished_;
   Progress progress_;
+
+  Commanded since_report_;
 };
 
 }  // namespace latentd

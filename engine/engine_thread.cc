@@ -61,6 +61,7 @@ void EngineThread::Run() {
   while (true) {
     // Read before the commands are taken: all that came before Close is in them then.
     const bool closed = inbox_.closed();
+    progress_.Begin();
     Apply(inbox_.Take());
     Step();
     if (closed) break;
@@ -78,7 +79,7 @@ void EngineThread::Apply(Commands commands) {
   for (const auto& [id, command] : commands.of_sequences) {
     if (command.reader == ReaderState::kFull) engine_->Pause(id);
     if (command.reader == ReaderState::kCaughtUp) engine_->Resume(id);
-    if (command.end) engine_->Cancel(id, *command.end);
+    if (command.end) engine_->Cancel(id, *command.end, command.end_asked);
   }
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
 }
@@ -95,7 +96,10 @@ void EngineThread::Step() {
   }
   const bool idle = output.idle();
   publisher_.Publish(std::move(output));
-  if (idle) inbox_.WaitFor(TimeUntil(engine_->NextExpiry(), clock_));
+  progress_.FinishStep();
+  if (!idle) return;
+  progress_.Rest();
+  inbox_.WaitFor(TimeUntil(engine_->NextExpiry(), clock_));
 }
 
 }  // namespace latentd

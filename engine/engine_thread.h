@@ -12,6 +12,7 @@
 #include "engine/inbox.h"
 #include "engine/queue_limit.h"
 #include "engine/schedule/request.h"
+#include "engine/step_progress.h"
 #include "engine/token_stream.h"
 
 namespace latentd {
@@ -29,9 +30,14 @@ class EngineThread {
 
   // Nothing where it was taken in: `stream` gets exactly one chunk with an end then, whatever happens later.
   std::optional<Refusal> Submit(Request request, std::shared_ptr<TokenStream> stream);
-  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) { inbox_.Cancel(id, reason); }
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) {
+    inbox_.Cancel(id, reason, clock_.Now());
+  }
   // The reader of a full stream caught up: its sequence may get rows again.
   void Resume(SequenceId id) { inbox_.Resume(id); }
+
+  // For a watchdog on any thread.
+  const StepProgress& progress() const { return progress_; }
 
   // No Submit succeeds from here on; what was admitted goes on.
   void StopAdmitting() { inbox_.StopAdmitting(); }
@@ -49,6 +55,7 @@ class EngineThread {
   Publisher& publisher_;
   const Clock& clock_;
   Inbox inbox_;
+  StepProgress progress_;
   std::atomic<SequenceId> last_id_{0};
   QueueLoad waiting_;  // engine thread only: in the scheduler's queue, as last told to the inbox
   std::thread thread_;

@@ -15,10 +15,12 @@ std::optional<Refusal> Inbox::Submit(Submission submission, TimePoint now) {
   });
 }
 
-void Inbox::Cancel(SequenceId id, FinishReason reason) {
-  commands_.Merge([id, reason](Commands& commands) {
-    std::optional<FinishReason>& end = commands.of_sequences[id].end;
-    if (!end) end = reason;
+void Inbox::Cancel(SequenceId id, FinishReason reason, TimePoint asked) {
+  commands_.Merge([id, reason, asked](Commands& commands) {
+    SequenceCommand& command = commands.of_sequences[id];
+    if (command.end) return;
+    command.end = reason;
+    command.end_asked = asked;
   });
 }
 

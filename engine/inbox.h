@@ -27,6 +27,7 @@ enum class ReaderState : uint8_t { kUnchanged, kFull, kCaughtUp };
 // What was asked of one sequence since the last Take, the newest word on its reader last.
 struct SequenceCommand {
   std::optional<FinishReason> end = {};  // kCancelled or kAborted, whichever was first
+  TimePoint end_asked = kNever;          // when it was, if the sender told
   ReaderState reader = ReaderState::kUnchanged;
 };
 
@@ -46,7 +47,7 @@ class Inbox {
   // Nothing where it was taken in; else this inbox and the scheduler's queue hold as much as they may, or StopAdmitting
   // came before.
   std::optional<Refusal> Submit(Submission submission, TimePoint now);
-  void Cancel(SequenceId id, FinishReason reason);
+  void Cancel(SequenceId id, FinishReason reason, TimePoint asked = kNever);
   void Pause(SequenceId id);
   void Resume(SequenceId id);
   void CancelAll();

@@ -1,44 +1,34 @@
 // All that the daemon counts, in one struct behind one mutex, so that each scrape sees one consistent moment.
-// gRPC threads report requests as they come and go; the engine thread reports once per step.
+// gRPC and egress threads report requests as they come and go, with all their latencies; the engine thread reports
+// once per step.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <span>
 #include <string>
 #include <tuple>
-#include <vector>
+
+#include "engine/clock.h"
+#include "engine/histogram.h"
+#include "engine/schedule/batch_plan.h"
 
 namespace latentd {
 
-class Histogram {
- public:
-  explicit Histogram(std::span<const double> upper_bounds)
-      : upper_bounds_(upper_bounds.begin(), upper_bounds.end()), counts_(upper_bounds.size() + 1) {}
-  void Observe(double value, uint64_t times = 1);
-
-  const std::vector<double>& upper_bounds() const { return upper_bounds_; }
-  const std::vector<uint64_t>& counts() const { return counts_; }  // per bucket, not cumulative; the last is +Inf
-  double sum() const { return sum_; }
-
- private:
-  std::vector<double> upper_bounds_;
-  std::vector<uint64_t> counts_;
-  double sum_ = 0.0;
-};
-
-// Bucket bounds of spec api.md 3, seconds.
-inline constexpr std::array kRequestSeconds = {.001, .002, .005, .01, .02, .05, .1,   .2,   .5,   1.,
-                                               2.,   5.,   10.,  20., 30., 60., 120., 300., 600., 1800.};
-inline constexpr std::array kTokenSeconds = {.0005, .001, .002, .003, .005, .0075, .01, .015, .02, .03, .05,
-                                             .075,  .1,   .15,  .2,   .3,   .5,    1.,  2.,   5.,  10.};
-inline constexpr std::array kStepRows = {1., 2., 4., 8., 16., 32., 64., 128., 256., 512.};
-inline constexpr std::array kStepTokens = {1., 4., 16., 64., 128., 256., 512., 1024., 2048., 4096., 8192.};
-
 enum class Phase : uint8_t { kQueued, kPrefill, kDecode, kOutput };
 inline constexpr int kNumPhases = 4;
+
+enum class StepKind : uint8_t { kPrefill, kDecode, kMixed };
+inline constexpr int kNumStepKinds = 3;
+
+// What the process as a whole is doing.
+enum class ServerState : uint8_t { kLoading, kServing, kStalled, kDraining };
+inline constexpr int kNumServerStates = 4;
+
+enum class StartupStage : uint8_t { kConfig, kTokenizer, kWeights, kTotal };
+inline constexpr int kNumStartupStages = 4;
 
 // An outcome of a terminated RPC.
 struct Outcome {
@@ -48,29 +38,59 @@ struct Outcome {
   auto operator<=>(const Outcome&) const = default;
 };
 
+// What RPCs with one outcome took and cost. Each observes when it ends, in the same moment in which it is counted as
+// finished, so that no outcome is missing from a latency: a request that expired in the queue has its time there, too.
+struct OutcomeTotals {
+  Histogram request_seconds{kRequestSeconds};
+  Histogram queue_seconds{kRequestSeconds};
+  Histogram prefill_seconds{kRequestSeconds};
+  Histogram time_to_first_token_seconds{kRequestSeconds};
+  Histogram decode_seconds{kRequestSeconds};
+  Histogram inter_token_latency_seconds{kTokenSeconds};
+  Histogram time_per_output_token_seconds{kTokenSeconds};
+  Histogram cancel_to_release_seconds{kRequestSeconds};
+  uint64_t wasted_tokens = 0;
+};
+
 struct MetricsData {
   std::map<std::string, uint64_t> requests_received;  // by method
   std::map<Outcome, uint64_t> requests_finished;
   std::array<int64_t, kNumPhases> requests_in_flight{};  // Σ received - Σ finished = Σ in flight
+  std::map<std::string, OutcomeTotals> outcomes;         // by reason
+  std::map<std::string, uint64_t> admission_rejected;    // by reason
+  WaitCounts queue_waits{};                              // step-sequences skipped, by reason
 
+  // admitted = computed + abandoned + pending
+  uint64_t prompt_tokens_admitted = 0;
   uint64_t prompt_tokens_computed = 0;
+  uint64_t prompt_tokens_abandoned = 0;  // of requests that ended before their prompt was computed
+  int64_t prompt_tokens_pending = 0;     // of live requests
   uint64_t generated_tokens_delivered = 0;
   uint64_t generated_tokens_discarded = 0;
+  Histogram prompt_length_tokens{kLengthTokens};
+  Histogram generation_length_tokens{kLengthTokens};
 
-  // by outcome reason
-  std::map<std::string, Histogram> request_seconds;
-  Histogram time_to_first_token_seconds{kRequestSeconds};
-  Histogram inter_token_latency_seconds{kTokenSeconds};
-  Histogram queue_seconds{kRequestSeconds};
-
-  Histogram step_seconds{kTokenSeconds};
+  std::array<Histogram, kNumStepKinds> step_seconds{Histogram{kTokenSeconds}, Histogram{kTokenSeconds},
+                                                    Histogram{kTokenSeconds}};
   Histogram step_rows{kStepRows};
   Histogram step_tokens{kStepTokens};
+  Histogram scheduler_seconds{kSchedulerSeconds};
+  Histogram step_gap_seconds{kSchedulerSeconds};
+  TimePoint last_step = kNever;
+  uint64_t nonfinite_rows = 0;
+  uint64_t engine_stalls = 0;
 
   int64_t kv_blocks_free = 0;
   int64_t kv_blocks_active = 0;
   int64_t kv_blocks_reserved = 0;  // the scratch block of padding rows
   int64_t kv_blocks_total = 0;     // free + active + reserved
+
+  uint64_t sequences_paused = 0;
+  uint64_t sequences_resumed = 0;
+  int64_t stream_backlog_bytes = 0;  // filled in by Snapshot
+
+  ServerState state = ServerState::kLoading;
+  std::array<double, kNumStartupStages> startup_seconds{};
 };
 
 class Metrics {
@@ -83,12 +103,18 @@ class Metrics {
   }
   MetricsData Snapshot() const {
     std::lock_guard lock(mutex_);
-    return data_;
+    MetricsData data = data_;
+    data.stream_backlog_bytes = stream_backlog_bytes_.load(std::memory_order_relaxed);
+    return data;
   }
+
+  // Output of all streams that nobody took yet. Streams change it at every token, so it has no lock; no law needs it.
+  std::atomic<int64_t>& stream_backlog_bytes() { return stream_backlog_bytes_; }
 
  private:
   mutable std::mutex mutex_;
   MetricsData data_;
+  std::atomic<int64_t> stream_backlog_bytes_{0};
 };
 
 }  // namespace latentd

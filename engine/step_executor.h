@@ -2,8 +2,10 @@
 // Launch only enqueues work; Collect waits for it. Engine thread only.
 #pragma once
 
+#include <optional>
 #include <span>
 
+#include "engine/clock.h"
 #include "kernels/batch.h"
 
 namespace latentd {
@@ -16,6 +18,8 @@ class StepExecutor {
   virtual void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) = 0;
   // One result per sample of the last Launch, valid until the next Launch.
   virtual std::span<const SampleResult> Collect() = 0;
+  // From the beginning of the last Launch to the end of its Collect, where somebody holds a clock to it.
+  virtual std::optional<Duration> last_duration() const { return std::nullopt; }
 };
 
 }  // namespace latentd

@@ -32,6 +32,7 @@ bool TokenStream::Append(StreamChunk chunk) {
   has_end_ = chunk.end.has_value();
   const size_t num_bytes = BytesOf(chunk);
   pending_bytes_ += num_bytes;
+  AddToBacklog(static_cast<int64_t>(num_bytes));
   full_ = pending_bytes_ > max_pending_bytes_;
   const bool was_empty = pending_.empty();
   const size_t num_unmerged = first_is_pending_ ? 1 : 0;
@@ -61,10 +62,12 @@ std::optional<StreamChunk> TokenStream::Take(bool* was_full) {
   *was_full = false;
   if (pending_.empty()) return std::nullopt;
   std::optional<StreamChunk> oldest = std::move(pending_.front().chunk);
-  pending_bytes_ -= pending_.front().num_bytes;
+  const size_t num_bytes = pending_.front().num_bytes;
+  pending_bytes_ -= num_bytes;
   pending_.pop_front();
   first_is_pending_ = false;
   oldest->more_pending = !pending_.empty();
+  AddToBacklog(-static_cast<int64_t>(num_bytes));
   *was_full = full_ && pending_bytes_ <= max_pending_bytes_;
   full_ = full_ && !*was_full;
   return oldest;

@@ -2,6 +2,7 @@
 // The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is something.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "engine/clock.h"
+#include "engine/histogram.h"
 #include "engine/schedule/finish_reason.h"
 #include "kernels/batch.h"
 
@@ -27,6 +29,9 @@ struct StreamToken {
 // kNever where the request did not come so far.
 struct StreamTimings {
   TimePoint received = kNever, first_scheduled = kNever, first_token = kNever, finished = kNever;
+  TimePoint last_token = kNever;
+  TimePoint cancel_asked = kNever, released = kNever;  // of a sequence that a command ended
+  Histogram token_gaps{kTokenSeconds};                 // between two of its tokens, as the engine made them
 };
 
 struct StreamEnd {
@@ -34,7 +39,9 @@ struct StreamEnd {
   std::string stop_string = {};  // what matched, for kStopString
   int32_t stop_token_id = -1;    // for kStopToken and kEos
   int prompt_tokens = 0;
-  int output_tokens = 0;  // delivered to the client; a matched stop token or EOS counts
+  int output_tokens = 0;     // delivered to the client; a matched stop token or EOS counts
+  int generated_tokens = 0;  // by the engine, which may have gone on after a stop string
+  int computed_tokens = 0;   // positions that went through the model
   StreamTimings timings = {};
   size_t buffered_bytes = 0;  // for kSlowConsumer: of the answer, not yet taken by the client
 };
@@ -63,7 +70,10 @@ class TextSink {
 class TokenStream {
  public:
   // `sink` must outlive the stream's last Append or be detached before it goes.
-  TokenStream(TextSink* sink, size_t max_pending_bytes) : max_pending_bytes_(max_pending_bytes), sink_(sink) {}
+  // What is pending is added to `backlog_bytes`, if any, for as long as it is.
+  TokenStream(TextSink* sink, size_t max_pending_bytes, std::atomic<int64_t>* backlog_bytes = nullptr)
+      : max_pending_bytes_(max_pending_bytes), backlog_bytes_(backlog_bytes), sink_(sink) {}
+  ~TokenStream() { AddToBacklog(-static_cast<int64_t>(pending_bytes_)); }
 
   // Publisher side. Nothing is ever dropped: true while the pending bytes are within the bound, past it the caller
   // pauses the sequence. CHECKs that nothing follows an end.
@@ -85,8 +95,12 @@ class TokenStream {
     StreamChunk chunk;
     size_t num_bytes = 0;
   };
+  void AddToBacklog(int64_t num_bytes) {
+    if (backlog_bytes_ != nullptr) backlog_bytes_->fetch_add(num_bytes, std::memory_order_relaxed);
+  }
 
   const size_t max_pending_bytes_;
+  std::atomic<int64_t>* const backlog_bytes_;
 
   mutable std::mutex mutex_;  // guards all below
   TextSink* sink_;

@@ -46,6 +46,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
   for (const char* name : {"latentd.v1.Generation", "latentd.v1.Models"}) names.emplace_back(name);
   const std::string address = absl::StrFormat("%s:%d", listen.substr(0, listen.rfind(':')), port);
   std::unique_ptr<GrpcServer> started(new GrpcServer(std::move(server), address, std::move(names)));
+  started->server_->GetHealthCheckService()->SetServingStatus("latentd.liveness", true);
   started->SetHealth(Health::kServing);
   return started;
 }
@@ -57,6 +58,9 @@ GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::string address
 GrpcServer::~GrpcServer() = default;
 
 void GrpcServer::SetHealth(Health health) {
+  std::lock_guard lock(health_mutex_);
+  if (is_draining_) return;
+  is_draining_ = health == Health::kDraining;
   grpc::HealthCheckServiceInterface* service = server_->GetHealthCheckService();
   for (const std::string& name : service_names_) service->SetServingStatus(name, health == Health::kServing);
 }

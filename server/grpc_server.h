@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,9 @@ class GrpcServer {
 
   const std::string& address() const { return address_; }  // with the port that was bound
 
-  // Health of the server and of every service, for Check and Watch.
-  enum class Health { kServing, kNotServing };
+  // Readiness of the server and of every service, for Check and Watch. Any thread; kDraining is final. Liveness is a
+  // service name of its own, "latentd.liveness": serving for as long as the process answers.
+  enum class Health { kServing, kStalled, kDraining };
   void SetHealth(Health health);
   // Refuses connections, ends whatever still runs at the deadline and returns when every call is over.
   void Shutdown(TimePoint deadline);
@@ -39,6 +41,8 @@ class GrpcServer {
   const std::unique_ptr<grpc::Server> server_;
   const std::string address_;
   const std::vector<std::string> service_names_;
+  std::mutex health_mutex_;
+  bool is_draining_ = false;
 };
 
 }  // namespace latentd

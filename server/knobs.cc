@@ -13,37 +13,36 @@ namespace latentd {
 namespace {
 
 constexpr double kDaySeconds = 86400.0;
-constexpr std::string_view kEngine = "Engine";
 constexpr std::string_view kListening = "Listening";
 constexpr std::string_view kLogging = "Logging";
 
 std::vector<Knob> EngineKnobs() {
   return {
-      {kEngine, "model", &Config::model_directory,
+      {kEngineKnobs, "model", &Config::model_directory,
        "Directory of the model: config.json, *.safetensors, tokenizer.json"},
-      {kEngine, "threads", &Config::threads, "Threads that compute", 0, 1024, "one per hardware thread"},
-      {kEngine, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
+      {kEngineKnobs, "threads", &Config::threads, "Threads that compute", 0, 1024, "one per hardware thread"},
+      {kEngineKnobs, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
        "the smaller of the model's and what the cache can hold"},
-      {kEngine, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},
-      {kEngine, "kv-bytes", &Config::kv_bytes, "Cache size in bytes", 0, 0x1p50,
+      {kEngineKnobs, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},
+      {kEngineKnobs, "kv-bytes", &Config::kv_bytes, "Cache size in bytes", 0, 0x1p50,
        "what max-rows full contexts need, at most half of the memory that the weights leave"},
-      {kEngine, "max-step-tokens", &Config::max_step_tokens, "Tokens that one step computes at most", 0, 1 << 16,
+      {kEngineKnobs, "max-step-tokens", &Config::max_step_tokens, "Tokens that one step computes at most", 0, 1 << 16,
        "512, fewer where memory is short"},
-      {kEngine, "max-step-seconds", &Config::max_step_seconds,
+      {kEngineKnobs, "max-step-seconds", &Config::max_step_seconds,
        "Time that one step should take: the measured rate bounds its tokens", 0.001, 3600},
-      {kEngine, "max-rows", &Config::max_rows, "Requests that run in one step at most", 1, 4096},
-      {kEngine, "max-queued-requests", &Config::max_queued_requests, "Requests that may wait; more are refused", 1,
+      {kEngineKnobs, "max-rows", &Config::max_rows, "Requests that run in one step at most", 1, 4096},
+      {kEngineKnobs, "max-queued-requests", &Config::max_queued_requests, "Requests that may wait; more are refused", 1,
        1 << 20},
-      {kEngine, "max-queued-tokens", &Config::max_queued_tokens, "Prompt tokens that may wait", 0, 0x1p40,
+      {kEngineKnobs, "max-queued-tokens", &Config::max_queued_tokens, "Prompt tokens that may wait", 0, 0x1p40,
        "what the measured rate computes in a minute"},
-      {kEngine, "slow-consumer-seconds", &Config::slow_consumer_seconds,
+      {kEngineKnobs, "slow-consumer-seconds", &Config::slow_consumer_seconds,
        "A reader that takes nothing for so long while its answer waits is given up", 0.01, kDaySeconds},
-      {kEngine, "max-pending-bytes", &Config::max_pending_bytes,
+      {kEngineKnobs, "max-pending-bytes", &Config::max_pending_bytes,
        "Output of one reader that may wait before its sequence pauses", 1024, 1 << 30},
-      {kEngine, "egress-threads", &Config::egress_threads, "Threads that write answers", 1, 64},
-      {kEngine, "stall-seconds", &Config::stall_seconds,
+      {kEngineKnobs, "egress-threads", &Config::egress_threads, "Threads that write answers", 1, 64},
+      {kEngineKnobs, "stall-seconds", &Config::stall_seconds,
        "Without a step for so long while requests run, health says NOT_SERVING", 0.01, kDaySeconds},
-      {kEngine, "drain-seconds", &Config::drain_seconds,
+      {kEngineKnobs, "drain-seconds", &Config::drain_seconds,
        "Time that requests in flight get after SIGTERM, SIGINT or Drain", 0, kDaySeconds},
   };
 }

@@ -14,10 +14,12 @@
 
 namespace latentd {
 
+inline constexpr std::string_view kEngineKnobs = "Engine";
+
 using KnobMember = std::variant<std::string Config::*, int64_t Config::*, double Config::*>;
 
 struct Knob {
-  std::string_view group;  // "Engine", "Listening" or "Logging"
+  std::string_view group;  // kEngineKnobs, "Listening" or "Logging"
   std::string_view name;   // of the flag, without dashes
   KnobMember member;
   std::string_view help;

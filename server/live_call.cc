@@ -7,6 +7,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "server/outcomes.h"
 #include "server/status.h"
 
 namespace latentd {
@@ -26,10 +27,13 @@ std::string RandomPrefix() {
 }  // namespace
 
 CallRecord::CallRecord(Metrics& metrics, std::string_view method)
-    : metrics_(metrics), method_(method), received_(std::chrono::steady_clock::now()) {
+    : metrics_(metrics),
+      method_(method),
+      received_(std::chrono::steady_clock::now()),
+      phase_(RunsTheModel(method) ? Phase::kQueued : Phase::kOutput) {
   metrics_.Update([this](MetricsData& data) {
     ++data.requests_received[method_];
-    ++data.requests_in_flight[static_cast<size_t>(Phase::kQueued)];
+    ++data.requests_in_flight[static_cast<size_t>(phase_)];
   });
 }
 
@@ -41,8 +45,39 @@ void CallRecord::Finish(const absl::Status& status, std::string_view reason) {
   metrics_.Update([&](MetricsData& data) {
     ++data.requests_finished[outcome];
     --data.requests_in_flight[static_cast<size_t>(phase_)];
-    data.request_seconds.try_emplace(outcome.reason, kRequestSeconds).first->second.Observe(seconds);
+    data.outcomes[outcome.reason].request_seconds.Observe(seconds);
+    if (end_) {
+      ObserveRun(outcome.reason, data);
+    } else if (IsAdmissionReason(outcome.reason)) {
+      ++data.admission_rejected[outcome.reason];
+    }
   });
+}
+
+// A stage that the request did not leave lasted until its end.
+void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const {
+  const StreamTimings& at = end_->timings;
+  OutcomeTotals& totals = data.outcomes[reason];
+  const auto observe = [](Histogram& histogram, TimePoint from, TimePoint to) {
+    histogram.Observe(Seconds(to - from));
+  };
+  observe(totals.queue_seconds, at.received, std::min(at.first_scheduled, at.finished));
+  if (at.first_scheduled != kNever) {
+    observe(totals.prefill_seconds, at.first_scheduled, std::min(at.first_token, at.finished));
+  }
+  if (at.first_token != kNever) {
+    observe(totals.time_to_first_token_seconds, at.received, at.first_token);
+    observe(totals.decode_seconds, at.first_token, at.finished);
+  }
+  totals.inter_token_latency_seconds.Add(at.token_gaps);
+  if (end_->generated_tokens > 1) {
+    const double seconds = Seconds(at.last_token - at.first_token);
+    totals.time_per_output_token_seconds.Observe(seconds / (end_->generated_tokens - 1));
+  }
+  if (at.cancel_asked != kNever) observe(totals.cancel_to_release_seconds, at.cancel_asked, at.released);
+  totals.wasted_tokens += WastedTokens(reason, *end_);
+  data.prompt_length_tokens.Observe(end_->prompt_tokens);
+  if (end_->reason != FinishReason::kScored) data.generation_length_tokens.Observe(end_->output_tokens);
 }
 
 RequestNames::RequestNames() : prefix_(RandomPrefix()) {}
@@ -76,7 +111,7 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint rpc_deadline, Text
   rpc_deadline_ = rpc_deadline;
   request_.request.id = id_;
   request_.request.deadline = std::min(request_.request.deadline, rpc_deadline);
-  stream_ = std::make_shared<TokenStream>(sink, kMaxPendingBytes);
+  stream_ = std::make_shared<TokenStream>(sink, kMaxPendingBytes, &record_.metrics().stream_backlog_bytes());
   record_.LeavesFrom(Phase::kOutput);
   const std::optional<Refusal> refusal = engine_.Submit(std::move(request_.request), stream_);
   if (!refusal) return absl::OkStatus();
@@ -97,6 +132,7 @@ std::optional<StreamChunk> LiveCall::Take() {
   bool was_full = false;
   std::optional<StreamChunk> chunk = stream_->Take(&was_full);
   if (was_full) engine_.Resume(id_);
+  if (chunk && chunk->end) record_.Ran(*chunk->end);
   return chunk;
 }
 

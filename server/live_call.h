@@ -27,16 +27,22 @@ class CallRecord {
 
   // The phase that the request will leave the metrics from: kOutput once the engine has moved it through the others.
   void LeavesFrom(Phase phase) { phase_ = phase; }
+  // How the engine ended it, if it came so far: all latencies and lengths are observed with the outcome.
+  void Ran(const StreamEnd& end) { end_ = end; }
   // `reason` of a success; failures carry their own.
   void Finish(const absl::Status& status, std::string_view reason = "");
 
   TimePoint received() const { return received_; }
+  Metrics& metrics() { return metrics_; }
 
  private:
+  void ObserveRun(const std::string& reason, MetricsData& data) const;
+
   Metrics& metrics_;
   const std::string method_;
   const TimePoint received_;
-  Phase phase_ = Phase::kQueued;
+  Phase phase_;
+  std::optional<StreamEnd> end_;
 };
 
 // Names of live requests. Any thread.

@@ -180,6 +180,15 @@ void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
 
 }  // namespace
 
+std::vector<KnobValue> LoadedModel::Resolve(std::vector<KnobValue> knobs) const {
+  for (const auto& [name, value] : derived) {
+    for (KnobValue& knob : knobs) {
+      if (knob.name == name) knob.value = value;
+    }
+  }
+  return knobs;
+}
+
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory);
   if (!facts.ok()) return facts.status();
@@ -189,7 +198,11 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
 
   auto loaded = std::make_unique<LoadedModel>();
   loaded->warnings = checkpoint->warnings();
+  const SteadyClock clock;
+  const TimePoint text_started = clock.Now();
   if (absl::Status status = LoadText(config.model_directory, loaded->served); !status.ok()) return status;
+  const TimePoint weights_started = clock.Now();
+  loaded->tokenizer_seconds = Seconds(weights_started - text_started);
   absl::StatusOr<Backend> backend = MakeCpuBackend(static_cast<int>(config.threads));
   if (!backend.ok()) return backend.status();
   loaded->backend = *std::move(backend);
@@ -207,6 +220,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                   *loaded->backend.device, *loaded->backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);
+  loaded->weights_seconds = Seconds(clock.Now() - weights_started);
   Calibrate(config, *loaded);
   Report(config, *sizes, *loaded);
   Describe(config, *checkpoint, *facts, *loaded);

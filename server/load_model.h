@@ -25,6 +25,10 @@ struct LoadedModel {
   std::vector<std::string> warnings;
   std::vector<std::string> sizes;  // what was derived from memory and the measured rate, a line each
   std::vector<std::pair<std::string, std::string>> derived;  // the same by the knob that would set it
+  // `knobs` with what was derived in place of the zeros that left it to the daemon.
+  std::vector<KnobValue> Resolve(std::vector<KnobValue> knobs) const;
+  double tokenizer_seconds = 0.0;  // what it took to load
+  double weights_seconds = 0.0;
 };
 
 // An error is one line: what was expected, what was found, what to do.

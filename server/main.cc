@@ -4,7 +4,9 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include <absl/strings/str_replace.h>
 #include <spdlog/spdlog.h>
 
 #include "engine/clock.h"
@@ -13,16 +15,19 @@
 #include "engine/metrics.h"
 #include "engine/model_executor.h"
 #include "engine/publisher.h"
+#include "engine/timed_executor.h"
 #include "server/config.h"
 #include "server/egress.h"
 #include "server/generation_service.h"
 #include "server/grpc_server.h"
+#include "server/knobs.h"
 #include "server/load_model.h"
 #include "server/logging.h"
 #include "server/metrics_exporter.h"
 #include "server/models_service.h"
 #include "server/port_file.h"
 #include "server/signals.h"
+#include "server/stall_watch.h"
 
 namespace latentd {
 namespace {
@@ -38,12 +43,14 @@ struct Running {
   EngineThread& engine;
   Egress& egress;
   GrpcServer& server;
+  Metrics& metrics;
 };
 
 void ShutDown(const Running& running, double drain_seconds) {
   const TimePoint drained_by =
       After(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(drain_seconds)));
-  running.server.SetHealth(GrpcServer::Health::kNotServing);
+  running.metrics.Update([](MetricsData& data) { data.state = ServerState::kDraining; });
+  running.server.SetHealth(GrpcServer::Health::kDraining);
   running.generation.StopAdmitting();
   running.engine.StopAdmitting();
   const bool is_idle = running.engine.AwaitIdle(drained_by) && running.egress.AwaitEmpty(drained_by);
@@ -55,10 +62,29 @@ void ShutDown(const Running& running, double drain_seconds) {
   running.egress.AwaitEmpty(kNever);  // gRPC is done with every stream; what they refer to may go after this
 }
 
-absl::Status Serve(const ParsedConfig& parsed) {
+// The engine's knobs as they ended up, in the spelling of labels.
+std::vector<std::pair<std::string, std::string>> ConfigLabels(const std::vector<KnobValue>& knobs) {
+  std::vector<std::pair<std::string, std::string>> labels;
+  for (size_t i = 0; i < knobs.size(); ++i) {
+    if (AllKnobs()[i].group != kEngineKnobs || knobs[i].name == "model") continue;
+    labels.emplace_back(absl::StrReplaceAll(knobs[i].name, {{"-", "_"}}), knobs[i].value);
+  }
+  return labels;
+}
+
+void ReportStart(const LoadedModel& loaded, TimePoint configured, TimePoint started, Metrics& metrics) {
+  const TimePoint now = SteadyClock().Now();
+  metrics.Update([&](MetricsData& data) {
+    data.startup_seconds = {Seconds(configured - started), loaded.tokenizer_seconds, loaded.weights_seconds,
+                            Seconds(now - started)};
+    data.state = ServerState::kServing;
+  });
+}
+
+absl::Status Serve(const ParsedConfig& parsed, TimePoint started) {
   const Config& config = parsed.config;
   const SteadyClock clock;
-  const TimePoint started = clock.Now();
+  const TimePoint configured = clock.Now();
   absl::StatusOr<std::unique_ptr<LoadedModel>> loading = LoadModel(config);
   if (!loading.ok()) return loading.status();
   LoadedModel& loaded = **loading;
@@ -66,9 +92,13 @@ absl::Status Serve(const ParsedConfig& parsed) {
 
   Metrics metrics;
   absl::StatusOr<std::unique_ptr<MetricsExporter>> exporter =
-      MetricsExporter::Start(config.metrics_listen, metrics, loaded.served.description);
+      MetricsExporter::Start(config.metrics_listen, metrics,
+                             {.model = loaded.served.description,
+                              .kv_bytes = loaded.model->cache_bytes(),
+                              .config = ConfigLabels(loaded.Resolve(parsed.knobs))});
   if (!exporter.ok()) return exporter.status();
-  ModelExecutor executor(*loaded.model, loaded.backend);
+  ModelExecutor model_executor(*loaded.model, loaded.backend);
+  TimedExecutor executor(model_executor, clock);
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
   EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,
                       {.requests = config.max_queued_requests, .tokens = loaded.max_queued_tokens});
@@ -86,6 +116,13 @@ absl::Status Serve(const ParsedConfig& parsed) {
     }
   }
   for (const std::string& warning : parsed.warnings) spdlog::warn("{}", warning);
+  ReportStart(loaded, configured, started, metrics);
+  const auto set_readiness = [&health = **server](EngineHealth engine_health) {
+    health.SetHealth(engine_health == EngineHealth::kMoving ? GrpcServer::Health::kServing
+                                                            : GrpcServer::Health::kStalled);
+  };
+  StallWatch watch(engine.progress(), clock, metrics,
+                   {.stall_seconds = config.stall_seconds, .on_change = set_readiness});
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
   for (const std::string& line : loaded.sizes) spdlog::info("{}", line);
   spdlog::info("serving {} on {}, metrics on http://{}/metrics, after {:.3f} s", loaded.served.description.name(),
@@ -93,7 +130,8 @@ absl::Status Serve(const ParsedConfig& parsed) {
 
   const int signal = stop.Await();
   spdlog::info("signal {}: draining for at most {} s; another one ends at once", signal, config.drain_seconds);
-  ShutDown({.generation = generation, .engine = engine, .egress = egress, .server = **server}, config.drain_seconds);
+  ShutDown({.generation = generation, .engine = engine, .egress = egress, .server = **server, .metrics = metrics},
+           config.drain_seconds);
   spdlog::info("stopped");
   return absl::OkStatus();
 }
@@ -102,6 +140,7 @@ absl::Status Serve(const ParsedConfig& parsed) {
 }  // namespace latentd
 
 int main(int argc, char** argv) {
+  const latentd::TimePoint started = latentd::SteadyClock().Now();
   absl::StatusOr<latentd::ParsedConfig> parsed = latentd::ParseConfig(argc, argv, latentd::ReadEnvironment());
   absl::Status status = parsed.status();
   if (parsed.ok() && !parsed->answer.empty()) {
@@ -110,7 +149,7 @@ int main(int argc, char** argv) {
   }
   if (parsed.ok()) {
     latentd::StartLogging(parsed->config.log_level);
-    status = latentd::Serve(*parsed);
+    status = latentd::Serve(*parsed, started);
   }
   if (status.ok()) return 0;
   std::cerr << "latentd: " << status.message() << "\n";

@@ -2,8 +2,10 @@
 // series are there from the start.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -19,13 +21,20 @@ class Exposer;
 
 namespace latentd {
 
-std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const v1::Model& model);
+// What never changes while the process serves.
+struct ExporterFacts {
+  v1::Model model = {};
+  uint64_t kv_bytes = 0;                                         // of the whole latent cache
+  std::vector<std::pair<std::string, std::string>> config = {};  // name and value of each knob, for config_info
+};
+
+std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts);
 
 class MetricsExporter {
  public:
-  // `address` is HOST:PORT. Both references must outlive the exporter.
+  // `address` is HOST:PORT. `metrics` must outlive the exporter.
   static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics,
-                                                                const v1::Model& model);
+                                                                ExporterFacts facts);
   ~MetricsExporter();
 
   const std::string& address() const { return address_; }  // with the port that was bound

@@ -21,7 +21,7 @@ MAX_HEADER_LINES, MAX_SOURCE_LINES, MAX_FUNCTION_LINES, MAX_COLUMNS = 200, 450, 
 ALLOWED_INCLUDES = {
     "kernels/": ["kernels/"],
     "engine/text/": ["engine/text/", "kernels/check.h"],
-    "engine/schedule/": ["engine/schedule/", "engine/clock.h", "kernels/check.h"],
+    "engine/schedule/": ["engine/schedule/", "engine/clock.h", "engine/histogram.h", "kernels/check.h"],
     "engine/model/": ["engine/model/", "kernels/tensor.h", "kernels/batch.h", "kernels/ops.h", "kernels/device.h",
                       "kernels/check.h", "kernels/fp8.h"],
     "engine/": ["engine/", "kernels/"],

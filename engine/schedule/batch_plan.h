@@ -1,6 +1,8 @@
 // What one step computes: a value from Scheduler::Plan to the batch builder and back to Commit.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <vector>
 
 #include "engine/schedule/sequence.h"
@@ -18,10 +20,16 @@ struct PlannedRow {
   int end_position() const { return first_position + num_tokens; }
 };
 
+// What a step had run out of when it left waiting sequences behind.
+enum class WaitReason : uint8_t { kRows, kTokens, kBlocks, kLogits };
+inline constexpr int kNumWaitReasons = 4;
+using WaitCounts = std::array<uint64_t, kNumWaitReasons>;
+
 struct BatchPlan {
   std::vector<PlannedRow> rows;
   int num_tokens = 0;
   int num_logits = 0;
+  WaitCounts waits{};  // sequences that wait on, by what the first of them lacked
 };
 
 }  // namespace latentd

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include <absl/strings/str_format.h>
@@ -91,24 +92,36 @@ void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
   sequence.phase = phase;
 }
 
-void Scheduler::Cancel(SequenceId id, FinishReason reason) {
-  if (Sequence* sequence = Find(id)) Finish(*sequence, reason);
+void Scheduler::Cancel(SequenceId id, FinishReason reason, TimePoint asked) {
+  Sequence* sequence = Find(id);
+  if (sequence == nullptr) return;
+  sequence->timings.cancel_asked = asked;
+  Finish(*sequence, reason);
 }
 
 void Scheduler::CancelAll(FinishReason reason) {
   while (!sequences_.empty()) Finish(*sequences_.begin()->second, reason);
 }
 
-void Scheduler::Pause(SequenceId id) {
+bool Scheduler::Pause(SequenceId id) {
   Sequence* sequence = Find(id);
-  if (sequence != nullptr && sequence->phase == SequencePhase::kRunning) MoveTo(*sequence, SequencePhase::kPaused);
+  if (sequence == nullptr || sequence->phase != SequencePhase::kRunning) return false;
+  MoveTo(*sequence, SequencePhase::kPaused);
+  return true;
 }
 
-void Scheduler::Resume(SequenceId id) {
+bool Scheduler::Resume(SequenceId id) {
   Sequence* sequence = Find(id);
-  if (sequence == nullptr || sequence->phase != SequencePhase::kPaused) return;
+  if (sequence == nullptr || sequence->phase != SequencePhase::kPaused) return false;
   MoveTo(*sequence, SequencePhase::kRunning);
   sequence->timings.paused = kNever;
+  return true;
+}
+
+int64_t Scheduler::NumPendingPromptTokens() const {
+  int64_t pending = 0;
+  for (const auto& [id, sequence] : sequences_) pending += sequence->num_uncomputed_prompt();
+  return pending;
 }
 
 void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
@@ -186,12 +199,20 @@ BatchPlan Scheduler::Plan(TimePoint now, int token_budget) {
   token_budget = std::min(token_budget, options_.max_step_tokens);
   EndExpired(now);
   BatchPlan plan;
+  std::optional<WaitReason> lacks;
   for (Sequence* sequence : RunnableInOrder()) {
-    if (static_cast<int>(plan.rows.size()) == options_.max_step_rows || plan.num_tokens == token_budget) break;
+    if (static_cast<int>(plan.rows.size()) == options_.max_step_rows) lacks = WaitReason::kRows;
+    if (plan.num_tokens == token_budget) lacks = WaitReason::kTokens;
+    if (lacks) break;
     const bool waits = sequence->phase == SequencePhase::kWaiting;
     const PlannedRow row = Deal(*sequence, plan, token_budget);
+    if (waits && row.num_tokens == 0) {
+      lacks = WaitReason::kLogits;
+    } else if (waits && !Admit(*sequence, now)) {
+      lacks = WaitReason::kBlocks;
+    }
     // Nobody overtakes the first in the queue, or small requests would starve a large one.
-    if (waits && (row.num_tokens == 0 || !Admit(*sequence, now))) break;
+    if (lacks) break;
     if (row.num_tokens == 0) continue;
     sequence->blocks.ExtendTo(BlocksFor(row.end_position()));
     sequence->last_turn = ++num_turns_;
@@ -199,6 +220,7 @@ BatchPlan Scheduler::Plan(TimePoint now, int token_budget) {
     plan.num_logits += row.num_logits;
     plan.rows.push_back(row);
   }
+  if (lacks) plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
   return plan;
 }
 

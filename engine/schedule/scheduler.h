@@ -37,12 +37,12 @@ class Scheduler {
 
   absl::Status Add(Request request);
   // Both end the sequence in whatever phase it is: its blocks are back when the call returns. Unknown ids are late:
-  // no-op.
-  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled);
+  // no-op. `asked` is when the command came, where that is to be measured.
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever);
   void CancelAll(FinishReason reason);
-  // Of a running sequence: it gets no rows until Resume. Other phases and unknown ids: no-op.
-  void Pause(SequenceId id);
-  void Resume(SequenceId id);
+  // Of a running sequence: it gets no rows until Resume. Other phases and unknown ids: no-op, and false.
+  bool Pause(SequenceId id);
+  bool Resume(SequenceId id);
 
   // Ends what expired by `now`, then deals out at most min(token_budget, max_step_tokens) tokens.
   BatchPlan Plan(TimePoint now, int token_budget);
@@ -55,6 +55,8 @@ class Scheduler {
   // The first moment at which Plan has something to end, if nobody calls before.
   TimePoint NextExpiry() const;
 
+  // Prompt tokens of all live sequences that are not in the cache.
+  int64_t NumPendingPromptTokens() const;
   int num_waiting() const { return CountIn(SequencePhase::kWaiting); }
   int64_t num_waiting_tokens() const { return num_waiting_tokens_; }
   int num_running() const { return CountIn(SequencePhase::kRunning); }

@@ -2,10 +2,12 @@
 // Owned by the Scheduler at a stable address; engine thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "engine/clock.h"
+#include "engine/histogram.h"
 #include "engine/schedule/block_pool.h"
 #include "engine/schedule/finish_reason.h"
 #include "engine/schedule/request.h"
@@ -20,6 +22,8 @@ struct SequenceTimings {
   TimePoint first_token = kNever;
   TimePoint last_token = kNever;
   TimePoint paused = kNever;
+  TimePoint cancel_asked = kNever;      // when the command came that ended it
+  Histogram token_gaps{kTokenSeconds};  // between two of its tokens
 };
 
 struct Sequence {
@@ -28,6 +32,7 @@ struct Sequence {
   int num_tokens() const { return static_cast<int>(tokens.size()); }
   int num_generated() const { return num_tokens() - num_prompt_tokens; }
   int num_uncomputed() const { return num_tokens() - computed; }
+  int num_uncomputed_prompt() const { return std::max(0, num_prompt_tokens - computed); }
   bool was_scheduled() const { return timings.first_scheduled != kNever; }
 
   // Positions whose logits this sequence wants: Score all that a prompt token follows, Generate the last.

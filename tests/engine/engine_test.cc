@@ -264,9 +264,6 @@ TEST(Engine, MetricsFollowTheSequences) {
   EXPECT_EQ(data.kv_blocks_free, 100);
   EXPECT_EQ(data.kv_blocks_active, 0);
   EXPECT_EQ(data.kv_blocks_free + data.kv_blocks_active + data.kv_blocks_reserved, data.kv_blocks_total);
-  EXPECT_DOUBLE_EQ(data.time_to_first_token_seconds.sum(), 0.010 + 0.020);
-  EXPECT_DOUBLE_EQ(data.inter_token_latency_seconds.sum(), 4 * 0.010);
-  EXPECT_DOUBLE_EQ(data.queue_seconds.sum(), 0.0);
   EXPECT_DOUBLE_EQ(data.step_tokens.sum(), 150 + 2 + 2);
 }
 

@@ -7,7 +7,8 @@ namespace latentd {
 namespace {
 
 TEST(Histogram, UpperBoundsBelongToTheirBucket) {
-  Histogram histogram(std::array{1.0, 2.0});
+  static constexpr std::array kBounds = {1.0, 2.0};
+  Histogram histogram(kBounds);
   histogram.Observe(0.5);
   histogram.Observe(1.0);
   histogram.Observe(1.5, 3);

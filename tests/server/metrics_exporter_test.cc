@@ -14,15 +14,15 @@
 namespace latentd {
 namespace {
 
-v1::Model SomeModel() {
-  v1::Model model;
-  model.set_name("tiny");
-  return model;
+ExporterFacts SomeFacts() {
+  ExporterFacts facts{.kv_bytes = 4096, .config = {{"max_rows", "64"}}};
+  facts.model.set_name("tiny");
+  return facts;
 }
 
 // Every sample of the text format: "name{labels}" -> value.
 std::map<std::string, std::string> Samples(const MetricsData& data) {
-  const std::string text = prometheus::TextSerializer().Serialize(CollectFamilies(data, SomeModel()));
+  const std::string text = prometheus::TextSerializer().Serialize(CollectFamilies(data, SomeFacts()));
   std::map<std::string, std::string> samples;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -85,11 +85,10 @@ TEST(MetricsExporter, HistogramBucketsAreCumulative) {
 
 TEST(MetricsExporter, BusyPortIsOneLine) {
   const Metrics metrics;
-  const v1::Model model = SomeModel();
-  auto first = MetricsExporter::Start("127.0.0.1:0", metrics, model);
+  auto first = MetricsExporter::Start("127.0.0.1:0", metrics, SomeFacts());
   ASSERT_TRUE(first.ok());
   const std::string address = (*first)->address();
-  const auto second = MetricsExporter::Start(address, metrics, model);
+  const auto second = MetricsExporter::Start(address, metrics, SomeFacts());
   ASSERT_FALSE(second.ok());
   const std::string message(second.status().message());
   EXPECT_NE(message.find(address), std::string::npos) << message;
