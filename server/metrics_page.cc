@@ -33,11 +33,11 @@ Each scrape satisfies them exactly.
 - every outcome has its duration:
   `sum(latentd_request_duration_seconds_count) == sum(latentd_requests_finished_total)`, and the same per reason
 - prompt tokens = computed + cached, and those that are not yet or never will be:
-  `latentd_prompt_tokens_admitted_total == sum(latentd_prompt_tokens_total) + latentd_prompt_tokens_abandoned_total + latentd_prompt_tokens_pending`
+  `sum(latentd_prompt_tokens_admitted_total) == sum(latentd_prompt_tokens_total) + sum(latentd_prompt_tokens_abandoned_total) + sum(latentd_prompt_tokens_pending)`
 - free + active + cached + reserved = total:
-  `sum(latentd_kv_blocks) == latentd_kv_blocks_capacity`
+  `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
 - steps are counted alike:
-  `sum(latentd_step_seconds_count) == latentd_step_rows_count == latentd_step_tokens_count`
+  `sum(latentd_step_seconds_count) == sum(latentd_step_rows_count)`, and as many `latentd_step_tokens_count`
 - exactly one state: `sum(latentd_state) == 1`
 
 `latentd_stream_backlog_bytes` and `process_*` are read beside the lock; no law needs them.

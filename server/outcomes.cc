@@ -30,7 +30,6 @@ constexpr Cause kEngineCauses[] = {
     {"CANCELLED", "CLIENT_CANCEL"},
     {"ABORTED", "ADMIN_ABORT"},
     {"DATA_LOSS", "NAN_LOGITS"},
-    {"INTERNAL", "ENGINE_FAULT"},
 };
 constexpr Cause kGenerated[] = {
     {"OK", "EOS"}, {"OK", "STOP_STRING"}, {"OK", "STOP_TOKEN"}, {"OK", "MAX_TOKENS"}, {"OK", "CONTEXT_LIMIT"},
@@ -129,9 +128,9 @@ bool RunsTheModel(std::string_view method) {
 
 const std::vector<std::string>& RunReasons() {
   static const std::vector<std::string> reasons = {
-      "EOS",           "STOP_STRING",  "STOP_TOKEN",       "MAX_TOKENS",         "CONTEXT_LIMIT",     "SCORED",
-      "CLIENT_CANCEL", "ADMIN_ABORT",  "EXPIRED_IN_QUEUE", "EXPIRED_IN_PREFILL", "EXPIRED_IN_DECODE", "SLOW_CONSUMER",
-      "NAN_LOGITS",    "ENGINE_FAULT", "DRAINING"};
+      "EOS",           "STOP_STRING", "STOP_TOKEN",       "MAX_TOKENS",         "CONTEXT_LIMIT",     "SCORED",
+      "CLIENT_CANCEL", "ADMIN_ABORT", "EXPIRED_IN_QUEUE", "EXPIRED_IN_PREFILL", "EXPIRED_IN_DECODE", "SLOW_CONSUMER",
+      "NAN_LOGITS",    "DRAINING"};
   return reasons;
 }
 
@@ -139,7 +138,7 @@ const std::vector<std::string>& WasteCauses() {
   // Not EXPIRED_IN_QUEUE: nothing was computed.
   static const std::vector<std::string> causes = {"STOP_STRING",        "CLIENT_CANCEL",     "ADMIN_ABORT",
                                                   "EXPIRED_IN_PREFILL", "EXPIRED_IN_DECODE", "SLOW_CONSUMER",
-                                                  "NAN_LOGITS",         "ENGINE_FAULT",      "DRAINING"};
+                                                  "NAN_LOGITS",         "DRAINING"};
   return causes;
 }
 

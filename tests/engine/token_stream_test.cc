@@ -127,5 +127,19 @@ TEST(TokenStreamDeathTest, NothingFollowsAnEnd) {
   EXPECT_DEATH(stream.Append({.end = StreamEnd{}}), "check failed: !has_end_");
 }
 
+TEST(TokenStream, BacklogHoldsWhatIsPendingAndNothingAfterTheStream) {
+  std::atomic<int64_t> backlog{0};
+  bool was_full = false;
+  {
+    TokenStream stream(nullptr, 1000, &backlog);
+    stream.Append({.text = "abc"});
+    stream.Append({.text = "de"});
+    EXPECT_EQ(backlog, 5);
+    stream.Take(&was_full);
+    EXPECT_EQ(backlog, 2);
+  }
+  EXPECT_EQ(backlog, 0);
+}
+
 }  // namespace
 }  // namespace latentd

@@ -314,5 +314,25 @@ TEST(Scheduler, ResumedSequencesShareTooFewRows) {
   EXPECT_THAT(rows_of, ElementsAre(0, 20, 20, 20));
 }
 
+TEST(Scheduler, WaitsAreCountedByWhatTheFirstInTheQueueLacked) {
+  const auto waits_of = [](std::initializer_list<Request> requests, int budget, SchedulerOptions options) {
+    Scheduler scheduler(options);
+    for (const Request& request : requests) EXPECT_TRUE(scheduler.Add(request).ok());
+    const BatchPlan plan = scheduler.Plan(At(0), budget);
+    scheduler.CancelAll(FinishReason::kCancelled);
+    return plan.waits;
+  };
+  SchedulerOptions one_row = SmallOptions();
+  one_row.max_step_rows = 1;
+  SchedulerOptions two_logits = SmallOptions();
+  two_logits.max_step_logits = 2;
+  const Request small = Generate(1, 10, 5), next = Generate(2, 10, 5), third = Generate(3, 10, 5);
+  EXPECT_THAT(waits_of({small, next, third}, kUnbounded, one_row), ElementsAre(2, 0, 0, 0));
+  EXPECT_THAT(waits_of({small, next, third}, 10, SmallOptions()), ElementsAre(0, 2, 0, 0));
+  EXPECT_THAT(waits_of({small, Generate(2, 10, 600), third}, kUnbounded, SmallOptions()), ElementsAre(0, 0, 2, 0));
+  EXPECT_THAT(waits_of({small, Score(2, 2), Score(3, 10)}, kUnbounded, two_logits), ElementsAre(0, 0, 0, 1));
+  EXPECT_THAT(waits_of({small, next, third}, kUnbounded, SmallOptions()), ElementsAre(0, 0, 0, 0));
+}
+
 }  // namespace
 }  // namespace latentd
