@@ -19,8 +19,8 @@ counters taken under one lock, between two reports of the engine. Every series i
 
 A request's latencies, lengths and waste are observed when it ends, in the moment in which it is counted as finished,
 with its outcome; so all of them are there for each outcome, and none is missing because it failed. Label `outcome` has
-the values of `reason` in `latentd_requests_finished_total`. Bucket bounds are those of `engine/histogram.h`; there is no
-knob for them.
+the values of `reason` in `latentd_requests_finished_total`. Bucket bounds are those of `engine/histogram.h`; no knob
+changes them.
 )";
 
 constexpr const char* kLaws = R"(
@@ -33,7 +33,8 @@ Each scrape satisfies them exactly.
 - every outcome has its duration:
   `sum(latentd_request_duration_seconds_count) == sum(latentd_requests_finished_total)`, and the same per reason
 - prompt tokens = computed + cached, and those that are not yet or never will be:
-  `sum(latentd_prompt_tokens_admitted_total) == sum(latentd_prompt_tokens_total) + sum(latentd_prompt_tokens_abandoned_total) + sum(latentd_prompt_tokens_pending)`
+  `sum(latentd_prompt_tokens_admitted_total) == sum(latentd_prompt_tokens_total) +
+  sum(latentd_prompt_tokens_abandoned_total) + sum(latentd_prompt_tokens_pending)`
 - free + active + cached + reserved = total:
   `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
 - steps are counted alike:
@@ -46,8 +47,8 @@ Each scrape satisfies them exactly.
 
 Readiness is `grpc.health.v1` for the empty service name and for each service: NOT_SERVING while the engine has work and
 finished no step for `stall_seconds` (`latentd_engine_stalls_total` counts such times once each, `latentd_state` says
-`stalled`), and from the beginning of a drain on. Liveness is the service name `latentd.liveness`: SERVING for as long as
-the process answers, stalled or draining as it may be. Restart on liveness, route on readiness.
+`stalled`), and from the beginning of a drain on. Liveness is the service name `latentd.liveness`: SERVING for as long
+as the process answers, stalled or draining as it may be. Restart on liveness, route on readiness.
 )";
 
 const char* NameOf(MetricKind kind) {

@@ -270,6 +270,7 @@ class ScriptedLoad:
             wait_until(lambda: self.scrape(server)['latentd_wasted_tokens_total{cause="DRAINING"}'] > 0,
                        "the drain ends a request")
             reader.join()
+            server.process.wait(daemon.PATIENCE_SECONDS)
 
 
 class MetricsTest(unittest.TestCase):
