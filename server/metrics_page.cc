@@ -5,6 +5,7 @@
 #include <absl/strings/str_join.h>
 
 #include "server/metric_catalog.h"
+#include "server/outcomes.h"
 
 namespace latentd {
 namespace {
@@ -64,7 +65,7 @@ const char* NameOf(MetricKind kind) {
 }
 
 std::string RenderLabels(const MetricDescriptor& metric) {
-  constexpr size_t kMostValuesInACell = 16;
+  constexpr size_t kMostValuesInACell = 9;
   const auto render = [](std::string* out, const LabelDescriptor& label) {
     absl::StrAppend(out, "`", label.name, "`");
     if (label.values.empty()) return;
@@ -89,6 +90,9 @@ void AppendLongLists(std::string& page) {
   for (const LabelDescriptor& label : DescriptorOf("latentd_requests_finished_total").labels) {
     absl::StrAppend(&page, "\nValues of `", label.name, "`: ", absl::StrJoin(label.values, ", "), ".\n");
   }
+  absl::StrAppend(&page,
+                  "\nValues of `outcome`: those of `reason` for `latentd_request_duration_seconds`; for all other ",
+                  "latencies those that an admitted request can have: ", absl::StrJoin(RunReasons(), ", "), ".\n");
 }
 
 void AppendUnavailable(const std::vector<UnavailableMetric>& metrics, std::string& page) {
