@@ -137,7 +137,8 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
        .vocab_size = kVocabSize,
        .on_launch = [&](const BatchInputs&, std::span<const SampleRow> samples) { observer.OnLaunch(samples); }});
   Publisher publisher(nullptr, metrics);
-  EngineThread engine(std::make_unique<Engine>(executor, Options(), metrics), publisher, observer, kMaxStreams);
+  EngineThread engine(std::make_unique<Engine>(executor, Options(), metrics), publisher, observer,
+                      QueueLoad{.requests = kMaxStreams, .tokens = int64_t{kMaxStreams} * kContext});
   Egress egress(kEgressThreads);
   std::unique_ptr<grpc::Service> service;
   if (run.writer == Writer::kNaive) {

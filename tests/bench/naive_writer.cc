@@ -92,8 +92,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* NaiveService::Generate(grpc::Callbac
   CHECK(valid.ok());
   valid->request.id = engine_.NextSequenceId();
   auto* stream = new NaiveStream(*this, valid->output);
-  const absl::Status status = engine_.Submit(std::move(valid->request), stream->MakeStream());
-  CHECK(status.ok());
+  CHECK(!engine_.Submit(std::move(valid->request), stream->MakeStream()).has_value());
   metrics_.Update([](MetricsData& data) { ++data.requests_received["Generate"]; });
   return stream;
 }

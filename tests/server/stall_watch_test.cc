@@ -52,8 +52,8 @@ class HangingEngine {
     FakeExecutorOptions executor{.num_blocks = options.scheduler.pool.num_blocks};
     executor.on_launch = [this](const BatchInputs&, std::span<const SampleRow>) { Await([this] { return goes_on_; }); };
     executor_ = std::make_unique<FakeExecutor>(executor);
-    thread_ =
-        std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_, clock_, 10);
+    thread_ = std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_,
+                                             clock_, QueueLoad{.requests = 10, .tokens = 1000});
   }
   ~HangingEngine() { LetGo(); }
 
@@ -101,7 +101,7 @@ TEST(StallWatch, EngineThatHangsInAStepIsSeenOnceAndForgivenWhenItGoesOn) {
   {
     StallWatch watch(hanging.thread_->progress(), hanging.clock_, hanging.metrics_,
                      {.stall_seconds = 0.02, .on_change = [&](EngineHealth health) { hanging.See(health); }});
-    ASSERT_TRUE(hanging.thread_->Submit(std::move(request), client.stream).ok());
+    ASSERT_FALSE(hanging.thread_->Submit(std::move(request), client.stream).has_value());
     EXPECT_THAT(hanging.AwaitSeen(1), ElementsAre(EngineHealth::kStalled));
     EXPECT_EQ(hanging.metrics_.Snapshot().engine_stalls, 1u);
     EXPECT_EQ(hanging.metrics_.Snapshot().state, ServerState::kStalled);

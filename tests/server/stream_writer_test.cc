@@ -37,7 +37,8 @@ class Serving {
       : executor_({.num_blocks = kLimits.num_blocks,
                    .vocab_size = kLimits.vocab_size,
                    .on_launch = [this](const BatchInputs&, std::span<const SampleRow>) { AwaitPermission(); }}),
-        engine_(std::make_unique<Engine>(executor_, Options(), metrics_), publisher_, clock_, 10),
+        engine_(std::make_unique<Engine>(executor_, Options(), metrics_), publisher_, clock_,
+                QueueLoad{.requests = 10, .tokens = 1000}),
         service_(model_, engine_, egress_, metrics_),
         server_(OrDie(GrpcServer::Start("127.0.0.1:0", {&service_}))) {
     hold_.pump = [this] {
