@@ -9,7 +9,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 import daemon
-from daemon import Details, MODEL, pb, long_request, request, wait_until
+from daemon import Details, MODEL, pb, long_request, request, stubborn_channel, wait_until
 from doctored_model import copy_with_overflow
 
 BF16_MODEL = daemon.ROOT / "tests/data/tiny-tales-bf16"  # no tokenizer, no template
@@ -239,6 +239,20 @@ class CausesTest(unittest.TestCase):
         details = self.expired(self.daemon, long_request(), "EXPIRED_IN_DECODE")
         self.expect(details, grpc.StatusCode.DEADLINE_EXCEEDED, "EXPIRED_IN_DECODE")
         self.assertGreater(int(details.metadata["tokens_delivered"]), 0)
+
+    def test_slow_consumer(self):
+        """A client that reads on within the grace after the end finds the status behind what it had left unread."""
+        with daemon.Daemon("--slow-consumer-seconds", "1", "--max-pending-bytes", "4096") as server:
+            message = long_request()
+            message.output.logprobs = 32
+            with stubborn_channel(server) as channel:
+                call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(message)
+                next(call)
+                wait_until(lambda: server.sum("requests_finished_total", reason="SLOW_CONSUMER") == 1, "it is given up")
+                details = failure_of(call)
+            self.expect(details, grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
+            self.assertGreater(int(details.metadata["buffered_bytes"]), 0)
+            self.assertIsNone(details.retry_seconds)
 
     def test_client_cancel(self):
         """The client knows its own cancellation; the server's word on it stands in the metrics."""

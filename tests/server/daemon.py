@@ -158,6 +158,12 @@ def request(text="Once upon a time", *, max_tokens=24, seed=7, **groups):
     return message
 
 
+def stubborn_channel(server):
+    """A connection of its own whose client grants the server no more than it must: unread answers soon wait there."""
+    return grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0),
+                                                  ("grpc.http2.lookahead_bytes", 1024)])
+
+
 def long_request(seed=7, max_tokens=1900):
     """Runs for as many tokens as it is told to: end-of-sequence does not end it."""
     return request(seed=seed, stopping=pb.Stopping(max_tokens=max_tokens, ignore_eos=True))

@@ -18,15 +18,14 @@ from google.protobuf import duration_pb2
 import daemon
 import laws
 import prometheus
-from daemon import MODEL, Details, long_request, pb, request, wait_until
+from daemon import MODEL, Details, long_request, pb, request, stubborn_channel, wait_until
+from doctored_model import copy_with_overflow
 
 LOAD_SEED = 20240611
 
 # What this load does not reach, and why. Methods and reasons here are not demanded.
 PENDING_REASONS = {
     "ADMIN_ABORT": "reached by the tests of the admin service",
-    "QUEUE_TOKENS": "reached by the tests of the queue's bounds",
-    "NAN_LOGITS": "reached by the tests with a damaged checkpoint",
 }
 PENDING_METHODS = {
     method: "reached by the tests of the admin service"
@@ -37,7 +36,6 @@ UNSEEN = {
     'latentd_state{state="loading"}': "over before a scraper can know the port",
     'latentd_kv_blocks{state="cached"}': "always 0, see METRICS.md",
     'latentd_prompt_tokens_total{source="prefix_cache"}': "always 0, see METRICS.md",
-    "latentd_nonfinite_rows_total": PENDING_REASONS["NAN_LOGITS"],
 }
 
 
@@ -45,12 +43,6 @@ def ignore_end(call):
     with contextlib.suppress(grpc.RpcError):
         for _ in call:
             pass
-
-
-def stubborn_channel(server):
-    """A connection whose client grants the server no more than it must."""
-    return grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0),
-                                                  ("grpc.http2.lookahead_bytes", 16384)])
 
 
 def large_answer(seed=7):
@@ -102,6 +94,8 @@ class ScriptedLoad:
         self.refusals()
         self.slow_reader_that_catches_up()
         self.queue_and_deadlines()
+        self.queue_full_of_tokens()
+        self.logits_that_overflow()
         self.small_steps()
         self.small_cache()
         self.models_without_text()
@@ -179,7 +173,27 @@ class ScriptedLoad:
             ignore_end(waiting)  # EXPIRED_IN_QUEUE
             running.cancel()
             server.wait_until_idle()
-            assert self.reason_of(lambda: server.once(with_timeout(long_request(), 100))) == "EXPIRED_IN_DECODE"
+            # Each of them twice the one before: one ends while it decodes, however fast the machine is.
+            reasons = (self.reason_of(lambda: server.once(with_timeout(long_request(), 2 ** exponent)))
+                       for exponent in range(16))
+            assert "EXPIRED_IN_DECODE" in reasons
+
+    def queue_full_of_tokens(self):
+        with self.serving("--max-rows", "1", "--max-queued-tokens", "100") as server:
+            message = pb.GenerateRequest(token_ids=pb.TokenIds(ids=[0] + [100] * 79),
+                                         stopping=pb.Stopping(max_tokens=1900, ignore_eos=True))
+            calls = [server.generation.Generate(message) for _ in range(5)]
+            wait_until(lambda: self.scrape(server)['latentd_admission_rejected_total{reason="QUEUE_TOKENS"}'] > 0,
+                       "the queue holds no more tokens")
+            for call in calls:
+                call.cancel()
+
+    def logits_that_overflow(self):
+        with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
+            with self.serving(model=copy_with_overflow(pathlib.Path(folder) / "model")) as server:
+                for token in range(200, 400, 4):
+                    ignore_end(server.generation.Generate(pb.GenerateRequest(
+                        token_ids=pb.TokenIds(ids=[0, token]), stopping=pb.Stopping(max_tokens=1))))
 
     def small_steps(self):
         """Prompts that take many steps, each of few tokens and few logit rows."""
@@ -189,8 +203,8 @@ class ScriptedLoad:
                 message = pb.GenerateRequest(token_ids=prompt, stopping=pb.Stopping(max_tokens=1, ignore_eos=True))
                 return self.reason_of(lambda: server.once(with_timeout(message, timeout)))
 
-            reasons = [run(2 ** exponent) for exponent in range(10)]
-            assert "EXPIRED_IN_PREFILL" in reasons, reasons
+            reasons = (run(2 ** exponent) for exponent in range(16))
+            assert "EXPIRED_IN_PREFILL" in reasons
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
                 ends = [pool.submit(run, 900) for _ in range(4)]
                 wait_until(lambda: self.scrape(server)['latentd_requests_in_flight{phase="prefill"}'] > 0 or

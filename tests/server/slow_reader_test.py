@@ -11,7 +11,7 @@ import unittest
 import grpc
 
 import daemon
-from daemon import Details, long_request, pb, request, wait_until
+from daemon import Details, long_request, pb, request, stubborn_channel, wait_until
 from raw_http2 import DATA, HEADERS, RST_STREAM, RawClient
 
 MAX_TOKENS = 1900
@@ -129,9 +129,7 @@ class SlowReaderTest(unittest.TestCase):
         self.assertLess(resident_bytes(self.server), self.resident + MAX_GROWTH_BYTES)
 
     def stalled_call(self):
-        channel = grpc.insecure_channel(self.server.address, [("grpc.use_local_subchannel_pool", 1),
-                                                              ("grpc.http2.bdp_probe", 0),
-                                                              ("grpc.http2.lookahead_bytes", 1024)])
+        channel = stubborn_channel(self.server)
         self.addCleanup(channel.close)
         call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(large_request())
         next(call)
