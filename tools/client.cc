@@ -15,16 +15,6 @@ namespace {
 
 constexpr char kServing[] = "\x08\x01";  // HealthCheckResponse{status: SERVING}
 
-std::string ReasonOf(const grpc::Status& status) {
-  google::rpc::Status details;
-  google::rpc::ErrorInfo error;
-  if (!details.ParseFromString(status.error_details())) return "";
-  for (const auto& detail : details.details()) {
-    if (detail.UnpackTo(&error)) return error.reason();
-  }
-  return "";
-}
-
 }  // namespace
 
 Client::Client(const std::string& server)
@@ -58,6 +48,16 @@ void SetTimeout(double seconds, grpc::ClientContext& context) {
   context.set_deadline(
       std::chrono::system_clock::now() +
       std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(seconds)));
+}
+
+std::string ReasonOf(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::ErrorInfo error;
+  if (!details.ParseFromString(status.error_details())) return "";
+  for (const auto& detail : details.details()) {
+    if (detail.UnpackTo(&error)) return error.reason();
+  }
+  return "";
 }
 
 int Report(const grpc::Status& status) {

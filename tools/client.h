@@ -31,6 +31,9 @@ class Client {
 // No deadline where `seconds` is 0.
 void SetTimeout(double seconds, grpc::ClientContext& context);
 
+// From the google.rpc.Status in grpc-status-details-bin; empty where there is none.
+std::string ReasonOf(const grpc::Status& status);
+
 // Prints to stderr and returns the exit code: 0 for OK, 1 for everything else.
 int Report(const grpc::Status& status);
 

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/commands.h"
+#include "tools/load/load_command.h"
 
 namespace latentd {
 namespace {
@@ -179,6 +180,7 @@ int main(int argc, char** argv) {
   int code = 0;
   latentd::AddAnswers(app, flags, code);
   latentd::AddLookups(app, flags, code);
+  latentd::AddLoadCommand(app, code);
   CLI11_PARSE(app, argc, argv);
   return code;
 }

@@ -1,0 +1,69 @@
+// One stream: a state machine with one operation in flight, driven by the completion queue of its lane. Lane's thread
+// only, but for construction, Start and Interrupt.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/support/async_stream.h>
+
+#include "latentd/v1/generation.grpc.pb.h"
+#include "tools/load/request_record.h"
+#include "tools/load/stream_grammar.h"
+#include "tools/load/token_times.h"
+#include "tools/load/workload.h"
+
+namespace latentd {
+
+enum class Keep { kNothing, kOutput };
+
+class Call {
+ public:
+  Call(PlannedRequest request, int64_t intended, Keep keep);
+
+  // `timeout_seconds` bounds the call where the mix plans no earlier deadline. `sent` is the moment of this call.
+  void Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, double timeout_seconds, int64_t sent);
+  // The user ends the run. Any thread.
+  void Interrupt();
+
+  // An operation is over. True once the call is: the record is then complete.
+  enum class Progress { kGoesOn, kReadEvent, kEnded };
+  Progress Advance(bool ok, int64_t now);
+
+  RequestRecord& record() { return record_; }
+  KeptOutput TakeOutput();
+  // Tokens that the last event brought.
+  uint32_t new_tokens() const { return new_tokens_; }
+  const TokenTimes& token_times() const { return token_times_; }
+
+ private:
+  enum class State { kStarting, kReading, kFinishing };
+
+  void Read();
+  void OnEvent(int64_t now);
+  void OnDelta(const v1::Delta& delta, int64_t now);
+  void OnCompleted(const v1::Completed& completed);
+  void OnStatus(int64_t now);
+  void CancelIfPlanned();
+
+  const PlannedRequest request_;
+  const Keep keep_;
+  State state_ = State::kStarting;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateEvent>> reader_;
+  v1::GenerateEvent event_;  // reused: its strings keep their memory
+  grpc::Status status_;
+  StreamGrammar grammar_;
+  RequestRecord record_;
+  KeptOutput output_;
+  TokenTimes token_times_;
+  uint32_t new_tokens_ = 0;
+  v1::EndReason end_reason_ = v1::END_REASON_UNSPECIFIED;
+  bool has_cancelled_ = false;
+  std::atomic<bool> was_interrupted_{false};
+};
+
+}  // namespace latentd

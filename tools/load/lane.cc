@@ -1,0 +1,111 @@
+#include "tools/load/lane.h"
+
+#include <utility>
+
+namespace latentd {
+namespace {
+
+// Outputs kept for the comparison with a quiet run, in tokens per lane: some 100 MB. What comes later is not compared.
+constexpr int64_t kMaxKeptTokens = 8'000'000;
+
+constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
+
+}  // namespace
+
+Lane::Lane(RunState& state, const Workload& workload, const LaneOptions& options,
+           std::vector<std::shared_ptr<grpc::Channel>> channels)
+    : state_(state),
+      workload_(workload),
+      options_(options),
+      warmup_end_(static_cast<int64_t>(options.warmup_seconds * 1e9)) {
+  for (std::shared_ptr<grpc::Channel>& channel : channels) {
+    stubs_.push_back(v1::Generation::NewStub(std::move(channel)));
+  }
+  thread_ = std::thread([this] { Run(); });
+}
+
+Lane::~Lane() {
+  if (thread_.joinable()) Finish();
+}
+
+void Lane::Start(uint64_t index, int64_t intended) {
+  const bool keeps = options_.keeps_outputs && num_kept_tokens_ < kMaxKeptTokens;
+  auto owned = std::make_unique<Call>(workload_.Plan(index), intended, keeps ? Keep::kOutput : Keep::kNothing);
+  Call* const call = owned.get();
+  ++num_holds_;
+  state_.counters.in_flight.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard lock(mutex_);
+  live_.emplace(call, std::move(owned));
+  call->Start(*stubs_[next_stub_++ % stubs_.size()], queue_, options_.timeout_seconds, state_.Now());
+  if (state_.is_stopping()) call->Interrupt();  // Interrupt() may have come before this call was in the set
+}
+
+void Lane::StartStream() {
+  const int64_t now = state_.Now();
+  if (const std::optional<uint64_t> index = state_.TakeIndex(now)) Start(*index, now);
+}
+
+void Lane::Interrupt() {
+  std::lock_guard lock(mutex_);
+  for (auto& [call, owned] : live_) call->Interrupt();
+}
+
+LaneResult Lane::Finish() {
+  LetGo();
+  thread_.join();
+  return std::move(result_);
+}
+
+void Lane::LetGo() {
+  if (--num_holds_ == 0) queue_.Shutdown();
+}
+
+void Lane::Run() {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_.Next(&tag, &ok)) {
+    Call& call = *static_cast<Call*>(tag);
+    const int64_t now = state_.Now();
+    const Call::Progress progress = call.Advance(ok, now);
+    if (progress == Call::Progress::kReadEvent) OnRead(call, now);
+    if (progress == Call::Progress::kEnded) OnEnded(call);
+  }
+}
+
+void Lane::OnRead(const Call& call, int64_t now) {
+  ++result_.num_messages;
+  const uint64_t tokens = call.new_tokens();
+  if (tokens == 0) return;
+  const auto second = static_cast<size_t>(now / kNanosecondsPerSecond);
+  if (result_.tokens_by_second.size() <= second) result_.tokens_by_second.resize(second + 1);
+  result_.tokens_by_second[second] += tokens;
+  if (now >= warmup_end_) result_.tokens_after_warmup += tokens;
+  state_.counters.output_tokens.fetch_add(tokens, std::memory_order_relaxed);
+}
+
+void Lane::OnEnded(Call& call) {
+  RequestRecord& record = call.record();
+  if (options_.keeps_outputs) {
+    num_kept_tokens_ += record.output_tokens;
+    result_.outputs.push_back(call.TakeOutput());
+  }
+  RecordWaits(call, record);
+  RunCounters& counters = state_.counters;
+  counters.in_flight.fetch_sub(1, std::memory_order_relaxed);
+  counters.finished.fetch_add(1, std::memory_order_relaxed);
+  if (!EndedAsExpected(record)) counters.failed.fetch_add(1, std::memory_order_relaxed);
+  result_.records.push_back(std::move(record));
+  if (options_.is_closed_loop) StartStream();
+  {
+    std::lock_guard lock(mutex_);
+    live_.erase(&call);
+  }
+  LetGo();
+}
+
+void Lane::RecordWaits(const Call& call, const RequestRecord& record) {
+  if (record.intended < warmup_end_) return;
+  call.token_times().RecordWaits(result_.token_waits);
+}
+
+}  // namespace latentd

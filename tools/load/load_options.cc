@@ -1,0 +1,116 @@
+#include "tools/load/load_options.h"
+
+#include <vector>
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
+
+#include "tools/load/view.h"
+
+namespace latentd {
+namespace {
+
+// A run ends by itself: these hold where neither bound is given …
+constexpr uint64_t kDefaultRequests = 1'000;
+constexpr double kDefaultSeconds = 60.0;
+// … and these where only the other one is; a record of each request is held in memory.
+constexpr uint64_t kMaxRequests = 1'000'000;
+constexpr double kMaxSeconds = 3'600.0;
+
+constexpr int kMaxConcurrency = 4'096;
+constexpr int kMaxConnections = 1'000;
+constexpr int kMaxClientThreads = 64;
+constexpr double kMaxRate = 1e6;
+
+absl::Status CheckRange(const char* flag, double value, double low, double high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat("%s: expected %g to %g, found %g", flag, low, high, value));
+}
+
+void SetBounds(RunOptions& run) {
+  const bool has_none = run.max_requests == 0 && run.duration_seconds == 0.0;
+  if (run.max_requests == 0) run.max_requests = has_none ? kDefaultRequests : kMaxRequests;
+  if (run.duration_seconds == 0.0) run.duration_seconds = has_none ? kDefaultSeconds : kMaxSeconds;
+}
+
+absl::Status CheckRun(const RunOptions& run) {
+  absl::Status status = CheckRange("--requests", static_cast<double>(run.max_requests), 1.0, kMaxRequests);
+  status.Update(CheckRange("--duration", run.duration_seconds, 0.001, kMaxSeconds));
+  status.Update(CheckRange("--warmup", run.warmup_seconds, 0.0, run.duration_seconds));
+  status.Update(CheckRange("--timeout", run.timeout_seconds, 0.001, kMaxSeconds));
+  status.Update(CheckRange("--concurrency", run.concurrency, 1, kMaxConcurrency));
+  if (run.loop == Loop::kOpen) status.Update(CheckRange("--rate", run.rate, 1e-3, kMaxRate));
+  status.Update(CheckRange("--connections", run.connections, 1, kMaxConnections));
+  status.Update(CheckRange("--client-threads", run.client_threads, 1, kMaxClientThreads));
+  if (status.ok() && run.client_threads > run.connections) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--client-threads: expected at most --connections (%d): a connection belongs to one thread; "
+                        "found %d",
+                        run.connections, run.client_threads));
+  }
+  return status;
+}
+
+absl::Status CheckWorkload(const WorkloadOptions& workload) {
+  absl::Status status = CheckRange("--cancel-fraction", workload.cancel_fraction, 0.0, 1.0);
+  status.Update(CheckRange("--deadline-fraction", workload.deadline_fraction, 0.0, 1.0));
+  status.Update(CheckRange("--cancel-fraction and --deadline-fraction together",
+                           workload.cancel_fraction + workload.deadline_fraction, 0.0, 1.0 + 1e-9));
+  if (status.ok() && !workload.texts.empty() && !workload.jsonl_file.empty()) {
+    return absl::InvalidArgumentError("expected --text or --jsonl, found both; leave one out");
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<Slo> ParseSlo(std::string_view text) {
+  Slo slo;
+  for (const absl::string_view part : absl::StrSplit(View(text), ',')) {
+    const std::vector<absl::string_view> sides = absl::StrSplit(part, '=');
+    double seconds = 0.0;
+    const bool is_number = sides.size() == 2 && absl::SimpleAtod(sides[1], &seconds) && seconds > 0.0;
+    if (is_number && sides[0] == "ttft") {
+      slo.time_to_first_token = seconds;
+    } else if (is_number && sides[0] == "tpot") {
+      slo.time_per_output_token = seconds;
+    } else if (is_number && sides[0] == "e2e") {
+      slo.end_to_end = seconds;
+    } else {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "--slo: expected ttft=SECONDS, tpot=SECONDS, e2e=SECONDS, joined by commas, found \"%s\"", part));
+    }
+  }
+  return slo;
+}
+
+absl::Status ParseDeadlines(std::string_view text, WorkloadOptions& workload) {
+  const std::vector<absl::string_view> sides = absl::StrSplit(View(text), ':');
+  double low = 0.0;
+  double high = 0.0;
+  if (sides.size() != 2 || !absl::SimpleAtod(sides[0], &low) || !absl::SimpleAtod(sides[1], &high) || !(low > 0.0) ||
+      !(high >= low) || high > kMaxSeconds) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "--deadline-seconds: expected LOW:HIGH with 0 < LOW <= HIGH <= %g, found \"%s\"", kMaxSeconds, text));
+  }
+  workload.min_deadline_seconds = low;
+  workload.max_deadline_seconds = high;
+  return absl::OkStatus();
+}
+
+absl::Status Complete(LoadOptions& options) {
+  SetBounds(options.run);
+  absl::Status status = CheckRun(options.run);
+  status.Update(CheckWorkload(options.workload));
+  status.Update(CheckRange("--max-lag", options.max_lag_seconds, 1e-4, kMaxSeconds));
+  status.Update(CheckRange("--check-requests", options.max_checked_requests, 1, 100'000));
+  if (status.ok() && !options.metrics.empty() && !options.checks) {
+    return absl::InvalidArgumentError("--metrics: expected together with --check, found alone; add --check");
+  }
+  options.run.keeps_outputs = options.checks;
+  options.workload.asks_for_token_ids = options.workload.asks_for_token_ids || options.checks;
+  return status;
+}
+
+}  // namespace latentd

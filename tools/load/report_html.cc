@@ -1,0 +1,14 @@
+#include <absl/strings/str_replace.h>
+
+#include "tools/load/report.h"
+#include "tools/load/report_page.h"
+
+namespace latentd {
+
+std::string MakeHtml(const LoadReport& report) {
+  // Inside a script element "</" could end it; in JSON "<\/" is the same string.
+  const std::string json = absl::StrReplaceAll(MakeJson(report), {{"</", "<\\/"}, {"<!--", "<\\u0021--"}});
+  return absl::StrReplaceAll(kReportPage, {{"LATENTD_LOAD_REPORT", json}});
+}
+
+}  // namespace latentd

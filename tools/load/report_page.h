@@ -1,0 +1,8 @@
+// The HTML report without its figures, from report_page.html.
+#pragma once
+
+namespace latentd {
+
+extern const char kReportPage[];
+
+}  // namespace latentd

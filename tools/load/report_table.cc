@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <fstream>
+
+#include <absl/strings/str_format.h>
+
+#include "tools/load/report.h"
+
+namespace latentd {
+namespace {
+
+constexpr double kPercentiles[] = {50.0, 90.0, 95.0, 99.0, 99.9};
+
+double Milliseconds(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-6; }
+
+std::string LatencyRow(const NamedHistogram& entry) {
+  const LatencyHistogram& histogram = entry.histogram;
+  std::string row = absl::StrFormat("  %-22s %8d %9.2f", entry.title, histogram.count(), histogram.mean() * 1e-6);
+  for (const double percent : kPercentiles) {
+    row += absl::StrFormat(" %9.2f", Milliseconds(histogram.Percentile(percent)));
+  }
+  return row + absl::StrFormat(" %9.2f\n", Milliseconds(histogram.max()));
+}
+
+std::string Latencies(const LoadReport& report) {
+  const bool is_open = report.options.run.loop == Loop::kOpen;
+  std::string text = absl::StrFormat("latency in ms, from the %s\n  %-22s %8s %9s %9s %9s %9s %9s %9s %9s\n",
+                                     is_open ? "intended start" : "start", "", "count", "mean", "p50", "p90", "p95",
+                                     "p99", "p99.9", "max");
+  for (const NamedHistogram& entry : report.summary.latencies) text += LatencyRow(entry);
+  for (const NamedHistogram& entry : report.summary.server_timings) text += LatencyRow(entry);
+  if (is_open) text += LatencyRow({"lag", "client's own lag", report.summary.lag});
+  return text;
+}
+
+std::string Head(const LoadReport& report) {
+  const RunOptions& run = report.options.run;
+  std::string loop = run.loop == Loop::kClosed
+                         ? absl::StrFormat("closed loop, concurrency %d", run.concurrency)
+                         : absl::StrFormat("open loop, %g requests/s %s", run.rate,
+                                           run.arrival == Arrival::kPoisson ? "Poisson" : "constant");
+  return absl::StrFormat("latentctl load: %s, %s, %s\n  %s, %d connections, seed %d, %.2f s%s\n\n", run.server,
+                         report.model.name(), report.model.fingerprint(), loop, run.connections,
+                         report.options.workload.seed, report.seconds, report.was_interrupted ? ", interrupted" : "");
+}
+
+std::string Throughput(const LoadReport& report) {
+  const Summary& summary = report.summary;
+  std::string text = absl::StrFormat(
+      "requests    %d sent, %d measured, %d of them succeeded, %d failed unexpectedly\n"
+      "throughput  %.2f requests/s, in %.1f tokens/s, out %.1f tokens/s\n",
+      summary.sent, summary.measured, summary.succeeded, summary.unexpected, summary.requests_per_second,
+      summary.input_tokens_per_second, summary.output_tokens_per_second);
+  if (report.options.slo.is_set()) {
+    text += absl::StrFormat("goodput     %.2f %% (%d of %d), %.2f requests/s\n", summary.goodput.fraction * 100.0,
+                            summary.goodput.good, summary.goodput.eligible, summary.goodput.requests_per_second);
+  }
+  return text + absl::StrFormat("client CPU  %.2f s: %.2f us per token, %.2f us per message\n\n", summary.cpu_seconds,
+                                summary.cpu_seconds_per_token * 1e6, summary.cpu_seconds_per_message * 1e6);
+}
+
+std::string Statuses(const Summary& summary) {
+  std::string text = absl::StrFormat("\n  %-20s %-24s %8s %11s\n", "status", "reason", "count", "unexpected");
+  for (const StatusCount& entry : summary.statuses) {
+    text += absl::StrFormat("  %-20s %-24s %8d %11d\n", entry.code, entry.reason.empty() ? "-" : entry.reason,
+                            entry.count, entry.unexpected);
+    if (!entry.example.empty()) text += absl::StrFormat("    for example: %s\n", entry.example);
+  }
+  return text;
+}
+
+std::string Checks(const std::vector<CheckOutcome>& checks) {
+  static constexpr const char* kVerdicts[] = {"passed", "FAILED", "SKIPPED"};
+  std::string text = checks.empty() ? "" : "\n";
+  for (const CheckOutcome& outcome : checks) {
+    text += absl::StrFormat("check %-32s %s: %s\n", outcome.name, kVerdicts[static_cast<size_t>(outcome.verdict)],
+                            outcome.detail);
+  }
+  return text;
+}
+
+}  // namespace
+
+bool LoadReport::passed() const {
+  const auto has_failed = [](const CheckOutcome& outcome) { return outcome.verdict == Verdict::kFailed; };
+  return summary.unexpected == 0 && std::none_of(checks.begin(), checks.end(), has_failed);
+}
+
+std::string MakeTable(const LoadReport& report) {
+  std::string text =
+      Head(report) + Throughput(report) + Latencies(report) + Statuses(report.summary) + Checks(report.checks);
+  if (!report.summary.is_valid) text += "\nINVALID: " + report.summary.why_invalid + "\n";
+  return text;
+}
+
+absl::Status WriteFile(const std::string& file, const std::string& contents) {
+  std::ofstream stream(file, std::ios::binary);
+  stream << contents;
+  stream.close();
+  if (stream) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrFormat("expected to write %s, found that it can't be; name another file", file));
+}
+
+}  // namespace latentd

@@ -1,0 +1,60 @@
+// What became of one request, seen from the client. Moments are nanoseconds from the start of the run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <grpcpp/support/status.h>
+
+#include "latentd/v1/generation.pb.h"
+#include "tools/load/token_times.h"
+#include "tools/load/workload.h"
+
+namespace latentd {
+
+struct RequestRecord {
+  uint64_t index = 0;
+  int64_t intended = 0;  // in a closed loop: as sent
+  int64_t sent = 0;
+  int64_t first_token = kNotReached;
+  int64_t second_token = kNotReached;
+  int64_t last_token = kNotReached;
+  int64_t ended = 0;
+
+  uint32_t prompt_tokens = 0;  // as Started says; 0 where it never came
+  uint32_t output_tokens = 0;  // that the client saw
+  uint32_t max_tokens = 0;     // that the server could have generated
+  double queue_seconds = 0.0;  // these three from Completed
+  double prefill_seconds = 0.0;
+  double decode_seconds = 0.0;
+
+  PlannedEnd planned_end = PlannedEnd::kCompletion;
+  grpc::StatusCode code = grpc::StatusCode::UNKNOWN;
+  std::string reason;             // from ErrorInfo, or why a success ended
+  std::string message;            // of a failure
+  std::string grammar_violation;  // empty: none
+  bool was_admitted = false;      // the server said so: initial metadata or an event came
+  bool was_answered = false;      // by the server, refusals included
+  bool was_interrupted = false;   // cancelled because the user ended the run
+
+  bool succeeded() const { return code == grpc::StatusCode::OK; }
+  int64_t lag() const { return sent - intended; }
+};
+
+// Success, or what the mix planned, or the user's interruption.
+bool EndedAsExpected(const RequestRecord& record);
+
+// "EOS", "MAX_TOKENS", …
+std::string NameOf(v1::EndReason reason);
+
+// What the client received of one request, to be compared with a quiet run.
+struct KeptOutput {
+  uint64_t index = 0;
+  std::string text;
+  std::vector<uint32_t> token_ids;
+  bool is_whole = false;  // else a prefix: cancelled or expired
+};
+
+}  // namespace latentd

@@ -1,0 +1,81 @@
+// The statistics of a run: what the reports print. Latencies count from the intended start.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tools/load/histogram.h"
+#include "tools/load/load_options.h"
+#include "tools/load/runner.h"
+
+namespace latentd {
+
+struct NamedHistogram {
+  std::string name;   // for programs: "time_to_first_token"
+  std::string title;  // for people
+  LatencyHistogram histogram;
+};
+
+struct StatusCount {
+  std::string code;
+  std::string reason;
+  uint64_t count = 0;
+  uint64_t unexpected = 0;  // neither success nor planned by the mix
+  std::string example;      // the first message of an unexpected one
+};
+
+struct Goodput {
+  uint64_t eligible = 0;  // measured requests that the mix plans no other end for
+  uint64_t good = 0;      // of them: succeeded and met every objective
+  double fraction = 0.0;
+  double requests_per_second = 0.0;
+};
+
+struct LatencyPair {
+  int64_t median = 0;
+  int64_t p99 = 0;
+};
+
+// What happened in one second of the run; latencies belong to the second of the intended start.
+struct TimelineSecond {
+  uint64_t sent = 0;
+  uint64_t ended = 0;
+  uint64_t output_tokens = 0;
+  LatencyPair ttft;
+  LatencyPair end_to_end;
+};
+
+struct Summary {
+  uint64_t sent = 0;
+  uint64_t measured = 0;  // those after the warm-up; what follows is about them
+  uint64_t succeeded = 0;
+  uint64_t unexpected = 0;  // of all that were sent, like the next
+  uint64_t broken_streams = 0;
+  std::string first_violation;
+
+  double window_seconds = 0.0;  // from the end of the warm-up to the last answer
+  double requests_per_second = 0.0;
+  double input_tokens_per_second = 0.0;
+  double output_tokens_per_second = 0.0;
+  Goodput goodput;
+  std::vector<NamedHistogram> latencies;
+  std::vector<NamedHistogram> server_timings;
+  LatencyHistogram lag;  // of all that were sent
+  std::vector<StatusCount> statuses;
+  std::vector<TimelineSecond> timeline;
+
+  double cpu_seconds = 0.0;
+  double cpu_seconds_per_token = 0.0;  // 0 where there is none
+  double cpu_seconds_per_message = 0.0;
+
+  bool is_valid = true;
+  std::string why_invalid;
+};
+
+Summary Summarize(const RunResult& run, const LoadOptions& options);
+
+// Of the measured requests among `records`, those that the mix plans another end for left out.
+Goodput GoodputOf(const std::vector<RequestRecord>& records, const Slo& slo, double window_seconds);
+
+}  // namespace latentd
