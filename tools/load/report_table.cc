@@ -38,7 +38,7 @@ std::string Head(const LoadReport& report) {
                          ? absl::StrFormat("closed loop, concurrency %d", run.concurrency)
                          : absl::StrFormat("open loop, %g requests/s %s", run.rate,
                                            run.arrival == Arrival::kPoisson ? "Poisson" : "constant");
-  return absl::StrFormat("latentctl load: %s, %s, %s\n  %s, %d connections, seed %d, %.2f s%s\n\n", run.server,
+  return absl::StrFormat("latentctl load: %s, %s, %s\n  %s, connections %d, seed %d, %.2f s%s\n\n", run.server,
                          report.model.name(), report.model.fingerprint(), loop, run.connections,
                          report.options.workload.seed, report.seconds, report.was_interrupted ? ", interrupted" : "");
 }

@@ -1,60 +1,18 @@
-"""latentctl load against the real daemon: both loops, what it reports, what it checks, and that it tells when not to believe it."""
+"""latentctl load against the real daemon: both loops, what it reports and checks, and when it is not to be believed."""
 import http.server
-import json
-import pathlib
+import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "server"))
-import daemon  # noqa: E402
-from daemon import BIN, PATIENCE_SECONDS, wait_until  # noqa: E402
+from load_run import Load, daemon, run
+from daemon import wait_until
 
 STALL_SECONDS = 2
 # The tests are not about the speed of the machine: a client that gets little CPU still measures what it should.
 PATIENT = ("--max-lag", "30")
-
-
-class Load:
-    """One run of latentctl load."""
-
-    def __init__(self, server, *flags):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentctl-load-test-"))
-        self.json_file = self.folder / "report.json"
-        self.html_file = self.folder / "report.html"
-        self.process = subprocess.Popen(
-            [BIN / "latentctl", "load", "--server", server, "--json", self.json_file, "--html", self.html_file, *flags],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-        shutil.rmtree(self.folder)
-
-    def finish(self):
-        self.table, self.errors = self.process.communicate(timeout=3 * PATIENCE_SECONDS)
-        self.code = self.process.returncode
-        self.report = json.loads(self.json_file.read_text()) if self.json_file.exists() else None
-        return self
-
-    def outcomes(self):
-        return {check["name"]: (check["verdict"], check["detail"]) for check in self.report["checks"]}
-
-
-def run(server, *flags):
-    with Load(server, *flags) as load:
-        load.finish()
-        load.html = load.html_file.read_text() if load.html_file.exists() else None
-        return load
 
 
 class FakeMetrics:
@@ -167,14 +125,14 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(load.report["requests"]["succeeded"], 100)
         self.assertEqual(load.report["lag_seconds"]["count"], 100)
 
-    def test_seed_reproduces_the_requests(self):
+    def test_seed_reproduces_the_load(self):
         flags = ("--requests", "12", "--output-tokens", "16", "--check", "--check-requests", "12")
         first = run(self.server.address, *flags, "--seed", "9", "--concurrency", "1", "--prompt-tokens", "20:5")
         again = run(self.server.address, *flags, "--seed", "9", "--concurrency", "6", "--prompt-tokens", "20:5")
         other = run(self.server.address, *flags, "--seed", "10", "--concurrency", "6", "--prompt-tokens", "20:5")
         self.assertEqual((first.code, again.code, other.code), (0, 0, 0))
-        prompts = [round(load.report["throughput"]["input_tokens_per_second"] * load.report["throughput"]["window_seconds"])
-                   for load in (first, again, other)]
+        rates = [load.report["throughput"] for load in (first, again, other)]
+        prompts = [round(rate["input_tokens_per_second"] * rate["window_seconds"]) for rate in rates]
         self.assertEqual(prompts[0], prompts[1])
         self.assertNotEqual(prompts[0], prompts[2])
 
@@ -257,7 +215,8 @@ class CheckTest(unittest.TestCase):
 
     def test_check_fails_against_the_metrics_of_a_server_that_counts_nothing(self):
         with daemon.Daemon() as server, FakeMetrics(COUNTS_NOTHING) as metrics:
-            load = run(server.address, "--requests", "3", "--output-tokens", "5", "--check", "--metrics", metrics.address)
+            load = run(server.address, "--requests", "3", "--output-tokens", "5", "--check", "--metrics",
+                       metrics.address)
             self.assertEqual(load.code, 1)
             self.assertEqual(load.outcomes()["accounts: delivered tokens"],
                              ("failed", "expected 15 from what the client saw, the server counted 0"))
@@ -318,6 +277,25 @@ class StallTest(unittest.TestCase):
                        "--prompt-tokens", "1", "--arrival", "constant", "--max-lag", "0.0001")
             self.assertEqual(load.report["valid"], False, load.table)
             self.assertIn("INVALID", load.table)
+
+
+class TerminalTest(unittest.TestCase):
+    def test_progress_line_is_shown_where_stderr_is_a_terminal(self):
+        controller, terminal = os.openpty()
+        with daemon.Daemon() as server:
+            with Load(server.address, "--duration", "2", "--output-tokens", "8", stderr=terminal) as load:
+                os.close(terminal)
+                load.finish()
+        shown = b""
+        with open(controller, "rb", buffering=0) as stream:
+            try:
+                while part := stream.read(4096):
+                    shown += part
+            except OSError:  # how Linux reports that the other end is closed
+                pass
+        self.assertEqual(load.code, 0, load.table)
+        self.assertRegex(shown.decode(), r"\d s  \d+ in flight  \d+ done  \d+ tokens/s  0 failed")
+        self.assertTrue(shown.endswith(b"\r\x1b[K"), "the line leaves nothing behind")
 
 
 class InterruptTest(unittest.TestCase):

@@ -62,7 +62,8 @@ TEST(Workload, RandomIdsAvoidSpecialOnesAndUseAllOthers) {
   const Workload workload = Make({.seed = 2});
   std::set<uint32_t> used;
   for (uint64_t index = 0; index < 50; ++index) {
-    const auto& ids = workload.Plan(index).message.token_ids().ids();
+    const PlannedRequest request = workload.Plan(index);
+    const auto& ids = request.message.token_ids().ids();
     EXPECT_EQ(ids.size(), 64);
     used.insert(ids.begin(), ids.end());
   }

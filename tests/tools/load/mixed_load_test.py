@@ -1,0 +1,65 @@
+"""64 streams with 20 % cancels and 10 % tight deadlines for 20 s: laws, outputs and accounts hold, nothing leaks."""
+import os
+import threading
+import unittest
+
+from load_run import Load, daemon
+from daemon import wait_until
+
+SECONDS = 20
+WARM_UP_SECONDS = 6
+MAX_GROWTH = 1.1  # of resident memory after the warm-up; the heap's own fragmentation stays well below
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def num_open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def sum_of(samples, name, label=""):
+    return sum(value for sample, value in samples.items()
+               if sample.split("{")[0] == f"latentd_{name}" and label in sample)
+
+
+class MixedLoadTest(unittest.TestCase):
+    def check_laws(self, samples):
+        received, finished = sum_of(samples, "requests_received_total"), sum_of(samples, "requests_finished_total")
+        self.assertEqual(received, finished + sum_of(samples, "requests_in_flight"))
+        self.assertEqual(sum_of(samples, "kv_blocks"), self.num_blocks)
+
+    def test_twenty_seconds_of_mixed_load(self):
+        with daemon.Daemon() as server:
+            self.num_blocks = sum_of(server.metrics(), "kv_blocks")
+            free_blocks = server.sum("kv_blocks", state="free")
+            open_files = num_open_files(server.process.pid)
+            resident, scrapes, pause = [], 0, threading.Event()
+            with Load(server.address, "--concurrency", "64", "--duration", str(SECONDS), "--cancel-fraction", "0.2",
+                      "--deadline-fraction", "0.1", "--prompt-tokens", "48:24", "--output-tokens", "48:24",
+                      "--connections", "4", "--check", "--metrics", server.metrics_address) as load:
+                while load.process.poll() is None:
+                    self.check_laws(server.metrics())
+                    scrapes += 1
+                    resident.append(resident_bytes(server.process.pid))
+                    pause.wait(0.1)
+                load.finish()
+            self.assertEqual(load.code, 0, load.errors + load.table)
+            self.assertEqual({verdict for verdict, _ in load.outcomes().values()}, {"passed"}, load.table)
+            self.assertEqual(len(load.outcomes()), 7)
+            self.assertGreater(load.report["requests"]["succeeded"], 0)
+            self.assertGreater(scrapes, 20)
+
+            warm = len(resident) * WARM_UP_SECONDS // SECONDS
+            before, after = max(resident[:warm]), max(resident[warm:])
+            self.assertLess(after, before * MAX_GROWTH, f"resident bytes, from sample {warm} of {len(resident)}")
+            server.wait_until_idle()
+            self.assertEqual(server.sum("kv_blocks", state="free"), free_blocks, "every block is home")
+            wait_until(lambda: num_open_files(server.process.pid) <= open_files, "every connection is closed")
+            self.check_laws(server.metrics())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
