@@ -15,7 +15,9 @@ constexpr char kFooter[] =
     "k - 1 waits of 0. TTFT, second token and ITL are of all requests that got that far, TPOT, end to end and the\n"
     "server's timings of those that succeeded.\n"
     "Exit code: 0 good; 1 requests failed that the mix did not plan, a check failed, or the run could not be made;\n"
-    "2 INVALID, the client lagged more than --max-lag (1 where both are the case).";
+    "2 INVALID, the client lagged more than --max-lag (1 where both are the case). Ctrl-C sends no more, cancels what "
+    "is\n"
+    "in flight and reports; what it cancelled is no failure.";
 
 // What needs more than a conversion.
 struct TextFlags {

@@ -145,7 +145,7 @@ void JudgeLag(const RunResult& run, double max_lag, Summary& summary) {
   summary.is_valid = p99 <= max_lag && worst <= kWorstLagFactor * max_lag;
   if (summary.is_valid) return;
   summary.why_invalid = absl::StrFormat(
-      "the client lagged behind its own schedule: p99 %.3f s (expected at most %.3f), worst %.3f s (at most %.3f); "
+      "the client lagged behind its own schedule: p99 %.3g s (expected at most %g), worst %.3g s (at most %g); "
       "lower --rate, give the client more CPU or raise --max-lag",
       p99, max_lag, worst, kWorstLagFactor * max_lag);
 }
