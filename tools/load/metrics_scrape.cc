@@ -1,7 +1,6 @@
 #include "tools/load/metrics_scrape.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include <absl/strings/ascii.h>

@@ -1,5 +1,7 @@
 #include "tools/load/request_record.h"
 
+#include <string_view>
+
 namespace latentd {
 
 bool EndedAsExpected(const RequestRecord& record) {
