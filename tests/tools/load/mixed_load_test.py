@@ -1,12 +1,13 @@
-"""64 streams with 20 % cancels and 10 % tight deadlines for 20 s: laws, outputs and accounts hold, nothing leaks."""
+"""64 streams with 20 % cancels and 10 % tight deadlines for 20 s or as long as is asked: laws, outputs and accounts hold, nothing leaks."""
 import os
 import threading
 import unittest
 
 from load_run import Load, daemon
+import laws
 from daemon import wait_until
 
-SECONDS = 20
+SECONDS = int(os.environ.get("LATENTD_LOAD_SECONDS", 20))
 WARM_UP_SECONDS = 6
 MAX_GROWTH = 1.1  # of resident memory after the warm-up; the heap's own fragmentation stays well below
 
@@ -20,20 +21,12 @@ def num_open_files(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def sum_of(samples, name, label=""):
-    return sum(value for sample, value in samples.items()
-               if sample.split("{")[0] == f"latentd_{name}" and label in sample)
-
-
 class MixedLoadTest(unittest.TestCase):
     def check_laws(self, samples):
-        received, finished = sum_of(samples, "requests_received_total"), sum_of(samples, "requests_finished_total")
-        self.assertEqual(received, finished + sum_of(samples, "requests_in_flight"))
-        self.assertEqual(sum_of(samples, "kv_blocks"), self.num_blocks)
+        self.assertEqual(laws.violations(samples), [])
 
-    def test_twenty_seconds_of_mixed_load(self):
+    def test_mixed_load(self):
         with daemon.Daemon() as server:
-            self.num_blocks = sum_of(server.metrics(), "kv_blocks")
             free_blocks = server.sum("kv_blocks", state="free")
             open_files = num_open_files(server.process.pid)
             resident, scrapes, pause = [], 0, threading.Event()
