@@ -145,10 +145,8 @@ void Engine::ReportEnds(StepOutput& output) {
 }
 
 void Engine::FinishStep(TimePoint now, StepOutput& output) {
-  if (output.idle()) {
-    last_busy_finish_ = kNever;
-    return;
-  }
+  if (output.idle()) last_busy_finish_ = kNever;
+  if (output.idle() && since_report_ == Commanded{}) return;
   if (output.num_rows > 0) budget_.Observe(output.num_tokens, Seconds(now - step_started_));
   StampTokens(now);
   metrics_.Update([&](MetricsData& data) {
@@ -158,7 +156,8 @@ void Engine::FinishStep(TimePoint now, StepOutput& output) {
     ReportBlocks(data);
   });
   since_report_ = {};
-  last_busy_finish_ = scheduler_.num_running() + scheduler_.num_waiting() > 0 ? now : kNever;
+  const bool has_work = scheduler_.num_running() + scheduler_.num_waiting() > 0;
+  last_busy_finish_ = has_work && !output.idle() ? now : kNever;
   for (SequenceOutput& sequence : output.sequences) {
     if (sequence.end) sequence.end->timings = TimingsOf(*finished_.at(sequence.id), now);
   }

@@ -70,6 +70,7 @@ class Engine {
     uint64_t admitted_prompt_tokens = 0;
     uint64_t paused = 0;
     uint64_t resumed = 0;
+    bool operator==(const Commanded&) const = default;
   };
 
   int TokenBudget() const;

@@ -125,6 +125,18 @@ TEST(EngineMetrics, PausesAndResumesCountWhereTheyChangeSomething) {
   EXPECT_EQ(harness.metrics().sequences_resumed, 1u);
 }
 
+TEST(EngineMetrics, APauseIsCountedThoughNothingIsLeftToRun) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 20));
+  harness.Step();
+  harness.engine().Pause(1);
+  EXPECT_TRUE(harness.Step().idle());
+  EXPECT_EQ(harness.metrics().sequences_paused, 1u);
+  harness.engine().Resume(1);
+  harness.StepUntilIdle();
+  EXPECT_EQ(harness.metrics().sequences_resumed, 1u);
+}
+
 TEST(EngineMetrics, NonFiniteRowsAreCounted) {
   EngineHarness harness(Unhurried(), {.nonfinite_seed = 101});
   for (SequenceId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));

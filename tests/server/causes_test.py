@@ -198,6 +198,7 @@ class CausesTest(unittest.TestCase):
             self.expect(details, grpc.StatusCode.UNAVAILABLE, "DRAINING")
             self.assertGreater(details.retry_seconds, 0)
             self.assertEqual([event for event in live][-1].WhichOneof("event"), "completed")
+            self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
 
     # ------------------------------------------------------------------------------------------------- time runs out
 

@@ -98,7 +98,8 @@ class Daemon:
         with open(self.folder / "log", "w") as log:
             self.process = subprocess.Popen(
                 [BIN / "latentd", "--model", model, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
-                 "--port-file", port_file, "--threads", "2", *flags], stderr=log, stdin=subprocess.DEVNULL)
+                 "--port-file", port_file, *([] if "--threads" in flags else ["--threads", "2"]), *flags],
+                stderr=log, stdin=subprocess.DEVNULL)
         wait_until(lambda: port_file.exists() or self.process.poll() is not None, "the daemon serves or exits")
         assert self.process.poll() is None, self.log_text()
         addresses = json.loads(port_file.read_text())

@@ -117,7 +117,7 @@ class LoadTest(unittest.TestCase):
             self.assertTrue(refusals)
             for details in refusals:
                 self.assertEqual((details.code, details.reason), (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"))
-                self.assertEqual(details.retry_seconds, 1)
+                self.assertGreater(details.retry_seconds, 0)
             for call in calls:
                 call.cancel()
             server.wait_until_idle()
