@@ -1,4 +1,4 @@
-"""64 streams with 20 % cancels and 10 % tight deadlines for 20 s or as long as is asked: laws, outputs and accounts hold, nothing leaks."""
+"""64 streams with cancels and tight deadlines: laws, outputs and accounts hold, and nothing leaks."""
 import os
 import threading
 import unittest
