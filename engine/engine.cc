@@ -56,6 +56,25 @@ int Engine::TokenBudget() const {
   return std::max({budget_.tokens(), scheduler_.num_running(), options_.scheduler.chunk_tokens});
 }
 
+std::vector<SequenceStatus> Engine::Describe() const {
+  std::vector<SequenceStatus> all;
+  scheduler_.ForEach([&all](const Sequence& sequence) {
+    const Phase phase = PhaseOf(sequence);
+    const SequenceTimings& timings = sequence.timings;
+    const TimePoint began = phase == Phase::kQueued    ? timings.received
+                            : phase == Phase::kPrefill ? timings.first_scheduled
+                                                       : timings.first_token;
+    all.push_back({.id = sequence.request.id,
+                   .phase = phase,
+                   .phase_began = began,
+                   .prompt_tokens = sequence.num_prompt_tokens,
+                   .computed_tokens = sequence.computed,
+                   .generated_tokens = sequence.num_generated(),
+                   .kv_blocks = sequence.blocks.num_blocks()});
+  });
+  return all;
+}
+
 StepOutput Engine::Step(TimePoint now) {
   step_started_ = now;
   generating_.clear();

@@ -14,6 +14,7 @@
 #include "engine/clock.h"
 #include "engine/metrics.h"
 #include "engine/schedule/scheduler.h"
+#include "engine/sequence_status.h"
 #include "engine/step_budget.h"
 #include "engine/step_executor.h"
 #include "engine/step_output.h"
@@ -52,6 +53,8 @@ class Engine {
   // When an idle engine has to be stepped even if no command comes.
   TimePoint NextExpiry() const { return scheduler_.NextExpiry(); }
   const Scheduler& scheduler() const { return scheduler_; }
+  // Every sequence that has not ended, by id. Between steps.
+  std::vector<SequenceStatus> Describe() const;
 
  private:
   // Requests that changed phase, and tokens, since the last report.

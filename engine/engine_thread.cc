@@ -82,6 +82,7 @@ void EngineThread::Apply(Commands commands) {
     if (command.end) engine_->Cancel(id, *command.end, command.end_asked);
   }
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
+  for (const StatusListener& listener : commands.describe) listener(engine_->Describe());
 }
 
 void EngineThread::Step() {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "engine/clock.h"
 #include "engine/engine.h"
@@ -36,6 +37,10 @@ class EngineThread {
   // The reader of a full stream caught up: its sequence may get rows again.
   void Resume(SequenceId id) { inbox_.Resume(id); }
 
+  // `listener` learns between two steps about every request that was submitted before and has not ended.
+  void Describe(StatusListener listener) { inbox_.Describe(std::move(listener)); }
+  // Submitted and still without a first step.
+  QueueLoad waiting() const { return inbox_.waiting(); }
   // For a watchdog on any thread.
   const StepProgress& progress() const { return progress_; }
 

@@ -36,6 +36,10 @@ void Inbox::CancelAll() {
   commands_.Merge([](Commands& commands) { commands.cancel_all = true; });
 }
 
+void Inbox::Describe(StatusListener listener) {
+  commands_.Merge([&listener](Commands& commands) { commands.describe.push_back(std::move(listener)); });
+}
+
 void Inbox::StopAdmitting() {
   commands_.Locked([this] { admitting_ = false; });
 }

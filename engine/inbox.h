@@ -13,6 +13,7 @@
 #include "engine/queue_limit.h"
 #include "engine/schedule/finish_reason.h"
 #include "engine/schedule/request.h"
+#include "engine/sequence_status.h"
 #include "engine/token_stream.h"
 
 namespace latentd {
@@ -31,13 +32,14 @@ struct SequenceCommand {
   ReaderState reader = ReaderState::kUnchanged;
 };
 
-// In this order. Bounded by the queue's bound and by the number of live sequences.
+// In this order. Bounded by the queue's bound, by the number of live sequences and by that of RPCs that ask.
 struct Commands {
   std::vector<Submission> submissions;
   std::map<SequenceId, SequenceCommand> of_sequences;
   bool cancel_all = false;
+  std::vector<StatusListener> describe;
 
-  bool empty() const { return submissions.empty() && of_sequences.empty() && !cancel_all; }
+  bool empty() const { return submissions.empty() && of_sequences.empty() && !cancel_all && describe.empty(); }
 };
 
 class Inbox {
@@ -51,6 +53,7 @@ class Inbox {
   void Pause(SequenceId id);
   void Resume(SequenceId id);
   void CancelAll();
+  void Describe(StatusListener listener);
   void StopAdmitting();
   void Close();
 
@@ -61,6 +64,9 @@ class Inbox {
   // So much got its first rows, or ended before.
   void LeaveQueue(const QueueLoad& left, TimePoint now);
 
+  QueueLoad waiting() const {
+    return commands_.Locked([this] { return queue_.waiting(); });
+  }
   uint64_t num_submitted() const {
     return commands_.Locked([this] { return num_submitted_; });
   }

@@ -30,6 +30,7 @@ bool TokenStream::Append(StreamChunk chunk) {
   std::lock_guard lock(mutex_);
   CHECK(!has_end_);
   has_end_ = chunk.end.has_value();
+  if (has_end_) ending_ = {.finished = chunk.end->timings.finished, .output_tokens = chunk.end->output_tokens};
   const size_t num_bytes = BytesOf(chunk);
   pending_bytes_ += num_bytes;
   AddToBacklog(static_cast<int64_t>(num_bytes));
@@ -55,6 +56,17 @@ bool TokenStream::full() const {
 bool TokenStream::has_end() const {
   std::lock_guard lock(mutex_);
   return has_end_;
+}
+
+size_t TokenStream::pending_bytes() const {
+  std::lock_guard lock(mutex_);
+  return pending_bytes_;
+}
+
+std::optional<StreamEnding> TokenStream::ending() const {
+  std::lock_guard lock(mutex_);
+  if (!has_end_) return std::nullopt;
+  return ending_;
 }
 
 std::optional<StreamChunk> TokenStream::Take(bool* was_full) {

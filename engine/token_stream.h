@@ -55,6 +55,11 @@ struct StreamChunk {
   bool more_pending = false;          // Take has another one
 };
 
+// What remains known of an end that was taken.
+struct StreamEnding {
+  TimePoint finished = kNever;
+  int output_tokens = 0;
+};
 // A chunk that is so large grows no more. One chunk becomes one message, which a client has to take in whole: within
 // its limit on messages (4 MiB by default), and soon enough not to pass for a client that takes nothing.
 inline constexpr size_t kMaxChunkBytes = 16 << 10;
@@ -82,6 +87,9 @@ class TokenStream {
   bool full() const;
   // The end was appended, taken or not: nothing will follow.
   bool has_end() const;
+  size_t pending_bytes() const;
+  // Of a stream whose end was appended.
+  std::optional<StreamEnding> ending() const;
 
   // Egress side: the oldest pending chunk, or nothing. The first chunk is delivered as it came, so that a client's
   // first token never waits for company; later ones that nobody took are merged. `was_full` tells that the sequence may
@@ -109,6 +117,7 @@ class TokenStream {
   size_t pending_bytes_ = 0;
   bool full_ = false;
   bool has_end_ = false;
+  StreamEnding ending_;  // where has_end_
 };
 
 }  // namespace latentd

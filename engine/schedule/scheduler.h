@@ -55,6 +55,12 @@ class Scheduler {
   // The first moment at which Plan has something to end, if nobody calls before.
   TimePoint NextExpiry() const;
 
+  // Runs `visit(const Sequence&)` for each that has not ended, by id.
+  template <class Visit>
+  void ForEach(const Visit& visit) const {
+    for (const auto& [id, sequence] : sequences_) visit(*sequence);
+  }
+
   // Prompt tokens of all live sequences that are not in the cache.
   int64_t NumPendingPromptTokens() const;
   int num_waiting() const { return CountIn(SequencePhase::kWaiting); }

@@ -267,6 +267,35 @@ TEST(Engine, MetricsFollowTheSequences) {
   EXPECT_DOUBLE_EQ(data.step_tokens.sum(), 150 + 2 + 2);
 }
 
+TEST(Engine, DescribesEachSequenceInItsPhase) {
+  EngineOptions options = SmallEngine();
+  options.scheduler.max_step_tokens = 70;
+  EngineHarness harness(options);
+  const TimePoint start = harness.now();
+  harness.Add(MakeRequest(1, MakePrompt(10), 5));
+  harness.Step();
+  harness.Add(MakeRequest(2, MakePrompt(100), 5));
+  harness.Add(MakeRequest(3, MakePrompt(20), 5));
+  harness.Step();
+  const std::vector<SequenceStatus> all = harness.engine().Describe();
+  ASSERT_THAT(all, SizeIs(3));
+  EXPECT_EQ(all[0].id, 1u);
+  EXPECT_EQ(all[0].phase, Phase::kDecode);
+  EXPECT_EQ(all[0].phase_began, start + std::chrono::milliseconds(10));
+  EXPECT_EQ(all[0].prompt_tokens, 10);
+  EXPECT_EQ(all[0].computed_tokens, 11);
+  EXPECT_EQ(all[0].generated_tokens, 2);
+  EXPECT_EQ(all[0].kv_blocks, 1);
+  EXPECT_EQ(all[1].phase, Phase::kPrefill);
+  EXPECT_EQ(all[1].phase_began, start + std::chrono::milliseconds(10));
+  EXPECT_GT(all[1].computed_tokens, 0);
+  EXPECT_LT(all[1].computed_tokens, 100);
+  EXPECT_EQ(all[2].phase, Phase::kQueued);
+  EXPECT_EQ(all[2].kv_blocks, 0);
+  harness.StepUntilIdle();
+  EXPECT_THAT(harness.engine().Describe(), SizeIs(0));
+}
+
 TEST(Engine, EndsCarryTheirTimes) {
   EngineHarness harness;
   const TimePoint start = harness.now();

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -108,6 +109,39 @@ TEST_F(EngineThreadTest, StreamsWhatTheExecutorSays) {
   EXPECT_THAT(IdsOf(all), ElementsAreArray(FakeTokens(MakePrompt(10), 100, 50, kVocab)));
   ASSERT_TRUE(all.end.has_value());
   EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
+}
+
+TEST_F(EngineThreadTest, DescribesBetweenStepsWhatWasSubmittedBefore) {
+  gate_.Allow(1);
+  Start();
+  Client first, second;
+  const SequenceId running = Submit(MakeRequest(0, MakePrompt(10), 500), first);
+  bool was_full = false;
+  ASSERT_TRUE(first.reader.AwaitChunk(*first.stream, &was_full).has_value());
+  const SequenceId queued = Submit(MakeRequest(0, MakePrompt(20), 500), second);
+  EXPECT_EQ(thread_->waiting().requests, 1);
+  EXPECT_EQ(thread_->waiting().tokens, 20);
+  std::promise<std::vector<SequenceStatus>> told;
+  thread_->Describe([&told](std::vector<SequenceStatus> all) { told.set_value(std::move(all)); });
+  gate_.Allow(1 << 30);
+  std::future<std::vector<SequenceStatus>> answer = told.get_future();
+  ASSERT_EQ(answer.wait_for(kPatience), std::future_status::ready);
+  const std::vector<SequenceStatus> all = answer.get();
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_EQ(all[0].id, running);
+  EXPECT_EQ(all[0].phase, Phase::kDecode);
+  EXPECT_EQ(all[1].id, queued);
+  EXPECT_EQ(all[1].phase, Phase::kQueued);
+  thread_->CancelAll();
+}
+
+TEST_F(EngineThreadTest, IdleEngineDescribesToo) {
+  Start();
+  std::promise<size_t> told;
+  thread_->Describe([&told](std::vector<SequenceStatus> all) { told.set_value(all.size()); });
+  std::future<size_t> answer = told.get_future();
+  ASSERT_EQ(answer.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(answer.get(), 0u);
 }
 
 TEST_F(EngineThreadTest, FirstTokenArrivesBeforeTheRestIsComputed) {
