@@ -7,6 +7,7 @@
 
 #include "server/field_checks.h"
 #include "server/immediate_answer.h"
+#include "server/live_call.h"
 #include "server/prompt.h"
 #include "server/request_validation.h"
 #include "server/status.h"
@@ -58,8 +59,8 @@ template <class Message>
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Stream(grpc::CallbackServerContext& context,
                                                                       const grpc::ByteBuffer& bytes,
                                                                       std::string_view method) {
-  CallRecord record(metrics_, method);
-  auto* writer = new StreamWriter(context, egress_, model_.description, engine_, names_);
+  CallRecord record(context, metrics_, method);
+  auto* writer = new StreamWriter(context, egress_, model_.description, live_);
   absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, record.received());
   if (request.ok()) {
     writer->Start(std::move(record), *std::move(request), DeadlineOf(context));
@@ -73,11 +74,11 @@ template <class Message, class Result>
 grpc::ServerUnaryReactor* GenerationService::Collect(grpc::CallbackServerContext& context,
                                                      const grpc::ByteBuffer& bytes, grpc::ByteBuffer& response,
                                                      std::string_view method) {
-  CallRecord record(metrics_, method);
+  CallRecord record(context, metrics_, method);
   auto* writer = new UnaryWriter<Result>(context, egress_, model_.description, response);
   absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, record.received());
   if (request.ok()) {
-    writer->Start(std::move(record), *std::move(request), DeadlineOf(context), engine_, names_);
+    writer->Start(std::move(record), *std::move(request), DeadlineOf(context), live_);
   } else {
     writer->Refuse(std::move(record), request.status());
   }
@@ -154,13 +155,13 @@ absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallRecord record(metrics_, "Tokenize");
+  CallRecord record(*context, metrics_, "Tokenize");
   return AnswerNow(*context, std::move(record), TokenizeNow(*request), *response);
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallRecord record(metrics_, "Detokenize");
+  CallRecord record(*context, metrics_, "Detokenize");
   return AnswerNow(*context, std::move(record), DetokenizeNow(*request), *response);
 }
 

@@ -7,11 +7,11 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "engine/engine_thread.h"
 #include "engine/metrics.h"
 #include "latentd/v1/generation.grpc.pb.h"
 #include "server/egress.h"
-#include "server/live_call.h"
+#include "server/live_requests.h"
+#include "server/request_validation.h"
 #include "server/served_model.h"
 
 namespace latentd {
@@ -25,8 +25,8 @@ using RawGeneration = v1::Generation::WithRawCallbackMethod_Generate<v1::Generat
 class GenerationService final : public RawGeneration<v1::Generation::Service> {
  public:
   // All references outlive the server that the service is registered with.
-  GenerationService(const ServedModel& model, EngineThread& engine, Egress& egress, Metrics& metrics)
-      : model_(model), engine_(engine), egress_(egress), metrics_(metrics) {}
+  GenerationService(const ServedModel& model, LiveRequests& live, Egress& egress, Metrics& metrics)
+      : model_(model), live_(live), egress_(egress), metrics_(metrics) {}
 
   // From here on every method is refused with DRAINING.
   void StopAdmitting() { is_draining_ = true; }
@@ -60,10 +60,9 @@ class GenerationService final : public RawGeneration<v1::Generation::Service> {
   absl::Status CheckModel(bool is_named, const std::string& name) const;
 
   const ServedModel& model_;
-  EngineThread& engine_;
+  LiveRequests& live_;
   Egress& egress_;
   Metrics& metrics_;
-  RequestNames names_;
   std::atomic<bool> is_draining_ = false;
 };
 

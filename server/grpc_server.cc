@@ -26,25 +26,25 @@ void SetLimits(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen,
-                                                              const std::vector<grpc::Service*>& services) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& endpoint) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(endpoint.listen, grpc::InsecureServerCredentials(), &port);
   SetLimits(builder);
-  for (grpc::Service* service : services) builder.RegisterService(service);
+  for (grpc::Service* service : endpoint.services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
     return absl::UnavailableError(
         absl::StrFormat("expected a free HOST:PORT, found %s: address already in use or not of this machine; choose "
-                        "another with --listen",
-                        listen));
+                        "another with %s",
+                        endpoint.listen, endpoint.flag));
   }
   std::vector<std::string> names = {""};
-  for (const char* name : {"latentd.v1.Generation", "latentd.v1.Models"}) names.emplace_back(name);
-  const std::string address = absl::StrFormat("%s:%d", listen.substr(0, listen.rfind(':')), port);
+  names.insert(names.end(), endpoint.health_names.begin(), endpoint.health_names.end());
+  const std::string host = endpoint.listen.substr(0, endpoint.listen.rfind(':'));
+  const std::string address = absl::StrFormat("%s:%d", host, port);
   std::unique_ptr<GrpcServer> started(new GrpcServer(std::move(server), address, std::move(names)));
   started->server_->GetHealthCheckService()->SetServingStatus("latentd.liveness", true);
   started->SetHealth(Health::kServing);
@@ -63,6 +63,12 @@ void GrpcServer::SetHealth(Health health) {
   is_draining_ = health == Health::kDraining;
   grpc::HealthCheckServiceInterface* service = server_->GetHealthCheckService();
   for (const std::string& name : service_names_) service->SetServingStatus(name, health == Health::kServing);
+}
+
+void GrpcServer::SetHealthOf(const std::string& name, Health health) {
+  std::lock_guard lock(health_mutex_);
+  if (is_draining_) return;
+  server_->GetHealthCheckService()->SetServingStatus(name, health == Health::kServing);
 }
 
 void GrpcServer::Shutdown(TimePoint deadline) {

@@ -21,9 +21,13 @@ inline constexpr int kMaxMessageBytes = 4 << 20;
 
 class GrpcServer {
  public:
-  // `listen` is HOST:PORT. The services must outlive the server.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen,
-                                                           const std::vector<grpc::Service*>& services);
+  struct Endpoint {
+    std::string listen;                         // HOST:PORT
+    std::string flag = "--listen";              // that chose it, for the message where it can't be had
+    std::vector<grpc::Service*> services = {};  // must outlive the server
+    std::vector<std::string> health_names = {};
+  };
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Endpoint& endpoint);
   ~GrpcServer();  // Shutdown must have been called
 
   const std::string& address() const { return address_; }  // with the port that was bound
@@ -32,6 +36,7 @@ class GrpcServer {
   // service name of its own, "latentd.liveness": serving for as long as the process answers.
   enum class Health { kServing, kStalled, kDraining };
   void SetHealth(Health health);
+  void SetHealthOf(const std::string& name, Health health);
   // Refuses connections, ends whatever still runs at the deadline and returns when every call is over.
   void Shutdown(TimePoint deadline);
 

@@ -17,7 +17,10 @@ namespace latentd {
 template <class Result>
 grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext& context, CallRecord record,
                                     const absl::StatusOr<Result>& result, grpc::ByteBuffer& response) {
-  if (result.ok()) response = SerializeMessage(*result);
+  if (result.ok()) {
+    response = SerializeMessage(*result);
+    record.EchoTrace(context);
+  }
   record.Finish(result.status(), "ANSWERED");
   grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
   reactor->Finish(ToGrpcStatus(result.status(), context));

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <random>
 #include <utility>
-
-#include <absl/strings/str_format.h>
 
 #include "server/outcomes.h"
 #include "server/status.h"
@@ -13,22 +10,20 @@
 namespace latentd {
 namespace {
 
-// Pending output of one reader before its sequence pauses: some thousand tokens, far more than a write takes along.
-constexpr size_t kMaxPendingBytes = 256 << 10;
-
 // The client's timer runs out as much earlier than ours as its request travelled; gRPC then shows a plain cancellation.
 constexpr std::chrono::milliseconds kDeadlineSlack{50};
 
-std::string RandomPrefix() {
-  std::random_device device;
-  return absl::StrFormat("%08x%08x", device(), device());
+std::optional<double> SecondsBetween(TimePoint from, TimePoint to) {
+  if (from == kNever || to == kNever) return std::nullopt;
+  return Seconds(to - from);
 }
 
 }  // namespace
 
-CallRecord::CallRecord(Metrics& metrics, std::string_view method)
+CallRecord::CallRecord(const grpc::CallbackServerContext& context, Metrics& metrics, std::string_view method)
     : metrics_(metrics),
       method_(method),
+      origin_(OriginOf(context)),
       received_(std::chrono::steady_clock::now()),
       phase_(RunsTheModel(method) ? Phase::kQueued : Phase::kOutput) {
   metrics_.Update([this](MetricsData& data) {
@@ -52,6 +47,12 @@ void CallRecord::Finish(const absl::Status& status, std::string_view reason) {
       ++data.admission_rejected[outcome.reason];
     }
   });
+  LogFinishedCall({.method = method_,
+                   .origin = origin_,
+                   .facts = facts_,
+                   .code = status.code(),
+                   .reason = outcome.reason,
+                   .total_seconds = seconds});
 }
 
 // A stage that the request did not leave lasted until its end.
@@ -80,40 +81,37 @@ void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const 
   if (end_->reason != FinishReason::kScored) data.generation_length_tokens.Observe(end_->output_tokens);
 }
 
-RequestNames::RequestNames() : prefix_(RandomPrefix()) {}
-
-bool RequestNames::Claim(const std::string& name) {
-  std::lock_guard lock(mutex_);
-  return live_.insert(name).second;
+void CallRecord::EchoTrace(grpc::CallbackServerContext& context) const {
+  if (!origin_.traceparent.empty()) context.AddInitialMetadata("traceparent", origin_.traceparent);
 }
 
-void RequestNames::Release(const std::string& name) {
-  std::lock_guard lock(mutex_);
-  live_.erase(name);
-}
-
-std::string RequestNames::MakeName(SequenceId id) const { return absl::StrFormat("%s-%d", prefix_, id); }
-
-LiveCall::LiveCall(EngineThread& engine, RequestNames& names, CallRecord record)
-    : engine_(engine), names_(names), record_(std::move(record)) {}
+LiveCall::LiveCall(LiveRequests& live, CallRecord record) : live_(live), record_(std::move(record)) {}
 
 LiveCall::~LiveCall() {
-  if (!request_id_.empty()) names_.Release(request_id_);
+  if (!request_id_.empty()) live_.Release(request_id_);
 }
 
 absl::Status LiveCall::Submit(ValidRequest request, TimePoint rpc_deadline, TextSink* sink) {
-  id_ = engine_.NextSequenceId();
-  std::string name = request.request_id.empty() ? names_.MakeName(id_) : request.request_id;
-  if (!names_.Claim(name)) return DuplicateRequestId(name);
-  request_id_ = std::move(name);
+  id_ = live_.engine().NextSequenceId();
+  std::string name = request.request_id.empty() ? live_.MakeName(id_) : request.request_id;
   request_ = std::move(request);
   prompt_tokens_ = static_cast<int>(request_.request.prompt.size());
+  record_.facts().request_id = name;
+  record_.facts().prompt_tokens = prompt_tokens_;
+  stream_ = std::make_shared<TokenStream>(sink, live_.max_pending_bytes(), &record_.metrics().stream_backlog_bytes());
+  const bool is_new = live_.Claim({.request_id = name,
+                                   .method = record_.method(),
+                                   .id = id_,
+                                   .received = record_.received(),
+                                   .prompt_tokens = prompt_tokens_,
+                                   .stream = stream_});
+  if (!is_new) return DuplicateRequestId(name);
+  request_id_ = std::move(name);
   rpc_deadline_ = rpc_deadline;
   request_.request.id = id_;
   request_.request.deadline = std::min(request_.request.deadline, rpc_deadline);
-  stream_ = std::make_shared<TokenStream>(sink, kMaxPendingBytes, &record_.metrics().stream_backlog_bytes());
   record_.LeavesFrom(Phase::kOutput);
-  const std::optional<Refusal> refusal = engine_.Submit(std::move(request_.request), stream_);
+  const std::optional<Refusal> refusal = live_.engine().Submit(std::move(request_.request), stream_);
   if (!refusal) return absl::OkStatus();
   record_.LeavesFrom(Phase::kQueued);
   return StatusOfRefusal(*refusal, request_id_);
@@ -121,7 +119,7 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint rpc_deadline, Text
 
 void LiveCall::Cancel() {
   cancelled_at_ = std::chrono::steady_clock::now();
-  engine_.Cancel(id_);
+  live_.engine().Cancel(id_);
 }
 
 void LiveCall::Detach() {
@@ -131,9 +129,24 @@ void LiveCall::Detach() {
 std::optional<StreamChunk> LiveCall::Take() {
   bool was_full = false;
   std::optional<StreamChunk> chunk = stream_->Take(&was_full);
-  if (was_full) engine_.Resume(id_);
+  if (was_full) live_.engine().Resume(id_);
   if (chunk && chunk->end) record_.Ran(*chunk->end);
   return chunk;
+}
+
+void LiveCall::AddInitialMetadata(grpc::CallbackServerContext& context) const {
+  context.AddInitialMetadata("latentd-request-id", request_id_);
+  record_.EchoTrace(context);
+}
+
+void LiveCall::Finish(const absl::Status& status, const StreamEnd& end) {
+  const StreamTimings& timings = end.timings;
+  CallFacts& facts = record_.facts();
+  facts.generated_tokens = end.output_tokens;
+  facts.queue_seconds = SecondsBetween(timings.received, timings.first_scheduled);
+  facts.ttft_seconds = SecondsBetween(timings.received, timings.first_token);
+  facts.decode_seconds = SecondsBetween(timings.first_token, timings.finished);
+  record_.Finish(status, NameOfEnd(end.reason));
 }
 
 absl::Status LiveCall::StatusOf(const StreamEnd& end) const {

@@ -1,29 +1,30 @@
-// What all RPCs have in common: each is counted once when it arrives and once when it ends; those that reach the engine
-// have an id there, a stream of output and a name that no other live request has.
+// What all RPCs have in common: each is counted once when it arrives, counted and logged once when it ends; those that
+// reach the engine have an id there, a stream of output and a name that no other live request has.
 #pragma once
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 
 #include <absl/status/status.h>
+#include <grpcpp/server_context.h>
 
 #include "engine/clock.h"
-#include "engine/engine_thread.h"
 #include "engine/metrics.h"
 #include "engine/token_stream.h"
+#include "server/call_origin.h"
+#include "server/live_requests.h"
+#include "server/request_log.h"
 #include "server/request_validation.h"
 
 namespace latentd {
 
-// One RPC in the metrics. Finish must be called exactly once, before the client can learn the outcome.
+// One RPC in the metrics and in the log. Finish must be called exactly once, before the client can learn the outcome.
 class CallRecord {
  public:
-  CallRecord(Metrics& metrics, std::string_view method);
+  CallRecord(const grpc::CallbackServerContext& context, Metrics& metrics, std::string_view method);
 
   // The phase that the request will leave the metrics from: kOutput once the engine has moved it through the others.
   void LeavesFrom(Phase phase) { phase_ = phase; }
@@ -32,7 +33,13 @@ class CallRecord {
   // `reason` of a success; failures carry their own.
   void Finish(const absl::Status& status, std::string_view reason = "");
 
+  // Into the initial metadata of an RPC that was admitted. Not of one that was refused: clients' retry policies give up
+  // once they see initial metadata.
+  void EchoTrace(grpc::CallbackServerContext& context) const;
+
   TimePoint received() const { return received_; }
+  const std::string& method() const { return method_; }
+  CallFacts& facts() { return facts_; }
   Metrics& metrics() { return metrics_; }
 
  private:
@@ -40,30 +47,17 @@ class CallRecord {
 
   Metrics& metrics_;
   const std::string method_;
+  const CallOrigin origin_;
   const TimePoint received_;
+  CallFacts facts_;
   Phase phase_;
   std::optional<StreamEnd> end_;
-};
-
-// Names of live requests. Any thread.
-class RequestNames {
- public:
-  RequestNames();
-  // False if a live request has it.
-  bool Claim(const std::string& name);
-  void Release(const std::string& name);
-  std::string MakeName(SequenceId id) const;
-
- private:
-  const std::string prefix_;  // of this process
-  std::mutex mutex_;
-  std::unordered_set<std::string> live_;
 };
 
 // A request's way through the engine. Owned by the reactor of its RPC; the name is free again when it goes.
 class LiveCall {
  public:
-  LiveCall(EngineThread& engine, RequestNames& names, CallRecord record);
+  LiveCall(LiveRequests& live, CallRecord record);
   ~LiveCall();
 
   // Claims the name and hands the request over; `sink` is woken from then on, perhaps before this returns.
@@ -81,11 +75,15 @@ class LiveCall {
   int prompt_tokens() const { return prompt_tokens_; }
   CallRecord& record() { return record_; }
 
+  // Request id and trace, for the client to see before the first message.
+  void AddInitialMetadata(grpc::CallbackServerContext& context) const;
+
   absl::Status StatusOf(const StreamEnd& end) const;
+  // The record's Finish, for a request that the engine ended.
+  void Finish(const absl::Status& status, const StreamEnd& end);
 
  private:
-  EngineThread& engine_;
-  RequestNames& names_;
+  LiveRequests& live_;
   CallRecord record_;
   ValidRequest request_;
   SequenceId id_ = 0;

@@ -1,12 +1,71 @@
 #include "server/logging.h"
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <memory>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/async.h>
+#include <spdlog/async_logger.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 namespace latentd {
 namespace {
+
+// Lines that wait to be written: some seconds of a flood, and a few MiB.
+constexpr size_t kMaxQueuedLines = 8192;
+// Messages are cut here: a library's line may be as long as what a client sent.
+constexpr size_t kMaxMessageBytes = 4096;
+
+// An event's logger has this name: its message is made of JSON members already.
+constexpr char kEventLogger[] = "event";
+constexpr char kPlainLogger[] = "latentd";
+
+std::atomic<LogFormat> format_in_use{LogFormat::kText};
+std::shared_ptr<spdlog::details::thread_pool> writer;  // the loggers hold it weakly
+std::shared_ptr<spdlog::async_logger> event_logger;
+
+// RFC 3339 in UTC with microseconds.
+std::string TimeOf(spdlog::log_clock::time_point time) {
+  const auto since_epoch = time.time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(since_epoch - seconds).count();
+  const std::time_t whole = seconds.count();
+  std::tm utc{};
+  gmtime_r(&whole, &utc);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+  return absl::StrFormat("%s.%06dZ", text, micros);
+}
+
+std::string_view ViewOf(const spdlog::string_view_t& text) { return {text.data(), text.size()}; }
+
+// One JSON object per line, whoever logs it.
+class JsonFormatter final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
+    const bool is_event = ViewOf(message.logger_name) == kEventLogger;
+    const std::string_view payload = ViewOf(message.payload);
+    const std::string body =
+        is_event ? std::string(payload) : "\"message\":" + QuoteForLog(payload.substr(0, kMaxMessageBytes));
+    const std::string text = absl::StrFormat("{\"time\":\"%s\",\"level\":\"%s\",%s}\n", TimeOf(message.time),
+                                             ViewOf(spdlog::level::to_string_view(message.level)), body);
+    line.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
+};
 
 void LogGrpc(gpr_log_func_args* args) { spdlog::debug("grpc: {}:{}: {}", args->file, args->line, args->message); }
 
@@ -14,14 +73,109 @@ void LogProtobuf(google::protobuf::LogLevel, const char* file, int line, const s
   spdlog::debug("protobuf: {}:{}: {}", file, line, message);
 }
 
+std::shared_ptr<spdlog::async_logger> MakeLogger(const char* name, const spdlog::sink_ptr& sink) {
+  auto logger =
+      std::make_shared<spdlog::async_logger>(name, sink, writer, spdlog::async_overflow_policy::overrun_oldest);
+  spdlog::initialize_logger(logger);
+  return logger;
+}
+
+// Needs no quotes in key=value: a reader that splits at blanks and at the first "=" gets it back.
+bool IsPlain(std::string_view value) {
+  return !value.empty() && std::all_of(value.begin(), value.end(),
+                                       [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '='; });
+}
+
 }  // namespace
 
-void StartLogging(const std::string& level) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("latentd"));
-  spdlog::set_level(spdlog::level::from_str(level));
+const std::vector<std::string>& LogLevels() {
+  static const std::vector<std::string> levels = {"trace", "debug", "info", "warning", "error", "off"};
+  return levels;
+}
+
+void StartLogging(const LoggingOptions& options) {
+  format_in_use = options.format;
+  // It runs before the daemon has decided how to take signals, and takes none itself.
+  const auto take_no_signals = [] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  };
+  writer = std::make_shared<spdlog::details::thread_pool>(kMaxQueuedLines, 1, take_no_signals);
+  spdlog::sink_ptr sink;
+  if (options.format == LogFormat::kJson) {
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  } else {
+    sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  }
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  event_logger = MakeLogger(kEventLogger, sink);
+  spdlog::set_default_logger(MakeLogger(kPlainLogger, sink));
+  // Loggers set their sinks' formatter as they are made.
+  if (options.format == LogFormat::kJson) spdlog::set_formatter(std::make_unique<JsonFormatter>());
+  spdlog::set_level(spdlog::level::from_str(options.level));
   gpr_set_log_function(&LogGrpc);
   google::protobuf::SetLogHandler(&LogProtobuf);
+}
+
+void StopLogging() {
+  const size_t num_dropped = writer->overrun_counter();
+  if (num_dropped > 0)
+    spdlog::warn("{} log lines were dropped: they came faster than they could be written", num_dropped);
+  spdlog::set_level(spdlog::level::off);  // threads of the libraries may still have something to say
+  writer.reset();
+}
+
+absl::StatusOr<std::string> SetLogLevel(const std::string& level) {
+  const std::vector<std::string>& levels = LogLevels();
+  if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected one of %s, found %s", absl::StrJoin(levels, ", "), QuoteForLog(level)));
+  }
+  const auto previous = spdlog::level::to_string_view(spdlog::get_level());
+  spdlog::set_level(spdlog::level::from_str(level));
+  return std::string(ViewOf(previous));
+}
+
+void LogFatal(std::string_view why) {
+  if (format_in_use == LogFormat::kJson) {
+    std::cerr << absl::StrFormat("{\"time\":\"%s\",\"level\":\"critical\",\"message\":%s}\n",
+                                 TimeOf(spdlog::log_clock::now()), QuoteForLog(why));
+  } else {
+    std::cerr << "latentd: " << why << "\n";
+  }
+}
+
+void LogFields::AddRaw(std::string_view key, std::string_view value) {
+  const bool is_json = format_in_use == LogFormat::kJson;
+  if (!rendered_.empty()) rendered_ += is_json ? ',' : ' ';
+  if (is_json) {
+    rendered_ += absl::StrFormat("\"%s\":%s", key, value);
+  } else {
+    rendered_ += absl::StrFormat("%s=%s", key, value);
+  }
+}
+
+void LogFields::Add(std::string_view key, std::string_view value) {
+  const bool is_bare = format_in_use == LogFormat::kText && IsPlain(value);
+  AddRaw(key, is_bare ? std::string(value) : QuoteForLog(value));
+}
+
+void LogFields::Add(std::string_view key, int value) { AddRaw(key, std::to_string(value)); }
+
+void LogFields::AddSeconds(std::string_view key, double value) { AddRaw(key, absl::StrFormat("%.6f", value)); }
+
+void LogEvent(spdlog::level::level_enum level, std::string_view event, const LogFields& fields) {
+  if (event_logger == nullptr) return;
+  if (format_in_use == LogFormat::kJson) {
+    event_logger->log(level, "\"event\":\"{}\",{}", event, fields.rendered());
+  } else {
+    event_logger->log(level, "{} {}", event, fields.rendered());
+  }
+}
+
+std::string QuoteForLog(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace latentd

@@ -1,11 +1,56 @@
-// Logs go to stderr through spdlog; what the libraries below would print themselves goes there, too, at level debug, so
+// Logs go to stderr through spdlog: a thread of its own writes them, out of a bounded queue that drops its oldest lines
+// rather than make anybody wait. What the libraries below would print themselves goes there, too, at level debug, so
 // that a start that goes wrong says one line.
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+#include <spdlog/common.h>
 
 namespace latentd {
 
-void StartLogging(const std::string& level);
+enum class LogFormat { kText, kJson };
+
+struct LoggingOptions {
+  std::string level = "info";
+  LogFormat format = LogFormat::kText;
+};
+
+// Names of levels, lowest first.
+const std::vector<std::string>& LogLevels();
+
+void StartLogging(const LoggingOptions& options);
+// Writes what is queued; nothing can be logged after it.
+void StopLogging();
+// Of the whole daemon, from the next line on. Gives the level before; INVALID_ARGUMENT with no details for a name that
+// is none.
+absl::StatusOr<std::string> SetLogLevel(const std::string& level);
+// Why the daemon ends before it served: "latentd: why" on stderr, or an object of level critical.
+void LogFatal(std::string_view why);
+
+// The fields of one line: key=value with text quoted where it needs to be, or the members of a JSON object. Whatever
+// bytes a value has, the line stays one line of printable ASCII.
+class LogFields {
+ public:
+  void Add(std::string_view key, std::string_view value);
+  void Add(std::string_view key, int value);
+  void AddSeconds(std::string_view key, double value);
+
+  const std::string& rendered() const { return rendered_; }
+
+ private:
+  void AddRaw(std::string_view key, std::string_view value);
+
+  std::string rendered_;
+};
+
+// A line whose content is its fields; `event` says what kind it is.
+void LogEvent(spdlog::level::level_enum level, std::string_view event, const LogFields& fields);
+
+// "…" with JSON's escapes, all beyond ASCII escaped, bytes that are not UTF-8 replaced by U+FFFD.
+std::string QuoteForLog(std::string_view text);
 
 }  // namespace latentd

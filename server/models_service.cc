@@ -13,7 +13,7 @@ namespace latentd {
 // Both answer while the server drains, too: they cost nothing and a router may still want to know.
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                                   grpc::ByteBuffer* response) {
-  CallRecord record(metrics_, "GetModel");
+  CallRecord record(*context, metrics_, "GetModel");
   const auto answer = [&]() -> absl::StatusOr<v1::Model> {
     v1::GetModelRequest message;
     if (absl::Status status = ParseMessage(*request, &message); !status.ok()) return status;
@@ -25,7 +25,7 @@ grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* c
 
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallRecord record(metrics_, "ListModels");
+  CallRecord record(*context, metrics_, "ListModels");
   const auto answer = [&]() -> absl::StatusOr<v1::ListModelsResult> {
     v1::ListModelsRequest message;
     if (absl::Status status = ParseMessage(*request, &message); !status.ok()) return status;

@@ -43,7 +43,6 @@ void Add(const std::string& method, const Cause (&causes)[kCount], std::vector<O
 }
 
 constexpr Cause kClientLeft[] = {{"CANCELLED", "CLIENT_CANCEL"}};
-constexpr Cause kStopping[] = {{"UNAVAILABLE", "DRAINING"}};
 
 constexpr const char* kAdminMethods[] = {"Abort",     "Drain",        "GetLoad",
                                          "WatchLoad", "ListRequests", "FlushPrefixCache",
@@ -58,15 +57,13 @@ bool Contains(const std::vector<std::string>& names, std::string_view name) {
 }
 
 void AddAdmin(const std::string& method, std::vector<Outcome>& outcomes) {
-  const bool streams = method == "Drain" || method == "WatchLoad";
   Add(method, kMalformed, outcomes);
   if (method == "FlushPrefixCache" || method == "DumpFlightRecorder") {
     Add(method, kUnsupported, outcomes);
   } else {
     Add(method, kAnswered, outcomes);
   }
-  if (streams) Add(method, kClientLeft, outcomes);
-  if (streams) Add(method, kStopping, outcomes);
+  if (method == "Drain" || method == "WatchLoad") Add(method, kClientLeft, outcomes);
 }
 
 void AddServing(const std::string& method, std::vector<Outcome>& outcomes) {

@@ -7,11 +7,13 @@
 
 namespace latentd {
 
-absl::Status WritePortFile(const std::string& path, const std::string& grpc_address,
-                           const std::string& metrics_address) {
+absl::Status WritePortFile(const std::string& path, const BoundAddresses& addresses) {
+  if (path.empty()) return absl::OkStatus();
   const std::string unfinished = path + ".tmp";
   std::ofstream file(unfinished, std::ios::trunc);
-  file << absl::StrFormat("{\"grpc\": \"%s\", \"metrics\": \"%s\"}\n", grpc_address, metrics_address);
+  file << absl::StrFormat("{\"grpc\": \"%s\", \"metrics\": \"%s\"", addresses.grpc, addresses.metrics);
+  if (!addresses.admin.empty()) file << absl::StrFormat(", \"admin\": \"%s\"", addresses.admin);
+  file << "}\n";
   file.close();
   if (!file || std::rename(unfinished.c_str(), path.c_str()) != 0) {
     return absl::PermissionDeniedError(

@@ -1,4 +1,5 @@
-// Tells scripts where the daemon listens: {"grpc": "127.0.0.1:PORT", "metrics": "127.0.0.1:PORT"}.
+// Tells scripts where the daemon listens: {"grpc": "127.0.0.1:PORT", "metrics": "127.0.0.1:PORT"}, and "admin" where
+// that service is on.
 #pragma once
 
 #include <string>
@@ -7,8 +8,13 @@
 
 namespace latentd {
 
-// The file appears whole or not at all.
-absl::Status WritePortFile(const std::string& path, const std::string& grpc_address,
-                           const std::string& metrics_address);
+struct BoundAddresses {
+  std::string grpc;
+  std::string metrics;
+  std::string admin;  // empty: off
+};
+
+// The file appears whole or not at all; none for an empty path.
+absl::Status WritePortFile(const std::string& path, const BoundAddresses& addresses);
 
 }  // namespace latentd

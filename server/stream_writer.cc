@@ -16,20 +16,15 @@ TimePoint Now() { return std::chrono::steady_clock::now(); }
 }  // namespace
 
 StreamWriter::StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model,
-                           EngineThread& engine, RequestNames& names)
-    : context_(context),
-      egress_(egress),
-      model_(model),
-      engine_(engine),
-      names_(names),
-      cut_off_(context, egress, slot_) {
+                           LiveRequests& live)
+    : context_(context), egress_(egress), model_(model), live_(live), cut_off_(context, egress, slot_) {
   slot_.pump = [this] { Pump(); };
   slot_.release = [this] { delete this; };
   egress_.Attach(slot_);
 }
 
 void StreamWriter::Start(CallRecord record, ValidRequest request, TimePoint rpc_deadline) {
-  call_.emplace(engine_, names_, std::move(record));
+  call_.emplace(live_, std::move(record));
   const absl::Status refusal = call_->Submit(std::move(request), rpc_deadline, this);
   if (refusal.ok()) {
     Wake();
@@ -74,7 +69,7 @@ bool StreamWriter::PumpAfterWrite() {
 
 void StreamWriter::Begin() {
   has_begun_ = true;
-  context_.AddInitialMetadata("latentd-request-id", call_->request_id());
+  call_->AddInitialMetadata(context_);
   StartSendInitialMetadata();
   *events_.emplace_back().mutable_started() = MakeStarted({.request_id = call_->request_id(),
                                                            .prompt_tokens = call_->prompt_tokens(),
@@ -139,7 +134,7 @@ void StreamWriter::End() {
   events_.clear();
   const absl::Status status = call_->StatusOf(*end_);
   has_ended_ = true;
-  call_->record().Finish(status, NameOfEnd(end_->reason));
+  call_->Finish(status, *end_);
   Finish(ToGrpcStatus(status, context_));
   cut_off_.Arm(Now() + egress_.patience());
 }

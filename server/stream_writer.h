@@ -30,8 +30,7 @@ namespace latentd {
 class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public TextSink {
  public:
   // All references outlive the RPC.
-  StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model, EngineThread& engine,
-               RequestNames& names);
+  StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model, LiveRequests& live);
 
   // Exactly one of the two, from the handler, once.
   void Start(CallRecord record, ValidRequest request, TimePoint rpc_deadline);
@@ -62,8 +61,7 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pu
   grpc::CallbackServerContext& context_;
   Egress& egress_;
   const v1::Model& model_;
-  EngineThread& engine_;
-  RequestNames& names_;
+  LiveRequests& live_;
   Egress::Slot slot_;
   CutOff cut_off_;
   std::optional<LiveCall> call_;

@@ -36,9 +36,8 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
   }
 
   // Exactly one of the two, from the handler, once.
-  void Start(CallRecord record, ValidRequest request, TimePoint rpc_deadline, EngineThread& engine,
-             RequestNames& names) {
-    call_.emplace(engine, names, std::move(record));
+  void Start(CallRecord record, ValidRequest request, TimePoint rpc_deadline, LiveRequests& live) {
+    call_.emplace(live, std::move(record));
     const absl::Status refusal = call_->Submit(std::move(request), rpc_deadline, this);
     if (refusal.ok()) {
       Wake();
@@ -68,7 +67,7 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
     if (has_ended_) return cut_off_.CancelIfDue(std::chrono::steady_clock::now());
     if (!has_begun_) {
       has_begun_ = true;
-      context_.AddInitialMetadata("latentd-request-id", call_->request_id());
+      call_->AddInitialMetadata(context_);
       StartSendInitialMetadata();
     }
     while (const std::optional<StreamChunk> chunk = call_->Take()) {
@@ -80,7 +79,7 @@ class UnaryWriter final : public grpc::ServerUnaryReactor, public TextSink {
     has_ended_ = true;
     const absl::Status status = call_->StatusOf(end);
     if (status.ok()) response_ = SerializeMessage(result_);
-    call_->record().Finish(status, NameOfEnd(end.reason));
+    call_->Finish(status, end);
     Finish(ToGrpcStatus(status, context_));
     cut_off_.Arm(std::chrono::steady_clock::now() + egress_.patience());
   }

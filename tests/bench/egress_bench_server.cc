@@ -139,14 +139,16 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
   Publisher publisher(nullptr, metrics);
   EngineThread engine(std::make_unique<Engine>(executor, Options(), metrics), publisher, observer,
                       QueueLoad{.requests = kMaxStreams, .tokens = int64_t{kMaxStreams} * kContext});
+  LiveRequests live(engine, 256 << 10);
   Egress egress(kEgressThreads);
   std::unique_ptr<grpc::Service> service;
   if (run.writer == Writer::kNaive) {
     service = std::make_unique<NaiveService>(model, engine, metrics);
   } else {
-    service = std::make_unique<GenerationService>(model, engine, egress, metrics);
+    service = std::make_unique<GenerationService>(model, live, egress, metrics);
   }
-  const std::unique_ptr<GrpcServer> server = OrDie(GrpcServer::Start("127.0.0.1:0", {service.get()}));
+  const std::unique_ptr<GrpcServer> server =
+      OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {service.get()}}));
   const int port = std::stoi(server->address().substr(server->address().rfind(':') + 1));
   CHECK_EQ(write(pipes.out, &port, sizeof port), static_cast<ssize_t>(sizeof port));
   char client_is_done = 0;

@@ -266,6 +266,15 @@ class CausesTest(unittest.TestCase):
         REACHED.add("CLIENT_CANCEL")
 
 
+    def test_admin_abort(self):
+        with daemon.Daemon("--admin-listen", "127.0.0.1:0") as server:
+            call = server.generation.Generate(long_request())
+            next(call)
+            server.admin.Abort(daemon.admin_pb2.AbortRequest(all=True))
+            details = failure_of(call)
+            self.expect(details, grpc.StatusCode.ABORTED, "ADMIN_ABORT")
+
+
 REACHED = set()
 
 

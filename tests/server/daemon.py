@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 60  # for anything that happens soon on a machine that is not
 sys.path.insert(0, str(STUBS))
 from google.rpc import error_details_pb2, status_pb2  # noqa: E402
 from latentd.v1 import generation_pb2 as pb  # noqa: E402
-from latentd.v1 import generation_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
+from latentd.v1 import admin_pb2, admin_pb2_grpc, generation_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
 
 
 def wait_until(condition, what):
@@ -107,12 +107,18 @@ class Daemon:
         self.channel = grpc.insecure_channel(self.address)
         self.generation = generation_pb2_grpc.GenerationStub(self.channel)
         self.models = models_pb2_grpc.ModelsStub(self.channel)
+        self.admin_address = addresses.get("admin")  # none unless a flag turns it on
+        if self.admin_address:
+            self.admin_channel = grpc.insecure_channel(self.admin_address)
+            self.admin = admin_pb2_grpc.AdminStub(self.admin_channel)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, value, trace):
         self.channel.close()
+        if self.admin_address:
+            self.admin_channel.close()
         if self.process.poll() is None:
             self.process.terminate()
         code = self.process.wait(PATIENCE_SECONDS)
@@ -156,6 +162,19 @@ def request(text="Once upon a time", *, max_tokens=24, seed=7, **groups):
         message.sampling.seed = seed
     if not message.stopping.HasField("max_tokens"):
         message.stopping.max_tokens = max_tokens
+    return message
+
+
+# Flags under which a held_request that nobody reads stays in phase decode for as long as a test likes, whatever the
+# machine's speed; the cache has blocks for two of them, so that a third one waits.
+HOLD_TWO = ("--max-pending-bytes", "1024", "--slow-consumer-seconds", "3600", "--kv-blocks", "61")
+
+
+def held_request(name, seed=7):
+    """More output than the connection takes unread: its sequence pauses until somebody reads."""
+    message = long_request(seed)
+    message.request_id = name
+    message.output.logprobs = 32
     return message
 
 

@@ -39,8 +39,9 @@ class Serving {
                    .on_launch = [this](const BatchInputs&, std::span<const SampleRow>) { AwaitPermission(); }}),
         engine_(std::make_unique<Engine>(executor_, Options(), metrics_), publisher_, clock_,
                 QueueLoad{.requests = 10, .tokens = 1000}),
-        service_(model_, engine_, egress_, metrics_),
-        server_(OrDie(GrpcServer::Start("127.0.0.1:0", {&service_}))) {
+        live_(engine_, 256 << 10),
+        service_(model_, live_, egress_, metrics_),
+        server_(OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&service_}}))) {
     hold_.pump = [this] {
       held_.set_value();
       release_.get_future().wait();
@@ -88,6 +89,7 @@ class Serving {
   Publisher publisher_{nullptr, metrics_};
   const SteadyClock clock_;
   EngineThread engine_;
+  LiveRequests live_;
   Egress egress_{1};
   Egress::Slot hold_;
   std::promise<void> held_, release_;

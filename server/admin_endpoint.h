@@ -1,0 +1,55 @@
+// The Admin service with all that it alone needs, on its own address: its server, its egress thread, the load monitor.
+// Also answers Models and the health of Generation there, so that one address tells an operator everything. Owned by
+// Serve().
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "server/admin_service.h"
+#include "server/config.h"
+#include "server/grpc_server.h"
+#include "server/models_service.h"
+
+namespace latentd {
+
+class AdminEndpoint {
+ public:
+  // All outlive the endpoint.
+  struct Parts {
+    LiveRequests& live;
+    Metrics& metrics;
+    DrainState& drain;
+    StopRequest& stop;
+    const v1::Model& model;
+    const Config& config;
+    std::vector<KnobValue> knobs;
+  };
+  // Null where config.admin_listen is empty.
+  static absl::StatusOr<std::unique_ptr<AdminEndpoint>> Start(Parts parts);
+
+  const std::string& address() const { return server_->address(); }
+  // Of Generation, as its own server shows it. Any thread.
+  void SetHealth(GrpcServer::Health health);
+  // The drain's stage changed.
+  void DrainMovedOn();
+  // Waits for the last words of open streams until the deadline, then ends whatever is left.
+  void Shutdown(TimePoint deadline);
+
+ private:
+  explicit AdminEndpoint(Parts parts);
+
+  DrainState& drain_;
+  LoadMonitor load_;
+  Egress egress_;
+  AdminService admin_;
+  ModelsService models_;
+  std::unique_ptr<GrpcServer> server_;
+  std::mutex health_mutex_;  // or a stall that ends could hide a drain that begins
+};
+
+}  // namespace latentd

@@ -1,0 +1,259 @@
+#include "server/admin_service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "server/field_checks.h"
+#include "server/immediate_answer.h"
+#include "server/logging.h"
+#include "server/proto_time.h"
+#include "server/request_list.h"
+#include "server/status.h"
+#include "server/wire_message.h"
+
+namespace latentd {
+namespace {
+
+// A drain's progress is told when it changed, but not more often, and not less often, than so.
+constexpr std::chrono::milliseconds kProgressTick{100};
+constexpr std::chrono::seconds kProgressPeriod{1};
+
+constexpr double kDefaultInterval = 1.0;
+constexpr double kShortestInterval = 0.1;
+constexpr double kLongestInterval = 3600.0;
+constexpr double kLongestDrain = 86400.0;
+
+Duration FromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
+v1::ConfigSource SourceOf(KnobSource source) {
+  switch (source) {
+    case KnobSource::kDefault:
+      return v1::CONFIG_SOURCE_DEFAULT;
+    case KnobSource::kFile:
+      return v1::CONFIG_SOURCE_FILE;
+    case KnobSource::kEnvironment:
+      return v1::CONFIG_SOURCE_ENVIRONMENT;
+    case KnobSource::kFlag:
+      return v1::CONFIG_SOURCE_FLAG;
+    case KnobSource::kAdmin:
+      break;
+  }
+  return v1::CONFIG_SOURCE_ADMIN;
+}
+
+struct SecondsRange {
+  double lowest, highest;
+};
+
+absl::StatusOr<double> SecondsOf(std::string_view field, const google::protobuf::Duration& duration,
+                                 const SecondsRange& range) {
+  FieldChecks checks;
+  checks.Range(std::string(field) + ".nanos", duration.nanos(), 0.0, 999'999'999.0);
+  const double seconds = static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+  checks.Range(field, seconds, range.lowest, range.highest);
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  return seconds;
+}
+
+template <class Message>
+absl::StatusOr<Message> Parse(const grpc::ByteBuffer& bytes) {
+  Message message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  return message;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------- requests
+
+absl::StatusOr<v1::AbortResult> AdminService::AbortNow(const Bytes& bytes) {
+  absl::StatusOr<v1::AbortRequest> message = Parse<v1::AbortRequest>(bytes);
+  if (!message.ok()) return message.status();
+  std::vector<std::string> ids(message->request_ids().begin(), message->request_ids().end());
+  if (message->all() && !ids.empty()) return InvalidField("request_ids", "expected none together with all=true");
+  if (!message->all() && ids.empty()) return InvalidField("request_ids", "expected at least one, or all=true");
+  if (message->all()) {
+    for (LiveRequest& request : parts_.live.List()) ids.push_back(std::move(request.request_id));
+  }
+  v1::AbortResult result;
+  for (std::string& id : ids) {
+    const bool is_aborted = parts_.live.Abort(id);
+    if (message->all() && !is_aborted) continue;  // over since it was listed
+    v1::AbortResult::Entry* entry = result.add_entries();
+    entry->set_outcome(is_aborted ? v1::AbortResult::OUTCOME_ABORTED : v1::AbortResult::OUTCOME_NOT_FOUND);
+    entry->set_request_id(std::move(id));
+  }
+  return result;
+}
+
+grpc::ServerUnaryReactor* AdminService::Abort(Context* context, const Bytes* request, Bytes* response) {
+  CallRecord record(*context, parts_.metrics, "Abort");
+  return AnswerNow(*context, std::move(record), AbortNow(*request), *response);
+}
+
+grpc::ServerUnaryReactor* AdminService::ListRequests(Context* context, const Bytes* request, Bytes* response) {
+  CallRecord record(*context, parts_.metrics, "ListRequests");
+  const absl::Status status = Parse<v1::ListRequestsRequest>(*request).status();
+  if (!status.ok()) {
+    return AnswerNow(*context, std::move(record), absl::StatusOr<v1::ListRequestsResult>(status), *response);
+  }
+  auto* list = new RequestList(parts_.egress, std::move(record), *response);
+  list->Start(*context, parts_.live);
+  return list;
+}
+
+// -------------------------------------------------------------------------------------------------------------- load
+
+v1::Load AdminService::ReadLoad() const {
+  v1::Load load = parts_.load.Read();
+  load.set_draining(parts_.drain.stage() != DrainState::Stage::kServing);
+  return load;
+}
+
+grpc::ServerUnaryReactor* AdminService::GetLoad(Context* context, const Bytes* request, Bytes* response) {
+  CallRecord record(*context, parts_.metrics, "GetLoad");
+  const auto answer = [&]() -> absl::StatusOr<v1::Load> {
+    if (absl::Status status = Parse<v1::GetLoadRequest>(*request).status(); !status.ok()) return status;
+    return ReadLoad();
+  };
+  return AnswerNow(*context, std::move(record), answer(), *response);
+}
+
+AdminStream::Source AdminService::LoadSource(Duration interval) {
+  return [this, interval, due = TimePoint::min()](TimePoint now) mutable {
+    AdminStream::Turn turn{.is_last = parts_.drain.stage() == DrainState::Stage::kOver};
+    if (now >= due || turn.is_last) {
+      turn.message = SerializeMessage(ReadLoad());
+      // From report to report, not from when they were due: a reader that comes late misses some, and gets no burst.
+      due = now + interval;
+    }
+    turn.next = due;
+    return turn;
+  };
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::WatchLoad(Context* context, const Bytes* request) {
+  auto* stream = new AdminStream(streams_, CallRecord(*context, parts_.metrics, "WatchLoad"));
+  const auto parse = [&]() -> absl::StatusOr<double> {
+    const absl::StatusOr<v1::WatchLoadRequest> message = Parse<v1::WatchLoadRequest>(*request);
+    if (!message.ok()) return message.status();
+    if (!message->has_interval()) return kDefaultInterval;
+    return SecondsOf("interval", message->interval(), {kShortestInterval, kLongestInterval});
+  };
+  const absl::StatusOr<double> interval = parse();
+  if (interval.ok()) {
+    stream->Start(*context, LoadSource(FromSeconds(*interval)));
+  } else {
+    stream->Refuse(interval.status());
+  }
+  return stream;
+}
+
+// ------------------------------------------------------------------------------------------------------------- drain
+
+AdminStream::Source AdminService::DrainSource() {
+  return [this, told_at = TimePoint::min(), told = size_t{0}](TimePoint now) mutable {
+    const DrainState::Stage stage = parts_.drain.stage();
+    AdminStream::Turn turn{.is_last = stage == DrainState::Stage::kOver, .next = now + kProgressTick};
+    if (stage == DrainState::Stage::kAsked) return turn;  // the first report says that new requests are refused
+    const size_t in_flight = parts_.live.size();
+    const bool is_first = told_at == TimePoint::min();
+    if (is_first || turn.is_last || in_flight != told || now >= told_at + kProgressPeriod) {
+      v1::DrainProgress progress;
+      progress.set_requests_in_flight(static_cast<uint32_t>(in_flight));
+      const Duration left = std::max(Duration::zero(), Duration(parts_.drain.deadline() - now));
+      *progress.mutable_remaining() = ToProto(left);
+      turn.message = SerializeMessage(progress);
+      told_at = now;
+      told = in_flight;
+    }
+    return turn;
+  };
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::Drain(Context* context, const Bytes* request) {
+  auto* stream = new AdminStream(streams_, CallRecord(*context, parts_.metrics, "Drain"));
+  const auto parse = [&]() -> absl::StatusOr<double> {
+    const absl::StatusOr<v1::DrainRequest> message = Parse<v1::DrainRequest>(*request);
+    if (!message.ok()) return message.status();
+    if (!message->has_timeout()) return parts_.drain_seconds;
+    return SecondsOf("timeout", message->timeout(), {0.0, kLongestDrain});
+  };
+  const absl::StatusOr<double> timeout = parse();
+  if (!timeout.ok()) {
+    stream->Refuse(timeout.status());
+    return stream;
+  }
+  if (parts_.drain.Ask(std::chrono::steady_clock::now() + FromSeconds(*timeout))) parts_.stop.Send();
+  stream->Start(*context, DrainSource());
+  return stream;
+}
+
+// ------------------------------------------------------------------------------------------------------------- knobs
+
+grpc::ServerUnaryReactor* AdminService::GetConfig(Context* context, const Bytes* request, Bytes* response) {
+  CallRecord record(*context, parts_.metrics, "GetConfig");
+  const auto answer = [&]() -> absl::StatusOr<v1::Configuration> {
+    if (absl::Status status = Parse<v1::GetConfigRequest>(*request).status(); !status.ok()) return status;
+    v1::Configuration configuration;
+    std::lock_guard lock(mutex_);
+    for (const KnobValue& knob : knobs_) {
+      v1::Configuration::Knob* entry = configuration.add_knobs();
+      entry->set_name(knob.name);
+      entry->set_value(knob.value);
+      entry->set_source(SourceOf(knob.source));
+    }
+    return configuration;
+  };
+  return AnswerNow(*context, std::move(record), answer(), *response);
+}
+
+absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevelNow(const Bytes& bytes) {
+  const absl::StatusOr<v1::SetLogLevelRequest> message = Parse<v1::SetLogLevelRequest>(bytes);
+  if (!message.ok()) return message.status();
+  std::lock_guard lock(mutex_);  // or the knob could say other than what holds
+  absl::StatusOr<std::string> previous = latentd::SetLogLevel(message->level());
+  if (!previous.ok()) return InvalidField("level", std::string(previous.status().message()));
+  for (KnobValue& knob : knobs_) {
+    if (knob.name != "log-level") continue;
+    knob.value = message->level();
+    knob.source = KnobSource::kAdmin;
+  }
+  v1::SetLogLevelResult result;
+  result.set_previous_level(*std::move(previous));
+  return result;
+}
+
+grpc::ServerUnaryReactor* AdminService::SetLogLevel(Context* context, const Bytes* request, Bytes* response) {
+  CallRecord record(*context, parts_.metrics, "SetLogLevel");
+  return AnswerNow(*context, std::move(record), SetLogLevelNow(*request), *response);
+}
+
+// ----------------------------------------------------------------------------------------------- not implemented yet
+
+grpc::ServerUnaryReactor* AdminService::FlushPrefixCache(Context* context, const Bytes* request, Bytes* response) {
+  CallRecord record(*context, parts_.metrics, "FlushPrefixCache");
+  const auto answer = [&]() -> absl::StatusOr<v1::FlushPrefixCacheResult> {
+    if (absl::Status status = Parse<v1::FlushPrefixCacheRequest>(*request).status(); !status.ok()) return status;
+    return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
+  };
+  return AnswerNow(*context, std::move(record), answer(), *response);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::DumpFlightRecorder(Context* context, const Bytes* request) {
+  auto* stream = new AdminStream(streams_, CallRecord(*context, parts_.metrics, "DumpFlightRecorder"));
+  const absl::Status parsed = Parse<v1::DumpFlightRecorderRequest>(*request).status();
+  stream->Refuse(parsed.ok() ? UnsupportedField("DumpFlightRecorder",
+                                                "this server has no flight recorder yet: nothing was recorded")
+                             : parsed);
+  return stream;
+}
+
+}  // namespace latentd

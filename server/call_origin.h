@@ -1,0 +1,21 @@
+// Who called, and within which trace: what a request's log line says about its client. Pure functions.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <grpcpp/server_context.h>
+
+namespace latentd {
+
+struct CallOrigin {
+  std::string peer;         // as gRPC writes it: "ipv4:127.0.0.1:50312"
+  std::string traceparent;  // W3C trace context, verbatim; empty where there is none that is valid
+};
+
+CallOrigin OriginOf(const grpc::CallbackServerContext& context);
+
+// version "-" trace id "-" parent id "-" flags, in lower-case hexadecimal; versions after 00 may go on behind that.
+bool IsValidTraceparent(std::string_view value);
+
+}  // namespace latentd

@@ -1,0 +1,93 @@
+#include "server/request_list.h"
+
+#include <algorithm>
+#include <chrono>
+#include <unordered_map>
+#include <utility>
+
+#include "server/proto_time.h"
+#include "server/wire_message.h"
+
+namespace latentd {
+namespace {
+
+google::protobuf::Duration Since(TimePoint then, TimePoint now) {
+  return ToProto(std::max(Duration::zero(), Duration(now - then)));
+}
+
+v1::RequestPhase NameOf(Phase phase) {
+  switch (phase) {
+    case Phase::kQueued:
+      return v1::REQUEST_PHASE_QUEUED;
+    case Phase::kPrefill:
+      return v1::REQUEST_PHASE_PREFILL;
+    case Phase::kDecode:
+      return v1::REQUEST_PHASE_DECODE;
+    case Phase::kOutput:
+      break;
+  }
+  return v1::REQUEST_PHASE_OUTPUT;
+}
+
+void SetProgress(const SequenceStatus& status, TimePoint now, v1::LiveRequest* entry) {
+  entry->set_phase(NameOf(status.phase));
+  *entry->mutable_phase_age() = Since(status.phase_began, now);
+  entry->set_computed_tokens(static_cast<uint32_t>(status.computed_tokens));
+  entry->set_generated_tokens(static_cast<uint32_t>(status.generated_tokens));
+  entry->set_kv_blocks(static_cast<uint32_t>(status.kv_blocks));
+}
+
+}  // namespace
+
+v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
+                                   TimePoint now) {
+  std::unordered_map<SequenceId, const SequenceStatus*> by_id;
+  for (const SequenceStatus& status : in_engine) by_id.emplace(status.id, &status);
+  std::vector<const LiveRequest*> ordered;
+  for (const LiveRequest& request : live) ordered.push_back(&request);
+  std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) { return a->id < b->id; });
+  v1::ListRequestsResult result;
+  for (const LiveRequest* request : ordered) {
+    v1::LiveRequest* entry = result.add_requests();
+    entry->set_request_id(request->request_id);
+    entry->set_method(request->method);
+    *entry->mutable_age() = Since(request->received, now);
+    entry->set_prompt_tokens(static_cast<uint32_t>(request->prompt_tokens));
+    entry->set_pending_output_bytes(request->stream->pending_bytes());
+    const auto found = by_id.find(request->id);
+    if (found == by_id.end()) {
+      entry->set_phase(v1::REQUEST_PHASE_OUTPUT);
+      if (const std::optional<StreamEnding> ending = request->stream->ending()) {
+        *entry->mutable_phase_age() = Since(ending->finished, now);
+        entry->set_generated_tokens(static_cast<uint32_t>(ending->output_tokens));
+      }
+    } else {
+      SetProgress(*found->second, now, entry);
+    }
+  }
+  return result;
+}
+
+RequestList::RequestList(Egress& egress, CallRecord record, grpc::ByteBuffer& response)
+    : egress_(egress), record_(std::move(record)), response_(response) {
+  slot_.pump = [this] { Answer(); };
+  slot_.release = [this] { delete this; };
+  egress_.Attach(slot_);
+}
+
+void RequestList::Start(grpc::CallbackServerContext& context, LiveRequests& live) {
+  record_.EchoTrace(context);
+  live_ = live.List();  // before the engine is asked: what it does not know then has left it
+  live.engine().Describe([this](std::vector<SequenceStatus> in_engine) {
+    in_engine_ = std::move(in_engine);
+    egress_.Wake(slot_);
+  });
+}
+
+void RequestList::Answer() {
+  response_ = SerializeMessage(MergeStatus(live_, in_engine_, std::chrono::steady_clock::now()));
+  record_.Finish(absl::OkStatus(), "ANSWERED");
+  Finish(grpc::Status::OK);
+}
+
+}  // namespace latentd
