@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "tools/admin_flags.h"
 #include "tools/commands.h"
 #include "tools/load/load_command.h"
 
@@ -180,6 +181,7 @@ int main(int argc, char** argv) {
   int code = 0;
   latentd::AddAnswers(app, flags, code);
   latentd::AddLookups(app, flags, code);
+  const auto admin = latentd::AddAdminCommands(app, code);
   latentd::AddLoadCommand(app, code);
   CLI11_PARSE(app, argc, argv);
   return code;
