@@ -1,8 +1,10 @@
 """The daemon's log: one line per finished request, text or JSON, whatever clients send."""
 import json
+import pathlib
 import re
 import shlex
 import subprocess
+import tempfile
 import unittest
 
 import grpc
@@ -186,6 +188,31 @@ class JsonLogTest(unittest.TestCase):
         entry = json.loads(run.stderr)
         self.assertEqual(entry["level"], "critical")
         self.assertIn("nothing", entry["message"])
+
+
+class FullPipeTest(unittest.TestCase):
+    def test_log_that_nobody_reads_delays_nobody_and_is_bounded(self):
+        num_rpcs = 12_000  # more lines than the pipe and the queue before it can hold
+        with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
+            ports = pathlib.Path(folder) / "ports.json"
+            process = subprocess.Popen(
+                [BIN / "latentd", "--model", MODEL, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+                 "--port-file", ports], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+            self.addCleanup(process.kill)
+            wait_until(ports.exists, "the daemon serves")
+            with grpc.insecure_channel(json.loads(ports.read_text())["grpc"]) as channel:
+                stub = daemon.generation_pb2_grpc.GenerationStub(channel)
+                for _ in range(num_rpcs):
+                    stub.Tokenize(pb.TokenizeRequest(text="a"), timeout=PATIENCE_SECONDS)
+            process.terminate()
+            _, log = process.communicate(timeout=PATIENCE_SECONDS)
+        self.assertEqual(process.returncode, 0)
+        lines = log.decode().splitlines()
+        self.assertLess(len(lines), num_rpcs)
+        dropped = re.findall(r"(\d+) log lines were dropped", log.decode())
+        self.assertEqual(len(dropped), 1)
+        answered = sum("method=Tokenize code=OK" in line for line in lines)
+        self.assertGreaterEqual(answered + int(dropped[0]), num_rpcs)
 
 
 if __name__ == "__main__":
