@@ -2,7 +2,6 @@
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -11,7 +10,7 @@ import unittest
 import grpc
 
 import daemon
-from daemon import BIN, MODEL, long_request, request, wait_until
+from daemon import BIN, MODEL, held_request, long_request, stubborn_channel, wait_until
 
 def run(*arguments, **variables):
     return subprocess.run([BIN / "latentd", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL,
@@ -96,12 +95,6 @@ class KnobTest(unittest.TestCase):
         with daemon.Daemon(flag, str(value)) as server:
             self.assertEqual(getattr(limits(server), field), value)
 
-    def assert_taken(self, name, value):
-        """For what shows only in parts that this test does not drive."""
-        self.assertEqual(printed("--" + name, value)[name], (value, "flag"))
-        with daemon.Daemon("--" + name, value) as server:
-            self.assertTrue(server.once(request()).completed)
-
     def knob_model(self):
         with daemon.Daemon() as server:
             self.assertEqual(server.models.GetModel(daemon.models_pb2.GetModelRequest()).name, MODEL.name)
@@ -117,8 +110,10 @@ class KnobTest(unittest.TestCase):
             self.assertTrue(server.metrics())
 
     def knob_admin_listen(self):
-        knobs = printed("--admin-listen", "127.0.0.1:0")
-        self.assertEqual(knobs["admin-listen"], ("'127.0.0.1:0'", "flag"))
+        with daemon.Daemon() as off, daemon.Daemon("--admin-listen", "127.0.0.1:0") as on:
+            self.assertIsNone(off.admin_address)
+            knobs = on.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs
+            self.assertEqual({knob.name for knob in knobs}, set(printed()))
 
     def knob_port_file(self):
         with daemon.Daemon() as server:
@@ -144,7 +139,7 @@ class KnobTest(unittest.TestCase):
 
     def knob_kv_bytes(self):
         with daemon.Daemon("--kv-bytes", str(4 << 20)) as server:
-            size = re.search(r"cache: .* in ([\d.]+) MiB \(kv-bytes\)", server.log_text())
+            size = server.await_log(r"cache: .* in ([\d.]+) MiB \(kv-bytes\)")
             self.assertTrue(3.5 < float(size[1]) <= 4.0, server.log_text())
 
     def knob_max_step_tokens(self):
@@ -155,7 +150,7 @@ class KnobTest(unittest.TestCase):
     def knob_max_step_seconds(self):
         for seconds in ("3600", "0.002"):
             with daemon.Daemon("--max-step-seconds", seconds) as server:
-                line = re.search(r"step: at most ([\d,]+) tokens \(([\d,]+) tokens/s", server.log_text())
+                line = server.await_log(r"step: at most ([\d,]+) tokens \(([\d,]+) tokens/s")
                 tokens, rate = (int(number.replace(",", "")) for number in line.groups())
                 self.assertAlmostEqual(tokens, min(512, rate * float(seconds)), delta=1)
 
@@ -169,13 +164,31 @@ class KnobTest(unittest.TestCase):
         self.assert_limit("--max-queued-tokens", 12345, "max_queued_tokens")
 
     def knob_slow_consumer_seconds(self):
-        self.assert_taken("slow-consumer-seconds", "0.5")
+        with daemon.Daemon("--slow-consumer-seconds", "0.2") as server, stubborn_channel(server) as channel:
+            call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(held_request("slow"))
+            next(call)
+            wait_until(lambda: server.sum("slow_consumer_total", action="ended") == 1, "its patience ends")
 
     def knob_max_pending_bytes(self):
-        self.assert_taken("max-pending-bytes", "4096")
+        """What waits for a reader that takes nothing stays near the bound, of which there are two here."""
+        for bound in (4096, 131072):
+            with daemon.Daemon("--max-pending-bytes", str(bound)) as server, stubborn_channel(server) as channel:
+                call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(held_request("slow"))
+                next(call)
+                wait_until(lambda: server.sum("slow_consumer_total", action="paused") > 0, "its sequence pauses")
+                wait_until(lambda: bound < server.sum("stream_backlog_bytes") < bound + 65536, "so much waits")
+                call.cancel()
 
     def knob_stall_seconds(self):
-        self.assert_taken("stall-seconds", "5")
+        """Steps of a whole prompt stall a daemon that is patient for a hundredth of a second, and no other."""
+        prompt = daemon.pb.GenerateRequest(token_ids=daemon.pb.TokenIds(ids=[5] * 1800))
+        prompt.stopping.max_tokens = 1
+        large_steps = ("--max-step-tokens", "2048", "--max-step-seconds", "10")
+        with daemon.Daemon("--stall-seconds", "0.01", *large_steps) as nervous:
+            wait_until(lambda: nervous.once(prompt) and nervous.sum("engine_stalls_total") > 0, "it sees a stall")
+        with daemon.Daemon("--stall-seconds", "86400", *large_steps) as calm:
+            calm.once(prompt)
+            self.assertEqual(calm.sum("engine_stalls_total"), 0)
 
     def knob_drain_seconds(self):
         with daemon.Daemon("--drain-seconds", "0.05") as server:
@@ -192,7 +205,11 @@ class KnobTest(unittest.TestCase):
             self.assertEqual(server.log_text(), "")
 
     def knob_log_format(self):
-        self.assertEqual(printed("--log-format", "json")["log-format"], ("'json'", "flag"))
+        with daemon.Daemon("--log-format", "json") as server:
+            server.await_log("serving .*\n")
+            lines = server.log_text().splitlines()
+        for line in lines:
+            self.assertIn("message", json.loads(line))
 
 
 if __name__ == "__main__":

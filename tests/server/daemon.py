@@ -129,6 +129,11 @@ class Daemon:
     def log_text(self):
         return (self.folder / "log").read_text()
 
+    def await_log(self, pattern):
+        """The first match in the log, which another thread of the daemon writes."""
+        wait_until(lambda: re.search(pattern, self.log_text()), f"the log says {pattern}")
+        return re.search(pattern, self.log_text())
+
     def once(self, request):
         return Answer(self.generation.Generate(request, timeout=PATIENCE_SECONDS))
 

@@ -8,7 +8,7 @@ import unittest
 import grpc
 
 import daemon
-from daemon import pb, models_pb2, request
+from daemon import admin_pb2, models_pb2, pb, request
 
 SEED = int(os.environ.get("LATENTD_HOSTILE_SEED", 20261124))
 NUM_RPCS = int(os.environ.get("LATENTD_HOSTILE_RPCS", 2000))
@@ -17,7 +17,8 @@ NUM_CLIENTS = 16
 # What a client can cause. UNKNOWN or INTERNAL would be a fault of the daemon's.
 ALLOWED = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION,
            grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.UNIMPLEMENTED,
-           grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
+           grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED,
+           grpc.StatusCode.ABORTED}  # a mutation may ask Abort for all of them
 
 
 def valid_requests():
@@ -44,6 +45,12 @@ def valid_requests():
         "latentd.v1.Generation/Detokenize": [pb.DetokenizeRequest(token_ids=range(1, 500, 7))],
         "latentd.v1.Models/GetModel": [models_pb2.GetModelRequest(model="tiny-tales")],
         "latentd.v1.Models/ListModels": [models_pb2.ListModelsRequest()],
+        # Not Drain, which ends the daemon, nor WatchLoad, which never ends; Abort only of names that nobody has.
+        "latentd.v1.Admin/Abort": [admin_pb2.AbortRequest(request_ids=["nobody", "no one"])],
+        "latentd.v1.Admin/GetLoad": [admin_pb2.GetLoadRequest()],
+        "latentd.v1.Admin/ListRequests": [admin_pb2.ListRequestsRequest()],
+        "latentd.v1.Admin/GetConfig": [admin_pb2.GetConfigRequest()],
+        "latentd.v1.Admin/SetLogLevel": [admin_pb2.SetLogLevelRequest(level="info")],
     }
 
 
@@ -84,7 +91,8 @@ def hostile_calls(rng):
 class HostileBytesTest(unittest.TestCase):
     def call(self, server, method, data):
         streams = method.endswith(("Generate", "Chat"))
-        multi = server.channel.unary_stream if streams else server.channel.unary_unary
+        channel = server.admin_channel if ".Admin/" in method else server.channel
+        multi = channel.unary_stream if streams else channel.unary_unary
         call = multi("/" + method, lambda m: m, lambda m: m)
         try:
             answer = call(data, timeout=daemon.PATIENCE_SECONDS)
@@ -96,7 +104,7 @@ class HostileBytesTest(unittest.TestCase):
 
     def test_each_rpc_gets_a_status(self):
         rng = random.Random(SEED)
-        with daemon.Daemon() as server:
+        with daemon.Daemon("--admin-listen", "127.0.0.1:0") as server:
             expected = server.once(request()).text
             free = server.sum("kv_blocks", state="free")
             with concurrent.futures.ThreadPoolExecutor(NUM_CLIENTS) as pool:
