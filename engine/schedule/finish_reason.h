@@ -12,7 +12,7 @@ enum class FinishReason : uint8_t {
   kStopToken,
   kMaxTokens,
   kContextLimit,
-  kScored,  // a Score request has all its log-probabilities
+  kScored,     // a Score request has all its log-probabilities
   kCancelled,  // by its client
   kAborted,    // by an operator
   kExpiredInQueue,
