@@ -22,5 +22,8 @@ class SteadyClock final : public Clock {
 };
 
 inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+inline Duration FromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
 
 }  // namespace latentd

@@ -1,7 +1,6 @@
 #include "engine/queue_limit.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include <absl/strings/str_format.h>
@@ -74,8 +73,7 @@ void QueueLimit::Leave(const QueueLoad& left, TimePoint now) {
 Duration QueueLimit::TimeFor(double count, const RecentRate& rate, TimePoint now) const {
   const double per_second = rate.PerSecond(now);
   const double seconds = per_second > 0.0 ? count / per_second : kSecondsWithoutRecord;
-  return std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(std::clamp(seconds, kSoonestSeconds, kLatestSeconds)));
+  return FromSeconds(std::clamp(seconds, kSoonestSeconds, kLatestSeconds));
 }
 
 }  // namespace latentd

@@ -28,10 +28,6 @@ constexpr double kShortestInterval = 0.1;
 constexpr double kLongestInterval = 3600.0;
 constexpr double kLongestDrain = 86400.0;
 
-Duration FromSeconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
 v1::ConfigSource SourceOf(KnobSource source) {
   switch (source) {
     case KnobSource::kDefault:

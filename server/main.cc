@@ -46,9 +46,6 @@ constexpr std::chrono::milliseconds kBetweenLooks{200};
 
 TimePoint Now() { return SteadyClock().Now(); }
 TimePoint After(Duration duration) { return Now() + duration; }
-Duration FromSeconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
 TimePoint AfterSeconds(double seconds) { return After(FromSeconds(seconds)); }
 
 struct Running {

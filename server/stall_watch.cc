@@ -14,14 +14,10 @@ constexpr int kChecksPerStall = 4;
 constexpr Duration kLongestPause = std::chrono::seconds(1);
 constexpr Duration kShortestPause = std::chrono::milliseconds(1);
 
-Duration ToDuration(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
 }  // namespace
 
 StallRule::StallRule(const StepProgress& progress, double stall_seconds, TimePoint now)
-    : progress_(progress), patience_(ToDuration(stall_seconds)), num_steps_(progress.num_steps()), moved_(now) {}
+    : progress_(progress), patience_(FromSeconds(stall_seconds)), num_steps_(progress.num_steps()), moved_(now) {}
 
 EngineHealth StallRule::Check(TimePoint now) {
   const uint64_t num_steps = progress_.num_steps();
@@ -48,7 +44,7 @@ StallWatch::~StallWatch() {
 
 void StallWatch::Run() {
   const Duration pause =
-      std::clamp(ToDuration(options_.stall_seconds) / kChecksPerStall, kShortestPause, kLongestPause);
+      std::clamp(FromSeconds(options_.stall_seconds) / kChecksPerStall, kShortestPause, kLongestPause);
   std::unique_lock lock(mutex_);
   while (!stopped_.wait_for(lock, pause, [this] { return is_stopping_; })) {
     const EngineHealth health = rule_.Check(clock_.Now());

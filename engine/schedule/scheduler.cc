@@ -1,7 +1,6 @@
 #include "engine/schedule/scheduler.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -140,8 +139,7 @@ TimePoint Scheduler::Expiry(const Sequence& sequence) const {
   const TimePoint deadline = sequence.request.deadline;
   if (sequence.phase == SequencePhase::kWaiting) return std::min(deadline, sequence.request.queue_deadline);
   if (sequence.timings.paused == kNever) return deadline;
-  const std::chrono::duration<double> patience(options_.slow_consumer_seconds);
-  return std::min(deadline, sequence.timings.paused + std::chrono::duration_cast<Duration>(patience));
+  return std::min(deadline, sequence.timings.paused + FromSeconds(options_.slow_consumer_seconds));
 }
 
 TimePoint Scheduler::NextExpiry() const {

@@ -67,6 +67,7 @@ class CausesTest(unittest.TestCase):
         details = self.failure(pb.GenerateRequest(token_ids=pb.TokenIds(ids=[5] * 2048)))
         self.expect(details, grpc.StatusCode.INVALID_ARGUMENT, "CONTEXT_LENGTH_EXCEEDED")
         self.assertEqual(details.metadata, {"prompt_tokens": "2048", "limit": "2048"})
+        self.assertEqual(details.fields, ["token_ids.ids"])
 
     def test_more_than_the_cache_can_ever_hold(self):
         with daemon.Daemon("--kv-blocks", "3", "--max-context-tokens", "1000") as server:

@@ -194,17 +194,6 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(self.refusal(generate, b"\x0a\xff").code, grpc.StatusCode.INVALID_ARGUMENT)
         self.assertGreater(len(self.daemon.once(request()).text), 0, "the daemon serves on")
 
-    def test_prompt_over_the_context_says_both_numbers(self):
-        details = self.refused(pb.GenerateRequest(token_ids=pb.TokenIds(ids=[5] * 2048)))
-        self.assertEqual(details.code, grpc.StatusCode.INVALID_ARGUMENT)
-        self.assertEqual(details.reason, "CONTEXT_LENGTH_EXCEEDED")
-        self.assertEqual(details.metadata, {"prompt_tokens": "2048", "limit": "2048"})
-        self.assertEqual(details.fields, ["token_ids.ids"])
-
-    def test_unknown_model_is_not_found(self):
-        details = self.refused(request(model="gpt"))
-        self.assertEqual((details.code, details.reason), (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"))
-
     def test_name_of_a_live_request_is_taken(self):
         live = long_request()
         live.request_id = "mine"

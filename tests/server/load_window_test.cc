@@ -9,7 +9,7 @@ namespace latentd {
 namespace {
 
 TimePoint At(double seconds) {
-  return TimePoint(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(1000.0 + seconds)));
+  return TimePoint(FromSeconds(1000.0 + seconds));
 }
 
 TEST(LoadWindow, YoungWindowBeginsWithTheFirstSample) {
