@@ -183,7 +183,8 @@ class AdminTest(AdminTestCase):
 
     def test_answer_that_nobody_reads_has_pending_output(self):
         call = self.daemon.generation.Generate(held_request("unread"))
-        wait_until(lambda: self.live()["unread"].pending_output_bytes > 1024, "output waits for its reader")
+        wait_until(lambda: "unread" in self.live() and self.live()["unread"].pending_output_bytes > 1024,
+                   "output waits for its reader")
         self.assertEqual(self.live()["unread"].phase, DECODE)
         call.cancel()
 

@@ -189,7 +189,7 @@ class CausesTest(unittest.TestCase):
             self.assertGreater(server.sum("requests_finished_total", reason="QUEUE_FULL"), 0, "some had to retry")
 
     def test_draining(self):
-        with daemon.Daemon() as server:
+        with daemon.Daemon("--drain-seconds", "3600") as server:
             server.health()  # connects
             live = server.generation.Generate(long_request())
             next(live)
