@@ -8,7 +8,7 @@ from google.protobuf import duration_pb2
 
 import daemon
 from daemon import (Daemon, Details, HOLD_TWO, PATIENCE_SECONDS, admin_pb2, held_request, long_request, models_pb2,
-                    pb, request, wait_until)
+                    pb, request, stubborn_channel, wait_until)
 
 ADMIN = ("--admin-listen", "127.0.0.1:0")
 ABORTED = admin_pb2.AbortResult.OUTCOME_ABORTED
@@ -182,11 +182,12 @@ class AdminTest(AdminTestCase):
             call.cancel()
 
     def test_answer_that_nobody_reads_has_pending_output(self):
-        call = self.daemon.generation.Generate(held_request("unread"))
-        wait_until(lambda: "unread" in self.live() and self.live()["unread"].pending_output_bytes > 1024,
-                   "output waits for its reader")
-        self.assertEqual(self.live()["unread"].phase, DECODE)
-        call.cancel()
+        with stubborn_channel(self.daemon) as channel:
+            call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(held_request("unread"))
+            next(call)
+            wait_until(lambda: self.live()["unread"].pending_output_bytes > 1024, "output waits for its reader")
+            self.assertEqual(self.live()["unread"].phase, DECODE)
+            call.cancel()
 
     # ------------------------------------------------------------------------------------------------- configuration
 
