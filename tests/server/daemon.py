@@ -156,6 +156,13 @@ class Daemon:
         return sum(value for sample, value in self.metrics().items()
                    if re.split(r"[{ ]", sample)[0] == f"latentd_{name}" and all(label in sample for label in wanted))
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def num_files(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def wait_until_idle(self):
         wait_until(lambda: self.sum("requests_in_flight") == 0, "no request in flight")
         wait_until(lambda: self.sum("kv_blocks", state="active") == 0, "every block is home")

@@ -1,6 +1,5 @@
 """Clients that stop reading, read next to nothing, or die: each costs the daemon a bounded amount of memory for a
 bounded time, and the streams beside it nothing."""
-import os
 import signal
 import socket
 import subprocess
@@ -40,15 +39,6 @@ def large_request(seed=7):
 
 def probe_request():
     return request(max_tokens=32, stopping=pb.Stopping(ignore_eos=True, max_tokens=32))
-
-
-def resident_bytes(server):
-    with open(f"/proc/{server.process.pid}/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def num_files(server):
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
 class ReaderProcess:
@@ -96,7 +86,7 @@ class SlowReaderTest(unittest.TestCase):
         self.expected = self.server.once(probe_request()).text
         self.delivered_to_probes = self.server.sum("generated_tokens_total", outcome="delivered")
         self.blocks = self.server.sum("kv_blocks", state="free")
-        self.resident = resident_bytes(self.server)
+        self.resident = self.server.resident_bytes()
 
     def probe(self):
         self.assertEqual(self.server.once(probe_request()).text, self.expected)
@@ -121,12 +111,12 @@ class SlowReaderTest(unittest.TestCase):
         self.assertEqual(self.server.sum("requests_in_flight"), 1, "the reader was not given up yet")
         self.assertGreater(self.server.sum("kv_blocks", state="active"), 0)
         self.assertLess(self.victim_tokens(), MAX_TOKENS)
-        self.assertLess(resident_bytes(self.server), self.resident + MAX_GROWTH_BYTES)
+        self.assertLess(self.server.resident_bytes(), self.resident + MAX_GROWTH_BYTES)
         wait_until(lambda: self.num_slow() == num_slow, "the reader is given up")
         self.probe()
         self.server.wait_until_idle()
         self.assertEqual(self.server.sum("kv_blocks", state="free"), self.blocks)
-        self.assertLess(resident_bytes(self.server), self.resident + MAX_GROWTH_BYTES)
+        self.assertLess(self.server.resident_bytes(), self.resident + MAX_GROWTH_BYTES)
 
     def stalled_call(self):
         channel = stubborn_channel(self.server)
@@ -222,12 +212,12 @@ class BrokenClientTest(unittest.TestCase):
         cls.server.__exit__(None, None, None)
 
     def setUp(self):
-        self.files = num_files(self.server)
+        self.files = self.server.num_files()
 
     def assert_serves_on(self):
         self.assertEqual(self.server.once(probe_request()).text, self.expected)
         self.server.wait_until_idle()
-        wait_until(lambda: num_files(self.server) <= self.files, "every file descriptor is back")
+        wait_until(lambda: self.server.num_files() <= self.files, "every file descriptor is back")
         self.assertIsNone(self.server.process.poll())
 
     def start_raw_stream(self):

@@ -126,15 +126,12 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(load.report["lag_seconds"]["count"], 100)
 
     def test_connections_are_distinct(self):
-        def num_open_files():
-            return len(os.listdir(f"/proc/{self.server.process.pid}/fd"))
-
         def num_received():
             return self.server.sum("requests_received_total", method="Generate")
 
-        before, received = num_open_files(), num_received()
+        before, received = self.server.num_files(), num_received()
         with Load(self.server.address, "--connections", "8", "--concurrency", "1", "--duration", "300") as load:
-            wait_until(lambda: num_open_files() >= before + 8, "the server has eight connections more")
+            wait_until(lambda: self.server.num_files() >= before + 8, "the server has eight connections more")
             wait_until(lambda: num_received() > received, "the run is under way")
             load.process.send_signal(signal.SIGINT)
             load.finish()

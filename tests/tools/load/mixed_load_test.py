@@ -12,15 +12,6 @@ WARM_UP_SECONDS = 6
 MAX_GROWTH = 1.1  # of resident memory after the warm-up; the heap's own fragmentation stays well below
 
 
-def resident_bytes(pid):
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def num_open_files(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 class MixedLoadTest(unittest.TestCase):
     def check_laws(self, samples):
         self.assertEqual(laws.violations(samples), [])
@@ -28,7 +19,7 @@ class MixedLoadTest(unittest.TestCase):
     def test_mixed_load(self):
         with daemon.Daemon() as server:
             free_blocks = server.sum("kv_blocks", state="free")
-            open_files = num_open_files(server.process.pid)
+            open_files = server.num_files()
             resident, scrapes, pause = [], 0, threading.Event()
             with Load(server.address, "--concurrency", "64", "--duration", str(SECONDS), "--cancel-fraction", "0.2",
                       "--deadline-fraction", "0.1", "--prompt-tokens", "48:24", "--output-tokens", "48:24",
@@ -36,7 +27,7 @@ class MixedLoadTest(unittest.TestCase):
                 while load.process.poll() is None:
                     self.check_laws(server.metrics())
                     scrapes += 1
-                    resident.append(resident_bytes(server.process.pid))
+                    resident.append(server.resident_bytes())
                     pause.wait(0.1)
                 load.finish()
             self.assertEqual(load.code, 0, load.errors + load.table)
@@ -50,7 +41,7 @@ class MixedLoadTest(unittest.TestCase):
             self.assertLess(after, before * MAX_GROWTH, f"resident bytes, from sample {warm} of {len(resident)}")
             server.wait_until_idle()
             self.assertEqual(server.sum("kv_blocks", state="free"), free_blocks, "every block is home")
-            wait_until(lambda: num_open_files(server.process.pid) <= open_files, "every connection is closed")
+            wait_until(lambda: server.num_files() <= open_files, "every connection is closed")
             self.check_laws(server.metrics())
 
 
