@@ -11,6 +11,7 @@ void BatchBuilder::Build(const BatchPlan& plan) {
   inputs_.token_ids.clear();
   inputs_.positions.clear();
   inputs_.slots.clear();
+  inputs_.token_rows.clear();
   inputs_.rows.clear();
   inputs_.blocks.clear();
   inputs_.logit_tokens.clear();
@@ -39,6 +40,7 @@ void BatchBuilder::AddTokens(const PlannedRow& row) {
   const Sequence& sequence = *row.sequence;
   const std::span<const BlockId> table =
       sequence.blocks.blocks().first(static_cast<size_t>(BlocksFor(row.end_position())));
+  const auto row_index = static_cast<int32_t>(inputs_.rows.size());
   inputs_.rows.push_back({.first_token = inputs_.num_tokens(),
                           .num_tokens = row.num_tokens,
                           .first_position = row.first_position,
@@ -49,6 +51,7 @@ void BatchBuilder::AddTokens(const PlannedRow& row) {
     inputs_.token_ids.push_back(sequence.tokens[static_cast<size_t>(position)]);
     inputs_.positions.push_back(position);
     inputs_.slots.push_back(block * kBlockTokens + position % kBlockTokens);
+    inputs_.token_rows.push_back(row_index);
   }
 }
 

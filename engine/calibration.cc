@@ -21,6 +21,7 @@ BatchInputs PromptOf(int num_tokens, int vocab_size) {
     batch.slots.push_back(kBlockTokens + position);  // in the blocks after the scratch block
   }
   for (int block = 1; block <= BlocksFor(num_tokens); ++block) batch.blocks.push_back(block);
+  batch.token_rows.assign(static_cast<size_t>(num_tokens), 0);
   batch.rows.push_back({.first_token = 0, .num_tokens = num_tokens, .first_position = 0, .first_block = 0});
   return batch;
 }

@@ -5,6 +5,7 @@
 
 #include "engine/model/model.h"
 #include "engine/step_executor.h"
+#include "engine/step_padding.h"
 #include "kernels/backend.h"
 
 namespace latentd {
@@ -17,8 +18,12 @@ class ModelExecutor final : public StepExecutor {
   std::span<const SampleResult> Collect() override;
 
  private:
+  void LaunchDecode(const BatchInputs& batch, std::span<const SampleRow> samples);
+  void LaunchForward(const Batch& batch);
+
   Model& model_;
   Backend& backend_;
+  StepPadding padding_;
   std::vector<SampleResult> results_;
 };
 

@@ -1,12 +1,35 @@
 #include "kernels/backend.h"
 
 #include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <string>
+#include <system_error>
 #include <thread>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_cat.h>
+#include <dlfcn.h>
 
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cuda/entry_point.h"
 
 namespace latentd {
+namespace {
+
+constexpr char kCudaLibrary[] = "liblatentd_cuda.so";
+
+// The library stays loaded until the process ends: backends hold pointers into it.
+void* OpenCudaLibrary() {
+  std::error_code error;
+  const std::filesystem::path beside =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / kCudaLibrary;
+  if (std::filesystem::exists(beside, error)) return dlopen(beside.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return dlopen(kCudaLibrary, RTLD_NOW | RTLD_LOCAL);
+}
+
+}  // namespace
 
 absl::StatusOr<Backend> MakeCpuBackend(int num_threads) {
   if (num_threads < 0)
@@ -15,6 +38,26 @@ absl::StatusOr<Backend> MakeCpuBackend(int num_threads) {
   Backend backend;
   backend.device = std::make_unique<cpu::CpuDevice>();
   backend.ops = std::make_unique<cpu::CpuOps>(*backend.device, num_threads);
+  return backend;
+}
+
+std::optional<int> CudaDeviceIndex(std::string_view name) {
+  if (name == "cuda") return 0;
+  if (!name.starts_with("cuda:")) return std::nullopt;
+  const std::string_view digits = name.substr(5);
+  int index = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+  if (error != std::errc() || end != digits.data() + digits.size() || index < 0) return std::nullopt;
+  return index;
+}
+
+absl::StatusOr<Backend> MakeCudaBackend(int device_index) {
+  void* library = OpenCudaLibrary();
+  if (library == nullptr) return absl::NotFoundError(absl::StrCat(kCudaLibrary, ": ", dlerror()));
+  auto make = reinterpret_cast<cuda::MakeBackendFunction*>(dlsym(library, cuda::kMakeBackend));
+  if (make == nullptr) return absl::NotFoundError(absl::StrCat(kCudaLibrary, " is not of this version: ", dlerror()));
+  absl::StatusOr<Backend> backend = absl::UnknownError("");
+  make(device_index, &backend);
   return backend;
 }
 

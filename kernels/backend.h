@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include <absl/status/statusor.h>
 
@@ -17,5 +19,12 @@ struct Backend {
 
 // num_threads counts the calling thread. 0 means one per hardware thread.
 absl::StatusOr<Backend> MakeCpuBackend(int num_threads);
+
+// "cuda" names device 0 and "cuda:N" device N; nothing else names one.
+std::optional<int> CudaDeviceIndex(std::string_view name);
+
+// Loads liblatentd_cuda.so, which lies beside the executable or where the loader looks: a process that never asks for
+// it sees no trace of CUDA. NOT_FOUND where there is no such library, UNAVAILABLE where there is no such GPU.
+absl::StatusOr<Backend> MakeCudaBackend(int device_index);
 
 }  // namespace latentd

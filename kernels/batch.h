@@ -1,7 +1,9 @@
-// One step's inputs as plain data: what the rows are, where their tokens go, which of them are sampled and how.
-// Built by engine/batch_builder, read by the model and the verbs. A row is one sequence's share of the step.
+// One step's inputs: what the rows are, where their tokens go, which of them are sampled and how. A row is one
+// sequence's share of the step. Built on the host by engine/batch_builder (BatchInputs); Ops::Upload makes of it what
+// the verbs read (Batch).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -15,15 +17,24 @@ struct BatchRow {
   int first_block = 0;     // its block table is blocks[first_block …], long enough for its last position
 };
 
+inline constexpr int32_t kNoSlot = -1;  // of a token that only fills up a step: its latent is stored nowhere
+
 struct BatchInputs {
-  std::vector<int32_t> token_ids;  // [tokens]
-  std::vector<int32_t> positions;  // [tokens]
-  std::vector<int32_t> slots;      // [tokens]: block * kBlockSlots + offset, where the token's latent goes
+  std::vector<int32_t> token_ids;   // [tokens]
+  std::vector<int32_t> positions;   // [tokens]
+  std::vector<int32_t> slots;       // [tokens]: block * kBlockSlots + offset, where the token's latent goes, or kNoSlot
+  std::vector<int32_t> token_rows;  // [tokens]: index of the token's row
   std::vector<BatchRow> rows;
   std::vector<int32_t> blocks;        // the rows' block tables, one after the other
   std::vector<int32_t> logit_tokens;  // tokens whose logits are wanted, ascending
 
   int num_tokens() const { return static_cast<int>(token_ids.size()); }
+  // Keys that the step's last token of any row may see, itself included.
+  int max_context() const {
+    int longest = 0;
+    for (const BatchRow& row : rows) longest = std::max(longest, row.first_position + row.num_tokens);
+    return longest;
+  }
 };
 
 struct TokenBias {
@@ -52,6 +63,37 @@ struct SampleRow {
   int32_t scored_id = -1;                     // ≥ 0: draw nothing, report this id's log-probability
   int num_top_logprobs = -1;                  // -1: no log-probabilities at all; else 0..32 best ids as well
 };
+
+// The same, as the verbs see it: arrays in the device's memory, at addresses that never change, so that a recorded step
+// can be replayed. samples alone stay in the host's memory. A device may round max_context up: the shapes of its
+// launches depend on it, no bit of a result does.
+struct Batch {
+  std::span<const int32_t> token_ids;
+  std::span<const int32_t> positions;
+  std::span<const int32_t> slots;
+  std::span<const int32_t> token_rows;
+  std::span<const BatchRow> rows;
+  std::span<const int32_t> blocks;
+  std::span<const int32_t> logit_tokens;
+  std::span<const SampleRow> samples;
+  int max_context = 0;
+
+  int num_tokens() const { return static_cast<int>(token_ids.size()); }
+  int num_logit_rows() const { return static_cast<int>(logit_tokens.size()); }
+};
+
+// The inputs where they lie, for devices that read the host's memory.
+inline Batch ViewOf(const BatchInputs& inputs, std::span<const SampleRow> samples = {}) {
+  return {.token_ids = inputs.token_ids,
+          .positions = inputs.positions,
+          .slots = inputs.slots,
+          .token_rows = inputs.token_rows,
+          .rows = inputs.rows,
+          .blocks = inputs.blocks,
+          .logit_tokens = inputs.logit_tokens,
+          .samples = samples,
+          .max_context = inputs.max_context()};
+}
 
 struct TokenLogprob {
   int32_t id = 0;

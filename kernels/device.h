@@ -1,7 +1,10 @@
-// Where a backend keeps its memory. Allocation happens at start only: the cache, the weights and the activations.
+// Where a backend keeps its memory and runs its launches. Allocation happens at start only: the cache, the weights and
+// the activations.
 #pragma once
 
+#include <compare>
 #include <cstddef>
+#include <functional>
 #include <utility>
 
 #include <absl/status/statusor.h>
@@ -36,15 +39,29 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
+// What the launches of a decode step depend on beside addresses that never change.
+struct StepShape {
+  int num_rows = 0;
+  int max_context = 0;
+  auto operator<=>(const StepShape&) const = default;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
 
   // Zeroed memory, aligned to at least 64 bytes. RESOURCE_EXHAUSTED with the sizes where there is not enough.
   virtual absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) = 0;
+  // Both return when the bytes have been copied, after everything that was launched before.
   virtual void Upload(const void* host, size_t bytes, void* device) = 0;
+  virtual void Download(const void* device, size_t bytes, void* host) = 0;
   // Bytes that Allocate could still hand out, as far as the device can tell.
   virtual size_t AvailableBytes() const = 0;
+  // As many rows as decode steps of num_rows rows should be filled up to, so that few shapes occur.
+  virtual int PadRows(int num_rows) const = 0;
+  // Launches what body launches. A device may record that once for each shape and replay it without calling body, so
+  // what body launches must be a function of the shape.
+  virtual void Run(const StepShape& shape, const std::function<void()>& body) = 0;
   // Returns when everything that was launched has finished.
   virtual void Synchronize() = 0;
 

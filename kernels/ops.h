@@ -28,14 +28,16 @@ namespace latentd {
 // The largest step that will ever be asked for; scratch memory is reserved from it once.
 struct StepLimits {
   int max_tokens = 0;
+  int max_rows = 0;
   int max_logit_rows = 0;
   int max_context = 0;
   int max_linear_inputs = 0;
   int vocab_size = 0;
   AttentionShape attention;
   int experts_per_token = 0;
-  int expert_width = 0;         // of one routed expert
-  int shared_expert_width = 0;  // 0 where there is none
+  int expert_width = 0;           // of one routed expert
+  int shared_expert_width = 0;    // 0 where there is none
+  bool activation_codes = false;  // whether a Linear may be given FP8 codes
 };
 
 class Ops {
@@ -43,6 +45,8 @@ class Ops {
   virtual ~Ops() = default;
 
   virtual absl::Status Reserve(const StepLimits& limits) = 0;
+  // What AppendLatent stores and AttendLatent reads.
+  virtual DType latent_dtype() const = 0;
 
   // Repacking at load. The source's bytes are not needed afterwards.
   virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) = 0;
@@ -50,46 +54,56 @@ class Ops {
   // kv_b [num_heads * (nope_width + value_width), latent_width]: W_UK and W_UV of each head, for AttendLatent.
   virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,
                                                                        const AttentionShape& shape) = 0;
+  // shared may be null. The experts' widths may differ from the shared one's.
+  virtual absl::StatusOr<std::unique_ptr<const Experts>> PackExperts(std::span<const ExpertSource> routed,
+                                                                     const ExpertSource* shared) = 0;
+
+  // Hands the step's inputs to the device. Everything of the host is borrowed until Collect; the batch is valid until
+  // the next Upload. samples[i] belongs to logit_tokens[i]; none at all where nothing is sampled.
+  virtual Batch Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) = 0;
 
   // out[i] = row token_ids[i] of the table [vocab, hidden].
-  virtual void Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) = 0;
+  virtual void Embed(const Batch& batch, const Matrix& table, Tensor out) = 0;
 
-  // out = weight ⊙ x / sqrt(mean(x²) + epsilon), per row. out may be x.
-  virtual void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) = 0;
+  // out = weight ⊙ x / sqrt(mean(x²) + epsilon), per row, and its codes where out has room for them. out.values may be
+  // x.
+  virtual void RmsNorm(Tensor x, const float* weight, float epsilon, const Activation& out) = 0;
   // x += delta, then out = norm(x).
-  virtual void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) = 0;
+  virtual void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out) = 0;
 
-  // out [tokens, outputs] = x [tokens, inputs] Wᵀ.
-  virtual void Linear(Tensor x, const Matrix& weight, Tensor out) = 0;
+  // out [tokens, outputs] = x [tokens, inputs] Wᵀ. Codes times codes where x has codes and W is E4M3 (spec 4.3: W8A8).
+  virtual void Linear(const Activation& x, const Matrix& weight, Tensor out) = 0;
 
-  // out = silu(gate) ⊙ up.
-  virtual void SwiGlu(Tensor gate, Tensor up, Tensor out) = 0;
+  // out = silu(gate) ⊙ up, and its codes where out has room for them. out.values may be gate or up.
+  virtual void SwiGlu(Tensor gate, Tensor up, const Activation& out) = 0;
 
   // Rotates the last rope_width values of each head of q [tokens, num_heads * (nope + rope)] in place.
-  virtual void RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape,
-                             Tensor q) = 0;
+  virtual void RotateQueries(const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) = 0;
 
-  // kv [tokens, latent + rope]: norms the latent part, rotates the key part, stores both in the tokens' slots.
-  virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
-                            const RopeTable& rope, LatentPages pages) = 0;
+  // kv [tokens, latent + rope]: norms the latent part, rotates the key part, stores both in the tokens' slots; nothing
+  // where that is kNoSlot.
+  virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
+                            LatentPages pages) = 0;
 
   // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
   // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3).
   virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                            const BatchInputs& batch, LatentPages pages, Tensor out) = 0;
+                            const Batch& batch, LatentPages pages, Tensor out) = 0;
 
   // Group-limited top-k choice from router logits [tokens, num_experts] (spec 3.6). bias may be null. Ties go to the
   // lower index. routing.rows must equal logits.rows.
   virtual void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) = 0;
 
   // out = Σ weight · expert(x) over the chosen experts, ascending id, then + shared(x).
-  virtual void MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) = 0;
+  virtual void MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) = 0;
 
-  // out[i] = x[rows[i]].
-  virtual void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) = 0;
+  // out[i] = x[logit_tokens[i]].
+  virtual void GatherRows(const Batch& batch, Tensor x, Tensor out) = 0;
 
-  // One result per row of logits [rows, vocab]. Results are valid after Device::Synchronize.
-  virtual void Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) = 0;
+  // Chooses an id for each row of logits [logit rows, vocab], as batch.samples say.
+  virtual void Sample(const Batch& batch, Tensor logits) = 0;
+  // Waits for the step that was uploaded last and hands out what Sample chose in it, for its first results.size() rows.
+  virtual void Collect(std::span<SampleResult> results) = 0;
 
   // Copies `count` slots of a layer from slot `from` on to slot `to` on: the partial tail of a shared prefix.
   virtual void CopyLatents(LatentPages pages, int from, int to, int count) = 0;

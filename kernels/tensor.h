@@ -4,9 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
-#include <vector>
 
 namespace latentd {
 
@@ -34,6 +32,22 @@ struct Tensor {
 
   float* Row(int row) const { return values + static_cast<size_t>(row) * static_cast<size_t>(stride); }
   Tensor FirstRows(int count) const { return {values, count, width, stride}; }
+};
+
+inline constexpr int kCodeGroup = 128;  // values that share a scale (spec 4.3)
+
+// What a Linear reads: values and, where a norm or SwiGlu filled them, the same values as E4M3 codes with a scale for
+// each group of 128, so that no row is quantised twice. value ≈ code · scale; codes behind the width are 0.
+struct Activation {
+  Activation() = default;
+  Activation(const Tensor& values) : values(values) {}  // NOLINT: a tensor is an activation without codes
+
+  int num_groups() const { return (values.width + kCodeGroup - 1) / kCodeGroup; }
+  int code_stride() const { return num_groups() * kCodeGroup; }
+
+  Tensor values;
+  uint8_t* codes = nullptr;  // [rows, code_stride()]; null: there are none
+  float* scales = nullptr;   // [rows, num_groups()]
 };
 
 // A weight as the checkpoint stores it: row-major [outputs, inputs], bytes of any alignment (a mapped file).
@@ -68,16 +82,21 @@ struct AttentionShape {
 
 inline constexpr int kBlockSlots = 64;  // token slots of one cache block
 
-// One layer of the paged latent cache: [num_blocks][kBlockSlots][slot_stride]. A slot holds the normed latent
-// (latent_width), then the rotated shared key part (rope_width), then padding that is zero.
+// One layer of the paged latent cache: [num_blocks][kBlockSlots][slot_stride] of the backend's latent type. A slot
+// holds the normed latent (latent_width), then the rotated shared key part (rope_width), then padding that is zero.
 struct LatentPages {
-  float* values = nullptr;
+  void* values = nullptr;
+  DType dtype = DType::kF32;
   int num_blocks = 0;
   int latent_width = 0;
   int rope_width = 0;
-  int slot_stride = 0;
+  int slot_stride = 0;  // in values
 
-  float* Slot(int slot) const { return values + static_cast<size_t>(slot) * static_cast<size_t>(slot_stride); }
+  size_t slot_bytes() const { return static_cast<size_t>(slot_stride) * SizeOf(dtype); }
+  template <class T>
+  T* Slot(int slot) const {
+    return static_cast<T*>(values) + static_cast<size_t>(slot) * static_cast<size_t>(slot_stride);
+  }
 };
 
 // Rotary angles for every position that the context allows (spec 3.4): row p holds rope_width/2 cosines, then as many
@@ -110,15 +129,16 @@ struct Routing {
   int experts_per_token = 0;
 };
 
-struct ExpertMlp {
-  std::unique_ptr<const Matrix> gate;  // [width, hidden]
-  std::unique_ptr<const Matrix> up;    // [width, hidden]
-  std::unique_ptr<const Matrix> down;  // [hidden, width]
+struct ExpertSource {
+  MatrixSource gate;  // [width, hidden]
+  MatrixSource up;    // [width, hidden]
+  MatrixSource down;  // [hidden, width]
 };
 
-struct ExpertWeights {
-  std::vector<ExpertMlp> routed;
-  ExpertMlp shared;  // empty pointers where the model has no shared expert
+// A layer's experts in their backend's own layout: a device finds them by id, so they are packed together.
+class Experts {
+ public:
+  virtual ~Experts() = default;
 };
 
 }  // namespace latentd

@@ -102,10 +102,10 @@ VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
   return rules;
 }
 
-MemoryFacts MemoryOf(const Device& device, const Checkpoint& checkpoint, const ModelConfig& facts) {
-  return {.available_bytes = device.AvailableBytes(),
+MemoryFacts MemoryOf(const Backend& backend, const Checkpoint& checkpoint, const ModelConfig& facts) {
+  return {.available_bytes = backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(facts),
+          .block_bytes = LatentCache::BytesPerBlock(facts, backend.ops->latent_dtype()),
           .step_bytes = ActivationMemory::BytesPerToken(facts)};
 }
 
@@ -207,15 +207,17 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   if (!backend.ok()) return backend.status();
   loaded->backend = *std::move(backend);
 
-  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(*loaded->backend.device, *checkpoint, *facts));
+  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(loaded->backend, *checkpoint, *facts));
   if (!sizes.ok()) return sizes.status();
   loaded->engine = OptionsFor(config, *sizes);
   loaded->engine.vocabulary = RulesOf(*facts, loaded->served.tokenizer.get());
+  const int rows = loaded->backend.device->PadRows(loaded->engine.scheduler.max_step_rows);
   absl::StatusOr<std::unique_ptr<Model>> model =
       Model::Load(*checkpoint, *facts,
                   {.num_blocks = sizes->cache.num_blocks,
-                   .max_tokens = sizes->step_tokens,
-                   .max_logit_rows = loaded->engine.scheduler.max_step_logits,
+                   .max_tokens = std::max(sizes->step_tokens, rows),
+                   .max_rows = rows,
+                   .max_logit_rows = std::max(loaded->engine.scheduler.max_step_logits, rows),
                    .max_context = sizes->context},
                   *loaded->backend.device, *loaded->backend.ops);
   if (!model.ok()) return model.status();

@@ -1,5 +1,6 @@
 #include "engine/model/latent_cache.h"
 
+#include <cstddef>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -16,18 +17,19 @@ int SlotStride(const ModelConfig& config) {
   return (width + kSlotLanes - 1) / kSlotLanes * kSlotLanes;
 }
 
-size_t LayerBytesPerBlock(const ModelConfig& config) {
-  return static_cast<size_t>(kBlockSlots) * static_cast<size_t>(SlotStride(config)) * sizeof(float);
+size_t LayerBytesPerBlock(const ModelConfig& config, DType dtype) {
+  return static_cast<size_t>(kBlockSlots) * static_cast<size_t>(SlotStride(config)) * SizeOf(dtype);
 }
 
 }  // namespace
 
-size_t LatentCache::BytesPerBlock(const ModelConfig& config) {
-  return LayerBytesPerBlock(config) * static_cast<size_t>(config.num_layers);
+size_t LatentCache::BytesPerBlock(const ModelConfig& config, DType dtype) {
+  return LayerBytesPerBlock(config, dtype) * static_cast<size_t>(config.num_layers);
 }
 
-absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelConfig& config, int num_blocks) {
-  const size_t layer_bytes = LayerBytesPerBlock(config) * static_cast<size_t>(num_blocks);
+absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelConfig& config, DType dtype,
+                                                  int num_blocks) {
+  const size_t layer_bytes = LayerBytesPerBlock(config, dtype) * static_cast<size_t>(num_blocks);
   absl::StatusOr<DeviceBuffer> memory = device.Allocate(layer_bytes * static_cast<size_t>(config.num_layers));
   if (!memory.ok()) {
     return absl::Status(memory.status().code(),
@@ -36,7 +38,8 @@ absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelCon
   }
   std::vector<LatentPages> layers;
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    layers.push_back({.values = memory->As<float>() + layer_bytes / sizeof(float) * static_cast<size_t>(layer),
+    layers.push_back({.values = memory->As<std::byte>() + layer_bytes * static_cast<size_t>(layer),
+                      .dtype = dtype,
                       .num_blocks = num_blocks,
                       .latent_width = config.attention.latent_width,
                       .rope_width = config.attention.rope_width,

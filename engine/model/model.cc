@@ -17,6 +17,7 @@ StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits) {
   const int widest = std::max(
       {config.hidden_size, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
   return {.max_tokens = limits.max_tokens,
+          .max_rows = limits.max_rows,
           .max_logit_rows = limits.max_logit_rows,
           .max_context = limits.max_context,
           .max_linear_inputs = widest,
@@ -59,7 +60,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   if (absl::Status reserved = ops.Reserve(step); !reserved.ok()) return reserved;
   absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, device, ops);
   if (!weights.ok()) return weights.status();
-  absl::StatusOr<LatentCache> cache = LatentCache::Allocate(device, config, limits.num_blocks);
+  absl::StatusOr<LatentCache> cache = LatentCache::Allocate(device, config, ops.latent_dtype(), limits.num_blocks);
   if (!cache.ok()) return cache.status();
   absl::StatusOr<ActivationMemory> memory = ActivationMemory::Allocate(device, config, step);
   if (!memory.ok()) return memory.status();
@@ -82,13 +83,13 @@ Model::Model(const ModelConfig& config, Weights weights, LatentCache cache, Acti
       rope_(TableOf(config, angles_)),
       ops_(ops) {}
 
-Tensor Model::Forward(const BatchInputs& batch) {
+Tensor Model::Forward(const Batch& batch) {
   CHECK_LE(batch.num_tokens(), memory_.largest.x.rows);
-  CHECK_LE(static_cast<int>(batch.logit_tokens.size()), memory_.largest.logits.rows);
-  a_ = memory_.largest.FirstRows(batch.num_tokens(), static_cast<int>(batch.logit_tokens.size()));
+  CHECK_LE(batch.num_logit_rows(), memory_.largest.logits.rows);
+  a_ = memory_.largest.FirstRows(batch.num_tokens(), batch.num_logit_rows());
   const float epsilon = static_cast<float>(config_.epsilon);
 
-  ops_.Embed(batch.token_ids, *weights_.embedding, a_.x);
+  ops_.Embed(batch, *weights_.embedding, a_.x);
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
     if (layer == 0) {
@@ -103,7 +104,7 @@ Tensor Model::Forward(const BatchInputs& batch) {
   return Head(batch);
 }
 
-void Model::Attention(int layer, const BatchInputs& batch) {
+void Model::Attention(int layer, const Batch& batch) {
   const AttentionWeights& w = weights_.layers[static_cast<size_t>(layer)].attention;
   const AttentionShape& shape = config_.attention;
   const float epsilon = static_cast<float>(config_.latent_epsilon);
@@ -126,7 +127,7 @@ void Model::FeedForward(int layer) {
   if (config_.IsMoe(layer)) {
     ops_.Linear(a_.h, *w.router, a_.router_logits);
     ops_.RouteExperts(a_.router_logits, w.routing_bias.values(), config_.routing, a_.routing);
-    ops_.MixExperts(a_.h, a_.routing, w.experts, a_.delta);
+    ops_.MixExperts(a_.h, a_.routing, *w.experts, a_.delta);
   } else {
     ops_.Linear(a_.h, *w.dense.gate, a_.gate);
     ops_.Linear(a_.h, *w.dense.up, a_.up);
@@ -135,9 +136,9 @@ void Model::FeedForward(int layer) {
   }
 }
 
-Tensor Model::Head(const BatchInputs& batch) {
-  ops_.GatherRows(a_.x, batch.logit_tokens, a_.logit_x);
-  ops_.GatherRows(a_.delta, batch.logit_tokens, a_.logit_delta);
+Tensor Model::Head(const Batch& batch) {
+  ops_.GatherRows(batch, a_.x, a_.logit_x);
+  ops_.GatherRows(batch, a_.delta, a_.logit_delta);
   ops_.AddRmsNorm(a_.logit_x, a_.logit_delta, weights_.final_norm.values(), static_cast<float>(config_.epsilon),
                   a_.logit_h);
   ops_.Linear(a_.logit_h, *weights_.head, a_.logits);

@@ -19,6 +19,7 @@ namespace latentd {
 struct ModelLimits {
   int num_blocks = 0;      // of the latent cache, block 0 included
   int max_tokens = 0;      // of one step
+  int max_rows = 0;        // of one step
   int max_logit_rows = 0;  // of one step
   int max_context = 0;     // positions that will ever occur
 };
@@ -31,7 +32,7 @@ class Model {
 
   // Runs the batch's tokens through all layers, fills their cache slots, and returns the logits [logit rows, vocab] of
   // batch.logit_tokens, valid until the next call. Only enqueues work.
-  Tensor Forward(const BatchInputs& batch);
+  Tensor Forward(const Batch& batch);
 
   const ModelConfig& config() const { return config_; }
   size_t cache_bytes() const { return cache_.bytes(); }
@@ -40,9 +41,9 @@ class Model {
   Model(const ModelConfig& config, Weights weights, LatentCache cache, ActivationMemory memory, DeviceBuffer angles,
         Ops& ops);
 
-  void Attention(int layer, const BatchInputs& batch);
+  void Attention(int layer, const Batch& batch);
   void FeedForward(int layer);
-  Tensor Head(const BatchInputs& batch);
+  Tensor Head(const Batch& batch);
 
   const ModelConfig config_;
   const Weights weights_;

@@ -1,5 +1,6 @@
 #include "engine/model/weights.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,16 @@ class Packer {
   MatrixPointer KeyValueUp(const std::string& name, const AttentionShape& shape) {
     return Keep(name, ops_.PackKeyValueUp(checkpoint_.Matrix(name), shape));
   }
+  // The experts of the layer at `at`, the shared one included where the model has one.
+  std::unique_ptr<const Experts> AllExperts(const std::string& at, const ModelConfig& config) {
+    std::vector<ExpertSource> routed;
+    for (int expert = 0; expert < config.routing.num_experts; ++expert) {
+      routed.push_back(Source(absl::StrCat(at, "experts.", expert, ".")));
+    }
+    std::optional<ExpertSource> shared;
+    if (config.shared_expert_width > 0) shared = Source(at + "shared_experts.");
+    return Keep(at + "experts", ops_.PackExperts(routed, shared ? &*shared : nullptr));
+  }
   DeviceVector Vector(const std::string& name) {
     const std::vector<float> values = checkpoint_.Vector(name);
     absl::StatusOr<DeviceBuffer> memory = device_.Allocate(values.size() * sizeof(float));
@@ -34,7 +45,13 @@ class Packer {
   const absl::Status& status() const { return status_; }
 
  private:
-  MatrixPointer Keep(const std::string& name, absl::StatusOr<MatrixPointer> packed) {
+  ExpertSource Source(const std::string& at) const {
+    return {.gate = checkpoint_.Matrix(at + "gate_proj.weight"),
+            .up = checkpoint_.Matrix(at + "up_proj.weight"),
+            .down = checkpoint_.Matrix(at + "down_proj.weight")};
+  }
+  template <class Pointer>
+  Pointer Keep(const std::string& name, absl::StatusOr<Pointer> packed) {
     if (packed.ok()) return std::move(*packed);
     Remember(name, packed.status());
     return nullptr;
@@ -49,7 +66,7 @@ class Packer {
   absl::Status status_;
 };
 
-ExpertMlp LoadMlp(Packer& packer, const std::string& at) {
+DenseMlp LoadMlp(Packer& packer, const std::string& at) {
   return {.gate = packer.Linear(at + "gate_proj.weight"),
           .up = packer.Linear(at + "up_proj.weight"),
           .down = packer.Linear(at + "down_proj.weight")};
@@ -74,10 +91,7 @@ AttentionWeights LoadAttention(Packer& packer, const std::string& at, const Mode
 void LoadExperts(Packer& packer, const std::string& at, const ModelConfig& config, LayerWeights& layer) {
   layer.router = packer.Linear(at + "gate.weight");
   if (config.has_routing_bias) layer.routing_bias = packer.Vector(at + "gate.e_score_correction_bias");
-  for (int expert = 0; expert < config.routing.num_experts && packer.status().ok(); ++expert) {
-    layer.experts.routed.push_back(LoadMlp(packer, absl::StrCat(at, "experts.", expert, ".")));
-  }
-  if (config.shared_expert_width > 0) layer.experts.shared = LoadMlp(packer, at + "shared_experts.");
+  layer.experts = packer.AllExperts(at, config);
 }
 
 LayerWeights LoadLayer(Packer& packer, int index, const ModelConfig& config) {

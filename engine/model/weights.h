@@ -32,14 +32,20 @@ struct AttentionWeights {
   MatrixPointer out;      // W_O [d, H d_v]
 };
 
+struct DenseMlp {
+  MatrixPointer gate;  // [width, d]
+  MatrixPointer up;    // [width, d]
+  MatrixPointer down;  // [d, width]
+};
+
 struct LayerWeights {
   DeviceVector attention_norm;  // [d]
   AttentionWeights attention;
-  DeviceVector feed_forward_norm;  // [d]
-  ExpertMlp dense;                 // of a dense layer
-  MatrixPointer router;            // [E, d], of an expert layer
-  DeviceVector routing_bias;       // [E]
-  ExpertWeights experts;
+  DeviceVector feed_forward_norm;          // [d]
+  DenseMlp dense;                          // of a dense layer
+  MatrixPointer router;                    // [E, d], of an expert layer
+  DeviceVector routing_bias;               // [E]
+  std::unique_ptr<const Experts> experts;  // null in a dense layer
 };
 
 struct Weights {

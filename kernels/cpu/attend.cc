@@ -166,7 +166,9 @@ void AttendRange(const RangeItem& item) {
   const int last_key = item.group.first_position + item.group.num_tokens - 1;
   const int first_tile = item.range * (kRangeKeys / kTileKeys);
   const int end_tile = std::min(first_tile + kRangeKeys / kTileKeys, last_key / kTileKeys + 1);
-  const auto tile = [&](int index) { return item.call.pages.Slot(item.group.blocks[index] * kBlockSlots); };
+  const auto tile = [&](int index) {
+    return item.call.pages.Slot<const float>(item.group.blocks[index] * kBlockSlots);
+  };
   for (int index = first_tile; index < end_tile; ++index) {
     const float* next = index + 1 < end_tile ? tile(index + 1) : nullptr;
     AttendTile(item, index * kTileKeys, tile(index), next, weights);
@@ -257,7 +259,7 @@ void AttendRound(const AttendCall& call) {
       });
 }
 
-void AttendAll(const AttendCall& call, const BatchInputs& batch) {
+void AttendAll(const AttendCall& call, const Batch& batch) {
   for (int token = 0; token < batch.num_tokens();) {
     token = call.scratch.PlanWave(batch, token);
     AbsorbQueries(call);
@@ -267,8 +269,7 @@ void AttendAll(const AttendCall& call, const BatchInputs& batch) {
 }
 
 void AttendLatentPages(ThreadPool& pool, AttentionScratch& scratch, Tensor q, const Matrix& key_value_up,
-                       const AttentionShape& shape, float scale, const BatchInputs& batch, LatentPages pages,
-                       Tensor out) {
+                       const AttentionShape& shape, float scale, const Batch& batch, LatentPages pages, Tensor out) {
   AttendAll({.pool = pool,
              .scratch = scratch,
              .up = static_cast<const cpu::KeyValueUp&>(key_value_up),
@@ -289,7 +290,7 @@ namespace latentd::cpu {
 HWY_EXPORT(AttendLatentPages);
 
 void AttendLatent(ThreadPool& pool, AttentionScratch& scratch, Tensor q, const Matrix& key_value_up,
-                  const AttentionShape& shape, float scale, const BatchInputs& batch, LatentPages pages, Tensor out) {
+                  const AttentionShape& shape, float scale, const Batch& batch, LatentPages pages, Tensor out) {
   CHECK_EQ(pages.slot_stride % 16, 0);
   CHECK_GE(pages.slot_stride, scratch.queries().width);
   HWY_DYNAMIC_DISPATCH(AttendLatentPages)(pool, scratch, q, key_value_up, shape, scale, batch, pages, out);

@@ -55,7 +55,7 @@ absl::Status AttentionScratch::Reserve(Device& device, const AttentionShape& sha
   return absl::OkStatus();
 }
 
-int AttentionScratch::PlanWave(const BatchInputs& batch, int token) {
+int AttentionScratch::PlanWave(const Batch& batch, int token) {
   first_token_ = token;
   groups_.clear();
   next_group_ = 0;

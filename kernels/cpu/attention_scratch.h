@@ -46,7 +46,7 @@ class AttentionScratch {
   absl::Status Reserve(Device& device, const AttentionShape& shape, int max_tokens, int max_context);
 
   // Cuts the next wave off the batch, starting at `token`. Returns the token behind it.
-  int PlanWave(const BatchInputs& batch, int token);
+  int PlanWave(const Batch& batch, int token);
   // The next round of the wave; false when all ranges are done.
   bool PlanRound();
   std::span<const RangeStretch> stretches() const { return stretches_; }

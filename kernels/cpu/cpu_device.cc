@@ -61,6 +61,8 @@ absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
 
 void CpuDevice::Upload(const void* host, size_t bytes, void* device) { std::memcpy(device, host, bytes); }
 
+void CpuDevice::Download(const void* device, size_t bytes, void* host) { std::memcpy(host, device, bytes); }
+
 size_t CpuDevice::AvailableBytes() const {
   return std::min(AvailableMemory(), available_at_start_ - std::min(available_at_start_, allocated_));
 }

@@ -1,9 +1,11 @@
 #include "kernels/cpu/cpu_ops.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/packed_table.h"
@@ -29,7 +31,10 @@ void CheckSameShape(const Tensor& a, const Tensor& b) { CheckShape(a, b.rows, b.
 }  // namespace
 
 absl::Status CpuOps::Reserve(const StepLimits& limits) {
-  linear_rows_.reserve(static_cast<size_t>(limits.max_tokens));
+  const auto tokens = static_cast<size_t>(limits.max_tokens);
+  linear_rows_.reserve(tokens);
+  if (limits.activation_codes) decoded_.resize(tokens * static_cast<size_t>(limits.max_linear_inputs));
+  samples_.reserve(static_cast<size_t>(limits.max_logit_rows));
   sample_scratch_.Reserve(limits.vocab_size, pool_.num_threads());
   if (absl::Status status = expert_scratch_.Reserve(device_, limits); !status.ok()) return status;
   return attention_scratch_.Reserve(device_, limits.attention, limits.max_tokens, limits.max_context);
@@ -48,54 +53,74 @@ absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackKeyValueUp(const Matri
   return Own(KeyValueUp::Pack(device_, pool_, source, shape));
 }
 
-void CpuOps::Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) {
-  CheckShape(out, static_cast<int>(token_ids.size()), table.inputs);
+absl::StatusOr<std::unique_ptr<const Experts>> CpuOps::PackExperts(std::span<const ExpertSource> routed,
+                                                                   const ExpertSource* shared) {
+  return PackedExperts::Pack(device_, pool_, routed, shared);
+}
+
+Batch CpuOps::Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) {
+  CHECK(samples.empty() || samples.size() == inputs.logit_tokens.size());
+  samples_.clear();
+  return ViewOf(inputs, samples);
+}
+
+void CpuOps::Embed(const Batch& batch, const Matrix& table, Tensor out) {
+  CheckShape(out, batch.num_tokens(), table.inputs);
   const auto& rows = static_cast<const PackedTable&>(table);
   pool_.ForEach(out.rows, [&](int i, int) {
-    const int32_t id = token_ids[static_cast<size_t>(i)];
+    const int32_t id = batch.token_ids[static_cast<size_t>(i)];
     CHECK(id >= 0 && id < rows.outputs);
     rows.DecodeRow(id, out.Row(i));
   });
 }
 
-void CpuOps::RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) {
-  CheckSameShape(x, out);
+void CpuOps::RmsNorm(Tensor x, const float* weight, float epsilon, const Activation& out) {
+  CheckSameShape(x, out.values);
   cpu::RmsNorm(pool_, x, weight, epsilon, out);
 }
 
-void CpuOps::AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) {
+void CpuOps::AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out) {
   CheckSameShape(x, delta);
-  CheckSameShape(x, out);
+  CheckSameShape(x, out.values);
   cpu::AddRmsNorm(pool_, x, delta, weight, epsilon, out);
 }
 
-void CpuOps::Linear(Tensor x, const Matrix& weight, Tensor out) {
-  CheckShape(x, out.rows, weight.inputs);
-  CheckShape(out, x.rows, weight.outputs);
-  cpu::Linear(pool_, x, static_cast<const PackedMatrix&>(weight), out, linear_rows_);
+void CpuOps::Linear(const Activation& x, const Matrix& weight, Tensor out) {
+  CheckShape(x.values, out.rows, weight.inputs);
+  CheckShape(out, x.values.rows, weight.outputs);
+  const auto& packed = static_cast<const PackedMatrix&>(weight);
+  const bool coded = x.codes != nullptr && packed.dtype() == DType::kE4M3;
+  cpu::Linear(pool_, coded ? Decode(x) : x.values, packed, out, linear_rows_);
 }
 
-void CpuOps::SwiGlu(Tensor gate, Tensor up, Tensor out) {
+Tensor CpuOps::Decode(const Activation& x) {
+  const Tensor decoded{decoded_.data(), x.values.rows, x.values.width, x.values.width};
+  CHECK_LE(static_cast<size_t>(decoded.rows) * static_cast<size_t>(decoded.width), decoded_.size());
+  pool_.ForEach(decoded.rows, [&](int row, int) { DecodeCodes(x, row, decoded.Row(row)); });
+  return decoded;
+}
+
+void CpuOps::SwiGlu(Tensor gate, Tensor up, const Activation& out) {
   CheckSameShape(gate, up);
-  CheckSameShape(gate, out);
+  CheckSameShape(gate, out.values);
   cpu::SwiGlu(pool_, gate, up, out);
 }
 
-void CpuOps::RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) {
+void CpuOps::RotateQueries(const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) {
   CheckShape(q, batch.num_tokens(), shape.num_heads * shape.query_width());
   CHECK_EQ(rope.angles.width, shape.rope_width);
   cpu::RotateQueries(pool_, batch, rope, shape, q);
 }
 
-void CpuOps::AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
-                          const RopeTable& rope, LatentPages pages) {
+void CpuOps::AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
+                          LatentPages pages) {
   CheckShape(kv, batch.num_tokens(), pages.latent_width + pages.rope_width);
   CHECK_EQ(rope.angles.width, pages.rope_width);
   cpu::AppendLatent(pool_, kv, weight, epsilon, batch, rope, pages);
 }
 
 void CpuOps::AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                          const BatchInputs& batch, LatentPages pages, Tensor out) {
+                          const Batch& batch, LatentPages pages, Tensor out) {
   CheckShape(q, batch.num_tokens(), shape.num_heads * shape.query_width());
   CheckShape(out, batch.num_tokens(), shape.num_heads * shape.value_width);
   CHECK_EQ(key_value_up.outputs, shape.num_heads * (shape.nope_width + shape.value_width));
@@ -111,30 +136,34 @@ void CpuOps::RouteExperts(Tensor logits, const float* bias, const RoutingRule& r
   cpu::RouteExperts(pool_, logits, bias, rule, routing);
 }
 
-void CpuOps::MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) {
+void CpuOps::MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) {
   CheckSameShape(x, out);
   CHECK_EQ(x.rows, routing.rows);
-  cpu::MixExperts(pool_, x, routing, experts, expert_scratch_, out);
+  cpu::MixExperts(pool_, x, routing, static_cast<const PackedExperts&>(experts), expert_scratch_, out);
 }
 
-void CpuOps::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) {
-  CheckShape(out, static_cast<int>(rows.size()), x.width);
+void CpuOps::GatherRows(const Batch& batch, Tensor x, Tensor out) {
+  CheckShape(out, batch.num_logit_rows(), x.width);
   for (int i = 0; i < out.rows; ++i) {
-    const int32_t row = rows[static_cast<size_t>(i)];
+    const int32_t row = batch.logit_tokens[static_cast<size_t>(i)];
     CHECK(row >= 0 && row < x.rows);
     std::memcpy(out.Row(i), x.Row(row), static_cast<size_t>(x.width) * sizeof(float));
   }
 }
 
-void CpuOps::Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) {
-  CHECK_EQ(static_cast<size_t>(logits.rows), rows.size());
-  CHECK_EQ(rows.size(), results.size());
-  cpu::Sample(pool_, sample_scratch_, logits, rows, results);
+void CpuOps::Sample(const Batch& batch, Tensor logits) {
+  CHECK_EQ(static_cast<size_t>(logits.rows), batch.samples.size());
+  samples_.resize(batch.samples.size());
+  cpu::Sample(pool_, sample_scratch_, logits, batch.samples, samples_);
+}
+
+void CpuOps::Collect(std::span<SampleResult> results) {
+  CHECK_LE(results.size(), samples_.size());
+  std::move(samples_.begin(), samples_.begin() + std::ssize(results), results.begin());
 }
 
 void CpuOps::CopyLatents(LatentPages pages, int from, int to, int count) {
-  const size_t floats = static_cast<size_t>(count) * static_cast<size_t>(pages.slot_stride);
-  std::memmove(pages.Slot(to), pages.Slot(from), floats * sizeof(float));
+  std::memmove(pages.Slot<float>(to), pages.Slot<float>(from), static_cast<size_t>(count) * pages.slot_bytes());
 }
 
 }  // namespace latentd::cpu

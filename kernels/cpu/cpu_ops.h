@@ -19,34 +19,43 @@ class CpuOps final : public Ops {
   CpuOps(Device& device, int num_threads) : device_(device), pool_(num_threads) {}
 
   absl::Status Reserve(const StepLimits& limits) override;
+  DType latent_dtype() const override { return DType::kF32; }
   absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,
                                                                const AttentionShape& shape) override;
+  absl::StatusOr<std::unique_ptr<const Experts>> PackExperts(std::span<const ExpertSource> routed,
+                                                             const ExpertSource* shared) override;
 
-  void Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) override;
-  void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override;
-  void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) override;
-  void Linear(Tensor x, const Matrix& weight, Tensor out) override;
-  void SwiGlu(Tensor gate, Tensor up, Tensor out) override;
-  void RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) override;
-  void AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch, const RopeTable& rope,
+  Batch Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) override;
+  void Embed(const Batch& batch, const Matrix& table, Tensor out) override;
+  void RmsNorm(Tensor x, const float* weight, float epsilon, const Activation& out) override;
+  void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out) override;
+  void Linear(const Activation& x, const Matrix& weight, Tensor out) override;
+  void SwiGlu(Tensor gate, Tensor up, const Activation& out) override;
+  void RotateQueries(const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) override;
+  void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                     LatentPages pages) override;
-  void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                    const BatchInputs& batch, LatentPages pages, Tensor out) override;
+  void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale, const Batch& batch,
+                    LatentPages pages, Tensor out) override;
   void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override;
-  void MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) override;
-  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
-  void Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) override;
+  void MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) override;
+  void GatherRows(const Batch& batch, Tensor x, Tensor out) override;
+  void Sample(const Batch& batch, Tensor logits) override;
+  void Collect(std::span<SampleResult> results) override;
   void CopyLatents(LatentPages pages, int from, int to, int count) override;
 
  private:
+  Tensor Decode(const Activation& x);
+
   Device& device_;
   ThreadPool pool_;
   std::vector<const float*> linear_rows_;
+  std::vector<float> decoded_;  // [tokens, inputs]: what the codes of a Linear's activation stand for
   ExpertScratch expert_scratch_;
   AttentionScratch attention_scratch_;
   SampleScratch sample_scratch_;
+  std::vector<SampleResult> samples_;  // of the step at hand
 };
 
 }  // namespace latentd::cpu

@@ -11,10 +11,6 @@ size_t HiddenStride(int width) {
   return static_cast<size_t>((width + kPanelOutputs - 1) / kPanelOutputs * kPanelOutputs + 16);
 }
 
-const PackedMatrix& Packed(const std::unique_ptr<const Matrix>& matrix) {
-  return static_cast<const PackedMatrix&>(*matrix);
-}
-
 }  // namespace
 
 absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
@@ -32,7 +28,7 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
   return absl::OkStatus();
 }
 
-void ExpertScratch::Plan(Tensor x, const Routing& routing, const ExpertWeights& experts) {
+void ExpertScratch::Plan(Tensor x, const Routing& routing, const PackedExperts& experts) {
   choices_.clear();
   for (int row = 0; row < routing.rows; ++row) {
     for (int i = row * routing.experts_per_token; i < (row + 1) * routing.experts_per_token; ++i) {
@@ -63,12 +59,11 @@ void ExpertScratch::Plan(Tensor x, const Routing& routing, const ExpertWeights& 
 }
 
 void ExpertScratch::AddJob(const ExpertMlp& expert, int first, int count) {
-  const PackedMatrix& gate = Packed(expert.gate);
-  jobs_.push_back({&gate, &Packed(expert.up), &Packed(expert.down), first, count, num_hidden_panels_});
-  num_hidden_panels_ += gate.num_panels();
+  jobs_.push_back({expert.gate.get(), expert.up.get(), expert.down.get(), first, count, num_hidden_panels_});
+  num_hidden_panels_ += expert.gate->num_panels();
   for (int i = 0; i < count; ++i) {
     hidden_.push_back(hidden_values_.As<float>() + hidden_floats_);
-    hidden_floats_ += HiddenStride(gate.outputs);
+    hidden_floats_ += HiddenStride(expert.gate->outputs);
   }
   CHECK_LE(hidden_floats_ * sizeof(float), hidden_values_.bytes());
 }

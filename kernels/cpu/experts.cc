@@ -70,7 +70,7 @@ namespace latentd::cpu {
 
 HWY_EXPORT(MixExperts);
 
-void MixExperts(ThreadPool& pool, Tensor x, const Routing& routing, const ExpertWeights& experts,
+void MixExperts(ThreadPool& pool, Tensor x, const Routing& routing, const PackedExperts& experts,
                 ExpertScratch& scratch, Tensor out) {
   scratch.Plan(x, routing, experts);
   HWY_DYNAMIC_DISPATCH(MixExperts)(pool, scratch, out);

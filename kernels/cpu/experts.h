@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/thread_pool.h"
@@ -17,6 +19,22 @@
 #include "kernels/tensor.h"
 
 namespace latentd::cpu {
+
+struct ExpertMlp {
+  std::unique_ptr<const PackedMatrix> gate;  // [width, hidden]
+  std::unique_ptr<const PackedMatrix> up;    // [width, hidden]
+  std::unique_ptr<const PackedMatrix> down;  // [hidden, width]
+};
+
+class PackedExperts final : public Experts {
+ public:
+  static absl::StatusOr<std::unique_ptr<const PackedExperts>> Pack(Device& device, ThreadPool& pool,
+                                                                   std::span<const ExpertSource> routed,
+                                                                   const ExpertSource* shared);
+
+  std::vector<ExpertMlp> routed;
+  ExpertMlp shared;  // empty pointers where there is none
+};
 
 // One expert and the rows that chose it: entries [first, first + count) of ExpertScratch.
 struct ExpertJob {
@@ -33,7 +51,7 @@ class ExpertScratch {
  public:
   absl::Status Reserve(Device& device, const StepLimits& limits);
 
-  void Plan(Tensor x, const Routing& routing, const ExpertWeights& experts);
+  void Plan(Tensor x, const Routing& routing, const PackedExperts& experts);
 
   const std::vector<ExpertJob>& jobs() const { return jobs_; }
   int num_hidden_panels() const { return num_hidden_panels_; }
@@ -59,7 +77,7 @@ class ExpertScratch {
   size_t hidden_floats_ = 0;  // in use
 };
 
-void MixExperts(ThreadPool& pool, Tensor x, const Routing& routing, const ExpertWeights& experts,
+void MixExperts(ThreadPool& pool, Tensor x, const Routing& routing, const PackedExperts& experts,
                 ExpertScratch& scratch, Tensor out);
 
 }  // namespace latentd::cpu

@@ -5,6 +5,7 @@
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
+#include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/cpu/verbs.h"
@@ -55,30 +56,36 @@ HWY_INLINE void Rotate(const float* angles, RopePairs pairs, int width, float* x
   }
 }
 
-void RmsNormRows(ThreadPool& pool, Tensor x, const float* weight, float epsilon, Tensor out) {
-  pool.ForEach(x.rows, [&](int row, int) HWY_ATTR { NormRow(x.Row(row), weight, epsilon, x.width, out.Row(row)); });
-}
-
-void AddRmsNormRows(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) {
+void RmsNormRows(ThreadPool& pool, Tensor x, const float* weight, float epsilon, const Activation& out) {
   pool.ForEach(x.rows, [&](int row, int) HWY_ATTR {
-    AddRow(delta.Row(row), x.width, x.Row(row));
-    NormRow(x.Row(row), weight, epsilon, x.width, out.Row(row));
+    NormRow(x.Row(row), weight, epsilon, x.width, out.values.Row(row));
+    cpu::FillCodes(out, row);
   });
 }
 
-void SwiGluRows(ThreadPool& pool, Tensor gate, Tensor up, Tensor out) {
+void AddRmsNormRows(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon,
+                    const Activation& out) {
+  pool.ForEach(x.rows, [&](int row, int) HWY_ATTR {
+    AddRow(delta.Row(row), x.width, x.Row(row));
+    NormRow(x.Row(row), weight, epsilon, x.width, out.values.Row(row));
+    cpu::FillCodes(out, row);
+  });
+}
+
+void SwiGluRows(ThreadPool& pool, Tensor gate, Tensor up, const Activation& out) {
   pool.ForEach(gate.rows, [&](int row, int) HWY_ATTR {
     const float* g = gate.Row(row);
     const float* u = up.Row(row);
-    float* o = out.Row(row);
+    float* o = out.values.Row(row);
     for (int i = 0; i < gate.width; i += kLanes) {
       const int left = gate.width - i;
       StoreUpTo(SiluTimes(LoadUpTo(g + i, left), LoadUpTo(u + i, left)), o + i, left);
     }
+    cpu::FillCodes(out, row);
   });
 }
 
-void RotateQueryRows(ThreadPool& pool, const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape,
+void RotateQueryRows(ThreadPool& pool, const Batch& batch, const RopeTable& rope, const AttentionShape& shape,
                      Tensor q) {
   pool.ForEach(q.rows, [&](int token, int) HWY_ATTR {
     const float* angles = rope.angles.Row(batch.positions[static_cast<size_t>(token)]);
@@ -88,11 +95,12 @@ void RotateQueryRows(ThreadPool& pool, const BatchInputs& batch, const RopeTable
   });
 }
 
-void AppendLatentRows(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
+void AppendLatentRows(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const Batch& batch,
                       const RopeTable& rope, LatentPages pages) {
   pool.ForEach(kv.rows, [&](int token, int) HWY_ATTR {
     const auto index = static_cast<size_t>(token);
-    float* slot = pages.Slot(batch.slots[index]);
+    if (batch.slots[index] == kNoSlot) return;
+    float* slot = pages.Slot<float>(batch.slots[index]);
     NormRow(kv.Row(token), weight, epsilon, pages.latent_width, slot);
     float* key = slot + pages.latent_width;
     for (int i = 0; i < pages.rope_width; ++i) key[i] = kv.Row(token)[pages.latent_width + i];
@@ -114,24 +122,23 @@ HWY_EXPORT(SwiGluRows);
 HWY_EXPORT(RotateQueryRows);
 HWY_EXPORT(AppendLatentRows);
 
-void RmsNorm(ThreadPool& pool, Tensor x, const float* weight, float epsilon, Tensor out) {
+void RmsNorm(ThreadPool& pool, Tensor x, const float* weight, float epsilon, const Activation& out) {
   HWY_DYNAMIC_DISPATCH(RmsNormRows)(pool, x, weight, epsilon, out);
 }
 
-void AddRmsNorm(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) {
+void AddRmsNorm(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out) {
   HWY_DYNAMIC_DISPATCH(AddRmsNormRows)(pool, x, delta, weight, epsilon, out);
 }
 
-void SwiGlu(ThreadPool& pool, Tensor gate, Tensor up, Tensor out) {
+void SwiGlu(ThreadPool& pool, Tensor gate, Tensor up, const Activation& out) {
   HWY_DYNAMIC_DISPATCH(SwiGluRows)(pool, gate, up, out);
 }
 
-void RotateQueries(ThreadPool& pool, const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape,
-                   Tensor q) {
+void RotateQueries(ThreadPool& pool, const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) {
   HWY_DYNAMIC_DISPATCH(RotateQueryRows)(pool, batch, rope, shape, q);
 }
 
-void AppendLatent(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const BatchInputs& batch,
+void AppendLatent(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const Batch& batch,
                   const RopeTable& rope, LatentPages pages) {
   HWY_DYNAMIC_DISPATCH(AppendLatentRows)(pool, kv, weight, epsilon, batch, rope, pages);
 }

@@ -77,6 +77,7 @@ class Bench {
     context_ = std::min(config_.max_context, 2048);
     const ModelLimits limits = {.num_blocks = kMaxStreams * (context_ / kBlockSlots + 1) + 1,
                                 .max_tokens = kMaxStepTokens,
+                                .max_rows = kMaxStreams,
                                 .max_logit_rows = kMaxStreams,
                                 .max_context = context_};
     model_ = OrDie(Model::Load(checkpoint, config_, limits, *backend_.device, *backend_.ops));

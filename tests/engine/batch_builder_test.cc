@@ -37,6 +37,8 @@ TEST_F(BatchBuilderTest, LaysRowsOutOneAfterTheOther) {
   EXPECT_THAT(inputs.positions, ElementsAre(65, 0, 1, 2));
   EXPECT_THAT(inputs.blocks, ElementsAre(1, 2, 3));
   EXPECT_THAT(inputs.slots, ElementsAre(2 * 64 + 1, 3 * 64, 3 * 64 + 1, 3 * 64 + 2));
+  EXPECT_THAT(inputs.token_rows, ElementsAre(0, 1, 1, 1));
+  EXPECT_EQ(inputs.max_context(), 66);
   ASSERT_EQ(inputs.rows.size(), 2u);
   EXPECT_EQ(inputs.rows[0].num_tokens, 1);
   EXPECT_EQ(inputs.rows[0].first_position, 65);

@@ -26,7 +26,7 @@ class RealModel : public testing::Test {
     const ModelConfig config = OrDie(LoadModelConfig(kModel));
     const Checkpoint checkpoint = OrDie(Checkpoint::Open(kModel, config));
     const ModelLimits limits = {
-        .num_blocks = kNumBlocks, .max_tokens = 256, .max_logit_rows = 64, .max_context = kContext};
+        .num_blocks = kNumBlocks, .max_tokens = 256, .max_rows = 64, .max_logit_rows = 64, .max_context = kContext};
     model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, *backend_.ops));
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
     const EngineOptions options = {.scheduler = {.pool = {.num_blocks = kNumBlocks},

@@ -145,7 +145,7 @@ TEST(AttentionScratch, StaysWithinItsBound) {
                 {.first_token = 1, .num_tokens = 99, .first_position = 40}};
   int waves = 0, rounds = 0, ranges = 0, tokens = 0;
   for (int token = 0; token < 100; ++waves) {
-    token = scratch.PlanWave(batch, token);
+    token = scratch.PlanWave(ViewOf(batch), token);
     tokens += scratch.num_tokens();
     for (; scratch.PlanRound(); ++rounds) {
       for (const cpu::RangeStretch& stretch : scratch.stretches()) {

@@ -107,7 +107,7 @@ AttentionCase::Outputs AttentionCase::Run(Ops& ops, const std::vector<std::vecto
   for (const std::vector<Chunk>& chunks : steps) {
     std::vector<float> memory(static_cast<size_t>(num_blocks * kBlockSlots * stride),
                               std::numeric_limits<float>::quiet_NaN());
-    const LatentPages pages = {memory.data(), num_blocks, shape.latent_width, shape.rope_width, stride};
+    const LatentPages pages = {memory.data(), DType::kF32, num_blocks, shape.latent_width, shape.rope_width, stride};
     const BatchInputs batch = Batch(chunks, tables);
     OwnedTensor q(batch.num_tokens(), shape.num_heads * shape.query_width());
     OwnedTensor out(batch.num_tokens(), shape.num_heads * shape.value_width);
@@ -115,13 +115,14 @@ AttentionCase::Outputs AttentionCase::Run(Ops& ops, const std::vector<std::vecto
     for (const Chunk& chunk : chunks) {
       const auto s = static_cast<size_t>(chunk.sequence);
       for (int p = 0; p < chunk.first + chunk.count; ++p) {
-        float* slot = pages.Slot(tables[s][static_cast<size_t>(p / kBlockSlots)] * kBlockSlots + p % kBlockSlots);
+        float* slot =
+            pages.Slot<float>(tables[s][static_cast<size_t>(p / kBlockSlots)] * kBlockSlots + p % kBlockSlots);
         std::fill(std::copy_n(latents_[s][static_cast<size_t>(p)].begin(), width, slot), slot + stride, 0.0f);
         if (p < chunk.first) continue;
         std::copy_n(queries_[s][static_cast<size_t>(p)].begin(), q.tensor().width, q.tensor().Row(token++));
       }
     }
-    ops.AttendLatent(q.tensor(), *up, shape, scale, batch, pages, out.tensor());
+    ops.AttendLatent(q.tensor(), *up, shape, scale, ops.Upload(batch, {}), pages, out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     token = 0;
     for (const Chunk& chunk : chunks) {

@@ -37,9 +37,9 @@ class ExpertsLayer {
         dtypes_(std::move(dtypes)),
         random_(static_cast<unsigned>(seed)),
         x_(max_rows, sizes.hidden, random_) {
-    ThreadPool pool(1);
-    for (int e = 0; e < sizes.num_experts; ++e) packed_.routed.push_back(Make(pool, sizes.width));
-    if (sizes.shared_width > 0) packed_.shared = Make(pool, sizes.shared_width);
+    for (int e = 0; e < sizes.num_experts; ++e) Make(sizes.width);
+    if (sizes.shared_width > 0) Make(sizes.shared_width);
+    Pack();
     std::vector<int32_t> ids(static_cast<size_t>(sizes.num_experts));
     std::iota(ids.begin(), ids.end(), 0);
     for (int r = 0; r < max_rows; ++r) {
@@ -67,7 +67,7 @@ class ExpertsLayer {
     const int first_choice = first_row * sizes_.experts_per_token;
     const Routing routing{chosen_.data() + first_choice, weights_.data() + first_choice, rows,
                           sizes_.experts_per_token};
-    cpu::MixExperts(pool, x, routing, packed_, scratch_, out.tensor());
+    cpu::MixExperts(pool, x, routing, *packed_, scratch_, out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     return out;
   }
@@ -99,20 +99,26 @@ class ExpertsLayer {
   }
 
  private:
-  ExpertMlp Make(ThreadPool& pool, int width) {
-    const StoredMatrix gate = Next(width, sizes_.hidden), up = Next(width, sizes_.hidden),
-                       down = Next(sizes_.hidden, width);
-    exact_.push_back({gate.Contract(), up.Contract(), down.Contract()});
-    reference_.push_back({gate.Reference(), up.Reference(), down.Reference()});
-    return {Pack(pool, gate), Pack(pool, up), Pack(pool, down)};
+  struct StoredExpert {
+    StoredMatrix gate, up, down;
+  };
+  void Make(int width) {
+    StoredExpert expert{Next(width, sizes_.hidden), Next(width, sizes_.hidden), Next(sizes_.hidden, width)};
+    exact_.push_back({expert.gate.Contract(), expert.up.Contract(), expert.down.Contract()});
+    reference_.push_back({expert.gate.Reference(), expert.up.Reference(), expert.down.Reference()});
+    stored_.push_back(std::move(expert));
   }
   StoredMatrix Next(int outputs, int inputs) {
     return StoredMatrix::Random(dtypes_[next_dtype_++ % dtypes_.size()], outputs, inputs, random_);
   }
-  std::unique_ptr<const Matrix> Pack(ThreadPool& pool, const StoredMatrix& stored) {
-    const MatrixSource source = stored.Source();
-    return std::make_unique<cpu::PackedMatrix>(
-        *cpu::PackedMatrix::Pack(device_, pool, source, {0, source.outputs, cpu::Orientation::kAsStored}));
+  void Pack() {
+    std::vector<ExpertSource> sources;
+    for (const StoredExpert& expert : stored_)
+      sources.push_back({expert.gate.Source(), expert.up.Source(), expert.down.Source()});
+    ThreadPool pool(1);
+    const auto num_routed = static_cast<size_t>(sizes_.num_experts);
+    packed_ = *cpu::PackedExperts::Pack(device_, pool, std::span(sources).first(num_routed),
+                                        sources.size() > num_routed ? &sources.back() : nullptr);
   }
 
   Sizes sizes_;
@@ -121,7 +127,8 @@ class ExpertsLayer {
   std::mt19937 random_;
   OwnedTensor x_;
   CpuDevice device_;
-  ExpertWeights packed_;
+  std::vector<StoredExpert> stored_;  // the shared expert is the last
+  std::unique_ptr<const cpu::PackedExperts> packed_;
   std::vector<contract::Expert> exact_;  // the shared expert is the last
   std::vector<reference::Expert> reference_;
   std::vector<int32_t> chosen_;

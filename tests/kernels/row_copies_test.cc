@@ -23,7 +23,9 @@ TEST(Embed, ReadsTheRowsAskedFor) {
       ASSERT_TRUE(table.ok());
       const std::vector<int32_t> ids = {0, 299, 7, 7, 128};
       const OwnedTensor out(static_cast<int>(ids.size()), 200);
-      backend->ops->Embed(ids, **table, out.tensor());
+      BatchInputs inputs;
+      inputs.token_ids = ids;
+      backend->ops->Embed(backend->ops->Upload(inputs, {}), **table, out.tensor());
       for (int i = 0; i < out.tensor().rows; ++i)
         for (int k = 0; k < 200; ++k) {
           const int row = ids[static_cast<size_t>(i)];
@@ -39,7 +41,9 @@ TEST(GatherRows, CopiesTheRowsAskedFor) {
   const absl::StatusOr<Backend> backend = MakeCpuBackend(2);
   const OwnedTensor x(10, 33, random), out(3, 33);
   const std::vector<int32_t> rows = {9, 0, 4};
-  backend->ops->GatherRows(x.tensor(), rows, out.tensor());
+  BatchInputs inputs;
+  inputs.logit_tokens = rows;
+  backend->ops->GatherRows(backend->ops->Upload(inputs, {}), x.tensor(), out.tensor());
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(SameBytes(out.Row(i), x.Row(rows[static_cast<size_t>(i)])));
   EXPECT_TRUE(out.GapsUntouched());
 }
@@ -50,7 +54,7 @@ TEST(CopyLatents, CopiesOnlyTheSlotsNamed) {
   std::vector<float> values(static_cast<size_t>(kBlocks * kBlockSlots * kStride));
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
   std::vector<float> want = values;
-  const LatentPages pages{values.data(), kBlocks, 32, 8, kStride};
+  const LatentPages pages{values.data(), DType::kF32, kBlocks, 32, 8, kStride};
   std::copy_n(want.begin() + 5 * kStride, 20 * kStride, want.begin() + 130 * kStride);
   backend->ops->CopyLatents(pages, 5, 130, 20);
   EXPECT_TRUE(SameBytes(values, want));

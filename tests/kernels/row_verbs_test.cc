@@ -130,7 +130,7 @@ TEST_F(RowVerbs, RotateQueriesTurnsTheLastPartOfEachHead) {
       const AttentionShape shape = {.num_heads = 3, .nope_width = 5, .rope_width = rope_width};
       const OwnedTensor angles = RandomAngles(10, rope_width, random_);
       const OwnedTensor before(4, 3 * shape.query_width(), random_), q = Copy(before);
-      backend.ops->RotateQueries(batch, {angles.tensor(), pairs}, shape, q.tensor());
+      backend.ops->RotateQueries(ViewOf(batch), {angles.tensor(), pairs}, shape, q.tensor());
       for (int token = 0; token < 4; ++token) {
         reference::Vector expected;
         const reference::Vector old = ToDouble(before.Row(token));
@@ -155,7 +155,8 @@ TEST_F(RowVerbs, RotationMatchesThePublishedExample) {
   const AttentionShape shape = {.num_heads = 1, .nope_width = 0, .rope_width = 4};
   const auto rotated = [&](RopePairs pairs) {
     std::vector<float> x = {1, 2, 3, 4};
-    backend.ops->RotateQueries(TokensAt({0}, {}), {{angles.data(), 1, 4, 4}, pairs}, shape, {x.data(), 1, 4, 4});
+    const BatchInputs batch = TokensAt({0}, {});
+    backend.ops->RotateQueries(ViewOf(batch), {{angles.data(), 1, 4, 4}, pairs}, shape, {x.data(), 1, 4, 4});
     return x;
   };
   const double adjacent[] = {-1.272233, -1.838865, 2.878668, 4.088187};
@@ -170,12 +171,12 @@ TEST_F(RowVerbs, AppendLatentNormsRotatesAndPads) {
   Backend backend = MakeBackend(2);
   constexpr int kLatent = 21, kRope = 6, kStride = 32;
   std::vector<float> memory(3 * kBlockSlots * kStride, 99.0f);
-  const LatentPages pages = {memory.data(), 3, kLatent, kRope, kStride};
+  const LatentPages pages = {memory.data(), DType::kF32, 3, kLatent, kRope, kStride};
   const BatchInputs batch = TokensAt({4, 7, 1}, {130, 0, 64});
   const OwnedTensor angles = RandomAngles(8, kRope, random_), weight(1, kLatent, random_);
   const OwnedTensor kv(3, kLatent + kRope, random_);
-  backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, 1e-6f, batch, {angles.tensor(), RopePairs::kAdjacent},
-                            pages);
+  backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, 1e-6f, ViewOf(batch),
+                            {angles.tensor(), RopePairs::kAdjacent}, pages);
   for (size_t t = 0; t < 3; ++t) {
     const std::vector<float> row = kv.Row(static_cast<int>(t));
     reference::Vector expected =
@@ -183,7 +184,7 @@ TEST_F(RowVerbs, AppendLatentNormsRotatesAndPads) {
     const auto key = reference::Rotate(ToDouble({row.begin() + kLatent, row.end()}), angles.Row(batch.positions[t]),
                                        RopePairs::kAdjacent);
     expected.insert(expected.end(), key.begin(), key.end());
-    const float* slot = pages.Slot(batch.slots[t]);
+    const float* slot = pages.Slot<float>(batch.slots[t]);
     EXPECT_LT(RelativeError({slot, slot + kLatent + kRope}, expected), 1e-6);
     for (int i = kLatent + kRope; i < kStride; ++i) EXPECT_EQ(slot[i], 0.0f);
   }
@@ -206,7 +207,7 @@ std::vector<float> RunAll(Backend& backend, int first, int count, int width) {
   backend.ops->RmsNorm(part(x), weight.tensor().values, 1e-6f, norm.tensor());
   backend.ops->SwiGlu(part(x), part(delta), product.tensor());
   backend.ops->AddRmsNorm(part(x), part(delta), weight.tensor().values, 1e-6f, added.tensor());
-  backend.ops->RotateQueries(batch, {angles.tensor(), RopePairs::kAdjacent}, shape, part(q));
+  backend.ops->RotateQueries(ViewOf(batch), {angles.tensor(), RopePairs::kAdjacent}, shape, part(q));
   std::vector<float> all;
   for (int row = 0; row < count; ++row) {
     const std::vector<float> turned = q.Row(first + row);

@@ -75,9 +75,7 @@ struct RandomRows {
 };
 
 std::vector<SampleResult> SampleAll(Ops& ops, RandomRows& random, size_t first, size_t count) {
-  std::vector<SampleResult> results(count);
-  ops.Sample(random.AsTensor(first, count), std::span(random.rows).subspan(first, count), results);
-  return results;
+  return SampleOn(ops, random.AsTensor(first, count), std::span(random.rows).subspan(first, count));
 }
 
 bool SameResult(const SampleResult& a, const SampleResult& b) {
@@ -129,8 +127,7 @@ TEST(SampleDraw, OfALargeFlatVocabularyIsThatOfAFullSort) {
   logits[5] = 9.0f;  // every other token stands behind the near ones
   for (uint32_t position = 0; position < 12; ++position) {
     const SampleRow row = {.top_p = 0.999f, .seed = 3, .position = position};
-    std::vector<SampleResult> results(1);
-    backend.ops->Sample({logits.data(), 1, kVocab, kVocab}, std::span(&row, 1), results);
+    const auto results = SampleOn(*backend.ops, {logits.data(), 1, kVocab, kVocab}, std::span(&row, 1));
     double margin = 0.0;
     const auto expected =
         reference::DrawFrom(reference::Distribution(logits, row), cpu::UniformDraw(3, 0, position), margin);
@@ -148,9 +145,7 @@ TEST(SampleDraw, FrequenciesAreTheProbabilities) {
   for (SampleRow row : cases) {
     std::map<int32_t, int> count;
     for (row.seed = 0; row.seed < kDraws; ++row.seed) {
-      std::vector<SampleResult> results(1);
-      backend.ops->Sample({logits.data(), 1, 12, 12}, std::span(&row, 1), results);
-      ++count[results[0].id];
+      ++count[SampleOn(*backend.ops, {logits.data(), 1, 12, 12}, std::span(&row, 1))[0].id];
     }
     const auto kept = reference::Distribution(logits, row);
     double chi_squared = 0.0;
@@ -168,9 +163,7 @@ TEST(SampleDraw, EveryPartOfTheKeyMatters) {
   Backend backend = MakeSamplingBackend(1, 1000);
   std::vector<float> logits(1000, 0.0f);
   const auto draw = [&](const SampleRow& row) {
-    std::vector<SampleResult> results(1);
-    backend.ops->Sample({logits.data(), 1, 1000, 1000}, std::span(&row, 1), results);
-    return results[0].id;
+    return SampleOn(*backend.ops, {logits.data(), 1, 1000, 1000}, std::span(&row, 1))[0].id;
   };
   // A flat distribution: the id is the draw itself.
   const SampleRow row = {.seed = 77, .index = 1, .position = 5};

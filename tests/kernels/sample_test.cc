@@ -28,9 +28,7 @@ std::vector<float> RandomLogits(size_t count, float spread, std::mt19937& random
 
 std::vector<SampleResult> SampleRows(Ops& ops, std::vector<float> logits, std::span<const SampleRow> rows) {
   const int vocab = static_cast<int>(logits.size() / rows.size());
-  std::vector<SampleResult> results(rows.size());
-  ops.Sample({logits.data(), static_cast<int>(rows.size()), vocab, vocab}, rows, results);
-  return results;
+  return SampleOn(ops, {logits.data(), static_cast<int>(rows.size()), vocab, vocab}, rows);
 }
 
 class Sample : public testing::Test {

@@ -1,7 +1,9 @@
 // A backend with memory for sampling alone.
 #pragma once
 
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -19,6 +21,16 @@ inline Backend MakeSamplingBackend(int num_threads, size_t vocab) {
   limits.experts_per_token = limits.expert_width = 1;
   EXPECT_TRUE(backend.ops->Reserve(limits).ok());
   return backend;
+}
+
+// What the rows get from logits [rows, vocab].
+inline std::vector<SampleResult> SampleOn(Ops& ops, Tensor logits, std::span<const SampleRow> rows) {
+  BatchInputs inputs;
+  inputs.logit_tokens.resize(rows.size());
+  std::vector<SampleResult> results(rows.size());
+  ops.Sample(ops.Upload(inputs, rows), logits);
+  ops.Collect(results);
+  return results;
 }
 
 }  // namespace latentd

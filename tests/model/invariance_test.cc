@@ -66,7 +66,7 @@ TEST(Invariance, EveryInstructionSetGivesTheSameBytes) {
 class LinearCounter final : public ForwardingOps {
  public:
   LinearCounter(Ops& to, std::map<const Matrix*, int>& calls) : ForwardingOps(to), calls_(calls) {}
-  void Linear(Tensor x, const Matrix& weight, Tensor out) override {
+  void Linear(const Activation& x, const Matrix& weight, Tensor out) override {
     ++calls_[&weight];
     ForwardingOps::Linear(x, weight, out);
   }

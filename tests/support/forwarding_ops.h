@@ -20,38 +20,43 @@ class ForwardingOps : public Ops {
                                                                const AttentionShape& shape) override {
     return to_.PackKeyValueUp(source, shape);
   }
-  void Embed(std::span<const int32_t> token_ids, const Matrix& table, Tensor out) override {
-    to_.Embed(token_ids, table, out);
+  absl::StatusOr<std::unique_ptr<const Experts>> PackExperts(std::span<const ExpertSource> routed,
+                                                             const ExpertSource* shared) override {
+    return to_.PackExperts(routed, shared);
   }
-  void RmsNorm(Tensor x, const float* weight, float epsilon, Tensor out) override {
+  DType latent_dtype() const override { return to_.latent_dtype(); }
+  Batch Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) override {
+    return to_.Upload(inputs, samples);
+  }
+  void Embed(const Batch& batch, const Matrix& table, Tensor out) override { to_.Embed(batch, table, out); }
+  void RmsNorm(Tensor x, const float* weight, float epsilon, const Activation& out) override {
     to_.RmsNorm(x, weight, epsilon, out);
   }
-  void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, Tensor out) override {
+  void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out) override {
     to_.AddRmsNorm(x, delta, weight, epsilon, out);
   }
-  void Linear(Tensor x, const Matrix& weight, Tensor out) override { to_.Linear(x, weight, out); }
-  void SwiGlu(Tensor gate, Tensor up, Tensor out) override { to_.SwiGlu(gate, up, out); }
-  void RotateQueries(const BatchInputs& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) override {
+  void Linear(const Activation& x, const Matrix& weight, Tensor out) override { to_.Linear(x, weight, out); }
+  void SwiGlu(Tensor gate, Tensor up, const Activation& out) override { to_.SwiGlu(gate, up, out); }
+  void RotateQueries(const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) override {
     to_.RotateQueries(batch, rope, shape, q);
   }
-  void AppendLatent(Tensor kv, const float* weight, float epsilon, const BatchInputs& batch, const RopeTable& rope,
+  void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                     LatentPages pages) override {
     to_.AppendLatent(kv, weight, epsilon, batch, rope, pages);
   }
-  void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                    const BatchInputs& batch, LatentPages pages, Tensor out) override {
+  void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale, const Batch& batch,
+                    LatentPages pages, Tensor out) override {
     to_.AttendLatent(q, key_value_up, shape, scale, batch, pages, out);
   }
   void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override {
     to_.RouteExperts(logits, bias, rule, routing);
   }
-  void MixExperts(Tensor x, const Routing& routing, const ExpertWeights& experts, Tensor out) override {
+  void MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) override {
     to_.MixExperts(x, routing, experts, out);
   }
-  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override { to_.GatherRows(x, rows, out); }
-  void Sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) override {
-    to_.Sample(logits, rows, results);
-  }
+  void GatherRows(const Batch& batch, Tensor x, Tensor out) override { to_.GatherRows(batch, x, out); }
+  void Sample(const Batch& batch, Tensor logits) override { to_.Sample(batch, logits); }
+  void Collect(std::span<SampleResult> results) override { to_.Collect(results); }
   void CopyLatents(LatentPages pages, int from, int to, int count) override { to_.CopyLatents(pages, from, to, count); }
 
  private:

@@ -18,6 +18,7 @@ ModelSession::ModelSession(const std::filesystem::path& directory, const Options
   Ops& ops = wrapped_ != nullptr ? *wrapped_ : *backend_.ops;
   const ModelLimits limits = {.num_blocks = options.num_blocks,
                               .max_tokens = options.max_tokens,
+                              .max_rows = options.max_rows,
                               .max_logit_rows = options.max_logit_rows,
                               .max_context = options.max_context};
   model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, ops));
@@ -41,6 +42,7 @@ void ModelSession::AppendRow(const Row& row, BatchInputs& batch) {
     sequence.blocks.push_back(free_blocks_.back());
     free_blocks_.pop_back();
   }
+  batch.token_rows.insert(batch.token_rows.end(), row.ids.size(), static_cast<int32_t>(batch.rows.size()));
   batch.rows.push_back({.first_token = first_token,
                         .num_tokens = static_cast<int>(row.ids.size()),
                         .first_position = sequence.length,
@@ -59,10 +61,13 @@ void ModelSession::AppendRow(const Row& row, BatchInputs& batch) {
 LogitRows ModelSession::Step(const std::vector<Row>& rows) {
   BatchInputs batch;
   for (const Row& row : rows) AppendRow(row, batch);
-  const Tensor logits = model_->Forward(batch);
-  backend_.device->Synchronize();
-  LogitRows result;
-  for (int r = 0; r < logits.rows; ++r) result.emplace_back(logits.Row(r), logits.Row(r) + logits.width);
+  Ops& ops = wrapped_ != nullptr ? *wrapped_ : *backend_.ops;
+  const Tensor logits = model_->Forward(ops.Upload(batch, {}));
+  LogitRows result(static_cast<size_t>(logits.rows), std::vector<float>(static_cast<size_t>(logits.width)));
+  for (int r = 0; r < logits.rows; ++r) {
+    std::vector<float>& row = result[static_cast<size_t>(r)];
+    backend_.device->Download(logits.Row(r), row.size() * sizeof(float), row.data());
+  }
   return result;
 }
 

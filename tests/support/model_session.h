@@ -20,6 +20,7 @@ class ModelSession {
     int num_threads = 2;
     int num_blocks = 256;
     int max_tokens = 2048;
+    int max_rows = 512;
     int max_logit_rows = 512;
     int max_context = 2048;
     uint64_t block_seed = 0;  // 0: blocks are handed out in ascending order; else shuffled

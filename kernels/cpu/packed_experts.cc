@@ -1,0 +1,46 @@
+#include <utility>
+
+#include "kernels/cpu/experts.h"
+
+namespace latentd::cpu {
+namespace {
+
+absl::StatusOr<std::unique_ptr<const PackedMatrix>> PackOne(Device& device, ThreadPool& pool,
+                                                            const MatrixSource& source) {
+  absl::StatusOr<PackedMatrix> packed =
+      PackedMatrix::Pack(device, pool, source, {0, source.outputs, Orientation::kAsStored});
+  if (!packed.ok()) return packed.status();
+  return std::make_unique<const PackedMatrix>(*std::move(packed));
+}
+
+absl::StatusOr<ExpertMlp> PackMlp(Device& device, ThreadPool& pool, const ExpertSource& source) {
+  ExpertMlp mlp;
+  for (const auto& [to, from] :
+       {std::pair(&mlp.gate, &source.gate), std::pair(&mlp.up, &source.up), std::pair(&mlp.down, &source.down)}) {
+    absl::StatusOr<std::unique_ptr<const PackedMatrix>> packed = PackOne(device, pool, *from);
+    if (!packed.ok()) return packed.status();
+    *to = *std::move(packed);
+  }
+  return mlp;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const PackedExperts>> PackedExperts::Pack(Device& device, ThreadPool& pool,
+                                                                         std::span<const ExpertSource> routed,
+                                                                         const ExpertSource* shared) {
+  auto experts = std::make_unique<PackedExperts>();
+  for (const ExpertSource& source : routed) {
+    absl::StatusOr<ExpertMlp> mlp = PackMlp(device, pool, source);
+    if (!mlp.ok()) return mlp.status();
+    experts->routed.push_back(*std::move(mlp));
+  }
+  if (shared != nullptr) {
+    absl::StatusOr<ExpertMlp> mlp = PackMlp(device, pool, *shared);
+    if (!mlp.ok()) return mlp.status();
+    experts->shared = *std::move(mlp);
+  }
+  return experts;
+}
+
+}  // namespace latentd::cpu
