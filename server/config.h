@@ -13,6 +13,7 @@ namespace latentd {
 
 struct Config {
   std::string model_directory;
+  std::string device = "auto";     // a CUDA device where there is one, else the CPU
   int64_t threads = 0;             // 0: one per hardware thread
   int64_t max_context_tokens = 0;  // 0: the smaller of the model's and what the cache can hold
   int64_t kv_blocks = 0;           // 0: from kv_bytes

@@ -9,6 +9,8 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "server/choose_backend.h"
+
 namespace latentd {
 namespace {
 
@@ -20,7 +22,9 @@ std::vector<Knob> EngineKnobs() {
   return {
       {kEngineKnobs, "model", &Config::model_directory,
        "Directory of the model: config.json, *.safetensors, tokenizer.json"},
-      {kEngineKnobs, "threads", &Config::threads, "Threads that compute", 0, 1024, "one per hardware thread"},
+      {kEngineKnobs, "device", &Config::device, "What computes: cpu, cuda:N, or auto, the first GPU or else the CPU"},
+      {kEngineKnobs, "threads", &Config::threads, "Threads of the CPU that compute", 0, 1024,
+       "one per hardware thread"},
       {kEngineKnobs, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
        "the smaller of the model's and what the cache can hold"},
       {kEngineKnobs, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},
@@ -153,6 +157,7 @@ std::string ValueOf(const Knob& knob, const Config& config) {
 }
 
 absl::Status CheckTogether(const Config& config) {
+  if (absl::Status status = CheckDeviceName(config.device); !status.ok()) return status;
   if (config.kv_blocks > 0 && config.kv_bytes > 0) {
     return absl::InvalidArgumentError(
         absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",

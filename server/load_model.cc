@@ -57,6 +57,8 @@ std::string DirectoryName(const std::filesystem::path& directory) {
   return (resolved.has_filename() ? resolved : directory).filename().string();
 }
 
+std::string_view LatentTypeName(const Ops& ops) { return ops.latent_dtype() == DType::kF32 ? "f32" : "bf16"; }
+
 void Describe(const Config& config, const Checkpoint& checkpoint, const ModelConfig& facts, LoadedModel& loaded) {
   v1::Model& model = loaded.served.description;
   model.set_name(DirectoryName(config.model_directory));
@@ -65,9 +67,10 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   model.set_vocab_size(static_cast<uint32_t>(facts.vocab_size));
   model.set_quantization(Quantization(checkpoint, facts));
   model.set_revision(absl::StrFormat("%016x%016x", facts.digest, checkpoint.digest()));
-  // Activations are fp32 whatever the weights' format, the cache too; one process holds the whole model.
-  model.set_fingerprint(
-      absl::StrFormat("cpu/exact-1/%s-a32/kv-f32/world-1/%s", model.quantization(), model.revision()));
+  // Activations are fp32 whatever the weights' format; one process holds the whole model.
+  model.set_fingerprint(absl::StrFormat("%s/exact-1/%s-a32/kv-%s/world-1/%s", loaded.chosen.is_cuda() ? "cuda" : "cpu",
+                                        model.quantization(), LatentTypeName(*loaded.chosen.backend.ops),
+                                        model.revision()));
   DescribeShape(facts, model.mutable_shape());
   DescribeLimits(config, loaded, model.mutable_limits());
   model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
@@ -141,7 +144,7 @@ EngineOptions OptionsFor(const Config& config, const Sizes& sizes) {
 // Measures the rate and decides what depends on it.
 void Calibrate(const Config& config, LoadedModel& loaded) {
   const SchedulerOptions& scheduler = loaded.engine.scheduler;
-  ModelExecutor executor(*loaded.model, loaded.backend);
+  ModelExecutor executor(*loaded.model, loaded.chosen.backend);
   const double rate = MeasureTokensPerSecond(executor,
                                              {.max_tokens = scheduler.max_step_tokens,
                                               .num_blocks = scheduler.pool.num_blocks,
@@ -155,6 +158,7 @@ void Calibrate(const Config& config, LoadedModel& loaded) {
 void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
   const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
   const double rate = loaded.engine.step.tokens_per_second;
+  loaded.sizes.push_back(absl::StrFormat("device: %s", loaded.chosen.device));
   loaded.sizes.push_back(absl::StrFormat(
       "cache: %s blocks of %d tokens hold %s tokens in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
       kBlockTokens, Grouped(slots), static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
@@ -171,7 +175,8 @@ void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
       Grouped(std::min<int64_t>(sizes.step_tokens, static_cast<int64_t>(rate * config.max_step_seconds))),
       Grouped(static_cast<int64_t>(rate)), config.max_step_seconds, sizes.step_tokens, config.max_queued_requests,
       Grouped(loaded.max_queued_tokens)));
-  loaded.derived = {{"max-context-tokens", std::to_string(sizes.context)},
+  loaded.derived = {{"device", loaded.chosen.device},
+                    {"max-context-tokens", std::to_string(sizes.context)},
                     {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
                     {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
                     {"max-step-tokens", std::to_string(sizes.step_tokens)},
@@ -203,15 +208,16 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   if (absl::Status status = LoadText(config.model_directory, loaded->served); !status.ok()) return status;
   const TimePoint weights_started = clock.Now();
   loaded->tokenizer_seconds = Seconds(weights_started - text_started);
-  absl::StatusOr<Backend> backend = MakeCpuBackend(static_cast<int>(config.threads));
-  if (!backend.ok()) return backend.status();
-  loaded->backend = *std::move(backend);
+  absl::StatusOr<ChosenBackend> chosen = ChooseBackend(config);
+  if (!chosen.ok()) return chosen.status();
+  loaded->chosen = *std::move(chosen);
+  const Backend& backend = loaded->chosen.backend;
 
-  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(loaded->backend, *checkpoint, *facts));
+  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(backend, *checkpoint, *facts));
   if (!sizes.ok()) return sizes.status();
   loaded->engine = OptionsFor(config, *sizes);
   loaded->engine.vocabulary = RulesOf(*facts, loaded->served.tokenizer.get());
-  const int rows = loaded->backend.device->PadRows(loaded->engine.scheduler.max_step_rows);
+  const int rows = backend.device->PadRows(loaded->engine.scheduler.max_step_rows);
   absl::StatusOr<std::unique_ptr<Model>> model =
       Model::Load(*checkpoint, *facts,
                   {.num_blocks = sizes->cache.num_blocks,
@@ -219,7 +225,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                    .max_rows = rows,
                    .max_logit_rows = std::max(loaded->engine.scheduler.max_step_logits, rows),
                    .max_context = sizes->context},
-                  *loaded->backend.device, *loaded->backend.ops);
+                  *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);
   loaded->weights_seconds = Seconds(clock.Now() - weights_started);

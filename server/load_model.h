@@ -10,14 +10,14 @@
 
 #include "engine/engine.h"
 #include "engine/model/model.h"
-#include "kernels/backend.h"
+#include "server/choose_backend.h"
 #include "server/config.h"
 #include "server/served_model.h"
 
 namespace latentd {
 
 struct LoadedModel {
-  Backend backend;  // before the model, whose memory returns to it
+  ChosenBackend chosen;  // before the model, whose memory returns to it
   std::unique_ptr<Model> model;
   ServedModel served;
   EngineOptions engine;

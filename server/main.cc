@@ -181,7 +181,7 @@ absl::Status Serve(const ParsedConfig& parsed, TimePoint started) {
       config.metrics_listen, metrics,
       {.model = description, .kv_bytes = loaded.model->cache_bytes(), .config = ConfigLabels(knobs)});
   if (!exporter.ok()) return exporter.status();
-  ModelExecutor model_executor(*loaded.model, loaded.backend);
+  ModelExecutor model_executor(*loaded.model, loaded.chosen.backend);
   TimedExecutor executor(model_executor, clock);
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
   EngineThread engine(std::make_unique<Engine>(executor, loaded.engine, metrics), publisher, clock,

@@ -125,6 +125,16 @@ class KnobTest(unittest.TestCase):
             wait_until(lambda: num_threads(other.process.pid) - num_threads(one.process.pid) == many - few,
                        f"{flag} decides the number of threads")
 
+    def knob_device(self):
+        with daemon.Daemon("--device", "cpu") as server:
+            model = server.models.GetModel(daemon.models_pb2.GetModelRequest())
+            self.assertTrue(model.fingerprint.startswith("cpu/exact-1/"), model.fingerprint)
+        for device, reason in [("cuda:99", "device=cuda:99: "), ("gpu", 'expected auto, cpu or cuda:N, found "gpu"')]:
+            refused = run("--model", MODEL, "--device", device)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn(reason, refused.stderr)
+            self.assertEqual(refused.stderr.strip().count("\n"), 0, "one line")
+
     def knob_threads(self):
         self.assert_starts_threads("--threads", 1, 12)
 

@@ -1,0 +1,27 @@
+// What --device stands for on this machine.
+#pragma once
+
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "kernels/backend.h"
+#include "server/config.h"
+
+namespace latentd {
+
+struct ChosenBackend {
+  Backend backend;
+  std::string device;  // "cpu" or "cuda:N"
+
+  bool is_cuda() const { return device != "cpu"; }
+};
+
+// "auto" is the first CUDA device where there is one that can be used, else the CPU, silently. An error names the
+// device that was asked for, and why it cannot be had.
+absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config);
+
+// INVALID_ARGUMENT where the name is none of "auto", "cpu", "cuda" and "cuda:N".
+absl::Status CheckDeviceName(const std::string& device);
+
+}  // namespace latentd
