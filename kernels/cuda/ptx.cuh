@@ -108,6 +108,13 @@ __device__ __forceinline__ uint32_t CvtRnF16x2F32(float high, float low) {
   return halves;
 }
 
+// cvt.f32.f16: exactly.
+__device__ __forceinline__ float CvtF32F16(uint16_t half) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
+  return value;
+}
+
 // ex2.approx.f32: 2^x within 2 ulp (2^-22 relative); subnormals are kept, -infinity gives 0.
 __device__ __forceinline__ float Ex2Approx(float x) {
   float power;
