@@ -35,6 +35,7 @@ __device__ __forceinline__ void StoreNormed(float4 four, float scale, const floa
 template <int kVector>
 __global__ void __launch_bounds__(kThreads)
     RmsNormRows(Tensor x, Tensor delta, const float* weight, float epsilon, Activation out) {
+  __shared__ float sums[kWarps];
   const int row = static_cast<int>(blockIdx.x), groups = NumGroups(x.width);
   float* from = RowOf(x, row);
   const float* add = delta.values == nullptr ? nullptr : RowOf(delta, row);
@@ -63,7 +64,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     squares = AddSquares(four, squares);
   }
-  const float scale = 1.0f / sqrtf(BlockSum<kWarps>(squares) / static_cast<float>(x.width) + epsilon);
+  const float scale = 1.0f / sqrtf(BlockSum(squares, sums) / static_cast<float>(x.width) + epsilon);
 #pragma unroll
   for (int i = 0; i < kKeptGroups; ++i) {
     const int group = Warp() + i * kWarps;

@@ -65,6 +65,7 @@ template <int kVector>
 __global__ void __launch_bounds__(kAppendThreads)
     AppendTokens(Tensor kv, const float* weight, float epsilon, const int32_t* positions, const int32_t* slots,
                  RopeTable rope, LatentPages pages) {
+  __shared__ float sums[kAppendWarps];
   const int token = static_cast<int>(blockIdx.x), slot = slots[token], width = pages.latent_width;
   if (slot < 0) return;
   const float* from = RowOf(kv, token);
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(kAppendThreads)
   for (int group = Warp(); group < NumGroups(width); group += kAppendWarps) {
     squares = AddSquares(LoadFour<kVector>(from, LaneColumn(group), width), squares);
   }
-  const float scale = 1.0f / sqrtf(BlockSum<kAppendWarps>(squares) / static_cast<float>(width) + epsilon);
+  const float scale = 1.0f / sqrtf(BlockSum(squares, sums) / static_cast<float>(width) + epsilon);
   for (int group = Warp(); group < NumGroups(width); group += kAppendWarps) {
     const int column = LaneColumn(group);
     const float4 four = LoadFour<kVector>(from, column, width), by = LoadFour<kVector>(weight, column, width);

@@ -73,11 +73,10 @@ __device__ __forceinline__ float AddSquares(float4 four, float sum) {
   return fmaf(four.w, four.w, sum);
 }
 
-// The sum over the block, for all its threads, in an order that only kWarps decides. Once per kernel: a second call
-// would overwrite what slower warps still read.
+// The sum over the block, for all its threads, in an order that only kWarps decides. `sums` is shared memory that
+// nothing else uses: slower warps read it after others have returned.
 template <int kWarps>
-__device__ __forceinline__ float BlockSum(float value) {
-  __shared__ float sums[kWarps];
+__device__ __forceinline__ float BlockSum(float value, float (&sums)[kWarps]) {
 #pragma unroll
   for (int apart = kWarpLanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(kAllLanes, value, apart);
   if (Lane() == 0) sums[Warp()] = value;
