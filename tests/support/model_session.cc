@@ -11,7 +11,7 @@
 
 namespace latentd {
 ModelSession::ModelSession(const std::filesystem::path& directory, const Options& options)
-    : backend_(OrDie(MakeCpuBackend(options.num_threads))) {
+    : backend_(options.make_backend != nullptr ? options.make_backend() : OrDie(MakeCpuBackend(options.num_threads))) {
   const ModelConfig config = OrDie(LoadModelConfig(directory));
   const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory, config));
   if (options.wrap != nullptr) wrapped_ = options.wrap(*backend_.ops);

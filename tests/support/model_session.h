@@ -1,4 +1,5 @@
-// A model on the CPU backend whose steps the test spells out row by row: no engine, no scheduler, own block tables.
+// A model, on the CPU unless told otherwise, whose steps the test spells out row by row: no engine, no scheduler, own
+// block tables.
 #pragma once
 
 #include <filesystem>
@@ -23,7 +24,8 @@ class ModelSession {
     int max_rows = 512;
     int max_logit_rows = 512;
     int max_context = 2048;
-    uint64_t block_seed = 0;  // 0: blocks are handed out in ascending order; else shuffled
+    uint64_t block_seed = 0;                          // 0: blocks are handed out in ascending order; else shuffled
+    std::function<Backend()> make_backend = nullptr;  // null: the CPU with num_threads
     // Puts a wrapper around the backend's verbs, for tests that watch them.
     std::function<std::unique_ptr<Ops>(Ops&)> wrap = nullptr;
   };

@@ -19,10 +19,14 @@ struct BackendTraits {
   double elementwise_error = 1e-6;
   double linear_error = 1e-6;
   double attention_error = 2e-6;
+  // Largest absolute difference of a bundled model's logit from the recorded one.
+  double logit_error = 1e-4;
 };
 const BackendTraits& TestTraits();
 
-// A new backend of the chosen kind, with room for the step.
+// A new backend of the chosen kind; for a model, which reserves by itself.
+Backend MakeUnreservedTestBackend();
+// The same, with room for the step.
 Backend MakeTestBackend(const StepLimits& limits);
 // Limits that suit tests of verbs without scratch memory.
 StepLimits SmallLimits();
