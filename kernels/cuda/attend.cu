@@ -1,0 +1,401 @@
+// Attention over the paged latents in the absorbed form, one partial result per range of 512 keys, and the merge.
+//
+// AttendRanges: a block takes 16 heads of one token and one range. Pages (64 slots, the tile of the streaming softmax)
+// arrive by cp.async in two stages. Scores: warp w multiplies the queries, as a high and a low bf16 plane, with keys
+// 8w .. 8w+7. The tile's maximum and its weights (bf16) go through shared memory; then warp w adds weights times
+// latents for the columns of pairs w, w+8, .. of 8-wide column tiles, read transposed from the same page. Keys behind
+// the token's own position are zero-filled by the copy and get weight 0; pages hold anything there.
+//   bytes per call: Σ tokens, head tiles: keys · (latent + rope) · 2, of which HBM sees one head tile's
+//   FLOPs per call: Σ tokens, heads: keys · 2 · (2 (latent + rope) + latent)
+//   bound: HBM for one to four head tiles (16..64 heads), mma.sync beyond.
+// MergeRanges: a block takes one head of a token and merges its ranges in ascending order.
+//   bytes per call: tokens · heads · ranges · (latent + 2) · 4; bound: L2, launch latency.
+//
+// A key's tile and range follow from its position alone; rows of an mma are independent. So a token's result depends on
+// neither the other tokens, the launch's ranges nor the physical blocks.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/check.h"
+#include "kernels/cuda/attend.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ptx.cuh"
+
+namespace latentd::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kStages = 2;
+constexpr int kChunkValues = 8;  // bf16 in the 16 bytes of one copy or ldmatrix row
+constexpr int kSwizzleRows = 8;  // chunks are permuted within groups of 8 by the row
+constexpr int kMergeThreads = 128;
+constexpr float kNothing = -INFINITY;  // the maximum of no scores
+static_assert(kTileKeys == 8 * kWarps);
+
+// A matrix of bf16 rows in shared memory whose chunks are permuted so that ldmatrix meets no bank twice.
+struct SharedRows {
+  char* bytes;
+  int row_chunks;  // a multiple of 8
+
+  __device__ char* Chunk(int row, int chunk) const {
+    return bytes + (row * row_chunks + (chunk ^ (row % kSwizzleRows))) * 16;
+  }
+  __device__ SharedRows Plus(int rows) const { return {bytes + rows * row_chunks * 16, row_chunks}; }
+};
+
+// What a block has in shared memory: queries [2 planes][16], pages [2 stages][64], weights [16][64], row statistics
+// [8 warps][16].
+constexpr int kWeightBytes = kTileHeads * kTileKeys * 2;
+constexpr int kStatisticBytes = kWarps * kTileHeads * 4;
+constexpr int RowChunks(int key_width) { return RoundUp(key_width, kChunkValues * kSwizzleRows) / kChunkValues; }
+constexpr int SharedBytes(int key_width) {
+  return (2 * kTileHeads + kStages * kTileKeys) * RowChunks(key_width) * 16 + kWeightBytes + kStatisticBytes;
+}
+
+struct RangeArguments {
+  const uint16_t* queries[2];  // [tokens][heads][key_stride]
+  const uint16_t* pages;
+  const int32_t* positions;  // of the wave's first token on, as the next two
+  const int32_t* slots;
+  const int32_t* token_rows;
+  const BatchRow* rows;
+  const int32_t* blocks;
+  float* latents;
+  float* maxima;
+  float* sums;
+  int num_heads;
+  int key_width;
+  int key_stride;
+  int row_chunks;  // of a key in shared memory
+  int latent_width;
+  int latent_stride;
+  int slot_stride;
+  float scale;  // to base 2
+};
+
+// Keys that the token sees: none if it only fills up the step.
+__device__ __forceinline__ int VisibleKeys(const int32_t* positions, const int32_t* slots, int token) {
+  return slots[token] == kNoSlot ? 0 : positions[token] + 1;
+}
+
+// Starts copying `valid` rows of `width` values, the last chunk whole: what lies behind the width in it is zero in
+// pages and queries alike. The other rows of num_rows and the other chunks become zero.
+__device__ __forceinline__ void CopyRows(const SharedRows& to, const uint16_t* from, int num_rows, int valid,
+                                         int stride, int width) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  for (int row = warp; row < num_rows; row += kWarps) {
+    const uint16_t* source = from + static_cast<size_t>(row) * stride;
+    for (int chunk = lane; chunk < to.row_chunks; chunk += 32) {
+      const bool inside = row < valid && chunk * kChunkValues < width;
+      CpAsyncCg16(to.Chunk(row, chunk), inside ? source + chunk * kChunkValues : from, inside ? 16 : 0);
+    }
+  }
+}
+
+// scores += the block's 16 queries times keys [8 warp, 8 warp + 8) of the page. Four chains of sums, in one fixed
+// order.
+__device__ __forceinline__ void ScoreKeys(const SharedRows& queries, const SharedRows& page, int key_width,
+                                          float (&scores)[4]) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int steps = (key_width + 31) / 32;
+  float high_even[4] = {}, high_odd[4] = {}, low_even[4] = {}, low_odd[4] = {};
+  for (int step = 0; step < steps; ++step) {
+    const int chunk = 4 * step;
+    uint32_t keys[4], even[4], odd[4];
+    LdmatrixX4(page.Chunk(8 * warp + lane % 8, chunk + lane / 8), keys);
+    const uint32_t even_keys[2] = {keys[0], keys[1]}, odd_keys[2] = {keys[2], keys[3]};
+    LdmatrixX4(queries.Chunk(lane % 16, chunk + lane / 16), even);
+    LdmatrixX4(queries.Chunk(lane % 16, chunk + 2 + lane / 16), odd);
+    MmaM16N8K16Bf16(high_even, even, even_keys);
+    MmaM16N8K16Bf16(high_odd, odd, odd_keys);
+    LdmatrixX4(queries.Chunk(kTileHeads + lane % 16, chunk + lane / 16), even);
+    LdmatrixX4(queries.Chunk(kTileHeads + lane % 16, chunk + 2 + lane / 16), odd);
+    MmaM16N8K16Bf16(low_even, even, even_keys);
+    MmaM16N8K16Bf16(low_odd, odd, odd_keys);
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) scores[i] = (high_even[i] + high_odd[i]) + (low_even[i] + low_odd[i]);
+}
+
+// latents += the tile's weights times its latents, for this warp's columns.
+template <int kColumnPairs>
+__device__ __forceinline__ void AddLatents(const SharedRows& weights, const SharedRows& page, int latent_width,
+                                           float (&latents)[2 * kColumnPairs][4]) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll
+  for (int step = 0; step < kTileKeys / 16; ++step) {
+    uint32_t a[4];
+    LdmatrixX4(weights.Chunk(lane % 16, 2 * step + lane / 16), a);
+#pragma unroll
+    for (int i = 0; i < kColumnPairs; ++i) {
+      const int pair = i * kWarps + warp;
+      if (pair * 16 >= latent_width) continue;
+      uint32_t values[4];
+      LdmatrixX4Trans(page.Chunk(16 * step + lane % 16, 2 * pair + lane / 16), values);
+      const uint32_t first[2] = {values[0], values[1]}, second[2] = {values[2], values[3]};
+      MmaM16N8K16Bf16(latents[2 * i], a, first);
+      MmaM16N8K16Bf16(latents[2 * i + 1], a, second);
+    }
+  }
+}
+
+// This thread's two rows of the streaming softmax, lane/4 and lane/4 + 8 of the head tile. `sum` covers the weights
+// that this thread computed itself.
+struct RowStatistics {
+  float max[2] = {kNothing, kNothing};
+  float sum[2] = {};
+};
+
+__device__ __forceinline__ float QuadMax(float value) {
+  value = fmaxf(value, __shfl_xor_sync(~0u, value, 1));
+  return fmaxf(value, __shfl_xor_sync(~0u, value, 2));
+}
+
+__device__ __forceinline__ float QuadSum(float value) {
+  value += __shfl_xor_sync(~0u, value, 1);
+  return value + __shfl_xor_sync(~0u, value, 2);
+}
+
+// Turns the scores of one tile into weights in shared memory; returns what earlier results are to be multiplied with.
+// Contains the barrier at which the warps' maxima meet; the caller's follows before the weights are read.
+__device__ __forceinline__ void WeighTile(float (&scores)[4], int visible, float scale, const SharedRows& weights,
+                                          float (*warp_maxima)[kTileHeads], RowStatistics& rows, float (&factors)[2]) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int key = 8 * warp + 2 * (lane % 4);
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) scores[2 * r + j] = key + j < visible ? scores[2 * r + j] * scale : kNothing;
+    const float max = QuadMax(fmaxf(scores[2 * r], scores[2 * r + 1]));
+    if (lane % 4 == 0) warp_maxima[warp][lane / 4 + 8 * r] = max;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int row = lane / 4 + 8 * r;
+    float max = rows.max[r];
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) max = fmaxf(max, warp_maxima[w][row]);
+    factors[r] = Ex2Approx(rows.max[r] - max);
+    rows.max[r] = max;
+    const uint32_t pair = CvtRnBf16x2F32(Ex2Approx(scores[2 * r + 1] - max), Ex2Approx(scores[2 * r] - max));
+    // The sum takes the weights as they will be multiplied: rounded.
+    const float low = __uint_as_float(pair << 16), high = __uint_as_float(pair & 0xffff0000u);
+    rows.sum[r] = fmaf(rows.sum[r], factors[r], low + high);
+    reinterpret_cast<uint32_t*>(weights.Chunk(row, warp))[lane % 4] = pair;
+  }
+}
+
+template <int kColumnPairs>
+__device__ __forceinline__ void StoreRange(const RangeArguments& arguments, size_t first_row, int num_heads,
+                                           const RowStatistics& rows, float (*warp_sums)[kTileHeads],
+                                           const float (&latents)[2 * kColumnPairs][4]) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int row = lane / 4 + 8 * r;
+    const float sum = QuadSum(rows.sum[r]);
+    if (lane % 4 == 0) warp_sums[warp][row] = sum;
+    if (row >= num_heads) continue;
+    float* to = arguments.latents + (first_row + row) * arguments.latent_stride + 2 * (lane % 4);
+#pragma unroll
+    for (int i = 0; i < 2 * kColumnPairs; ++i) {
+      const int column = 16 * (i / 2 * kWarps + warp) + 8 * (i % 2);
+      if (column >= arguments.latent_stride) continue;
+      *reinterpret_cast<float2*>(to + column) = make_float2(latents[i][2 * r], latents[i][2 * r + 1]);
+    }
+    if (warp == 0 && lane % 4 == 0) arguments.maxima[first_row + row] = rows.max[r];
+  }
+  __syncthreads();
+  if (threadIdx.x < num_heads) {
+    float sum = 0.0f;
+    for (int w = 0; w < kWarps; ++w) sum += warp_sums[w][threadIdx.x];
+    arguments.sums[first_row + threadIdx.x] = sum;
+  }
+}
+
+// Grid: head tiles, ranges, tokens of the wave.
+template <int kColumnPairs>
+__global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArguments arguments) {
+  extern __shared__ __align__(1024) char shared[];
+  const int token = blockIdx.z, range = blockIdx.y, first_head = blockIdx.x * kTileHeads;
+  const int first_key = range * kRangeKeys;
+  const int num_keys = min(VisibleKeys(arguments.positions, arguments.slots, token) - first_key, kRangeKeys);
+  if (num_keys <= 0) return;
+  const int num_tiles = (num_keys + kTileKeys - 1) / kTileKeys;
+  const int num_heads = min(arguments.num_heads - first_head, kTileHeads);
+
+  const SharedRows queries = {shared, arguments.row_chunks};
+  const SharedRows pages = queries.Plus(2 * kTileHeads);
+  char* behind_pages = pages.Plus(kStages * kTileKeys).bytes;
+  const SharedRows weights = {behind_pages, kTileKeys / kChunkValues};
+  auto* warp_rows = reinterpret_cast<float(*)[kTileHeads]>(behind_pages + kWeightBytes);
+
+  const int32_t* blocks =
+      arguments.blocks + arguments.rows[arguments.token_rows[token]].first_block + first_key / kTileKeys;
+  const auto copy_page = [&](int tile) {
+    const size_t first_slot = static_cast<size_t>(blocks[tile]) * kBlockSlots;
+    CopyRows(pages.Plus(tile % kStages * kTileKeys), arguments.pages + first_slot * arguments.slot_stride, kTileKeys,
+             num_keys - tile * kTileKeys, arguments.slot_stride, arguments.key_width);
+  };
+  const size_t first_query = static_cast<size_t>(token) * arguments.num_heads + first_head;
+#pragma unroll
+  for (int plane = 0; plane < 2; ++plane) {
+    CopyRows(queries.Plus(plane * kTileHeads), arguments.queries[plane] + first_query * arguments.key_stride,
+             kTileHeads, num_heads, arguments.key_stride, arguments.key_width);
+  }
+  copy_page(0);
+  CpAsyncCommitGroup();
+
+  float latents[2 * kColumnPairs][4] = {};
+  RowStatistics rows;
+  for (int tile = 0; tile < num_tiles; ++tile) {
+    if (tile + 1 < num_tiles) copy_page(tile + 1);
+    CpAsyncCommitGroup();
+    CpAsyncWaitGroup<1>();
+    __syncthreads();  // the page has arrived
+
+    const SharedRows page = pages.Plus(tile % kStages * kTileKeys);
+    float scores[4], factors[2];
+    ScoreKeys(queries, page, arguments.key_width, scores);
+    WeighTile(scores, num_keys - tile * kTileKeys, arguments.scale, weights, warp_rows, rows, factors);
+#pragma unroll
+    for (int i = 0; i < 2 * kColumnPairs; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) latents[i][j] *= factors[j / 2];
+    }
+    __syncthreads();  // the weights are complete
+    AddLatents<kColumnPairs>(weights, page, arguments.latent_width, latents);
+    __syncthreads();  // the page, the weights and the maxima may be overwritten
+  }
+  const size_t first_row = (static_cast<size_t>(token) * gridDim.y + range) * arguments.num_heads + first_head;
+  StoreRange<kColumnPairs>(arguments, first_row, num_heads, rows, warp_rows, latents);
+}
+
+// Grid: heads, tokens of the wave. The mean takes the place of range 0; zero where the token sees nothing.
+__global__ void __launch_bounds__(kMergeThreads) MergeRangesKernel(const RangeArguments arguments, int num_ranges) {
+  const int token = blockIdx.y, head = blockIdx.x;
+  const int ranges = (VisibleKeys(arguments.positions, arguments.slots, token) + kRangeKeys - 1) / kRangeKeys;
+  const size_t first_row = static_cast<size_t>(token) * num_ranges * arguments.num_heads + head;
+  const auto row_of = [&](int range) { return first_row + static_cast<size_t>(range) * arguments.num_heads; };
+  float max = kNothing;
+  for (int range = 0; range < ranges; ++range) max = fmaxf(max, arguments.maxima[row_of(range)]);
+
+  for (int column = 4 * threadIdx.x; column < arguments.latent_stride; column += 4 * kMergeThreads) {
+    float4 total = {};
+    float sum = 0.0f;
+    for (int range = 0; range < ranges; ++range) {
+      const size_t row = row_of(range);
+      const float factor = Ex2Approx(arguments.maxima[row] - max);
+      const float4 part = *reinterpret_cast<const float4*>(arguments.latents + row * arguments.latent_stride + column);
+      sum = fmaf(arguments.sums[row], factor, sum);
+      total.x = fmaf(part.x, factor, total.x);
+      total.y = fmaf(part.y, factor, total.y);
+      total.z = fmaf(part.z, factor, total.z);
+      total.w = fmaf(part.w, factor, total.w);
+    }
+    const float inverse = ranges > 0 ? 1.0f / sum : 0.0f;
+    *reinterpret_cast<float4*>(arguments.latents + first_row * arguments.latent_stride + column) =
+        make_float4(total.x * inverse, total.y * inverse, total.z * inverse, total.w * inverse);
+  }
+}
+
+RangeArguments ArgumentsOf(const AttendWave& wave) {
+  const AttendCall& call = wave.call;
+  constexpr float kLog2E = 1.44269504088896340736f;
+  return {.queries = {wave.scratch.queries_high, wave.scratch.queries_low},
+          .pages = static_cast<const uint16_t*>(call.pages.values),
+          .positions = call.batch.positions.data() + wave.first_token,
+          .slots = call.batch.slots.data() + wave.first_token,
+          .token_rows = call.batch.token_rows.data() + wave.first_token,
+          .rows = call.batch.rows.data(),
+          .blocks = call.batch.blocks.data(),
+          .latents = wave.scratch.latents,
+          .maxima = wave.scratch.maxima,
+          .sums = wave.scratch.sums,
+          .num_heads = call.shape.num_heads,
+          .key_width = call.shape.latent_width + call.shape.rope_width,
+          .key_stride = call.plan.key_stride,
+          .row_chunks = RowChunks(call.shape.latent_width + call.shape.rope_width),
+          .latent_width = call.shape.latent_width,
+          .latent_stride = call.plan.latent_stride,
+          .slot_stride = call.pages.slot_stride,
+          .scale = call.scale * kLog2E};
+}
+
+template <int kColumnPairs>
+void LaunchRanges(const AttendWave& wave, cudaStream_t stream) {
+  const RangeArguments arguments = ArgumentsOf(wave);
+  const dim3 grid(static_cast<unsigned>((arguments.num_heads + kTileHeads - 1) / kTileHeads),
+                  static_cast<unsigned>(wave.num_ranges), static_cast<unsigned>(wave.num_tokens));
+  AttendRangesKernel<kColumnPairs>
+      <<<grid, kThreads, static_cast<size_t>(SharedBytes(arguments.key_width)), stream>>>(arguments);
+  CheckLaunch("AttendRanges");
+}
+
+}  // namespace
+
+AttendScratch::AttendScratch(const AttendPlan& plan, std::byte* memory) {
+  const auto take = [&](size_t bytes) {
+    std::byte* part = memory;
+    memory += bytes;
+    return part;
+  };
+  queries_high = reinterpret_cast<uint16_t*>(take(plan.query_plane_bytes()));
+  queries_low = reinterpret_cast<uint16_t*>(take(plan.query_plane_bytes()));
+  latents = reinterpret_cast<float*>(take(plan.latent_bytes()));
+  maxima = reinterpret_cast<float*>(take(plan.statistic_bytes()));
+  sums = reinterpret_cast<float*>(take(plan.statistic_bytes()));
+}
+
+cudaError_t PrepareAttendLatent() {
+  cudaError_t error = cudaSuccess;
+  for (const auto kernel : {AttendRangesKernel<1>, AttendRangesKernel<2>, AttendRangesKernel<4>}) {
+    if (error != cudaSuccess) break;
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, SharedBytes(kMaxKeyWidth));
+  }
+  return error;
+}
+
+void AttendRanges(const AttendWave& wave, cudaStream_t stream) {
+  const int latent_width = wave.call.shape.latent_width;
+  if (latent_width <= 16 * kWarps) return LaunchRanges<1>(wave, stream);
+  if (latent_width <= 2 * 16 * kWarps) return LaunchRanges<2>(wave, stream);
+  static_assert(kMaxLatentWidth <= 4 * 16 * kWarps);
+  LaunchRanges<4>(wave, stream);
+}
+
+void MergeRanges(const AttendWave& wave, cudaStream_t stream) {
+  const RangeArguments arguments = ArgumentsOf(wave);
+  const dim3 grid(static_cast<unsigned>(arguments.num_heads), static_cast<unsigned>(wave.num_tokens));
+  MergeRangesKernel<<<grid, kMergeThreads, 0, stream>>>(arguments, wave.num_ranges);
+  CheckLaunch("MergeRanges");
+}
+
+void AttendLatent(const AttendCall& call, cudaStream_t stream) {
+  CHECK(call.pages.dtype == DType::kBf16);
+  CHECK_EQ(call.pages.slot_stride % kChunkValues, 0);
+  CHECK_GE(call.pages.slot_stride, call.shape.latent_width + call.shape.rope_width);
+  CHECK_EQ(call.q.width, call.shape.num_heads * call.shape.query_width());
+  CHECK_EQ(call.out.width, call.shape.num_heads * call.shape.value_width);
+  const int num_tokens = call.batch.num_tokens();
+  CHECK_EQ(call.q.rows, num_tokens);
+  CHECK_EQ(call.out.rows, num_tokens);
+  const int num_ranges = std::clamp(NumRanges(call.batch.max_context), 1, call.plan.max_ranges);
+  const int wave_tokens = call.plan.WaveTokens(num_ranges);
+  const AttendScratch scratch(call.plan, call.scratch);
+  for (int first = 0; first < num_tokens; first += wave_tokens) {
+    const AttendWave wave = {.call = call,
+                             .scratch = scratch,
+                             .first_token = first,
+                             .num_tokens = std::min(wave_tokens, num_tokens - first),
+                             .num_ranges = num_ranges};
+    AbsorbQueries(wave, stream);
+    AttendRanges(wave, stream);
+    MergeRanges(wave, stream);
+    ExpandValues(wave, stream);
+  }
+}
+
+}  // namespace latentd::cuda
