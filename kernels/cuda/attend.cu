@@ -325,7 +325,7 @@ RangeArguments ArgumentsOf(const AttendWave& wave) {
 }
 
 template <int kColumnPairs>
-void LaunchRanges(const AttendWave& wave, cudaStream_t stream) {
+void LaunchRanges(cudaStream_t stream, const AttendWave& wave) {
   const RangeArguments arguments = ArgumentsOf(wave);
   const dim3 grid(static_cast<unsigned>((arguments.num_heads + kTileHeads - 1) / kTileHeads),
                   static_cast<unsigned>(wave.num_ranges), static_cast<unsigned>(wave.num_tokens));
@@ -358,22 +358,22 @@ cudaError_t PrepareAttendLatent() {
   return error;
 }
 
-void AttendRanges(const AttendWave& wave, cudaStream_t stream) {
+void AttendRanges(cudaStream_t stream, const AttendWave& wave) {
   const int latent_width = wave.call.shape.latent_width;
-  if (latent_width <= 16 * kWarps) return LaunchRanges<1>(wave, stream);
-  if (latent_width <= 2 * 16 * kWarps) return LaunchRanges<2>(wave, stream);
+  if (latent_width <= 16 * kWarps) return LaunchRanges<1>(stream, wave);
+  if (latent_width <= 2 * 16 * kWarps) return LaunchRanges<2>(stream, wave);
   static_assert(kMaxLatentWidth <= 4 * 16 * kWarps);
-  LaunchRanges<4>(wave, stream);
+  LaunchRanges<4>(stream, wave);
 }
 
-void MergeRanges(const AttendWave& wave, cudaStream_t stream) {
+void MergeRanges(cudaStream_t stream, const AttendWave& wave) {
   const RangeArguments arguments = ArgumentsOf(wave);
   const dim3 grid(static_cast<unsigned>(arguments.num_heads), static_cast<unsigned>(wave.num_tokens));
   MergeRangesKernel<<<grid, kMergeThreads, 0, stream>>>(arguments, wave.num_ranges);
   CheckLaunch("MergeRanges");
 }
 
-void AttendLatent(const AttendCall& call, cudaStream_t stream) {
+void AttendLatent(cudaStream_t stream, const AttendCall& call) {
   CHECK(call.pages.dtype == DType::kBf16);
   CHECK_EQ(call.pages.slot_stride % kChunkValues, 0);
   CHECK_GE(call.pages.slot_stride, call.shape.latent_width + call.shape.rope_width);
@@ -391,10 +391,10 @@ void AttendLatent(const AttendCall& call, cudaStream_t stream) {
                              .first_token = first,
                              .num_tokens = std::min(wave_tokens, num_tokens - first),
                              .num_ranges = num_ranges};
-    AbsorbQueries(wave, stream);
-    AttendRanges(wave, stream);
-    MergeRanges(wave, stream);
-    ExpandValues(wave, stream);
+    AbsorbQueries(stream, wave);
+    AttendRanges(stream, wave);
+    MergeRanges(stream, wave);
+    ExpandValues(stream, wave);
   }
 }
 

@@ -41,7 +41,7 @@ struct AttendCall {
 cudaError_t PrepareAttendLatent();
 
 // out of a token whose slot is kNoSlot is 0.
-void AttendLatent(const AttendCall& call, cudaStream_t stream);
+void AttendLatent(cudaStream_t stream, const AttendCall& call);
 
 // The steps of one wave: tokens [first_token, first_token + num_tokens), num_ranges ranges for each.
 struct AttendWave {
@@ -51,9 +51,9 @@ struct AttendWave {
   int num_tokens = 0;
   int num_ranges = 0;
 };
-void AbsorbQueries(const AttendWave& wave, cudaStream_t stream);  // q to scratch queries
-void AttendRanges(const AttendWave& wave, cudaStream_t stream);   // queries and pages to latents, maxima, sums
-void MergeRanges(const AttendWave& wave, cudaStream_t stream);    // to latents of range 0
-void ExpandValues(const AttendWave& wave, cudaStream_t stream);   // latents of range 0 to out
+void AbsorbQueries(cudaStream_t stream, const AttendWave& wave);  // q to scratch queries
+void AttendRanges(cudaStream_t stream, const AttendWave& wave);   // queries and pages to latents, maxima, sums
+void MergeRanges(cudaStream_t stream, const AttendWave& wave);    // to latents of range 0
+void ExpandValues(cudaStream_t stream, const AttendWave& wave);   // latents of range 0 to out
 
 }  // namespace latentd::cuda

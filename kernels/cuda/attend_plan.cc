@@ -33,9 +33,8 @@ AttendPlan::AttendPlan(const AttentionShape& shape, int max_tokens, int max_cont
   const size_t token_bytes = 2 * sizeof(uint16_t) * heads * static_cast<size_t>(key_stride);
   const size_t pair_bytes = sizeof(float) * heads * (static_cast<size_t>(latent_stride) + 2);
   const int most_pairs = static_cast<int>(kMaxBytes / (token_bytes + pair_bytes));
-  max_pairs = std::max(max_ranges, most_pairs);
-  if (max_tokens <= max_pairs / max_ranges) max_pairs = max_tokens * max_ranges;
-  this->max_tokens = std::clamp(most_pairs, 1, max_tokens);
+  this->max_tokens = std::clamp(most_pairs, 1, std::min(max_tokens, kMaxWaveTokens));
+  max_pairs = std::max(max_ranges, std::min(most_pairs, this->max_tokens * max_ranges));
 }
 
 int AttendPlan::WaveTokens(int num_ranges) const {

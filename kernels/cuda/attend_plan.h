@@ -21,12 +21,13 @@ constexpr int RoundUp(int value, int multiple) { return (value + multiple - 1) /
 
 absl::Status SupportsAttention(const AttentionShape& shape);
 
-// The scratch memory's parts. A wave is as many tokens as fit with the ranges of the step; its results are
+// The scratch memory's parts. A wave is up to 128 tokens, fewer where their ranges do not fit; its results are
 //   queries   [tokens][heads][key_stride] bf16, twice: what bf16 keeps of [q̃; q_r], and of the rest
 //   latents   [tokens][ranges][heads][latent_stride] fp32: Σ p c of a range; at last range 0 holds the softmax's mean
 //   maxima, sums   [tokens][ranges][heads] fp32: of the scores in base 2, and Σ p
 struct AttendPlan {
   static constexpr size_t kMaxBytes = size_t{256} << 20;  // more only where one token's ranges need it
+  static constexpr int kMaxWaveTokens = 128;              // fill a GPU from 16 heads on
 
   AttendPlan() = default;
   AttendPlan(const AttentionShape& shape, int max_tokens, int max_context);

@@ -1,5 +1,5 @@
-// The products of AttendLatent with one small matrix per head: the absorbed queries q̃ = W_UKᵀ q_n before attention, the
-// values out = W_UV m behind it.
+// The products of AttendLatent with one small matrix per head: the absorbed queries q̃ = W_UKᵀ q_n before attention,
+// the values out = W_UV m behind it.
 //
 // A block takes 8 tiles of 16 outputs of one head and 32 tokens. The tokens' inputs go through shared memory 128 at a
 // time, each split into two bf16 planes (what bf16 keeps of it, and of the rest), so that the product is that of fp32
@@ -227,7 +227,7 @@ dim3 GridOf(const ProductArguments& product, int num_heads, int extra_groups) {
 
 }  // namespace
 
-void AbsorbQueries(const AttendWave& wave, cudaStream_t stream) {
+void AbsorbQueries(cudaStream_t stream, const AttendWave& wave) {
   const AttendCall& call = wave.call;
   const ProductInputs queries = {.values = call.q.Row(wave.first_token),
                                  .token_stride = static_cast<size_t>(call.q.stride),
@@ -244,7 +244,7 @@ void AbsorbQueries(const AttendWave& wave, cudaStream_t stream) {
   CheckLaunch("AbsorbQueries");
 }
 
-void ExpandValues(const AttendWave& wave, cudaStream_t stream) {
+void ExpandValues(cudaStream_t stream, const AttendWave& wave) {
   const AttendCall& call = wave.call;
   const auto latent_stride = static_cast<size_t>(call.plan.latent_stride);
   const ProductInputs means = {
