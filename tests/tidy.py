@@ -37,7 +37,7 @@ LIBRARY_FOLDERS = [
     (re.compile(r"<CLI/"), ("server/", "tools/")),
     (re.compile(r"<hwy/"), ("kernels/cpu/", "tests/kernels/", "tests/bench/", "tests/model/",
                               "tests/support/each_target.h")),
-    (re.compile(r"<(cuda|cublas|nccl)|\.cuh"), ("kernels/cuda/", "tests/cuda_emulator/")),
+    (re.compile(r"<(cuda|cublas|nccl)|\.cuh"), ("kernels/cuda/", "tests/cuda_emulator/", "tests/kernels/cuda/")),
 ]
 FORBIDDEN_WORDS = [
     (re.compile(r"\b\w*(Manager|Helper|Util|Utils|Impl)\b"), "name says nothing"),

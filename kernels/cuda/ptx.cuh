@@ -115,7 +115,7 @@ __device__ __forceinline__ float CvtF32F16(uint16_t half) {
   return value;
 }
 
-// ex2.approx.f32: 2^x within 2 ulp (2^-22 relative); subnormals are kept, -infinity gives 0.
+// ex2.approx.f32: 2^x within 2^-22 of itself; subnormals are kept, -infinity gives 0.
 __device__ __forceinline__ float Ex2Approx(float x) {
   float power;
   asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(x));
