@@ -142,11 +142,4 @@ __device__ __forceinline__ uint4 LdGlobalNoAllocateV4(const void* global) {
   return words;
 }
 
-// cvt.f32.f16: exact.
-__device__ __forceinline__ float CvtF32F16(uint16_t half) {
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
-  return value;
-}
-
 }  // namespace latentd::cuda
