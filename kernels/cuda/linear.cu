@@ -48,12 +48,12 @@ struct Product {
 // What a kernel multiplies with what. A piece is 64 bytes of a weight's row, 16 for each lane % 4.
 template <DType kDType, bool kCodes>
 struct Format {
-  [[maybe_unused]] static constexpr DType kWeight = kDType;
-  [[maybe_unused]] static constexpr bool kActivationCodes = kCodes;
-  [[maybe_unused]] static constexpr bool kScaled = kDType == DType::kE4M3;
-  [[maybe_unused]] static constexpr int kPieces = kDType == DType::kE4M3 ? 2 : 4;  // per block of 128 inputs
-  [[maybe_unused]] static constexpr int kSteps = 8 / kPieces;                      // mma of 16 inputs, per piece
-  [[maybe_unused]] static constexpr int kPieceActivations = (kCodes ? kBlockInputs : kBlockBytes) / kPieces;  // bytes
+  static constexpr DType kWeight = kDType;
+  static constexpr bool kActivationCodes = kCodes;
+  static constexpr bool kScaled = kDType == DType::kE4M3;
+  static constexpr int kPieces = kDType == DType::kE4M3 ? 2 : 4;  // per block of 128 inputs
+  static constexpr int kSteps = 8 / kPieces;                      // mma of 16 inputs, per piece
+  static constexpr int kPieceActivations = (kCodes ? kBlockInputs : kBlockBytes) / kPieces;  // bytes
 };
 
 // A warp's weight rows, 16 bytes in each: this lane has rows lane/4 + 8*r.
@@ -315,6 +315,8 @@ __device__ __forceinline__ void MultiplyWarp(const Product& p, const BlockRows& 
 
 template <class F, int kTiles>
 __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) MultiplyKernel(const Product p) {
+  static_assert(F::kPieces * F::kSteps == 8 && F::kPieceActivations > 0);
+  static_assert(F::kScaled || !F::kActivationCodes, "codes need scales");
   constexpr int kSums = kOperands * kTiles * 4;  // per lane
   __shared__ float partials[kWarps][kSums * 32];
   RowTile tile = {0, static_cast<int>(blockIdx.x) * kTileTokens * kTiles, 0};
@@ -343,26 +345,6 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 2 : 1) MultiplyKernel(
     for (int s = 0; s < p.split_warps; ++s) sum += partials[sharing + s][32 * i + lane];
     p.out[block_rows.Out(token) * p.out_stride + output] = sum;
   }
-}
-
-// One warp per row and block of 128 inputs.
-template <DType kWeight>
-__global__ void __launch_bounds__(kThreads) SplitKernel(Tensor x, FragmentRows to, int blocks) {
-  const int item = (static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x)) / 32;
-  const int row = item / blocks, block = item % blocks, quad = static_cast<int>(threadIdx.x) % 32;
-  if (row >= x.rows) return;
-  const int first = block * kBlockInputs + FirstInputOfQuad<kWeight>(quad);
-  const float* from = x.values + static_cast<size_t>(row) * static_cast<size_t>(x.stride) + first;
-  float4 values = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  if (first + 3 < x.width) {
-    values = *reinterpret_cast<const float4*>(from);
-  } else {
-    if (first < x.width) values.x = from[0];
-    if (first + 1 < x.width) values.y = from[1];
-    if (first + 2 < x.width) values.z = from[2];
-  }
-  StoreQuad<kWeight>(values, quad, to.values + static_cast<size_t>(row) * to.stride + block * kBlockBytes,
-                     to.scales + static_cast<size_t>(row) * to.scale_stride + block);
 }
 
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
@@ -435,43 +417,6 @@ void Start(cudaStream_t stream, const FragmentRows& x, const MatrixView& w, cons
 
 }  // namespace
 
-size_t FragmentBytes(int max_rows, int max_inputs) {
-  const auto blocks = static_cast<size_t>(CeilDiv(max_inputs, kBlockInputs));
-  return static_cast<size_t>(max_rows) * blocks * (kBlockBytes + sizeof(float));
-}
-
-FragmentRows FragmentsAt(std::byte* memory, int max_rows, int max_inputs) {
-  const int blocks = CeilDiv(max_inputs, kBlockInputs);
-  const size_t values = static_cast<size_t>(max_rows) * static_cast<size_t>(blocks) * kBlockBytes;
-  return {.values = memory,
-          .scales = reinterpret_cast<float*>(memory + values),
-          .stride = blocks * kBlockBytes,
-          .scale_stride = blocks};
-}
-
-FragmentRows PrepareActivations(cudaStream_t stream, const Activation& x, const MatrixView& w,
-                                const FragmentRows& scratch) {
-  if (x.codes != nullptr && w.dtype == DType::kE4M3) {
-    return {.values = reinterpret_cast<std::byte*>(x.codes),
-            .scales = x.scales,
-            .stride = x.code_stride(),
-            .scale_stride = x.num_groups(),
-            .codes = true};
-  }
-  if (x.values.rows == 0) return scratch;
-  const int blocks = CeilDiv(w.inputs, kBlockInputs);
-  const auto grid = static_cast<unsigned>(CeilDiv(x.values.rows * blocks, kWarps));
-  if (w.dtype == DType::kE4M3) {
-    SplitKernel<DType::kE4M3><<<grid, kThreads, 0, stream>>>(x.values, scratch, blocks);
-  } else if (w.dtype == DType::kBf16) {
-    SplitKernel<DType::kBf16><<<grid, kThreads, 0, stream>>>(x.values, scratch, blocks);
-  } else {
-    SplitKernel<DType::kF32><<<grid, kThreads, 0, stream>>>(x.values, scratch, blocks);
-  }
-  CheckLaunch("SplitKernel");
-  return scratch;
-}
-
 void Multiply(cudaStream_t stream, const FragmentRows& x, const MatrixView& w, Tensor out) {
   Start(stream, x, w, {}, out);
 }
@@ -481,7 +426,7 @@ void MultiplyGroups(cudaStream_t stream, const FragmentRows& x, const MatrixView
   Start(stream, x, w, groups, out);
 }
 
-void Linear(cudaStream_t stream, const Activation& x, const MatrixView& w, const FragmentRows& scratch, Tensor out) {
+void Linear(cudaStream_t stream, const Activation& x, const MatrixView& w, std::byte* scratch, Tensor out) {
   Multiply(stream, PrepareActivations(stream, x, w, scratch), w, out);
 }
 

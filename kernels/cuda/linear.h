@@ -7,27 +7,11 @@
 
 #include <cuda_runtime_api.h>
 
+#include "kernels/cuda/fragments.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/tensor.h"
 
 namespace latentd::cuda {
-
-// Rows of activations in the order and format in which a product with one weight reads them (fragments.cuh).
-struct FragmentRows {
-  std::byte* values = nullptr;  // [rows][stride bytes]
-  float* scales = nullptr;      // [rows][scale_stride], one per 128 inputs; for E4M3 weights only
-  int stride = 0;
-  int scale_stride = 0;
-  bool codes = false;  // E4M3 codes as in Activation, instead of split fp32
-};
-
-// Memory for the activations of one product, reserved once for the largest step.
-size_t FragmentBytes(int max_rows, int max_inputs);
-FragmentRows FragmentsAt(std::byte* memory, int max_rows, int max_inputs);
-
-// The activations of x for products with w: its codes where there are some and w is E4M3, else split into `scratch`.
-FragmentRows PrepareActivations(cudaStream_t stream, const Activation& x, const MatrixView& w,
-                                const FragmentRows& scratch);
 
 // Tiles of rows, each for one expert. Built on the device; the host knows upper bounds only.
 struct RowTile {
@@ -52,6 +36,6 @@ void MultiplyGroups(cudaStream_t stream, const FragmentRows& x, const MatrixView
                     Tensor out);
 
 // PrepareActivations, then Multiply. Zero rows are fine.
-void Linear(cudaStream_t stream, const Activation& x, const MatrixView& w, const FragmentRows& scratch, Tensor out);
+void Linear(cudaStream_t stream, const Activation& x, const MatrixView& w, std::byte* scratch, Tensor out);
 
 }  // namespace latentd::cuda

@@ -115,6 +115,23 @@ ExpertsLayout LayoutOf(std::span<const ExpertSource> routed, const ExpertSource*
   return layout;
 }
 
+ExpertsView ViewOf(const ExpertsLayout& layout, const std::byte* packed) {
+  ExpertsView view = {.num_experts = layout.num_experts,
+                      .gate = ViewOf(layout.gate, packed + layout.gate_at()),
+                      .up = ViewOf(layout.up, packed + layout.up_at()),
+                      .down = ViewOf(layout.down, packed + layout.down_at()),
+                      .gate_bytes = layout.gate.bytes,
+                      .up_bytes = layout.up.bytes,
+                      .down_bytes = layout.down.bytes,
+                      .has_shared = layout.has_shared};
+  if (layout.has_shared) {
+    view.shared_gate = ViewOf(layout.shared_gate, packed + layout.shared_gate_at());
+    view.shared_up = ViewOf(layout.shared_up, packed + layout.shared_up_at());
+    view.shared_down = ViewOf(layout.shared_down, packed + layout.shared_down_at());
+  }
+  return view;
+}
+
 std::vector<ExpertPart> PartsOf(const ExpertsLayout& layout, std::span<const ExpertSource> routed,
                                 const ExpertSource* shared) {
   std::vector<ExpertPart> parts;

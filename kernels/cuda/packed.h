@@ -53,6 +53,16 @@ struct ExpertsLayout {
 
 ExpertsLayout LayoutOf(std::span<const ExpertSource> routed, const ExpertSource* shared);
 
+// The experts of a layer in the device's memory. The views are expert 0's; the next one's matrix lies *_bytes further.
+struct ExpertsView {
+  int num_experts = 0;
+  MatrixView gate = {}, up = {}, down = {};
+  size_t gate_bytes = 0, up_bytes = 0, down_bytes = 0;
+  bool has_shared = false;
+  MatrixView shared_gate = {}, shared_up = {}, shared_down = {};
+};
+ExpertsView ViewOf(const ExpertsLayout& layout, const std::byte* packed);
+
 // One matrix of the layer and its place in the allocation; a host buffer of the largest one's size serves them all.
 struct ExpertPart {
   MatrixSource source;

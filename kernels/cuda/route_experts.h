@@ -1,0 +1,18 @@
+// RouteExperts; kernels/ops.h says what it computes. Nothing waits.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/tensor.h"
+
+namespace latentd::cuda {
+
+inline constexpr int kMaxRoutedExperts = 512;
+inline constexpr int kMaxExpertsPerToken = 32;
+
+// bias [num_experts] may be null.
+void RouteExperts(cudaStream_t stream, Tensor logits, const float* bias, const RoutingRule& rule,
+                  const Routing& routing);
+
+}  // namespace latentd::cuda
