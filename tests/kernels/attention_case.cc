@@ -2,21 +2,35 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
-#include <gtest/gtest.h>
-
+#include "kernels/check.h"
+#include "kernels/fp8.h"
+#include "tests/kernels/ops/op_backend.h"
 #include "tests/reference/attention_contract.h"
+#include "tests/support/same_bytes.h"
 
 namespace latentd {
 namespace {
 
+constexpr int kMaxPaddingRows = 8;
+
 int NumBlocks(int tokens) { return (tokens + kBlockSlots - 1) / kBlockSlots; }
+int StrideOf(int width) { return (width + 15) / 16 * 16; }
+
+// The value as the cache keeps it.
+void Store(float value, DType dtype, std::byte* to) {
+  const uint16_t half = EncodeBf16(value);
+  const void* from = dtype == DType::kBf16 ? static_cast<const void*>(&half) : &value;
+  std::memcpy(to, from, SizeOf(dtype));
+}
 
 }  // namespace
 
-AttentionCase::AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random)
+AttentionCase::AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random,
+                             DType latents)
     : shape(shape),
       scale(1.0f / std::sqrt(static_cast<float>(shape.query_width()))),
       lengths(std::move(lengths)),
@@ -27,6 +41,9 @@ AttentionCase::AttentionCase(const AttentionShape& shape, DType weights, std::ve
     auto& queries = queries_.emplace_back();
     for (int t = 0; t < length; ++t) {
       rows.push_back(RandomValues(static_cast<size_t>(shape.latent_width + shape.rope_width), random));
+      if (latents == DType::kBf16) {
+        for (float& value : rows.back()) value = DecodeBf16(EncodeBf16(value));
+      }
       queries.push_back(RandomValues(static_cast<size_t>(shape.num_heads * shape.query_width()), random));
     }
   }
@@ -56,79 +73,121 @@ std::vector<std::vector<Chunk>> AttentionCase::Tails(int count) const {
   return steps;
 }
 
-Backend AttentionCase::MakeBackend(int num_threads) const {
-  Backend backend = MakeCpuBackend(num_threads).value();
-  StepLimits limits;
-  limits.max_tokens = std::accumulate(lengths.begin(), lengths.end(), 0);
+StepLimits AttentionCase::Limits() const {
+  StepLimits limits = SmallLimits();
+  limits.max_tokens = std::accumulate(lengths.begin(), lengths.end(), kMaxPaddingRows);
+  limits.max_rows = static_cast<int>(lengths.size()) + kMaxPaddingRows;
   limits.max_context = *std::max_element(lengths.begin(), lengths.end());
-  limits.max_linear_inputs = limits.vocab_size = limits.experts_per_token = limits.expert_width = 1;
   limits.attention = shape;
-  EXPECT_TRUE(backend.ops->Reserve(limits).ok());
-  return backend;
+  return limits;
 }
 
-BatchInputs AttentionCase::Batch(const std::vector<Chunk>& chunks,
-                                 const std::vector<std::vector<int32_t>>& tables) const {
-  BatchInputs batch;
-  for (const Chunk& chunk : chunks) {
-    const std::vector<int32_t>& table = tables[static_cast<size_t>(chunk.sequence)];
-    batch.rows.push_back({.first_token = batch.num_tokens(),
-                          .num_tokens = chunk.count,
-                          .first_position = chunk.first,
-                          .first_block = static_cast<int>(batch.blocks.size())});
-    batch.blocks.insert(batch.blocks.end(), table.begin(), table.begin() + NumBlocks(chunk.first + chunk.count));
-    for (int p = chunk.first; p < chunk.first + chunk.count; ++p) {
-      batch.token_ids.push_back(0);
-      batch.positions.push_back(p);
-      batch.slots.push_back(table[static_cast<size_t>(p / kBlockSlots)] * kBlockSlots + p % kBlockSlots);
-    }
-  }
-  return batch;
+int AttentionCase::num_blocks() const {
+  int count = 1;
+  for (const int length : lengths) count += NumBlocks(length);
+  return count;
 }
 
-AttentionCase::Outputs AttentionCase::Run(Ops& ops, const std::vector<std::vector<Chunk>>& steps,
-                                          unsigned block_seed) const {
-  const auto up = ops.PackKeyValueUp(up_.Source(), shape).value();
-  std::vector<std::vector<int32_t>> tables;
-  int num_blocks = 0;
-  for (const int length : lengths) num_blocks += NumBlocks(length);
-  std::vector<int32_t> order(static_cast<size_t>(num_blocks));
-  std::iota(order.begin(), order.end(), 0);
-  std::mt19937 random(block_seed);
-  if (block_seed != 0) std::shuffle(order.begin(), order.end(), random);
+AttentionCase::Tables AttentionCase::PlaceBlocks(unsigned seed) const {
+  std::vector<int32_t> order(static_cast<size_t>(num_blocks() - 1));
+  std::iota(order.begin(), order.end(), 1);
+  std::mt19937 random(seed);
+  if (seed != 0) std::shuffle(order.begin(), order.end(), random);
+  Tables tables;
   for (auto next = order.begin(); const int length : lengths) {
     tables.emplace_back(next, next + NumBlocks(length));
     next += NumBlocks(length);
   }
-  const int width = shape.latent_width + shape.rope_width, stride = (width + 15) / 16 * 16;
+  return tables;
+}
 
+BatchInputs AttentionCase::Batch(const std::vector<Chunk>& chunks, const Tables& tables, int padding_rows) const {
+  BatchInputs batch;
+  const auto add_row = [&](int first_position, std::span<const int32_t> slots, std::span<const int32_t> blocks) {
+    const auto row = static_cast<int32_t>(batch.rows.size());
+    batch.rows.push_back({.first_token = batch.num_tokens(),
+                          .num_tokens = static_cast<int>(slots.size()),
+                          .first_position = first_position,
+                          .first_block = static_cast<int>(batch.blocks.size())});
+    batch.blocks.insert(batch.blocks.end(), blocks.begin(), blocks.end());
+    for (const int32_t slot : slots) {
+      batch.token_ids.push_back(0);
+      batch.positions.push_back(first_position++);
+      batch.slots.push_back(slot);
+      batch.token_rows.push_back(row);
+    }
+  };
+  for (const Chunk& chunk : chunks) {
+    const std::span table = tables[static_cast<size_t>(chunk.sequence)];
+    const int end = chunk.first + chunk.count;
+    std::vector<int32_t> slots;
+    for (int p = chunk.first; p < end; ++p) {
+      slots.push_back(table[static_cast<size_t>(p / kBlockSlots)] * kBlockSlots + p % kBlockSlots);
+    }
+    add_row(chunk.first, slots, table.first(static_cast<size_t>(NumBlocks(end))));
+  }
+  CHECK_LE(padding_rows, kMaxPaddingRows);
+  for (int i = 0; i < padding_rows; ++i) add_row(0, {{kNoSlot}}, {{0}});
+  return batch;
+}
+
+std::vector<std::byte> AttentionCase::Pages(const std::vector<Chunk>& chunks, const Tables& tables, DType dtype) const {
+  const int key_width = shape.latent_width + shape.rope_width;
+  const auto width = static_cast<size_t>(key_width), stride = static_cast<size_t>(StrideOf(key_width));
+  const size_t value_bytes = SizeOf(dtype);
+  std::vector<std::byte> pages(static_cast<size_t>(num_blocks() * kBlockSlots) * stride * value_bytes);
+  for (size_t at = 0; at < pages.size(); at += value_bytes) {
+    Store(std::numeric_limits<float>::quiet_NaN(), dtype, pages.data() + at);
+  }
+  for (const Chunk& chunk : chunks) {
+    const auto s = static_cast<size_t>(chunk.sequence);
+    for (size_t p = 0; p < static_cast<size_t>(chunk.first + chunk.count); ++p) {
+      const auto slot = static_cast<size_t>(tables[s][p / kBlockSlots]) * kBlockSlots + p % kBlockSlots;
+      for (size_t i = 0; i < stride; ++i) {
+        Store(i < width ? latents_[s][p][i] : 0.0f, dtype, pages.data() + (slot * stride + i) * value_bytes);
+      }
+    }
+  }
+  return pages;
+}
+
+std::vector<std::vector<float>> AttentionCase::Queries(const std::vector<Chunk>& chunks, int padding_rows) const {
+  std::vector<std::vector<float>> rows;
+  for (const Chunk& chunk : chunks) {
+    const auto& queries = queries_[static_cast<size_t>(chunk.sequence)];
+    rows.insert(rows.end(), queries.begin() + chunk.first, queries.begin() + chunk.first + chunk.count);
+  }
+  rows.resize(rows.size() + static_cast<size_t>(padding_rows), queries_[0][0]);
+  return rows;
+}
+
+AttentionCase::Outputs AttentionCase::Run(Backend& backend, const std::vector<std::vector<Chunk>>& steps,
+                                          Placement placement) const {
+  const auto up = backend.ops->PackKeyValueUp(up_.Source(), shape).value();
+  const Tables tables = PlaceBlocks(placement.block_seed);
+  const DType dtype = backend.ops->latent_dtype();
   Outputs outputs;
   for (const int length : lengths) outputs.emplace_back(length);
   for (const std::vector<Chunk>& chunks : steps) {
-    std::vector<float> memory(static_cast<size_t>(num_blocks * kBlockSlots * stride),
-                              std::numeric_limits<float>::quiet_NaN());
-    const LatentPages pages = {memory.data(), DType::kF32, num_blocks, shape.latent_width, shape.rope_width, stride};
-    const BatchInputs batch = Batch(chunks, tables);
-    OwnedTensor q(batch.num_tokens(), shape.num_heads * shape.query_width());
-    OwnedTensor out(batch.num_tokens(), shape.num_heads * shape.value_width);
-    int token = 0;
-    for (const Chunk& chunk : chunks) {
-      const auto s = static_cast<size_t>(chunk.sequence);
-      for (int p = 0; p < chunk.first + chunk.count; ++p) {
-        float* slot =
-            pages.Slot<float>(tables[s][static_cast<size_t>(p / kBlockSlots)] * kBlockSlots + p % kBlockSlots);
-        std::fill(std::copy_n(latents_[s][static_cast<size_t>(p)].begin(), width, slot), slot + stride, 0.0f);
-        if (p < chunk.first) continue;
-        std::copy_n(queries_[s][static_cast<size_t>(p)].begin(), q.tensor().width, q.tensor().Row(token++));
-      }
-    }
-    ops.AttendLatent(q.tensor(), *up, shape, scale, ops.Upload(batch, {}), pages, out.tensor());
+    const BatchInputs batch = Batch(chunks, tables, placement.padding_rows);
+    const DeviceValues<std::byte> pages(backend, Pages(chunks, tables, dtype));
+    const DeviceRows q(backend, Queries(chunks, placement.padding_rows));
+    const DeviceRows out(backend, batch.num_tokens(), shape.num_heads * shape.value_width);
+    backend.ops->AttendLatent(q.tensor(), *up, shape, scale, backend.ops->Upload(batch, {}),
+                              {.values = pages.get(),
+                               .dtype = dtype,
+                               .num_blocks = num_blocks(),
+                               .latent_width = shape.latent_width,
+                               .rope_width = shape.rope_width,
+                               .slot_stride = StrideOf(shape.latent_width + shape.rope_width)},
+                              out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
-    token = 0;
+    std::vector<std::vector<float>> rows = out.Get();
+    auto next = rows.begin();
     for (const Chunk& chunk : chunks) {
-      for (int p = chunk.first; p < chunk.first + chunk.count; ++p) {
-        outputs[static_cast<size_t>(chunk.sequence)][static_cast<size_t>(p)] = out.Row(token++);
-      }
+      const auto to = outputs[static_cast<size_t>(chunk.sequence)].begin() + chunk.first;
+      std::move(next, next + chunk.count, to);
+      next += chunk.count;
     }
   }
   return outputs;
@@ -165,6 +224,20 @@ std::vector<float> AttentionCase::Contract(int sequence, int token) const {
     all.insert(all.end(), out.begin(), out.end());
   }
   return all;
+}
+
+testing::AssertionResult SameOutputs(const AttentionCase::Outputs& a, const AttentionCase::Outputs& b) {
+  int compared = 0;
+  for (size_t s = 0; s < b.size(); ++s) {
+    for (size_t t = 0; t < b[s].size(); ++t) {
+      if (a[s][t].empty()) continue;
+      ++compared;
+      if (testing::AssertionResult same = SameBytes(std::span(a[s][t]), std::span(b[s][t])); !same) {
+        return same << ", sequence " << s << " token " << t;
+      }
+    }
+  }
+  return compared > 0 ? testing::AssertionSuccess() : testing::AssertionFailure() << "nothing to compare";
 }
 
 }  // namespace latentd

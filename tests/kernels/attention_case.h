@@ -5,6 +5,8 @@
 #include <random>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "kernels/backend.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/attention.h"
@@ -18,15 +20,22 @@ struct Chunk {
   int count = 0;
 };
 
+// How a step lies in memory, which no result may depend on.
+struct Placement {
+  unsigned block_seed = 0;  // blocks lie in a random order drawn from it; 0: ascending
+  int padding_rows = 0;     // behind the step's own, as a decode step is filled up
+};
+
 class AttentionCase {
  public:
-  // lengths[s] tokens of sequence s, each with a query.
-  AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random);
+  // lengths[s] tokens of sequence s, each with a query. The latents are values that a cache of their type can hold.
+  AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random,
+                DType latents = DType::kF32);
 
   // Runs the steps one after the other and returns the outputs, [sequence][token]; empty where no step had the token.
-  // Blocks lie in a random order drawn from `block_seed`. What no row of a step may see is NaN while it runs.
+  // What no row of a step may see is NaN while it runs.
   using Outputs = std::vector<std::vector<std::vector<float>>>;
-  Outputs Run(Ops& ops, const std::vector<std::vector<Chunk>>& steps, unsigned block_seed = 0) const;
+  Outputs Run(Backend& backend, const std::vector<std::vector<Chunk>>& steps, Placement placement = {}) const;
 
   // All tokens of all sequences as one step, or of each sequence in chunks of the given size.
   std::vector<std::vector<Chunk>> Whole() const;
@@ -34,7 +43,7 @@ class AttentionCase {
   // The last tokens of all sequences, up to `count` of each, as one step.
   std::vector<std::vector<Chunk>> Tails(int count) const;
 
-  Backend MakeBackend(int num_threads) const;
+  StepLimits Limits() const;
   reference::Vector Reference(int sequence, int token) const;
   std::vector<float> Contract(int sequence, int token) const;
 
@@ -43,11 +52,19 @@ class AttentionCase {
   const std::vector<int> lengths;
 
  private:
-  BatchInputs Batch(const std::vector<Chunk>& chunks, const std::vector<std::vector<int32_t>>& tables) const;
+  using Tables = std::vector<std::vector<int32_t>>;  // each sequence's blocks; block 0 is nobody's
+  Tables PlaceBlocks(unsigned seed) const;
+  BatchInputs Batch(const std::vector<Chunk>& chunks, const Tables& tables, int padding_rows) const;
+  std::vector<std::byte> Pages(const std::vector<Chunk>& chunks, const Tables& tables, DType dtype) const;
+  std::vector<std::vector<float>> Queries(const std::vector<Chunk>& chunks, int padding_rows) const;
+  int num_blocks() const;
 
   StoredMatrix up_;
   std::vector<reference::LatentRows> latents_;
   std::vector<std::vector<std::vector<float>>> queries_;  // [sequence][token]
 };
+
+// Where `a` has an output at all, it is that of `b`; there is one at least.
+testing::AssertionResult SameOutputs(const AttentionCase::Outputs& a, const AttentionCase::Outputs& b);
 
 }  // namespace latentd

@@ -1,0 +1,109 @@
+// AttendLatent against the expanded form in double, and its bits against those of other steps with the same tokens.
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/attention_case.h"
+#include "tests/kernels/ops/op_backend.h"
+
+namespace latentd {
+namespace {
+
+constexpr AttentionShape kTinyTales = {
+    .num_heads = 4, .nope_width = 32, .rope_width = 16, .value_width = 32, .latent_width = 64};
+constexpr AttentionShape kOdd = {
+    .num_heads = 3, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 37};
+constexpr AttentionShape kManyHeads = {
+    .num_heads = 35, .nope_width = 4, .rope_width = 2, .value_width = 5, .latent_width = 18};
+constexpr AttentionShape kWide = {
+    .num_heads = 5, .nope_width = 150, .rope_width = 40, .value_width = 140, .latent_width = 200};
+// Published: DeepSeek-V2-Lite; GLM-4.7-Flash, whose heads are not 128 wide.
+constexpr AttentionShape kV2Lite = {
+    .num_heads = 16, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
+constexpr AttentionShape kGlmFlash = {
+    .num_heads = 20, .nope_width = 192, .rope_width = 64, .value_width = 256, .latent_width = 512};
+
+class AttendOp : public testing::Test {
+ protected:
+  AttentionCase MakeCase(const AttentionShape& shape, DType weights, std::vector<int> lengths) {
+    return {shape, weights, std::move(lengths), random_, latents_};
+  }
+
+  std::mt19937 random_{77};  // fixed: a failure repeats
+  const DType latents_ = MakeTestBackend(SmallLimits()).ops->latent_dtype();
+};
+
+// The last tokens of all sequences, two of each, against the reference.
+void ExpectExpandedForm(const AttentionCase& c) {
+  Backend backend = MakeTestBackend(c.Limits());
+  const auto outputs = c.Run(backend, c.Tails(2));
+  for (int s = 0; s < static_cast<int>(c.lengths.size()); ++s) {
+    const int length = c.lengths[static_cast<size_t>(s)];
+    for (int token = std::max(0, length - 2); token < length; ++token) {
+      EXPECT_LT(RelativeError(outputs[static_cast<size_t>(s)][static_cast<size_t>(token)], c.Reference(s, token)),
+                TestTraits().attention_error)
+          << "sequence " << s << " token " << token << ", " << c.shape.num_heads << " heads";
+    }
+  }
+}
+
+TEST_F(AttendOp, IsTheExpandedFormInDouble) {
+  // One token, a block but one, a block, one more, several and a partial one, more than a range, more than two.
+  const std::vector<int> lengths = {1, 63, 64, 65, 200, 513, 1090};
+  for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
+    for (const DType weights : {DType::kF32, DType::kBf16, DType::kE4M3}) {
+      ExpectExpandedForm(MakeCase(shape, weights, lengths));
+    }
+  }
+  ExpectExpandedForm(MakeCase(kWide, DType::kF32, {150, 65}));
+}
+
+TEST_F(AttendOp, PublishedShapesAreTheExpandedForm) {
+  ExpectExpandedForm(MakeCase(kV2Lite, DType::kBf16, {130}));
+  ExpectExpandedForm(MakeCase(kGlmFlash, DType::kE4M3, {130}));
+}
+
+TEST_F(AttendOp, RandomShapesAreTheExpandedForm) {
+  const auto upto = [&](int limit) { return 1 + static_cast<int>(random_() % static_cast<unsigned>(limit)); };
+  for (int n = 0; n < 8; ++n) {
+    ExpectExpandedForm(MakeCase({.num_heads = upto(20),
+                                 .nope_width = upto(70),
+                                 .rope_width = 2 * upto(20),
+                                 .value_width = upto(140),
+                                 .latent_width = upto(150)},
+                                DType::kF32, {upto(150), upto(80), 1}));
+  }
+}
+
+TEST_F(AttendOp, BitsDependOnNeitherCompanyNorBlocksNorPadding) {
+  for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
+    const AttentionCase c = MakeCase(shape, DType::kE4M3, {1, 20, 64, 530, 70});
+    Backend backend = MakeTestBackend(c.Limits());
+    const auto expected = c.Run(backend, c.Tails(10));
+    EXPECT_TRUE(SameOutputs(c.Run(backend, c.Tails(1)), expected)) << "last tokens alone";
+    EXPECT_TRUE(SameOutputs(c.Run(backend, {{{3, 521, 4}}, {{1, 12, 8}, {4, 65, 5}}, {{2, 63, 1}}}), expected));
+    EXPECT_TRUE(SameOutputs(c.Run(backend, c.Tails(10), {.block_seed = 5, .padding_rows = 3}), expected));
+  }
+}
+
+TEST_F(AttendOp, AnyChunkingIsTheWhole) {
+  const AttentionCase c = MakeCase(kTinyTales, DType::kF32, {70});
+  Backend backend = MakeTestBackend(c.Limits());
+  const auto expected = c.Run(backend, c.Whole());
+  for (const int size : {7, 33, 64, 69}) {
+    EXPECT_TRUE(SameOutputs(c.Run(backend, c.InChunksOf(size), {.block_seed = 3}), expected)) << "chunks of " << size;
+  }
+}
+
+// More tokens than any backend works on at once.
+TEST_F(AttendOp, LongStepsAreTheirTokens) {
+  const AttentionCase c = MakeCase(kTinyTales, DType::kBf16, {300, 20});
+  Backend backend = MakeTestBackend(c.Limits());
+  const auto together = c.Run(backend, c.Whole());
+  const auto alone = c.Run(backend, {{{0, 127, 1}}, {{0, 128, 1}}, {{0, 255, 2}}, {{0, 299, 1}}, {{1, 19, 1}}});
+  EXPECT_TRUE(SameOutputs(alone, together));
+}
+
+}  // namespace
+}  // namespace latentd
