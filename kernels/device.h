@@ -5,6 +5,7 @@
 #include <compare>
 #include <cstddef>
 #include <functional>
+#include <string>
 #include <utility>
 
 #include <absl/status/statusor.h>
@@ -49,6 +50,9 @@ struct StepShape {
 class Device {
  public:
   virtual ~Device() = default;
+
+  // For logs and reports: what it is, in one line.
+  virtual std::string Describe() const = 0;
 
   // Zeroed memory, aligned to at least 64 bytes. RESOURCE_EXHAUSTED with the sizes where there is not enough.
   virtual absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) = 0;

@@ -31,6 +31,7 @@ struct StepLimits {
   int max_rows = 0;
   int max_logit_rows = 0;
   int max_context = 0;
+  int hidden_size = 0;
   int max_linear_inputs = 0;
   int vocab_size = 0;
   AttentionShape attention;

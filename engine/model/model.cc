@@ -20,6 +20,7 @@ StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits) {
           .max_rows = limits.max_rows,
           .max_logit_rows = limits.max_logit_rows,
           .max_context = limits.max_context,
+          .hidden_size = config.hidden_size,
           .max_linear_inputs = widest,
           .vocab_size = config.vocab_size,
           .attention = shape,

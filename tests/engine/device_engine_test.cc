@@ -42,6 +42,7 @@ class CountingDevice final : public Device {
  public:
   explicit CountingDevice(std::unique_ptr<Device> to) : to_(std::move(to)) {}
 
+  std::string Describe() const override { return to_->Describe(); }
   absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override { return to_->Allocate(bytes); }
   void Upload(const void* host, size_t bytes, void* device) override { to_->Upload(host, bytes, device); }
   void Download(const void* device, size_t bytes, void* host) override { to_->Download(device, bytes, host); }
