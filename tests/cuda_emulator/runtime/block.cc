@@ -89,14 +89,27 @@ Place NextPlace(const Block& block) {
   std::abort();
 }
 
+Thread* Take(Block& block, Place place) {
+  Warp& warp = block.warps[place.warp];
+  warp.ready &= ~(1u << place.lane);
+  if (warp.ready == 0) block.ready_warps &= ~(1u << place.warp);
+  return block.threads[place.warp * kWarpSize + place.lane].get();
+}
+
 Thread* TakeReadyThread() {
   Block* block = BlockWithReadyThread();
+  return block == nullptr ? nullptr : Take(*block, NextPlace(*block));
+}
+
+// For one that spins: the others in turn, whatever the schedule, or the awaited one might never come up.
+Thread* TakeReadyThreadAfter(const Thread& thread) {
+  Block* block = BlockWithReadyThread();
   if (block == nullptr) return nullptr;
-  const Place place = NextPlace(*block);
-  Warp& warp = block->warps[place.warp];
-  warp.ready &= ~(1u << place.lane);
-  if (warp.ready == 0) block->ready_warps &= ~(1u << place.warp);
-  return block->threads[place.warp * kWarpSize + place.lane].get();
+  if (block != thread.block || IsRandom(CurrentSchedule().kind)) return Take(*block, NextPlace(*block));
+  const uint32_t lanes_after = block->warps[thread.state.warp].ready & -(2u << thread.state.lane);
+  if (lanes_after != 0) return Take(*block, {thread.state.warp, LowestBit(lanes_after)});
+  const uint32_t warp = FirstBitFrom(block->ready_warps, thread.state.warp + 1);
+  return Take(*block, {warp, LowestBit(block->warps[warp].ready)});
 }
 
 void SwitchTo(Thread* next, void** save) {
@@ -219,7 +232,7 @@ void OfferTurn() {
 
 void Yield() {
   Thread* me = running;
-  Thread* next = TakeReadyThread();
+  Thread* next = TakeReadyThreadAfter(*me);
   if (next == nullptr) {
     if (++me->num_yields > kMaxYields) Fail(CUDA_EMULATOR_HERE, "deadlock", "the last thread that can run spins");
     return;
