@@ -158,7 +158,8 @@ void Calibrate(const Config& config, LoadedModel& loaded) {
 void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
   const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
   const double rate = loaded.engine.step.tokens_per_second;
-  loaded.sizes.push_back(absl::StrFormat("device: %s (%s)", loaded.chosen.device, loaded.chosen.backend.device->Describe()));
+  loaded.sizes.push_back(
+      absl::StrFormat("device: %s (%s)", loaded.chosen.device, loaded.chosen.backend.device->Describe()));
   loaded.sizes.push_back(absl::StrFormat(
       "cache: %s blocks of %d tokens hold %s tokens in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
       kBlockTokens, Grouped(slots), static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));

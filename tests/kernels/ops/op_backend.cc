@@ -53,6 +53,7 @@ StepLimits SmallLimits() {
           .max_rows = 64,
           .max_logit_rows = 64,
           .max_context = 1024,
+          .hidden_size = 1024,
           .max_linear_inputs = 1024,
           .vocab_size = 4096,
           .attention = {.num_heads = 4, .nope_width = 32, .rope_width = 16, .value_width = 32, .latent_width = 64},
