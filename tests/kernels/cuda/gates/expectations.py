@@ -1,6 +1,8 @@
 """kernels/cuda/expected.toml: what is expected of each kernel, and what a step of the model launches."""
 import dataclasses
+import math
 import pathlib
+import re
 import tomllib
 
 import formulas
@@ -9,7 +11,6 @@ KERNEL_KEYS = {"source", "instances", "threads", "dynamic_shared", "most_dynamic
                "forbid", "with", "bytes", "flops", "unit"}
 LAUNCH_KEYS = {"verb", "kernel", "per", "times", "with"}
 UNITS = {"tensor": "tensor_flops", "fp32": "fp32_flops"}
-RANGE_KEYS = 512  # of a partial result of attention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Work:
         return "bytes" if self.bytes_seconds >= self.flops_seconds else "FLOPs"
 
 
+def read_constant(name, path):
+    """The value that a source gives to a named integer."""
+    match = re.search(rf"\bconstexpr int {name} = (\d+)[;,]", path.read_text())
+    if match is None:
+        raise ValueError(f"constants.{name}: {path.name} has no `constexpr int {name} = NUMBER`")
+    return int(match[1])
+
+
 def positions(scenario):
     """Of every token: each row's tokens are the last of its context."""
     per_row = scenario["tokens"] // scenario["rows"]
@@ -39,6 +48,8 @@ def positions(scenario):
 class Expectations:
     def __init__(self, path):
         self.data = tomllib.loads(pathlib.Path(path).read_text())
+        self.constants = {name: read_constant(name, pathlib.Path(path).parent / source)
+                          for name, source in self.data["constants"].items()}
         self.kernels = self.data["kernel"]
         self.launches = self.data["launch"]
         self.scenarios = self.data["scenario"]
@@ -84,11 +95,11 @@ class Expectations:
 
     def quantities(self, scenario, weights):
         """What a formula may name."""
-        named = self.data["model"]["sizes"] | self.weights[weights]
+        named = self.data["model"]["sizes"] | self.weights[weights] | self.constants
         named |= {key: scenario[key] for key in ("tokens", "rows", "context")}
         keys = [position + 1 for position in positions(scenario)]
         named["pairs"] = sum(keys)
-        named["token_ranges"] = sum(-(-count // RANGE_KEYS) for count in keys)
+        named["token_ranges"] = sum(math.ceil(count / self.constants["kRangeKeys"]) for count in keys)
         named["row_keys"] = scenario["rows"] * scenario["context"]
         missed = (1 - named["experts_per_token"] / named["experts"]) ** scenario["tokens"]
         named["touched"] = named["experts"] * (1 - missed)

@@ -109,8 +109,11 @@ def read_build(folder, build, expectations, known_opcodes):
     kernels, violations = {}, []
     for path in sorted(folder.glob("*.cu")):
         compiled, found = read_source(path, build, known_opcodes)
-        kernels |= {expectations.source_name(name): kernel for name, kernel in compiled.items()}
+        compiled = {expectations.source_name(name): kernel for name, kernel in compiled.items()}
         violations += found
+        violations += [f"{path.name}: {name} is also in {kernels[name].source}; give it a name of its own"
+                       for name in sorted(set(compiled) & set(kernels))]
+        kernels |= compiled
     entries = expectations.entry_names()
     for name in sorted(kernels):
         if name not in entries:

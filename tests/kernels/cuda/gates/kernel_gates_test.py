@@ -32,6 +32,8 @@ name = "S"
 tokens = 4
 rows = 2
 context = 1024
+[constants]
+kRangeKeys = "sizes.h"
 [quantities]
 [enumerators]
 [defaults]
@@ -53,6 +55,7 @@ class ProbeBuild(unittest.TestCase):
         cls.addClassCleanup(scratch.cleanup)
         cls.folder = pathlib.Path(scratch.name)
         shutil.copy(opcodes.PROBES, cls.folder)
+        (cls.folder / "sizes.h").write_text("inline constexpr int kRangeKeys = 512;\n")
         path, cls.listing = opcodes.compile_source(NVCC, opcodes.PROBES, cls.folder)
         (cls.folder / "probes.ptxas.txt").write_text(cls.listing)
         cls.probes = cubin.read_kernels(path)
@@ -158,6 +161,19 @@ class BuildFaults(ProbeBuild):
     def test_entry_without_kernel(self):
         _, violations = self.build(entry("probe_gone"))
         self.assertIn("expected.toml: probe_gone is in no cubin", violations)
+
+    def test_name_in_two_sources(self):
+        for suffix in (".cu", ".cubin", ".ptxas.txt"):
+            copy = shutil.copy(self.folder / f"probes{suffix}", self.folder / f"twice{suffix}")
+            self.addCleanup(copy.unlink)
+        _, violations = self.build(entry("probe_plain"))
+        self.assertIn("twice.cu: probe_plain is also in probes.cu; give it a name of its own", violations)
+
+    def test_constants_are_those_of_the_sources(self):
+        self.assertEqual(self.expectations(entry("probe_plain")).constants, {"kRangeKeys": 512})
+        with self.assertRaisesRegex(ValueError, "kGone: sizes.h has no `constexpr int kGone = NUMBER`"):
+            (self.folder / "wrong.toml").write_text(DATA.replace("kRangeKeys", "kGone") + entry("probe_plain"))
+            Expectations(self.folder / "wrong.toml")
 
     def test_source_without_output(self):
         (self.folder / "other.cu").write_text("")
