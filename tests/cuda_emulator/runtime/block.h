@@ -48,7 +48,7 @@ struct Warp {
   uint32_t ready = 0;
   uint32_t exited = 0;
   uint32_t num_open = 0;
-  Meeting* open[kWarpSize] = {};  // rendezvous that lanes wait in; their masks are disjoint
+  Meeting* open[kWarpSize] = {};  // rendezvous that lanes wait in
 };
 
 struct Barrier {

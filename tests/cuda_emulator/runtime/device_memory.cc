@@ -43,23 +43,40 @@ DeviceMemory::DeviceMemory() {
   gaps_[0] = bytes;
 }
 
+DeviceMemory::Gaps::iterator DeviceMemory::FindGap(uint64_t bytes) {
+  auto fits_from = [&](uint64_t start, const auto& gap) {
+    return gap.first + gap.second >= std::max(start, gap.first) + bytes;
+  };
+  auto first = gaps_.upper_bound(next_offset_);
+  if (first != gaps_.begin()) --first;
+  for (auto gap = first; gap != gaps_.end(); ++gap) {
+    if (fits_from(next_offset_, *gap)) return gap;
+  }
+  return std::find_if(gaps_.begin(), gaps_.end(), [&](const auto& gap) { return fits_from(0, gap); });
+}
+
 void* DeviceMemory::Allocate(uint64_t bytes) {
   if (bytes == 0 || bytes > region_.bytes()) return nullptr;
   const uint64_t reserved = ReservedBytes(bytes);
-  auto fits = [&](const auto& gap) { return gap.second >= reserved; };
-  auto gap = std::find_if(gaps_.lower_bound(next_offset_), gaps_.end(), fits);
-  if (gap == gaps_.end()) gap = std::find_if(gaps_.begin(), gaps_.end(), fits);
+  const auto gap = FindGap(reserved);
   if (gap == gaps_.end()) return nullptr;
-
-  const uint64_t offset = gap->first;
-  if (gap->second > reserved) gaps_[offset + reserved] = gap->second - reserved;
-  gaps_.erase(gap);
+  // Of the gap that the last allocation ended in, the part after it: freed memory stays unused as long as possible.
+  const uint64_t end = gap->first + gap->second;
+  const bool goes_on = gap->first < next_offset_ && next_offset_ + reserved <= end;
+  const uint64_t offset = goes_on ? next_offset_ : gap->first;
+  if (goes_on) {
+    gap->second = offset - gap->first;
+  } else {
+    gaps_.erase(gap);
+  }
+  if (offset + reserved < end) gaps_[offset + reserved] = end - offset - reserved;
   void* address = region_.AddressOf(offset);
   if (mprotect(address, reserved - kPageBytes, PROT_READ | PROT_WRITE) != 0) {
     Fail(CUDA_EMULATOR_HERE, "host", "no memory for a device allocation of %llu bytes",
          static_cast<unsigned long long>(bytes));
   }
   std::memset(address, 0xFF, reserved - kPageBytes);
+  std::memset(region_.state() + offset, kUnallocated, reserved);
   std::memset(region_.state() + offset, kUninitialised, bytes);
   allocations_[offset] = bytes;
   bytes_reserved_ += reserved;

@@ -29,11 +29,14 @@ class DeviceMemory {
   Region& region() { return region_; }
 
  private:
+  using Gaps = std::map<uint64_t, uint64_t>;  // offset to bytes; whole pages
+
   DeviceMemory();
+  Gaps::iterator FindGap(uint64_t bytes);
 
   Region region_;
   std::map<uint64_t, uint64_t> allocations_;  // offset to bytes asked for
-  std::map<uint64_t, uint64_t> gaps_;         // offset to bytes; whole pages
+  Gaps gaps_;
   uint64_t bytes_reserved_ = 0;
   bool plain_kernel_ran_ = false;
   uint64_t next_offset_ = 0;  // where the search for a gap begins: freed memory is reused as late as possible

@@ -66,9 +66,10 @@ Meeting& Join(WarpOperation operation, uint32_t mask, const void* site, Where wh
   const uint32_t lane_bit = 1u << running->state.lane;
   for (uint32_t i = 0; i < warp.num_open; ++i) {
     Meeting& meeting = *warp.open[i];
-    if ((meeting.mask & mask) == 0) continue;
+    // It waits for this lane, and this lane would wait for lanes that are there: so it must be the same meeting. Any
+    // other may still end before or after this one.
+    if ((meeting.mask & lane_bit) == 0 || (meeting.arrived & mask) == 0) continue;
     CheckSameMeeting(meeting, operation, mask, site, where);
-    if ((mask & lane_bit) == 0) break;
     meeting.arrived |= lane_bit;
     return meeting;
   }

@@ -202,7 +202,7 @@ TEST_P(AsyncModes, APipelineGetsItsData) {
   for (const bool shadow : {false, true}) {
     const LaunchShape shape;
     RunKernel(MakeKernel([](const std::byte* p) { SumPipelined(Argument<float>(p), sums); }, shape, shadow), shape,
-        const_cast<float*>(input));
+              const_cast<float*>(input));
     for (const float sum : sums) EXPECT_EQ(sum, 511 * 512 / 2);
   }
 }

@@ -276,9 +276,15 @@ TEST(Deadlock, ASpinThatNooneEndsIsFound) {
 
 TEST(WarpFailure, DifferentMasks) {
   EXPECT_FAILURE(
-      LaunchPlain({}, [](const std::byte*) { WarpSync(current_thread->lane < 16 ? kFullMask : 0xFFFF0000u, HERE); }),
-      "warp: .*lane 16 comes to a sync with the mask ffff0000 while lanes 0000ffff wait in a sync with the "
+      LaunchPlain({}, [](const std::byte*) { WarpSync(current_thread->lane < 16 ? kFullMask : 0xFFFF8000u, HERE); }),
+      "warp: .*lane 16 comes to a sync with the mask ffff8000 while lanes 0000ffff wait in a sync with the "
       "mask ffffffff");
+}
+
+TEST(WarpFailure, LanesThatTheOthersWaitForInVain) {
+  EXPECT_FAILURE(
+      LaunchPlain({}, [](const std::byte*) { WarpSync(current_thread->lane < 16 ? kFullMask : 0xFFFF0000u, HERE); }),
+      "warp: .*lane [0-9]+ exits while lanes 0000ffff wait for it in a sync with the mask ffffffff");
 }
 
 TEST(WarpFailure, DifferentOperations) {
