@@ -5,14 +5,12 @@
 #include <utility>
 
 #include "tests/cuda_emulator/cudart/api_call.h"
-#include "tests/cuda_emulator/runtime/host_api.h"
-#include "tests/cuda_emulator/runtime/schedule.h"
 
 namespace cuda_emulator {
 
-thread_local cudaStreamCaptureMode thread_capture_mode = cudaStreamCaptureModeGlobal;
-
 namespace {
+
+thread_local cudaStreamCaptureMode thread_capture_mode = cudaStreamCaptureModeGlobal;
 
 // Whether the mode in which a capture began forbids this thread's unsafe calls.
 bool Forbids(const Capture& capture) {
@@ -47,6 +45,39 @@ void LeaveCapture(const Capture& capture) {
     stream->capture.reset();
     stream->capture_tail.clear();
   }
+}
+
+cudaError_t BeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  if (!Streams::Get().Check(stream, "cudaStreamBeginCapture")) return cudaErrorInvalidResourceHandle;
+  if (mode != cudaStreamCaptureModeGlobal && mode != cudaStreamCaptureModeThreadLocal &&
+      mode != cudaStreamCaptureModeRelaxed) {
+    return cudaErrorInvalidValue;
+  }
+  if (stream->capture != nullptr) return cudaErrorIllegalState;
+  stream->capture = std::make_shared<Capture>();
+  stream->capture->origin = stream;
+  stream->capture->mode = mode;
+  stream->capture->thread = std::this_thread::get_id();
+  return cudaSuccess;
+}
+
+cudaError_t EndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  if (graph == nullptr) return cudaErrorInvalidValue;
+  *graph = nullptr;
+  if (!Streams::Get().Check(stream, "cudaStreamEndCapture")) return cudaErrorInvalidResourceHandle;
+  const std::shared_ptr<Capture> capture = stream->capture;
+  if (capture == nullptr) return cudaErrorIllegalState;
+  if (capture->origin != stream) return cudaErrorStreamCaptureUnmatched;
+  if (capture->mode != cudaStreamCaptureModeRelaxed && capture->thread != std::this_thread::get_id()) {
+    return cudaErrorStreamCaptureWrongThread;
+  }
+  const bool joined = AllJoined(capture->nodes, stream->capture_tail);
+  LeaveCapture(*capture);
+  capture->origin = nullptr;
+  if (capture->invalidated) return cudaErrorStreamCaptureInvalidated;
+  if (!joined) return cudaErrorStreamCaptureUnjoined;
+  *graph = MakeGraph(std::move(capture->nodes));
+  return cudaSuccess;
 }
 
 }  // namespace
@@ -113,133 +144,6 @@ cudaError_t WaitForEvent(cudaStream_t stream, cudaEvent_t event) {
 
 using namespace cuda_emulator;
 
-// Launches of one instance run one after the other.
-struct CUgraph_st {
-  std::shared_ptr<const GraphNodes> nodes;
-};
-
-struct CUgraphExec_st {
-  std::shared_ptr<const GraphNodes> nodes;
-  uint64_t launched = 0;
-  std::shared_ptr<uint64_t> completed = std::make_shared<uint64_t>(0);
-};
-
-namespace {
-
-std::set<cudaGraph_t>& Graphs() {
-  static auto* graphs = new std::set<cudaGraph_t>;
-  return *graphs;
-}
-
-std::set<cudaGraphExec_t>& GraphExecs() {
-  static auto* execs = new std::set<cudaGraphExec_t>;
-  return *execs;
-}
-
-// The nodes that a launch has still to run.
-struct GraphRun {
-  std::shared_ptr<const GraphNodes> nodes;
-  std::vector<size_t> waiting;
-  std::vector<bool> ran;
-
-  bool IsReady(size_t node) const {
-    const std::vector<size_t>& after = (*nodes)[node].after;
-    return std::all_of(after.begin(), after.end(), [&](size_t before) { return ran[before]; });
-  }
-
-  bool Step() {
-    if (waiting.empty()) return true;
-    std::vector<size_t> ready;
-    for (size_t i = 0; i < waiting.size(); ++i) {
-      if (IsReady(waiting[i])) ready.push_back(i);
-      if (!ready.empty() && CurrentSchedule().kind == ScheduleKind::kInOrder) break;
-    }
-    const size_t i = IsRandom(CurrentSchedule().kind) ? ready[Random() % ready.size()] : ready.back();
-    const size_t node = waiting[i];
-    waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
-    (*nodes)[node].run();
-    ran[node] = true;
-    return waiting.empty();
-  }
-};
-
-void EnqueueGraph(cudaGraphExec_t exec, cudaStream_t stream) {
-  auto run = std::make_shared<GraphRun>();
-  run->nodes = exec->nodes;
-  run->ran.resize(exec->nodes->size());
-  for (size_t i = 0; i < exec->nodes->size(); ++i) run->waiting.push_back(i);
-  const uint64_t launch = ++exec->launched;
-  auto step = [run, completed = exec->completed] {
-    const bool done = run->Step();
-    if (done) ++*completed;
-    return done;
-  };
-  auto ready = [completed = exec->completed, launch] { return *completed + 1 >= launch; };
-  Streams::Get().EnqueueSteps(stream, step, ready);
-}
-
-cudaError_t BeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
-  if (!Streams::Get().Check(stream, "cudaStreamBeginCapture")) return cudaErrorInvalidResourceHandle;
-  if (mode != cudaStreamCaptureModeGlobal && mode != cudaStreamCaptureModeThreadLocal &&
-      mode != cudaStreamCaptureModeRelaxed) {
-    return cudaErrorInvalidValue;
-  }
-  if (stream->capture != nullptr) return cudaErrorIllegalState;
-  stream->capture = std::make_shared<Capture>();
-  stream->capture->origin = stream;
-  stream->capture->mode = mode;
-  stream->capture->thread = std::this_thread::get_id();
-  return cudaSuccess;
-}
-
-cudaError_t EndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  if (graph == nullptr) return cudaErrorInvalidValue;
-  *graph = nullptr;
-  if (!Streams::Get().Check(stream, "cudaStreamEndCapture")) return cudaErrorInvalidResourceHandle;
-  const std::shared_ptr<Capture> capture = stream->capture;
-  if (capture == nullptr) return cudaErrorIllegalState;
-  if (capture->origin != stream) return cudaErrorStreamCaptureUnmatched;
-  if (capture->mode != cudaStreamCaptureModeRelaxed && capture->thread != std::this_thread::get_id()) {
-    return cudaErrorStreamCaptureWrongThread;
-  }
-  const bool joined = AllJoined(capture->nodes, stream->capture_tail);
-  LeaveCapture(*capture);
-  capture->origin = nullptr;
-  if (capture->invalidated) return cudaErrorStreamCaptureInvalidated;
-  if (!joined) return cudaErrorStreamCaptureUnjoined;
-  *graph = new CUgraph_st{std::make_shared<const GraphNodes>(std::move(capture->nodes))};
-  Graphs().insert(*graph);
-  return cudaSuccess;
-}
-
-cudaError_t Instantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {
-  if (exec == nullptr || !Graphs().contains(graph)) return cudaErrorInvalidValue;
-  if (flags != 0) return NotSupported("cudaGraphInstantiate", "flags");
-  *exec = new CUgraphExec_st{.nodes = graph->nodes};
-  GraphExecs().insert(*exec);
-  return cudaSuccess;
-}
-
-cudaError_t LaunchGraph(cudaGraphExec_t exec, cudaStream_t stream) {
-  if (!Streams::Get().Check(stream, "cudaGraphLaunch")) return cudaErrorInvalidResourceHandle;
-  if (!GraphExecs().contains(exec)) return cudaErrorInvalidValue;
-  if (stream->capture != nullptr) {
-    stream->capture->invalidated = true;
-    return NotSupported("cudaGraphLaunch", "in a stream that is being captured");
-  }
-  EnqueueGraph(exec, stream);
-  return cudaSuccess;
-}
-
-cudaError_t GetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
-  if (!Graphs().contains(graph) || count == nullptr) return cudaErrorInvalidValue;
-  if (nodes != nullptr) return NotSupported("cudaGraphGetNodes", "the nodes themselves: only their number is known");
-  *count = graph->nodes->size();
-  return cudaSuccess;
-}
-
-}  // namespace
-
 extern "C" {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
@@ -265,46 +169,6 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
   return ApiCall(__func__, [&] {
     if (mode == nullptr) return cudaErrorInvalidValue;
     std::swap(*mode, thread_capture_mode);
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {
-  return ApiCall(__func__, [&] { return Instantiate(exec, graph, flags); });
-}
-
-cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {
-  return ApiCall(__func__, [&] { return Instantiate(exec, graph, flags); });
-}
-
-cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
-  return ApiCall(__func__, [&] {
-    if (!Streams::Get().Check(stream, "cudaGraphUpload")) return cudaErrorInvalidResourceHandle;
-    return GraphExecs().contains(exec) ? cudaSuccess : cudaErrorInvalidValue;
-  });
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  return ApiCall(__func__, [&] { return LaunchGraph(exec, stream); });
-}
-
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
-  return ApiCall(__func__, [&] { return GetNodes(graph, nodes, count); });
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  return ApiCall(__func__, [&] {
-    if (Graphs().erase(graph) == 0) return cudaErrorInvalidValue;
-    delete graph;
-    return cudaSuccess;
-  });
-}
-
-// Launches in the queue keep their nodes.
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-  return ApiCall(__func__, [&] {
-    if (GraphExecs().erase(exec) == 0) return cudaErrorInvalidValue;
-    delete exec;
     return cudaSuccess;
   });
 }

@@ -18,6 +18,8 @@ struct GraphNode {
 
 using GraphNodes = std::vector<GraphNode>;
 
+cudaGraph_t MakeGraph(GraphNodes nodes);
+
 struct Capture {
   cudaStream_t origin = nullptr;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
