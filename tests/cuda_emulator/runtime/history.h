@@ -69,6 +69,7 @@ class BlockHistory {
   void ReadSpan(const Access& access);
   template <uint32_t kBytes>
   void WriteSpan(const Access& access);
+  AccessId WithReader(const Region& region, AccessId readers, AccessId own);
   void NoteReaders(const Access& access);
   void NoteWriters(const Access& access);
 

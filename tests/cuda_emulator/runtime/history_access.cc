@@ -1,5 +1,6 @@
 // The accesses themselves: looks into the planes and writes them. A 16-byte access usually finds one id in all its
 // bytes.
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -9,16 +10,37 @@
 namespace cuda_emulator {
 namespace {
 
-template <uint32_t kBytes>
+using FourIds = AccessId __attribute__((vector_size(4 * sizeof(AccessId))));
+
+// Whether the first kCount ids are all this one.
+template <uint32_t kCount>
 bool AllAre(const AccessId* plane, AccessId id) {
-  AccessId difference = 0;
-  for (uint32_t i = 0; i < kBytes; ++i) difference |= plane[i] ^ id;
-  return difference == 0;
+  if constexpr (kCount < 4) {
+    for (uint32_t i = 0; i < kCount; ++i) {
+      if (plane[i] != id) return false;
+    }
+    return true;
+  } else {
+    FourIds difference = {};
+    for (uint32_t i = 0; i < kCount; i += 4) {
+      FourIds ids;
+      std::memcpy(&ids, plane + i, sizeof ids);
+      difference |= ids ^ id;
+    }
+    uint64_t halves[2];
+    std::memcpy(halves, &difference, sizeof halves);
+    return (halves[0] | halves[1]) == 0;
+  }
 }
 
-template <uint32_t kBytes>
+template <uint32_t kCount>
 void Fill(AccessId* plane, AccessId id) {
-  for (uint32_t i = 0; i < kBytes; ++i) plane[i] = id;
+  if constexpr (kCount < 4) {
+    for (uint32_t i = 0; i < kCount; ++i) plane[i] = id;
+  } else {
+    const FourIds ids = FourIds{} + id;
+    for (uint32_t i = 0; i < kCount; i += 4) std::memcpy(plane + i, &ids, sizeof ids);
+  }
 }
 
 }  // namespace
@@ -34,15 +56,24 @@ void BlockHistory::CheckPlane(const Access& access, const AccessId* plane, const
   }
 }
 
+// A block's own readers that the present one adds to. The id may be any block's, or settled.
+AccessId BlockHistory::WithReader(const Region& region, AccessId readers, AccessId own) {
+  return readers < first_id_ || IsOtherBlocks(region, readers) ? own : Add(readers, own);
+}
+
+// Byte by byte; runs of equal ids are worked out once.
 void BlockHistory::NoteReaders(const Access& access) {
   AccessId* readers = access.region.readers() + access.offset;
+  AccessId* other_readers = access.region.shared_by_blocks ? access.region.other_readers() + access.offset : nullptr;
+  AccessId last_before = 0, last_after = access.own;
   for (uint32_t i = 0; i < access.bytes; ++i) {
-    AccessId own_blocks = readers[i];
-    if (IsOtherBlocks(access.region, readers[i])) {
-      own_blocks = std::exchange(access.region.other_readers()[access.offset + i], readers[i]);
+    AccessId before = readers[i];
+    if (IsOtherBlocks(access.region, before)) before = std::exchange(other_readers[i], before);
+    if (before != last_before) {
+      last_before = before;
+      last_after = WithReader(access.region, before, access.own);
     }
-    const bool matters = own_blocks >= first_id_ && !IsOtherBlocks(access.region, own_blocks);
-    readers[i] = matters ? Add(own_blocks, access.own) : access.own;
+    readers[i] = last_after;
   }
 }
 
@@ -68,8 +99,14 @@ void BlockHistory::ReadSpan(const Access& access) {
   const AccessId reader = *readers;
   if (!AllAre<kBytes>(readers, reader)) return NoteReaders(access);
   if (reader == access.own) return;
-  if (reader >= settled) return NoteReaders(access);
-  Fill<kBytes>(readers, access.own);
+  if (!IsOtherBlocks(access.region, reader)) {
+    return Fill<kBytes>(readers, reader < settled ? access.own : WithReader(access.region, reader, access.own));
+  }
+  AccessId* other_readers = access.region.other_readers() + access.offset;
+  const AccessId other = *other_readers;
+  if (!AllAre<kBytes>(other_readers, other)) return NoteReaders(access);
+  Fill<kBytes>(other_readers, reader);
+  Fill<kBytes>(readers, WithReader(access.region, other, access.own));
 }
 
 template <uint32_t kBytes>
