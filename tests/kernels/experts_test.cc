@@ -1,4 +1,4 @@
-// MixExperts against the paper in double, and bit for bit against the contract.
+// MixExperts on the CPU, bit for bit against the contract.
 #include "kernels/cpu/experts.h"
 
 #include <algorithm>
@@ -12,7 +12,6 @@
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/contract.h"
-#include "tests/reference/experts.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
@@ -91,12 +90,6 @@ class ExpertsLayer {
       contract::AddExpert(exact_[choice.expert], x_.tensor().Row(row), choice.weight, out);
     return out;
   }
-  reference::Vector Reference(int row) const {
-    std::vector<reference::WeightedExpert> chosen;
-    for (const Choice& choice : Choices(row))
-      chosen.push_back({&reference_[choice.expert], static_cast<double>(choice.weight)});
-    return reference::MixExperts(chosen, ToDouble(x_.Row(row)));
-  }
 
  private:
   struct StoredExpert {
@@ -105,7 +98,6 @@ class ExpertsLayer {
   void Make(int width) {
     StoredExpert expert{Next(width, sizes_.hidden), Next(width, sizes_.hidden), Next(sizes_.hidden, width)};
     exact_.push_back({expert.gate.Contract(), expert.up.Contract(), expert.down.Contract()});
-    reference_.push_back({expert.gate.Reference(), expert.up.Reference(), expert.down.Reference()});
     stored_.push_back(std::move(expert));
   }
   StoredMatrix Next(int outputs, int inputs) {
@@ -130,7 +122,6 @@ class ExpertsLayer {
   std::vector<StoredExpert> stored_;  // the shared expert is the last
   std::unique_ptr<const cpu::PackedExperts> packed_;
   std::vector<contract::Expert> exact_;  // the shared expert is the last
-  std::vector<reference::Expert> reference_;
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
   cpu::ExpertScratch scratch_;
@@ -174,22 +165,6 @@ TEST(MixExperts, OneExpertTakesAllRows) {
                      {DType::kE4M3}, 230, 23);
   layer.ChooseEverywhere(2);
   ExpectExact(layer, {230});
-}
-
-TEST(MixExperts, ARowAloneEqualsTheRowInCompany) {
-  ExpertsLayer layer(kOdd, {DType::kE4M3}, 32, 24);
-  ThreadPool pool(2);
-  const OwnedTensor together = layer.Mix(pool, 0, 32);
-  for (int r = 0; r < 32; ++r) EXPECT_TRUE(SameBytes(layer.Mix(pool, r, 1).Row(0), together.Row(r)));
-}
-
-TEST(MixExperts, FollowsThePaper) {
-  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kF32}) {
-    ExpertsLayer layer(kOdd, {dtype}, 25, 25);
-    ThreadPool pool(2);
-    const OwnedTensor got = layer.Mix(pool, 0, 25);
-    for (int r = 0; r < 25; ++r) EXPECT_LT(RelativeError(got.Row(r), layer.Reference(r)), 2e-6) << "row " << r;
-  }
 }
 
 }  // namespace

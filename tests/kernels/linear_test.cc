@@ -1,4 +1,4 @@
-// Linear against the paper in double, and bit for bit against the contract.
+// Linear on the CPU, bit for bit against the contract.
 #include "kernels/cpu/linear.h"
 
 #include <cstdio>
@@ -10,7 +10,6 @@
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/contract.h"
-#include "tests/reference/linear.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
@@ -96,81 +95,6 @@ TEST(Linear, AnyNumberOfThreadsGivesTheSameBits) {
       const PackedMatrix packed = Pack(device, pool, stored);
       for (const int rows : {3, 50, 200}) ExpectRows(Multiply(pool, x.tensor().FirstRows(rows), packed), want);
     }
-  }
-}
-
-TEST(Linear, ARowAloneEqualsTheRowInCompany) {
-  std::mt19937 random(8);
-  CpuDevice device;
-  ThreadPool pool(2);
-  for (const DType dtype : kDTypes) {
-    const PackedMatrix packed = Pack(device, pool, StoredMatrix::Random(dtype, 320, 512, random));
-    const OwnedTensor x(50, 512, random);
-    const OwnedTensor together = Multiply(pool, x.tensor(), packed);
-    for (int r = 0; r < 50; ++r) {
-      Tensor one = x.tensor().FirstRows(1);
-      one.values = x.tensor().Row(r);
-      EXPECT_TRUE(SameBytes(Multiply(pool, one, packed).Row(0), together.Row(r)));
-    }
-  }
-}
-
-TEST(Linear, FollowsThePaper) {
-  std::mt19937 random(9);
-  std::uniform_int_distribution<int> size(1, 400);
-  CpuDevice device;
-  ThreadPool pool(2);
-  for (const DType dtype : kDTypes) {
-    for (int trial = 0; trial < 8; ++trial) {
-      const int outputs = size(random), inputs = size(random), rows = size(random) % 60 + 1;
-      const StoredMatrix stored = StoredMatrix::Random(dtype, outputs, inputs, random);
-      const reference::Rows weight = stored.Reference();
-      const OwnedTensor x(rows, inputs, random);
-      const OwnedTensor got = Multiply(pool, x.tensor(), Pack(device, pool, stored));
-      std::vector<float> all;
-      reference::Vector want;
-      for (int r = 0; r < rows; ++r) {
-        const reference::Vector y = reference::Linear(weight, ToDouble(x.Row(r)));
-        const std::vector<float> row = got.Row(r);
-        all.insert(all.end(), row.begin(), row.end());
-        want.insert(want.end(), y.begin(), y.end());
-      }
-      EXPECT_LT(RelativeError(all, want), 1e-6) << outputs << " x " << inputs << ", " << rows << " rows";
-    }
-  }
-}
-
-// A one-hot row reads a column of the matrix: what the packing and the decoders make of each code, in every lane.
-TEST(Linear, DequantizesEveryCodeInEveryLane) {
-  std::mt19937 random(10);
-  CpuDevice device;
-  ThreadPool pool(1);
-  constexpr int kInputs = 256;
-  for (const int outputs : {1, 200, 576}) {
-    std::vector<uint8_t> codes;
-    for (int n = 0; n < outputs; ++n)
-      for (int k = 0; k < kInputs; ++k) {
-        const auto code = static_cast<uint8_t>(k + 37 * n);
-        codes.push_back(code % 128 == 127 ? uint8_t{0} : code);
-      }
-    const StoredMatrix stored = StoredMatrix::FromCodes(outputs, kInputs, codes, random);
-    const contract::Matrix exact = stored.Contract();
-    const PackedMatrix packed = Pack(device, pool, stored);
-    OwnedTensor one_hot(kInputs, kInputs);
-    for (int k = 0; k < kInputs; ++k)
-      for (int i = 0; i < kInputs; ++i) one_hot.tensor().Row(k)[i] = i == k ? 1.0f : 0.0f;
-    ForEachTarget([&] {
-      const int rows = outputs == 200 ? 5 : kInputs;  // decoded in registers, or through L1
-      for (int first = 0; first < kInputs; first += rows) {
-        Tensor x = one_hot.tensor().FirstRows(std::min(rows, kInputs - first));
-        x.values = one_hot.tensor().Row(first);
-        const OwnedTensor got = Multiply(pool, x, packed);
-        for (int r = 0; r < x.rows; ++r)
-          for (int n = 0; n < outputs; ++n)
-            ASSERT_EQ(got.tensor().Row(r)[n], exact.Code(n, first + r) * exact.Scale(n, first + r))
-                << "code " << int{codes[static_cast<size_t>(n * kInputs + first + r)]} << ", output " << n;
-      }
-    });
   }
 }
 

@@ -1,0 +1,190 @@
+// MixExperts on any backend: against the paper in double, and a row's independence of its company.
+#include "tests/reference/experts.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/ops/op_backend.h"
+#include "tests/kernels/stored_matrix.h"
+#include "tests/support/or_die.h"
+#include "tests/support/same_bytes.h"
+
+namespace latentd {
+namespace {
+
+using Rows = std::vector<std::vector<float>>;
+
+struct Sizes {
+  int hidden = 0;
+  int width = 0;
+  int shared_width = 0;  // 0: no shared expert
+  int num_experts = 0;
+  int experts_per_token = 0;
+};
+
+StepLimits LimitsOf(const Sizes& sizes, int max_rows) {
+  StepLimits limits = SmallLimits();
+  limits.max_tokens = max_rows;
+  limits.max_linear_inputs = std::max({sizes.hidden, sizes.width, sizes.shared_width});
+  limits.hidden_size = sizes.hidden;
+  limits.experts_per_token = sizes.experts_per_token;
+  limits.expert_width = sizes.width;
+  limits.shared_expert_width = sizes.shared_width;
+  return limits;
+}
+
+// A layer of experts with a routing for its rows. Matrices take the dtypes in turn.
+class ExpertsLayer {
+ public:
+  ExpertsLayer(const Sizes& sizes, std::vector<DType> dtypes, int rows, unsigned seed)
+      : sizes_(sizes),
+        dtypes_(std::move(dtypes)),
+        random_(seed),
+        backend_(MakeTestBackend(LimitsOf(sizes, rows))),
+        x_(backend_, RandomRows(rows, sizes.hidden, random_)) {
+    for (int e = 0; e < sizes.num_experts; ++e) Add(sizes.width);
+    if (sizes.shared_width > 0) Add(sizes.shared_width);
+    std::vector<ExpertSource> sources;
+    for (const Stored& expert : stored_)
+      sources.push_back({expert.gate.Source(), expert.up.Source(), expert.down.Source()});
+    const auto routed = static_cast<size_t>(sizes.num_experts);
+    packed_ = OrDie(backend_.ops->PackExperts(std::span(sources).first(routed),
+                                              sizes.shared_width > 0 ? &sources.back() : nullptr));
+    std::vector<int32_t> ids(routed);
+    std::iota(ids.begin(), ids.end(), 0);
+    for (int r = 0; r < rows; ++r) {
+      std::shuffle(ids.begin(), ids.end(), random_);
+      for (int i = 0; i < sizes.experts_per_token; ++i) {
+        chosen_.push_back(ids[static_cast<size_t>(i)]);
+        weights_.push_back(0.1f + 0.2f * static_cast<float>(i));
+      }
+    }
+  }
+
+  void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
+  int num_rows() const { return x_.tensor().rows; }
+
+  Rows Mix(int first_row, int rows) {
+    const auto first = static_cast<size_t>(first_row * sizes_.experts_per_token);
+    const auto count = static_cast<size_t>(rows * sizes_.experts_per_token);
+    const DeviceValues<int32_t> chosen(backend_, std::span(chosen_).subspan(first, count));
+    const DeviceValues<float> weights(backend_, std::span(weights_).subspan(first, count));
+    const DeviceRows out(backend_, rows, sizes_.hidden);
+    const Routing routing{chosen.get(), weights.get(), rows, sizes_.experts_per_token};
+    backend_.ops->MixExperts(x_.Part(first_row, rows), routing, *packed_, out.tensor());
+    EXPECT_TRUE(out.GapsUntouched());
+    return out.Get();
+  }
+  Rows MixAll() { return Mix(0, num_rows()); }
+
+  reference::Vector Reference(int row) const {
+    std::vector<reference::WeightedExpert> chosen;
+    for (int i = row * sizes_.experts_per_token; i < (row + 1) * sizes_.experts_per_token; ++i) {
+      const auto at = static_cast<size_t>(i);
+      chosen.push_back({&reference_[static_cast<size_t>(chosen_[at])], static_cast<double>(weights_[at])});
+    }
+    if (sizes_.shared_width > 0) chosen.push_back({&reference_.back(), 1.0});
+    return reference::MixExperts(chosen, ToDouble(rows_[static_cast<size_t>(row)]));
+  }
+
+ private:
+  struct Stored {
+    StoredMatrix gate, up, down;
+  };
+  void Add(int width) {
+    stored_.push_back({Next(width, sizes_.hidden), Next(width, sizes_.hidden), Next(sizes_.hidden, width)});
+    const Stored& expert = stored_.back();
+    reference_.push_back({expert.gate.Reference(), expert.up.Reference(), expert.down.Reference()});
+  }
+  StoredMatrix Next(int outputs, int inputs) {
+    return StoredMatrix::Random(dtypes_[next_dtype_++ % dtypes_.size()], outputs, inputs, random_);
+  }
+
+  Sizes sizes_;
+  std::vector<DType> dtypes_;
+  size_t next_dtype_ = 0;
+  std::mt19937 random_;
+  Backend backend_;
+  DeviceRows x_;
+  Rows rows_ = x_.Get();
+  std::vector<Stored> stored_;  // the shared expert is the last
+  std::vector<reference::Expert> reference_;
+  std::unique_ptr<const Experts> packed_;
+  std::vector<int32_t> chosen_;
+  std::vector<float> weights_;
+};
+
+constexpr Sizes kOdd{.hidden = 130, .width = 200, .shared_width = 77, .num_experts = 8, .experts_per_token = 3};
+constexpr Sizes kNoShared{.hidden = 64, .width = 300, .num_experts = 5, .experts_per_token = 2};
+constexpr Sizes kMany{.hidden = 40, .width = 24, .shared_width = 48, .num_experts = 70, .experts_per_token = 6};
+constexpr Sizes kFew{.hidden = 40, .width = 24, .shared_width = 24, .num_experts = 4, .experts_per_token = 1};
+
+// Compares every `step`-th row: the double reference is slow.
+void ExpectPaper(ExpertsLayer& layer, int step = 1) {
+  const Rows got = layer.MixAll();
+  for (int r = 0; r < layer.num_rows(); r += step) {
+    EXPECT_LT(RelativeError(got[static_cast<size_t>(r)], layer.Reference(r)), 2 * TestTraits().linear_error)
+        << "row " << r;
+  }
+}
+
+TEST(MixExperts, FollowsThePaper) {
+  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kF32}) {
+    ExpertsLayer layer(kOdd, {dtype}, 25, 25);
+    ExpectPaper(layer);
+  }
+}
+
+TEST(MixExperts, FollowsThePaperWithoutASharedExpert) {
+  ExpertsLayer layer(kNoShared, {DType::kE4M3}, 9, 26);
+  ExpectPaper(layer);
+}
+
+TEST(MixExperts, FollowsThePaperWithManyExperts) {
+  ExpertsLayer layer(kMany, {DType::kBf16}, 20, 27);
+  ExpectPaper(layer);
+}
+
+TEST(MixExperts, MatricesMayDifferInFormat) {
+  ExpertsLayer by_role(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32}, 9, 22);
+  ExpectPaper(by_role);
+  ExpertsLayer by_expert(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 9, 23);
+  ExpectPaper(by_expert);
+}
+
+TEST(MixExperts, OneExpertMayTakeAllRows) {
+  ExpertsLayer layer(kFew, {DType::kE4M3}, 230, 23);
+  layer.ChooseEverywhere(2);
+  ExpectPaper(layer, 13);
+  ExpertsLayer repeated(kMany, {DType::kE4M3}, 20, 24);  // a row's choices may even be the same expert
+  repeated.ChooseEverywhere(69);
+  ExpectPaper(repeated, 7);
+}
+
+TEST(MixExperts, MoreRowsThanOnePassHolds) {
+  ExpertsLayer layer(kFew, {DType::kE4M3}, 1030, 28);
+  ExpectPaper(layer, 51);
+}
+
+TEST(MixExperts, ARowAloneEqualsTheRowInCompany) {
+  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kF32}) {
+    ExpertsLayer layer(kOdd, {dtype}, 32, 24);
+    const Rows together = layer.MixAll();
+    for (const int r : {0, 1, 13, 31}) EXPECT_TRUE(SameBytes(layer.Mix(r, 1)[0], together[static_cast<size_t>(r)]));
+    EXPECT_TRUE(SameBytes(layer.Mix(8, 9), Rows(together.begin() + 8, together.begin() + 17)));
+  }
+}
+
+TEST(MixExperts, NoRowsAreFine) {
+  ExpertsLayer layer(kFew, {DType::kE4M3}, 1, 29);
+  EXPECT_TRUE(layer.Mix(0, 0).empty());
+}
+
+}  // namespace
+}  // namespace latentd
