@@ -1,11 +1,11 @@
 // The products of AttendLatent with one small matrix per head: the absorbed queries q̃ = W_UKᵀ q_n before attention,
 // the values out = W_UV m behind it.
 //
-// A block takes 8 tiles of 16 outputs of one head and 32 tokens. The tokens' inputs go through shared memory 128 at a
-// time, each split into two bf16 planes (what bf16 keeps of it, and of the rest), so that the product is that of fp32
-// inputs with the packed weights to 2^-16; a warp takes one tile of outputs as the A operand of mma.m16n8k16, straight
-// from memory in its packed order, and four tiles of 8 tokens. Sums ascend over the inputs, each step high, low, and
-// the weights' low plane where there is one. Tokens are columns of the mma: none sees another.
+// A block takes 8 tiles of 16 outputs of one head and 32 tokens. The tokens' inputs go through shared memory 128 or
+// 64 at a time, each split into two bf16 planes (what bf16 keeps of it, and of the rest), so that the product is that
+// of fp32 inputs with the packed weights to 2^-16; a warp takes one tile of outputs as the A operand of mma.m16n8k16,
+// straight from memory in its packed order, and four tiles of 8 tokens. Sums ascend over the inputs, each step high,
+// low, and the weights' low plane where there is one. Tokens are columns of the mma: none sees another.
 //   bytes per call: heads · outputs · inputs · 2 · planes, and tokens · heads · (4 inputs + 4 outputs)
 //   FLOPs per call: tokens · heads · outputs · inputs · 2 · (planes + 1)
 //   bound: HBM up to about 64 tokens (decode), then mma.sync.
@@ -20,10 +20,11 @@ constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kTokens = 32;  // of a block
 constexpr int kTokenTiles = kTokens / 8;
-constexpr int kStageInputs = 128;
-constexpr int kStageSteps = kStageInputs / HeadMatrices::kTile;
-constexpr int kStagePairs = kStageInputs / 2;
-constexpr int kRowPairs = kStagePairs + 4;  // 68 words apart, 8 rows by 4 words meet no bank twice
+constexpr int kMaxStageInputs = 128;
+constexpr int kRowPairs = kMaxStageInputs / 2 + 4;  // 68 words apart, 8 rows by 4 words meet no bank twice
+// Tiles of inputs whose weights a warp holds at once.
+template <int kPlanes>
+constexpr int kStageSteps = kMaxStageInputs / HeadMatrices::kTile / kPlanes;
 
 struct SplitPair {
   uint32_t high;
@@ -56,9 +57,12 @@ struct ProductArguments {
   int num_tokens;
 };
 
+template <int kStageInputs>
 __device__ __forceinline__ void StageInputs(const ProductArguments& arguments, int head, int first_token,
                                             int first_input, SharedInputs& shared) {
-  for (int i = threadIdx.x; i < kTokens * kStagePairs; i += kThreads) {
+  constexpr int kStagePairs = kStageInputs / 2;
+  const int rows = min((arguments.num_tokens - first_token + 7) / 8 * 8, kTokens);  // whole tiles
+  for (int i = threadIdx.x; i < rows * kStagePairs; i += kThreads) {
     const int row = i / kStagePairs, pair = i % kStagePairs;
     const int token = first_token + row, input = first_input + 2 * pair;
     const float* at = arguments.inputs + token * arguments.token_stride + head * arguments.head_stride + input;
@@ -79,44 +83,58 @@ __device__ __forceinline__ void LoadInputs(const uint32_t (&plane)[kTokens][kRow
   b[1] = row[4];
 }
 
+// A tile of weights as this lane's registers of the A operand.
+struct WeightTile {
+  uint32_t registers[4];
+};
+
+__device__ __forceinline__ void LoadTile(const uint16_t* tile, WeightTile& to) {
+  const uint4 words = LdGlobalNcNoAllocateV4(tile);
+  to.registers[0] = words.x;
+  to.registers[1] = words.y;
+  to.registers[2] = words.z;
+  to.registers[3] = words.w;
+}
+
 // sums[tile] = outputs [16 output_tile, +16) of tokens [first_token + 8 tile, +8), as the C operand of the mma.
 template <int kPlanes>
 __device__ __forceinline__ void HeadProduct(const ProductArguments& arguments, int head, int output_tile,
                                             int first_token, SharedInputs& shared, float (&sums)[kTokenTiles][4]) {
+  constexpr int kSteps = kStageSteps<kPlanes>;
   const int input_tiles = arguments.input_tiles;
   const bool has_outputs = output_tile < arguments.output_tiles;
-  const uint16_t* weights = arguments.tiles + head * arguments.head_values +
-                            static_cast<size_t>(output_tile) * input_tiles * kPlanes * HeadMatrices::kTileValues +
-                            threadIdx.x % 32 * 8;
-  for (int first_tile = 0; first_tile < input_tiles; first_tile += kStageSteps) {
-    const int steps = min(input_tiles - first_tile, kStageSteps);
-    StageInputs(arguments, head, first_token, first_tile * HeadMatrices::kTile, shared);
-    __syncthreads();
+  const uint16_t* tiles = arguments.tiles + head * arguments.head_values +
+                          static_cast<size_t>(output_tile) * input_tiles * kPlanes * HeadMatrices::kTileValues +
+                          threadIdx.x % 32 * 8;
+  for (int first_tile = 0; first_tile < input_tiles; first_tile += kSteps) {
+    const int steps = has_outputs ? min(input_tiles - first_tile, kSteps) : 0;
+    // All of the stage's weights are asked for before anything waits.
+    WeightTile weights[kSteps][kPlanes];
 #pragma unroll
-    for (int step = 0; step < kStageSteps; ++step) {
-      if (!has_outputs || step >= steps) continue;
-      uint32_t a[kPlanes][4];
+    for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
       for (int plane = 0; plane < kPlanes; ++plane) {
         const size_t tile = static_cast<size_t>(first_tile + step) * kPlanes + plane;
-        const uint4 registers = LdGlobalNcNoAllocateV4(weights + tile * HeadMatrices::kTileValues);
-        a[plane][0] = registers.x;
-        a[plane][1] = registers.y;
-        a[plane][2] = registers.z;
-        a[plane][3] = registers.w;
+        if (step < steps) LoadTile(tiles + tile * HeadMatrices::kTileValues, weights[step][plane]);
       }
+    }
+    StageInputs<kSteps * HeadMatrices::kTile>(arguments, head, first_token, first_tile * HeadMatrices::kTile, shared);
+    __syncthreads();
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      if (step >= steps) continue;
 #pragma unroll
       for (int tile = 0; tile < kTokenTiles; ++tile) {
         if (first_token + 8 * tile >= arguments.num_tokens) continue;
         uint32_t high[2], low[2];
         LoadInputs(shared.high, tile, step, high);
         LoadInputs(shared.low, tile, step, low);
-        MmaM16N8K16Bf16(sums[tile], a[0], high);
-        MmaM16N8K16Bf16(sums[tile], a[0], low);
-        if constexpr (kPlanes == 2) MmaM16N8K16Bf16(sums[tile], a[1], high);
+        MmaM16N8K16Bf16(sums[tile], weights[step][0].registers, high);
+        MmaM16N8K16Bf16(sums[tile], weights[step][0].registers, low);
+        if constexpr (kPlanes == 2) MmaM16N8K16Bf16(sums[tile], weights[step][1].registers, high);
       }
     }
-    __syncthreads();
+    __syncthreads();  // the inputs may be overwritten
   }
 }
 
