@@ -10,17 +10,16 @@ namespace cuda_emulator {
 namespace {
 
 constexpr uint32_t kMaxChunks = 1 << (32 - kChunkBits);
-constexpr uint32_t kChunksOfNewLaunch = kMaxChunks / 2;  // with fewer left, a launch starts anew
 
 }  // namespace
 
 AccessIds AccessIds::instance_;
 
-void AccessIds::BeginLaunch() {
-  if (chunks_.size() > kChunksOfNewLaunch) {
+void AccessIds::BeginLaunch(uint32_t max_chunks) {
+  if (chunks_.size() > max_chunks) {
     Region::ForgetHistory();
-    for (uint32_t i = 0; i < chunks_.size(); ++i) ForgetChunk(i);
     chunks_.resize(1);
+    ++num_restarts_;
   }
   first_of_launch_ = static_cast<AccessId>(chunks_.size()) << kChunkBits;
 }
@@ -38,11 +37,7 @@ uint32_t AccessIds::TakeChunk(uint64_t block) {
   return static_cast<uint32_t>(chunks_.size() - 1);
 }
 
-void AccessIds::ForgetChunk(uint32_t chunk) {
-  if (chunk >= chunks_.size()) return;  // of a time before all ids started anew
-  AccessRecord* records = std::exchange(chunks_[chunk].records, nullptr);
-  if (records != nullptr) free_records_.push_back(records);
-}
+void AccessIds::ForgetChunk(uint32_t chunk) { free_records_.push_back(std::exchange(chunks_[chunk].records, nullptr)); }
 
 bool Published::Includes(AccessId id) const {
   return id < below || std::binary_search(also.begin(), also.end(), id & ~kAtomicBit);

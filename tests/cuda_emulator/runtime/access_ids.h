@@ -31,10 +31,13 @@ class AccessIds {
  public:
   static AccessIds& Get() { return instance_; }
 
-  void BeginLaunch();
+  // With more chunks gone than this, ids start anew and all history is forgotten: launches don't race with each other.
+  static constexpr uint32_t kMaxChunksBeforeLaunch = 1 << 21;
+  void BeginLaunch(uint32_t max_chunks = kMaxChunksBeforeLaunch);
   uint32_t TakeChunk(uint64_t block);
   void ForgetChunk(uint32_t chunk);
 
+  uint32_t num_restarts() const { return num_restarts_; }
   AccessId first_of_launch() const { return first_of_launch_; }
   uint64_t BlockOf(AccessId id) const { return chunks_[id >> kChunkBits].block; }
   AccessRecord& RecordOf(AccessId id) const { return chunks_[id >> kChunkBits].records[(id & (kChunkIds - 1)) >> 1]; }
@@ -46,6 +49,7 @@ class AccessIds {
   };
 
   static AccessIds instance_;
+  uint32_t num_restarts_ = 1;
   AccessId first_of_launch_ = kChunkIds;
   std::vector<Chunk> chunks_ = std::vector<Chunk>(1);  // id 0 is no access
   std::vector<AccessRecord*> free_records_;

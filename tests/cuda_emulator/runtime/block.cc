@@ -128,6 +128,7 @@ void FinishThread() {
     WaitToBeWoken();
     return;
   }
+  if (running_kernel->shadow) block.history->EndBlock();
   block.active = false;
   --grid.num_active;
   running = nullptr;

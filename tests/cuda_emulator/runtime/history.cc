@@ -48,15 +48,21 @@ AccessId BlockHistory::OwnId(AccessKind kind) {
 
 void BlockHistory::BeginBlock(Block& block) {
   block_ = &block;
-  if (cached_sets_.empty()) cached_sets_.resize(size_t{1} << kCachedSetBits);
-  for (const uint32_t chunk : chunks_) Ids().ForgetChunk(chunk);
-  chunks_.clear();
+  if (num_restarts_ != Ids().num_restarts()) {
+    num_restarts_ = Ids().num_restarts();
+    cached_sets_.assign(size_t{1} << kCachedSetBits, {});
+  }
   TakeChunk();
   next_id_ += 2;  // NewId takes a chunk at each multiple of its size
   fenced_ = false;
   fenced_below_ = 0;
   seen_.clear();
   SynchroniseBlock();
+}
+
+void BlockHistory::EndBlock() {
+  for (const uint32_t chunk : chunks_) Ids().ForgetChunk(chunk);
+  chunks_.clear();
 }
 
 void BlockHistory::SynchroniseBlock() {

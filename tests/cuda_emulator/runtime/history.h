@@ -24,6 +24,7 @@ class BlockHistory {
   static void BeginLaunch();  // forgets what blocks have published
 
   void BeginBlock(Block& block);
+  void EndBlock();
   void SynchroniseBlock();
   void SynchroniseWarps(uint32_t warps);
   void SynchroniseLanes(uint32_t warp, uint32_t lanes);
@@ -89,7 +90,8 @@ class BlockHistory {
   uint32_t known_lanes_[kMaxWarps][kWarpSize][kWarpSize] = {};  // [warp][knowing][known]
   uint32_t known_warps_[kMaxWarps][kMaxWarps] = {};             // [knowing][known]
   std::vector<ThreadBitmap> bitmaps_;
-  std::vector<CachedSet> cached_sets_;         // by a hash of the key
+  std::vector<CachedSet> cached_sets_;  // by a hash of the key; of ids since the last restart
+  uint32_t num_restarts_ = 0;
   std::vector<AccessId> warp_ids_[kMaxWarps];  // of this stretch
   bool fenced_ = false;                        // some thread, since the last barrier
   AccessId fenced_below_ = 0;                  // ids that barriers and fences have made visible to other blocks

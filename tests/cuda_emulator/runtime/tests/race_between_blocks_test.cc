@@ -1,6 +1,7 @@
 // Races between the blocks of a launch, and of cp.async; and correct code in which none is found.
 #include <gtest/gtest.h>
 
+#include "tests/cuda_emulator/runtime/access_ids.h"
 #include "tests/cuda_emulator/runtime/tests/races.h"
 
 namespace cuda_emulator {
@@ -61,6 +62,24 @@ TEST_P(CleanRuns, BlocksReadTogetherAndWriteApart) {
     LaunchShadow(
         {.threads = 64}, [](const std::byte* p) { STORE(Argument<uint32_t>(p) + ThreadIndex(), 2u); }, words);
   }
+}
+
+TEST_P(Races, AreFoundAfterIdsHaveStartedAnew) {
+  auto* words = DeviceArrayOf<uint32_t>(std::vector<uint32_t>(64));
+  for (int launch = 0; launch < 3; ++launch) {
+    LaunchShadow(
+        {.blocks = 4, .threads = 64}, [](const std::byte* p) { LOAD(Argument<uint32_t>(p) + ThreadIndex() % 4); },
+        words);
+    AccessIds::Get().BeginLaunch(0);
+  }
+  EXPECT_FAILURE(LaunchShadow(
+                     {.blocks = 4, .threads = 64},
+                     [](const std::byte* p) {
+                       LOAD(Argument<uint32_t>(p) + ThreadIndex() % 4);
+                       if (ThreadIndex() == 9) STORE(Argument<uint32_t>(p), 1u);
+                     },
+                     words),
+                 "race: ");
 }
 
 struct LastBlock {
