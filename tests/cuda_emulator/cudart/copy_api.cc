@@ -26,7 +26,7 @@ void CheckRange(const char* call, const char* side, MemoryKind kind, const void*
   if (kind == MemoryKind::kPageable) return;
   const bool device = kind == MemoryKind::kDevice;
   if (device ? IsDeviceRange(address, bytes) : IsPinnedRange(address, bytes)) return;
-  Fail(CUDA_EMULATOR_HERE, IsDeviceRange(address, 1) || IsPinnedRange(address, 1) ? "out-of-bounds" : "use-after-free",
+  Fail(CUDA_EMULATOR_HERE, IsDeviceRange(address, 1) || IsPinnedRange(address, 1) ? "out-of-bounds" : "freed",
        "%s: the %s of %zu bytes at %p is not inside one live allocation of %s memory", call, side, bytes, address,
        device ? "device" : "pinned");
 }

@@ -95,7 +95,7 @@ TEST(Graphs, StalePointerIsFound) {
         graph.Launch(stream);
         cudaStreamSynchronize(stream);
       },
-      testing::ExitedWithCode(99), "cuda emulator: use-after-free: .*the destination");
+      testing::ExitedWithCode(99), "cuda emulator: freed: .*the destination");
 }
 
 TEST(Graphs, ForkAndJoinByEventsIsOrdered) {
