@@ -64,7 +64,7 @@ def tests_and_choices():
     for name, function in COMPARISONS_OF_FLOATS.items():
         yield from comparisons(f"setp.{name}", "f64", function)
         yield from comparisons(f"setp.{name}", "f32", function)
-        yield from comparisons(f"setp.{name}.ftz", "f32", function, flush="Flush")
+        yield from comparisons(f"setp.{name}.ftz", "f32", function, "Flush")
         for t, widen in (("f16", "HalfToFloat"), ("bf16", "BfloatToFloat")):
             yield from comparisons(f"setp.{name}", t, function, widen)
 

@@ -70,12 +70,12 @@ def choices():
             yield from comparisons(f"setp.{name}", t, COMPARISONS_OF_INTEGERS[name])
 
 
-def comparisons(opcode, t, code, flush=""):
-    """setp, alone and joined with a predicate."""
-    compare = f"{code}({flush}({{0}}), {flush}({{1}}))"
+def comparisons(opcode, t, code, wrap=""):
+    """setp, alone and joined with a predicate. Operands go through `wrap` first."""
+    compare = f"{code}({wrap}({{0}}), {wrap}({{1}}))"
     yield value(f"{opcode}.{t}", "pred", [t, t], compare)
     for name, join in (("and", "&&"), ("or", "||"), ("xor", "!=")):
-        joined = opcode.removesuffix(".ftz") + f".{name}" + (".ftz" if flush else "")
+        joined = opcode.removesuffix(".ftz") + f".{name}" + (".ftz" if opcode.endswith(".ftz") else "")
         yield value(f"{joined}.{t}", "pred", [t, t, "pred"], f"({compare} {join} {{2}})")
 
 

@@ -64,6 +64,8 @@ def atomics():
         traits = ("release",) if order.startswith((".release", ".acq_rel")) else ()
         for space in ("", ".global", ".shared"):
             for name, types in ATOMIC_TYPES.items():
+                if order and name not in ("add", "exch", "cas"):
+                    continue
                 for t in types:
                     operands = (t, t) if name == "cas" else (t,)
                     yield Row(f"atom{order}{space}.{name}.{t}", "atomic", t, operands, name, space[1:], traits=traits)

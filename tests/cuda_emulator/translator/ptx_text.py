@@ -208,6 +208,8 @@ class Reader:
                     return statements
             elif match := self.take(r"\.loc\b[^\n]*"):
                 lines.read(match[0])
+            elif self.take(r'\.file\b[^\n]*|\.pragma\s+"[^"]*"\s*;'):
+                continue
             elif match := self.take(r"([\w$%]+)\s*:(?!:)\s*(?:\.branchtargets\s+([^;]*);)?"):
                 name = renamed(match[1], scopes)
                 statements.append(BranchTargets(name, [renamed(t, scopes) for t in split_operands(match[2])])
@@ -228,7 +230,7 @@ class Reader:
         return {name: name + suffix for name in names}
 
     def statement(self, text, scopes, place):
-        if text.startswith((".pragma", ".file")) or not text:
+        if not text:
             return None
         if text.startswith(".reg"):
             kind, names = re.match(r"\.reg\s+\.(\w+)\s+(.*)$", text, re.S).groups()
