@@ -5,7 +5,7 @@ import ptx_kernel
 
 OPERAND_BYTES = 64
 LOADED_BYTES, STORED_BYTES = 32, 64
-CASES_PER_KERNEL = 120
+CASES_PER_KERNEL = 40
 CONSTANT = [(37 * i + 11) % 256 for i in range(64)]  # what the .const array of the tests holds
 
 
