@@ -14,6 +14,10 @@ constexpr size_t kAlignment = 64;
 
 }  // namespace
 
+StepInputs::~StepInputs() {
+  if (copied_ != nullptr) CheckCuda(cudaEventDestroy(copied_), "cudaEventDestroy");
+}
+
 template <class T>
 StepInputs::Place<T> StepInputs::Next(size_t capacity) {
   const Place<T> place{bytes_, capacity};
@@ -41,6 +45,9 @@ absl::Status StepInputs::Reserve(CudaDevice& device, const StepLimits& limits) {
   device_memory_ = *std::move(device_memory);
   host_memory_ = *std::move(host_memory);
   std::memset(host_memory_.As<std::byte>(), 0, bytes_);
+  if (copied_ == nullptr) {
+    CheckCuda(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  }
   return absl::OkStatus();
 }
 
@@ -52,6 +59,7 @@ std::span<const T> StepInputs::Stage(const Place<T>& place, std::span<const T> v
 }
 
 Batch StepInputs::Upload(CudaDevice& device, const BatchInputs& inputs, std::span<const SampleRow> samples) {
+  CheckCuda(cudaEventSynchronize(copied_), "cudaEventSynchronize");
   const int ranges = NumRanges(std::max(1, inputs.max_context()));
   const int shape_ranges = std::min(static_cast<int>(std::bit_ceil(static_cast<unsigned>(ranges))),
                                     std::max(ranges, NumRanges(max_context_)));
@@ -68,6 +76,7 @@ Batch StepInputs::Upload(CudaDevice& device, const BatchInputs& inputs, std::spa
   CheckCuda(cudaMemcpyAsync(device_memory_.As<std::byte>(), host_memory_.As<std::byte>(), used, cudaMemcpyHostToDevice,
                             device.stream()),
             "cudaMemcpyAsync");
+  CheckCuda(cudaEventRecord(copied_, device.stream()), "cudaEventRecord");
   return batch;
 }
 

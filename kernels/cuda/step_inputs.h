@@ -14,9 +14,14 @@ namespace latentd::cuda {
 
 class StepInputs {
  public:
+  StepInputs() = default;
+  StepInputs(const StepInputs&) = delete;
+  StepInputs& operator=(const StepInputs&) = delete;
+  ~StepInputs();
+
   absl::Status Reserve(CudaDevice& device, const StepLimits& limits);
 
-  // Copies the inputs on the device's stream. The copy before must have finished. max_context is rounded up to
+  // Copies the inputs on the device's stream, once the copy before has been made. max_context is rounded up to
   // kRangeKeys times a power of two, or to the longest context there is.
   Batch Upload(CudaDevice& device, const BatchInputs& inputs, std::span<const SampleRow> samples);
 
@@ -38,6 +43,7 @@ class StepInputs {
   Place<BatchRow> rows_;
   DeviceBuffer device_memory_;
   PinnedBuffer host_memory_;
+  cudaEvent_t copied_ = nullptr;  // the host may write to host_memory_ again
 };
 
 }  // namespace latentd::cuda
