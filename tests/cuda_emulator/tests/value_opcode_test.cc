@@ -75,7 +75,7 @@ void CheckCase(const OpcodeCase& one, const std::vector<uint64_t>& operands, con
       const bool is_constant = one.constants[i] != "-";
       const uint64_t bits = is_constant ? std::stoull(one.constants[i]) : operands[4 * slot + i];
       own.push_back(Low(bits, std::max(model::ParseType(one.sources[i]).bits, 1)));
-      shown += " " + Hexadecimal(own.back());
+      shown.append(" ").append(Hexadecimal(own.back()));
     }
     const Expected expected = Model(one, own);
     ASSERT_TRUE(expected.is_known) << one.opcode << " has no model";
