@@ -34,17 +34,10 @@ __device__ __forceinline__ void CpAsyncWaitGroup() {
 }
 
 // ldmatrix.sync.aligned.m8n8: each register gets one 8x8 matrix of 16-bit values: row lane/4, columns 2*(lane%4) and
-// the next. Lane 8*m + r gives the address of row r (16 aligned bytes) of matrix m; .x2 reads those of lanes 0..15.
+// the next. Lane 8*m + r gives the address of row r (16 aligned bytes) of matrix m.
 __device__ __forceinline__ void LdmatrixX4(const void* row, uint32_t (&matrices)[4]) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
-               : "r"(SharedAddress(row))
-               : "memory");
-}
-
-__device__ __forceinline__ void LdmatrixX2(const void* row, uint32_t (&matrices)[2]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(matrices[0]), "=r"(matrices[1])
                : "r"(SharedAddress(row))
                : "memory");
 }
@@ -53,13 +46,6 @@ __device__ __forceinline__ void LdmatrixX2(const void* row, uint32_t (&matrices)
 __device__ __forceinline__ void LdmatrixX4Trans(const void* row, uint32_t (&matrices)[4]) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
-               : "r"(SharedAddress(row))
-               : "memory");
-}
-
-__device__ __forceinline__ void LdmatrixX2Trans(const void* row, uint32_t (&matrices)[2]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(matrices[0]), "=r"(matrices[1])
                : "r"(SharedAddress(row))
                : "memory");
 }
@@ -129,16 +115,6 @@ __device__ __forceinline__ uint4 LdGlobalNcNoAllocateV4(const void* global) {
   asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
       : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
       : "l"(global));
-  return words;
-}
-
-// ld.global.L1::no_allocate.v4: as above, for bytes that the kernel may write as well.
-__device__ __forceinline__ uint4 LdGlobalNoAllocateV4(const void* global) {
-  uint4 words;
-  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
-               : "l"(global)
-               : "memory");
   return words;
 }
 

@@ -44,25 +44,18 @@ __global__ void CpAsyncWaitGroupKernel(const uint32_t* in, uint32_t* out, int) {
   for (int i = 0; i < 4; ++i) out[(kLanes + other) * 4 + i] = rows[1][other][i];
 }
 
-enum class Matrices { kX4, kX2, kX4Trans, kX2Trans };
+enum class Order { kPlain, kTransposed };
 
-template <Matrices kMatrices>
-__global__ void LdmatrixKernel(const uint32_t* in, uint32_t* out, int) {
+template <Order kOrder>
+__global__ void LdmatrixX4Kernel(const uint32_t* in, uint32_t* out, int) {
   __shared__ alignas(16) uint32_t rows[kLanes][4];
   for (int i = 0; i < 4; ++i) rows[Lane()][i] = in[Lane() * 4 + i];
   __syncthreads();
   const uint32_t* row = rows[in[kLanes * 4 + Lane()]];
-  if constexpr (kMatrices == Matrices::kX4 || kMatrices == Matrices::kX4Trans) {
-    uint32_t matrices[4];
-    if constexpr (kMatrices == Matrices::kX4) LdmatrixX4(row, matrices);
-    if constexpr (kMatrices == Matrices::kX4Trans) LdmatrixX4Trans(row, matrices);
-    for (int i = 0; i < 4; ++i) out[Lane() * 4 + i] = matrices[i];
-  } else {
-    uint32_t matrices[2];
-    if constexpr (kMatrices == Matrices::kX2) LdmatrixX2(row, matrices);
-    if constexpr (kMatrices == Matrices::kX2Trans) LdmatrixX2Trans(row, matrices);
-    for (int i = 0; i < 2; ++i) out[Lane() * 2 + i] = matrices[i];
-  }
+  uint32_t matrices[4];
+  if constexpr (kOrder == Order::kPlain) LdmatrixX4(row, matrices);
+  if constexpr (kOrder == Order::kTransposed) LdmatrixX4Trans(row, matrices);
+  for (int i = 0; i < 4; ++i) out[Lane() * 4 + i] = matrices[i];
 }
 
 enum class Halves { kBf16, kF16 };
@@ -117,12 +110,6 @@ __global__ void LdGlobalNcNoAllocateV4Kernel(const uint32_t* in, uint32_t* out, 
   }
 }
 
-__global__ void LdGlobalNoAllocateV4Kernel(const uint32_t* in, uint32_t* out, int words_out) {
-  for (int i = Lane() * 4; i < words_out; i += kLanes * 4) {
-    *reinterpret_cast<uint4*>(out + i) = LdGlobalNoAllocateV4(in + i);
-  }
-}
-
 Kernel KernelOf(Probe probe) {
   switch (probe) {
     case Probe::kSharedAddress:
@@ -132,13 +119,9 @@ Kernel KernelOf(Probe probe) {
     case Probe::kCpAsyncWaitGroup:
       return CpAsyncWaitGroupKernel;
     case Probe::kLdmatrixX4:
-      return LdmatrixKernel<Matrices::kX4>;
-    case Probe::kLdmatrixX2:
-      return LdmatrixKernel<Matrices::kX2>;
+      return LdmatrixX4Kernel<Order::kPlain>;
     case Probe::kLdmatrixX4Trans:
-      return LdmatrixKernel<Matrices::kX4Trans>;
-    case Probe::kLdmatrixX2Trans:
-      return LdmatrixKernel<Matrices::kX2Trans>;
+      return LdmatrixX4Kernel<Order::kTransposed>;
     case Probe::kMmaM16N8K16Bf16:
       return MmaKernel<Halves::kBf16>;
     case Probe::kMmaM16N8K16F16:
@@ -157,8 +140,6 @@ Kernel KernelOf(Probe probe) {
       return Ex2ApproxKernel;
     case Probe::kLdGlobalNcNoAllocateV4:
       return LdGlobalNcNoAllocateV4Kernel;
-    case Probe::kLdGlobalNoAllocateV4:
-      return LdGlobalNoAllocateV4Kernel;
   }
   return nullptr;
 }

@@ -16,9 +16,7 @@ enum class Probe {
   kCpAsyncCg16,              // [32][4] source, [32] source_bytes -> [32][4] what shared memory holds
   kCpAsyncWaitGroup,         // [2][32] groups of [4] -> the same, the first read while the second may be under way
   kLdmatrixX4,               // [32][4] rows of shared memory, [32] row that the lane names -> [32][4]
-  kLdmatrixX2,               // the same -> [32][2]
   kLdmatrixX4Trans,          // the same -> [32][4]
-  kLdmatrixX2Trans,          // the same -> [32][2]
   kMmaM16N8K16Bf16,          // [32][4] a, [32][2] b, [32][4] sums -> [32][4] sums
   kMmaM16N8K16F16,           // the same
   kCvtRnF16x2E4m3x2,         // each: two codes -> two halves
@@ -28,7 +26,6 @@ enum class Probe {
   kCvtF32F16,                // each: a half -> fp32
   kEx2Approx,                // each: fp32 -> fp32
   kLdGlobalNcNoAllocateV4,   // each [4] -> the same
-  kLdGlobalNoAllocateV4,     // each [4] -> the same
 };
 
 // Runs one warp on the current device. Words that the kernel does not write are kUnwritten.
