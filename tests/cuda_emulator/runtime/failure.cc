@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include <cxxabi.h>
 #include <signal.h>
@@ -14,17 +15,28 @@
 namespace cuda_emulator {
 namespace {
 
-// "latentd::RmsNormKernel<64>" of a mangled name: the arguments would only make the line longer.
-std::string ReadableName(const char* name) {
+// Where the parentheses that end a demangled name open: those of its arguments.
+size_t ArgumentsOf(const std::string& name) {
+  int depth = 0;
+  for (size_t i = name.size(); i-- > 0;) {
+    depth += name[i] == ')' ? 1 : name[i] == '(' ? -1 : 0;
+    if (depth == 0) return i;
+  }
+  return name.size();
+}
+
+// "latentd::cuda::RmsNormKernel<64>": neither type nor arguments, nor where it is hidden.
+std::string ReadableName(const char* mangled) {
   int status = 0;
-  char* demangled = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-  std::string readable = status == 0 ? demangled : name;
+  char* demangled = abi::__cxa_demangle(mangled, nullptr, nullptr, &status);
+  if (status != 0) return mangled;
+  std::string name = demangled;
   std::free(demangled);
-  const size_t arguments = readable.rfind('(');
-  if (status == 0 && arguments != std::string::npos && arguments > 0) readable.resize(arguments);
-  const size_t space = readable.rfind("void ", 0);
-  if (space == 0) readable.erase(0, 5);
-  return readable;
+  if (name.ends_with(')')) name.resize(ArgumentsOf(name));
+  if (name.starts_with("void ")) name.erase(0, 5);
+  constexpr std::string_view kHidden = "(anonymous namespace)::";
+  for (size_t at; (at = name.find(kHidden)) != std::string::npos;) name.erase(at, kHidden.size());
+  return name;
 }
 
 void PrintContext() {

@@ -1,8 +1,10 @@
 #include "tests/cuda_emulator/runtime/shadow.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "tests/cuda_emulator/runtime/block.h"
@@ -78,21 +80,33 @@ Region* FindRegion(const void* address, uint32_t bytes) {
        static_cast<unsigned long long>(below.bytes));
 }
 
+std::string Place(const Region& region, const void* address) {
+  char place[64];
+  if (region.shared_by_blocks) {
+    std::snprintf(place, sizeof place, "%p", address);
+  } else {
+    std::snprintf(place, sizeof place, "byte %llu of the shared memory",
+                  static_cast<unsigned long long>(region.OffsetOf(address)));
+  }
+  return place;
+}
+
 // Some byte is not as the access needs it: the first such byte decides.
 [[noreturn]] void ReportState(Region& region, const void* address, uint32_t bytes, const char* access, ByteState wanted,
                               Where where) {
   const uint8_t* state = region.state() + region.OffsetOf(address);
+  const std::string place = Place(region, address);
   uint32_t i = 0;
   while (state[i] == wanted || (wanted == kUninitialised && state[i] == kInitialised)) ++i;
   switch (state[i]) {
     case kFreed:
       Fail(where, "freed", "%s of %u bytes at %p, which has been freed", access, bytes, address);
     case kUninitialised:
-      Fail(where, "uninitialised", "%s of %u bytes at %p: no one has written byte %u of them", access, bytes, address,
-           i);
+      Fail(where, "uninitialised", "%s of %u bytes at %s: no one has written byte %u of them", access, bytes,
+           place.c_str(), i);
     case kInFlight:
       Fail(where, wanted == kInitialised ? "uninitialised" : "race",
-           "%s of %u bytes at %p: a cp.async into them has not been waited for", access, bytes, address);
+           "%s of %u bytes at %s: a cp.async into them has not been waited for", access, bytes, place.c_str());
     default:
       ReportUnallocated(region, address, bytes, access, where);
   }

@@ -347,6 +347,18 @@ TEST(Failure, TrapNamesKernelBlockAndThread) {
                  "^cuda emulator: trap: rows.cu:17: trap \\[kernel test::Kernel block 2,0,0 thread 33,0,0\\]\n$");
 }
 
+TEST(Failure, NamesOfKernelsAreShort) {
+  EXPECT_FAILURE(
+      {
+        const LaunchShape shape = {.threads = 1};
+        Kernel kernel = MakeKernel([](const std::byte*) { Fail(HERE, "trap", "trap"); }, shape, false);
+        // void latentd::(anonymous namespace)::Rows<1>(latentd::(anonymous namespace)::Arguments)
+        kernel.name = "_ZN7latentd12_GLOBAL__N_14RowsILi1EEEvNS0_9ArgumentsE";
+        RunKernel(kernel, shape, nullptr);
+      },
+      "\\[kernel latentd::Rows<1> block 0,0,0 thread 0,0,0\\]\n$");
+}
+
 TEST(Failure, WildAccessOfAPlainModuleIsAFault) {
   auto* array = DeviceArray<float>(1024);
   EXPECT_FAILURE(LaunchPlain(
