@@ -1,5 +1,4 @@
-"""Compiles the CUDA backend with one change in a copy of its sources, by the build's own commands, and runs tests on it.
-"""
+"""Compiles the CUDA backend with one change in a copy of its sources, by the build's own commands, and tests it."""
 import hashlib
 import json
 import os
@@ -79,7 +78,7 @@ class MutatedBuild:
     def __init__(self, build, mutation):
         self.build = build
         self.mutation = mutation
-        self.folder = build.sources / mutation["name"].replace(" ", "_").replace("/", "_")
+        self.folder = build.sources / re.sub(r"\W+", "_", mutation["name"])
         self.unit = pathlib.PurePath(mutation.get("unit", mutation["file"]))
 
     def key(self):

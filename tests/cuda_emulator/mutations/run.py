@@ -28,17 +28,18 @@ def message_of(code, output):
     """The line that says what was found."""
     if code is None:
         return output
-    found = re.search(r"cuda emulator: .*", output)
+    found = re.search(r"cuda emulator: (.*)", output)
     if found:
-        # Kinds and lines matter; addresses and folders change from run to run.
-        line = re.sub(r"\S*/src/kernels/|kernels/cuda/", "", found.group())
-        line = re.sub(r" at 0x[0-9a-f]+| address 0x[0-9a-f]+|^cuda emulator: ", "", line)
-        return re.sub(r"latentd::cuda::\(anonymous namespace\)::", "", line)
-    failed = re.search(r"^(.*): Failure\n(.*)\n?(.*)\n?(.*)", output, re.M)
+        # Addresses and folders change from run to run.
+        line = re.sub(r"\S*/kernels/cuda/", "", re.sub(r"0x[0-9a-f]+", "0x…", found[1]))
+        line = re.sub(r"\(latentd::DType\)|latentd::cuda::|\(anonymous namespace\)::", "", line)
+        return re.sub(r"(\[kernel [^(]*)\(\S*(?= block|\])", r"\1", line)
+    failed = re.search(r"^(\S+): Failure\n((?:(?!\S+: Failure|\[).*\n)*)", output, re.M)
     if failed:
-        where = pathlib.PurePath(failed.group(1)).name
-        return f"wrong result: {where}: " + " ".join(" ".join(failed.groups()[1:]).split())
-    return f"exit code {code}: " + " ".join(output.split())[-MAX_MESSAGE:]
+        difference = re.sub(r"^Expected: .*(?=actual: )", "", " ".join(failed[2].replace("`", "'").split()))
+        return f"wrong result: {pathlib.PurePath(failed[1]).name}: {difference}"
+    stopped = re.search(r"^latentd: (.*)", output, re.M)
+    return f"exit code {code}: {stopped[1] if stopped else ' '.join(output.split())[-MAX_MESSAGE:]}"
 
 
 class Results:
@@ -47,7 +48,7 @@ class Results:
     def __init__(self, build):
         self.folder = build.sources / "results"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.common = mutated_build.digest(build.directory / "bin/op_test", *sorted(HERE.glob("*.py")))
+        self.common = mutated_build.digest(build.directory / "bin/op_test", HERE / "mutated_build.py")
 
     def get(self, key, make):
         name = hashlib.sha256(json.dumps([key, self.common]).encode()).hexdigest()
@@ -63,16 +64,13 @@ def run_mutation(build, results, mutation):
 
     def make():
         mutated.make()
-        found = {}
-        for mode in mutation["modes"]:
-            code, output = mutated.run_test(mode)
-            found[mode] = [code, message_of(code, output) if code != 0 else ""]
-        return found
+        return {mode: mutated.run_test(mode) for mode in mutation["modes"]}
 
     try:
-        return results.get(mutated.key(), make)
+        outputs = results.get(mutated.key(), make)
     except (mutated_build.Stale, mutated_build.Broken) as error:
         return str(error)
+    return {mode: (code, message_of(code, output) if code != 0 else "") for mode, (code, output) in outputs.items()}
 
 
 def run_clean(build, results, tests, mode):
@@ -101,8 +99,9 @@ def problem_of(mutation, found):
 def report(mutations, outcomes):
     """MUTATIONS.md"""
     lines = ["<!-- Written by mutations/run.py --write -->", "# Mistakes that the emulated tests find", "",
-             "Each was made in a copy of the sources; the tests named were run on it in the modes listed. `missed` is a",
-             "mode that cannot or did not see the mistake.", "", "| mistake | where | tests | caught by | message |",
+             "Each was made in a copy of the sources, and the tests named were run in the modes listed. A mode in",
+             "brackets passes all the same: it cannot see the mistake, or did not.", "",
+             "| mistake | where | tests | caught by | message |",
              "| --- | --- | --- | --- | --- |"]
     for mutation in mutations:
         found = outcomes[mutation["name"]]
@@ -140,7 +139,8 @@ def main():
             problem = problem_of(mutation, found)
             if problem:
                 problems.append(f"{mutation['name']}: {problem}")
-            print(f"{'PROBLEM' if problem else 'ok':8}{mutation['name']}: {problem or found}", flush=True)
+            caught = "; ".join(f"{mode}: {message or 'passes'}" for mode, (_, message) in found.items())
+            print(f"{'PROBLEM' if problem else 'ok':8}{mutation['name']}: {problem or caught}", flush=True)
         problems += [problem for problem in (c.result() for c in clean) if problem]
     if args.write and not problems and not args.only:
         REPORT.write_text(report(mutations, outcomes))
