@@ -1,0 +1,146 @@
+#include "tools/convert/conversions.h"
+
+#include <functional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/model/checkpoint.h"
+#include "engine/model/mapped_file.h"
+#include "engine/model/model_config.h"
+#include "engine/model/shards.h"
+#include "engine/model/tensor_catalog.h"
+#include "tools/convert/checkpoint_writer.h"
+#include "tools/convert/config_json.h"
+
+namespace latentd {
+namespace {
+
+using Plan = std::vector<PlannedTensor>;
+
+std::set<std::string, std::less<>> ProjectionNames(const ModelConfig& config) {
+  std::set<std::string, std::less<>> names;
+  const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
+    if (tensor.role == TensorRole::kProjection) names.insert(tensor.name);
+    return absl::OkStatus();
+  });
+  return names;
+}
+
+absl::Status WrongType(const std::string& tensor, std::string_view expected, std::string_view found) {
+  return absl::InvalidArgumentError(
+      absl::StrFormat("tensor %s: expected %s, found %s", Quoted(tensor), expected, found));
+}
+
+// What an output directory consists of, beside the copied files.
+struct Contents {
+  const Plan& tensors;
+  uint64_t max_shard_bytes = kDefaultShardBytes;
+  std::function<absl::Status(const std::filesystem::path& config_json)> edit_config;
+};
+
+absl::Status Fill(OutputDirectory& output, const std::filesystem::path& from, const Contents& contents) {
+  absl::Status status = CopyOtherFiles(from, output.path());
+  if (status.ok() && contents.edit_config) status = contents.edit_config(output.path() / "config.json");
+  if (status.ok()) status = WriteTensors(output.path(), contents.tensors, contents.max_shard_bytes);
+  return status.ok() ? output.Commit() : status;
+}
+
+// A checkpoint that the daemon would accept, and its tensors in the order of its files.
+struct Source {
+  Checkpoint checkpoint;
+  Shards shards;
+  std::set<std::string, std::less<>> projections;
+};
+
+absl::StatusOr<Source> OpenSource(const std::filesystem::path& directory) {
+  const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
+  if (!config.ok()) return config.status();
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
+  if (!checkpoint.ok()) return checkpoint.status();
+  absl::StatusOr<Shards> shards = OpenShards(directory);
+  if (!shards.ok()) return shards.status();
+  return Source{*std::move(checkpoint), *std::move(shards), ProjectionNames(*config)};
+}
+
+absl::Status ForEachStored(const Shards& shards,
+                           const std::function<absl::Status(const SafetensorsEntry&, PlannedTensor)>& visit) {
+  for (const SafetensorsFile& file : shards.files) {
+    for (const SafetensorsEntry& entry : file.entries()) {
+      PlannedTensor copy = PlanCopy(entry.name, entry.dtype, entry.shape, file.BytesOf(entry));
+      if (absl::Status status = visit(entry, std::move(copy)); !status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Quantize(const Route& route, ScaleFormat format) {
+  absl::StatusOr<OutputDirectory> output = OutputDirectory::Create(route.to, route.existing, route.from);
+  if (!output.ok()) return output.status();
+  const absl::StatusOr<Source> source = OpenSource(route.from);
+  if (!source.ok()) return source.status();
+  Plan plan;
+  const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
+    if (!source->projections.contains(entry.name)) {
+      plan.push_back(std::move(copy));
+      return absl::OkStatus();
+    }
+    if (entry.dtype == "F8_E4M3") {
+      return WrongType(entry.name, "BF16 or F32", "F8_E4M3: it is quantised already; dequantize the checkpoint first");
+    }
+    for (PlannedTensor& tensor : PlanQuantized(entry.name, RowsOf(source->checkpoint.Matrix(entry.name)), format)) {
+      plan.push_back(std::move(tensor));
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return Fill(*output, route.from, {.tensors = plan, .edit_config = [format](const std::filesystem::path& config_json) {
+                                      return DeclareFp8(config_json, format);
+                                    }});
+}
+
+absl::Status Dequantize(const Route& route) {
+  absl::StatusOr<OutputDirectory> output = OutputDirectory::Create(route.to, route.existing, route.from);
+  if (!output.ok()) return output.status();
+  const absl::StatusOr<Source> source = OpenSource(route.from);
+  if (!source.ok()) return source.status();
+  Plan plan;
+  bool found_fp8 = false;
+  const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
+    if (entry.name.ends_with("_scale_inv")) return absl::OkStatus();
+    if (entry.dtype != "F8_E4M3") {
+      plan.push_back(std::move(copy));
+      return absl::OkStatus();
+    }
+    found_fp8 = true;
+    plan.push_back(PlanValues(entry.name, DType::kBf16, RowsOf(source->checkpoint.Matrix(entry.name))));
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  if (!found_fp8) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: expected F8_E4M3 weights, found none; it needs no dequantizing", Quoted(route.from.string())));
+  }
+  return Fill(*output, route.from, {.tensors = plan, .edit_config = DeclareBf16});
+}
+
+absl::Status Reshard(const Route& route, uint64_t max_shard_bytes) {
+  absl::StatusOr<OutputDirectory> output = OutputDirectory::Create(route.to, route.existing, route.from);
+  if (!output.ok()) return output.status();
+  const absl::StatusOr<Shards> shards = OpenShards(route.from);
+  if (!shards.ok()) return shards.status();
+  Plan plan;
+  const absl::Status status = ForEachStored(*shards, [&](const SafetensorsEntry&, PlannedTensor copy) {
+    plan.push_back(std::move(copy));
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return Fill(*output, route.from, {.tensors = plan, .max_shard_bytes = max_shard_bytes, .edit_config = nullptr});
+}
+
+}  // namespace latentd
