@@ -1,0 +1,210 @@
+"""latent-convert on both releases of tiny-tales: what it writes, checked byte by byte here and served by the daemon."""
+import json
+import math
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "server"))
+import daemon  # noqa: E402
+from daemon import BIN, MODEL, ROOT, pb  # noqa: E402
+
+BF16_MODEL = ROOT / "tests/data/tiny-tales-bf16"
+HELD_TEXT = ROOT / "tests/data/tiny-tales/goldens-bf16.json"
+
+
+def run(*arguments):
+    return subprocess.run([BIN / "latent-convert", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+def read_tensors(folder):
+    """{name: (dtype, shape, bytes)} of every safetensors file in the folder."""
+    tensors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        content = path.read_bytes()
+        start = 8 + int.from_bytes(content[:8], "little")
+        for name, entry in json.loads(content[8:start]).items():
+            if name == "__metadata__":
+                continue
+            assert name not in tensors, name
+            first, last = entry["data_offsets"]
+            tensors[name] = (entry["dtype"], entry["shape"], content[start + first:start + last])
+    return tensors
+
+
+def decode_e4m3(code):
+    sign, exponent, fraction = -1.0 if code & 0x80 else 1.0, code >> 3 & 15, code & 7
+    return sign * (fraction / 512 if exponent == 0 else (1 + fraction / 8) * 2.0 ** (exponent - 7))
+
+
+DECODED = [decode_e4m3(code) for code in range(256)]
+
+
+def as_fp32(value):
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def bf16_bits(value):
+    """Nearest, ties to even."""
+    bits = struct.unpack("<I", struct.pack("<f", value))[0]
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+
+
+def decoded_rows(tensors, name):
+    """The fp32 values of an FP8 weight, by the format's definition."""
+    _, (rows, columns), codes = tensors[name]
+    _, (_, blocks), scale_bytes = tensors[name + "_scale_inv"]
+    scales = struct.unpack(f"<{len(scale_bytes) // 4}f", scale_bytes)
+    for row in range(rows):
+        for column in range(columns):
+            scale = scales[row // 128 * blocks + column // 128]
+            yield as_fp32(DECODED[codes[row * columns + column]] * scale)
+
+
+class Conversion(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="latent-convert-")))
+
+    def convert(self, *arguments):
+        result = run(*arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""), arguments)
+
+    def assert_fails(self, result, code, *words):
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def assert_valid(self, folder):
+        result = run("verify", folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_quantize_stores_what_the_format_says(self):
+        self.convert("quantize", BF16_MODEL, self.folder / "fp8")
+        self.assert_valid(self.folder / "fp8")
+        before, after = read_tensors(BF16_MODEL), read_tensors(self.folder / "fp8")
+        quantized = {name for name, (dtype, *_) in after.items() if dtype == "F8_E4M3"}
+        released = {name for name, (dtype, *_) in read_tensors(MODEL).items() if dtype == "F8_E4M3"}
+        self.assertEqual(quantized, released)
+        for name in before.keys() - quantized:
+            self.assertEqual(after[name], before[name], name)
+        name = "model.layers.0.self_attn.kv_b_proj.weight"
+        originals = struct.unpack(f"<{len(before[name][2]) // 2}H", before[name][2])
+        largest = max(abs(value) for value in decoded_rows(after, name))
+        for bits, value in zip(originals, decoded_rows(after, name)):
+            original = struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+            self.assertLessEqual(abs(value - original), max(abs(original) / 16, largest / 448 / 512) * 1.001)
+        config = json.loads((self.folder / "fp8/config.json").read_text())
+        self.assertEqual(config["quantization_config"],
+                         json.loads((MODEL / "config.json").read_text())["quantization_config"])
+
+    def test_ue8m0_scales_are_powers_of_two(self):
+        self.convert("quantize", BF16_MODEL, self.folder / "fp8", "--scale-format", "ue8m0")
+        self.assert_valid(self.folder / "fp8")
+        for name, (dtype, _, content) in read_tensors(self.folder / "fp8").items():
+            if name.endswith("_scale_inv"):
+                self.assertEqual(dtype, "F32")
+                fractions = {math.frexp(scale)[0] for (scale,) in struct.iter_unpack("<f", content)}
+                self.assertEqual(fractions, {0.5}, name)
+        config = json.loads((self.folder / "fp8/config.json").read_text())
+        self.assertEqual(config["quantization_config"]["scale_fmt"], "ue8m0")
+
+    def test_dequantize_rounds_the_decoded_values_once(self):
+        self.convert("dequantize", MODEL, self.folder / "bf16")
+        self.assert_valid(self.folder / "bf16")
+        before, after = read_tensors(MODEL), read_tensors(self.folder / "bf16")
+        self.assertEqual(set(after), {name for name in before if not name.endswith("_scale_inv")})
+        for name in ("model.layers.0.mlp.down_proj.weight", "model.layers.1.self_attn.q_b_proj.weight"):
+            expected = b"".join(struct.pack("<H", bf16_bits(value)) for value in decoded_rows(before, name))
+            self.assertEqual(after[name], ("BF16", before[name][1], expected), name)
+        self.assertNotIn("quantization_config", json.loads((self.folder / "bf16/config.json").read_text()))
+
+    def test_shard_and_merge_keep_every_tensor(self):
+        self.convert("shard", MODEL, self.folder / "shards", "--max-shard-bytes", 1_000_000)
+        self.assert_valid(self.folder / "shards")
+        self.assertGreater(len(list(self.folder.glob("shards/model-*.safetensors"))), 5)
+        self.convert("merge", self.folder / "shards", self.folder / "whole")
+        self.assertEqual(read_tensors(self.folder / "shards"), read_tensors(MODEL))
+        self.assertEqual(read_tensors(self.folder / "whole"), read_tensors(MODEL))
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+            self.assertEqual((self.folder / "whole" / name).read_bytes(), (MODEL / name).read_bytes())
+
+    def test_random_is_a_function_of_the_seed(self):
+        for dtype in ("bf16", "f32", "fp8"):
+            for name, seed in (("first", 3), ("again", 3), ("other", 4)):
+                self.convert("random", self.folder / name, "--config", MODEL / "config.json", "--dtype", dtype,
+                             "--seed", seed, "--force")
+                self.assert_valid(self.folder / name)
+            first = read_tensors(self.folder / "first")
+            self.assertEqual(first, read_tensors(self.folder / "again"))
+            self.assertNotEqual(first, read_tensors(self.folder / "other"))
+
+    def test_an_existing_output_is_refused_and_kept(self):
+        (self.folder / "taken").mkdir()
+        (self.folder / "taken/note").write_text("mine")
+        self.assert_fails(run("merge", MODEL, self.folder / "taken"), 1, "taken", "--force")
+        self.assert_fails(run("merge", MODEL, self.folder / "taken", "--force"), 1, "expected a checkpoint to replace")
+        self.assertEqual((self.folder / "taken/note").read_text(), "mine")
+
+    def test_force_never_replaces_the_input(self):
+        shutil.copytree(MODEL, self.folder / "model")
+        self.assert_fails(run("merge", self.folder / "model", self.folder / "model", "--force"), 1, "input")
+        self.assert_valid(self.folder / "model")
+
+    def test_a_truncated_input_is_one_line_and_leaves_nothing(self):
+        shutil.copytree(MODEL, self.folder / "cut")
+        with open(self.folder / "cut/model.safetensors", "r+b") as file:
+            file.truncate(5_000_000)
+        for command in (("merge",), ("dequantize",), ("quantize",), ("shard", "--max-shard-bytes", 10**6)):
+            result = run(command[0], self.folder / "cut", self.folder / "out", *command[1:])
+            self.assert_fails(result, 1, "model.safetensors", "cut or damaged")
+        self.assert_fails(run("verify", self.folder / "cut"), 1, "model.safetensors")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["cut"])
+
+    def test_an_interrupted_run_leaves_nothing(self):
+        config = json.loads((MODEL / "config.json").read_text())
+        config["vocab_size"] = 1 << 22  # gigabytes, of which few are written
+        (self.folder / "config.json").write_text(json.dumps(config))
+        process = subprocess.Popen([BIN / "latent-convert", "random", self.folder / "out", "--config",
+                                    self.folder / "config.json"], stderr=subprocess.PIPE, text=True)
+        daemon.wait_until(lambda: list(self.folder.glob(".out.*/model*.safetensors")), "it writes weights")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=daemon.PATIENCE_SECONDS)
+        self.assertEqual((process.returncode, errors.count("\n")), (130, 1), errors)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["config.json"])
+
+    def test_quantizing_twice_is_refused(self):
+        self.assert_fails(run("quantize", MODEL, self.folder / "out"), 1, "F8_E4M3", "dequantize")
+        self.assert_fails(run("dequantize", BF16_MODEL, self.folder / "out"), 1, "expected F8_E4M3")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_usage_errors_exit_2(self):
+        self.assertEqual(run("merge", MODEL).returncode, 2)
+        self.assertEqual(run("shard", MODEL, self.folder / "out", "--max-shard-bytes", "0").returncode, 2)
+        self.assertEqual(run().returncode, 2)
+
+    def mean_loss(self, model):
+        """Of the held texts, through the daemon."""
+        documents = json.loads(HELD_TEXT.read_text())["held_text"]["documents"]
+        total, count = 0.0, 0
+        with daemon.Daemon(model=model) as server:
+            for document in documents:
+                message = pb.ScoreRequest(token_ids=pb.TokenIds(ids=document["ids"]))
+                result = server.generation.Score(message, timeout=daemon.PATIENCE_SECONDS)
+                total -= math.fsum(position.logprob for position in result.positions)
+                count += len(result.positions)
+        return total / count
+
+    def test_quantized_weights_keep_the_perplexity(self):
+        self.convert("quantize", BF16_MODEL, self.folder / "fp8")
+        ratio = math.exp(self.mean_loss(self.folder / "fp8") - self.mean_loss(BF16_MODEL))
+        self.assertLess(abs(ratio - 1), 0.01)
+
+
+if __name__ == "__main__":
+    unittest.main()
