@@ -12,6 +12,7 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model/model_config.h"
 #include "tools/convert/conversions.h"
+#include "tools/convert/inspection.h"
 #include "tools/convert/output_directory.h"
 #include "tools/convert/random_checkpoint.h"
 
@@ -25,6 +26,7 @@ constexpr int kExitInterrupted = 130;  // as shells report a program that SIGINT
 struct Flags {
   Route route;
   bool force = false;
+  bool json = false;
   ScaleFormat scale_format = ScaleFormat::kF32;
   uint64_t max_shard_bytes = 0;
   RandomCheckpoint random;
@@ -40,7 +42,19 @@ absl::Status Verify(const std::filesystem::path& directory) {
   return absl::OkStatus();
 }
 
-void AddReader(CLI::App& app, Flags& flags, absl::Status& status) {
+absl::Status PrintInspection(const Flags& flags) {
+  const absl::StatusOr<std::string> report =
+      Inspect(flags.route.from, flags.json ? ReportFormat::kJson : ReportFormat::kText);
+  if (report.ok()) std::cout << *report;
+  return report.status();
+}
+
+void AddReaders(CLI::App& app, Flags& flags, absl::Status& status) {
+  CLI::App* inspect = app.add_subcommand("inspect", "Tensors, parameters, cache, and what fits this machine");
+  inspect->add_option("DIR", flags.route.from, "The checkpoint")->required();
+  inspect->add_flag("--json", flags.json, "The report as JSON");
+  inspect->callback([&] { status = PrintInspection(flags); });
+
   CLI::App* verify = app.add_subcommand("verify", "Read every byte and check it as the daemon would");
   verify->add_option("DIR", flags.route.from, "The checkpoint")->required();
   verify->callback([&] { status = Verify(flags.route.from); });
@@ -112,7 +126,7 @@ int RunLatentConvert(int argc, char** argv) {
   app.require_subcommand(1);
   Flags flags;
   absl::Status status;
-  AddReader(app, flags, status);
+  AddReaders(app, flags, status);
   AddConversions(app, flags, status);
   AddRandom(app, flags, status);
   try {

@@ -1,0 +1,178 @@
+#include "tools/convert/inspection.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/model/latent_cache.h"
+#include "engine/model/model_config.h"
+#include "engine/model/shards.h"
+#include "engine/model/tensor_catalog.h"
+
+namespace latentd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+bool Has(std::string_view name, std::string_view part) { return name.find(part) != name.npos; }
+
+bool IsRoutedExpert(std::string_view name) { return Has(name, ".mlp.experts."); }
+
+// Of one of the layers behind the last, which predict further tokens.
+bool IsMtp(std::string_view name, const ModelConfig& config) {
+  constexpr std::string_view kPrefix = "model.layers.";
+  if (!name.starts_with(kPrefix)) return false;
+  int layer = 0;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
+  return layer >= config.num_layers;
+}
+
+std::string_view KindOf(std::string_view name, const ModelConfig& config) {
+  if (IsMtp(name, config)) return "mtp layers";
+  if (name.ends_with("_scale_inv")) return "scales";
+  if (name == "model.embed_tokens.weight") return "embedding";
+  if (name == "lm_head.weight") return "head";
+  if (name.ends_with("norm.weight")) return "norms";
+  if (Has(name, ".self_attn.")) return "attention";
+  if (IsRoutedExpert(name)) return "routed experts";
+  if (Has(name, ".shared_experts.")) return "shared experts";
+  if (Has(name, ".mlp.gate.")) return "router";
+  return Has(name, ".mlp.") ? "dense mlp" : "others";
+}
+
+Json ConfigFacts(const ModelConfig& config) {
+  int moe_layers = 0;
+  for (int layer = 0; layer < config.num_layers; ++layer) moe_layers += config.IsMoe(layer) ? 1 : 0;
+  return {{"architecture", config.architecture},
+          {"layers", config.num_layers},
+          {"moe_layers", moe_layers},
+          {"mtp_layers", config.num_mtp_layers},
+          {"hidden_size", config.hidden_size},
+          {"heads", config.attention.num_heads},
+          {"latent_width", config.attention.latent_width},
+          {"rope_width", config.attention.rope_width},
+          {"experts", config.routing.num_experts},
+          {"experts_per_token", config.routing.experts_per_token},
+          {"vocab_size", config.vocab_size},
+          {"max_context_tokens", config.max_context}};
+}
+
+// A tied head counts once; copies in MTP layers never.
+Json Parameters(const ModelConfig& config) {
+  int64_t total = 0;
+  int64_t routed = 0;
+  int64_t mtp = 0;
+  const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
+    int64_t count = tensor.optional ? 0 : 1;
+    for (const int64_t size : tensor.shape) count *= size;
+    if (IsMtp(tensor.name, config)) {
+      mtp += count;
+      return absl::OkStatus();
+    }
+    total += count;
+    if (IsRoutedExpert(tensor.name)) routed += count;
+    return absl::OkStatus();
+  });
+  const RoutingRule& routing = config.routing;
+  const int64_t used = routed == 0 ? 0 : routed / routing.num_experts * routing.experts_per_token;
+  return {{"total", total}, {"active_per_token", total - routed + used}, {"mtp_layers", mtp}};
+}
+
+struct Amount {
+  int64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+Json TensorFacts(const Shards& shards, const ModelConfig& config, uint64_t& total_bytes) {
+  std::map<std::pair<std::string_view, std::string_view>, Amount> amounts;
+  for (const SafetensorsFile& file : shards.files) {
+    for (const SafetensorsEntry& entry : file.entries()) {
+      Amount& amount = amounts[{KindOf(entry.name, config), entry.dtype}];
+      ++amount.tensors;
+      amount.bytes += entry.end - entry.begin;
+      total_bytes += entry.end - entry.begin;
+    }
+  }
+  Json kinds = Json::array();
+  for (const auto& [key, amount] : amounts) {
+    kinds.push_back({{"kind", key.first}, {"dtype", key.second}, {"tensors", amount.tensors}, {"bytes", amount.bytes}});
+  }
+  return kinds;
+}
+
+// 0 where the system does not say.
+uint64_t AvailableBytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  uint64_t kib = 0;
+  std::string unit;
+  while (file >> key >> kib && std::getline(file, unit)) {
+    if (key == "MemAvailable:") return kib * 1024;
+  }
+  return 0;
+}
+
+Json CacheFacts(const ModelConfig& config, DType dtype, uint64_t left_bytes) {
+  const size_t block_bytes = LatentCache::BytesPerBlock(config, dtype);
+  const uint64_t blocks = left_bytes / block_bytes;
+  return {{"bytes_per_token", block_bytes / kBlockSlots},
+          {"fitting_blocks", blocks},
+          {"fitting_tokens", blocks * kBlockSlots}};
+}
+
+// "layers=5  moe_layers=4": an object's members on one line.
+std::string MembersText(const Json& object) {
+  std::string text;
+  for (const auto& [key, value] : object.items()) {
+    absl::StrAppend(&text, text.empty() ? "" : "  ", key, "=",
+                    value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text;
+}
+
+std::string Text(const Json& report) {
+  std::string text;
+  for (const auto& [section, facts] : report.items()) {
+    if (!facts.is_array()) {
+      absl::StrAppendFormat(&text, "%-12s%s\n", section, MembersText(facts));
+      continue;
+    }
+    absl::StrAppendFormat(&text, "%s\n", section);
+    for (const Json& kind : facts) {
+      absl::StrAppendFormat(&text, "  %-16s%-10s%8d%16d bytes\n", kind["kind"].get<std::string>(),
+                            kind["dtype"].get<std::string>(), kind["tensors"].get<int64_t>(),
+                            kind["bytes"].get<uint64_t>());
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Inspect(const std::filesystem::path& directory, ReportFormat format) {
+  const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
+  if (!config.ok()) return config.status();
+  const absl::StatusOr<Shards> shards = OpenShards(directory);
+  if (!shards.ok()) return shards.status();
+  uint64_t weight_bytes = 0;
+  const Json kinds = TensorFacts(*shards, *config, weight_bytes);
+  const uint64_t available = AvailableBytes();
+  const uint64_t left = available - std::min(available, weight_bytes);
+  const Json report = {
+      {"config", ConfigFacts(*config)},
+      {"parameters", Parameters(*config)},
+      {"tensors", kinds},
+      {"memory", {{"files", shards->files.size()}, {"weight_bytes", weight_bytes}, {"available_bytes", available}}},
+      {"cache_fp32", CacheFacts(*config, DType::kF32, left)},
+      {"cache_bf16", CacheFacts(*config, DType::kBf16, left)}};
+  return format == ReportFormat::kJson ? report.dump(2) + "\n" : Text(report);
+}
+
+}  // namespace latentd
