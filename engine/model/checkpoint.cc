@@ -101,9 +101,13 @@ absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string
   return Invalid(name, absl::StrFormat("expected %s, found %s", expected, dtype));
 }
 
+absl::Status Unexpected(std::string_view name) {
+  return Invalid(name, "expected only tensors that config.json asks for, found this one too");
+}
+
 }  // namespace
 
-absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory, const ModelConfig& config) {
+absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& directory) {
   absl::StatusOr<Shards> shards = OpenShards(directory);
   if (!shards.ok()) return shards.status();
   Checkpoint checkpoint;
@@ -117,6 +121,13 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
       checkpoint.tensor_bytes_ += entry.end - entry.begin;
     }
   }
+  return checkpoint;
+}
+
+absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory, const ModelConfig& config) {
+  absl::StatusOr<Checkpoint> mapped = Map(directory);
+  if (!mapped.ok()) return mapped;
+  Checkpoint& checkpoint = *mapped;
   absl::Status status =
       ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) { return checkpoint.Accept(expected); });
   if (status.ok()) status = checkpoint.CheckAllExpected();
@@ -126,7 +137,27 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
         absl::StrFormat("scale_fmt is ue8m0, but %d FP8 scales are not powers of two", checkpoint.num_uneven_scales_));
   }
   checkpoint.digest_ = checkpoint.ComputeDigest();
-  return checkpoint;
+  return mapped;
+}
+
+std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& directory, const ModelConfig& config) {
+  absl::StatusOr<Checkpoint> checkpoint = Map(directory);
+  if (!checkpoint.ok()) return {checkpoint.status()};
+  std::vector<absl::Status> problems;
+  const auto keep = [&](const absl::Status& status) {
+    if (!status.ok()) problems.push_back(status);
+    return problems.size() < kMaxProblems ? absl::OkStatus() : status;
+  };
+  const absl::Status walk =
+      ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) { return keep(checkpoint->Accept(expected)); });
+  for (const auto& [name, stored] : checkpoint->tensors_) {
+    if (stored.expected || problems.size() >= kMaxProblems) continue;
+    // Scales of a weight that is there were judged with it.
+    constexpr std::string_view kScales = "_scale_inv";
+    const bool is_judged = name.ends_with(kScales) && checkpoint->Has(name.substr(0, name.size() - kScales.size()));
+    if (!is_judged) problems.push_back(Unexpected(name));
+  }
+  return problems;
 }
 
 absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
@@ -178,7 +209,7 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
 
 absl::Status Checkpoint::CheckAllExpected() const {
   for (const auto& [name, stored] : tensors_) {
-    if (!stored.expected) return Invalid(name, "expected only tensors that config.json asks for, found this one too");
+    if (!stored.expected) return Unexpected(name);
   }
   return absl::OkStatus();
 }

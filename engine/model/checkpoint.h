@@ -23,6 +23,9 @@ class Checkpoint {
  public:
   // Reads every value once. An error is one line with the tensor's name.
   static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& directory, const ModelConfig& config);
+  // Why Open would refuse, one line each: the first kMaxProblems. Empty: it accepts.
+  static std::vector<absl::Status> FindProblems(const std::filesystem::path& directory, const ModelConfig& config);
+  static constexpr size_t kMaxProblems = 1000;  // a wrong config.json can ask for millions of tensors
 
   bool Has(std::string_view name) const { return tensors_.contains(name); }
   // A two-dimensional tensor, which must be there; valid as long as the checkpoint.
@@ -45,6 +48,7 @@ class Checkpoint {
   };
   using Tensors = std::map<std::string, Stored, std::less<>>;
 
+  static absl::StatusOr<Checkpoint> Map(const std::filesystem::path& directory);
   absl::Status Accept(const ExpectedTensor& expected);
   absl::Status AcceptScales(const std::string& name, Stored& weight);
   absl::Status CheckAllExpected() const;

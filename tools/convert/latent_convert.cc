@@ -5,11 +5,14 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <absl/status/status.h>
+#include <absl/strings/str_format.h>
 
 #include "engine/model/checkpoint.h"
+#include "engine/model/mapped_file.h"
 #include "engine/model/model_config.h"
 #include "tools/convert/conversions.h"
 #include "tools/convert/inspection.h"
@@ -32,14 +35,22 @@ struct Flags {
   RandomCheckpoint random;
 };
 
+// One line on stderr for each problem; the status sums them up.
 absl::Status Verify(const std::filesystem::path& directory) {
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
   if (!config.ok()) return config.status();
   const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
-  if (!checkpoint.ok()) return checkpoint.status();
-  for (const std::string& warning : checkpoint->warnings()) std::cerr << "warning: " << warning << "\n";
-  std::cout << "ok: " << checkpoint->tensor_bytes() << " bytes of tensors\n";
-  return absl::OkStatus();
+  if (checkpoint.ok()) {
+    for (const std::string& warning : checkpoint->warnings()) std::cerr << "warning: " << warning << "\n";
+    std::cout << "ok: " << checkpoint->tensor_bytes() << " bytes of tensors\n";
+    return absl::OkStatus();
+  }
+  const std::vector<absl::Status> problems = Checkpoint::FindProblems(directory, *config);
+  if (problems.size() <= 1) return checkpoint.status();
+  for (const absl::Status& problem : problems) std::cerr << problem.message() << "\n";
+  return absl::InvalidArgumentError(absl::StrFormat("%s: %s%d problems", Quoted(directory.string()),
+                                                    problems.size() == Checkpoint::kMaxProblems ? "the first " : "",
+                                                    problems.size()));
 }
 
 absl::Status PrintInspection(const Flags& flags) {

@@ -178,6 +178,42 @@ class Conversion(unittest.TestCase):
         self.assertEqual((process.returncode, errors.count("\n")), (130, 1), errors)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["config.json"])
 
+    def test_verify_names_every_problem(self):
+        shutil.copytree(MODEL, self.folder / "model")
+        path = self.folder / "model/model.safetensors"
+        content = bytearray(path.read_bytes())
+        start = 8 + int.from_bytes(content[:8], "little")
+        entries = json.loads(content[8:start])
+        damages = {"model.norm.weight": b"\xff\x7f", "model.layers.0.mlp.up_proj.weight_scale_inv": bytes(4),
+                   "model.layers.2.self_attn.o_proj.weight": b"\x7f"}
+        for name, damage in damages.items():
+            at = start + entries[name]["data_offsets"][0]
+            content[at:at + len(damage)] = damage
+        path.write_bytes(content)
+        result = run("verify", self.folder / "model")
+        lines = result.stderr.splitlines()
+        self.assertEqual((result.returncode, len(lines)), (1, len(damages) + 1), result.stderr)
+        for name in damages:
+            self.assertEqual(sum(name in line for line in lines), 1, name)
+        self.assertIn("3 problems", lines[-1])
+
+    def test_inspect_counts_bytes_and_parameters(self):
+        result = run("inspect", MODEL, "--json")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        report, tensors = json.loads(result.stdout), read_tensors(MODEL)
+        self.assertEqual(sum(kind["tensors"] for kind in report["tensors"]), len(tensors))
+        self.assertEqual(sum(kind["bytes"] for kind in report["tensors"]), sum(len(t[2]) for t in tensors.values()))
+        counts = {name: math.prod(shape) for name, (_, shape, _) in tensors.items()
+                  if not name.endswith("_scale_inv") and not name.startswith("model.layers.5.")}
+        routed = sum(count for name, count in counts.items() if ".experts." in name)
+        self.assertEqual(report["parameters"]["total"], sum(counts.values()))
+        self.assertEqual(report["parameters"]["active_per_token"], sum(counts.values()) - routed * 12 // 16)
+        self.assertEqual(report["cache_fp32"]["bytes_per_token"], 5 * (64 + 16) * 4)
+        self.assertEqual(report["cache_bf16"]["bytes_per_token"], 5 * (64 + 16) * 2)
+        text = run("inspect", MODEL).stdout
+        self.assertIn("architecture=deepseek_v3", text)
+        self.assertIn("routed experts", text)
+
     def test_quantizing_twice_is_refused(self):
         self.assert_fails(run("quantize", MODEL, self.folder / "out"), 1, "F8_E4M3", "dequantize")
         self.assert_fails(run("dequantize", BF16_MODEL, self.folder / "out"), 1, "expected F8_E4M3")
