@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_replace.h>
 
 #include "engine/model/fingerprint.h"
 #include "engine/model/mapped_file.h"
@@ -96,7 +97,11 @@ absl::Status WriteRandomCheckpoint(const RandomCheckpoint& options) {
     return absl::InvalidArgumentError(absl::StrFormat("%s: %s", Quoted(options.config_json.string()), error.message()));
   }
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(output->path());
-  if (!config.ok()) return config.status();
+  if (!config.ok()) {
+    // The copy is gone when the message is read: it names the original.
+    return absl::InvalidArgumentError(absl::StrReplaceAll(std::string(config.status().message()),
+                                                          {{config_json.string(), options.config_json.string()}}));
+  }
   absl::Status status = DeclareType(config_json, options.dtype, *config);
   if (status.ok()) status = WriteTensors(output->path(), PlanOf(*config, options), kDefaultShardBytes);
   return status.ok() ? output->Commit() : status;

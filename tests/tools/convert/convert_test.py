@@ -144,6 +144,12 @@ class Conversion(unittest.TestCase):
             self.assertEqual(first, read_tensors(self.folder / "again"))
             self.assertNotEqual(first, read_tensors(self.folder / "other"))
 
+    def test_random_refuses_a_configuration_by_its_own_name(self):
+        (self.folder / "wrong.json").write_text('{"model_type": "llama"}')
+        result = run("random", self.folder / "out", "--config", self.folder / "wrong.json")
+        self.assert_fails(result, 1, f"'{self.folder / 'wrong.json'}'", "model_type")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["wrong.json"])
+
     def test_an_existing_output_is_refused_and_kept(self):
         (self.folder / "taken").mkdir()
         (self.folder / "taken/note").write_text("mine")
