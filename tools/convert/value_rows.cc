@@ -1,5 +1,6 @@
 #include "tools/convert/value_rows.h"
 
+#include <array>
 #include <cstring>
 
 #include "kernels/check.h"
@@ -8,7 +9,7 @@
 namespace latentd {
 namespace {
 
-constexpr int kScaleBlock = 128;
+constexpr size_t kScaleBlock = 128;
 
 template <class T>
 T Load(const std::byte* bytes, int64_t index) {
@@ -17,23 +18,42 @@ T Load(const std::byte* bytes, int64_t index) {
   return value;
 }
 
-float ValueAt(const MatrixSource& matrix, int64_t row, int64_t column) {
-  const int64_t index = row * matrix.inputs + column;
+const std::array<float, 256>& DecodedE4M3() {
+  static const std::array<float, 256> decoded = [] {
+    std::array<float, 256> values;
+    for (size_t code = 0; code < values.size(); ++code) values[code] = DecodeE4M3(static_cast<uint8_t>(code));
+    return values;
+  }();
+  return decoded;
+}
+
+void ReadScaledRow(const MatrixSource& matrix, int64_t row, std::span<float> values) {
+  const std::array<float, 256>& decoded = DecodedE4M3();
+  const size_t blocks_per_row = (values.size() + kScaleBlock - 1) / kScaleBlock;
+  const auto scales = matrix.scales.subspan(static_cast<size_t>(row) / kScaleBlock * blocks_per_row, blocks_per_row);
+  const std::byte* codes = matrix.bytes + row * matrix.inputs;
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = decoded[static_cast<uint8_t>(codes[i])] * scales[i / kScaleBlock];
+  }
+}
+
+void ReadRow(const MatrixSource& matrix, int64_t row, std::span<float> values) {
+  const int64_t first = row * matrix.inputs;
   switch (matrix.dtype) {
     case DType::kF32:
-      return Load<float>(matrix.bytes, index);
+      std::memcpy(values.data(), matrix.bytes + first * 4, values.size_bytes());
+      return;
     case DType::kBf16:
-      return DecodeBf16(Load<uint16_t>(matrix.bytes, index));
-    case DType::kE4M3: {
-      const int64_t blocks_per_row = (matrix.inputs + kScaleBlock - 1) / kScaleBlock;
-      const int64_t block = row / kScaleBlock * blocks_per_row + column / kScaleBlock;
-      return DecodeE4M3(Load<uint8_t>(matrix.bytes, index)) * matrix.scales[static_cast<size_t>(block)];
-    }
+      for (size_t i = 0; i < values.size(); ++i) {
+        values[i] = DecodeBf16(Load<uint16_t>(matrix.bytes, first + static_cast<int64_t>(i)));
+      }
+      return;
+    case DType::kE4M3:
+      ReadScaledRow(matrix, row, values);
+      return;
     case DType::kE8M0:
-      break;
+      CHECK(false);  // a format of scales, never of weights
   }
-  CHECK(false);  // a format of scales, never of weights
-  return 0.0f;
 }
 
 }  // namespace
@@ -41,8 +61,8 @@ float ValueAt(const MatrixSource& matrix, int64_t row, int64_t column) {
 ValueRows RowsOf(const MatrixSource& matrix) {
   return {.shape = {matrix.outputs, matrix.inputs}, .read = [matrix](int64_t first_row, std::span<float> values) {
             const auto width = static_cast<size_t>(matrix.inputs);
-            for (size_t i = 0; i < values.size(); ++i) {
-              values[i] = ValueAt(matrix, first_row + static_cast<int64_t>(i / width), static_cast<int64_t>(i % width));
+            for (size_t at = 0; at < values.size(); at += width) {
+              ReadRow(matrix, first_row + static_cast<int64_t>(at / width), values.subspan(at, width));
             }
           }};
 }
