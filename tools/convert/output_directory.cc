@@ -1,6 +1,7 @@
 #include "tools/convert/output_directory.h"
 
 #include <csignal>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -53,7 +54,8 @@ absl::StatusOr<OutputDirectory> OutputDirectory::Create(const fs::path& target, 
   if (absl::Status status = CheckReplaceable(whole, existing, input); !status.ok()) return status;
   const fs::path temporary = whole.parent_path() / absl::StrCat(".", whole.filename().string(), ".", getpid());
   if (!fs::create_directory(temporary, error)) {
-    return Refuse(target, error ? absl::StrCat("beside it: ", error.message()) : "its temporary name is taken");
+    const std::string found = error ? error.message() : Quoted(temporary.string());
+    return Refuse(target, absl::StrCat("expected room for a directory beside it, found: ", found));
   }
   return OutputDirectory(std::move(whole), temporary);
 }

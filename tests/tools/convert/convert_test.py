@@ -2,6 +2,7 @@
 import json
 import math
 import pathlib
+import resource
 import shutil
 import signal
 import struct
@@ -171,6 +172,16 @@ class Conversion(unittest.TestCase):
             self.assert_fails(result, 1, "model.safetensors", "cut or damaged")
         self.assert_fails(run("verify", self.folder / "cut"), 1, "model.safetensors")
         self.assertEqual([path.name for path in self.folder.iterdir()], ["cut"])
+
+    def test_a_full_disk_is_one_line_and_leaves_nothing(self):
+        def limit_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+
+        result = subprocess.run([BIN / "latent-convert", "merge", MODEL, self.folder / "out"], capture_output=True,
+                                text=True, preexec_fn=limit_files)
+        self.assert_fails(result, 1, "model.safetensors", "File too large")
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_an_interrupted_run_leaves_nothing(self):
         config = json.loads((MODEL / "config.json").read_text())
