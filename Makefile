@@ -13,7 +13,7 @@ packages:
 
 build: packages
 	@$(call configure,release)
-	@ninja -C $(RELEASE) latentd latentctl
+	@ninja -C $(RELEASE) latentd latentctl latent-convert
 
 demo: build
 	@scripts/demo.sh
