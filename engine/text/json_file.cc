@@ -1,5 +1,7 @@
 #include "engine/text/json_file.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_format.h>
 
 #include "engine/text/quoted_excerpt.h"
@@ -32,6 +34,31 @@ std::string Describe(JsonFile::Element element) {
   return element.get(number) == simdjson::SUCCESS ? absl::StrFormat("%d", number) : "a number";
 }
 
+// simdjson refuses integers beyond 64 bits, which are valid JSON: "no limit" is written as 10^30 in model_max_length.
+// With an exponent they are doubles.
+std::string WithWideIntegersAsDoubles(std::string_view json) {
+  constexpr size_t kMaxDigits = 18;  // always fit
+  std::string out;
+  bool in_string = false;
+  for (size_t at = 0; at < json.size();) {
+    const size_t digits_end = std::min(json.find_first_not_of("0123456789", at), json.size());
+    const size_t num_digits = in_string ? 0 : digits_end - at;
+    if (num_digits > 0) {
+      const bool is_integer =
+          (at == 0 || std::string_view(".eE+").find(json[at - 1]) == std::string_view::npos) &&
+          (digits_end == json.size() || std::string_view(".eE").find(json[digits_end]) == std::string_view::npos);
+      out.append(json.substr(at, num_digits)).append(is_integer && num_digits > kMaxDigits ? "e0" : "");
+      at = digits_end;
+      continue;
+    }
+    if (json[at] == '"') in_string = !in_string;
+    const size_t num_bytes = in_string && json[at] == '\\' ? 2 : 1;
+    out.append(json.substr(at, num_bytes));
+    at += num_bytes;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string MemberName(std::string_view where, std::string_view key) {
@@ -48,7 +75,10 @@ absl::StatusOr<std::unique_ptr<JsonFile>> JsonFile::Load(const std::filesystem::
 absl::Status JsonFile::Parse() {
   const absl::StatusOr<std::string> text = ReadFile(path_, kMaxFileBytes);
   if (!text.ok()) return text.status();
-  const simdjson::error_code error = parser_.parse(text->data(), text->size()).get(root_);
+  simdjson::error_code error = parser_.parse(text->data(), text->size()).get(root_);
+  if (error == simdjson::NUMBER_ERROR) {
+    error = parser_.parse(WithWideIntegersAsDoubles(*text)).get(root_);
+  }
   if (error != simdjson::SUCCESS) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: expected JSON: %s", path_.string(), simdjson::error_message(error)));

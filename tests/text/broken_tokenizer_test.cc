@@ -158,6 +158,15 @@ TEST(BrokenTokenizer, WrongConfigs) {
   refused({{"chat_template", json::array({{{"name", "tools"}, {"template", ""}}})}}, "chat_template");
 }
 
+TEST(BrokenTokenizer, AnIntegerBeyond64BitsIsNoDamage) {
+  const std::string file = SmallTokenizer().dump(), length = "1000000000000000019884624838656";
+  const auto tokenizer =
+      LoadFrom(file, R"({"model_max_length": )" + length + R"(, "bos_token": "\"[)" + length + R"(]"})");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->config().bos_token, "\"[" + length + "]");
+  ExpectRefused(LoadFrom(file, R"({"a": 1000000000000000019884624838656, "b": 1-2})").status(), "expected JSON");
+}
+
 TEST(BrokenTokenizer, TheTemplateComesFromTheListOrItsOwnFile) {
   const TemporaryDirectory directory;
   WriteFile(directory.path() / "tokenizer.json", SmallTokenizer().dump());
