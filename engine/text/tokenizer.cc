@@ -1,8 +1,12 @@
 #include "engine/text/tokenizer.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_format.h>
 
+#include "engine/text/long_run_cuts.h"
 #include "engine/text/quoted_excerpt.h"
+#include "engine/text/tiktoken_file.h"
 #include "engine/text/tokenizer_file.h"
 #include "engine/text/utf8.h"
 
@@ -18,6 +22,19 @@ absl::Status At(const std::filesystem::path& path, const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_directory) {
+  std::error_code error;
+  const bool tiktoken = !std::filesystem::exists(model_directory / "tokenizer.json", error) &&
+                        std::filesystem::exists(model_directory / "tiktoken.model", error);
+  auto tokenizer = tiktoken ? LoadTiktoken(model_directory) : LoadJson(model_directory);
+  if (tokenizer.ok() && (*tokenizer)->config().add_bos_token && !(*tokenizer)->bos_id()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: add_bos_token expects bos_token to be an added token, found %s",
+        (model_directory / "tokenizer_config.json").string(), QuotedExcerpt((*tokenizer)->config().bos_token)));
+  }
+  return tokenizer;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::LoadJson(const std::filesystem::path& model_directory) {
   const std::filesystem::path path = model_directory / "tokenizer.json";
   const absl::StatusOr<TokenizerFile> file = ReadTokenizerFile(path);
   if (!file.ok()) return file.status();
@@ -27,13 +44,21 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem
   if (!pre_tokenizer.ok()) return At(path, pre_tokenizer.status());
   absl::StatusOr<TokenTables> tables = BuildTokenTables(*file);
   if (!tables.ok()) return At(path, tables.status());
-  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(*std::move(config), *std::move(tables),
+  return std::unique_ptr<Tokenizer>(new Tokenizer(*std::move(config), *std::move(tables),
+                                                  AddedTokenFinder(file->added_tokens), *std::move(pre_tokenizer)));
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::LoadTiktoken(const std::filesystem::path& model_directory) {
+  absl::StatusOr<TiktokenFile> file = ReadTiktokenFile(model_directory);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(model_directory);
+  if (!config.ok()) return config.status();
+  absl::StatusOr<PreTokenizer> pre_tokenizer =
+      PreTokenizer::Create({SplitStage{.pattern = std::string(kTiktokenPattern)}});
+  if (!pre_tokenizer.ok()) return pre_tokenizer.status();
+  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(*std::move(config), std::move(file->tables),
                                                      AddedTokenFinder(file->added_tokens), *std::move(pre_tokenizer)));
-  if (tokenizer->config().add_bos_token && !tokenizer->bos_id()) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "%s: add_bos_token expects bos_token to be an added token, found %s",
-        (model_directory / "tokenizer_config.json").string(), QuotedExcerpt(tokenizer->config().bos_token)));
-  }
+  tokenizer->long_runs_ = LongRuns::kCut;
   return tokenizer;
 }
 
@@ -59,26 +84,39 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::span<const TextSpan>
     return absl::InvalidArgumentError(
         absl::StrFormat("expected UTF-8, found byte 0x%02X at %d", static_cast<uint8_t>(text[*at]), *at));
   }
+  std::vector<int32_t> ids;
+  size_t begin = 0;
+  for (const size_t end : long_runs_ == LongRuns::kCut ? LongRunCuts(text) : std::vector<size_t>{text.size()}) {
+    const auto matches = FindAdded(text, spans, begin, end);
+    const absl::Status status = EncodeAround(text.substr(begin, end - begin), matches, ids);
+    if (!status.ok()) return status;
+    begin = end;
+  }
+  return ids;
+}
+
+std::vector<AddedTokenFinder::Match> Tokenizer::FindAdded(std::string_view text, std::span<const TextSpan> spans,
+                                                          size_t begin, size_t end) const {
   std::vector<AddedTokenFinder::Match> matches;
-  size_t begin = 0, end = 0;
+  size_t span_begin = 0, span_end = 0;
   for (size_t i = 0; i < spans.size(); ++i) {
-    end += spans[i].text.size();
+    span_end += spans[i].text.size();
     // Neighbours with the same rule are one text.
     const bool goes_on = i + 1 < spans.size() && spans[i + 1].special_tokens == spans[i].special_tokens;
     if (goes_on) continue;
-    if (spans[i].special_tokens == SpecialTokens::kRecognize) {
-      for (const auto& match : finder_.Find(text.substr(begin, end - begin))) {
-        matches.push_back({begin + match.begin, begin + match.end, match.id});
+    const size_t first = std::max(begin, span_begin), last = std::min(end, span_end);
+    if (spans[i].special_tokens == SpecialTokens::kRecognize && first < last) {
+      for (const auto& match : finder_.Find(text.substr(first, last - first))) {
+        matches.push_back({first - begin + match.begin, first - begin + match.end, match.id});
       }
     }
-    begin = end;
+    span_begin = span_end;
   }
-  return EncodeAround(text, matches);
+  return matches;
 }
 
-absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeAround(std::string_view text,
-                                                             std::span<const AddedTokenFinder::Match> matches) const {
-  std::vector<int32_t> ids;
+absl::Status Tokenizer::EncodeAround(std::string_view text, std::span<const AddedTokenFinder::Match> matches,
+                                     std::vector<int32_t>& ids) const {
   size_t covered = 0;
   for (const AddedTokenFinder::Match& match : matches) {
     const absl::Status status = EncodeOrdinary(text.substr(covered, match.begin - covered), ids);
@@ -86,9 +124,7 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeAround(std::string_view te
     ids.push_back(match.id);
     covered = match.end;
   }
-  const absl::Status status = EncodeOrdinary(text.substr(covered), ids);
-  if (!status.ok()) return status;
-  return ids;
+  return EncodeOrdinary(text.substr(covered), ids);
 }
 
 absl::Status Tokenizer::EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const {

@@ -33,7 +33,8 @@ struct TextSpan {
 
 class Tokenizer {
  public:
-  // NOT_FOUND without tokenizer.json or tokenizer_config.json; INVALID_ARGUMENT, one line, for anything unexpected.
+  // Reads tokenizer.json or, where there is none, tiktoken.model.
+  // NOT_FOUND without both or without tokenizer_config.json; INVALID_ARGUMENT, one line, for anything unexpected.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_directory);
 
   // Never adds BOS. INVALID_ARGUMENT if the text is not UTF-8 or too long.
@@ -59,20 +60,28 @@ class Tokenizer {
   const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
 
  private:
+  enum class LongRuns : uint8_t { kWhole, kCut };  // kCut: see long_run_cuts.h
+
   Tokenizer(TokenizerConfig config, TokenTables tables, AddedTokenFinder finder, PreTokenizer pre_tokenizer)
       : config_(std::move(config)),
         tables_(std::move(tables)),
         finder_(std::move(finder)),
         pre_tokenizer_(std::move(pre_tokenizer)) {}
 
-  absl::StatusOr<std::vector<int32_t>> EncodeAround(std::string_view text,
-                                                    std::span<const AddedTokenFinder::Match> matches) const;
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadJson(const std::filesystem::path& model_directory);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTiktoken(const std::filesystem::path& model_directory);
+  // Of the text of all `spans` the part [begin, end).
+  std::vector<AddedTokenFinder::Match> FindAdded(std::string_view text, std::span<const TextSpan> spans, size_t begin,
+                                                 size_t end) const;
+  absl::Status EncodeAround(std::string_view text, std::span<const AddedTokenFinder::Match> matches,
+                            std::vector<int32_t>& ids) const;
   absl::Status EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const;
 
   TokenizerConfig config_;
   TokenTables tables_;
   AddedTokenFinder finder_;
   PreTokenizer pre_tokenizer_;
+  LongRuns long_runs_ = LongRuns::kWhole;
 };
 
 }  // namespace latentd
