@@ -1,4 +1,5 @@
-// Text in and out of token ids with the bundled model's tokenizer, in bytes per second of one thread.
+// Text in and out of token ids with the bundled model's tokenizer and one in tiktoken.model, in bytes per second of one
+// thread.
 #include <benchmark/benchmark.h>
 
 #include "engine/text/detokenizer.h"
@@ -39,6 +40,14 @@ BENCHMARK_CAPTURE(BM_Encode, english, "Once upon a time, there was a little girl
 BENCHMARK_CAPTURE(BM_Encode, code, "for (int i = 0; i < 10; ++i) {\n    total += values[i];\n}\n");
 BENCHMARK_CAPTURE(BM_Encode, chinese, "从前有一个小女孩,她很喜欢在外面玩。");
 BENCHMARK_CAPTURE(BM_Encode, one_word, "a");
+
+void BM_EncodeTiktoken(benchmark::State& state) {
+  const std::unique_ptr<Tokenizer> tokenizer = *Tokenizer::Load("tests/data/tiktoken");
+  const std::string text = Repeat("Once upon a time, there was a little girl who liked to play outside. ");
+  for (auto _ : state) benchmark::DoNotOptimize(tokenizer->Encode(text, SpecialTokens::kRecognize));
+  CountBytes(state, text.size());
+}
+BENCHMARK(BM_EncodeTiktoken);
 
 void BM_StreamOut(benchmark::State& state) {
   const std::string text = Repeat("Once upon a time, there was a little girl who liked to play outside. ");

@@ -8,10 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/detokenizer.h"
+#include "engine/text/long_run_cuts.h"
 #include "engine/text/tokenizer.h"
 #include "tests/support/shared_goldens.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/text/golden_files.h"
+#include "tests/text/small_tokenizer.h"
 
 namespace latentd {
 namespace {
@@ -49,6 +51,7 @@ class TiktokenGoldens : public ::testing::TestWithParam<bool> {
     ASSERT_TRUE(ids.ok()) << ids.status();
     EXPECT_EQ(*ids, golden["ids"].get<std::vector<int32_t>>()) << golden["category"] << " " << text.substr(0, 200);
     EXPECT_EQ(Synthetic().Decode(*ids, SpecialText::kPrint), golden["decoded"].get<std::string>());
+    EXPECT_EQ(Stream(*ids), golden["decoded"].get<std::string>());
   }
 
   static std::string Stream(const std::vector<int32_t>& ids) {
@@ -94,6 +97,26 @@ TEST_P(TiktokenGoldens, DecodeGivesTheText) {
 INSTANTIATE_TEST_SUITE_P(All, TiktokenGoldens, ::testing::Values(false, true),
                          [](const auto& parameter) { return parameter.param ? "shared" : "own"; });
 
+TEST(Tiktoken, IdsWithoutAnEntryAreReservedAndSpecial) {
+  const int32_t last = Synthetic().vocab_size() - 1;
+  EXPECT_EQ(last, 8192 + 255);
+  EXPECT_EQ(Synthetic().bos_id(), 8192);
+  for (int32_t id = 8192; id <= last; ++id) ASSERT_TRUE(Synthetic().HasToken(id)) << id;
+  const auto reserved = Synthetic().IdOf("<|reserved_token_8300|>");
+  ASSERT_EQ(reserved, 8300);
+  EXPECT_TRUE(Synthetic().IsSpecial(8300));
+}
+
+TEST(LongRunCuts, EndPartsInLongRunsAndAt400000Characters) {
+  EXPECT_EQ(LongRunCuts(""), (std::vector<size_t>{0}));
+  EXPECT_EQ(LongRunCuts(std::string(25'000, 'a')), (std::vector<size_t>{25'000}));
+  EXPECT_EQ(LongRunCuts(std::string(25'001, 'a')), (std::vector<size_t>{25'000, 25'001}));
+  EXPECT_EQ(LongRunCuts("a" + std::string(25'001, '\x1F')), (std::vector<size_t>{25'001, 25'002}));
+  std::string words;
+  while (words.size() < 800'002) words += "a ";
+  EXPECT_EQ(LongRunCuts(words), (std::vector<size_t>{400'000, 800'000, 800'002}));
+}
+
 // Each byte is the token of that rank.
 std::string ByteRanks() {
   std::string text;
@@ -116,6 +139,14 @@ void ExpectRefused(const absl::Status& status, const std::string& part) {
   const std::string message(status.message());
   EXPECT_NE(message.find(part), std::string::npos) << message;
   EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+}
+
+TEST(Tiktoken, TokenizerJsonComesFirst) {
+  const TemporaryDirectory directory;
+  WriteFile(directory.path() / "tiktoken.model", "broken");
+  WriteFile(directory.path() / "tokenizer.json", SmallTokenizer().dump());
+  WriteFile(directory.path() / "tokenizer_config.json", SmallConfig().dump());
+  EXPECT_TRUE(Tokenizer::Load(directory.path()).ok());
 }
 
 TEST(BrokenTiktoken, WrongRanks) {
