@@ -21,7 +21,7 @@ constexpr std::string_view kLogging = "Logging";
 std::vector<Knob> EngineKnobs() {
   return {
       {kEngineKnobs, "model", &Config::model_directory,
-       "Directory of the model: config.json, *.safetensors, tokenizer.json"},
+       "Directory of the model: config.json, *.safetensors, tokenizer.json or tiktoken.model"},
       {kEngineKnobs, "device", &Config::device, "What computes: cpu, cuda:N, or auto, the first GPU or else the CPU"},
       {kEngineKnobs, "threads", &Config::threads, "Threads of the CPU that compute", 0, 1024,
        "one per hardware thread"},
