@@ -1,5 +1,6 @@
 #!/bin/sh
-# What takes too long for every change: long loads, and the whole daemon under AddressSanitizer and UBSan.
+# What takes too long for every change: long loads, the emulator's opcodes and seeded mistakes, the whole daemon under
+# AddressSanitizer and UBSan, the container image.
 # Usage: scripts/test-slow.sh, after scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,7 +11,7 @@ stage() { echo "== $1 ($(date +%H:%M:%S))"; }
 
 stage "release build"
 cmake --preset release -DLATENTD_WERROR="$werror" >/dev/null
-ninja -C build/release
+ninja -C build/release all slow_tests
 
 stage "slow tests"
 ctest --test-dir build/release --output-on-failure -L slow
@@ -20,4 +21,10 @@ cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=ON >/dev/n
 ninja -C build/asan-ubsan latentd latentctl
 stage "the daemon under asan-ubsan: tests"
 ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L sanitized_system
+
+stage "container image"
+code=0
+scripts/image-test.sh || code=$?
+[ "$code" -eq 0 ] || [ "$code" -eq 77 ] || exit "$code"  # 77: this machine runs no containers, and a line says why
+
 stage "all slow tests passed"

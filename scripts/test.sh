@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds and runs every test: the tree's own rules, all of them in release, the engine's under the sanitizers, and the
-# container image's.
+# Builds and runs every test that is not slow: the tree's own rules, all of them in release, the engine's under the
+# sanitizers.
 # Usage: scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."
@@ -26,8 +26,5 @@ for sanitizer in asan-ubsan tsan; do
   ninja -C "build/$sanitizer" engine_tests
   ctest --test-dir "build/$sanitizer" --output-on-failure -j "$jobs" -L '^sanitized$'
 done
-stage "container image"
-code=0
-scripts/image-test.sh || code=$?
-[ "$code" -eq 0 ] || [ "$code" -eq 77 ] || exit "$code"  # 77: this machine runs no containers, and a line says why
+
 stage "all tests passed"
