@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/check_shape.h"
 #include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/packed_matrix.h"
@@ -19,14 +20,6 @@ absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed)
   if (!packed.ok()) return packed.status();
   return std::unique_ptr<const Matrix>(std::make_unique<const Packed>(*std::move(packed)));
 }
-
-void CheckShape(const Tensor& tensor, int rows, int width) {
-  CHECK_EQ(tensor.rows, rows);
-  CHECK_EQ(tensor.width, width);
-  CHECK_GE(tensor.stride, width);
-}
-
-void CheckSameShape(const Tensor& a, const Tensor& b) { CheckShape(a, b.rows, b.width); }
 
 }  // namespace
 

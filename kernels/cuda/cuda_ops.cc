@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/check_shape.h"
 #include "kernels/cuda/device_weights.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/route_experts.h"
@@ -10,14 +11,6 @@
 
 namespace latentd::cuda {
 namespace {
-
-void CheckShape(const Tensor& tensor, int rows, int width) {
-  CHECK_EQ(tensor.rows, rows);
-  CHECK_EQ(tensor.width, width);
-  CHECK_GE(tensor.stride, width);
-}
-
-void CheckSameShape(const Tensor& a, const Tensor& b) { CheckShape(a, b.rows, b.width); }
 
 MatrixView ViewOf(const Matrix& matrix) { return static_cast<const DeviceMatrix&>(matrix).view(); }
 

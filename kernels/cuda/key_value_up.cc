@@ -1,38 +1,11 @@
 #include "kernels/cuda/key_value_up.h"
 
-#include <bit>
-#include <cstring>
-
 #include "kernels/check.h"
 #include "kernels/fp8.h"
+#include "kernels/stored_value.h"
 
 namespace latentd::cuda {
 namespace {
-
-constexpr int kScaleBlock = 128;
-
-// Rows and columns of kv_b as fp32, whatever it is stored as.
-class SourceReader {
- public:
-  explicit SourceReader(const MatrixSource& source)
-      : source_(source), scale_columns_((source.inputs + kScaleBlock - 1) / kScaleBlock) {}
-
-  float At(int output, int input) const {
-    const size_t index = static_cast<size_t>(output) * static_cast<size_t>(source_.inputs) + static_cast<size_t>(input);
-    const std::byte* at = source_.bytes + index * SizeOf(source_.dtype);
-    if (source_.dtype == DType::kE4M3) {
-      return DecodeE4M3(static_cast<uint8_t>(*at)) *
-             source_.scales[static_cast<size_t>(output / kScaleBlock * scale_columns_ + input / kScaleBlock)];
-    }
-    uint32_t bits = 0;
-    std::memcpy(&bits, at, SizeOf(source_.dtype));
-    return source_.dtype == DType::kBf16 ? DecodeBf16(static_cast<uint16_t>(bits)) : std::bit_cast<float>(bits);
-  }
-
- private:
-  const MatrixSource& source_;
-  int scale_columns_;
-};
 
 // Where value `index` of a lane lies in its tile: register index/2 holds row lane/4 (+ 8 for odd registers), columns
 // 2·(lane%4) (+ 8 for the upper two registers) and the next.
@@ -84,13 +57,14 @@ void PackKeyValueUpTiles(const MatrixSource& source, const AttentionShape& shape
   CHECK_EQ(source.inputs, shape.latent_width);
   const KeyValueUpMatrices sizes = KeyValueUpSizes(source.dtype, shape);
   CHECK_EQ(tiles.size(), sizes.num_values());
-  const SourceReader reader(source);
   uint16_t* next = PackMatrices(
-      sizes.key, [&](int head, int latent, int nope) { return reader.At(head * head_rows + nope, latent); },
+      sizes.key, [&](int head, int latent, int nope) { return StoredValue(source, head * head_rows + nope, latent); },
       tiles.data());
   PackMatrices(
       sizes.value,
-      [&](int head, int value, int latent) { return reader.At(head * head_rows + shape.nope_width + value, latent); },
+      [&](int head, int value, int latent) {
+        return StoredValue(source, head * head_rows + shape.nope_width + value, latent);
+      },
       next);
 }
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
-#include "kernels/fp8.h"
+#include "kernels/stored_value.h"
 
 namespace latentd::cuda {
 namespace {
@@ -17,29 +17,12 @@ int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple 
 size_t RoundUp(size_t value) { return (value + kPlacing - 1) / kPlacing * kPlacing; }
 size_t Product(int a, int b) { return static_cast<size_t>(a) * static_cast<size_t>(b); }
 
-float Decoded(const MatrixSource& source, int output, int input) {
-  const std::byte* at =
-      source.bytes + (Product(output, source.inputs) + static_cast<size_t>(input)) * SizeOf(source.dtype);
-  if (source.dtype == DType::kE4M3) {
-    const int scale = output / kBlock * ((source.inputs + kBlock - 1) / kBlock) + input / kBlock;
-    return DecodeE4M3(static_cast<uint8_t>(*at)) * source.scales[static_cast<size_t>(scale)];
-  }
-  if (source.dtype == DType::kBf16) {
-    uint16_t half = 0;
-    std::memcpy(&half, at, sizeof(half));
-    return DecodeBf16(half);
-  }
-  float value = 0.0f;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
-
 void PackDecoded(const MatrixSource& source, const PackedLayout& layout, std::byte* to) {
   CHECK(layout.dtype == DType::kF32);
   auto* values = reinterpret_cast<float*>(to);
   for (int n = 0; n < source.outputs; ++n) {
     for (int k = 0; k < source.inputs; ++k)
-      values[Product(n, layout.stride) + static_cast<size_t>(k)] = Decoded(source, n, k);
+      values[Product(n, layout.stride) + static_cast<size_t>(k)] = StoredValue(source, n, k);
   }
 }
 

@@ -7,18 +7,12 @@
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/attention_case.h"
+#include "tests/kernels/attention_shapes.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
 namespace latentd {
 namespace {
-
-constexpr AttentionShape kTinyTales = {
-    .num_heads = 4, .nope_width = 32, .rope_width = 16, .value_width = 32, .latent_width = 64};
-constexpr AttentionShape kOdd = {
-    .num_heads = 3, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 37};
-constexpr AttentionShape kManyHeads = {
-    .num_heads = 35, .nope_width = 4, .rope_width = 2, .value_width = 5, .latent_width = 18};
 
 Backend MakeBackend(const AttentionCase& c, int num_threads) {
   Backend backend = MakeCpuBackend(num_threads).value();

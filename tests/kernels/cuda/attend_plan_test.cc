@@ -10,17 +10,14 @@
 
 #include "kernels/cuda/key_value_up.h"
 #include "kernels/fp8.h"
+#include "tests/kernels/attention_shapes.h"
 #include "tests/kernels/stored_matrix.h"
 
 namespace latentd {
 namespace {
 
-constexpr AttentionShape kTinyTales = {
-    .num_heads = 4, .nope_width = 32, .rope_width = 16, .value_width = 32, .latent_width = 64};
 constexpr AttentionShape kV3 = {
     .num_heads = 128, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
-constexpr AttentionShape kOdd = {
-    .num_heads = 3, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 37};
 
 TEST(AttendPlan, HoldsAWholeSmallStep) {
   const cuda::AttendPlan plan(kTinyTales, 64, 1100);

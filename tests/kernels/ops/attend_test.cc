@@ -5,17 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_case.h"
+#include "tests/kernels/attention_shapes.h"
 #include "tests/kernels/ops/op_backend.h"
 
 namespace latentd {
 namespace {
 
-constexpr AttentionShape kTinyTales = {
-    .num_heads = 4, .nope_width = 32, .rope_width = 16, .value_width = 32, .latent_width = 64};
-constexpr AttentionShape kOdd = {
-    .num_heads = 3, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 37};
-constexpr AttentionShape kManyHeads = {
-    .num_heads = 35, .nope_width = 4, .rope_width = 2, .value_width = 5, .latent_width = 18};
 constexpr AttentionShape kWide = {
     .num_heads = 5, .nope_width = 150, .rope_width = 40, .value_width = 140, .latent_width = 200};
 // Published: DeepSeek-V2-Lite; GLM-4.7-Flash, whose heads are not 128 wide.
