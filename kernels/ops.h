@@ -39,6 +39,7 @@ struct StepLimits {
   int expert_width = 0;           // of one routed expert
   int shared_expert_width = 0;    // 0 where there is none
   bool activation_codes = false;  // whether a Linear may be given FP8 codes
+  LatentFormat latents = LatentFormat::kF32;
 };
 
 class Ops {
@@ -46,8 +47,8 @@ class Ops {
   virtual ~Ops() = default;
 
   virtual absl::Status Reserve(const StepLimits& limits) = 0;
-  // What AppendLatent stores and AttendLatent reads.
-  virtual DType latent_dtype() const = 0;
+  // What AppendLatent can store and AttendLatent reads; the first is what this backend prefers.
+  virtual std::span<const LatentFormat> latent_formats() const = 0;
 
   // Repacking at load. The source's bytes are not needed afterwards.
   virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) = 0;
@@ -82,12 +83,14 @@ class Ops {
   virtual void RotateQueries(const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) = 0;
 
   // kv [tokens, latent + rope]: norms the latent part, rotates the key part, stores both in the tokens' slots; nothing
-  // where that is kNoSlot.
+  // where that is kNoSlot. bf16: nearest, ties to even. FP8: the scale of a group is max(amax, 1e-4) / 448 rounded up to
+  // a power of two, or NaN where a value is not finite, and then the codes are 0; code = value / scale, nearest even.
   virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                             LatentPages pages) = 0;
 
   // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
-  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3).
+  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3). A position's
+  // latent is what its slot stands for, exactly; so is that of a token of this very step.
   virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
                             const Batch& batch, LatentPages pages, Tensor out) = 0;
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace latentd {
 
@@ -82,21 +83,38 @@ struct AttentionShape {
 
 inline constexpr int kBlockSlots = 64;  // token slots of one cache block
 
-// One layer of the paged latent cache: [num_blocks][kBlockSlots][slot_stride] of the backend's latent type. A slot
-// holds the normed latent (latent_width), then the rotated shared key part (rope_width), then padding that is zero.
+// What the cache stores of a token. fp32 and bf16 values are padded with zeros to whole multiples of 16; of kFp8 only
+// the latent is E4M3 (spec 7.4).
+enum class LatentFormat : uint8_t { kF32, kBf16, kFp8 };
+
+constexpr std::string_view NameOf(LatentFormat format) {
+  constexpr std::string_view kNames[] = {"fp32", "bf16", "fp8"};
+  return kNames[static_cast<size_t>(format)];
+}
+
+// One layer of the paged latent cache: [num_blocks][kBlockSlots] slots of slot_bytes(). A slot holds the normed latent
+// (latent_width), then the rotated shared key part (rope_width):
+//   kF32, kBf16  slot_values() values, the padding included
+//   kFp8         a code for each value of the latent, an fp32 scale for each group of 128 codes, the key part in bf16;
+//                nothing is aligned
 struct LatentPages {
-  void* values = nullptr;
-  DType dtype = DType::kF32;
+  std::byte* bytes = nullptr;
+  LatentFormat format = LatentFormat::kF32;
   int num_blocks = 0;
   int latent_width = 0;
   int rope_width = 0;
-  int slot_stride = 0;  // in values
 
-  size_t slot_bytes() const { return static_cast<size_t>(slot_stride) * SizeOf(dtype); }
-  template <class T>
-  T* Slot(int slot) const {
-    return static_cast<T*>(values) + static_cast<size_t>(slot) * static_cast<size_t>(slot_stride);
+  int num_groups() const { return (latent_width + kCodeGroup - 1) / kCodeGroup; }
+  int slot_values() const { return (latent_width + rope_width + 15) / 16 * 16; }
+  size_t slot_bytes() const {
+    const auto values = static_cast<size_t>(slot_values()), latent = static_cast<size_t>(latent_width);
+    if (format == LatentFormat::kF32) return values * sizeof(float);
+    if (format == LatentFormat::kBf16) return values * sizeof(uint16_t);
+    return latent + static_cast<size_t>(num_groups()) * sizeof(float) +
+           static_cast<size_t>(rope_width) * sizeof(uint16_t);
   }
+  size_t block_bytes() const { return kBlockSlots * slot_bytes(); }
+  std::byte* Slot(int slot) const { return bytes + static_cast<size_t>(slot) * slot_bytes(); }
 };
 
 // Rotary angles for every position that the context allows (spec 3.4): row p holds rope_width/2 cosines, then as many

@@ -1,5 +1,6 @@
 #include "server/choose_backend.h"
 
+#include <span>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -7,12 +8,9 @@
 
 namespace latentd {
 
-absl::Status CheckDeviceName(const std::string& device) {
-  if (device == "auto" || device == "cpu" || CudaDeviceIndex(device).has_value()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrFormat("device: expected auto, cpu or cuda:N, found \"%s\"", device));
-}
+namespace {
 
-absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config) {
+absl::StatusOr<ChosenBackend> ChooseDevice(const Config& config) {
   const bool is_auto = config.device == "auto";
   if (config.device != "cpu") {
     const int index = CudaDeviceIndex(config.device).value_or(0);
@@ -26,6 +24,34 @@ absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config) {
   absl::StatusOr<Backend> cpu = MakeCpuBackend(static_cast<int>(config.threads));
   if (!cpu.ok()) return cpu.status();
   return ChosenBackend{*std::move(cpu), "cpu"};
+}
+
+absl::StatusOr<LatentFormat> ChooseLatents(const Config& config, const ChosenBackend& chosen) {
+  const std::span<const LatentFormat> stored = chosen.backend.ops->latent_formats();
+  if (config.kv_dtype == "auto") return stored.front();
+  std::string names = "auto";
+  for (const LatentFormat format : stored) {
+    if (NameOf(format) == config.kv_dtype) return format;
+    absl::StrAppend(&names, ", ", std::string(NameOf(format)));
+  }
+  return absl::InvalidArgumentError(absl::StrFormat("kv-dtype: expected what %s stores (%s), found %s", chosen.device,
+                                                    names, config.kv_dtype));
+}
+
+}  // namespace
+
+absl::Status CheckDeviceName(const std::string& device) {
+  if (device == "auto" || device == "cpu" || CudaDeviceIndex(device).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat("device: expected auto, cpu or cuda:N, found \"%s\"", device));
+}
+
+absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config) {
+  absl::StatusOr<ChosenBackend> chosen = ChooseDevice(config);
+  if (!chosen.ok()) return chosen.status();
+  absl::StatusOr<LatentFormat> latents = ChooseLatents(config, *chosen);
+  if (!latents.ok()) return latents.status();
+  chosen->latents = *latents;
+  return chosen;
 }
 
 }  // namespace latentd

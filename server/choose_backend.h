@@ -1,4 +1,4 @@
-// What --device stands for on this machine.
+// What --device and --kv-dtype stand for on this machine.
 #pragma once
 
 #include <string>
@@ -13,12 +13,13 @@ namespace latentd {
 struct ChosenBackend {
   Backend backend;
   std::string device;  // "cpu" or "cuda:N"
+  LatentFormat latents = LatentFormat::kF32;
 
   bool is_cuda() const { return device != "cpu"; }
 };
 
 // "auto" is the first CUDA device where there is one that can be used, else the CPU, silently. An error names the
-// device that was asked for, and why it cannot be had.
+// device that was asked for and why it cannot be had, or the kv-dtype that the device does not store.
 absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config);
 
 // INVALID_ARGUMENT where the name is none of "auto", "cpu", "cuda" and "cuda:N".

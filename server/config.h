@@ -18,6 +18,7 @@ struct Config {
   int64_t max_context_tokens = 0;  // 0: the smaller of the model's and what the cache can hold
   int64_t kv_blocks = 0;           // 0: from kv_bytes
   int64_t kv_bytes = 0;            // 0: what max_rows full contexts need, within the memory that is left
+  std::string kv_dtype = "auto";   // what the device prefers
   int64_t max_step_tokens = 0;     // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = 64;

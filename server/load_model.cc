@@ -57,7 +57,9 @@ std::string DirectoryName(const std::filesystem::path& directory) {
   return (resolved.has_filename() ? resolved : directory).filename().string();
 }
 
-std::string_view LatentTypeName(const Ops& ops) { return ops.latent_dtype() == DType::kF32 ? "f32" : "bf16"; }
+std::string LatentTypeName(LatentFormat latents) {
+  return latents == LatentFormat::kF32 ? "f32" : std::string(NameOf(latents));
+}
 
 void Describe(const Config& config, const Checkpoint& checkpoint, const ModelConfig& facts, LoadedModel& loaded) {
   v1::Model& model = loaded.served.description;
@@ -69,7 +71,7 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   model.set_revision(absl::StrFormat("%016x%016x", facts.digest, checkpoint.digest()));
   // Activations are fp32 whatever the weights' format; one process holds the whole model.
   model.set_fingerprint(absl::StrFormat("%s/exact-1/%s-a32/kv-%s/world-1/%s", loaded.chosen.is_cuda() ? "cuda" : "cpu",
-                                        model.quantization(), LatentTypeName(*loaded.chosen.backend.ops),
+                                        model.quantization(), LatentTypeName(loaded.chosen.latents),
                                         model.revision()));
   DescribeShape(facts, model.mutable_shape());
   DescribeLimits(config, loaded, model.mutable_limits());
@@ -105,10 +107,10 @@ VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
   return rules;
 }
 
-MemoryFacts MemoryOf(const Backend& backend, const Checkpoint& checkpoint, const ModelConfig& facts) {
-  return {.available_bytes = backend.device->AvailableBytes(),
+MemoryFacts MemoryOf(const ChosenBackend& chosen, const Checkpoint& checkpoint, const ModelConfig& facts) {
+  return {.available_bytes = chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(facts, backend.ops->latent_dtype()),
+          .block_bytes = LatentCache::BytesPerBlock(facts, chosen.latents),
           .step_bytes = ActivationMemory::BytesPerToken(facts)};
 }
 
@@ -161,8 +163,9 @@ void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
   loaded.sizes.push_back(
       absl::StrFormat("device: %s (%s)", loaded.chosen.device, loaded.chosen.backend.device->Describe()));
   loaded.sizes.push_back(absl::StrFormat(
-      "cache: %s blocks of %d tokens hold %s tokens in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
-      kBlockTokens, Grouped(slots), static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
+      "cache: %s blocks of %d tokens hold %s tokens as %s in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
+      kBlockTokens, Grouped(slots), std::string(NameOf(loaded.chosen.latents)),
+      static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
   if (sizes.context > slots) {
     loaded.warnings.push_back(
         absl::StrFormat("max-context-tokens=%d is more than the %d tokens of the cache: longer requests get "
@@ -180,6 +183,7 @@ void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
                     {"max-context-tokens", std::to_string(sizes.context)},
                     {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
                     {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
+                    {"kv-dtype", std::string(NameOf(loaded.chosen.latents))},
                     {"max-step-tokens", std::to_string(sizes.step_tokens)},
                     {"max-queued-tokens", std::to_string(loaded.max_queued_tokens)}};
 }
@@ -214,7 +218,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   loaded->chosen = *std::move(chosen);
   const Backend& backend = loaded->chosen.backend;
 
-  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(backend, *checkpoint, *facts));
+  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(loaded->chosen, *checkpoint, *facts));
   if (!sizes.ok()) return sizes.status();
   loaded->engine = OptionsFor(config, *sizes);
   loaded->engine.vocabulary = RulesOf(*facts, loaded->served.tokenizer.get());
@@ -225,7 +229,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                    .max_tokens = std::max(sizes->step_tokens, rows),
                    .max_rows = rows,
                    .max_logit_rows = std::max(loaded->engine.scheduler.max_step_logits, rows),
-                   .max_context = sizes->context},
+                   .max_context = sizes->context,
+                   .latents = loaded->chosen.latents},
                   *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);

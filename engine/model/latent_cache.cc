@@ -9,27 +9,23 @@
 namespace latentd {
 namespace {
 
-// Slots are whole multiples of the 16 virtual lanes of a score, so that kernels need no tail.
-constexpr int kSlotLanes = 16;
-
-int SlotStride(const ModelConfig& config) {
-  const int width = config.attention.latent_width + config.attention.rope_width;
-  return (width + kSlotLanes - 1) / kSlotLanes * kSlotLanes;
-}
-
-size_t LayerBytesPerBlock(const ModelConfig& config, DType dtype) {
-  return static_cast<size_t>(kBlockSlots) * static_cast<size_t>(SlotStride(config)) * SizeOf(dtype);
+LatentPages LayerPages(const ModelConfig& config, LatentFormat format) {
+  return {.format = format,
+          .latent_width = config.attention.latent_width,
+          .rope_width = config.attention.rope_width};
 }
 
 }  // namespace
 
-size_t LatentCache::BytesPerBlock(const ModelConfig& config, DType dtype) {
-  return LayerBytesPerBlock(config, dtype) * static_cast<size_t>(config.num_layers);
+size_t LatentCache::BytesPerBlock(const ModelConfig& config, LatentFormat format) {
+  return LayerPages(config, format).block_bytes() * static_cast<size_t>(config.num_layers);
 }
 
-absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelConfig& config, DType dtype,
+absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelConfig& config, LatentFormat format,
                                                   int num_blocks) {
-  const size_t layer_bytes = LayerBytesPerBlock(config, dtype) * static_cast<size_t>(num_blocks);
+  LatentPages pages = LayerPages(config, format);
+  pages.num_blocks = num_blocks;
+  const size_t layer_bytes = pages.block_bytes() * static_cast<size_t>(num_blocks);
   absl::StatusOr<DeviceBuffer> memory = device.Allocate(layer_bytes * static_cast<size_t>(config.num_layers));
   if (!memory.ok()) {
     return absl::Status(memory.status().code(),
@@ -38,12 +34,8 @@ absl::StatusOr<LatentCache> LatentCache::Allocate(Device& device, const ModelCon
   }
   std::vector<LatentPages> layers;
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    layers.push_back({.values = memory->As<std::byte>() + layer_bytes * static_cast<size_t>(layer),
-                      .dtype = dtype,
-                      .num_blocks = num_blocks,
-                      .latent_width = config.attention.latent_width,
-                      .rope_width = config.attention.rope_width,
-                      .slot_stride = SlotStride(config)});
+    pages.bytes = memory->As<std::byte>() + layer_bytes * static_cast<size_t>(layer);
+    layers.push_back(pages);
   }
   return LatentCache(*std::move(memory), std::move(layers));
 }

@@ -15,8 +15,9 @@ namespace latentd {
 class LatentCache {
  public:
   // RESOURCE_EXHAUSTED with the numbers where the device has not the memory.
-  static absl::StatusOr<LatentCache> Allocate(Device& device, const ModelConfig& config, DType dtype, int num_blocks);
-  static size_t BytesPerBlock(const ModelConfig& config, DType dtype);
+  static absl::StatusOr<LatentCache> Allocate(Device& device, const ModelConfig& config, LatentFormat format,
+                                              int num_blocks);
+  static size_t BytesPerBlock(const ModelConfig& config, LatentFormat format);
 
   LatentPages operator[](int layer) const { return layers_[static_cast<size_t>(layer)]; }
   size_t bytes() const { return memory_.bytes(); }

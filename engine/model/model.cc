@@ -12,7 +12,7 @@
 namespace latentd {
 namespace {
 
-StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits) {
+StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits, const Ops& ops) {
   const AttentionShape& shape = config.attention;
   const int widest = std::max(
       {config.hidden_size, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
@@ -26,7 +26,8 @@ StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits) {
           .attention = shape,
           .experts_per_token = config.routing.experts_per_token,
           .expert_width = config.expert_width,
-          .shared_expert_width = config.shared_expert_width};
+          .shared_expert_width = config.shared_expert_width,
+          .latents = limits.latents.value_or(ops.latent_formats().front())};
 }
 
 // Cosines, then sines, of every position (spec 3.4). As in the references the angle is the fp32 product of the position
@@ -57,11 +58,11 @@ RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint, const ModelConfig& config,
                                                    const ModelLimits& limits, Device& device, Ops& ops) {
-  const StepLimits step = LimitsOf(config, limits);
+  const StepLimits step = LimitsOf(config, limits, ops);
   if (absl::Status reserved = ops.Reserve(step); !reserved.ok()) return reserved;
   absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, device, ops);
   if (!weights.ok()) return weights.status();
-  absl::StatusOr<LatentCache> cache = LatentCache::Allocate(device, config, ops.latent_dtype(), limits.num_blocks);
+  absl::StatusOr<LatentCache> cache = LatentCache::Allocate(device, config, step.latents, limits.num_blocks);
   if (!cache.ok()) return cache.status();
   absl::StatusOr<ActivationMemory> memory = ActivationMemory::Allocate(device, config, step);
   if (!memory.ok()) return memory.status();

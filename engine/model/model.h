@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include <absl/status/statusor.h>
 
@@ -22,6 +23,7 @@ struct ModelLimits {
   int max_rows = 0;        // of one step
   int max_logit_rows = 0;  // of one step
   int max_context = 0;     // positions that will ever occur
+  std::optional<LatentFormat> latents = std::nullopt;  // what the cache stores; nothing: what the backend prefers
 };
 
 class Model {

@@ -1,9 +1,10 @@
 // AttendLatent, absorbed: q̃ = W_UKᵀ q_n, softmax(scale · [q̃; q_r] · [c; k_r]) over paged slots, out = W_UV Σ p c.
 //
 // A wave of tokens is absorbed, then its items run: (up to 16 tokens of a row, a range of 512 keys, up to 16 heads). An
-// item walks the range's tiles of 64 keys with its own running maximum, sum and result. Finished ranges are folded into
-// each token's running result in ascending order; where memory holds fewer ranges than the wave has, that takes several
-// rounds. Which tokens, heads and ranges share an item or a round changes no sum.
+// item walks the range's tiles of 64 keys with its own running maximum, sum and result; a tile that is not stored as
+// floats is decoded into its thread's scratch first. Finished ranges are folded into each token's running result in
+// ascending order; where memory holds fewer ranges than the wave has, that takes several rounds. Which tokens, heads and
+// ranges share an item or a round changes no sum.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attend.cc"
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/attend_tile-inl.h"
 #include "kernels/cpu/attention_scratch.h"
+#include "kernels/cpu/latent_slot-inl.h"
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/simd-inl.h"
@@ -103,8 +105,10 @@ struct RangeItem {
   int num_heads;
   const float* const* queries;  // by row
   size_t first_row;             // of the partial results
+  float* keys;                  // room for a decoded tile
 
   int num_rows() const { return group.num_tokens * num_heads; }
+  int key_stride() const { return call.scratch.queries().width; }
   float* latents(int row) const {
     const Tensor& t = call.scratch.partial().latents;
     return t.values + (first_row + static_cast<size_t>(row)) * static_cast<size_t>(t.stride);
@@ -113,17 +117,17 @@ struct RangeItem {
 
 // results[row] += Σ weight · latent. Keys that all tokens from first_token on see go first, all rows together; then
 // what later tokens see beyond them, which keeps every row's keys in ascending order.
-HWY_INLINE void AddLatents(const RangeItem& item, int first_token, int first_keys, const float* tile, const float* next,
-                           const float* weights) {
+HWY_INLINE void AddLatents(const RangeItem& item, int first_token, int first_keys, const float* tile,
+                           const std::byte* next, const float* weights) {
   const float* x[kGroupTokens * kSliceHeads];
   const Tensor& results = item.call.scratch.partial().latents;
-  const auto stride = static_cast<size_t>(item.call.pages.slot_stride);
+  const auto stride = static_cast<size_t>(item.key_stride());
   const auto results_stride = static_cast<size_t>(results.stride);
   const int first_row = first_token * item.num_heads;
   for (int row = first_row; row < item.num_rows(); ++row) x[row] = weights + row * kTileKeys;
   Strip strip{.values = tile, .stride = stride, .width = results.width, .count = first_keys};
   strip.next = next;
-  strip.next_bytes = stride * kTileKeys * sizeof(float);
+  strip.next_bytes = item.call.pages.block_bytes();
   StripProduct(strip, x + first_row, item.num_rows() - first_row, item.latents(first_row), results_stride);
 
   strip.values += static_cast<size_t>(first_keys) * stride;
@@ -137,15 +141,25 @@ HWY_INLINE void AddLatents(const RangeItem& item, int first_token, int first_key
   }
 }
 
-void AttendTile(const RangeItem& item, int first_key, const float* tile, const float* next, float* weights) {
+// The visible keys of a page, as floats.
+HWY_INLINE const float* Keys(const RangeItem& item, const std::byte* page, int num_keys) {
+  const LatentPages& pages = item.call.pages;
+  if (pages.format == LatentFormat::kF32) return reinterpret_cast<const float*>(page);
+  for (int key = 0; key < num_keys; ++key) {
+    ReadSlot(pages, page + static_cast<size_t>(key) * pages.slot_bytes(), item.keys + key * item.key_stride());
+  }
+  return item.keys;
+}
+
+void AttendTile(const RangeItem& item, int first_key, const std::byte* page, const std::byte* next, float* weights) {
   const AttentionScratch& scratch = item.call.scratch;
   const TokenGroup& group = item.group;
   const int first_token = std::max(0, first_key - group.first_position);  // earlier ones end before this tile
   const auto visible = [&](int token) { return std::min(kTileKeys, group.first_position + token - first_key + 1); };
-  const int first_row = first_token * item.num_heads;
-  ScoreTile(item.queries + first_row, item.num_rows() - first_row, tile,
-            static_cast<size_t>(item.call.pages.slot_stride), scratch.queries().width, visible(group.num_tokens - 1),
-            weights + first_row * kTileKeys);
+  const int first_row = first_token * item.num_heads, num_keys = visible(group.num_tokens - 1);
+  const float* tile = Keys(item, page, num_keys);
+  ScoreTile(item.queries + first_row, item.num_rows() - first_row, tile, static_cast<size_t>(item.key_stride()),
+            item.key_stride(), num_keys, weights + first_row * kTileKeys);
   for (int row = first_row; row < item.num_rows(); ++row) {
     const size_t result = item.first_row + static_cast<size_t>(row);
     SoftmaxTile(weights + row * kTileKeys, visible(row / item.num_heads), item.call.scale,
@@ -166,12 +180,9 @@ void AttendRange(const RangeItem& item) {
   const int last_key = item.group.first_position + item.group.num_tokens - 1;
   const int first_tile = item.range * (kRangeKeys / kTileKeys);
   const int end_tile = std::min(first_tile + kRangeKeys / kTileKeys, last_key / kTileKeys + 1);
-  const auto tile = [&](int index) {
-    return item.call.pages.Slot<const float>(item.group.blocks[index] * kBlockSlots);
-  };
+  const auto page = [&](int index) { return item.call.pages.Slot(item.group.blocks[index] * kBlockSlots); };
   for (int index = first_tile; index < end_tile; ++index) {
-    const float* next = index + 1 < end_tile ? tile(index + 1) : nullptr;
-    AttendTile(item, index * kTileKeys, tile(index), next, weights);
+    AttendTile(item, index * kTileKeys, page(index), index + 1 < end_tile ? page(index + 1) : nullptr, weights);
   }
 }
 
@@ -218,15 +229,15 @@ void FoldHead(const AttendCall& call, const RangeStretch& stretch, int token, in
   }
 }
 
-// Calls body(stretch, index) for every index below `count(stretch)` of every stretch of the round, in parallel.
+// Calls body(stretch, index, thread) for every index below `count(stretch)` of every stretch of the round, in parallel.
 template <class Count, class Body>
 HWY_INLINE void ForEachOfRound(const AttendCall& call, const Count& count, const Body& body) {
   int total = 0;
   for (const RangeStretch& stretch : call.scratch.stretches()) total += count(stretch);
-  call.pool.ForEach(total, [&](int item, int) HWY_ATTR {
+  call.pool.ForEach(total, [&](int item, int thread) HWY_ATTR {
     for (const RangeStretch& stretch : call.scratch.stretches()) {
       const int here = count(stretch);
-      if (item < here) return body(stretch, item);
+      if (item < here) return body(stretch, item, thread);
       item -= here;
     }
   });
@@ -236,7 +247,7 @@ void AttendRound(const AttendCall& call) {
   const int num_slices = call.num_slices();
   ForEachOfRound(
       call, [&](const RangeStretch& s) { return (s.end_range - s.first_range) * num_slices; },
-      [&](const RangeStretch& stretch, int index) HWY_ATTR {
+      [&](const RangeStretch& stretch, int index, int thread) HWY_ATTR {
         const int range = index / num_slices, slice = index % num_slices, num_heads = call.SliceHeads(slice);
         const float* queries[kGroupTokens * kSliceHeads];
         for (int row = 0; row < stretch.group.num_tokens * num_heads; ++row) {
@@ -249,11 +260,12 @@ void AttendRound(const AttendCall& call) {
                      .range = stretch.first_range + range,
                      .num_heads = num_heads,
                      .queries = queries,
-                     .first_row = stretch.first_row + static_cast<size_t>(first_row)});
+                     .first_row = stretch.first_row + static_cast<size_t>(first_row),
+                     .keys = call.scratch.keys(thread)});
       });
   ForEachOfRound(
       call, [&](const RangeStretch& s) { return s.group.num_tokens * num_slices; },
-      [&](const RangeStretch& stretch, int index) HWY_ATTR {
+      [&](const RangeStretch& stretch, int index, int) HWY_ATTR {
         const int token = index / num_slices, slice = index % num_slices;
         for (int h = 0; h < call.SliceHeads(slice); ++h) FoldHead(call, stretch, token, slice * kSliceHeads + h);
       });
@@ -291,8 +303,7 @@ HWY_EXPORT(AttendLatentPages);
 
 void AttendLatent(ThreadPool& pool, AttentionScratch& scratch, Tensor q, const Matrix& key_value_up,
                   const AttentionShape& shape, float scale, const Batch& batch, LatentPages pages, Tensor out) {
-  CHECK_EQ(pages.slot_stride % 16, 0);
-  CHECK_GE(pages.slot_stride, scratch.queries().width);
+  CHECK_EQ(pages.slot_values(), scratch.queries().width);
   HWY_DYNAMIC_DISPATCH(AttendLatentPages)(pool, scratch, q, key_value_up, shape, scale, batch, pages, out);
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <absl/status/statusor.h>
+
 namespace latentd::cpu {
 namespace {
 
@@ -22,7 +23,8 @@ AttentionScratch::Results TakeResults(int rows, int width, float*& memory) {
 
 }  // namespace
 
-absl::Status AttentionScratch::Reserve(Device& device, const AttentionShape& shape, int max_tokens, int max_context) {
+absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits, int num_threads) {
+  const AttentionShape& shape = limits.attention;
   const int key_width = WholeVectors(shape.latent_width + shape.rope_width);
   const int latent_width = WholeVectors(shape.latent_width);
   const auto heads = static_cast<size_t>(shape.num_heads);
@@ -32,9 +34,9 @@ absl::Status AttentionScratch::Reserve(Device& device, const AttentionShape& sha
   // Half for the tokens, half for partial results. A round holds one range of a whole group at least.
   size_t tokens = kMaxBytes / 2 / token_bytes;
   if (tokens > kGroupTokens) tokens = tokens / kGroupTokens * kGroupTokens;
-  tokens = std::clamp(tokens, size_t{1}, static_cast<size_t>(max_tokens));
+  tokens = std::clamp(tokens, size_t{1}, static_cast<size_t>(limits.max_tokens));
   const size_t least = std::min<size_t>(kGroupTokens, tokens) * heads;
-  const size_t most = tokens * heads * static_cast<size_t>((max_context + kRangeKeys - 1) / kRangeKeys);
+  const size_t most = tokens * heads * static_cast<size_t>((limits.max_context + kRangeKeys - 1) / kRangeKeys);
   const size_t partial_rows = std::max(least, std::min(most, kMaxBytes / 2 / ResultBytes(latent_width)));
 
   const size_t rows = tokens * heads;
@@ -52,6 +54,11 @@ absl::Status AttentionScratch::Reserve(Device& device, const AttentionShape& sha
   partial_ = TakeResults(static_cast<int>(partial_rows), latent_width, next);
   groups_.reserve(tokens);
   stretches_.reserve(tokens);
+  if (limits.latents == LatentFormat::kF32) return absl::OkStatus();
+  absl::StatusOr<DeviceBuffer> keys =
+      device.Allocate(static_cast<size_t>(num_threads) * static_cast<size_t>(kTileKeys) * query_bytes);
+  if (!keys.ok()) return keys.status();
+  keys_ = *std::move(keys);
   return absl::OkStatus();
 }
 

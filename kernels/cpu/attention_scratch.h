@@ -1,5 +1,6 @@
-// The memory of AttendLatent beside its arguments, reserved once and bounded: a step with more tokens than fit runs in
-// waves, a wave with more partial results than fit in rounds. Owned by CpuOps; engine thread plans, the pool computes.
+// The memory of AttendLatent and AppendLatent beside their arguments, reserved once and bounded: a step with more tokens
+// than fit runs in waves, a wave with more partial results than fit in rounds. Owned by CpuOps; engine thread plans, the
+// pool computes.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 
 #include "kernels/batch.h"
 #include "kernels/device.h"
-#include "kernels/tensor.h"
+#include "kernels/ops.h"
 
 namespace latentd::cpu {
 
@@ -43,7 +44,7 @@ class AttentionScratch {
   // Largest total of absorbed queries, running results and partial results; more only where a single group needs it.
   static constexpr size_t kMaxBytes = size_t{64} << 20;
 
-  absl::Status Reserve(Device& device, const AttentionShape& shape, int max_tokens, int max_context);
+  absl::Status Reserve(Device& device, const StepLimits& limits, int num_threads);
 
   // Cuts the next wave off the batch, starting at `token`. Returns the token behind it.
   int PlanWave(const Batch& batch, int token);
@@ -65,10 +66,17 @@ class AttentionScratch {
   const Results& running() const { return running_; }
   const Results& partial() const { return partial_; }
 
+  // Room for the keys of a tile as floats, as wide as a query; a thread's own. Null where the cache holds floats.
+  float* keys(int thread) const {
+    if (keys_.bytes() == 0) return nullptr;
+    return keys_.As<float>() + static_cast<size_t>(thread * kTileKeys) * static_cast<size_t>(queries_.width);
+  }
+
  private:
   int num_heads_ = 0;
   int max_wave_tokens_ = 0;
   DeviceBuffer memory_;
+  DeviceBuffer keys_;
   Tensor queries_;
   Results running_;
   Results partial_;

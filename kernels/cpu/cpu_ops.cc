@@ -30,7 +30,12 @@ absl::Status CpuOps::Reserve(const StepLimits& limits) {
   samples_.reserve(static_cast<size_t>(limits.max_logit_rows));
   sample_scratch_.Reserve(limits.vocab_size, pool_.num_threads());
   if (absl::Status status = expert_scratch_.Reserve(device_, limits); !status.ok()) return status;
-  return attention_scratch_.Reserve(device_, limits.attention, limits.max_tokens, limits.max_context);
+  return attention_scratch_.Reserve(device_, limits, pool_.num_threads());
+}
+
+std::span<const LatentFormat> CpuOps::latent_formats() const {
+  static constexpr LatentFormat kFormats[] = {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8};
+  return kFormats;
 }
 
 absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackLinear(const MatrixSource& source) {
@@ -109,7 +114,7 @@ void CpuOps::AppendLatent(Tensor kv, const float* weight, float epsilon, const B
                           LatentPages pages) {
   CheckShape(kv, batch.num_tokens(), pages.latent_width + pages.rope_width);
   CHECK_EQ(rope.angles.width, pages.rope_width);
-  cpu::AppendLatent(pool_, kv, weight, epsilon, batch, rope, pages);
+  cpu::AppendLatent(pool_, attention_scratch_, kv, weight, epsilon, batch, rope, pages);
 }
 
 void CpuOps::AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
@@ -156,7 +161,7 @@ void CpuOps::Collect(std::span<SampleResult> results) {
 }
 
 void CpuOps::CopyLatents(LatentPages pages, int from, int to, int count) {
-  std::memmove(pages.Slot<float>(to), pages.Slot<float>(from), static_cast<size_t>(count) * pages.slot_bytes());
+  std::memmove(pages.Slot(to), pages.Slot(from), static_cast<size_t>(count) * pages.slot_bytes());
 }
 
 }  // namespace latentd::cpu

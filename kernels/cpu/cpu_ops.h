@@ -19,7 +19,7 @@ class CpuOps final : public Ops {
   CpuOps(Device& device, int num_threads) : device_(device), pool_(num_threads) {}
 
   absl::Status Reserve(const StepLimits& limits) override;
-  DType latent_dtype() const override { return DType::kF32; }
+  std::span<const LatentFormat> latent_formats() const override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,

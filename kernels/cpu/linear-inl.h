@@ -43,7 +43,7 @@ struct Strip {
   int width = 0;
   int count = 0;
   // Prefetched while multiplying, evenly: the next page. Null prefetches nothing.
-  const float* next = nullptr;
+  const std::byte* next = nullptr;
   size_t next_bytes = 0;
 };
 

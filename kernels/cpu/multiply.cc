@@ -276,7 +276,6 @@ void PanelProduct(const cpu::PackedMatrix& w, int panel, const float* const* x, 
 
 void StripProduct(const Strip& strip, const float* const* x, int num_rows, float* totals, size_t totals_stride) {
   Stretch s{.line_bytes = strip.stride * sizeof(float), .x = x, .count = strip.count, .totals_stride = totals_stride};
-  const auto* next = reinterpret_cast<const std::byte*>(strip.next);
   for (int n = 0; n < strip.width;) {
     const int groups = strip.width - n >= kStripGroups * kGroup ? kStripGroups : 1;
     s.lines = reinterpret_cast<const std::byte*>(strip.values + n);
@@ -284,7 +283,7 @@ void StripProduct(const Strip& strip, const float* const* x, int num_rows, float
     s.ahead = s.lines;
     if (strip.next != nullptr) {
       const size_t steps = static_cast<size_t>((num_rows + 5) / 6) * static_cast<size_t>(strip.count);
-      s.ahead = next + strip.next_bytes * static_cast<size_t>(n) / static_cast<size_t>(strip.width);
+      s.ahead = strip.next + strip.next_bytes * static_cast<size_t>(n) / static_cast<size_t>(strip.width);
       s.ahead_bytes =
           strip.next_bytes * static_cast<size_t>(groups * kGroup) / static_cast<size_t>(strip.width) / steps;
     }

@@ -1,11 +1,15 @@
 // The verbs that treat each token's row by itself: norms, SwiGLU, rotation, and storing latents.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/row_verbs.cc"
+#include <algorithm>
 #include <cmath>
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
+#include "kernels/check.h"
 #include "kernels/cpu/activation_codes.h"
+#include "kernels/cpu/attention_scratch.h"
+#include "kernels/cpu/latent_slot-inl.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/cpu/verbs.h"
@@ -95,18 +99,21 @@ void RotateQueryRows(ThreadPool& pool, const Batch& batch, const RopeTable& rope
   });
 }
 
-void AppendLatentRows(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const Batch& batch,
-                      const RopeTable& rope, LatentPages pages) {
-  pool.ForEach(kv.rows, [&](int token, int) HWY_ATTR {
+void AppendLatentRows(ThreadPool& pool, const cpu::AttentionScratch& scratch, Tensor kv, const float* weight,
+                      float epsilon, const Batch& batch, const RopeTable& rope, LatentPages pages) {
+  const bool is_encoded = pages.format != LatentFormat::kF32;
+  pool.ForEach(kv.rows, [&](int token, int thread) HWY_ATTR {
     const auto index = static_cast<size_t>(token);
     if (batch.slots[index] == kNoSlot) return;
-    float* slot = pages.Slot<float>(batch.slots[index]);
-    NormRow(kv.Row(token), weight, epsilon, pages.latent_width, slot);
-    float* key = slot + pages.latent_width;
-    for (int i = 0; i < pages.rope_width; ++i) key[i] = kv.Row(token)[pages.latent_width + i];
-    Rotate(rope.angles.Row(batch.positions[index]), rope.pairs, pages.rope_width, key);
+    std::byte* slot = pages.Slot(batch.slots[index]);
+    float* key = is_encoded ? scratch.keys(thread) : reinterpret_cast<float*>(slot);
+    NormRow(kv.Row(token), weight, epsilon, pages.latent_width, key);
+    float* key_part = key + pages.latent_width;
+    std::copy_n(kv.Row(token) + pages.latent_width, pages.rope_width, key_part);
+    Rotate(rope.angles.Row(batch.positions[index]), rope.pairs, pages.rope_width, key_part);
     // Dot products run over whole vectors, so into the padding.
-    for (int i = pages.latent_width + pages.rope_width; i < pages.slot_stride; ++i) slot[i] = 0.0f;
+    std::fill(key_part + pages.rope_width, key + pages.slot_values(), 0.0f);
+    if (is_encoded) WriteSlot(pages, key, slot);
   });
 }
 
@@ -138,9 +145,10 @@ void RotateQueries(ThreadPool& pool, const Batch& batch, const RopeTable& rope, 
   HWY_DYNAMIC_DISPATCH(RotateQueryRows)(pool, batch, rope, shape, q);
 }
 
-void AppendLatent(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const Batch& batch,
-                  const RopeTable& rope, LatentPages pages) {
-  HWY_DYNAMIC_DISPATCH(AppendLatentRows)(pool, kv, weight, epsilon, batch, rope, pages);
+void AppendLatent(ThreadPool& pool, const AttentionScratch& scratch, Tensor kv, const float* weight, float epsilon,
+                  const Batch& batch, const RopeTable& rope, LatentPages pages) {
+  CHECK(pages.format == LatentFormat::kF32 || pages.slot_values() == scratch.queries().width);
+  HWY_DYNAMIC_DISPATCH(AppendLatentRows)(pool, scratch, kv, weight, epsilon, batch, rope, pages);
 }
 
 }  // namespace latentd::cpu

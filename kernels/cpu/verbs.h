@@ -17,8 +17,8 @@ void RmsNorm(ThreadPool& pool, Tensor x, const float* weight, float epsilon, con
 void AddRmsNorm(ThreadPool& pool, Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out);
 void SwiGlu(ThreadPool& pool, Tensor gate, Tensor up, const Activation& out);
 void RotateQueries(ThreadPool& pool, const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q);
-void AppendLatent(ThreadPool& pool, Tensor kv, const float* weight, float epsilon, const Batch& batch,
-                  const RopeTable& rope, LatentPages pages);
+void AppendLatent(ThreadPool& pool, const AttentionScratch& scratch, Tensor kv, const float* weight, float epsilon,
+                  const Batch& batch, const RopeTable& rope, LatentPages pages);
 void AttendLatent(ThreadPool& pool, AttentionScratch& scratch, Tensor q, const Matrix& key_value_up,
                   const AttentionShape& shape, float scale, const Batch& batch, LatentPages pages, Tensor out);
 void RouteExperts(ThreadPool& pool, Tensor logits, const float* bias, const RoutingRule& rule, Routing routing);

@@ -4,8 +4,9 @@
 // arrive by cp.async in two stages. Scores: warp w multiplies the queries, as a high and a low bf16 plane, with keys
 // 8w .. 8w+7. The tile's maximum and its weights (bf16) go through shared memory; then warp w adds weights times
 // latents for the columns of pairs w, w+8, .. of 8-wide column tiles, read transposed from the same page. Keys behind
-// the token's own position are zero-filled by the copy and get weight 0; pages hold anything there.
-//   bytes per call: Σ tokens, head tiles: keys · (latent + rope) · 2, of which HBM sees one head tile's
+// the token's own position are zero-filled by the copy and get weight 0; pages hold anything there. Pages of FP8 slots
+// arrive as they lie, in one stage, and are decoded to bf16 from there, exactly; meanwhile the next one is under way.
+//   bytes per call: Σ tokens, head tiles: keys · slot bytes (2 (latent + rope) in bf16), of which HBM sees one tile's
 //   FLOPs per call: Σ tokens, heads: keys · 2 · (2 (latent + rope) + latent)
 //   bound: HBM for one to four head tiles (16..64 heads), mma.sync beyond.
 // MergeRanges: a block takes one head of a token and merges its ranges in ascending order.
@@ -18,44 +19,33 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/attend.h"
+#include "kernels/cuda/latent_page.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ptx.cuh"
 
 namespace latentd::cuda {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kThreads = 32 * kWarps;
 constexpr int kStages = 2;
-constexpr int kChunkValues = 8;  // bf16 in the 16 bytes of one copy or ldmatrix row
-constexpr int kSwizzleRows = 8;  // chunks are permuted within groups of 8 by the row
 constexpr int kMergeThreads = 128;
 constexpr float kNothing = -INFINITY;  // the maximum of no scores
-static_assert(kTileKeys == 8 * kWarps);
-
-// A matrix of bf16 rows in shared memory whose chunks are permuted so that ldmatrix meets no bank twice.
-struct SharedRows {
-  char* bytes;
-  int row_chunks;  // a multiple of 8
-
-  __device__ char* Chunk(int row, int chunk) const {
-    return bytes + (row * row_chunks + (chunk ^ (row % kSwizzleRows))) * 16;
-  }
-  __device__ SharedRows Plus(int rows) const { return {bytes + rows * row_chunks * 16, row_chunks}; }
-};
 
 // What a block has in shared memory: queries [2 planes][16], pages [2 stages][64], weights [16][64], row statistics
-// [8 warps][16].
+// [8 warps][16]. For FP8 there is one page and, at the end, its slots as stored.
 constexpr int kWeightBytes = kTileHeads * kTileKeys * 2;
 constexpr int kStatisticBytes = kWarps * kTileHeads * 4;
 constexpr int RowChunks(int key_width) { return RoundUp(key_width, kChunkValues * kSwizzleRows) / kChunkValues; }
-constexpr int SharedBytes(int key_width) {
-  return (2 * kTileHeads + kStages * kTileKeys) * RowChunks(key_width) * 16 + kWeightBytes + kStatisticBytes;
+constexpr int NumPages(LatentFormat format) { return format == LatentFormat::kFp8 ? 1 : kStages; }
+constexpr int SharedBytes(LatentFormat format, int key_width, int slot_bytes) {
+  return (2 * kTileHeads + NumPages(format) * kTileKeys) * RowChunks(key_width) * 16 + kWeightBytes + kStatisticBytes +
+         (format == LatentFormat::kFp8 ? kTileKeys * slot_bytes : 0);
 }
+constexpr int kMaxFp8SlotBytes = 2 * kMaxKeyWidth + 4;  // where nearly all of a key is its rope part
+static_assert(SharedBytes(LatentFormat::kFp8, kMaxKeyWidth, kMaxFp8SlotBytes) <= 227 * 1024);
 
 struct RangeArguments {
   const uint16_t* queries[2];  // [tokens][heads][key_stride]
-  const uint16_t* pages;
+  const std::byte* pages;
   const int32_t* positions;  // of the wave's first token on, as the next two
   const int32_t* slots;
   const int32_t* token_rows;
@@ -70,27 +60,13 @@ struct RangeArguments {
   int row_chunks;  // of a key in shared memory
   int latent_width;
   int latent_stride;
-  int slot_stride;
+  int slot_bytes;
   float scale;  // to base 2
 };
 
 // Keys that the token sees: none if it only fills up the step.
 __device__ __forceinline__ int VisibleKeys(const int32_t* positions, const int32_t* slots, int token) {
   return slots[token] == kNoSlot ? 0 : positions[token] + 1;
-}
-
-// Starts copying `valid` rows of `width` values, the last chunk whole: what lies behind the width in it is zero in
-// pages and queries alike. The other rows of num_rows and the other chunks become zero.
-__device__ __forceinline__ void CopyRows(const SharedRows& to, const uint16_t* from, int num_rows, int valid,
-                                         int stride, int width) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  for (int row = warp; row < num_rows; row += kWarps) {
-    const uint16_t* source = from + static_cast<size_t>(row) * stride;
-    for (int chunk = lane; chunk < to.row_chunks; chunk += 32) {
-      const bool inside = row < valid && chunk * kChunkValues < width;
-      CpAsyncCg16(to.Chunk(row, chunk), inside ? source + chunk * kChunkValues : from, inside ? 16 : 0);
-    }
-  }
 }
 
 // scores += the block's 16 queries times keys [8 warp, 8 warp + 8) of the page. Four chains of sums, in one fixed
@@ -216,7 +192,7 @@ __device__ __forceinline__ void StoreRange(const RangeArguments& arguments, size
 }
 
 // Grid: head tiles, ranges, tokens of the wave.
-template <int kColumnPairs>
+template <int kColumnPairs, LatentFormat kFormat>
 __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArguments arguments) {
   extern __shared__ __align__(1024) char shared[];
   const int token = blockIdx.z, range = blockIdx.y, first_head = blockIdx.x * kTileHeads;
@@ -228,16 +204,24 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
 
   const SharedRows queries = {shared, arguments.row_chunks};
   const SharedRows pages = queries.Plus(2 * kTileHeads);
-  char* behind_pages = pages.Plus(kStages * kTileKeys).bytes;
+  char* behind_pages = pages.Plus(NumPages(kFormat) * kTileKeys).bytes;
   const SharedRows weights = {behind_pages, kTileKeys / kChunkValues};
   auto* warp_rows = reinterpret_cast<float(*)[kTileHeads]>(behind_pages + kWeightBytes);
+  const StoredSlots slots = {behind_pages + kWeightBytes + kStatisticBytes, arguments.slot_bytes,
+                             arguments.latent_width, arguments.key_width};
 
   const int32_t* blocks =
       arguments.blocks + arguments.rows[arguments.token_rows[token]].first_block + first_key / kTileKeys;
   const auto copy_page = [&](int tile) {
     const size_t first_slot = static_cast<size_t>(blocks[tile]) * kBlockSlots;
-    CopyRows(pages.Plus(tile % kStages * kTileKeys), arguments.pages + first_slot * arguments.slot_stride, kTileKeys,
-             num_keys - tile * kTileKeys, arguments.slot_stride, arguments.key_width);
+    const std::byte* stored = arguments.pages + first_slot * arguments.slot_bytes;
+    const int valid = min(num_keys - tile * kTileKeys, kTileKeys);
+    if constexpr (kFormat == LatentFormat::kFp8) {
+      CopySlots(slots.bytes, stored, valid * arguments.slot_bytes);
+    } else {
+      CopyRows(pages.Plus(tile % kStages * kTileKeys), reinterpret_cast<const uint16_t*>(stored), kTileKeys, valid,
+               arguments.slot_bytes / 2, arguments.key_width);
+    }
   };
   const size_t first_query = static_cast<size_t>(token) * arguments.num_heads + first_head;
 #pragma unroll
@@ -251,12 +235,20 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
   float latents[2 * kColumnPairs][4] = {};
   RowStatistics rows;
   for (int tile = 0; tile < num_tiles; ++tile) {
+    const SharedRows page = pages.Plus(tile % NumPages(kFormat) * kTileKeys);
+    if constexpr (kFormat == LatentFormat::kFp8) {
+      CpAsyncWaitGroup<0>();
+      __syncthreads();  // the slots have arrived
+      DecodePage(slots, num_keys - tile * kTileKeys, page);
+      __syncthreads();  // the page is decoded, the slots may be overwritten
+    }
     if (tile + 1 < num_tiles) copy_page(tile + 1);
     CpAsyncCommitGroup();
-    CpAsyncWaitGroup<1>();
-    __syncthreads();  // the page has arrived
+    if constexpr (kFormat != LatentFormat::kFp8) {
+      CpAsyncWaitGroup<1>();
+      __syncthreads();  // the page has arrived
+    }
 
-    const SharedRows page = pages.Plus(tile % kStages * kTileKeys);
     float scores[4], factors[2];
     ScoreKeys(queries, page, arguments.key_width, scores);
     WeighTile(scores, num_keys - tile * kTileKeys, arguments.scale, weights, warp_rows, rows, factors);
@@ -305,7 +297,7 @@ RangeArguments ArgumentsOf(const AttendWave& wave) {
   const AttendCall& call = wave.call;
   constexpr float kLog2E = 1.44269504088896340736f;
   return {.queries = {wave.scratch.queries_high, wave.scratch.queries_low},
-          .pages = static_cast<const uint16_t*>(call.pages.values),
+          .pages = call.pages.bytes,
           .positions = call.batch.positions.data() + wave.first_token,
           .slots = call.batch.slots.data() + wave.first_token,
           .token_rows = call.batch.token_rows.data() + wave.first_token,
@@ -320,18 +312,40 @@ RangeArguments ArgumentsOf(const AttendWave& wave) {
           .row_chunks = RowChunks(call.shape.latent_width + call.shape.rope_width),
           .latent_width = call.shape.latent_width,
           .latent_stride = call.plan.latent_stride,
-          .slot_stride = call.pages.slot_stride,
+          .slot_bytes = static_cast<int>(call.pages.slot_bytes()),
           .scale = call.scale * kLog2E};
 }
 
-template <int kColumnPairs>
+template <int kColumnPairs, LatentFormat kFormat>
 void LaunchRanges(cudaStream_t stream, const AttendWave& wave) {
   const RangeArguments arguments = ArgumentsOf(wave);
   const dim3 grid(static_cast<unsigned>((arguments.num_heads + kTileHeads - 1) / kTileHeads),
                   static_cast<unsigned>(wave.num_ranges), static_cast<unsigned>(wave.num_tokens));
-  AttendRangesKernel<kColumnPairs>
-      <<<grid, kThreads, static_cast<size_t>(SharedBytes(arguments.key_width)), stream>>>(arguments);
+  const int shared_bytes = SharedBytes(kFormat, arguments.key_width, arguments.slot_bytes);
+  AttendRangesKernel<kColumnPairs, kFormat>
+      <<<grid, kThreads, static_cast<size_t>(shared_bytes), stream>>>(arguments);
   CheckLaunch("AttendRanges");
+}
+
+template <LatentFormat kFormat>
+void AttendRangesOf(cudaStream_t stream, const AttendWave& wave) {
+  const int latent_width = wave.call.shape.latent_width;
+  if (latent_width <= 16 * kWarps) return LaunchRanges<1, kFormat>(stream, wave);
+  if (latent_width <= 2 * 16 * kWarps) return LaunchRanges<2, kFormat>(stream, wave);
+  static_assert(kMaxLatentWidth <= 4 * 16 * kWarps);
+  LaunchRanges<4, kFormat>(stream, wave);
+}
+
+template <LatentFormat kFormat>
+cudaError_t PrepareAttendRanges() {
+  cudaError_t error = cudaSuccess;
+  for (const auto kernel :
+       {AttendRangesKernel<1, kFormat>, AttendRangesKernel<2, kFormat>, AttendRangesKernel<4, kFormat>}) {
+    if (error != cudaSuccess) break;
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 SharedBytes(kFormat, kMaxKeyWidth, kMaxFp8SlotBytes));
+  }
+  return error;
 }
 
 }  // namespace
@@ -350,20 +364,13 @@ AttendScratch::AttendScratch(const AttendPlan& plan, std::byte* memory) {
 }
 
 cudaError_t PrepareAttendLatent() {
-  cudaError_t error = cudaSuccess;
-  for (const auto kernel : {AttendRangesKernel<1>, AttendRangesKernel<2>, AttendRangesKernel<4>}) {
-    if (error != cudaSuccess) break;
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, SharedBytes(kMaxKeyWidth));
-  }
-  return error;
+  const cudaError_t error = PrepareAttendRanges<LatentFormat::kBf16>();
+  return error != cudaSuccess ? error : PrepareAttendRanges<LatentFormat::kFp8>();
 }
 
 void AttendRanges(cudaStream_t stream, const AttendWave& wave) {
-  const int latent_width = wave.call.shape.latent_width;
-  if (latent_width <= 16 * kWarps) return LaunchRanges<1>(stream, wave);
-  if (latent_width <= 2 * 16 * kWarps) return LaunchRanges<2>(stream, wave);
-  static_assert(kMaxLatentWidth <= 4 * 16 * kWarps);
-  LaunchRanges<4>(stream, wave);
+  if (wave.call.pages.format == LatentFormat::kFp8) return AttendRangesOf<LatentFormat::kFp8>(stream, wave);
+  AttendRangesOf<LatentFormat::kBf16>(stream, wave);
 }
 
 void MergeRanges(cudaStream_t stream, const AttendWave& wave) {
@@ -374,9 +381,7 @@ void MergeRanges(cudaStream_t stream, const AttendWave& wave) {
 }
 
 void AttendLatent(cudaStream_t stream, const AttendCall& call) {
-  CHECK(call.pages.dtype == DType::kBf16);
-  CHECK_EQ(call.pages.slot_stride % kChunkValues, 0);
-  CHECK_GE(call.pages.slot_stride, call.shape.latent_width + call.shape.rope_width);
+  CHECK(call.pages.format != LatentFormat::kF32);
   CHECK_EQ(call.q.width, call.shape.num_heads * call.shape.query_width());
   CHECK_EQ(call.out.width, call.shape.num_heads * call.shape.value_width);
   const int num_tokens = call.batch.num_tokens();

@@ -32,7 +32,7 @@ struct AttendCall {
   AttentionShape shape;
   float scale = 1.0f;
   Batch batch;
-  LatentPages pages;  // bf16
+  LatentPages pages;  // bf16 or FP8
   AttendPlan plan;
   std::byte* scratch = nullptr;
 };

@@ -93,10 +93,8 @@ void GatherRows(cudaStream_t stream, Tensor x, const int32_t* rows, Tensor out) 
 
 void CopyLatents(cudaStream_t stream, const LatentPages& pages, int from, int to, int count) {
   CHECK(from + count <= to || to + count <= from);
-  auto* bytes = static_cast<std::byte*>(pages.values);
-  const size_t slot_bytes = pages.slot_bytes();
-  cudaMemcpyAsync(bytes + static_cast<size_t>(to) * slot_bytes, bytes + static_cast<size_t>(from) * slot_bytes,
-                  static_cast<size_t>(count) * slot_bytes, cudaMemcpyDeviceToDevice, stream);
+  cudaMemcpyAsync(pages.Slot(to), pages.Slot(from), static_cast<size_t>(count) * pages.slot_bytes(),
+                  cudaMemcpyDeviceToDevice, stream);
   CheckLaunch("CopyLatents");
 }
 

@@ -41,6 +41,11 @@ absl::Status CudaOps::Reserve(const StepLimits& limits) {
   return Allocate(device_, attend_plan_.bytes(), &attend_scratch_);
 }
 
+std::span<const LatentFormat> CudaOps::latent_formats() const {
+  static constexpr LatentFormat kFormats[] = {LatentFormat::kBf16, LatentFormat::kFp8};
+  return kFormats;
+}
+
 absl::StatusOr<std::unique_ptr<const Matrix>> CudaOps::PackLinear(const MatrixSource& source) {
   return DeviceMatrix::Pack(device_, source);
 }

@@ -19,7 +19,7 @@ class CudaOps final : public Ops {
   explicit CudaOps(CudaDevice& device) : device_(device) {}
 
   absl::Status Reserve(const StepLimits& limits) override;
-  DType latent_dtype() const override { return DType::kBf16; }
+  std::span<const LatentFormat> latent_formats() const override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,

@@ -27,7 +27,7 @@ void CopyLatents(cudaStream_t stream, const LatentPages& pages, int from, int to
 // rope.cu. positions, slots [tokens].
 void RotateQueries(cudaStream_t stream, const int32_t* positions, const RopeTable& rope, const AttentionShape& shape,
                    Tensor q);
-// pages hold bf16; slots below zero store nothing.
+// pages hold bf16 or FP8; slots below zero store nothing.
 void AppendLatent(cudaStream_t stream, Tensor kv, const float* weight, float epsilon, const int32_t* positions,
                   const int32_t* slots, const RopeTable& rope, const LatentPages& pages);
 

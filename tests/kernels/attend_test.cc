@@ -20,40 +20,58 @@ Backend MakeBackend(const AttentionCase& c, int num_threads) {
   return backend;
 }
 
+constexpr LatentFormat kFormats[] = {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8};
+
 class Attend : public testing::Test {
  protected:
   std::mt19937 random_{77};  // fixed: a failure repeats
 };
 
+// One step's outputs of some tokens against the contract over what the cache holds, on each target.
+void ExpectContract(const AttentionCase& c) {
+  Backend backend = MakeBackend(c, 2);
+  ForEachTarget([&] {
+    const auto outputs = c.Run(backend, {{{0, 0, 1}, {1, 60, 30}, {2, 1070, 30}}});
+    EXPECT_TRUE(SameBytes(outputs[0][0], c.Contract(0, 0)));
+    for (const int token : {60, 63, 64, 89}) {
+      EXPECT_TRUE(SameBytes(outputs[1][static_cast<size_t>(token)], c.Contract(1, token))) << token;
+    }
+    for (const int token : {1070, 1087, 1088, 1099}) {
+      EXPECT_TRUE(SameBytes(outputs[2][static_cast<size_t>(token)], c.Contract(2, token))) << token;
+    }
+  });
+}
+
 TEST_F(Attend, KeepsItsContractBitForBit) {
   for (const AttentionShape& shape : {kTinyTales, kOdd}) {
-    for (const DType dtype : {DType::kF32, DType::kE4M3}) {
-      const AttentionCase c(shape, dtype, {1, 90, 1100}, random_);
-      Backend backend = MakeBackend(c, 2);
-      ForEachTarget([&] {
-        const auto outputs = c.Run(backend, {{{0, 0, 1}, {1, 60, 30}, {2, 1070, 30}}});
-        EXPECT_TRUE(SameBytes(outputs[0][0], c.Contract(0, 0)));
-        for (const int token : {60, 63, 64, 89}) {
-          EXPECT_TRUE(SameBytes(outputs[1][static_cast<size_t>(token)], c.Contract(1, token))) << token;
-        }
-        for (const int token : {1070, 1087, 1088, 1099}) {
-          EXPECT_TRUE(SameBytes(outputs[2][static_cast<size_t>(token)], c.Contract(2, token))) << token;
-        }
-      });
+    for (const LatentFormat format : kFormats) {
+      SCOPED_TRACE(NameOf(format));
+      ExpectContract({shape, DType::kE4M3, {1, 90, 1100}, random_, format});
     }
+    ExpectContract({shape, DType::kF32, {1, 90, 1100}, random_});
   }
+}
+
+// Latents of several groups, the last one short.
+TEST_F(Attend, GroupsOfFp8KeepTheContract) {
+  const AttentionShape wide = {
+      .num_heads = 2, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 300};
+  ExpectContract({wide, DType::kF32, {1, 90, 1100}, random_, LatentFormat::kFp8});
 }
 
 TEST_F(Attend, BitsDependOnNeitherThreadsNorTarget) {
   for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
-    const AttentionCase c(shape, DType::kE4M3, {1, 20, 64, 530, 70}, random_);
-    Backend one = MakeBackend(c, 1);
-    const auto expected = c.Run(one, c.Whole());
-    for (const int threads : {2, 5}) {
-      Backend backend = MakeBackend(c, threads);
-      EXPECT_TRUE(SameOutputs(c.Run(backend, c.Whole()), expected)) << threads << " threads";
+    for (const LatentFormat format : kFormats) {
+      SCOPED_TRACE(NameOf(format));
+      const AttentionCase c(shape, DType::kE4M3, {1, 20, 64, 530, 70}, random_, format);
+      Backend one = MakeBackend(c, 1);
+      const auto expected = c.Run(one, c.Whole());
+      for (const int threads : {2, 5}) {
+        Backend backend = MakeBackend(c, threads);
+        EXPECT_TRUE(SameOutputs(c.Run(backend, c.Whole()), expected)) << threads << " threads";
+      }
+      ForEachTarget([&] { EXPECT_TRUE(SameOutputs(c.Run(one, c.Tails(18)), expected)); });
     }
-    ForEachTarget([&] { EXPECT_TRUE(SameOutputs(c.Run(one, c.Tails(18)), expected)); });
   }
 }
 
@@ -74,7 +92,7 @@ TEST(AttentionScratch, StaysWithinItsBound) {
       .num_heads = 128, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
   cpu::CpuDevice device(cpu::AttentionScratch::kMaxBytes + 4096);
   cpu::AttentionScratch scratch;
-  ASSERT_TRUE(scratch.Reserve(device, large, 8192, 163840).ok());
+  ASSERT_TRUE(scratch.Reserve(device, {.max_tokens = 8192, .max_context = 163840, .attention = large}, 2).ok());
   BatchInputs batch;
   batch.token_ids.resize(100);
   batch.blocks.resize(2560);
@@ -99,7 +117,8 @@ TEST(AttentionScratch, StaysWithinItsBound) {
 TEST(AttentionScratch, RefusesWhatTheDeviceDoesNotHave) {
   cpu::CpuDevice device(1000);
   cpu::AttentionScratch scratch;
-  EXPECT_EQ(scratch.Reserve(device, kTinyTales, 100, 100).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(scratch.Reserve(device, {.max_tokens = 100, .max_context = 100, .attention = kTinyTales}, 2).code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

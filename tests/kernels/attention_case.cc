@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <numeric>
 
 #include "kernels/check.h"
-#include "kernels/fp8.h"
 #include "tests/kernels/ops/op_backend.h"
+#include "tests/kernels/stored_latent.h"
 #include "tests/reference/attention_contract.h"
 #include "tests/support/same_bytes.h"
 
@@ -18,32 +16,23 @@ namespace {
 constexpr int kMaxPaddingRows = 8;
 
 int NumBlocks(int tokens) { return (tokens + kBlockSlots - 1) / kBlockSlots; }
-int StrideOf(int width) { return (width + 15) / 16 * 16; }
-
-// The value as the cache keeps it.
-void Store(float value, DType dtype, std::byte* to) {
-  const uint16_t half = EncodeBf16(value);
-  const void* from = dtype == DType::kBf16 ? static_cast<const void*>(&half) : &value;
-  std::memcpy(to, from, SizeOf(dtype));
-}
 
 }  // namespace
 
 AttentionCase::AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random,
-                             DType latents)
+                             LatentFormat latents)
     : shape(shape),
       scale(1.0f / std::sqrt(static_cast<float>(shape.query_width()))),
       lengths(std::move(lengths)),
+      latents(latents),
       up_(StoredMatrix::Random(weights, shape.num_heads * (shape.nope_width + shape.value_width), shape.latent_width,
                                random)) {
   for (const int length : this->lengths) {
     auto& rows = latents_.emplace_back();
     auto& queries = queries_.emplace_back();
     for (int t = 0; t < length; ++t) {
-      rows.push_back(RandomValues(static_cast<size_t>(shape.latent_width + shape.rope_width), random));
-      if (latents == DType::kBf16) {
-        for (float& value : rows.back()) value = DecodeBf16(EncodeBf16(value));
-      }
+      const auto key = RandomValues(static_cast<size_t>(shape.latent_width + shape.rope_width), random);
+      rows.push_back(ReadLatent(StoreLatent(key, View(nullptr)).data(), View(nullptr)));
       queries.push_back(RandomValues(static_cast<size_t>(shape.num_heads * shape.query_width()), random));
     }
   }
@@ -79,6 +68,7 @@ StepLimits AttentionCase::Limits() const {
   limits.max_rows = static_cast<int>(lengths.size()) + kMaxPaddingRows;
   limits.max_context = *std::max_element(lengths.begin(), lengths.end());
   limits.attention = shape;
+  limits.latents = latents;
   return limits;
 }
 
@@ -131,21 +121,24 @@ BatchInputs AttentionCase::Batch(const std::vector<Chunk>& chunks, const Tables&
   return batch;
 }
 
-std::vector<std::byte> AttentionCase::Pages(const std::vector<Chunk>& chunks, const Tables& tables, DType dtype) const {
-  const int key_width = shape.latent_width + shape.rope_width;
-  const auto width = static_cast<size_t>(key_width), stride = static_cast<size_t>(StrideOf(key_width));
-  const size_t value_bytes = SizeOf(dtype);
-  std::vector<std::byte> pages(static_cast<size_t>(num_blocks() * kBlockSlots) * stride * value_bytes);
-  for (size_t at = 0; at < pages.size(); at += value_bytes) {
-    Store(std::numeric_limits<float>::quiet_NaN(), dtype, pages.data() + at);
-  }
+LatentPages AttentionCase::View(std::byte* pages) const {
+  return {.bytes = pages,
+          .format = latents,
+          .num_blocks = num_blocks(),
+          .latent_width = shape.latent_width,
+          .rope_width = shape.rope_width};
+}
+
+std::vector<std::byte> AttentionCase::Pages(const std::vector<Chunk>& chunks, const Tables& tables) const {
+  const LatentPages view = View(nullptr);
+  constexpr std::byte kNan{0xFF};  // in every format
+  std::vector<std::byte> pages(static_cast<size_t>(view.num_blocks) * view.block_bytes(), kNan);
   for (const Chunk& chunk : chunks) {
     const auto s = static_cast<size_t>(chunk.sequence);
     for (size_t p = 0; p < static_cast<size_t>(chunk.first + chunk.count); ++p) {
       const auto slot = static_cast<size_t>(tables[s][p / kBlockSlots]) * kBlockSlots + p % kBlockSlots;
-      for (size_t i = 0; i < stride; ++i) {
-        Store(i < width ? latents_[s][p][i] : 0.0f, dtype, pages.data() + (slot * stride + i) * value_bytes);
-      }
+      const std::vector<std::byte> stored = StoreLatent(latents_[s][p], view);
+      std::copy(stored.begin(), stored.end(), pages.begin() + static_cast<ptrdiff_t>(slot * view.slot_bytes()));
     }
   }
   return pages;
@@ -165,21 +158,15 @@ AttentionCase::Outputs AttentionCase::Run(Backend& backend, const std::vector<st
                                           Placement placement) const {
   const auto up = backend.ops->PackKeyValueUp(up_.Source(), shape).value();
   const Tables tables = PlaceBlocks(placement.block_seed);
-  const DType dtype = backend.ops->latent_dtype();
   Outputs outputs;
   for (const int length : lengths) outputs.emplace_back(length);
   for (const std::vector<Chunk>& chunks : steps) {
     const BatchInputs batch = Batch(chunks, tables, placement.padding_rows);
-    const DeviceValues<std::byte> pages(backend, Pages(chunks, tables, dtype));
+    const DeviceValues<std::byte> pages(backend, Pages(chunks, tables));
     const DeviceRows q(backend, Queries(chunks, placement.padding_rows));
     const DeviceRows out(backend, batch.num_tokens(), shape.num_heads * shape.value_width);
     backend.ops->AttendLatent(q.tensor(), *up, shape, scale, backend.ops->Upload(batch, {}),
-                              {.values = pages.get(),
-                               .dtype = dtype,
-                               .num_blocks = num_blocks(),
-                               .latent_width = shape.latent_width,
-                               .rope_width = shape.rope_width,
-                               .slot_stride = StrideOf(shape.latent_width + shape.rope_width)},
+                              View(pages.get()),
                               out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     std::vector<std::vector<float>> rows = out.Get();

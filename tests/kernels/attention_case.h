@@ -28,9 +28,9 @@ struct Placement {
 
 class AttentionCase {
  public:
-  // lengths[s] tokens of sequence s, each with a query. The latents are values that a cache of their type can hold.
+  // lengths[s] tokens of sequence s, each with a query. The latents are values that a cache of their format holds.
   AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random,
-                DType latents = DType::kF32);
+                LatentFormat latents = LatentFormat::kF32);
 
   // Runs the steps one after the other and returns the outputs, [sequence][token]; empty where no step had the token.
   // What no row of a step may see is NaN while it runs.
@@ -50,12 +50,14 @@ class AttentionCase {
   const AttentionShape shape;
   const float scale;
   const std::vector<int> lengths;
+  const LatentFormat latents;
 
  private:
   using Tables = std::vector<std::vector<int32_t>>;  // each sequence's blocks; block 0 is nobody's
   Tables PlaceBlocks(unsigned seed) const;
   BatchInputs Batch(const std::vector<Chunk>& chunks, const Tables& tables, int padding_rows) const;
-  std::vector<std::byte> Pages(const std::vector<Chunk>& chunks, const Tables& tables, DType dtype) const;
+  LatentPages View(std::byte* pages) const;
+  std::vector<std::byte> Pages(const std::vector<Chunk>& chunks, const Tables& tables) const;
   std::vector<std::vector<float>> Queries(const std::vector<Chunk>& chunks, int padding_rows) const;
   int num_blocks() const;
 

@@ -152,6 +152,23 @@ class KnobTest(unittest.TestCase):
             size = server.await_log(r"cache: .* in ([\d.]+) MiB \(kv-bytes\)")
             self.assertTrue(3.5 < float(size[1]) <= 4.0, server.log_text())
 
+    def knob_kv_dtype(self):
+        """Each type has its bytes in the cache, its fingerprint, and the same answer twice."""
+        slot_bytes = {"fp32": (64 + 16) * 4, "bf16": (64 + 16) * 2, "fp8": 64 + 4 + 16 * 2}
+        fingerprints = {}
+        for kv_dtype, size in slot_bytes.items():
+            with daemon.Daemon("--device", "cpu", "--kv-dtype", kv_dtype, "--kv-blocks", "9") as server:
+                server.await_log(rf"cache: 8 blocks of 64 tokens hold 512 tokens as {kv_dtype} in ")
+                self.assertEqual(server.sum("kv_bytes"), 9 * 64 * 5 * size)
+                fingerprints[kv_dtype] = server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
+                first, second = (server.once(daemon.request(max_tokens=16)) for _ in range(2))
+                self.assertEqual((first.text, len(first.text) > 0), (second.text, True))
+        for kv_dtype, name in [("fp32", "/kv-f32/"), ("bf16", "/kv-bf16/"), ("fp8", "/kv-fp8/")]:
+            self.assertIn(name, fingerprints[kv_dtype])
+        with daemon.Daemon("--device", "cpu") as server:
+            self.assertEqual(server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint,
+                             fingerprints["fp32"])
+
     def knob_max_step_tokens(self):
         self.assert_limit("--max-step-tokens", 33, "max_step_tokens")
         with daemon.Daemon() as server:

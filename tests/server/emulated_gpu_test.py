@@ -1,4 +1,5 @@
 """The whole daemon with --device cuda, on the emulated GPU: what it streams, cancels and says of itself."""
+import subprocess
 import unittest
 
 import daemon
@@ -25,6 +26,12 @@ class EmulatedGpuTest(unittest.TestCase):
         self.server.await_log(r"info device: cuda:0 \(.*compute capability 9\.0")
         self.assertTrue(self.fingerprint(self.server).startswith("cuda/exact-1/"))
         self.assertIn("/kv-bf16/", self.fingerprint(self.server))
+
+    def test_a_cache_type_that_the_gpu_lacks_is_refused_with_those_it_has(self):
+        refused = subprocess.run([daemon.BIN / "latentd", "--model", daemon.MODEL, "--device", "cuda", "--kv-dtype",
+                                  "fp32"], capture_output=True, text=True, timeout=daemon.PATIENCE_SECONDS)
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+        self.assertIn("kv-dtype: expected what cuda:0 stores (auto, bf16, fp8), found fp32", refused.stderr)
 
     def test_greedy_text_is_that_of_the_cpu(self):
         with Daemon("--device", "cpu") as cpu:

@@ -24,7 +24,7 @@ class ForwardingOps : public Ops {
                                                              const ExpertSource* shared) override {
     return to_.PackExperts(routed, shared);
   }
-  DType latent_dtype() const override { return to_.latent_dtype(); }
+  std::span<const LatentFormat> latent_formats() const override { return to_.latent_formats(); }
   Batch Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) override {
     return to_.Upload(inputs, samples);
   }

@@ -119,8 +119,8 @@ uint64_t AvailableBytes() {
   return 0;
 }
 
-Json CacheFacts(const ModelConfig& config, DType dtype, uint64_t left_bytes) {
-  const size_t block_bytes = LatentCache::BytesPerBlock(config, dtype);
+Json CacheFacts(const ModelConfig& config, LatentFormat format, uint64_t left_bytes) {
+  const size_t block_bytes = LatentCache::BytesPerBlock(config, format);
   const uint64_t blocks = left_bytes / block_bytes;
   return {{"bytes_per_token", block_bytes / kBlockSlots},
           {"fitting_blocks", blocks},
@@ -170,8 +170,9 @@ absl::StatusOr<std::string> Inspect(const std::filesystem::path& directory, Repo
       {"parameters", Parameters(*config)},
       {"tensors", kinds},
       {"memory", {{"files", shards->files.size()}, {"weight_bytes", weight_bytes}, {"available_bytes", available}}},
-      {"cache_fp32", CacheFacts(*config, DType::kF32, left)},
-      {"cache_bf16", CacheFacts(*config, DType::kBf16, left)}};
+      {"cache_fp32", CacheFacts(*config, LatentFormat::kF32, left)},
+      {"cache_bf16", CacheFacts(*config, LatentFormat::kBf16, left)},
+      {"cache_fp8", CacheFacts(*config, LatentFormat::kFp8, left)}};
   return format == ReportFormat::kJson ? report.dump(2) + "\n" : Text(report);
 }
 

@@ -1,5 +1,6 @@
 // AttendLatent against the expanded form in double, and its bits against those of other steps with the same tokens.
 #include <random>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -22,11 +23,12 @@ constexpr AttentionShape kGlmFlash = {
 class AttendOp : public testing::Test {
  protected:
   AttentionCase MakeCase(const AttentionShape& shape, DType weights, std::vector<int> lengths) {
-    return {shape, weights, std::move(lengths), random_, latents_};
+    return {shape, weights, std::move(lengths), random_, formats_.front()};
   }
 
   std::mt19937 random_{77};  // fixed: a failure repeats
-  const DType latents_ = MakeTestBackend(SmallLimits()).ops->latent_dtype();
+  const Backend backend_ = MakeTestBackend(SmallLimits());
+  const std::span<const LatentFormat> formats_ = backend_.ops->latent_formats();
 };
 
 // The last tokens of all sequences, two of each, against the reference.
@@ -38,7 +40,7 @@ void ExpectExpandedForm(const AttentionCase& c) {
     for (int token = std::max(0, length - 2); token < length; ++token) {
       EXPECT_LT(RelativeError(outputs[static_cast<size_t>(s)][static_cast<size_t>(token)], c.Reference(s, token)),
                 TestTraits().attention_error)
-          << "sequence " << s << " token " << token << ", " << c.shape.num_heads << " heads";
+          << "sequence " << s << " token " << token << ", " << c.shape.num_heads << " heads, " << NameOf(c.latents);
     }
   }
 }
@@ -88,6 +90,29 @@ TEST_F(AttendOp, AnyChunkingIsTheWhole) {
   const auto expected = c.Run(backend, c.Whole());
   for (const int size : {7, 33, 64, 69}) {
     EXPECT_TRUE(SameOutputs(c.Run(backend, c.InChunksOf(size), {.block_seed = 3}), expected)) << "chunks of " << size;
+  }
+}
+
+// The other formats than the backend's own; their pages are the same to the rest of the kernels.
+TEST_F(AttendOp, OtherFormatsAreTheExpandedFormOfWhatTheyHold) {
+  for (const LatentFormat format : formats_.subspan(1)) {
+    for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
+      ExpectExpandedForm({shape, DType::kBf16, {1, 63, 64, 65, 530}, random_, format});
+    }
+    ExpectExpandedForm({kWide, DType::kF32, {70}, random_, format});
+    ExpectExpandedForm({kV2Lite, DType::kE4M3, {70}, random_, format});
+  }
+}
+
+TEST_F(AttendOp, OtherFormatsKeepTheirBitsInAnyStep) {
+  for (const LatentFormat format : formats_.subspan(1)) {
+    for (const AttentionShape& shape : {kTinyTales, kOdd}) {
+      const AttentionCase c(shape, DType::kE4M3, {20, 64, 70}, random_, format);
+      Backend backend = MakeTestBackend(c.Limits());
+      const auto expected = c.Run(backend, c.Whole());
+      EXPECT_TRUE(SameOutputs(c.Run(backend, c.InChunksOf(33), {.block_seed = 3}), expected)) << NameOf(format);
+      EXPECT_TRUE(SameOutputs(c.Run(backend, c.Tails(1), {.block_seed = 5, .padding_rows = 3}), expected));
+    }
   }
 }
 

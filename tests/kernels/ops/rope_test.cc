@@ -1,15 +1,17 @@
 // RotateQueries and AppendLatent, against the paper in double.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <iterator>
+#include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "kernels/fp8.h"
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/kernels/ops/tokens.h"
+#include "tests/kernels/stored_latent.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/attention.h"
 #include "tests/support/same_bytes.h"
@@ -99,120 +101,178 @@ TEST_F(Rope, RotationMatchesThePublishedExample) {
   }
 }
 
-// A layer of the cache whose every byte is kUnwritten before a test.
+// A layer of a cache whose every byte is kUnwritten before a test.
 class Pages {
  public:
   static constexpr int kBlocks = 3;
   static constexpr uint8_t kUnwritten = 0x77;
 
-  Pages(Backend& backend, int latent_width, int rope_width, int stride)
-      : view_{nullptr, backend.ops->latent_dtype(), kBlocks, latent_width, rope_width, stride},
-        memory_(backend, std::vector<uint8_t>(kBlocks * kBlockSlots * view_.slot_bytes(), kUnwritten)) {
-    view_.values = memory_.get();
+  Pages(Backend& backend, LatentFormat format, const AttentionShape& shape)
+      : view_{nullptr, format, kBlocks, shape.latent_width, shape.rope_width},
+        memory_(backend, std::vector<uint8_t>(kBlocks * view_.block_bytes(), kUnwritten)) {
+    view_.bytes = reinterpret_cast<std::byte*>(memory_.get());
   }
 
   const LatentPages& view() const { return view_; }
 
-  // The values of each slot; empty for one that no byte of was written.
-  std::vector<std::vector<float>> Written() const {
+  // The bytes of each slot; empty for one that no byte of was written.
+  std::vector<std::vector<std::byte>> Written() const {
     const std::vector<uint8_t> bytes = memory_.Get();
-    std::vector<std::vector<float>> slots;
+    std::vector<std::vector<std::byte>> slots;
     for (auto slot = bytes.begin(); slot != bytes.end(); slot += static_cast<ptrdiff_t>(view_.slot_bytes())) {
       const auto end = slot + static_cast<ptrdiff_t>(view_.slot_bytes());
-      const bool written = std::any_of(slot, end, [](uint8_t byte) { return byte != kUnwritten; });
-      slots.push_back(written ? Decode(&*slot) : std::vector<float>());
+      auto& written = slots.emplace_back();
+      if (std::all_of(slot, end, [](uint8_t byte) { return byte == kUnwritten; })) continue;
+      std::transform(slot, end, std::back_inserter(written), [](uint8_t byte) { return std::byte{byte}; });
     }
     return slots;
   }
 
  private:
-  std::vector<float> Decode(const uint8_t* slot) const {
-    std::vector<float> values(static_cast<size_t>(view_.slot_stride));
-    for (size_t i = 0; i < values.size(); ++i) {
-      uint16_t half = 0;
-      if (view_.dtype == DType::kF32) std::memcpy(&values[i], slot + 4 * i, 4);
-      if (view_.dtype == DType::kBf16) {
-        std::memcpy(&half, slot + 2 * i, 2);
-        values[i] = DecodeBf16(half);
-      }
-    }
-    return values;
-  }
-
   LatentPages view_;
   DeviceValues<uint8_t> memory_;
 };
 
-// What a slot holds, before it is rounded to the cache's type: the normed latent, the rotated key, zeros.
-reference::Vector ExpectedSlot(const std::vector<float>& kv, const std::vector<float>& weight,
-                               const std::vector<float>& angles, RopePairs pairs, const LatentPages& pages) {
-  reference::Vector slot = reference::RmsNorm(ToDouble(Slice(kv, 0, pages.latent_width)), weight, double{kEpsilon});
-  const reference::Vector key =
-      reference::Rotate(ToDouble(Slice(kv, pages.latent_width, pages.rope_width)), angles, pairs);
-  slot.insert(slot.end(), key.begin(), key.end());
-  slot.resize(static_cast<size_t>(pages.slot_stride), 0.0);
-  return slot;
+StepLimits LimitsFor(LatentFormat format, const AttentionShape& shape) {
+  StepLimits limits = SmallLimits();
+  limits.attention = shape;
+  limits.latents = format;
+  return limits;
 }
 
-// Each value is the nearest of its type, but for the last bits of fp32: a bf16 is at most 2^-8 of itself away.
-void ExpectStored(const std::vector<float>& slot, const reference::Vector& expected, DType dtype) {
-  ASSERT_EQ(slot.size(), expected.size());
-  const double rounding = dtype == DType::kBf16 ? 0x1p-8 : 0.0;
-  EXPECT_LT(RelativeError(slot, expected), rounding + TestTraits().elementwise_error);
+// What a slot holds, before it is rounded to the cache's format: the normed latent, the rotated key.
+reference::Vector ExpectedKey(const std::vector<float>& kv, const std::vector<float>& weight,
+                              const std::vector<float>& angles, RopePairs pairs, const LatentPages& pages) {
+  reference::Vector key = reference::RmsNorm(ToDouble(Slice(kv, 0, pages.latent_width)), weight, double{kEpsilon});
+  const reference::Vector turned =
+      reference::Rotate(ToDouble(Slice(kv, pages.latent_width, pages.rope_width)), angles, pairs);
+  key.insert(key.end(), turned.begin(), turned.end());
+  return key;
+}
+
+// How far a stored value may be from what it stands for: half a step of its format. FP8 has 3 bits behind the first,
+// down to 2^-9 of the scale.
+double Rounding(const reference::Vector& key, size_t index, const LatentPages& pages) {
+  if (pages.format == LatentFormat::kF32) return 0.0;
+  if (pages.format == LatentFormat::kBf16 || index >= static_cast<size_t>(pages.latent_width)) {
+    return std::fabs(key[index]) * 0x1p-8;
+  }
+  const double scale = ScaleOf({key.begin(), key.end()}, static_cast<int>(index), pages);
+  return std::max(std::fabs(key[index]) * 0x1p-4, scale * 0x1p-10);
+}
+
+// Each value is the nearest of its format, but for the last bits of fp32.
+void ExpectStored(const std::vector<std::byte>& slot, const reference::Vector& expected, const LatentPages& pages) {
+  ASSERT_EQ(slot.size(), pages.slot_bytes());
+  const std::vector<float> key = ReadLatent(slot.data(), pages);
   double largest = 0.0;
   for (const double value : expected) largest = std::max(largest, std::fabs(value));
-  for (size_t i = 0; i < slot.size(); ++i) {
-    ASSERT_NEAR(slot[i], expected[i], std::fabs(expected[i]) * rounding + largest * 1e-6) << "value " << i;
+  for (size_t i = 0; i < key.size(); ++i) {
+    ASSERT_NEAR(key[i], expected[i], Rounding(expected, i, pages) + largest * 1e-6) << "value " << i;
   }
+  const size_t value_bytes = pages.format == LatentFormat::kF32 ? sizeof(float) : sizeof(uint16_t);
+  const size_t used_bytes = pages.format == LatentFormat::kFp8 ? slot.size() : key.size() * value_bytes;
+  for (size_t i = used_bytes; i < slot.size(); ++i) ASSERT_EQ(slot[i], std::byte{0}) << "padding, byte " << i;
 }
 
 TEST_F(Rope, AppendLatentNormsRotatesAndPads) {
   const BatchInputs inputs = TokensAt({4, 7, 2, 1}, {130, 0, kNoSlot, 64});
-  struct Case {
-    int latent_width, rope_width, stride;
-  };
-  for (const Case& widths : {Case{21, 6, 32}, {64, 16, 80}, {200, 14, 224}, {512, 64, 592}, {640, 96, 736}}) {
-    for (const RopePairs pairs : kBothPairs) {
-      const Pages pages(backend_, widths.latent_width, widths.rope_width, widths.stride);
-      const auto all_angles = RandomAngles(widths.rope_width), weights = RandomRows(1, widths.latent_width, random_);
-      const auto rows = RandomRows(4, widths.latent_width + widths.rope_width, random_);
-      const DeviceRows angles(backend_, all_angles), weight(backend_, weights), kv(backend_, rows);
-      backend_.ops->AppendLatent(kv.tensor(), weight.tensor().values, kEpsilon, backend_.ops->Upload(inputs, {}),
-                                 {angles.tensor(), pairs}, pages.view());
-      std::vector<std::vector<float>> slots = pages.Written();
-      for (size_t token = 0; token < 4; ++token) {
-        if (inputs.slots[token] == kNoSlot) continue;
-        std::vector<float>& slot = slots[static_cast<size_t>(inputs.slots[token])];
-        const auto& of_token = all_angles[static_cast<size_t>(inputs.positions[token])];
-        ExpectStored(slot, ExpectedSlot(rows[token], weights[0], of_token, pairs, pages.view()), pages.view().dtype);
-        slot.clear();
+  for (const LatentFormat format : backend_.ops->latent_formats()) {
+    for (const auto& [latent_width, rope_width] : {std::pair(21, 6), {64, 16}, {200, 14}, {512, 64}, {509, 96}}) {
+      const AttentionShape shape{
+          .num_heads = 1, .nope_width = 4, .rope_width = rope_width, .value_width = 4, .latent_width = latent_width};
+      Backend backend = MakeTestBackend(LimitsFor(format, shape));
+      for (const RopePairs pairs : kBothPairs) {
+        const Pages pages(backend, format, shape);
+        const auto all_angles = RandomAngles(rope_width), weights = RandomRows(1, latent_width, random_);
+        const auto rows = RandomRows(4, latent_width + rope_width, random_);
+        const DeviceRows angles(backend, all_angles), weight(backend, weights), kv(backend, rows);
+        backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, kEpsilon, backend.ops->Upload(inputs, {}),
+                                  {angles.tensor(), pairs}, pages.view());
+        std::vector<std::vector<std::byte>> slots = pages.Written();
+        for (size_t token = 0; token < 4; ++token) {
+          if (inputs.slots[token] == kNoSlot) continue;
+          std::vector<std::byte>& slot = slots[static_cast<size_t>(inputs.slots[token])];
+          const auto& of_token = all_angles[static_cast<size_t>(inputs.positions[token])];
+          ExpectStored(slot, ExpectedKey(rows[token], weights[0], of_token, pairs, pages.view()), pages.view());
+          slot.clear();
+        }
+        for (const std::vector<std::byte>& slot : slots) EXPECT_TRUE(slot.empty()) << "another slot was written";
+        EXPECT_TRUE(SameBytes(kv.Get(), rows)) << "the input was written";
       }
-      for (const std::vector<float>& slot : slots) EXPECT_TRUE(slot.empty()) << "another slot was written";
-      EXPECT_TRUE(SameBytes(kv.Get(), rows)) << "the input was written";
+    }
+  }
+}
+
+// The values, filled up to `count` of them.
+std::vector<float> EdgeGroup(std::vector<float> values, int count, std::mt19937& random) {
+  std::normal_distribution<float> normal(0.0f, 0.1f);
+  while (values.size() < static_cast<size_t>(count)) values.push_back(normal(random));
+  return values;
+}
+
+// The norm of ones, and a turn by nothing, leave the weights and the key as they are.
+TEST_F(Rope, AppendLatentRoundsByDefinition) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::vector<float>> edges = {
+      {448.0f, 17.0f, 19.0f, -17.0f, 0x1p-10f, 0x1.8p-9f, -0x1.8p-9f, 0x1p-7f, 0x1.fcp-7f, -0.0f, 1.0625f, 1.1875f},
+      {std::nextafter(448.0f, 449.0f)},          // the next power of two
+      {std::nextafter(0x1.cp-3f, 1.0f), 0.01f},  // just above 448 * 2^-11
+      {-0x1.cp-3f, 0.01f},
+      std::vector<float>(128, 0.0f),
+      std::vector<float>(128, 1e-7f),  // below the smallest peak
+      {0x1p100f, 1.0f},
+      {kInfinity},
+      {std::numeric_limits<float>::quiet_NaN(), -2.0f},
+  };
+  constexpr size_t kNotFinite = 2;  // the last edges, which the other formats keep as they come
+  const AttentionShape shape{
+      .num_heads = 1, .nope_width = 4, .rope_width = 6, .value_width = 4, .latent_width = 128 + 37};
+  const std::vector<float> key_part = {1.0f, 0x1.01p0f, -0x1.03p0f, 0x1.0101p0f, 3e38f, 1e-39f};
+  for (const LatentFormat format : backend_.ops->latent_formats()) {
+    Backend backend = MakeTestBackend(LimitsFor(format, shape));
+    const size_t num_edges = format == LatentFormat::kFp8 ? edges.size() : edges.size() - kNotFinite;
+    for (size_t i = 0; i < num_edges; ++i) {
+      std::vector<float> latent = EdgeGroup(edges[i], kCodeGroup, random_);
+      const auto behind = EdgeGroup(Slice(edges[(i + 1) % num_edges], 0, 1), 37, random_);
+      latent.insert(latent.end(), behind.begin(), behind.end());
+      std::vector<float> ones(latent.size(), 1.0f), key = latent;
+      ones.insert(ones.end(), key_part.begin(), key_part.end());
+      key.insert(key.end(), key_part.begin(), key_part.end());
+      const DeviceRows angles(backend, {{1, 1, 1, 0, 0, 0}}), weight(backend, {latent}), kv(backend, {ones});
+      const Pages pages(backend, format, shape);
+      backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, 0.0f,
+                                backend.ops->Upload(TokensAt({0}, {1}), {}), {angles.tensor(), RopePairs::kAdjacent},
+                                pages.view());
+      EXPECT_EQ(pages.Written()[1], StoreLatent(key, pages.view())) << NameOf(format) << ", edge " << i;
     }
   }
 }
 
 TEST_F(Rope, ATokenAloneEqualsTheTokenInCompany) {
-  constexpr int kLatent = 77, kRope = 18, kStride = 96;
-  const AttentionShape shape = {.num_heads = 3, .nope_width = 7, .rope_width = kRope};
-  const auto queries = RandomRows(5, 3 * shape.query_width(), random_);
-  const DeviceRows angles(backend_, RandomAngles(kRope)), weight(backend_, RandomRows(1, kLatent, random_));
-  const DeviceRows kv(backend_, RandomRows(5, kLatent + kRope, random_));
-  const RopeTable rope{angles.tensor(), RopePairs::kAdjacent};
-  const BatchInputs together = TokensAt({3, 4, 5, 6, 7}, {0, 1, 70, 3, 4}), single = TokensAt({5}, {70});
+  constexpr int kLatent = 77, kRope = 18;
+  const AttentionShape shape = {
+      .num_heads = 3, .nope_width = 7, .rope_width = kRope, .value_width = 4, .latent_width = kLatent};
+  for (const LatentFormat format : backend_.ops->latent_formats()) {
+    Backend backend = MakeTestBackend(LimitsFor(format, shape));
+    const auto queries = RandomRows(5, 3 * shape.query_width(), random_);
+    const DeviceRows angles(backend, RandomAngles(kRope)), weight(backend, RandomRows(1, kLatent, random_));
+    const DeviceRows kv(backend, RandomRows(5, kLatent + kRope, random_));
+    const RopeTable rope{angles.tensor(), RopePairs::kAdjacent};
+    const BatchInputs together = TokensAt({3, 4, 5, 6, 7}, {0, 1, 70, 3, 4}), single = TokensAt({5}, {70});
 
-  const DeviceRows company(backend_, queries), alone(backend_, {queries[2]});
-  const Pages company_pages(backend_, kLatent, kRope, kStride), alone_pages(backend_, kLatent, kRope, kStride);
-  Batch batch = backend_.ops->Upload(together, {});
-  backend_.ops->RotateQueries(batch, rope, shape, company.tensor());
-  backend_.ops->AppendLatent(kv.tensor(), weight.tensor().values, kEpsilon, batch, rope, company_pages.view());
-  backend_.device->Synchronize();
-  batch = backend_.ops->Upload(single, {});
-  backend_.ops->RotateQueries(batch, rope, shape, alone.tensor());
-  backend_.ops->AppendLatent(kv.Part(2, 1), weight.tensor().values, kEpsilon, batch, rope, alone_pages.view());
-  EXPECT_TRUE(SameBytes(company.Get()[2], alone.Get()[0]));
-  EXPECT_TRUE(SameBytes(company_pages.Written()[70], alone_pages.Written()[70]));
+    const DeviceRows company(backend, queries), alone(backend, {queries[2]});
+    const Pages company_pages(backend, format, shape), alone_pages(backend, format, shape);
+    Batch batch = backend.ops->Upload(together, {});
+    backend.ops->RotateQueries(batch, rope, shape, company.tensor());
+    backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, kEpsilon, batch, rope, company_pages.view());
+    backend.device->Synchronize();
+    batch = backend.ops->Upload(single, {});
+    backend.ops->RotateQueries(batch, rope, shape, alone.tensor());
+    backend.ops->AppendLatent(kv.Part(2, 1), weight.tensor().values, kEpsilon, batch, rope, alone_pages.view());
+    EXPECT_TRUE(SameBytes(company.Get()[2], alone.Get()[0]));
+    EXPECT_EQ(company_pages.Written()[70], alone_pages.Written()[70]) << NameOf(format);
+  }
 }
 
 }  // namespace

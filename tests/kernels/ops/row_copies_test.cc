@@ -51,16 +51,18 @@ TEST(GatherRows, CopiesTheRowsAskedFor) {
 }
 
 TEST(CopyLatents, CopiesOnlyTheSlotsNamed) {
-  constexpr int kStride = 48, kBlocks = 3;
+  constexpr int kBlocks = 3;
   Backend backend = MakeTestBackend(SmallLimits());
-  LatentPages pages{nullptr, backend.ops->latent_dtype(), kBlocks, 32, 8, kStride};
-  std::vector<uint8_t> bytes(kBlocks * kBlockSlots * pages.slot_bytes());
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i / 7);
-  const DeviceValues<uint8_t> memory(backend, bytes);
-  pages.values = memory.get();
-  backend.ops->CopyLatents(pages, 5, 130, 20);
-  std::memcpy(&bytes[130 * pages.slot_bytes()], &bytes[5 * pages.slot_bytes()], 20 * pages.slot_bytes());
-  EXPECT_EQ(memory.Get(), bytes);
+  for (const LatentFormat format : backend.ops->latent_formats()) {
+    LatentPages pages{nullptr, format, kBlocks, 35, 6};
+    std::vector<std::byte> bytes(kBlocks * pages.block_bytes());
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i / 7);
+    const DeviceValues<std::byte> memory(backend, bytes);
+    pages.bytes = memory.get();
+    backend.ops->CopyLatents(pages, 5, 130, 20);
+    std::memcpy(&bytes[130 * pages.slot_bytes()], &bytes[5 * pages.slot_bytes()], 20 * pages.slot_bytes());
+    EXPECT_EQ(memory.Get(), bytes) << NameOf(format);
+  }
 }
 
 }  // namespace

@@ -227,6 +227,7 @@ class Conversion(unittest.TestCase):
         self.assertEqual(report["parameters"]["active_per_token"], sum(counts.values()) - routed * 12 // 16)
         self.assertEqual(report["cache_fp32"]["bytes_per_token"], 5 * (64 + 16) * 4)
         self.assertEqual(report["cache_bf16"]["bytes_per_token"], 5 * (64 + 16) * 2)
+        self.assertEqual(report["cache_fp8"]["bytes_per_token"], 5 * (64 + 4 + 16 * 2))
         text = run("inspect", MODEL).stdout
         self.assertIn("architecture=deepseek_v3", text)
         self.assertIn("routed experts", text)

@@ -7,8 +7,9 @@ import tomllib
 
 import formulas
 
-KERNEL_KEYS = {"source", "instances", "threads", "dynamic_shared", "most_dynamic_shared", "require", "require_in",
-               "forbid", "with", "bytes", "flops", "unit"}
+KERNEL_KEYS = {"source", "instances", "threads", "dynamic_shared", "most_dynamic_shared", "dynamic_shared_in",
+               "most_dynamic_shared_in", "require", "require_in", "forbid", "with", "bytes", "flops", "unit"}
+INSTANCE_KEYS = ("require_in", "dynamic_shared_in", "most_dynamic_shared_in")
 LAUNCH_KEYS = {"verb", "kernel", "per", "times", "with"}
 UNITS = {"tensor": "tensor_flops", "fp32": "fp32_flops"}
 
@@ -59,7 +60,8 @@ class Expectations:
     def _check(self):
         for name, kernel in self.kernels.items():
             instances = set(kernel.get("instances", []))
-            if wrong := set(kernel) - KERNEL_KEYS | set(kernel.get("require_in", {})) - instances:
+            named = set().union(*(kernel.get(key, {}) for key in INSTANCE_KEYS))
+            if wrong := set(kernel) - KERNEL_KEYS | named - instances:
                 raise ValueError(f"kernel.{name}: expected keys and instances, found {sorted(wrong)}")
             if kernel.get("unit", "fp32") not in UNITS:
                 raise ValueError(f"kernel.{name}: unit {kernel['unit']}, expected one of {sorted(UNITS)}")
@@ -84,11 +86,13 @@ class Expectations:
             compiled_name = compiled_name.replace(number, name)
         return compiled_name
 
+    def instance(self, name):
+        return name.partition("<")[2].removesuffix(">")
+
     def opcodes(self, name):
         """(required, forbidden) of an instance."""
         kernel = self.kernels[self.entry_names()[name]]
-        instance = name.partition("<")[2].removesuffix(">")
-        required = kernel.get("require", []) + kernel.get("require_in", {}).get(instance, [])
+        required = kernel.get("require", []) + kernel.get("require_in", {}).get(self.instance(name), [])
         allowed = set(required)
         forbidden = [f for f in self.data["defaults"]["forbid"] + kernel.get("forbid", []) if f not in allowed]
         return required, forbidden
@@ -118,8 +122,9 @@ class Expectations:
                     bytes_seconds=byte_count / machine["hbm_bytes_per_second"],
                     flops_seconds=flops / machine[UNITS[kernel.get("unit", "fp32")]])
 
-    def shared_bytes(self, kernel, key="dynamic_shared"):
-        """Dynamic shared memory; with most_dynamic_shared, the most that any model takes."""
-        entry = self.kernels[kernel]
+    def shared_bytes(self, name, key="dynamic_shared"):
+        """Dynamic shared memory of an instance; with most_dynamic_shared, the most that any model takes."""
+        entry = self.kernels[self.entry_names()[name]]
         formula = entry.get(key, entry.get("dynamic_shared", 0))
+        formula = entry.get(f"{key}_in", {}).get(self.instance(name), formula)
         return formulas.evaluate(formula, self.quantities(self.scenarios[0], next(iter(self.weights))))

@@ -93,10 +93,11 @@ class RealExpectations(unittest.TestCase):
 
     def test_enumerators_are_those_of_the_source(self):
         text = (ROOT / "kernels/tensor.h").read_text()
-        names = re.search(r"enum class DType[^{]*\{([^}]*)\}", text)[1]
-        numbered = [name.split("=")[0].strip() for name in re.sub(r"//[^\n]*", "", names).split(",") if name.strip()]
         for number, name in self.expectations.data["enumerators"].items():
-            self.assertEqual(numbered[int(number.removeprefix("(DType)"))], name)
+            enum, index = re.fullmatch(r"\((\w+)\)(\d+)", number).groups()
+            names = re.search(rf"enum class {enum}\b[^{{]*\{{([^}}]*)\}}", text)[1]
+            listed = [n.split("=")[0].strip() for n in re.sub(r"//[^\n]*", "", names).split(",") if n.strip()]
+            self.assertEqual(listed[int(index)], name)
 
 
 if __name__ == "__main__":

@@ -87,14 +87,13 @@ def opcode_violations(kernel, required, forbidden, known_opcodes):
 
 
 def kernel_violations(name, kernel, expectations, known_opcodes):
-    entry_name = expectations.entry_names()[name]
-    entry = expectations.kernels[entry_name]
+    entry = expectations.kernels[expectations.entry_names()[name]]
     if kernel.source != entry["source"]:
         yield f"is in {kernel.source}, expected {entry['source']}"
     if kernel.max_threads != entry["threads"]:
         yield f"launch bounds of {kernel.max_threads} threads, expected {entry['threads']}"
     for key in ("dynamic_shared", "most_dynamic_shared"):
-        use = kernel.block_use(expectations.shared_bytes(entry_name, key))
+        use = kernel.block_use(expectations.shared_bytes(name, key))
         if use.shared_bytes > occupancy.MAX_BLOCK_SHARED_BYTES:
             yield f"{use.shared_bytes} bytes of shared memory, at most {occupancy.MAX_BLOCK_SHARED_BYTES}"
             break

@@ -10,7 +10,8 @@ Everything here is arithmetic on shapes and on the compiler's output. **Nothing 
 has to move at least (each operand once) or what the kernels as written compute (padding and split activations counted)
 at the machine's peak, whichever takes longer. On top come launch latency (of as many launches as the tables say),
 ramps, imperfect overlap, and in prefill the weights, read anew for every 32 tokens, mostly from L2. FP8 means the
-linear weights of the checkpoint; embedding, router and head are bf16 in both, activations fp32, the cache bf16.
+linear weights of the checkpoint; embedding, router and head are bf16 in both, activations fp32, the
+cache bf16 unless a title says FP8.
 """
 COMPILED = """## As compiled
 
@@ -40,9 +41,9 @@ def compiled_section(expectations, kernels):
     """One row per instance; of opcodes those that are required, with their counts."""
     rows = []
     for name in sorted(kernels, key=lambda n: (kernels[n].source, n)):
-        kernel, entry = kernels[name], expectations.entry_names()[name]
+        kernel = kernels[name]
         required, _ = expectations.opcodes(name)
-        use = kernel.block_use(expectations.shared_bytes(entry))
+        use = kernel.block_use(expectations.shared_bytes(name))
         shared = f"{kernel.function.shared_bytes} + {use.shared_bytes - kernel.function.shared_bytes}"
         opcodes = ", ".join(f"{kernel.census.get(label, 0)} {label}" for label in sorted(set(required)))
         occupancy = f"{use.blocks()} ({use.blocks() * use.warps} of 64 warps)"
@@ -97,7 +98,7 @@ def step_section(expectations, weights):
         amounts.append([launch["verb"], *(f"{size(w.bytes / w.launches)}, {size(w.flops / w.launches)}"
                                           for w in of_launch)])
     times += sum_rows(scenarios, works)
-    title = {"fp8": "FP8 weights", "bf16": "bf16 weights"}[weights]
+    title = {"fp8": "FP8 weights", "bf16": "bf16 weights", "fp8_cache": "FP8 weights and an FP8 cache"}[weights]
     return (STEP.format(title=title) + table(["verb", "kernel", "launches", *names, "measured"], times) + AMOUNTS
             + table(["verb", *names], amounts))
 
