@@ -4,7 +4,8 @@
 // other rows of the call, the number of threads, the vector width or where the cache blocks lie. Each sum has one
 // order:
 //   Linear    k ascending for each output; FP8: each aligned block of 128 k into its own accumulator from zero, then
-//             total = fma(scale, sum, total)
+//             total = fma(scale, sum, total). Codes of activations: a code times its scale, rounded, is the input on
+//             the CPU; a GPU sums the products of codes and multiplies a block's sum with both scales
 //   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4, +
 //   2,
 //             + 1
@@ -89,17 +90,19 @@ class Ops {
                             LatentPages pages) = 0;
 
   // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
-  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3). A position's
-  // latent is what its slot stands for, exactly; so is that of a token of this very step.
+  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3); and its codes
+  // where out has room for them. W_UK and W_UV are always multiplied with values. A position's latent is what its slot
+  // stands for, exactly; so is that of a token of this very step.
   virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                            const Batch& batch, LatentPages pages, Tensor out) = 0;
+                            const Batch& batch, LatentPages pages, const Activation& out) = 0;
 
   // Group-limited top-k choice from router logits [tokens, num_experts] (spec 3.6). bias may be null. Ties go to the
   // lower index. routing.rows must equal logits.rows.
   virtual void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) = 0;
 
-  // out = Σ weight · expert(x) over the chosen experts, ascending id, then + shared(x).
-  virtual void MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) = 0;
+  // out = Σ weight · expert(x) over the chosen experts, ascending id, then + shared(x). Where x has codes, an expert's
+  // products are those of Linear, and its hidden layer gets codes of x's scale format.
+  virtual void MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) = 0;
 
   // out[i] = x[logit_tokens[i]].
   virtual void GatherRows(const Batch& batch, Tensor x, Tensor out) = 0;

@@ -37,8 +37,12 @@ struct Tensor {
 
 inline constexpr int kCodeGroup = 128;  // values that share a scale (spec 4.3)
 
-// What a Linear reads: values and, where a norm or SwiGlu filled them, the same values as E4M3 codes with a scale for
-// each group of 128, so that no row is quantised twice. value ≈ code · scale; codes behind the width are 0.
+// Scales of FP8 codes. ue8m0: powers of two, rounded up; right for checkpoints whose weights were trained so, and only
+// for them.
+enum class ScaleFormat : uint8_t { kF32, kUe8m0 };
+
+// What a Linear reads: values and, where the verb that made them filled them, the same values as E4M3 codes with a
+// scale for each group of 128, so that no row is quantised twice. value ≈ code · scale; codes behind the width are 0.
 struct Activation {
   Activation() = default;
   Activation(const Tensor& values) : values(values) {}  // NOLINT: a tensor is an activation without codes
@@ -49,6 +53,7 @@ struct Activation {
   Tensor values;
   uint8_t* codes = nullptr;  // [rows, code_stride()]; null: there are none
   float* scales = nullptr;   // [rows, num_groups()]
+  ScaleFormat scale_format = ScaleFormat::kF32;
 };
 
 // A weight as the checkpoint stores it: row-major [outputs, inputs], bytes of any alignment (a mapped file).

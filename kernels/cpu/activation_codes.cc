@@ -1,39 +1,39 @@
 #include "kernels/cpu/activation_codes.h"
 
-#include <algorithm>
-#include <cmath>
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/activation_codes.cc"
+#include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
-#include "kernels/fp8.h"
+#include "kernels/cpu/activation_codes-inl.h"
 
-namespace latentd::cpu {
-namespace {
+HWY_BEFORE_NAMESPACE();
+namespace latentd::HWY_NAMESPACE {
 
-constexpr float kSmallestPeak = 1e-4f;
-constexpr float kLargestCode = 448.0f;
-
-size_t Offset(int row, int stride) { return static_cast<size_t>(row) * static_cast<size_t>(stride); }
-
-}  // namespace
-
-void FillCodes(const Activation& activation, int row) {
-  if (activation.codes == nullptr) return;
-  const float* values = activation.values.Row(row);
-  uint8_t* codes = activation.codes + Offset(row, activation.code_stride());
-  for (int group = 0; group < activation.num_groups(); ++group) {
-    const int begin = group * kCodeGroup, end = std::min(begin + kCodeGroup, activation.values.width);
-    float peak = kSmallestPeak;
-    for (int i = begin; i < end; ++i) peak = std::max(peak, std::fabs(values[i]));
-    const float scale = peak / kLargestCode;
-    activation.scales[Offset(row, activation.num_groups()) + static_cast<size_t>(group)] = scale;
-    for (int i = begin; i < end; ++i) codes[i] = EncodeE4M3(values[i] / scale);
-    std::fill(codes + end, codes + begin + kCodeGroup, uint8_t{0});
-  }
+void FillCodesOfRows(ThreadPool& pool, const Activation& activation) {
+  pool.ForEach(activation.values.rows, [&](int row, int) HWY_ATTR { FillCodes(activation, row); });
 }
 
-void DecodeCodes(const Activation& activation, int row, float* to) {
-  const uint8_t* codes = activation.codes + Offset(row, activation.code_stride());
-  const float* scales = activation.scales + Offset(row, activation.num_groups());
-  for (int i = 0; i < activation.values.width; ++i) to[i] = DecodeE4M3(codes[i]) * scales[i / kCodeGroup];
+void DecodeCodesOfRows(ThreadPool& pool, const Activation& activation, const Tensor& to) {
+  pool.ForEach(activation.values.rows, [&](int row, int) HWY_ATTR { DecodeCodes(activation, row, to.Row(row)); });
+}
+
+}  // namespace latentd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace latentd::cpu {
+
+HWY_EXPORT(FillCodesOfRows);
+HWY_EXPORT(DecodeCodesOfRows);
+
+void FillCodes(ThreadPool& pool, const Activation& activation) {
+  if (activation.codes == nullptr) return;
+  HWY_DYNAMIC_DISPATCH(FillCodesOfRows)(pool, activation);
+}
+
+void DecodeCodes(ThreadPool& pool, const Activation& activation, const Tensor& to) {
+  HWY_DYNAMIC_DISPATCH(DecodeCodesOfRows)(pool, activation, to);
 }
 
 }  // namespace latentd::cpu
+#endif  // HWY_ONCE

@@ -1,15 +1,28 @@
-// Dynamic FP8 of activations (spec 4.3): per row and aligned group of 128, scale = max(amax, 1e-4) / 448, code = value
-// / scale to the nearest E4M3. The definition, one row at a time.
+// Dynamic FP8 of activations (spec 4.3): per row and aligned group of 128, scale = max(amax, 1e-4) / 448, for ue8m0 the
+// next power of two; code = value / scale to the nearest E4M3. Here whole activations; activation_codes-inl.h has what
+// the verbs do to the rows that they make.
 #pragma once
 
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/tensor.h"
 
 namespace latentd::cpu {
 
-// Codes and scales of a row from its values; nothing where the activation has no room for codes.
-void FillCodes(const Activation& activation, int row);
+// What products with one activation read. Products here are of floats: codes are decoded first, and the rounding of
+// code · scale is part of the numerics.
+struct LinearInputs {
+  Tensor values;
+  Tensor decoded = {};  // what the codes stand for; no values where the activation has no codes
+  ScaleFormat scale_format = ScaleFormat::kF32;
 
-// What the codes stand for: to[0 … width) = code · scale.
-void DecodeCodes(const Activation& activation, int row, float* to);
+  bool coded() const { return decoded.values != nullptr; }
+  const Tensor& For(DType weight) const { return coded() && weight == DType::kE4M3 ? decoded : values; }
+};
+
+// Codes and scales of all rows from their values; nothing where the activation has no room for codes.
+void FillCodes(ThreadPool& pool, const Activation& activation);
+
+// to[row][i] = code · scale.
+void DecodeCodes(ThreadPool& pool, const Activation& activation, const Tensor& to);
 
 }  // namespace latentd::cpu

@@ -15,6 +15,9 @@
 namespace latentd::cpu {
 namespace {
 
+// As the activations': the rows of a tile do not share the same L1 sets.
+int DecodedStride(int width) { return (width + 15) / 16 * 16 + 16; }
+
 template <class Packed>
 absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed) {
   if (!packed.ok()) return packed.status();
@@ -26,7 +29,7 @@ absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed)
 absl::Status CpuOps::Reserve(const StepLimits& limits) {
   const auto tokens = static_cast<size_t>(limits.max_tokens);
   linear_rows_.reserve(tokens);
-  if (limits.activation_codes) decoded_.resize(tokens * static_cast<size_t>(limits.max_linear_inputs));
+  if (limits.activation_codes) decoded_.resize(tokens * static_cast<size_t>(DecodedStride(limits.max_linear_inputs)));
   samples_.reserve(static_cast<size_t>(limits.max_logit_rows));
   sample_scratch_.Reserve(limits.vocab_size, pool_.num_threads());
   if (absl::Status status = expert_scratch_.Reserve(device_, limits); !status.ok()) return status;
@@ -87,15 +90,16 @@ void CpuOps::Linear(const Activation& x, const Matrix& weight, Tensor out) {
   CheckShape(x.values, out.rows, weight.inputs);
   CheckShape(out, x.values.rows, weight.outputs);
   const auto& packed = static_cast<const PackedMatrix&>(weight);
-  const bool coded = x.codes != nullptr && packed.dtype() == DType::kE4M3;
-  cpu::Linear(pool_, coded ? Decode(x) : x.values, packed, out, linear_rows_);
+  const bool reads_codes = packed.dtype() == DType::kE4M3;
+  cpu::Linear(pool_, reads_codes ? InputsOf(x).For(DType::kE4M3) : x.values, packed, out, linear_rows_);
 }
 
-Tensor CpuOps::Decode(const Activation& x) {
-  const Tensor decoded{decoded_.data(), x.values.rows, x.values.width, x.values.width};
-  CHECK_LE(static_cast<size_t>(decoded.rows) * static_cast<size_t>(decoded.width), decoded_.size());
-  pool_.ForEach(decoded.rows, [&](int row, int) { DecodeCodes(x, row, decoded.Row(row)); });
-  return decoded;
+LinearInputs CpuOps::InputsOf(const Activation& x) {
+  if (x.codes == nullptr) return {.values = x.values};
+  const Tensor decoded{decoded_.data(), x.values.rows, x.values.width, DecodedStride(x.values.width)};
+  CHECK_LE(static_cast<size_t>(decoded.rows) * static_cast<size_t>(decoded.stride), decoded_.size());
+  DecodeCodes(pool_, x, decoded);
+  return {.values = x.values, .decoded = decoded, .scale_format = x.scale_format};
 }
 
 void CpuOps::SwiGlu(Tensor gate, Tensor up, const Activation& out) {
@@ -118,14 +122,15 @@ void CpuOps::AppendLatent(Tensor kv, const float* weight, float epsilon, const B
 }
 
 void CpuOps::AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                          const Batch& batch, LatentPages pages, Tensor out) {
+                          const Batch& batch, LatentPages pages, const Activation& out) {
   CheckShape(q, batch.num_tokens(), shape.num_heads * shape.query_width());
-  CheckShape(out, batch.num_tokens(), shape.num_heads * shape.value_width);
+  CheckShape(out.values, batch.num_tokens(), shape.num_heads * shape.value_width);
   CHECK_EQ(key_value_up.outputs, shape.num_heads * (shape.nope_width + shape.value_width));
   CHECK_EQ(key_value_up.inputs, shape.latent_width);
   CHECK_EQ(pages.latent_width, shape.latent_width);
   CHECK_EQ(pages.rope_width, shape.rope_width);
-  cpu::AttendLatent(pool_, attention_scratch_, q, key_value_up, shape, scale, batch, pages, out);
+  cpu::AttendLatent(pool_, attention_scratch_, q, key_value_up, shape, scale, batch, pages, out.values);
+  FillCodes(pool_, out);
 }
 
 void CpuOps::RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) {
@@ -134,10 +139,10 @@ void CpuOps::RouteExperts(Tensor logits, const float* bias, const RoutingRule& r
   cpu::RouteExperts(pool_, logits, bias, rule, routing);
 }
 
-void CpuOps::MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) {
-  CheckSameShape(x, out);
-  CHECK_EQ(x.rows, routing.rows);
-  cpu::MixExperts(pool_, x, routing, static_cast<const PackedExperts&>(experts), expert_scratch_, out);
+void CpuOps::MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) {
+  CheckSameShape(x.values, out);
+  CHECK_EQ(x.values.rows, routing.rows);
+  cpu::MixExperts(pool_, InputsOf(x), routing, static_cast<const PackedExperts&>(experts), expert_scratch_, out);
 }
 
 void CpuOps::GatherRows(const Batch& batch, Tensor x, Tensor out) {

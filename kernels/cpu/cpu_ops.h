@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/experts.h"
 #include "kernels/cpu/sample_scratch.h"
@@ -37,16 +38,16 @@ class CpuOps final : public Ops {
   void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                     LatentPages pages) override;
   void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale, const Batch& batch,
-                    LatentPages pages, Tensor out) override;
+                    LatentPages pages, const Activation& out) override;
   void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override;
-  void MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) override;
+  void MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) override;
   void GatherRows(const Batch& batch, Tensor x, Tensor out) override;
   void Sample(const Batch& batch, Tensor logits) override;
   void Collect(std::span<SampleResult> results) override;
   void CopyLatents(LatentPages pages, int from, int to, int count) override;
 
  private:
-  Tensor Decode(const Activation& x);
+  LinearInputs InputsOf(const Activation& x);
 
   Device& device_;
   ThreadPool pool_;

@@ -20,6 +20,7 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
   choices_.reserve(entries);
   jobs_.reserve(entries);
   x_.reserve(entries);
+  if (limits.activation_codes) decoded_x_.reserve(entries);
   hidden_.reserve(entries);
   const size_t row_floats = chosen * HiddenStride(limits.expert_width) + HiddenStride(limits.shared_expert_width);
   absl::StatusOr<DeviceBuffer> hidden = device.Allocate(tokens * row_floats * sizeof(float));
@@ -28,7 +29,7 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
   return absl::OkStatus();
 }
 
-void ExpertScratch::Plan(Tensor x, const Routing& routing, const PackedExperts& experts) {
+void ExpertScratch::Plan(const LinearInputs& x, const Routing& routing, const PackedExperts& experts) {
   choices_.clear();
   for (int row = 0; row < routing.rows; ++row) {
     for (int i = row * routing.experts_per_token; i < (row + 1) * routing.experts_per_token; ++i) {
@@ -42,10 +43,14 @@ void ExpertScratch::Plan(Tensor x, const Routing& routing, const PackedExperts& 
   });
   const int num_routed = static_cast<int>(choices_.size());
   if (experts.shared.gate != nullptr)
-    for (int row = 0; row < x.rows; ++row) choices_.push_back({-1, row, 1.0f});
+    for (int row = 0; row < x.values.rows; ++row) choices_.push_back({-1, row, 1.0f});
 
   x_.clear();
-  for (const Choice& choice : choices_) x_.push_back(x.Row(choice.row));
+  decoded_x_.clear();
+  for (const Choice& choice : choices_) {
+    x_.push_back(x.values.Row(choice.row));
+    if (x.coded()) decoded_x_.push_back(x.decoded.Row(choice.row));
+  }
   jobs_.clear();
   hidden_.clear();
   num_hidden_panels_ = 0;
@@ -55,7 +60,7 @@ void ExpertScratch::Plan(Tensor x, const Routing& routing, const PackedExperts& 
     for (end = first; end < num_routed && choices_[static_cast<size_t>(end)].expert == expert;) ++end;
     AddJob(experts.routed[static_cast<size_t>(expert)], first, end - first);
   }
-  if (experts.shared.gate != nullptr) AddJob(experts.shared, num_routed, x.rows);
+  if (experts.shared.gate != nullptr) AddJob(experts.shared, num_routed, x.values.rows);
 }
 
 void ExpertScratch::AddJob(const ExpertMlp& expert, int first, int count) {

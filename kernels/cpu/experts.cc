@@ -6,6 +6,7 @@
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
+#include "kernels/cpu/activation_codes-inl.h"
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
@@ -17,8 +18,8 @@ namespace latentd::HWY_NAMESPACE {
 void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count) {
   HWY_ALIGN float gate[cpu::kMaxProductRows * cpu::kPanelOutputs];
   HWY_ALIGN float up[cpu::kMaxProductRows * cpu::kPanelOutputs];
-  PanelProduct(*job.gate, panel, scratch.x(job) + first, count, gate);
-  PanelProduct(*job.up, panel, scratch.x(job) + first, count, up);
+  PanelProduct(*job.gate, panel, scratch.x(job, *job.gate) + first, count, gate);
+  PanelProduct(*job.up, panel, scratch.x(job, *job.up) + first, count, up);
   for (int r = 0; r < count; ++r) {
     float* hidden = scratch.hidden(job)[first + r] + panel * cpu::kPanelOutputs;
     for (int n = 0; n < cpu::kPanelOutputs; n += kLanes) {
@@ -44,7 +45,19 @@ void AddOutputPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job
   }
 }
 
-void MixExperts(ThreadPool& pool, const cpu::ExpertScratch& scratch, Tensor out) {
+// Rounds the hidden rows that meet an E4M3 weight to codes.
+void RoundHidden(ThreadPool& pool, const cpu::ExpertScratch& scratch, ScaleFormat format) {
+  const std::vector<cpu::ExpertJob>& jobs = scratch.jobs();
+  pool.ForEach(scratch.num_choices(), [&](int choice, int) HWY_ATTR {
+    const auto next = std::upper_bound(jobs.begin(), jobs.end(), choice,
+                                       [](int i, const cpu::ExpertJob& job) { return i < job.first; });
+    const cpu::ExpertJob& job = *(next - 1);
+    if (job.down->dtype() != DType::kE4M3) return;
+    RoundToCodes(scratch.hidden(job)[choice - job.first], job.down->inputs, format);
+  });
+}
+
+void MixExperts(ThreadPool& pool, const cpu::LinearInputs& x, const cpu::ExpertScratch& scratch, Tensor out) {
   const std::vector<cpu::ExpertJob>& jobs = scratch.jobs();
   pool.ForEach(scratch.num_hidden_panels(), [&](int item, int) {
     const auto next = std::upper_bound(jobs.begin(), jobs.end(), item,
@@ -53,6 +66,7 @@ void MixExperts(ThreadPool& pool, const cpu::ExpertScratch& scratch, Tensor out)
     for (int first = 0; first < job.count; first += cpu::kMaxProductRows)
       HiddenPanel(scratch, job, item - job.first_panel, first, std::min(cpu::kMaxProductRows, job.count - first));
   });
+  if (x.coded()) RoundHidden(pool, scratch, x.scale_format);
   pool.ForEach((out.width + cpu::kPanelOutputs - 1) / cpu::kPanelOutputs, [&](int panel, int) {
     const int begin = panel * cpu::kPanelOutputs, end = std::min(out.width, begin + cpu::kPanelOutputs);
     for (int r = 0; r < out.rows; ++r) std::fill(out.Row(r) + begin, out.Row(r) + end, 0.0f);
@@ -70,10 +84,10 @@ namespace latentd::cpu {
 
 HWY_EXPORT(MixExperts);
 
-void MixExperts(ThreadPool& pool, Tensor x, const Routing& routing, const PackedExperts& experts,
+void MixExperts(ThreadPool& pool, const LinearInputs& x, const Routing& routing, const PackedExperts& experts,
                 ExpertScratch& scratch, Tensor out) {
   scratch.Plan(x, routing, experts);
-  HWY_DYNAMIC_DISPATCH(MixExperts)(pool, scratch, out);
+  HWY_DYNAMIC_DISPATCH(MixExperts)(pool, x, scratch, out);
 }
 
 }  // namespace latentd::cpu

@@ -7,7 +7,7 @@
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
 #include "kernels/check.h"
-#include "kernels/cpu/activation_codes.h"
+#include "kernels/cpu/activation_codes-inl.h"
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/latent_slot-inl.h"
 #include "kernels/cpu/partial-inl.h"
@@ -63,7 +63,7 @@ HWY_INLINE void Rotate(const float* angles, RopePairs pairs, int width, float* x
 void RmsNormRows(ThreadPool& pool, Tensor x, const float* weight, float epsilon, const Activation& out) {
   pool.ForEach(x.rows, [&](int row, int) HWY_ATTR {
     NormRow(x.Row(row), weight, epsilon, x.width, out.values.Row(row));
-    cpu::FillCodes(out, row);
+    FillCodes(out, row);
   });
 }
 
@@ -72,7 +72,7 @@ void AddRmsNormRows(ThreadPool& pool, Tensor x, Tensor delta, const float* weigh
   pool.ForEach(x.rows, [&](int row, int) HWY_ATTR {
     AddRow(delta.Row(row), x.width, x.Row(row));
     NormRow(x.Row(row), weight, epsilon, x.width, out.values.Row(row));
-    cpu::FillCodes(out, row);
+    FillCodes(out, row);
   });
 }
 
@@ -85,7 +85,7 @@ void SwiGluRows(ThreadPool& pool, Tensor gate, Tensor up, const Activation& out)
       const int left = gate.width - i;
       StoreUpTo(SiluTimes(LoadUpTo(g + i, left), LoadUpTo(u + i, left)), o + i, left);
     }
-    cpu::FillCodes(out, row);
+    FillCodes(out, row);
   });
 }
 

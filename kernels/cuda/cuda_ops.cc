@@ -33,7 +33,8 @@ absl::Status CudaOps::Reserve(const StepLimits& limits) {
                              .experts_per_token = limits.experts_per_token,
                              .hidden = limits.hidden_size,
                              .width = limits.expert_width,
-                             .shared_width = limits.shared_expert_width};
+                             .shared_width = limits.shared_expert_width,
+                             .activation_codes = limits.activation_codes};
   if (absl::Status status = Allocate(device_, ExpertScratchBytes(experts), &expert_memory_); !status.ok())
     return status;
   expert_scratch_ = ExpertScratchAt(expert_memory_.As<std::byte>(), experts);
@@ -112,13 +113,13 @@ void CudaOps::AppendLatent(Tensor kv, const float* weight, float epsilon, const 
 }
 
 void CudaOps::AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
-                           const Batch& batch, LatentPages pages, Tensor out) {
+                           const Batch& batch, LatentPages pages, const Activation& out) {
   CheckShape(q, batch.num_tokens(), shape.num_heads * shape.query_width());
-  CheckShape(out, batch.num_tokens(), shape.num_heads * shape.value_width);
+  CheckShape(out.values, batch.num_tokens(), shape.num_heads * shape.value_width);
   CHECK_EQ(pages.latent_width, shape.latent_width);
   CHECK_EQ(pages.rope_width, shape.rope_width);
   const AttendCall call{.q = q,
-                        .out = out,
+                        .out = out.values,
                         .up = static_cast<const DeviceKeyValueUp&>(key_value_up).matrices(),
                         .shape = shape,
                         .scale = scale,
@@ -127,6 +128,7 @@ void CudaOps::AttendLatent(Tensor q, const Matrix& key_value_up, const Attention
                         .plan = attend_plan_,
                         .scratch = attend_scratch_.As<std::byte>()};
   cuda::AttendLatent(stream(), call);
+  FillCodes(stream(), out);
 }
 
 void CudaOps::RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) {
@@ -135,9 +137,9 @@ void CudaOps::RouteExperts(Tensor logits, const float* bias, const RoutingRule& 
   cuda::RouteExperts(stream(), logits, bias, rule, routing);
 }
 
-void CudaOps::MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) {
-  CheckSameShape(x, out);
-  CHECK_EQ(x.rows, routing.rows);
+void CudaOps::MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) {
+  CheckSameShape(x.values, out);
+  CHECK_EQ(x.values.rows, routing.rows);
   cuda::MixExperts(stream(), x, routing, static_cast<const DeviceExperts&>(experts).view(), expert_scratch_, out);
 }
 

@@ -109,6 +109,7 @@ class Places {
 };
 
 int Stride(int width) { return CeilDiv(width, 16) * 16; }
+int GroupsOf(int width) { return CeilDiv(width, kCodeGroup); }
 
 struct Layout {
   explicit Layout(const ExpertLimits& limits)
@@ -124,6 +125,11 @@ struct Layout {
     shared_gate = tensor(rows, limits.shared_width);
     shared_up = tensor(rows, limits.shared_width);
     shared_down = tensor(rows, limits.hidden);
+    const int groups = limits.activation_codes
+                           ? std::max(choices * GroupsOf(limits.width), rows * GroupsOf(limits.shared_width))
+                           : 0;
+    hidden_codes = places.Add(static_cast<size_t>(groups) * kCodeGroup);
+    hidden_scales = places.Add(static_cast<size_t>(groups) * sizeof(float));
     const auto count = static_cast<size_t>(choices);
     tiles = places.Add(count * sizeof(RowTile));
     num_tiles = places.Add(sizeof(int));
@@ -134,14 +140,15 @@ struct Layout {
 
   Places places;
   int rows, choices;
-  size_t fragments, gate, up, down, shared_gate, shared_up, shared_down;
+  size_t fragments, gate, up, down, shared_gate, shared_up, shared_down, hidden_codes, hidden_scales;
   size_t tiles, num_tiles, x_rows, out_rows, weights;
 };
 
 // The fragments of x, or of the hidden layer, for each of the products with it.
 class Fragments {
  public:
-  Fragments(cudaStream_t stream, Tensor x, std::byte* scratch) : stream_(stream), x_(x), scratch_(scratch) {}
+  Fragments(cudaStream_t stream, const Activation& x, std::byte* scratch)
+      : stream_(stream), x_(x), scratch_(scratch) {}
 
   const FragmentRows& For(const MatrixView& w) {
     if (rows_.values == nullptr || w.dtype != dtype_) rows_ = PrepareActivations(stream_, x_, w, scratch_);
@@ -151,7 +158,7 @@ class Fragments {
 
  private:
   cudaStream_t stream_;
-  Tensor x_;
+  Activation x_;
   std::byte* scratch_;
   FragmentRows rows_;
   DType dtype_ = DType::kF32;
@@ -163,19 +170,40 @@ Tensor Rows(const Tensor& tensor, int first, int count) {
   return {tensor.Row(first), count, tensor.width, tensor.stride};
 }
 
+Activation Rows(const Activation& x, int first, int count) {
+  Activation rows = x;
+  rows.values = Rows(x.values, first, count);
+  if (x.codes == nullptr) return rows;
+  rows.codes += static_cast<size_t>(first) * static_cast<size_t>(x.code_stride());
+  rows.scales += static_cast<size_t>(first) * static_cast<size_t>(x.num_groups());
+  return rows;
+}
+
+// The hidden layer that takes gate's place: with room for codes where x has codes and down is multiplied with codes.
+Activation HiddenOf(const Tensor& gate, const Activation& x, const MatrixView& down, const ExpertScratch& scratch) {
+  Activation hidden = gate;
+  if (x.codes == nullptr || down.dtype != DType::kE4M3) return hidden;
+  CHECK(scratch.hidden_codes != nullptr);
+  hidden.codes = scratch.hidden_codes;
+  hidden.scales = scratch.hidden_scales;
+  hidden.scale_format = x.scale_format;
+  return hidden;
+}
+
 // shared_down = the shared expert of x.
-void RunShared(cudaStream_t stream, Tensor x, const ExpertsView& experts, const ExpertScratch& scratch) {
-  const int width = experts.shared_gate.outputs;
-  const Tensor gate = Sized(scratch.shared_gate, x.rows, width), up = Sized(scratch.shared_up, x.rows, width);
+void RunShared(cudaStream_t stream, const Activation& x, const ExpertsView& experts, const ExpertScratch& scratch) {
+  const int width = experts.shared_gate.outputs, rows = x.values.rows;
+  const Tensor gate = Sized(scratch.shared_gate, rows, width), up = Sized(scratch.shared_up, rows, width);
   Fragments of_x(stream, x, scratch.fragments);
   Multiply(stream, of_x.For(experts.shared_gate), experts.shared_gate, gate);
   Multiply(stream, of_x.For(experts.shared_up), experts.shared_up, up);
-  SwiGlu(stream, gate, up, gate);
-  Linear(stream, gate, experts.shared_down, scratch.fragments, scratch.shared_down.FirstRows(x.rows));
+  const Activation hidden = HiddenOf(gate, x, experts.shared_down, scratch);
+  SwiGlu(stream, gate, up, hidden);
+  Linear(stream, hidden, experts.shared_down, scratch.fragments, scratch.shared_down.FirstRows(rows));
 }
 
 // down = the chosen experts of x.
-void RunRouted(cudaStream_t stream, Tensor x, const Routing& routing, const ExpertsView& experts,
+void RunRouted(cudaStream_t stream, const Activation& x, const Routing& routing, const ExpertsView& experts,
                const ExpertScratch& scratch) {
   const int choices = routing.rows * routing.experts_per_token;
   const int tile_rows = choices <= kFewRows * experts.num_experts ? kFewRows : kManyRows;
@@ -194,11 +222,12 @@ void RunRouted(cudaStream_t stream, Tensor x, const Routing& routing, const Expe
   MultiplyGroups(stream, of_x.For(experts.gate), experts.gate, groups, gate);
   groups.expert_bytes = experts.up_bytes;
   MultiplyGroups(stream, of_x.For(experts.up), experts.up, groups, up);
-  SwiGlu(stream, gate, up, gate);
+  const Activation hidden = HiddenOf(gate, x, experts.down, scratch);
+  SwiGlu(stream, gate, up, hidden);
   groups.x_rows = nullptr;
   groups.out_rows = scratch.out_rows;
   groups.expert_bytes = experts.down_bytes;
-  const FragmentRows of_hidden = PrepareActivations(stream, gate, experts.down, scratch.fragments);
+  const FragmentRows of_hidden = PrepareActivations(stream, hidden, experts.down, scratch.fragments);
   MultiplyGroups(stream, of_hidden, experts.down, groups, scratch.down.FirstRows(choices));
 }
 
@@ -219,6 +248,9 @@ ExpertScratch ExpertScratchAt(std::byte* memory, const ExpertLimits& limits) {
           .shared_gate = tensor(layout.shared_gate, layout.rows, limits.shared_width),
           .shared_up = tensor(layout.shared_up, layout.rows, limits.shared_width),
           .shared_down = tensor(layout.shared_down, layout.rows, limits.hidden),
+          .hidden_codes =
+              limits.activation_codes ? reinterpret_cast<uint8_t*>(memory + layout.hidden_codes) : nullptr,
+          .hidden_scales = reinterpret_cast<float*>(memory + layout.hidden_scales),
           .tiles = reinterpret_cast<RowTile*>(memory + layout.tiles),
           .num_tiles = reinterpret_cast<int*>(memory + layout.num_tiles),
           .x_rows = reinterpret_cast<int*>(memory + layout.x_rows),
@@ -226,16 +258,17 @@ ExpertScratch ExpertScratchAt(std::byte* memory, const ExpertLimits& limits) {
           .weights = reinterpret_cast<float*>(memory + layout.weights)};
 }
 
-void MixExperts(cudaStream_t stream, Tensor x, const Routing& routing, const ExpertsView& experts,
+void MixExperts(cudaStream_t stream, const Activation& x, const Routing& routing, const ExpertsView& experts,
                 const ExpertScratch& scratch, Tensor out) {
-  CHECK_EQ(routing.rows, x.rows);
-  CHECK_EQ(out.rows, x.rows);
+  const int num_rows = x.values.rows;
+  CHECK_EQ(routing.rows, num_rows);
+  CHECK_EQ(out.rows, num_rows);
   CHECK_LE(experts.num_experts, kMaxExperts);
   CHECK_LE(experts.gate.outputs, scratch.gate.width);
   CHECK_LE(experts.shared_gate.outputs, scratch.shared_gate.width);
   CHECK_LE(out.width, scratch.down.width);
-  for (int first = 0; first < x.rows; first += scratch.max_rows) {
-    const int rows = std::min(scratch.max_rows, x.rows - first), choice = first * routing.experts_per_token;
+  for (int first = 0; first < num_rows; first += scratch.max_rows) {
+    const int rows = std::min(scratch.max_rows, num_rows - first), choice = first * routing.experts_per_token;
     const Routing part = {routing.experts + choice, routing.weights + choice, rows, routing.experts_per_token};
     RunRouted(stream, Rows(x, first, rows), part, experts, scratch);
     if (experts.has_shared) RunShared(stream, Rows(x, first, rows), experts, scratch);

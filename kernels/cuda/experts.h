@@ -23,17 +23,20 @@ struct ExpertLimits {
   int hidden = 0;
   int width = 0;         // of a routed expert
   int shared_width = 0;  // 0 where there is none
+  bool activation_codes = false;
 };
 
 // Memory for one MixExperts at a time. More than max_rows rows are mixed in several passes.
 struct ExpertScratch {
   int max_rows = 0;
-  std::byte* fragments = nullptr;  // of x, then of the hidden layer
-  Tensor gate, up;                 // [choices, width], in the order of the experts
-  Tensor down;                     // [choices, hidden]: a row's choices by ascending expert
-  Tensor shared_gate, shared_up;   // [rows, shared width]
-  Tensor shared_down;              // [rows, hidden]
-  RowTile* tiles = nullptr;        // [choices]
+  std::byte* fragments = nullptr;   // of x, then of the hidden layer
+  Tensor gate, up;                  // [choices, width], in the order of the experts
+  Tensor down;                      // [choices, hidden]: a row's choices by ascending expert
+  Tensor shared_gate, shared_up;    // [rows, shared width]
+  Tensor shared_down;               // [rows, hidden]
+  uint8_t* hidden_codes = nullptr;  // of the hidden layer at hand, as in Activation; null: there is no room
+  float* hidden_scales = nullptr;
+  RowTile* tiles = nullptr;  // [choices]
   int* num_tiles = nullptr;
   int* x_rows = nullptr;     // [choices] for gate and up
   int* out_rows = nullptr;   // [choices] for down
@@ -43,7 +46,7 @@ struct ExpertScratch {
 size_t ExpertScratchBytes(const ExpertLimits& limits);
 ExpertScratch ExpertScratchAt(std::byte* memory, const ExpertLimits& limits);
 
-void MixExperts(cudaStream_t stream, Tensor x, const Routing& routing, const ExpertsView& experts,
+void MixExperts(cudaStream_t stream, const Activation& x, const Routing& routing, const ExpertsView& experts,
                 const ExpertScratch& scratch, Tensor out);
 
 }  // namespace latentd::cuda

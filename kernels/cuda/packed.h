@@ -29,7 +29,7 @@ void Pack(const MatrixSource& source, const PackedLayout& layout, std::byte* to)
 MatrixView ViewOf(const PackedLayout& layout, const std::byte* packed);
 
 // One role (gate, up or down) of all experts of a layer: the same layout for each, one after the other. Where their
-// dtypes differ, which no published checkpoint does, all become fp32.
+// dtypes differ, which no published checkpoint does, all become fp32, and so read the values of activations with codes.
 PackedLayout CommonLayout(std::span<const MatrixSource> sources);
 
 // Where the matrices of a layer's experts lie in one allocation.

@@ -18,6 +18,9 @@ void AddRmsNorm(cudaStream_t stream, Tensor x, Tensor delta, const float* weight
 // swi_glu.cu. out.values may be gate or up.
 void SwiGlu(cudaStream_t stream, Tensor gate, Tensor up, const Activation& out);
 
+// activation_codes.cu. From the values; nothing where the activation has no room for codes.
+void FillCodes(cudaStream_t stream, const Activation& activation);
+
 // copy.cu. token_ids [out.rows]. Table rows are padded to whole 16 bytes.
 void Embed(cudaStream_t stream, const int32_t* token_ids, const MatrixView& table, Tensor out);
 void GatherRows(cudaStream_t stream, Tensor x, const int32_t* rows, Tensor out);

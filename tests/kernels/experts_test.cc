@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -11,7 +12,7 @@
 
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/stored_matrix.h"
-#include "tests/reference/contract.h"
+#include "tests/reference/codes.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
@@ -53,11 +54,15 @@ class ExpertsLayer {
                                        .attention = {},
                                        .experts_per_token = sizes.experts_per_token,
                                        .expert_width = sizes.width,
-                                       .shared_expert_width = sizes.shared_width})
+                                       .shared_expert_width = sizes.shared_width,
+                                       .activation_codes = true})
                     .ok());
   }
 
   void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
+
+  // x has codes from here on.
+  void CodeX(ScaleFormat format) { format_ = format; }
 
   OwnedTensor Mix(ThreadPool& pool, int first_row, int rows) {
     OwnedTensor out(rows, sizes_.hidden);
@@ -66,7 +71,17 @@ class ExpertsLayer {
     const int first_choice = first_row * sizes_.experts_per_token;
     const Routing routing{chosen_.data() + first_choice, weights_.data() + first_choice, rows,
                           sizes_.experts_per_token};
-    cpu::MixExperts(pool, x, routing, *packed_, scratch_, out.tensor());
+    OwnedTensor decoded(rows, sizes_.hidden);
+    cpu::LinearInputs inputs{.values = x};
+    if (format_) {
+      for (int r = 0; r < rows; ++r) {
+        const std::vector<float> rounded = contract::RoundToCodes({x.Row(r), x.Row(r) + x.width}, *format_);
+        std::copy(rounded.begin(), rounded.end(), decoded.tensor().Row(r));
+      }
+      inputs.decoded = decoded.tensor();
+      inputs.scale_format = *format_;
+    }
+    cpu::MixExperts(pool, inputs, routing, *packed_, scratch_, out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     return out;
   }
@@ -86,8 +101,15 @@ class ExpertsLayer {
   }
   std::vector<float> Exact(int row) const {
     std::vector<float> out(static_cast<size_t>(sizes_.hidden), 0.0f);
-    for (const Choice& choice : Choices(row))
-      contract::AddExpert(exact_[choice.expert], x_.tensor().Row(row), choice.weight, out);
+    const std::vector<float> x = x_.Row(row);
+    for (const Choice& choice : Choices(row)) {
+      const contract::Expert& expert = exact_[choice.expert];
+      if (format_) {
+        contract::AddCodedExpert(expert, x, *format_, choice.weight, out);
+      } else {
+        contract::AddExpert(expert, x.data(), choice.weight, out);
+      }
+    }
     return out;
   }
 
@@ -125,6 +147,7 @@ class ExpertsLayer {
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
   cpu::ExpertScratch scratch_;
+  std::optional<ScaleFormat> format_;  // of x's codes
 };
 
 constexpr ExpertsLayer::Sizes kOdd{
@@ -158,6 +181,17 @@ TEST(MixExperts, EqualsTheContractBitForBit) {
 TEST(MixExperts, MatricesOfOneExpertMayDifferInFormat) {
   ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 22);
   ExpectExact(mixed, {1, 9});
+}
+
+TEST(MixExperts, WithCodesEqualsTheContractBitForBit) {
+  for (const ScaleFormat format : {ScaleFormat::kF32, ScaleFormat::kUe8m0}) {
+    ExpertsLayer fp8(kOdd, {DType::kE4M3}, 20, 24);
+    fp8.CodeX(format);
+    ExpectExact(fp8, {1, 12});
+    ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 25);
+    mixed.CodeX(format);
+    ExpectExact(mixed, {9});
+  }
 }
 
 TEST(MixExperts, OneExpertTakesAllRows) {

@@ -45,13 +45,13 @@ class ForwardingOps : public Ops {
     to_.AppendLatent(kv, weight, epsilon, batch, rope, pages);
   }
   void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale, const Batch& batch,
-                    LatentPages pages, Tensor out) override {
+                    LatentPages pages, const Activation& out) override {
     to_.AttendLatent(q, key_value_up, shape, scale, batch, pages, out);
   }
   void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override {
     to_.RouteExperts(logits, bias, rule, routing);
   }
-  void MixExperts(Tensor x, const Routing& routing, const Experts& experts, Tensor out) override {
+  void MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) override {
     to_.MixExperts(x, routing, experts, out);
   }
   void GatherRows(const Batch& batch, Tensor x, Tensor out) override { to_.GatherRows(batch, x, out); }

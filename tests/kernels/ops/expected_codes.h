@@ -1,32 +1,36 @@
 // The FP8 codes and scales of rows as spec 4.3 defines them.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "kernels/fp8.h"
 #include "tests/kernels/ops/op_backend.h"
+#include "tests/reference/codes.h"
 
 namespace latentd {
 
+inline constexpr ScaleFormat kScaleFormats[] = {ScaleFormat::kF32, ScaleFormat::kUe8m0};
+
+// Gives the activation these values exactly, and their codes: silu(128) is 128 in any rounding.
+inline void FillWith(Backend& backend, std::vector<std::vector<float>> rows, DeviceActivation& activation) {
+  const std::vector<std::vector<float>> gates(rows.size(), std::vector<float>(rows[0].size(), 128.0f));
+  for (std::vector<float>& row : rows) {
+    for (float& value : row) value /= 128.0f;
+  }
+  const DeviceRows gate(backend, gates), up(backend, rows);
+  backend.ops->SwiGlu(gate.tensor(), up.tensor(), activation.activation());
+}
+
 // Codes are exactly those of the values beside them, and zero behind the width.
 inline void ExpectCodesOfValues(DeviceActivation& filled) {
-  const std::vector<std::vector<float>> rows = filled.values().Get();
   std::vector<uint8_t> codes;
   std::vector<float> scales;
-  for (const std::vector<float>& row : rows) {
-    for (size_t begin = 0; begin < row.size(); begin += kCodeGroup) {
-      const size_t end = std::min(begin + kCodeGroup, row.size());
-      float peak = 1e-4f;
-      for (size_t i = begin; i < end; ++i) peak = std::max(peak, std::fabs(row[i]));
-      scales.push_back(peak / 448.0f);
-      for (size_t i = begin; i < end; ++i) codes.push_back(EncodeE4M3(row[i] / scales.back()));
-      codes.insert(codes.end(), begin + kCodeGroup - end, 0);
-    }
+  for (const std::vector<float>& row : filled.values().Get()) {
+    const contract::CodedRow coded = contract::CodesOf(row, filled.activation().scale_format);
+    codes.insert(codes.end(), coded.codes.begin(), coded.codes.end());
+    scales.insert(scales.end(), coded.scales.begin(), coded.scales.end());
   }
   EXPECT_EQ(filled.codes(), codes);
   EXPECT_EQ(filled.scales(), scales);

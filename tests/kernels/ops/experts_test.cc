@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/kernels/ops/expected_codes.h"
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/support/or_die.h"
@@ -70,6 +71,13 @@ class ExpertsLayer {
   void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
   int num_rows() const { return x_.tensor().rows; }
 
+  // The same rows of x with codes, from here on.
+  void CodeX(ScaleFormat format) {
+    coded_x_ = std::make_unique<DeviceActivation>(backend_, num_rows(), sizes_.hidden, format);
+    FillWith(backend_, rows_, *coded_x_);
+    EXPECT_TRUE(SameBytes(coded_x_->values().Get(), rows_));
+  }
+
   Rows Mix(int first_row, int rows) {
     const auto first = static_cast<size_t>(first_row * sizes_.experts_per_token);
     const auto count = static_cast<size_t>(rows * sizes_.experts_per_token);
@@ -77,7 +85,8 @@ class ExpertsLayer {
     const DeviceValues<float> weights(backend_, std::span(weights_).subspan(first, count));
     const DeviceRows out(backend_, rows, sizes_.hidden);
     const Routing routing{chosen.get(), weights.get(), rows, sizes_.experts_per_token};
-    backend_.ops->MixExperts(x_.Part(first_row, rows), routing, *packed_, out.tensor());
+    const Activation x = coded_x_ == nullptr ? x_.Part(first_row, rows) : coded_x_->Part(first_row, rows);
+    backend_.ops->MixExperts(x, routing, *packed_, out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     return out.Get();
   }
@@ -90,7 +99,16 @@ class ExpertsLayer {
       chosen.push_back({&reference_[static_cast<size_t>(chosen_[at])], static_cast<double>(weights_[at])});
     }
     if (sizes_.shared_width > 0) chosen.push_back({&reference_.back(), 1.0});
-    return reference::MixExperts(chosen, ToDouble(rows_[static_cast<size_t>(row)]));
+    const reference::Vector x = ToDouble(rows_[static_cast<size_t>(row)]);
+    if (coded_x_ == nullptr) return reference::MixExperts(chosen, x);
+    reference::Vector out(x.size(), 0.0);
+    for (const reference::WeightedExpert& choice : chosen) {
+      const auto expert = static_cast<size_t>(choice.expert - reference_.data());
+      const reference::Vector y =
+          reference::ApplyCoded(*choice.expert, coded_[expert], x, coded_x_->activation().scale_format);
+      for (size_t i = 0; i < out.size(); ++i) out[i] += choice.weight * y[i];
+    }
+    return out;
   }
 
  private:
@@ -101,6 +119,9 @@ class ExpertsLayer {
     stored_.push_back({Next(width, sizes_.hidden), Next(width, sizes_.hidden), Next(sizes_.hidden, width)});
     const Stored& expert = stored_.back();
     reference_.push_back({expert.gate.Reference(), expert.up.Reference(), expert.down.Reference()});
+    coded_.push_back({.gate = expert.gate.Source().dtype == DType::kE4M3,
+                      .up = expert.up.Source().dtype == DType::kE4M3,
+                      .down = expert.down.Source().dtype == DType::kE4M3});
   }
   StoredMatrix Next(int outputs, int inputs) {
     return StoredMatrix::Random(dtypes_[next_dtype_++ % dtypes_.size()], outputs, inputs, random_);
@@ -115,6 +136,8 @@ class ExpertsLayer {
   Rows rows_ = x_.Get();
   std::vector<Stored> stored_;  // the shared expert is the last
   std::vector<reference::Expert> reference_;
+  std::vector<reference::CodedMatrices> coded_;  // of the experts, where x has codes
+  std::unique_ptr<DeviceActivation> coded_x_;    // null: x has none
   std::unique_ptr<const Experts> packed_;
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
@@ -179,6 +202,52 @@ TEST(MixExperts, ARowAloneEqualsTheRowInCompany) {
     for (const int r : {0, 1, 13, 31}) EXPECT_TRUE(SameBytes(layer.Mix(r, 1)[0], together[static_cast<size_t>(r)]));
     EXPECT_TRUE(SameBytes(layer.Mix(8, 9), Rows(together.begin() + 8, together.begin() + 17)));
   }
+}
+
+// A hidden value between two codes may fall either way, which moves its row a little; very few lie so close.
+void ExpectPaperOfCodes(ExpertsLayer& layer, ScaleFormat format, int step = 1) {
+  layer.CodeX(format);
+  const Rows got = layer.MixAll();
+  int compared = 0, otherwise = 0;
+  for (int r = 0; r < layer.num_rows(); r += step, ++compared) {
+    const double error = RelativeError(got[static_cast<size_t>(r)], layer.Reference(r));
+    EXPECT_LT(error, 2e-2) << "row " << r;
+    if (error > 2 * TestTraits().linear_error) ++otherwise;
+  }
+  EXPECT_LE(10 * otherwise, compared) << "rows with another code";
+}
+
+TEST(MixExpertsWithCodes, MultipliesCodesWithCodes) {
+  ExpertsLayer odd(kOdd, {DType::kE4M3}, 25, 31);
+  ExpectPaperOfCodes(odd, ScaleFormat::kF32);
+  ExpertsLayer no_shared(kNoShared, {DType::kE4M3}, 9, 32);
+  ExpectPaperOfCodes(no_shared, ScaleFormat::kUe8m0);
+}
+
+TEST(MixExpertsWithCodes, AreForFp8MatricesOnly) {
+  for (const DType other : {DType::kBf16, DType::kF32}) {
+    ExpertsLayer values(kOdd, {other}, 5, 33);
+    const Rows want = values.MixAll();
+    values.CodeX(ScaleFormat::kF32);
+    EXPECT_TRUE(SameBytes(values.MixAll(), want));
+  }
+  ExpertsLayer narrow(kOdd, {DType::kE4M3, DType::kE4M3, DType::kBf16}, 9, 34);  // down reads the values
+  ExpectPaperOfCodes(narrow, ScaleFormat::kUe8m0);
+  ExpertsLayer wide(kOdd, {DType::kBf16, DType::kF32, DType::kE4M3}, 9, 35);  // gate and up do
+  ExpectPaperOfCodes(wide, ScaleFormat::kF32);
+}
+
+TEST(MixExpertsWithCodes, MoreRowsThanOnePassHolds) {
+  ExpertsLayer layer(kFew, {DType::kE4M3}, 1030, 36);
+  ExpectPaperOfCodes(layer, ScaleFormat::kF32, 51);
+}
+
+TEST(MixExpertsWithCodes, ARowAloneEqualsTheRowInCompany) {
+  ExpertsLayer layer(kOdd, {DType::kE4M3}, 32, 37);
+  layer.CodeX(ScaleFormat::kUe8m0);
+  const Rows together = layer.MixAll();
+  for (const int r : {0, 13, 31}) EXPECT_TRUE(SameBytes(layer.Mix(r, 1)[0], together[static_cast<size_t>(r)]));
+  EXPECT_TRUE(SameBytes(layer.Mix(8, 9), Rows(together.begin() + 8, together.begin() + 17)));
 }
 
 TEST(MixExperts, NoRowsAreFine) {

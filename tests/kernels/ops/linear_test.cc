@@ -6,11 +6,13 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "kernels/fp8.h"
+#include "tests/kernels/ops/expected_codes.h"
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/support/or_die.h"
@@ -187,13 +189,9 @@ class CodedLinear : public Linear {
     const DeviceValues<float> weight(backend_, std::vector<float>(width, 1.5f));
     const DeviceRows from(backend_, RandomRows(static_cast<int>(rows), static_cast<int>(width), random_));
     backend_.ops->RmsNorm(from.tensor(), weight.get(), 1e-6f, x.activation());
-    const std::vector<uint8_t> codes = x.codes();
-    const std::vector<float> scales = x.scales();
-    const auto stride = static_cast<size_t>(x.activation().code_stride());
-    Rows decoded(rows, std::vector<float>(width));
-    for (size_t r = 0; r < rows; ++r)
-      for (size_t i = 0; i < width; ++i)
-        decoded[r][i] = DecodeE4M3(codes[r * stride + i]) * scales[(r * stride + i) / kCodeGroup];
+    Rows decoded;
+    for (const std::vector<float>& row : x.values().Get())
+      decoded.push_back(contract::RoundToCodes(row, x.activation().scale_format));
     return decoded;
   }
 };
@@ -202,12 +200,78 @@ TEST_F(CodedLinear, MultipliesCodesWithCodes) {
   for (const Shape& shape : kShapes) {
     const StoredMatrix stored = StoredMatrix::Random(DType::kE4M3, shape.outputs, shape.inputs, random_);
     const auto packed = Pack(stored);
-    for (const int rows : {1, 13, 45}) {
-      DeviceActivation x(backend_, rows, shape.inputs);
+    for (const auto& [rows, format] :
+         {std::pair(1, ScaleFormat::kF32), std::pair(13, ScaleFormat::kUe8m0), std::pair(45, ScaleFormat::kF32)}) {
+      DeviceActivation x(backend_, rows, shape.inputs, format);
       const Rows decoded = Fill(x);
       EXPECT_LT(Error(Multiply(x.activation(), *packed), stored.Reference(), decoded), TestTraits().linear_error)
           << shape.outputs << " x " << shape.inputs << ", " << rows << " rows";
     }
+  }
+}
+
+// Spec 4.4: what the codes of both operands cost on normal values.
+TEST_F(CodedLinear, ErrorAgainstUnquantisedOperandsIsAsExpected) {
+  constexpr int kOutputs = 128, kInputs = 1024;
+  const Rows weight = RandomRows(kOutputs, kInputs, random_);
+  std::vector<uint8_t> codes(static_cast<size_t>(kOutputs) * kInputs);
+  std::vector<float> scales;
+  for (size_t begin = 0; begin < kInputs; begin += kCodeGroup) {
+    float peak = 0.0f;
+    for (const std::vector<float>& row : weight)
+      for (size_t k = begin; k < begin + kCodeGroup; ++k) peak = std::max(peak, std::fabs(row[k]));
+    scales.push_back(peak / 448.0f);
+    for (size_t n = 0; n < weight.size(); ++n)
+      for (size_t k = begin; k < begin + kCodeGroup; ++k)
+        codes[n * kInputs + k] = EncodeE4M3(weight[n][k] / scales.back());
+  }
+  const auto packed = OrDie(backend_.ops->PackLinear({.dtype = DType::kE4M3,
+                                                      .outputs = kOutputs,
+                                                      .inputs = kInputs,
+                                                      .bytes = reinterpret_cast<const std::byte*>(codes.data()),
+                                                      .scales = scales}));
+  reference::Rows exact;
+  for (const std::vector<float>& row : weight) exact.push_back(ToDouble(row));
+  for (const ScaleFormat format : kScaleFormats) {
+    DeviceActivation x(backend_, 16, kInputs, format);
+    Fill(x);
+    const double error = Error(Multiply(x.activation(), *packed), exact, x.values().Get());
+    EXPECT_GT(error, 0.025);
+    EXPECT_LT(error, 0.045);
+  }
+}
+
+// Spec 6, P23: a row of zeros gives zeros, one below the floor keeps the smallest scale.
+TEST_F(CodedLinear, RowsOfZerosAndOfTinyValuesAreFinite) {
+  const auto packed = Pack(StoredMatrix::Random(DType::kE4M3, 70, 300, random_));
+  for (const ScaleFormat format : kScaleFormats) {
+    DeviceActivation x(backend_, 2, 300, format);
+    const DeviceRows from(backend_, {std::vector<float>(300, 0.0f), std::vector<float>(300, 1.0f)});
+    const DeviceValues<float> weight(backend_, std::vector<float>(300, 1e-6f));
+    backend_.ops->RmsNorm(from.tensor(), weight.get(), 0.0625f, x.activation());
+    ExpectCodesOfValues(x);
+    const std::vector<float> scales = x.scales();
+    const float smallest = format == ScaleFormat::kF32 ? 1e-4f / 448.0f : 0x1p-22f;
+    EXPECT_EQ(scales, std::vector<float>(scales.size(), smallest));
+    const Rows y = Multiply(x.activation(), *packed);
+    EXPECT_EQ(y[0], std::vector<float>(70, 0.0f));
+    for (const float value : y[1]) EXPECT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST_F(CodedLinear, ABadRowSpoilsNoOther) {
+  const auto packed = Pack(StoredMatrix::Random(DType::kE4M3, 40, 300, random_));
+  for (const ScaleFormat format : kScaleFormats) {
+    Rows rows = RandomRows(5, 300, random_);
+    DeviceActivation good(backend_, 5, 300, format), bad(backend_, 5, 300, format);
+    FillWith(backend_, rows, good);
+    rows[1][200] = std::numeric_limits<float>::quiet_NaN();
+    rows[3][0] = -std::numeric_limits<float>::infinity();
+    FillWith(backend_, rows, bad);
+    const Rows want = Multiply(good.activation(), *packed), got = Multiply(bad.activation(), *packed);
+    for (const size_t r : {0, 2, 4}) EXPECT_TRUE(SameBytes(got[r], want[r])) << "row " << r;
+    for (const size_t r : {1, 3})
+      EXPECT_TRUE(std::none_of(got[r].begin(), got[r].end(), [](float y) { return std::isfinite(y); })) << "row " << r;
   }
 }
 
@@ -217,11 +281,7 @@ TEST_F(CodedLinear, ARowAloneEqualsTheRowInCompany) {
   Fill(x);
   const Rows together = Multiply(x.activation(), *packed);
   for (const int r : {0, 9, 39}) {
-    Activation alone = x.activation();
-    alone.values = x.values().Part(r, 1);
-    alone.codes += r * alone.code_stride();
-    alone.scales += r * alone.num_groups();
-    EXPECT_TRUE(SameBytes(Multiply(alone, *packed)[0], together[static_cast<size_t>(r)])) << "row " << r;
+    EXPECT_TRUE(SameBytes(Multiply(x.Part(r, 1), *packed)[0], together[static_cast<size_t>(r)])) << "row " << r;
   }
 }
 

@@ -1,5 +1,6 @@
 // RmsNorm and AddRmsNorm, against the paper in double; their codes against the definition.
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -69,10 +70,12 @@ TEST_F(Norm, AddRmsNormAddsThenNorms) {
 
 TEST_F(Norm, CodesAreThoseOfTheValues) {
   for (const int width : kWidths) {
-    for (const float size : {1e-8f, 1.0f}) {  // a row of tiny values keeps the smallest scale there is
+    // A row of tiny values keeps the smallest scale there is.
+    for (const auto& [size, format] : {std::pair(1e-8f, ScaleFormat::kF32), std::pair(1.0f, ScaleFormat::kF32),
+                                       std::pair(1e-8f, ScaleFormat::kUe8m0), std::pair(1.0f, ScaleFormat::kUe8m0)}) {
       const DeviceRows x(backend_, Rows(3, width)), delta(backend_, Rows(3, width));
       const DeviceRows weight(backend_, Rows(1, width, size)), plain(backend_, 3, width);
-      DeviceActivation normed(backend_, 3, width), added(backend_, 3, width);
+      DeviceActivation normed(backend_, 3, width, format), added(backend_, 3, width, format);
       backend_.ops->RmsNorm(x.tensor(), weight.tensor().values, kEpsilon, plain.tensor());
       backend_.ops->RmsNorm(x.tensor(), weight.tensor().values, kEpsilon, normed.activation());
       backend_.ops->AddRmsNorm(x.tensor(), delta.tensor(), weight.tensor().values, kEpsilon, added.activation());

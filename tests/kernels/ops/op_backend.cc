@@ -117,7 +117,7 @@ bool DeviceRows::GapsUntouched() const {
   return true;
 }
 
-DeviceActivation::DeviceActivation(Backend& backend, int rows, int width)
+DeviceActivation::DeviceActivation(Backend& backend, int rows, int width, ScaleFormat scale_format)
     : values_(backend, rows, width),
       codes_(backend,
              std::vector<uint8_t>(
@@ -128,6 +128,15 @@ DeviceActivation::DeviceActivation(Backend& backend, int rows, int width)
       activation_(values_.tensor()) {
   activation_.codes = codes_.get();
   activation_.scales = scales_.get();
+  activation_.scale_format = scale_format;
+}
+
+Activation DeviceActivation::Part(int first, int count) const {
+  Activation part = activation_;
+  part.values = values_.Part(first, count);
+  part.codes += first * activation_.code_stride();
+  part.scales += first * activation_.num_groups();
+  return part;
 }
 
 std::vector<std::vector<float>> RandomRows(int rows, int width, std::mt19937& random) {

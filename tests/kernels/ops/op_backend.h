@@ -77,9 +77,11 @@ class DeviceValues {
 // An activation with room for codes.
 class DeviceActivation {
  public:
-  DeviceActivation(Backend& backend, int rows, int width);
+  DeviceActivation(Backend& backend, int rows, int width, ScaleFormat scale_format = ScaleFormat::kF32);
 
   const Activation& activation() const { return activation_; }
+  // Rows [first, first + count) as an activation of their own.
+  Activation Part(int first, int count) const;
   DeviceRows& values() { return values_; }
   std::vector<uint8_t> codes() const { return codes_.Get(); }
   std::vector<float> scales() const { return scales_.Get(); }

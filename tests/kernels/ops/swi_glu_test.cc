@@ -1,5 +1,7 @@
 // SwiGlu, against the paper in double; its codes against the definition and the published example.
+#include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -47,23 +49,49 @@ TEST_F(SwiGlu, IsThePapers) {
 
 TEST_F(SwiGlu, CodesAreThoseOfTheValues) {
   for (const int width : kWidths) {
-    const DeviceRows gate(backend_, Gates(width)), up(backend_, RandomRows(3, width, random_));
-    const DeviceRows plain(backend_, 3, width);
-    DeviceActivation out(backend_, 3, width);
-    backend_.ops->SwiGlu(gate.tensor(), up.tensor(), plain.tensor());
-    backend_.ops->SwiGlu(gate.tensor(), up.tensor(), out.activation());
-    EXPECT_TRUE(SameBytes(out.values().Get(), plain.Get())) << width;
+    for (const ScaleFormat format : kScaleFormats) {
+      const DeviceRows gate(backend_, Gates(width)), up(backend_, RandomRows(3, width, random_));
+      const DeviceRows plain(backend_, 3, width);
+      DeviceActivation out(backend_, 3, width, format);
+      backend_.ops->SwiGlu(gate.tensor(), up.tensor(), plain.tensor());
+      backend_.ops->SwiGlu(gate.tensor(), up.tensor(), out.activation());
+      EXPECT_TRUE(SameBytes(out.values().Get(), plain.Get())) << width;
+      ExpectCodesOfValues(out);
+    }
+  }
+}
+
+std::vector<float> PublishedExample() {  // spec 4.3
+  std::vector<float> values(128);
+  std::iota(values.begin(), values.end(), -64.0f);
+  return values;
+}
+
+TEST_F(SwiGlu, CodesMatchThePublishedExampleOfUe8m0) {
+  DeviceActivation out(backend_, 1, 128, ScaleFormat::kUe8m0);
+  FillWith(backend_, {PublishedExample()}, out);
+  const std::vector<uint8_t> codes = out.codes();
+  EXPECT_EQ(out.scales(), std::vector<float>{0.25f});
+  EXPECT_EQ(codes[0], 0xF8);
+  EXPECT_EQ(codes[37], 0xEE);
+  EXPECT_EQ(codes[100], 0x71);
+}
+
+TEST_F(SwiGlu, APowerOfTwoIsItsOwnUe8m0Scale) {
+  for (const auto& [largest, scale] : {std::pair(448.0f, 1.0f), std::pair(448.5f, 2.0f), std::pair(447.5f, 1.0f),
+                                       std::pair(0.0f, 0x1p-22f), std::pair(896.0f, 2.0f)}) {
+    std::vector<float> values(128, 0.0f);
+    values[77] = -largest;
+    DeviceActivation out(backend_, 1, 128, ScaleFormat::kUe8m0);
+    FillWith(backend_, {values}, out);
+    EXPECT_EQ(out.scales(), std::vector<float>{scale}) << largest;
     ExpectCodesOfValues(out);
   }
 }
 
-// Spec 4.3: the values i - 64. silu(128) is 128 in any rounding, so the products are exact.
 TEST_F(SwiGlu, CodesMatchThePublishedExample) {
-  std::vector<float> ups;
-  for (int i = 0; i < 128; ++i) ups.push_back(static_cast<float>(i - 64) / 128.0f);
-  const DeviceRows gate(backend_, {std::vector<float>(128, 128.0f)}), up(backend_, {ups});
   DeviceActivation out(backend_, 1, 128);
-  backend_.ops->SwiGlu(gate.tensor(), up.tensor(), out.activation());
+  FillWith(backend_, {PublishedExample()}, out);
   const std::vector<uint8_t> codes = out.codes();
   EXPECT_EQ(out.scales(), std::vector<float>{0.142857149f});
   EXPECT_EQ(codes[0], 0xFE);

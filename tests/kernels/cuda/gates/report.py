@@ -10,8 +10,8 @@ Everything here is arithmetic on shapes and on the compiler's output. **Nothing 
 has to move at least (each operand once) or what the kernels as written compute (padding and split activations counted)
 at the machine's peak, whichever takes longer. On top come launch latency (of as many launches as the tables say),
 ramps, imperfect overlap, and in prefill the weights, read anew for every 32 tokens, mostly from L2. FP8 means the
-linear weights of the checkpoint; embedding, router and head are bf16 in both, activations fp32, the
-cache bf16 unless a title says FP8.
+linear weights of the checkpoint, multiplied with FP8 codes of their inputs (fp8-activations=dynamic); embedding,
+router and head are bf16 in both, their inputs and all else fp32, the cache bf16 unless a title says FP8.
 """
 COMPILED = """## As compiled
 
@@ -93,6 +93,8 @@ def step_section(expectations, weights):
     times, amounts = [], []
     for i, launch in enumerate(expectations.launches):
         of_launch = [column[i] for column in works]
+        if not of_launch[0].launches:
+            continue
         first = [launch["verb"], f"`{launch['kernel']}`", f"{of_launch[0].launches:.0f}"]
         times.append([*first, *map(bound_time, of_launch), MEASURED])
         amounts.append([launch["verb"], *(f"{size(w.bytes / w.launches)}, {size(w.flops / w.launches)}"
