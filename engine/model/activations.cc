@@ -1,5 +1,6 @@
 #include "engine/model/activations.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -17,6 +18,13 @@ class Arena {
   Tensor Rows(int rows, int width) {
     const int stride = PaddedStride(width);
     return {Values<float>(rows, stride), rows, width, stride};
+  }
+  Activation CodedRows(int rows, int width, ScaleFormat scale_format) {
+    Activation activation = Rows(rows, width);
+    activation.codes = Values<uint8_t>(rows, activation.code_stride());
+    activation.scales = Values<float>(rows, activation.num_groups());
+    activation.scale_format = scale_format;
+    return activation;
   }
   template <class T>
   T* Values(int rows, int width) {
@@ -40,9 +48,28 @@ class Arena {
   absl::Status status_;
 };
 
+size_t CodeBytes(int width) {
+  const Activation activation(Tensor{.values = nullptr, .rows = 0, .width = width, .stride = width});
+  return static_cast<size_t>(activation.code_stride()) + static_cast<size_t>(activation.num_groups()) * sizeof(float);
+}
+
+// Of one token: h, q_latent, heads, the dense hidden layer and those of the experts, and what a backend makes of one.
+size_t CodeBytesPerToken(const ModelConfig& config) {
+  const int head_width = config.attention.num_heads * config.attention.value_width;
+  const size_t experts = static_cast<size_t>(config.routing.experts_per_token) * CodeBytes(config.expert_width) +
+                         CodeBytes(config.shared_expert_width);
+  const int widest = std::max({config.hidden_size, config.query_latent_width, config.dense_width, head_width});
+  return CodeBytes(config.hidden_size) + CodeBytes(config.query_latent_width) + CodeBytes(head_width) +
+         CodeBytes(config.dense_width) + experts + static_cast<size_t>(PaddedStride(widest)) * sizeof(float);
+}
+
 }  // namespace
 
-size_t ActivationMemory::BytesPerToken(const ModelConfig& config) {
+ScaleFormat CodeScaleFormat(const ModelConfig& config) {
+  return config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32;
+}
+
+size_t ActivationMemory::BytesPerToken(const ModelConfig& config, Fp8Activations fp8_activations) {
   const AttentionShape& shape = config.attention;
   const int64_t widths = 3 * PaddedStride(config.hidden_size) + PaddedStride(config.query_latent_width) +
                          PaddedStride(shape.num_heads * shape.query_width()) +
@@ -51,7 +78,8 @@ size_t ActivationMemory::BytesPerToken(const ModelConfig& config) {
                          PaddedStride(config.routing.num_experts);
   // The kernels' scratch holds each token's inputs, gate, up and output once for every expert that it goes to.
   const int64_t scratch = int64_t{config.routing.experts_per_token} * 2 * (config.hidden_size + config.expert_width);
-  return static_cast<size_t>(widths + scratch) * sizeof(float);
+  const size_t codes = fp8_activations == Fp8Activations::kDynamic ? CodeBytesPerToken(config) : 0;
+  return static_cast<size_t>(widths + scratch) * sizeof(float) + codes;
 }
 
 absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, const ModelConfig& config,
@@ -62,14 +90,18 @@ absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, cons
   const int experts_per_token = config.routing.experts_per_token;
   Activations a;
   Arena arena(device);
+  const auto activation = [&](int width) {
+    return limits.activation_codes ? arena.CodedRows(tokens, width, CodeScaleFormat(config))
+                                   : arena.Rows(tokens, width);
+  };
   a.x = arena.Rows(tokens, config.hidden_size);
-  a.h = arena.Rows(tokens, config.hidden_size);
+  a.h = activation(config.hidden_size);
   a.delta = arena.Rows(tokens, config.hidden_size);
-  a.q_latent = arena.Rows(tokens, config.query_latent_width);
+  a.q_latent = activation(config.query_latent_width);
   a.q = arena.Rows(tokens, shape.num_heads * shape.query_width());
   a.kv = arena.Rows(tokens, shape.latent_width + shape.rope_width);
-  a.heads = arena.Rows(tokens, shape.num_heads * shape.value_width);
-  a.gate = arena.Rows(tokens, config.dense_width);
+  a.heads = activation(shape.num_heads * shape.value_width);
+  a.gate = activation(config.dense_width);
   a.up = arena.Rows(tokens, config.dense_width);
   a.router_logits = arena.Rows(tokens, config.routing.num_experts);
   a.routing = {.experts = arena.Values<int32_t>(tokens, experts_per_token),
@@ -86,8 +118,8 @@ absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, cons
 
 Activations Activations::FirstRows(int num_tokens, int num_logit_rows) const {
   Activations cut = *this;
-  for (Tensor* t : {&cut.x, &cut.h, &cut.delta, &cut.q_latent, &cut.q, &cut.kv, &cut.heads, &cut.gate, &cut.up,
-                    &cut.router_logits}) {
+  for (Tensor* t : {&cut.x, &cut.h.values, &cut.delta, &cut.q_latent.values, &cut.q, &cut.kv, &cut.heads.values,
+                    &cut.gate.values, &cut.up, &cut.router_logits}) {
     t->rows = num_tokens;
   }
   cut.routing.rows = num_tokens;

@@ -12,15 +12,23 @@
 
 namespace latentd {
 
+// Whether products with FP8 weights read FP8 codes of their activations (W8A8, spec 4.3) or the values.
+enum class Fp8Activations : uint8_t { kOff, kDynamic };
+
+// The scales' format follows the checkpoint: powers of two where it was trained with them, never elsewhere.
+ScaleFormat CodeScaleFormat(const ModelConfig& config);
+
+// What is an Activation has codes where they are asked for.
 struct Activations {
   Tensor x;              // [tokens, d], the residual stream
-  Tensor h;              // [tokens, d], its norm
+  Activation h;          // [tokens, d], its norm
   Tensor delta;          // [tokens, d], what a sublayer adds
-  Tensor q_latent;       // c_Q [tokens, r_q]
+  Activation q_latent;   // c_Q [tokens, r_q]
   Tensor q;              // [q_C; q_R] [tokens, H (d_n + d_r)]
   Tensor kv;             // [c_KV; k_R] [tokens, r + d_r]
-  Tensor heads;          // [tokens, H d_v]
-  Tensor gate, up;       // [tokens, dense width]
+  Activation heads;      // [tokens, H d_v]
+  Activation gate;       // [tokens, dense width], later the hidden layer
+  Tensor up;             // [tokens, dense width]
   Tensor router_logits;  // [tokens, E]
   Routing routing;       // [tokens, K]
 
@@ -32,7 +40,7 @@ struct Activations {
 
 struct ActivationMemory {
   // About how many bytes a token of a step takes, the scratch of the kernels included.
-  static size_t BytesPerToken(const ModelConfig& config);
+  static size_t BytesPerToken(const ModelConfig& config, Fp8Activations fp8_activations);
   static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, const StepLimits& limits);
 
   Activations largest;

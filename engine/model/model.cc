@@ -27,6 +27,7 @@ StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits, const 
           .experts_per_token = config.routing.experts_per_token,
           .expert_width = config.expert_width,
           .shared_expert_width = config.shared_expert_width,
+          .activation_codes = limits.fp8_activations == Fp8Activations::kDynamic,
           .latents = limits.latents.value_or(ops.latent_formats().front())};
 }
 
@@ -111,8 +112,8 @@ void Model::Attention(int layer, const Batch& batch) {
   const AttentionShape& shape = config_.attention;
   const float epsilon = static_cast<float>(config_.latent_epsilon);
   if (w.q_down != nullptr) {
-    ops_.Linear(a_.h, *w.q_down, a_.q_latent);  // c_Q = W_DQ h
-    ops_.RmsNorm(a_.q_latent, w.q_norm.values(), epsilon, a_.q_latent);
+    ops_.Linear(a_.h, *w.q_down, a_.q_latent.values);  // c_Q = W_DQ h
+    ops_.RmsNorm(a_.q_latent.values, w.q_norm.values(), epsilon, a_.q_latent);
     ops_.Linear(a_.q_latent, *w.q_up, a_.q);  // [q_C; q_R] = [W_UQ; W_QR] c_Q
   } else {
     ops_.Linear(a_.h, *w.q_up, a_.q);
@@ -131,9 +132,9 @@ void Model::FeedForward(int layer) {
     ops_.RouteExperts(a_.router_logits, w.routing_bias.values(), config_.routing, a_.routing);
     ops_.MixExperts(a_.h, a_.routing, *w.experts, a_.delta);
   } else {
-    ops_.Linear(a_.h, *w.dense.gate, a_.gate);
+    ops_.Linear(a_.h, *w.dense.gate, a_.gate.values);
     ops_.Linear(a_.h, *w.dense.up, a_.up);
-    ops_.SwiGlu(a_.gate, a_.up, a_.gate);
+    ops_.SwiGlu(a_.gate.values, a_.up, a_.gate);
     ops_.Linear(a_.gate, *w.dense.down, a_.delta);
   }
 }

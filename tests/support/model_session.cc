@@ -21,7 +21,8 @@ ModelSession::ModelSession(const std::filesystem::path& directory, const Options
                               .max_rows = options.max_rows,
                               .max_logit_rows = options.max_logit_rows,
                               .max_context = options.max_context,
-                              .latents = options.latents};
+                              .latents = options.latents,
+                              .fp8_activations = options.fp8_activations};
   model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, ops));
   free_blocks_.resize(static_cast<size_t>(options.num_blocks));
   std::iota(free_blocks_.rbegin(), free_blocks_.rend(), 0);
