@@ -84,8 +84,9 @@ class Ops {
   virtual void RotateQueries(const Batch& batch, const RopeTable& rope, const AttentionShape& shape, Tensor q) = 0;
 
   // kv [tokens, latent + rope]: norms the latent part, rotates the key part, stores both in the tokens' slots; nothing
-  // where that is kNoSlot. bf16: nearest, ties to even. FP8: the scale of a group is max(amax, 1e-4) / 448 rounded up to
-  // a power of two, or NaN where a value is not finite, and then the codes are 0; code = value / scale, nearest even.
+  // where that is kNoSlot. bf16: nearest, ties to even. FP8: the scale of a group is max(amax, 1e-4) / 448 rounded up
+  // to a power of two, or NaN where a value is not finite, and then the codes are 0; code = value / scale, nearest
+  // even.
   virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                             LatentPages pages) = 0;
 

@@ -34,8 +34,8 @@ absl::StatusOr<LatentFormat> ChooseLatents(const Config& config, const ChosenBac
     if (NameOf(format) == config.kv_dtype) return format;
     absl::StrAppend(&names, ", ", std::string(NameOf(format)));
   }
-  return absl::InvalidArgumentError(absl::StrFormat("kv-dtype: expected what %s stores (%s), found %s", chosen.device,
-                                                    names, config.kv_dtype));
+  return absl::InvalidArgumentError(
+      absl::StrFormat("kv-dtype: expected what %s stores (%s), found %s", chosen.device, names, config.kv_dtype));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "engine/calibration.h"
 #include "engine/clock.h"
 #include "engine/model/checkpoint.h"
+#include "engine/model/tensor_catalog.h"
 #include "engine/model_executor.h"
 #include "server/grpc_server.h"
 #include "server/sizing.h"
@@ -57,6 +58,37 @@ std::string DirectoryName(const std::filesystem::path& directory) {
   return (resolved.has_filename() ? resolved : directory).filename().string();
 }
 
+// Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised.
+bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& facts) {
+  const absl::Status walk = ForEachExpectedTensor(facts, [&](const ExpectedTensor& tensor) {
+    const bool is_product = tensor.role == TensorRole::kProjection && !tensor.name.ends_with("kv_b_proj.weight");
+    const bool is_fp8 =
+        is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == DType::kE4M3;
+    return is_fp8 ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
+  });
+  return !walk.ok();
+}
+
+// auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
+// operator's wish outweighs the precision of the values.
+absl::StatusOr<Fp8Activations> ChooseFp8Activations(const Config& config, const Checkpoint& checkpoint,
+                                                    const ModelConfig& facts, const ChosenBackend& chosen) {
+  const bool is_auto = config.fp8_activations == "auto";
+  if (config.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
+  if (HasFp8Products(checkpoint, facts)) return Fp8Activations::kDynamic;
+  if (is_auto) return Fp8Activations::kOff;
+  return absl::InvalidArgumentError(
+      absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
+                      "weights with latent-convert quantize",
+                      config.model_directory));
+}
+
+// In the fingerprint: fp32, or FP8 codes with scales of either format.
+std::string_view ActivationTypeName(Fp8Activations fp8_activations, const ModelConfig& facts) {
+  if (fp8_activations == Fp8Activations::kOff) return "a32";
+  return CodeScaleFormat(facts) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
+}
+
 std::string LatentTypeName(LatentFormat latents) {
   return latents == LatentFormat::kF32 ? "f32" : std::string(NameOf(latents));
 }
@@ -69,10 +101,10 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   model.set_vocab_size(static_cast<uint32_t>(facts.vocab_size));
   model.set_quantization(Quantization(checkpoint, facts));
   model.set_revision(absl::StrFormat("%016x%016x", facts.digest, checkpoint.digest()));
-  // Activations are fp32 whatever the weights' format; one process holds the whole model.
-  model.set_fingerprint(absl::StrFormat("%s/exact-1/%s-a32/kv-%s/world-1/%s", loaded.chosen.is_cuda() ? "cuda" : "cpu",
-                                        model.quantization(), LatentTypeName(loaded.chosen.latents),
-                                        model.revision()));
+  // One process holds the whole model.
+  model.set_fingerprint(absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-1/%s", loaded.chosen.is_cuda() ? "cuda" : "cpu",
+                                        model.quantization(), ActivationTypeName(loaded.fp8_activations, facts),
+                                        LatentTypeName(loaded.chosen.latents), model.revision()));
   DescribeShape(facts, model.mutable_shape());
   DescribeLimits(config, loaded, model.mutable_limits());
   model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
@@ -107,11 +139,11 @@ VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
   return rules;
 }
 
-MemoryFacts MemoryOf(const ChosenBackend& chosen, const Checkpoint& checkpoint, const ModelConfig& facts) {
-  return {.available_bytes = chosen.backend.device->AvailableBytes(),
+MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, const ModelConfig& facts) {
+  return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(facts, chosen.latents),
-          .step_bytes = ActivationMemory::BytesPerToken(facts)};
+          .block_bytes = LatentCache::BytesPerBlock(facts, loaded.chosen.latents),
+          .step_bytes = ActivationMemory::BytesPerToken(facts, loaded.fp8_activations)};
 }
 
 struct Sizes {
@@ -180,6 +212,7 @@ void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
       Grouped(static_cast<int64_t>(rate)), config.max_step_seconds, sizes.step_tokens, config.max_queued_requests,
       Grouped(loaded.max_queued_tokens)));
   loaded.derived = {{"device", loaded.chosen.device},
+                    {"fp8-activations", loaded.fp8_activations == Fp8Activations::kDynamic ? "dynamic" : "off"},
                     {"max-context-tokens", std::to_string(sizes.context)},
                     {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
                     {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
@@ -217,8 +250,11 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   if (!chosen.ok()) return chosen.status();
   loaded->chosen = *std::move(chosen);
   const Backend& backend = loaded->chosen.backend;
+  absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(config, *checkpoint, *facts, loaded->chosen);
+  if (!fp8_activations.ok()) return fp8_activations.status();
+  loaded->fp8_activations = *fp8_activations;
 
-  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(loaded->chosen, *checkpoint, *facts));
+  absl::StatusOr<Sizes> sizes = SizesOf(config, *facts, MemoryOf(*loaded, *checkpoint, *facts));
   if (!sizes.ok()) return sizes.status();
   loaded->engine = OptionsFor(config, *sizes);
   loaded->engine.vocabulary = RulesOf(*facts, loaded->served.tokenizer.get());
@@ -230,7 +266,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                    .max_rows = rows,
                    .max_logit_rows = std::max(loaded->engine.scheduler.max_step_logits, rows),
                    .max_context = sizes->context,
-                   .latents = loaded->chosen.latents},
+                   .latents = loaded->chosen.latents,
+                   .fp8_activations = loaded->fp8_activations},
                   *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);

@@ -19,6 +19,7 @@ namespace latentd {
 struct LoadedModel {
   ChosenBackend chosen;  // before the model, whose memory returns to it
   std::unique_ptr<Model> model;
+  Fp8Activations fp8_activations = Fp8Activations::kOff;
   ServedModel served;
   EngineOptions engine;
   int64_t max_queued_tokens = 0;

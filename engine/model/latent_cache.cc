@@ -10,9 +10,7 @@ namespace latentd {
 namespace {
 
 LatentPages LayerPages(const ModelConfig& config, LatentFormat format) {
-  return {.format = format,
-          .latent_width = config.attention.latent_width,
-          .rope_width = config.attention.rope_width};
+  return {.format = format, .latent_width = config.attention.latent_width, .rope_width = config.attention.rope_width};
 }
 
 }  // namespace

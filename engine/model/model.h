@@ -18,11 +18,11 @@
 namespace latentd {
 
 struct ModelLimits {
-  int num_blocks = 0;      // of the latent cache, block 0 included
-  int max_tokens = 0;      // of one step
-  int max_rows = 0;        // of one step
-  int max_logit_rows = 0;  // of one step
-  int max_context = 0;     // positions that will ever occur
+  int num_blocks = 0;                                  // of the latent cache, block 0 included
+  int max_tokens = 0;                                  // of one step
+  int max_rows = 0;                                    // of one step
+  int max_logit_rows = 0;                              // of one step
+  int max_context = 0;                                 // positions that will ever occur
   std::optional<LatentFormat> latents = std::nullopt;  // what the cache stores; nothing: what the backend prefers
   Fp8Activations fp8_activations = Fp8Activations::kOff;
 };

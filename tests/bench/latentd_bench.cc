@@ -1,5 +1,6 @@
 // Tokens per second of the whole engine - scheduler, forward pass, sampling; no gRPC - on the bundled model, beside
-// what the machine could do, measured in the same run. Usage: latentd_bench [model directory [threads]]
+// what the machine could do, measured in the same run. Usage: latentd_bench [model directory [threads [dynamic]]]; the
+// last asks for FP8 activations.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -71,7 +72,7 @@ struct Measured {
 
 class Bench {
  public:
-  Bench(const std::string& directory, int num_threads)
+  Bench(const std::string& directory, int num_threads, Fp8Activations fp8_activations)
       : config_(OrDie(LoadModelConfig(directory))), backend_(OrDie(MakeCpuBackend(num_threads))) {
     const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory, config_));
     context_ = std::min(config_.max_context, 2048);
@@ -79,7 +80,8 @@ class Bench {
                                 .max_tokens = kMaxStepTokens,
                                 .max_rows = kMaxStreams,
                                 .max_logit_rows = kMaxStreams,
-                                .max_context = context_};
+                                .max_context = context_,
+                                .fp8_activations = fp8_activations};
     model_ = OrDie(Model::Load(checkpoint, config_, limits, *backend_.device, *backend_.ops));
     num_blocks_ = limits.num_blocks;
   }
@@ -156,13 +158,13 @@ int64_t BestTarget() {
   return targets & -targets;
 }
 
-int Main(const std::string& directory, int threads) {
+int Main(const std::string& directory, int threads, Fp8Activations fp8_activations) {
   const Roofs roofs = {MeasureFmaPeak(threads), MeasureReadBandwidth(threads)};
   std::printf("%s, %d threads, %s; measured in this run: fp32 FMA peak %.1f GFLOP/s, memory read %.1f GB/s\n",
               directory.c_str(), threads, hwy::TargetName(BestTarget()), roofs.flops * 1e-9, roofs.bytes * 1e-9);
   std::printf("%-8s %7s %10s %12s %9s %7s %9s %7s\n", "", "streams", "tokens/s", "ms per step", "GFLOP/s", "of peak",
               "GB/s", "of read");
-  Bench bench(directory, threads);
+  Bench bench(directory, threads, fp8_activations);
   bench.Run(1, kDecodePrompt, kDecodeTokens, true);  // warms up caches and clocks
   for (const int streams : {1, 8, kMaxStreams}) {
     const Measured decode = bench.Run(streams, kDecodePrompt, kDecodeTokens, true);
@@ -183,5 +185,6 @@ int Main(const std::string& directory, int threads) {
 int main(int argc, char** argv) {
   const std::string directory = argc > 1 ? argv[1] : "models/tiny-tales";
   const int threads = argc > 2 ? std::stoi(argv[2]) : static_cast<int>(std::thread::hardware_concurrency());
-  return latentd::Main(directory, threads);
+  const bool dynamic = argc > 3 && std::string(argv[3]) == "dynamic";
+  return latentd::Main(directory, threads, dynamic ? latentd::Fp8Activations::kDynamic : latentd::Fp8Activations::kOff);
 }

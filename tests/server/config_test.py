@@ -169,6 +169,19 @@ class KnobTest(unittest.TestCase):
             self.assertEqual(server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint,
                              fingerprints["fp32"])
 
+    def knob_fp8_activations(self):
+        fingerprints = {}
+        for mode in ("auto", "off", "dynamic"):
+            with daemon.Daemon("--device", "cpu", "--fp8-activations", mode) as server:
+                fingerprints[mode] = server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
+        self.assertEqual(fingerprints["auto"], fingerprints["off"], "on the CPU")
+        self.assertEqual(fingerprints["dynamic"], fingerprints["off"].replace("-a32/", "-a8/"))
+        self.assertNotEqual(fingerprints["dynamic"], fingerprints["off"])
+        refused = run("--model", daemon.ROOT / "tests/data/tiny-tales-bf16", "--device", "cpu",
+                      "--fp8-activations", "dynamic")
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1))
+        self.assertIn("fp8-activations=dynamic: expected FP8 weights, found none", refused.stderr)
+
     def knob_max_step_tokens(self):
         self.assert_limit("--max-step-tokens", 33, "max_step_tokens")
         with daemon.Daemon() as server:
