@@ -1,7 +1,6 @@
 #include "engine/model/model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -29,24 +28,6 @@ StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits, const 
           .shared_expert_width = config.shared_expert_width,
           .activation_codes = limits.fp8_activations == Fp8Activations::kDynamic,
           .latents = limits.latents.value_or(ops.latent_formats().front())};
-}
-
-// Cosines, then sines, of every position (spec 3.4). As in the references the angle is the fp32 product of the position
-// and the fp32 frequency; only cosine and sine of it are taken in double.
-std::vector<float> RopeAngles(const ModelConfig& config, int max_positions) {
-  const std::vector<double> frequencies = RopeFrequencies(config);
-  const double amplitude = RopeAmplitude(config.rope);
-  const size_t pairs = frequencies.size();
-  std::vector<float> angles(static_cast<size_t>(max_positions) * 2 * pairs);
-  for (size_t position = 0; position < static_cast<size_t>(max_positions); ++position) {
-    float* row = angles.data() + position * 2 * pairs;
-    for (size_t i = 0; i < pairs; ++i) {
-      const float angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
-      row[i] = static_cast<float>(std::cos(static_cast<double>(angle)) * amplitude);
-      row[pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)) * amplitude);
-    }
-  }
-  return angles;
 }
 
 RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {

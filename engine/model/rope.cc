@@ -53,6 +53,22 @@ double RopeAmplitude(const RopeFacts& rope) {
   return Sharpening(yarn.factor, yarn.mscale) / Sharpening(yarn.factor, yarn.mscale_all_dim);
 }
 
+std::vector<float> RopeAngles(const ModelConfig& config, int max_positions) {
+  const std::vector<double> frequencies = RopeFrequencies(config);
+  const double amplitude = RopeAmplitude(config.rope);
+  const size_t pairs = frequencies.size();
+  std::vector<float> angles(static_cast<size_t>(max_positions) * 2 * pairs);
+  for (size_t position = 0; position < static_cast<size_t>(max_positions); ++position) {
+    float* row = angles.data() + position * 2 * pairs;
+    for (size_t i = 0; i < pairs; ++i) {
+      const float angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
+      row[i] = static_cast<float>(std::cos(static_cast<double>(angle)) * amplitude);
+      row[pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)) * amplitude);
+    }
+  }
+  return angles;
+}
+
 double SoftmaxScale(const AttentionShape& attention, const RopeFacts& rope) {
   const double plain = 1.0 / std::sqrt(attention.query_width());
   if (!rope.yarn || rope.yarn->mscale_all_dim == 0.0) return plain;

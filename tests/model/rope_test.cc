@@ -1,11 +1,18 @@
-// Golden values of spec 3.4.
+// Golden values of spec 3.4, and the table of angles as queries and keys meet it.
 #include "engine/model/rope.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <map>
+#include <numeric>
+#include <random>
 
 #include <gtest/gtest.h>
 
 #include "engine/model/model_config.h"
+#include "kernels/backend.h"
+#include "tests/kernels/ops/tokens.h"
 #include "tests/model/published_configs.h"
 #include "tests/support/temporary_directory.h"
 
@@ -70,6 +77,124 @@ TEST(Rope, AmplitudeWithoutMscaleAllDim) {
   config.rope.yarn->mscale_all_dim = 0.0;
   EXPECT_NEAR(RopeAmplitude(config.rope), 1.3688879454, 1e-9);
   EXPECT_NEAR(SoftmaxScale(config.attention, config.rope), 0.0721687836, 1e-9);
+}
+
+using Values = std::vector<float>;
+
+double Dot(std::span<const double> a, std::span<const double> b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+// One vector at many positions, rotated by the backend with the model's table, and rotated in double.
+class Rotation {
+ public:
+  Rotation(const ModelConfig& config, int max_positions)
+      : frequencies_(RopeFrequencies(config)),
+        width_(config.attention.rope_width),
+        angles_(RopeAngles(config, max_positions)),
+        table_{.angles = {angles_.data(), max_positions, width_, width_}, .pairs = config.rope.pairs} {}
+
+  std::vector<double> Computed(Values x, int position) {
+    const BatchInputs batch = TokensAt({position});
+    backend_.ops->RotateQueries(ViewOf(batch), table_, {.num_heads = 1, .nope_width = 0, .rope_width = width_},
+                                {x.data(), 1, width_, width_});
+    return {x.begin(), x.end()};
+  }
+  std::vector<double> Exact(const Values& x, int position) const {
+    std::vector<double> y(x.begin(), x.end());
+    for (size_t i = 0; i < frequencies_.size(); ++i) {
+      const double angle = position * frequencies_[i], a = x[2 * i], b = x[2 * i + 1];
+      y[2 * i] = a * std::cos(angle) - b * std::sin(angle);
+      y[2 * i + 1] = a * std::sin(angle) + b * std::cos(angle);
+    }
+    return y;
+  }
+
+ private:
+  std::vector<double> frequencies_;
+  int width_;
+  Values angles_;
+  RopeTable table_;
+  Backend backend_ = MakeCpuBackend(1).value();
+};
+
+Values Normal(size_t count, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  Values values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+TEST(Rope, KeepsNormsAndScoresDependOnTheDistanceAlone) {
+  std::mt19937 random(1);
+  Rotation rotation(Load(kV3Json), 300);
+  const Values q = Normal(64, random), k = Normal(64, random);
+  const double size =
+      std::sqrt(Dot(rotation.Exact(q, 0), rotation.Exact(q, 0)) * Dot(rotation.Exact(k, 0), rotation.Exact(k, 0)));
+  for (const int distance : {0, 1, 17, 90}) {
+    const double score = Dot(rotation.Computed(q, distance), rotation.Computed(k, 0));
+    for (const int shift : {1, 64, 200}) {
+      const std::vector<double> turned = rotation.Computed(q, distance + shift);
+      EXPECT_NEAR(Dot(turned, rotation.Computed(k, shift)), score, 1e-5 * size) << distance << " + " << shift;
+      EXPECT_NEAR(Dot(turned, turned), Dot(rotation.Exact(q, 0), rotation.Exact(q, 0)), 1e-5 * size);
+    }
+  }
+}
+
+// Heads of the published size at one position, with the keys just before it, one half-way and the first.
+class FarAttention {
+ public:
+  explicit FarAttention(int position) : position_(position) {
+    for (int p = std::max(0, position - 30); p <= position; ++p) positions_.push_back(p);
+    if (position > 60) positions_.insert(positions_.begin(), {0, position / 2});
+    q_nope_ = Normal(128, random_);
+    q_rope_ = Normal(64, random_);
+    for (size_t j = 0; j < positions_.size(); ++j) {
+      k_nope_.push_back(Normal(128, random_));
+      k_rope_.push_back(Normal(64, random_));
+      v_.push_back(Normal(128, random_));
+    }
+  }
+
+  template <class Rotate>
+  std::vector<double> Attend(double scale, const Rotate& rotate) const {
+    std::vector<double> weights, out(128, 0.0);
+    double total = 0.0;
+    const std::vector<double> q = rotate(q_rope_, position_);
+    for (size_t j = 0; j < positions_.size(); ++j) {
+      const double nope = std::inner_product(q_nope_.begin(), q_nope_.end(), k_nope_[j].begin(), 0.0);
+      weights.push_back(std::exp(scale * (nope + Dot(q, rotate(k_rope_[j], positions_[j])))));
+      total += weights.back();
+    }
+    for (size_t j = 0; j < v_.size(); ++j) {
+      for (size_t i = 0; i < out.size(); ++i) out[i] += weights[j] / total * v_[j][i];
+    }
+    return out;
+  }
+
+ private:
+  std::mt19937 random_{2};  // fixed: a failure repeats
+  int position_;
+  std::vector<int> positions_;
+  Values q_nope_, q_rope_;
+  std::vector<Values> k_nope_, k_rope_, v_;
+};
+
+TEST(Rope, FarPositionsAttendAsInDouble) {
+  const ModelConfig config = Load(kV3Json);
+  Rotation rotation(config, config.max_context);
+  for (const int position : {0, 4095, 4096, 40000, 163839}) {
+    const FarAttention attention(position);
+    const std::vector<double> computed =
+        attention.Attend(config.softmax_scale, [&](const Values& x, int p) { return rotation.Computed(x, p); });
+    const std::vector<double> exact =
+        attention.Attend(config.softmax_scale, [&](const Values& x, int p) { return rotation.Exact(x, p); });
+    double squares = 0.0;
+    for (size_t i = 0; i < exact.size(); ++i) squares += std::pow(computed[i] - exact[i], 2);
+    const double error = std::sqrt(squares / Dot(exact, exact));
+    EXPECT_LE(error, 1e-3) << "position " << position;
+    std::printf("position %d: relative error %.1e\n", position, error);
+  }
 }
 
 }  // namespace
