@@ -24,7 +24,8 @@ constexpr Range<int> kLatentWidths = {1, 1 << 14};
 constexpr Range<int> kHeadWidths = {1, 1 << 10};
 constexpr Range<int> kHeads = {1, 1 << 10};
 constexpr Range<int> kLayers = {1, 1 << 12};
-constexpr Range<int> kExperts = {0, 1 << 12};
+constexpr Range<int> kExperts = {0, 512};  // what every backend's RouteExperts has room for
+constexpr int kMaxExpertsPerToken = 32;
 constexpr Range<int> kSharedExperts = {0, 1 << 6};
 constexpr Range<int> kMtpLayers = {0, 1 << 4};
 constexpr Range<double> kEpsilons = {1e-12, 1e-2};
@@ -38,11 +39,11 @@ struct Family {
   std::string_view scoring_func;
   std::string_view topk_method;
   bool norm_topk_prob;
+  bool has_indexer = false;
 };
 constexpr std::array kFamilies = {
-    Family{"deepseek_v3", "sigmoid", "noaux_tc", true},
-    Family{"kimi_k2", "sigmoid", "noaux_tc", true},
-    Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true},
+    Family{"deepseek_v3", "sigmoid", "noaux_tc", true}, Family{"deepseek_v32", "sigmoid", "noaux_tc", true, true},
+    Family{"kimi_k2", "sigmoid", "noaux_tc", true},     Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true},
     Family{"deepseek_v2", "softmax", "greedy", false},
 };
 
@@ -77,7 +78,19 @@ void ReadAttention(JsonFields& fields, ModelConfig& config) {
   fields.Require(fields.Int("num_key_value_heads", kHeads, heads) == heads, "num_key_value_heads",
                  absl::StrFormat("num_attention_heads = %d, as in every model with latent attention", heads));
   fields.Require(!fields.Bool("attention_bias", false), "attention_bias", "false, biases are not supported");
-  fields.Require(!fields.Has("index_topk"), "index_topk", "no sparse attention, which is not supported");
+}
+
+void ReadIndexer(JsonFields& fields, const Family& family, ModelConfig& config) {
+  if (!family.has_indexer) {
+    fields.Require(!fields.Has("index_topk"), "index_topk", "dense attention, as in every model of this model_type");
+    return;
+  }
+  config.indexer = {.num_heads = fields.Int("index_n_heads", kHeads),
+                    .head_width = fields.Int("index_head_dim", kHeadWidths),
+                    .selected_tokens = fields.Int("index_topk", kContexts)};
+  fields.Require(config.query_latent_width > 0, "q_lora_rank", "query compression, which the indexer reads from");
+  fields.Require(config.indexer.head_width >= config.attention.rope_width, "index_head_dim",
+                 absl::StrFormat("at least qk_rope_head_dim = %d", config.attention.rope_width));
 }
 
 ExpertScore ReadScore(JsonFields& fields, const Family& family) {
@@ -104,24 +117,30 @@ void ReadGroups(JsonFields& fields, const Family& family, ModelConfig& config) {
   if (method == "greedy") rule.num_groups = rule.groups_per_token = 1;
 }
 
+// Files written by transformers 5 may list each layer's kind in place of first_k_dense_replace.
+int NumLeadingDenseLayers(JsonFields& fields) {
+  const std::vector<std::string> kinds = fields.Strings("mlp_layer_types");
+  return static_cast<int>(std::find(kinds.begin(), kinds.end(), "sparse") - kinds.begin());
+}
+
 void ReadExperts(JsonFields& fields, const Family& family, ModelConfig& config) {
   RoutingRule& rule = config.routing;
   rule.num_experts = fields.Int("n_routed_experts", kExperts, 0);
-  config.first_moe_layer = fields.Int("first_k_dense_replace", {0, kLayers.most}, 0);
+  config.first_moe_layer = fields.Int("first_k_dense_replace", {0, kLayers.most}, NumLeadingDenseLayers(fields));
   config.moe_layer_period = fields.Int("moe_layer_freq", {1, kLayers.most}, 1);
   if (rule.num_experts == 0) return;
 
   ReadGroups(fields, family, config);
   rule.score = ReadScore(fields, family);
   const int candidates = rule.num_experts / rule.num_groups * rule.groups_per_token;
-  rule.experts_per_token = fields.Int("num_experts_per_tok", {1, candidates});
+  rule.experts_per_token = fields.Int("num_experts_per_tok", {1, std::min(candidates, kMaxExpertsPerToken)});
   rule.normalize = fields.Bool("norm_topk_prob", family.norm_topk_prob);
   rule.scale = static_cast<float>(fields.Number("routed_scaling_factor", kScalings, 1.0));
   config.expert_width = fields.Int("moe_intermediate_size", kWidths);
   config.shared_expert_width = config.expert_width * fields.Int("n_shared_experts", kSharedExperts, 0);
 }
 
-// Some files list each layer's kind beside the rule; a contradiction would load the wrong tensors.
+// A list that contradicts the rule would load the wrong tensors.
 void CheckLayerKinds(JsonFields& fields, const ModelConfig& config) {
   const std::vector<std::string> kinds = fields.Strings("mlp_layer_types");
   for (int layer = 0; layer < static_cast<int>(kinds.size()); ++layer) {
@@ -139,10 +158,10 @@ void ReadFeedForward(JsonFields& fields, const Family& family, ModelConfig& conf
   CheckLayerKinds(fields, config);
 }
 
-YarnScaling ReadYarn(JsonFields& fields, const std::string& at, int max_context) {
+YarnScaling ReadYarn(JsonFields& fields, const std::string& at) {
   YarnScaling yarn;
   yarn.factor = fields.Number(at + "factor", {1.0, 1e4});
-  yarn.original_context = fields.Int(at + "original_max_position_embeddings", {1, max_context});
+  yarn.original_context = fields.Int(at + "original_max_position_embeddings", kContexts);
   yarn.beta_fast = fields.Number(at + "beta_fast", {1e-3, 1e6}, 32.0);
   yarn.beta_slow = fields.Number(at + "beta_slow", {1e-3, 1e6}, 1.0);
   yarn.mscale = fields.Number(at + "mscale", kMscales, 0.0);
@@ -172,7 +191,7 @@ void ReadRope(JsonFields& fields, ModelConfig& config) {
   const std::string type = fields.String(type_key, merged ? std::optional<std::string>("default") : std::nullopt);
   fields.Require(type == "yarn" || type == "default", type_key, "yarn or default");
   fields.Require(fields.String(at + "type", type) == type, at + "type", "the same as rope_type");
-  if (type == "yarn") config.rope.yarn = ReadYarn(fields, at, config.max_context);
+  if (type == "yarn") config.rope.yarn = ReadYarn(fields, at);
 }
 
 void ReadQuantization(JsonFields& fields, ModelConfig& config) {
@@ -219,6 +238,7 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directo
   const Family& family = ReadFamily(*fields, config);
   ReadSizes(*fields, config);
   ReadAttention(*fields, config);
+  ReadIndexer(*fields, family, config);
   ReadFeedForward(*fields, family, config);
   ReadRope(*fields, config);
   ReadQuantization(*fields, config);
@@ -232,6 +252,14 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directo
   if (!fields->status().ok()) return fields->status();
   config.softmax_scale = SoftmaxScale(config.attention, config.rope);
   return config;
+}
+
+absl::Status CheckComputable(const ModelConfig& config) {
+  if (config.indexer.selected_tokens == 0) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrFormat(
+      "model_type %s: expected dense attention, found sparse attention (index_topk = %d), which is read and checked "
+      "but not computed yet; serve a deepseek_v3, deepseek_v2, kimi_k2 or glm4_moe_lite model",
+      config.architecture, config.indexer.selected_tokens));
 }
 
 }  // namespace latentd

@@ -62,6 +62,16 @@ class CatalogWalk {
     Projection(prefix + "kv_b_proj.weight", shape.num_heads * (shape.nope_width + shape.value_width),
                shape.latent_width);
     Projection(prefix + "o_proj.weight", config_.hidden_size, shape.num_heads * shape.value_width);
+    if (config_.indexer.selected_tokens > 0) Indexer(prefix + "indexer.");
+  }
+
+  void Indexer(const std::string& prefix) {
+    const IndexerShape& shape = config_.indexer;
+    Projection(prefix + "wq_b.weight", shape.num_heads * shape.head_width, config_.query_latent_width);
+    Projection(prefix + "wk.weight", shape.head_width, config_.hidden_size);
+    Wide(prefix + "k_norm.weight", {shape.head_width});
+    Wide(prefix + "k_norm.bias", {shape.head_width});
+    Wide(prefix + "weights_proj.weight", {shape.num_heads, config_.hidden_size});
   }
 
   void Mlp(const std::string& prefix, int width) {

@@ -172,6 +172,88 @@ TEST(ModelConfig, LayerKindsMayBeListedTwice) {
   EXPECT_THAT(Load(config).status().message(), HasSubstr("mlp_layer_types.0: expected dense"));
 }
 
+TEST(ModelConfig, LayerKindsMayBeListedInPlaceOfTheRule) {
+  json config = V3With("/num_hidden_layers", 4);
+  config.erase("first_k_dense_replace");
+  EXPECT_EQ(Load(config)->first_moe_layer, 0);
+  config["mlp_layer_types"] = {"dense", "dense", "sparse", "sparse"};
+  EXPECT_EQ(Load(config)->first_moe_layer, 2);
+  config["mlp_layer_types"] = {"dense", "sparse", "dense", "sparse"};
+  EXPECT_THAT(Load(config).status().message(), HasSubstr("mlp_layer_types.2: expected sparse"));
+}
+
+TEST(ModelConfig, IntegersAreNumbersNullIsAbsentAndUnknownKeysAreIgnored) {
+  json config = V3();
+  config["routed_scaling_factor"] = 2;
+  config["rope_scaling"]["mscale"] = 1;
+  config["rope_scaling"]["beta_fast"] = 32.0;
+  for (const char* key : {"hidden_act", "n_shared_experts", "topk_group", "quantization_config", "index_topk",
+                          "attention_bias", "bos_token_id", "rope_parameters", "moe_layer_freq"}) {
+    config[key] = nullptr;
+  }
+  for (const char* key : {"ep_size", "aux_loss_alpha", "pretraining_tp", "head_dim", "use_cache", "auto_map"}) {
+    config[key] = {{"anything", {1, "two"}}};
+  }
+  const absl::StatusOr<ModelConfig> loaded = Load(config);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->routing.scale, 2.0f);
+  EXPECT_EQ(loaded->rope.yarn->mscale, 1.0);
+  EXPECT_EQ(loaded->routing.groups_per_token, 1);
+  EXPECT_EQ(loaded->shared_expert_width, 0);
+  EXPECT_FALSE(loaded->quantization.declared_fp8);
+}
+
+TEST(ModelConfig, OneGroupNeedsNoTopkGroup) {
+  json config = json::parse(kMoonlightJson);
+  config["topk_group"] = nullptr;
+  config["n_routed_experts"] = 67;
+  config["num_experts_per_tok"] = 1;
+  const absl::StatusOr<ModelConfig> loaded = Load(config);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->routing.num_groups, 1);
+  EXPECT_EQ(loaded->routing.groups_per_token, 1);
+  EXPECT_EQ(loaded->routing.experts_per_token, 1);
+  EXPECT_TRUE(loaded->routing.normalize);  // RouteExperts leaves a single weight as it is
+}
+
+// The window may be shorter than what YaRN stretched; the model stays the same, and the window is what the file says.
+TEST(ModelConfig, AShortWindowKeepsYarn) {
+  const absl::StatusOr<ModelConfig> config = Load(V3With("/max_position_embeddings", 2048));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->max_context, 2048);
+  ASSERT_TRUE(config->rope.yarn.has_value());
+  EXPECT_EQ(config->rope.yarn->original_context, 4096);
+  EXPECT_EQ(config->softmax_scale, Load(V3())->softmax_scale);
+}
+
+TEST(ModelConfig, SparseAttentionIsReadButNotComputable) {
+  json config = V3With("/model_type", "deepseek_v32");
+  config["index_n_heads"] = 64;
+  config["index_head_dim"] = 128;
+  config["index_topk"] = 2048;
+  const absl::StatusOr<ModelConfig> loaded = Load(config);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->indexer.num_heads, 64);
+  EXPECT_EQ(loaded->indexer.head_width, 128);
+  EXPECT_EQ(loaded->indexer.selected_tokens, 2048);
+  const absl::Status status = CheckComputable(*loaded);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("deepseek_v32: expected dense attention, found sparse"));
+  EXPECT_TRUE(CheckComputable(*Load(V3())).ok());
+  EXPECT_TRUE(CheckComputable(*Load(json::parse(kV2LiteJson))).ok());
+
+  for (const char* key : {"index_n_heads", "index_head_dim", "index_topk"}) {
+    json without = config;
+    without.erase(key);
+    EXPECT_THAT(Load(without).status().message(), HasSubstr(key));
+  }
+  json narrow = config, plain_query = config;
+  narrow["index_head_dim"] = 32;
+  EXPECT_THAT(Load(narrow).status().message(), HasSubstr("index_head_dim: expected at least qk_rope_head_dim = 64"));
+  plain_query["q_lora_rank"] = nullptr;
+  EXPECT_THAT(Load(plain_query).status().message(), HasSubstr("q_lora_rank: expected query compression"));
+}
+
 TEST(ModelConfig, GenerationConfigOverrides) {
   const absl::StatusOr<ModelConfig> config =
       Load(V3(), json{{"bos_token_id", 7}, {"eos_token_id", {1, 3, 5}}, {"temperature", 1}, {"top_p", 0.95}});
@@ -201,9 +283,12 @@ void ExpectOneLine(const absl::Status& status, const char* message) {
 }
 
 const Refusal kRefusals[] = {
-    {"/model_type", "deepseek_v32",
+    {"/model_type", "deepseek",
      "model_type: expected a supported architecture (deepseek_v3, deepseek_v2, kimi_k2 "
-     "or glm4_moe_lite), found 'deepseek_v32'"},
+     "or glm4_moe_lite), found 'deepseek'"},
+    {"/model_type", "deepseek_v4", "found 'deepseek_v4'"},
+    {"/model_type", "glm_moe_dsa", "found 'glm_moe_dsa'"},
+    {"/model_type", "kimi_linear", "found 'kimi_linear'"},
     {"/model_type", "llama", "found 'llama'"},
     {"/model_type", nullptr, "model_type: expected a string, found nothing"},
     {"/model_type", 3, "model_type: expected a string, found 3"},
@@ -234,9 +319,10 @@ const Refusal kRefusals[] = {
     {"/first_k_dense_replace", -1, "first_k_dense_replace: "},
     {"/moe_layer_freq", 0, "moe_layer_freq: "},
     {"/n_routed_experts", 1 << 30, "n_routed_experts: "},
+    {"/n_routed_experts", 520, "n_routed_experts: expected an integer from 0 to 512, found 520"},
     {"/n_routed_experts", 257, "n_group: expected a divisor of n_routed_experts = 257, found 8"},
     {"/n_shared_experts", 1000, "n_shared_experts: "},
-    {"/num_experts_per_tok", 129, "num_experts_per_tok: expected an integer from 1 to 128, found 129"},
+    {"/num_experts_per_tok", 129, "num_experts_per_tok: expected an integer from 1 to 32, found 129"},
     {"/num_experts_per_tok", nullptr, "num_experts_per_tok: "},
     {"/n_group", 256, "n_group: expected groups of at least 2 of the 256 experts"},
     {"/topk_group", 9, "topk_group: expected an integer from 1 to 8, found 9"},
