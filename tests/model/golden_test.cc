@@ -2,12 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <utility>
 
 #include <gtest/gtest.h>
 
 #include "tests/model/goldens.h"
-#include "tests/support/forwarding_ops.h"
+#include "tests/support/forward_recorder.h"
 #include "tests/support/model_session.h"
 
 namespace latentd {
@@ -18,25 +17,6 @@ constexpr double kExpertWeightBound = 1e-5;
 // Below this distance of the two best logits two correct engines may part (README of the goldens).
 constexpr float kClearMargin = 1e-3f;
 
-struct Choice {
-  std::vector<int32_t> experts;
-  std::vector<float> weights;
-};
-
-// Keeps what RouteExperts chose: one entry per call, which is one per expert layer and step.
-class RouteRecorder final : public ForwardingOps {
- public:
-  RouteRecorder(Ops& to, std::vector<Choice>& calls) : ForwardingOps(to), calls_(calls) {}
-  void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override {
-    ForwardingOps::RouteExperts(logits, bias, rule, routing);
-    const int count = routing.rows * routing.experts_per_token;
-    calls_.push_back({{routing.experts, routing.experts + count}, {routing.weights, routing.weights + count}});
-  }
-
- private:
-  std::vector<Choice>& calls_;
-};
-
 struct Release {
   std::string name, directory, goldens;
 };
@@ -44,13 +24,10 @@ std::ostream& operator<<(std::ostream& out, const Release& release) { return out
 
 class TinyTales : public testing::TestWithParam<Release> {
  protected:
-  TinyTales()
-      : goldens_(GetParam().goldens),
-        session_(GetParam().directory,
-                 {.wrap = [this](Ops& ops) { return std::make_unique<RouteRecorder>(ops, routes_); }}) {}
+  TinyTales() : goldens_(GetParam().goldens), session_(GetParam().directory, {.wrap = RecordInto(record_)}) {}
 
   Goldens goldens_;
-  std::vector<Choice> routes_;
+  ForwardRecord record_;
   ModelSession session_;
 };
 
@@ -74,26 +51,10 @@ TEST_P(TinyTales, LogitsAreWithinTheBoundAtEveryRecordedPosition) {
 }
 
 TEST_P(TinyTales, ExpertChoicesAreIdenticalAndTheirWeightsWithinTheBound) {
-  const size_t top_k = static_cast<size_t>(session_.config().routing.experts_per_token);
   for (const std::string& prompt : goldens_.prompts()) {
-    routes_.clear();
+    record_.routings.clear();
     session_.Run(goldens_.Ints("ids." + prompt), {});
-    const std::vector<int32_t> experts = goldens_.Ints("experts." + prompt);
-    const std::vector<float> weights = goldens_.Floats("expert_weights." + prompt);
-    size_t next = 0;
-    for (const Choice& call : routes_) {
-      for (size_t token = 0; token < call.experts.size(); token += top_k, next += top_k) {
-        std::vector<std::pair<int32_t, float>> chosen;
-        for (size_t k = token; k < token + top_k; ++k) chosen.emplace_back(call.experts[k], call.weights[k]);
-        std::sort(chosen.begin(), chosen.end());
-        ASSERT_LE(next + top_k, experts.size());
-        for (size_t k = 0; k < top_k; ++k) {
-          ASSERT_EQ(chosen[k].first, experts[next + k]) << prompt << " at " << next / top_k;
-          ASSERT_NEAR(chosen[k].second, weights[next + k], kExpertWeightBound) << prompt << " at " << next / top_k;
-        }
-      }
-    }
-    ASSERT_EQ(next, experts.size()) << prompt;
+    ExpectExperts(record_, goldens_, prompt, kExpertWeightBound);
   }
 }
 

@@ -1,4 +1,4 @@
-// The forward pass against the paper in double, and the double against what transformers recorded.
+// The paper in double against what transformers recorded, and what the forward pass makes of damaged weights.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -24,20 +24,6 @@ reference::ForwardResult Reference(const std::filesystem::path& directory, std::
   return reference::Forward(*checkpoint, *config, ids);
 }
 
-// The largest difference of two sets of logits, relative to the largest logit.
-double LargestDifference(const LogitRows& logits, const reference::Rows& expected) {
-  double largest = 0.0, magnitude = 0.0;
-  EXPECT_EQ(logits.size(), expected.size());
-  for (size_t t = 0; t < logits.size(); ++t) {
-    EXPECT_EQ(logits[t].size(), expected[t].size());
-    for (size_t i = 0; i < logits[t].size(); ++i) {
-      largest = std::max(largest, std::fabs(static_cast<double>(logits[t][i]) - expected[t][i]));
-      magnitude = std::max(magnitude, std::fabs(expected[t][i]));
-    }
-  }
-  return largest / magnitude;
-}
-
 TEST(Reference, AgreesWithTransformersOnShortPrompts) {
   const Goldens goldens("tests/data/tiny-tales/goldens-fp8.safetensors");
   for (const std::string prompt : {"short", "king", "chat"}) {
@@ -47,33 +33,6 @@ TEST(Reference, AgreesWithTransformersOnShortPrompts) {
       const reference::Row& row = result.logits[i / result.logits[0].size()];
       ASSERT_NEAR(row[i % row.size()], expected[i], 1e-4) << prompt << " value " << i;
     }
-  }
-}
-
-struct Variant {
-  std::string name;
-  TinyCheckpoint checkpoint;
-};
-std::ostream& operator<<(std::ostream& out, const Variant& variant) { return out << variant.name; }
-
-class RandomCheckpoint : public ::testing::TestWithParam<Variant> {};
-
-TEST_P(RandomCheckpoint, LogitsAgreeWithThePaperInDouble) {
-  for (const uint64_t seed : {1, 2}) {
-    TinyCheckpoint options = GetParam().checkpoint;
-    options.seed = seed;
-    const TemporaryDirectory directory;
-    WriteTinyCheckpoint(options, directory.path());
-    std::mt19937_64 random(seed);
-    std::vector<int32_t> ids(150);  // two blocks and a partial one
-    for (int32_t& id : ids) id = std::uniform_int_distribution<int32_t>(0, options.vocab_size - 1)(random);
-
-    const reference::ForwardResult expected = Reference(directory.path(), ids);
-    ASSERT_GT(expected.smallest_routing_margin, 1e-6)
-        << "seed " << seed << ": two correct engines may route differently";
-    ModelSession session(directory.path(), {.num_blocks = 16, .max_tokens = 256});
-    EXPECT_LE(LargestDifference(session.Run(ids, AllPositions(ids.size()), 100), expected.logits), 1e-5)
-        << "seed " << seed;
   }
 }
 
@@ -104,18 +63,6 @@ TEST(DamagedWeights, FlippedWeightBitsAreComputedWith) {
   }
   EXPECT_GT(computed, 0);
 }
-
-INSTANTIATE_TEST_SUITE_P(
-    Variants, RandomCheckpoint,
-    ::testing::Values(
-        Variant{"bf16", {}}, Variant{"fp8", {.projections = DType::kE4M3}},
-        Variant{"fp8_without_query_compression", {.query_latent_width = 0, .projections = DType::kE4M3}},
-        Variant{"fp32_tied",
-                {.num_mtp_layers = 0, .tied_embedding = true, .projections = DType::kF32, .others = DType::kF32}},
-        Variant{"one_group_no_shared_expert_no_yarn",
-                {.num_shared_experts = 0, .num_groups = 1, .groups_per_token = 1, .yarn_factor = 1.0}},
-        Variant{"softmax_routing", {.model_type = "deepseek_v2", .num_mtp_layers = 0}}),
-    [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace latentd

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <string>
 
@@ -19,7 +20,6 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A weight expanded to double: code times scale of its 128 x 128 block.
 class Weight {
  public:
-  Weight(const Checkpoint& checkpoint, const std::string& name) : Weight(checkpoint.Matrix(name)) {}
   explicit Weight(const MatrixSource& source)
       : outputs_(static_cast<size_t>(source.outputs)), inputs_(static_cast<size_t>(source.inputs)) {
     const size_t blocks = (inputs_ + 127) / 128;
@@ -50,6 +50,22 @@ class Weight {
   std::vector<double> values_;
 };
 
+// The checkpoint's tensors, each matrix expanded when it is first asked for.
+class Parameters {
+ public:
+  explicit Parameters(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  const Weight& Matrix(const std::string& name) {
+    const auto found = expanded_.find(name);
+    return found != expanded_.end() ? found->second : expanded_.emplace(name, checkpoint_.Matrix(name)).first->second;
+  }
+  std::vector<float> Vector(const std::string& name) const { return checkpoint_.Vector(name); }
+
+ private:
+  const Checkpoint& checkpoint_;
+  std::map<std::string, Weight> expanded_;
+};
+
 Row Norm(std::span<const double> x, const std::vector<float>& weight, double epsilon) {
   const double mean = std::inner_product(x.begin(), x.end(), x.begin(), 0.0) / static_cast<double>(x.size());
   Row y;
@@ -77,23 +93,23 @@ void Rotate(std::span<double> x, const ModelConfig& config, size_t position) {
   }
 }
 
-Row Mlp(const Checkpoint& checkpoint, const std::string& at, std::span<const double> x) {
-  Row gate = Weight(checkpoint, at + "gate_proj.weight").Times(x);
-  const Row up = Weight(checkpoint, at + "up_proj.weight").Times(x);
+Row Mlp(Parameters& parameters, const std::string& at, std::span<const double> x) {
+  Row gate = parameters.Matrix(at + "gate_proj.weight").Times(x);
+  const Row up = parameters.Matrix(at + "up_proj.weight").Times(x);
   for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1.0 + std::exp(-gate[i])) * up[i];
-  return Weight(checkpoint, at + "down_proj.weight").Times(gate);
+  return parameters.Matrix(at + "down_proj.weight").Times(gate);
 }
 
 // Queries [T][H (d_n + d_r)], rotated.
-Rows Queries(const Checkpoint& checkpoint, const ModelConfig& config, const std::string& at, const Rows& h) {
+Rows Queries(Parameters& parameters, const ModelConfig& config, const std::string& at, const Rows& h) {
   const AttentionShape& shape = config.attention;
   const bool compressed = config.query_latent_width > 0;
-  const Weight up(checkpoint, at + (compressed ? "q_b_proj.weight" : "q_proj.weight"));
+  const Weight& up = parameters.Matrix(at + (compressed ? "q_b_proj.weight" : "q_proj.weight"));
   Rows q;
   for (size_t t = 0; t < h.size(); ++t) {
     Row x = h[t];
     if (compressed) {
-      x = Norm(Weight(checkpoint, at + "q_a_proj.weight").Times(x), checkpoint.Vector(at + "q_a_layernorm.weight"),
+      x = Norm(parameters.Matrix(at + "q_a_proj.weight").Times(x), parameters.Vector(at + "q_a_layernorm.weight"),
                config.latent_epsilon);
     }
     q.push_back(up.Times(x));
@@ -110,15 +126,15 @@ struct KeysAndValues {
   Rows rope;      // [T][d_r], shared by all heads
 };
 
-KeysAndValues ExpandKeys(const Checkpoint& checkpoint, const ModelConfig& config, const std::string& at,
-                         const Rows& h) {
-  const Weight down(checkpoint, at + "kv_a_proj_with_mqa.weight"), up(checkpoint, at + "kv_b_proj.weight");
+KeysAndValues ExpandKeys(Parameters& parameters, const ModelConfig& config, const std::string& at, const Rows& h) {
+  const Weight& down = parameters.Matrix(at + "kv_a_proj_with_mqa.weight");
+  const Weight& up = parameters.Matrix(at + "kv_b_proj.weight");
   const size_t latent_width = static_cast<size_t>(config.attention.latent_width);
   KeysAndValues result;
   for (size_t t = 0; t < h.size(); ++t) {
     const Row u = down.Times(h[t]);
     const Row latent =
-        Norm(std::span(u).first(latent_width), checkpoint.Vector(at + "kv_a_layernorm.weight"), config.latent_epsilon);
+        Norm(std::span(u).first(latent_width), parameters.Vector(at + "kv_a_layernorm.weight"), config.latent_epsilon);
     result.expanded.push_back(up.Times(latent));
     result.rope.emplace_back(u.begin() + config.attention.latent_width, u.end());
     Rotate(result.rope.back(), config, t);
@@ -151,10 +167,10 @@ Row AttendHead(const ModelConfig& config, const Row& query, const KeysAndValues&
   return out;
 }
 
-Rows Attention(const Checkpoint& checkpoint, const ModelConfig& config, const std::string& at, const Rows& h) {
-  const Rows q = Queries(checkpoint, config, at, h);
-  const KeysAndValues kv = ExpandKeys(checkpoint, config, at, h);
-  const Weight out(checkpoint, at + "o_proj.weight");
+Rows Attention(Parameters& parameters, const ModelConfig& config, const std::string& at, const Rows& h) {
+  const Rows q = Queries(parameters, config, at, h);
+  const KeysAndValues kv = ExpandKeys(parameters, config, at, h);
+  const Weight& out = parameters.Matrix(at + "o_proj.weight");
   Rows result;
   for (size_t t = 0; t < h.size(); ++t) {
     Row heads;
@@ -219,33 +235,33 @@ std::vector<ExpertChoice> Route(const RoutingRule& rule, Row scores, const std::
   return result;
 }
 
-Row Experts(const Checkpoint& checkpoint, const ModelConfig& config, const std::string& at, const Row& h,
+Row Experts(Parameters& parameters, const ModelConfig& config, const std::string& at, const Row& h,
             const std::vector<ExpertChoice>& choice) {
   Row y(h.size());
   for (const auto& [expert, weight] : choice) {
-    Add(y, Mlp(checkpoint, at + "experts." + std::to_string(expert) + ".", h), weight);
+    Add(y, Mlp(parameters, at + "experts." + std::to_string(expert) + ".", h), weight);
   }
-  if (config.shared_expert_width > 0) Add(y, Mlp(checkpoint, at + "shared_experts.", h));
+  if (config.shared_expert_width > 0) Add(y, Mlp(parameters, at + "shared_experts.", h));
   return y;
 }
 
-void FeedForward(const Checkpoint& checkpoint, const ModelConfig& config, int layer, Rows& x, ForwardResult& result) {
+void FeedForward(Parameters& parameters, const ModelConfig& config, int layer, Rows& x, ForwardResult& result) {
   const std::string at = "model.layers." + std::to_string(layer) + ".";
-  const std::vector<float> norm = checkpoint.Vector(at + "post_attention_layernorm.weight");
+  const std::vector<float> norm = parameters.Vector(at + "post_attention_layernorm.weight");
   const bool moe = config.IsMoe(layer);
   const std::vector<float> bias = moe && config.has_routing_bias
-                                      ? checkpoint.Vector(at + "mlp.gate.e_score_correction_bias")
+                                      ? parameters.Vector(at + "mlp.gate.e_score_correction_bias")
                                       : std::vector<float>();
   if (moe) result.experts.emplace_back();
   for (Row& row : x) {
     const Row h = Norm(row, norm, config.epsilon);
     if (!moe) {
-      Add(row, Mlp(checkpoint, at + "mlp.", h));
+      Add(row, Mlp(parameters, at + "mlp.", h));
       continue;
     }
-    const Row scores = Weight(checkpoint, at + "mlp.gate.weight").Times(h);
+    const Row scores = parameters.Matrix(at + "mlp.gate.weight").Times(h);
     result.experts.back().push_back(Route(config.routing, scores, bias, result.smallest_routing_margin));
-    Add(row, Experts(checkpoint, config, at + "mlp.", h, result.experts.back().back()));
+    Add(row, Experts(parameters, config, at + "mlp.", h, result.experts.back().back()));
   }
 }
 
@@ -254,7 +270,8 @@ void FeedForward(const Checkpoint& checkpoint, const ModelConfig& config, int la
 ForwardResult Forward(const Checkpoint& checkpoint, const ModelConfig& config, std::span<const int32_t> ids) {
   ForwardResult result;
   result.smallest_routing_margin = kInfinity;
-  const Weight embedding(checkpoint, "model.embed_tokens.weight");
+  Parameters parameters(checkpoint);
+  const Weight& embedding = parameters.Matrix("model.embed_tokens.weight");
   Rows x;
   for (const int32_t id : ids) {
     const std::span<const double> row = embedding[static_cast<size_t>(id)];
@@ -262,16 +279,17 @@ ForwardResult Forward(const Checkpoint& checkpoint, const ModelConfig& config, s
   }
   for (int layer = 0; layer < config.num_layers; ++layer) {
     const std::string at = "model.layers." + std::to_string(layer) + ".";
-    const std::vector<float> norm = checkpoint.Vector(at + "input_layernorm.weight");
+    const std::vector<float> norm = parameters.Vector(at + "input_layernorm.weight");
     Rows h;
     for (const Row& row : x) h.push_back(Norm(row, norm, config.epsilon));
-    const Rows delta = Attention(checkpoint, config, at + "self_attn.", h);
+    const Rows delta = Attention(parameters, config, at + "self_attn.", h);
     for (size_t t = 0; t < x.size(); ++t) Add(x[t], delta[t]);
-    FeedForward(checkpoint, config, layer, x, result);
+    FeedForward(parameters, config, layer, x, result);
   }
-  const Weight head(checkpoint, config.tied_embedding ? "model.embed_tokens.weight" : "lm_head.weight");
+  const Weight& head = parameters.Matrix(config.tied_embedding ? "model.embed_tokens.weight" : "lm_head.weight");
+  const std::vector<float> final_norm = parameters.Vector("model.norm.weight");
   for (const Row& row : x) {
-    result.hidden.push_back(Norm(row, checkpoint.Vector("model.norm.weight"), config.epsilon));
+    result.hidden.push_back(Norm(row, final_norm, config.epsilon));
     result.logits.push_back(head.Times(result.hidden.back()));
   }
   return result;

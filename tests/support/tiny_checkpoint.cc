@@ -31,12 +31,16 @@ nlohmann::ordered_json YarnJson(const TinyCheckpoint& options) {
           {"mscale_all_dim", 1.0}};
 }
 
+bool HasPowerOfTwoScales(const TinyCheckpoint& options) {
+  return options.power_of_two_scales || options.scales == DType::kE8M0;
+}
+
 nlohmann::ordered_json QuantizationJson(const TinyCheckpoint& options) {
   nlohmann::ordered_json json = {{"quant_method", "fp8"},
                                  {"fmt", "e4m3"},
                                  {"activation_scheme", "dynamic"},
                                  {"weight_block_size", {kScaleBlock, kScaleBlock}}};
-  if (options.scales == DType::kE8M0) json["scale_fmt"] = "ue8m0";
+  if (HasPowerOfTwoScales(options)) json["scale_fmt"] = "ue8m0";
   return json;
 }
 
@@ -71,6 +75,7 @@ std::string ConfigJson(const TinyCheckpoint& options) {
   if (options.query_latent_width > 0) json["q_lora_rank"] = options.query_latent_width;
   if (options.yarn_factor != 1.0) json["rope_scaling"] = YarnJson(options);
   if (options.projections == DType::kE4M3) json["quantization_config"] = QuantizationJson(options);
+  json.merge_patch(nlohmann::ordered_json::parse(options.config_patch));
   return json.dump(2);
 }
 
@@ -118,15 +123,15 @@ StoredTensor Store(const std::string& name, DType dtype, const std::vector<int64
 }
 
 // The scale of a block of that largest magnitude, as it will read back from the file.
-float StorableScale(float largest, DType dtype) {
+float StorableScale(float largest, const TinyCheckpoint& options) {
   const float scale = largest == 0.0f ? 1.0f : largest / kLargestE4M3;
-  if (dtype == DType::kE8M0) return std::exp2(std::ceil(std::log2(scale)));
-  return dtype == DType::kBf16 ? DecodeBf16(EncodeBf16(scale)) : scale;
+  if (HasPowerOfTwoScales(options)) return std::exp2(std::ceil(std::log2(scale)));
+  return options.scales == DType::kBf16 ? DecodeBf16(EncodeBf16(scale)) : scale;
 }
 
 // The FP8 weight and its scales, one per block of 128 x 128 (spec 4.2).
 std::pair<StoredTensor, StoredTensor> Quantize(const ExpectedTensor& expected, std::span<const float> values,
-                                               DType scale_dtype) {
+                                               const TinyCheckpoint& options) {
   const int64_t rows = expected.shape[0];
   const int64_t columns = expected.shape[1];
   const std::vector<int64_t> blocks = {(rows + kScaleBlock - 1) / kScaleBlock,
@@ -139,11 +144,11 @@ std::pair<StoredTensor, StoredTensor> Quantize(const ExpectedTensor& expected, s
   for (size_t i = 0; i < values.size(); ++i) {
     scales[block_of(i)] = std::max(scales[block_of(i)], std::fabs(values[i]));
   }
-  for (float& scale : scales) scale = StorableScale(scale, scale_dtype);
+  for (float& scale : scales) scale = StorableScale(scale, options);
   std::vector<float> quotients(values.begin(), values.end());
   for (size_t i = 0; i < values.size(); ++i) quotients[i] /= scales[block_of(i)];
   return {Store(expected.name, DType::kE4M3, expected.shape, quotients),
-          Store(expected.name + "_scale_inv", scale_dtype, blocks, scales)};
+          Store(expected.name + "_scale_inv", options.scales, blocks, scales)};
 }
 
 class TensorDrawing {
@@ -160,15 +165,14 @@ class TensorDrawing {
       return;
     }
     const std::vector<float> values = Draw(expected);
-    if (expected.role == TensorRole::kProjection && options_.projections == DType::kE4M3) {
-      auto [weight, scales] = Quantize(expected, values, options_.scales);
-      tensors.push_back(std::move(weight));
-      tensors.push_back(std::move(scales));
+    const DType dtype = DTypeOf(expected);
+    if (dtype != DType::kE4M3) {
+      tensors.push_back(Store(expected.name, dtype, expected.shape, values));
       return;
     }
-    const bool is_bias = expected.name.ends_with("e_score_correction_bias");
-    const DType dtype = expected.role == TensorRole::kProjection ? options_.projections : options_.others;
-    tensors.push_back(Store(expected.name, is_bias ? DType::kF32 : dtype, expected.shape, values));
+    auto [weight, scales] = Quantize(expected, values, options_);
+    tensors.push_back(std::move(weight));
+    tensors.push_back(std::move(scales));
   }
 
  private:
@@ -179,6 +183,14 @@ class TensorDrawing {
     if (name == kEmbedding || name == kHead) return nullptr;
     if (name.ends_with("shared_head.head.weight")) return options_.tied_embedding ? &kEmbedding : &kHead;
     return name.ends_with("embed_tokens.weight") ? &kEmbedding : nullptr;
+  }
+
+  DType DTypeOf(const ExpectedTensor& expected) {
+    if (expected.name.ends_with("e_score_correction_bias")) return options_.routing_bias;
+    if (expected.role != TensorRole::kProjection) return options_.others;
+    if (!options_.mixed_projections) return options_.projections;
+    constexpr DType kInTurn[] = {DType::kE4M3, DType::kBf16, DType::kE4M3, DType::kF32};
+    return kInTurn[num_projections_++ % std::size(kInTurn)];
   }
 
   std::vector<float> Draw(const ExpectedTensor& expected) {
@@ -202,6 +214,7 @@ class TensorDrawing {
 
   const TinyCheckpoint& options_;
   std::mt19937_64 random_;
+  size_t num_projections_ = 0;  // so far
 };
 
 }  // namespace

@@ -41,7 +41,11 @@ struct TinyCheckpoint {
   DType projections = DType::kBf16;  // kBf16, kF32 or kE4M3 with scales
   DType others = DType::kBf16;       // kBf16 or kF32: norms, router, embedding and head
   DType scales = DType::kF32;        // kF32, kBf16 or kE8M0
+  bool power_of_two_scales = false;  // scale_fmt ue8m0; always so for kE8M0
+  bool mixed_projections = false;    // of FP8 projections every second one stays bf16 or fp32
+  DType routing_bias = DType::kF32;  // kF32 or kBf16
   int num_shards = 1;
+  std::string config_patch = "{}";  // RFC 7386: what the family writes otherwise; null takes a key away
 };
 
 // A checkpoint that is not yet written, for tests that damage it first.
