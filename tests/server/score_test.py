@@ -1,36 +1,15 @@
 """Over the wire against recorded values: what transformers computed for tiny-tales, both releases of its weights."""
-import array
 import json
 import math
 import unittest
 
 import daemon
 from daemon import ROOT, pb
+from recorded_values import log_softmax, read_safetensors
 
 GOLDENS = ROOT / "tests/data/tiny-tales"
 MAX_LOGIT_ERROR = 1e-4  # of each logit; a log-probability is a difference of two
 CLOSE_MARGIN = 1e-3     # below it two correct engines may choose differently
-
-
-def read_safetensors(path):
-    """{name: (shape, array)} of a file with I32 and F32 tensors."""
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    tensors = {}
-    for name, entry in json.loads(content[8:start]).items():
-        if name == "__metadata__":
-            continue
-        values = array.array({"I32": "i", "F32": "f"}[entry["dtype"]])
-        first, last = entry["data_offsets"]
-        values.frombytes(content[start + first:start + last])
-        tensors[name] = (entry["shape"], values)
-    return tensors
-
-
-def log_softmax(logits):
-    top = max(logits)
-    total = math.log(math.fsum(math.exp(logit - top) for logit in logits))
-    return [logit - top - total for logit in logits]
 
 
 class Recorded:
