@@ -3,8 +3,8 @@
 // A wave of tokens is absorbed, then its items run: (up to 16 tokens of a row, a range of 512 keys, up to 16 heads). An
 // item walks the range's tiles of 64 keys with its own running maximum, sum and result; a tile that is not stored as
 // floats is decoded into its thread's scratch first. Finished ranges are folded into each token's running result in
-// ascending order; where memory holds fewer ranges than the wave has, that takes several rounds. Which tokens, heads and
-// ranges share an item or a round changes no sum.
+// ascending order; where memory holds fewer ranges than the wave has, that takes several rounds. Which tokens, heads
+// and ranges share an item or a round changes no sum.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attend.cc"
 #include <algorithm>

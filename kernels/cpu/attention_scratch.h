@@ -1,6 +1,6 @@
-// The memory of AttendLatent and AppendLatent beside their arguments, reserved once and bounded: a step with more tokens
-// than fit runs in waves, a wave with more partial results than fit in rounds. Owned by CpuOps; engine thread plans, the
-// pool computes.
+// The memory of AttendLatent and AppendLatent beside their arguments, reserved once and bounded: a step with more
+// tokens than fit runs in waves, a wave with more partial results than fit in rounds. Owned by CpuOps; engine thread
+// plans, the pool computes.
 #pragma once
 
 #include <cstddef>

@@ -35,13 +35,15 @@ constexpr float kNothing = -INFINITY;  // the maximum of no scores
 constexpr int kWeightBytes = kTileHeads * kTileKeys * 2;
 constexpr int kStatisticBytes = kWarps * kTileHeads * 4;
 constexpr int RowChunks(int key_width) { return RoundUp(key_width, kChunkValues * kSwizzleRows) / kChunkValues; }
-constexpr int NumPages(LatentFormat format) { return format == LatentFormat::kFp8 ? 1 : kStages; }
-constexpr int SharedBytes(LatentFormat format, int key_width, int slot_bytes) {
-  return (2 * kTileHeads + NumPages(format) * kTileKeys) * RowChunks(key_width) * 16 + kWeightBytes + kStatisticBytes +
-         (format == LatentFormat::kFp8 ? kTileKeys * slot_bytes : 0);
+template <LatentFormat kFormat>
+constexpr int kPages = kFormat == LatentFormat::kFp8 ? 1 : kStages;
+template <LatentFormat kFormat>
+constexpr int SharedBytes(int key_width, int slot_bytes) {
+  return (2 * kTileHeads + kPages<kFormat> * kTileKeys) * RowChunks(key_width) * 16 + kWeightBytes + kStatisticBytes +
+         (kFormat == LatentFormat::kFp8 ? kTileKeys * slot_bytes : 0);
 }
 constexpr int kMaxFp8SlotBytes = 2 * kMaxKeyWidth + 4;  // where nearly all of a key is its rope part
-static_assert(SharedBytes(LatentFormat::kFp8, kMaxKeyWidth, kMaxFp8SlotBytes) <= 227 * 1024);
+static_assert(SharedBytes<LatentFormat::kFp8>(kMaxKeyWidth, kMaxFp8SlotBytes) <= 227 * 1024);
 
 struct RangeArguments {
   const uint16_t* queries[2];  // [tokens][heads][key_stride]
@@ -204,7 +206,7 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
 
   const SharedRows queries = {shared, arguments.row_chunks};
   const SharedRows pages = queries.Plus(2 * kTileHeads);
-  char* behind_pages = pages.Plus(NumPages(kFormat) * kTileKeys).bytes;
+  char* behind_pages = pages.Plus(kPages<kFormat> * kTileKeys).bytes;
   const SharedRows weights = {behind_pages, kTileKeys / kChunkValues};
   auto* warp_rows = reinterpret_cast<float(*)[kTileHeads]>(behind_pages + kWeightBytes);
   const StoredSlots slots = {behind_pages + kWeightBytes + kStatisticBytes, arguments.slot_bytes,
@@ -235,7 +237,7 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
   float latents[2 * kColumnPairs][4] = {};
   RowStatistics rows;
   for (int tile = 0; tile < num_tiles; ++tile) {
-    const SharedRows page = pages.Plus(tile % NumPages(kFormat) * kTileKeys);
+    const SharedRows page = pages.Plus(tile % kPages<kFormat> * kTileKeys);
     if constexpr (kFormat == LatentFormat::kFp8) {
       CpAsyncWaitGroup<0>();
       __syncthreads();  // the slots have arrived
@@ -321,9 +323,8 @@ void LaunchRanges(cudaStream_t stream, const AttendWave& wave) {
   const RangeArguments arguments = ArgumentsOf(wave);
   const dim3 grid(static_cast<unsigned>((arguments.num_heads + kTileHeads - 1) / kTileHeads),
                   static_cast<unsigned>(wave.num_ranges), static_cast<unsigned>(wave.num_tokens));
-  const int shared_bytes = SharedBytes(kFormat, arguments.key_width, arguments.slot_bytes);
-  AttendRangesKernel<kColumnPairs, kFormat>
-      <<<grid, kThreads, static_cast<size_t>(shared_bytes), stream>>>(arguments);
+  const int shared_bytes = SharedBytes<kFormat>(arguments.key_width, arguments.slot_bytes);
+  AttendRangesKernel<kColumnPairs, kFormat><<<grid, kThreads, static_cast<size_t>(shared_bytes), stream>>>(arguments);
   CheckLaunch("AttendRanges");
 }
 
@@ -343,7 +344,7 @@ cudaError_t PrepareAttendRanges() {
        {AttendRangesKernel<1, kFormat>, AttendRangesKernel<2, kFormat>, AttendRangesKernel<4, kFormat>}) {
     if (error != cudaSuccess) break;
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 SharedBytes(kFormat, kMaxKeyWidth, kMaxFp8SlotBytes));
+                                 SharedBytes<kFormat>(kMaxKeyWidth, kMaxFp8SlotBytes));
   }
   return error;
 }

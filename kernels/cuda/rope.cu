@@ -160,8 +160,8 @@ template <LatentFormat kFormat>
 void LaunchAppend(cudaStream_t stream, Tensor kv, const float* weight, float epsilon, const int32_t* positions,
                   const int32_t* slots, const RopeTable& rope, const LatentPages& pages) {
   const auto kernel = pages.latent_width % 4 == 0 ? AppendTokens<4, kFormat> : AppendTokens<1, kFormat>;
-  kernel<<<static_cast<unsigned>(kv.rows), kAppendThreads, 0, stream>>>(
-      kv, weight, epsilon, positions, slots, rope, pages, static_cast<int>(pages.slot_bytes()));
+  kernel<<<static_cast<unsigned>(kv.rows), kAppendThreads, 0, stream>>>(kv, weight, epsilon, positions, slots, rope,
+                                                                        pages, static_cast<int>(pages.slot_bytes()));
   CheckLaunch("AppendTokens");
 }
 

@@ -165,8 +165,7 @@ AttentionCase::Outputs AttentionCase::Run(Backend& backend, const std::vector<st
     const DeviceValues<std::byte> pages(backend, Pages(chunks, tables));
     const DeviceRows q(backend, Queries(chunks, placement.padding_rows));
     const DeviceRows out(backend, batch.num_tokens(), shape.num_heads * shape.value_width);
-    backend.ops->AttendLatent(q.tensor(), *up, shape, scale, backend.ops->Upload(batch, {}),
-                              View(pages.get()),
+    backend.ops->AttendLatent(q.tensor(), *up, shape, scale, backend.ops->Upload(batch, {}), View(pages.get()),
                               out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     std::vector<std::vector<float>> rows = out.Get();

@@ -241,9 +241,8 @@ TEST_F(Rope, AppendLatentRoundsByDefinition) {
       key.insert(key.end(), key_part.begin(), key_part.end());
       const DeviceRows angles(backend, {{1, 1, 1, 0, 0, 0}}), weight(backend, {latent}), kv(backend, {ones});
       const Pages pages(backend, format, shape);
-      backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, 0.0f,
-                                backend.ops->Upload(TokensAt({0}, {1}), {}), {angles.tensor(), RopePairs::kAdjacent},
-                                pages.view());
+      backend.ops->AppendLatent(kv.tensor(), weight.tensor().values, 0.0f, backend.ops->Upload(TokensAt({0}, {1}), {}),
+                                {angles.tensor(), RopePairs::kAdjacent}, pages.view());
       EXPECT_EQ(pages.Written()[1], StoreLatent(key, pages.view())) << NameOf(format) << ", edge " << i;
     }
   }
