@@ -1,5 +1,8 @@
 #include "engine/text/character_class.h"
 
+#include <utility>
+#include <vector>
+
 #include <absl/strings/str_format.h>
 
 #include "engine/text/utf8.h"
@@ -73,19 +76,24 @@ class ClassReader {
     CharacterClass result;
     result.negated = reader_.TakeIf("^");
     if (reader_.Rest().starts_with(']')) return reader_.Refuse("empty class; write a literal ] as \\]");
-    std::optional<CodePointSet> left;  // of &&
+    std::optional<CodePointSet> left;    // of &&
+    std::vector<CodePointRange> ranges;  // joined once: a pattern has room for 20,000 of them
+    const auto take_set = [&] {
+      const CodePointSet set(std::move(ranges));
+      ranges.clear();
+      return left ? left->Intersection(set) : set;
+    };
     while (!reader_.TakeIf("]")) {
       if (reader_.AtEnd()) return reader_.Refuse("expected ] at the end of a class");
       if (reader_.TakeIf("&&")) {
-        left = left ? left->Intersection(result.set) : result.set;
-        result.set = {};
+        left = take_set();
         continue;
       }
       absl::StatusOr<CodePointSet> item = ReadItem(depth);
       if (!item.ok()) return item.status();
-      result.set = result.set.Union(*item);
+      ranges.insert(ranges.end(), item->ranges().begin(), item->ranges().end());
     }
-    if (left) result.set = left->Intersection(result.set);
+    result.set = take_set();
     return result;
   }
 

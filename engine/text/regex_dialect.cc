@@ -11,7 +11,8 @@
 namespace latentd {
 namespace {
 
-constexpr size_t kMaxPatternBytes = 64 << 10;  // the longest published pattern has 2 KB
+constexpr size_t kMaxPatternBytes = 64 << 10;    // the longest published pattern has 2 KB
+constexpr size_t kMaxTranslatedBytes = 1 << 20;  // PCRE2 compiles no pattern of that size
 
 std::string Literal(uint32_t code_point) { return absl::StrFormat("\\x{%X}", code_point); }
 
@@ -40,7 +41,11 @@ class Translator {
     while (!reader_.AtEnd()) {
       const absl::Status status = TranslateNext();
       if (!status.ok()) return status;
+      if (out_.size() > kMaxTranslatedBytes) return reader_.Refuse("too many character classes up to here");
     }
+    // `\s+$` would try each of a million blanks before a digit, and each would look at all behind it. A run of which no
+    // end matches is tried from its first character alone; one of which an end matches ends its match at the last such.
+    if (!leading_set_.empty() && out_ == leading_set_ + "+(?m:$)") out_.insert(0, "(?<!" + leading_set_ + ")");
     return std::move(out_);
   }
 
@@ -51,7 +56,7 @@ class Translator {
     if (reader_.TakeIf("{")) return TranslateInterval();
     if (reader_.TakeIf("[")) {
       const absl::StatusOr<CharacterClass> read = ReadCharacterClass(reader_);
-      if (read.ok()) absl::StrAppend(&out_, Bracketed(read->set, read->negated));
+      if (read.ok()) AppendSet(Bracketed(read->set, read->negated));
       return read.status();
     }
     // Oniguruma's ^ and $ are the ends of lines.
@@ -75,8 +80,18 @@ class Translator {
       return absl::OkStatus();
     }
     const absl::StatusOr<Escape> read = ReadEscape(reader_);
-    if (read.ok()) out_ += read->code_point ? Literal(*read->code_point) : Bracketed(read->set, false);
-    return read.status();
+    if (!read.ok()) return read.status();
+    if (read->code_point) {
+      absl::StrAppend(&out_, Literal(*read->code_point));
+    } else {
+      AppendSet(Bracketed(read->set, false));
+    }
+    return absl::OkStatus();
+  }
+
+  void AppendSet(std::string set) {
+    out_ += set;
+    if (out_.size() == set.size()) leading_set_ = std::move(set);
   }
 
   absl::Status TranslateGroupHead() {
@@ -113,6 +128,7 @@ class Translator {
 
   PatternReader reader_;
   std::string out_;
+  std::string leading_set_;  // the set of characters that the pattern begins with
 };
 
 }  // namespace

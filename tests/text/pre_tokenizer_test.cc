@@ -78,6 +78,12 @@ TEST(PreTokenizer, AStageSeesOnlyThePieceThatItSplits) {
 
 TEST(PreTokenizer, NothingInNothingOut) { EXPECT_EQ(Split({Stage("x*")}, ""), Strings{}); }
 
+std::string Repeat(std::string_view text, int times) {
+  std::string repeated;
+  while (times-- > 0) repeated += text;
+  return repeated;
+}
+
 struct DialectCase {
   const char* pattern;
   const char* text;
@@ -103,6 +109,9 @@ TEST(RegexDialect, PatternsMeanWhatTheyMeanToOniguruma) {
       {"\\p{^L}+|[\\p{^L}]", "ab12c", {"ab", "12", "c"}},
       {"$", "a\nb\n", {"a", "\nb", "\n"}},
       {"^", "a\nb\n", {"a\n", "b\n"}},
+      {"\\s+$", "a  \n \n b  c  ", {"a", "  \n ", "\n b  c", "  "}},
+      {"[ab]+$", "xab\nabxaab", {"x", "ab", "\nabx", "aab"}},
+      {"[^x]+$", "ab\ncdx\nx", {"ab", "\ncdx\nx"}},
       {".+", "ab\nc", {"ab", "\n", "c"}},
       {"b\\z|\\Aa", "aab b", {"a", "ab ", "b"}},
       {"(?<=a)b(?!c)|(?>c+)", "abbcc", {"a", "b", "b", "cc"}},
@@ -152,6 +161,8 @@ TEST(RegexDialect, WhatTheDialectsDisagreeAboutIsRefused) {
                             "*",
                             std::string(100000, 'a'),
                             std::string(60000, '('),
+                            Repeat("\\p{L}", 10000),
+                            "[" + Repeat("\\p{L}a-b", 6000),
                             std::string(100, '[')};
   for (const std::string& pattern : patterns) {
     const auto created = PreTokenizer::Create({Stage(pattern)});
@@ -167,6 +178,11 @@ TEST(RegexDialect, ARunawayPatternEndsInAStatus) {
   const auto pieces = pre_tokenizer->Split(std::string(60, 'a') + "b");
   EXPECT_EQ(pieces.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(pre_tokenizer->Split("aaa").ok());
+}
+
+TEST(RegexDialect, ALongRunThatDoesNotMatchIsTriedOnce) {
+  const std::string text = std::string(4'000'000, ' ') + "1";
+  EXPECT_EQ(Split({Stage("\\s+$")}, text), Strings{text});
 }
 
 TEST(RegexDialect, ManyBacktrackPointsNeedNoMachineStack) {
