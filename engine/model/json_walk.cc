@@ -110,6 +110,13 @@ struct Describer {
 std::string Describe(const JsonValue& value) { return std::visit(Describer(), value); }
 
 absl::Status WalkJson(std::string_view text, size_t max_depth, const JsonVisitor& visit) {
+  // nlohmann takes a NUL for the end of the text and steps over a byte order mark.
+  if (const size_t nul = text.find('\0'); nul != text.npos) {
+    return absl::InvalidArgumentError(absl::StrFormat("expected valid JSON, found a NUL at byte %d of it", nul + 1));
+  }
+  if (text.starts_with("\xEF\xBB\xBF")) {
+    return absl::InvalidArgumentError("expected valid JSON, found a byte order mark before it");
+  }
   Walker walker(max_depth, visit);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &walker) && walker.status().ok()) {
     return absl::InvalidArgumentError("expected valid JSON");

@@ -44,6 +44,8 @@ TEST(JsonWalk, RefusesWhatIsNotOneStrictText) {
        {"", " ", "{", "{} {}", "[1,]", "{\"a\":}", "nan", "1e999", "\"\xff\"", "\"\n\"", "'a'", "{a:1}"}) {
     EXPECT_THAT(Walked(text), HasSubstr("expected valid JSON")) << text;
   }
+  EXPECT_EQ(Walked(std::string_view("{}\0{\"a\":1}", 10)), "expected valid JSON, found a NUL at byte 3 of it");
+  EXPECT_EQ(Walked("\xEF\xBB\xBF{}"), "expected valid JSON, found a byte order mark before it");
 }
 
 TEST(JsonWalk, VisitorsErrorEndsTheWalk) {

@@ -102,6 +102,12 @@ TEST(ModelConfig, LatentNormsKeepTheirOwnEpsilon) {
   EXPECT_EQ(config->latent_epsilon, 1e-6);
 }
 
+TEST(ModelConfig, ALongKeyOverManyValuesCostsNoMoreThanTheFile) {
+  json config = V3();
+  config[std::string(400'000, 'k')] = std::vector<int>(300'000, 1);  // 120 GB, were they kept by their paths
+  EXPECT_TRUE(Load(config).ok());
+}
+
 TEST(ModelConfig, KeysThatFamiliesLeaveOut) {
   json v3 = V3();
   for (const char* key :
