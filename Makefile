@@ -22,6 +22,7 @@ test: packages
 	@scripts/test.sh
 
 test-slow: packages
+	@scripts/install-packages.sh fuzz
 	@scripts/test-slow.sh
 
 bench: packages

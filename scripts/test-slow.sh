@@ -1,6 +1,6 @@
 #!/bin/sh
 # What takes too long for every change: long loads, the emulator's opcodes and seeded mistakes, the whole daemon under
-# AddressSanitizer and UBSan, the container image.
+# AddressSanitizer and UBSan, a minute of fuzzing for each target, the container image.
 # Usage: scripts/test-slow.sh, after scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,6 +21,12 @@ cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=ON >/dev/n
 ninja -C build/asan-ubsan latentd latentctl
 stage "the daemon under asan-ubsan: tests"
 ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L sanitized_system
+
+stage "fuzzing: build"
+cmake --preset fuzz -DLATENTD_WERROR="$werror" >/dev/null
+ninja -C build/fuzz fuzzers
+stage "fuzzing: a minute of each target"
+tests/fuzz/run.py --seconds 60
 
 stage "container image"
 code=0
