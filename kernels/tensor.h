@@ -56,6 +56,8 @@ struct Activation {
   ScaleFormat scale_format = ScaleFormat::kF32;
 };
 
+class RowLender;
+
 // A weight as the checkpoint stores it: row-major [outputs, inputs], bytes of any alignment (a mapped file).
 struct MatrixSource {
   DType dtype = DType::kF32;  // kF32, kBf16 or kE4M3
@@ -63,6 +65,7 @@ struct MatrixSource {
   int inputs = 0;
   const std::byte* bytes = nullptr;
   std::span<const float> scales;  // kE4M3: [⌈outputs/128⌉, ⌈inputs/128⌉] multipliers; empty otherwise
+  RowLender* lender = nullptr;    // who packs the bytes borrows them from it; null: they are just there
 };
 
 // A weight in its backend's own layout; only the backend that packed it looks inside.

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -13,17 +13,16 @@
 #include "engine/model/fingerprint.h"
 #include "engine/model/mapped_file.h"
 #include "engine/model/shards.h"
-#include "engine/model/value_scan.h"
 #include "kernels/check.h"
-#include "kernels/fp8.h"
+#include "kernels/cpu/thread_pool.h"
 
 namespace latentd {
 namespace {
 
 constexpr int64_t kScaleBlock = 128;
 
-absl::Status Invalid(std::string_view tensor, const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrFormat("tensor %s: %s", Quoted(tensor), what));
+absl::Status Invalid(std::string_view tensor, std::string_view what) {
+  return StoredValues{.tensor = std::string(tensor), .shape = {}, .bytes = {}}.Invalid(what);
 }
 
 std::optional<DType> FindDType(std::string_view name) {
@@ -37,51 +36,6 @@ std::optional<DType> FindDType(std::string_view name) {
 // Buffers of rotary frequencies that old files carry along; ours are computed.
 bool IsIgnored(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
 
-float DecodeAt(DType dtype, std::span<const std::byte> bytes, size_t index) {
-  const std::byte* at = bytes.data() + index * SizeOf(dtype);
-  switch (dtype) {
-    case DType::kF32: {
-      float value;
-      std::memcpy(&value, at, sizeof(value));
-      return value;
-    }
-    case DType::kBf16: {
-      uint16_t bits;
-      std::memcpy(&bits, at, sizeof(bits));
-      return DecodeBf16(bits);
-    }
-    case DType::kE4M3:
-      return DecodeE4M3(static_cast<uint8_t>(*at));
-    case DType::kE8M0:
-      return DecodeE8M0(static_cast<uint8_t>(*at));
-  }
-  return 0.0f;
-}
-
-std::vector<float> DecodeAll(DType dtype, std::span<const std::byte> bytes) {
-  std::vector<float> values(bytes.size() / SizeOf(dtype));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = DecodeAt(dtype, bytes, i);
-  return values;
-}
-
-// "[3, 17]": where the value of that index lies in a tensor of that shape.
-std::string PlaceText(std::vector<int64_t> shape, size_t index) {
-  for (size_t i = shape.size(); i-- > 0;) {
-    const size_t width = static_cast<size_t>(shape[i]);
-    shape[i] = static_cast<int64_t>(index % width);
-    index /= width;
-  }
-  return ShapeText(shape);
-}
-
-absl::Status CheckFinite(std::string_view name, DType dtype, const std::vector<int64_t>& shape,
-                         std::span<const std::byte> bytes) {
-  const std::optional<size_t> fault = FindNonFinite(dtype, bytes);
-  if (!fault) return absl::OkStatus();
-  return Invalid(name, absl::StrFormat("expected finite values, found %g at %s; the file is damaged, fetch it again",
-                                       DecodeAt(dtype, bytes, *fault), PlaceText(shape, *fault)));
-}
-
 absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expected,
                         const std::vector<int64_t>& found) {
   if (found == expected) return absl::OkStatus();
@@ -92,40 +46,51 @@ absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expec
 absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string_view dtype) {
   if (dtype == "BF16" || dtype == "F32") return absl::OkStatus();
   if (dtype == "F8_E4M3" && role == TensorRole::kProjection) return absl::OkStatus();
-  if (dtype == "F16") {
-    return Invalid(name,
-                   "expected BF16, F32 or F8_E4M3, found F16, whose range the activations of this architecture "
-                   "leave; convert the checkpoint to BF16");
-  }
   const char* expected = role == TensorRole::kProjection ? "BF16, F32 or F8_E4M3" : "BF16 or F32";
-  return Invalid(name, absl::StrFormat("expected %s, found %s", expected, dtype));
+  const char* why = dtype == "F16"
+                        ? ", whose range the residuals of this architecture leave; convert the checkpoint to "
+                          "BF16 or FP8"
+                        : "";
+  return Invalid(name, absl::StrFormat("expected %s, found %s%s", expected, dtype, why));
 }
 
 absl::Status Unexpected(std::string_view name) {
   return Invalid(name, "expected only tensors that config.json asks for, found this one too");
 }
 
+int HardwareThreads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
 }  // namespace
 
-absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& directory) {
+StoredValues Checkpoint::ValuesOf(const std::string& name, const Stored& stored) {
+  return {.tensor = name, .dtype = *FindDType(stored.dtype), .shape = stored.shape, .bytes = stored.bytes};
+}
+
+absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& directory, OnRead on_read) {
   absl::StatusOr<Shards> shards = OpenShards(directory);
   if (!shards.ok()) return shards.status();
   Checkpoint checkpoint;
+  checkpoint.directory_ = directory;
   checkpoint.files_ = std::move(shards->files);
   checkpoint.warnings_ = std::move(shards->warnings);
   for (const SafetensorsFile& file : checkpoint.files_) {
     for (const SafetensorsEntry& entry : file.entries()) {
       if (IsIgnored(entry.name)) continue;
-      checkpoint.tensors_[entry.name] = {
-          .dtype = entry.dtype, .shape = entry.shape, .bytes = file.BytesOf(entry), .scales = {}};
+      Stored& stored = checkpoint.tensors_[entry.name];
+      stored.dtype = entry.dtype;
+      stored.shape = entry.shape;
+      stored.file = &file.file();
+      stored.bytes = file.BytesOf(entry);
       checkpoint.tensor_bytes_ += entry.end - entry.begin;
     }
   }
+  checkpoint.reads_ = std::make_unique<ReadRecord>(checkpoint.tensor_bytes_, std::move(on_read));
   return checkpoint;
 }
 
-absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory, const ModelConfig& config) {
-  absl::StatusOr<Checkpoint> mapped = Map(directory);
+absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory, const ModelConfig& config,
+                                            OnRead on_read) {
+  absl::StatusOr<Checkpoint> mapped = Map(directory, std::move(on_read));
   if (!mapped.ok()) return mapped;
   Checkpoint& checkpoint = *mapped;
   absl::Status status =
@@ -136,20 +101,22 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
     checkpoint.warnings_.push_back(
         absl::StrFormat("scale_fmt is ue8m0, but %d FP8 scales are not powers of two", checkpoint.num_uneven_scales_));
   }
-  checkpoint.digest_ = checkpoint.ComputeDigest();
   return mapped;
 }
 
 std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& directory, const ModelConfig& config) {
-  absl::StatusOr<Checkpoint> checkpoint = Map(directory);
+  absl::StatusOr<Checkpoint> checkpoint = Map(directory, nullptr);
   if (!checkpoint.ok()) return {checkpoint.status()};
+  ThreadPool pool(HardwareThreads());
   std::vector<absl::Status> problems;
   const auto keep = [&](const absl::Status& status) {
     if (!status.ok()) problems.push_back(status);
     return problems.size() < kMaxProblems ? absl::OkStatus() : status;
   };
-  const absl::Status walk =
-      ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) { return keep(checkpoint->Accept(expected)); });
+  const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
+    const absl::Status status = checkpoint->Accept(expected);
+    return keep(status.ok() ? checkpoint->CheckValues(expected.name, pool) : status);
+  });
   for (const auto& [name, stored] : checkpoint->tensors_) {
     if (stored.expected || problems.size() >= kMaxProblems) continue;
     // Scales of a weight that is there were judged with it.
@@ -157,7 +124,44 @@ std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& 
     const bool is_judged = name.ends_with(kScales) && checkpoint->Has(name.substr(0, name.size() - kScales.size()));
     if (!is_judged) problems.push_back(Unexpected(name));
   }
+  if (absl::Status status = checkpoint->CheckUncut(); !status.ok()) problems.push_back(status);
   return problems;
+}
+
+absl::Status Checkpoint::CheckValues(std::string_view name, ThreadPool& pool) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end() || found->second.lender == nullptr) return absl::OkStatus();
+  constexpr size_t kStretchBytes = size_t{1} << 20;
+  LentMatrix& matrix = *found->second.lender;
+  const int stretch = static_cast<int>(std::max<size_t>(1, kStretchBytes / matrix.row_bytes()));
+  pool.ForEach((matrix.num_rows() + stretch - 1) / stretch, [&](int item, int) {
+    const int first = item * stretch, count = std::min(stretch, matrix.num_rows() - first);
+    matrix.Lend(first, count);
+    matrix.TakeBack(first, count);
+  });
+  return reads_->TakeFault();
+}
+
+absl::Status Checkpoint::CheckUnread(int num_threads) const {
+  if (absl::Status status = ReadStatus(); !status.ok()) return status;
+  ThreadPool pool(num_threads > 0 ? num_threads : HardwareThreads());
+  for (const auto& [name, stored] : tensors_) {
+    if (stored.lender == nullptr || stored.lender->was_read()) continue;
+    if (absl::Status status = CheckValues(name, pool); !status.ok()) return InFile(directory_, status);
+  }
+  return CheckUncut();
+}
+
+absl::Status Checkpoint::ReadStatus() const {
+  if (absl::Status status = reads_->fault(); !status.ok()) return InFile(directory_, status);
+  return CheckUncut();
+}
+
+absl::Status Checkpoint::CheckUncut() const {
+  for (const SafetensorsFile& file : files_) {
+    if (absl::Status status = file.file().CheckUncut(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
@@ -170,8 +174,12 @@ absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
   stored.expected = true;
   if (absl::Status status = CheckWeightType(expected.name, expected.role, stored.dtype); !status.ok()) return status;
   if (absl::Status status = CheckShape(expected.name, expected.shape, stored.shape); !status.ok()) return status;
-  const DType dtype = *FindDType(stored.dtype);
-  if (absl::Status status = CheckFinite(expected.name, dtype, stored.shape, stored.bytes); !status.ok()) return status;
+  if (stored.shape.size() == 2) {
+    stored.lender = std::make_unique<LentMatrix>(ValuesOf(expected.name, stored), *stored.file, *reads_);
+  } else {
+    reads_->Count(stored.bytes.size());
+    if (absl::Status status = ValuesOf(expected.name, stored).CheckFinite(); !status.ok()) return status;
+  }
   return AcceptScales(expected.name, stored);
 }
 
@@ -194,12 +202,14 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
   std::vector<int64_t> blocks = weight.shape;
   for (int64_t& size : blocks) size = (size + kScaleBlock - 1) / kScaleBlock;
   if (absl::Status status = CheckShape(scale_name, blocks, scales.shape); !status.ok()) return status;
-  weight.scales = DecodeAll(*dtype, scales.bytes);
+  const StoredValues values = ValuesOf(scale_name, scales);
+  weight.scales = values.All();
+  reads_->Count(scales.bytes.size());
   for (size_t i = 0; i < weight.scales.size(); ++i) {
     const float scale = weight.scales[i];
     if (!std::isfinite(scale) || scale <= 0.0f) {
-      return Invalid(scale_name,
-                     absl::StrFormat("expected finite scales above 0, found %g at %s", scale, PlaceText(blocks, i)));
+      return values.Invalid(
+          absl::StrFormat("expected finite scales above 0, found %g at %s", scale, values.PlaceText(i)));
     }
     int exponent = 0;
     if (std::frexp(scale, &exponent) != 0.5f) ++num_uneven_scales_;
@@ -214,19 +224,15 @@ absl::Status Checkpoint::CheckAllExpected() const {
   return absl::OkStatus();
 }
 
-uint64_t Checkpoint::ComputeDigest() const {
-  constexpr size_t kWords = 256;
-  constexpr size_t kWordBytes = 8;
+uint64_t Checkpoint::Digest() const {
   uint64_t digest = kFingerprintSeed;
   for (const auto& [name, stored] : tensors_) {
+    CHECK(stored.lender == nullptr || stored.lender->was_read());
+    const uint64_t content = stored.lender != nullptr ? stored.lender->digest()
+                             : stored.bytes.empty()   ? 0
+                                                      : SampledDigest(stored.bytes, stored.bytes.size(), 0, 1);
     digest =
-        Fingerprint(absl::StrCat(name, " ", std::string(stored.dtype), " ", ShapeText(stored.shape), "\n"), digest);
-    const std::string_view text(reinterpret_cast<const char*>(stored.bytes.data()), stored.bytes.size());
-    const size_t num_words = (text.size() + kWordBytes - 1) / kWordBytes;
-    const size_t num_sampled = std::min(num_words, kWords);
-    for (size_t i = 0; i < num_sampled; ++i) {
-      digest = Fingerprint(text.substr(num_words * i / num_sampled * kWordBytes, kWordBytes), digest);
-    }
+        Fingerprint(absl::StrFormat("%s %s %s %016x\n", name, stored.dtype, ShapeText(stored.shape), content), digest);
   }
   return digest;
 }
@@ -240,7 +246,8 @@ MatrixSource Checkpoint::Matrix(std::string_view name) const {
           .outputs = static_cast<int>(stored.shape[0]),
           .inputs = static_cast<int>(stored.shape[1]),
           .bytes = stored.bytes.data(),
-          .scales = stored.scales};
+          .scales = stored.scales,
+          .lender = stored.lender.get()};
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name) const {
@@ -248,7 +255,7 @@ std::vector<float> Checkpoint::Vector(std::string_view name) const {
   CHECK(found != tensors_.end());
   const Stored& stored = found->second;
   CHECK_EQ(stored.shape.size(), 1u);
-  return DecodeAll(*FindDType(stored.dtype), stored.bytes);
+  return ValuesOf(found->first, stored).All();
 }
 
 }  // namespace latentd

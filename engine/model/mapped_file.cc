@@ -1,8 +1,12 @@
 #include "engine/model/mapped_file.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <absl/status/status.h>
 #include <absl/strings/escaping.h>
@@ -12,6 +16,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "engine/model/file_faults.h"
 
 namespace latentd {
 namespace {
@@ -25,6 +31,7 @@ class FileDescriptor {
     if (number_ >= 0) close(number_);
   }
   int number() const { return number_; }
+  int Release() { return std::exchange(number_, -1); }
 
  private:
   int number_;
@@ -32,6 +39,13 @@ class FileDescriptor {
 
 absl::Status SystemError(const std::filesystem::path& path, const char* wanted) {
   const int error = errno;
+  std::error_code ignored;
+  if (error == ENOENT && std::filesystem::is_symlink(path, ignored)) {
+    const std::string target = std::filesystem::read_symlink(path, ignored).string();
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: expected %s, found a symbolic link to %s, which is not there; fetch it again",
+                        Quoted(path.string()), wanted, Quoted(target)));
+  }
   const std::string reason = std::system_category().message(error);
   const std::string message = absl::StrFormat("%s: expected %s: %s", Quoted(path.string()), wanted, reason);
   return error == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
@@ -44,10 +58,32 @@ const char* KindOf(mode_t mode) {
   return "a device";
 }
 
+// Of the pages that hold these bytes. Whatever becomes of the advice, the content stays the same.
+void Advise(std::span<const std::byte> bytes, int advice) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size());
+  madvise(reinterpret_cast<void*>(first), end - first, advice);
+}
+
 }  // namespace
 
+struct MappedFile::Mapping {
+  std::span<const std::byte> bytes;
+  KnownFile* known = nullptr;
+  std::atomic<size_t> ahead_end{0};  // the disk was asked for the bytes before this one
+};
+
+void MappedFile::Unmap::operator()(Mapping* mapping) const {
+  Forget(mapping->known);
+  munmap(const_cast<std::byte*>(mapping->bytes.data()), mapping->bytes.size());
+  delete mapping;
+}
+
+MappedFile::MappedFile(std::unique_ptr<Mapping, Unmap> mapping) : mapping_(std::move(mapping)) {}
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (file.number() < 0) return SystemError(path, "a readable file");
   struct stat facts {};
   if (fstat(file.number(), &facts) != 0) return SystemError(path, "a readable file");
@@ -62,11 +98,44 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const size_t size = static_cast<size_t>(facts.st_size);
   void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
   if (address == MAP_FAILED) return SystemError(path, "a file that can be mapped");
-  return MappedFile({static_cast<const std::byte*>(address), size});
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(address), size);
+  std::unique_ptr<Mapping, Unmap> mapping(new Mapping{.bytes = bytes, .known = nullptr});
+  mapping->known = Remember(path, bytes, file.Release());
+  return MappedFile(std::move(mapping));
 }
 
-MappedFile::~MappedFile() {
-  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+std::span<const std::byte> MappedFile::bytes() const { return mapping_->bytes; }
+
+absl::Status MappedFile::CheckUncut() const {
+  const int64_t found = SizeNow(*mapping_->known);
+  if (found == std::ssize(bytes())) return absl::OkStatus();
+  return absl::DataLossError(absl::StrFormat(
+      "%s: expected %d bytes as when it was opened, found %d: the file changed while it was read; fetch it again",
+      QuotedPath(*mapping_->known), bytes().size(), found));
+}
+
+void MappedFile::ReadAhead(std::span<const std::byte> part) const {
+  const size_t begin = static_cast<size_t>(part.data() - bytes().data());
+  const size_t end = begin + part.size();
+  size_t asked = mapping_->ahead_end.load(std::memory_order_relaxed);
+  // Threads and tensors come a little out of order.
+  const bool is_on_its_way = asked >= begin && asked <= end + 2 * kAheadBytes;
+  if (is_on_its_way && (asked == bytes().size() || asked >= end + kAheadBytes / 2)) return;
+  const size_t ahead = std::min(bytes().size(), end + kAheadBytes);
+  const size_t from = is_on_its_way ? asked : begin;
+  // Whoever loses the race leaves the asking to the winner.
+  if (mapping_->ahead_end.compare_exchange_strong(asked, ahead, std::memory_order_relaxed)) {
+    Advise(bytes().subspan(from, ahead - from), MADV_WILLNEED);
+  }
+}
+
+void MappedFile::Release(std::span<const std::byte> part) const {
+  // A fault maps what lies around it, too, as far as it is in memory.
+  constexpr size_t kFaultAroundBytes = size_t{64} << 10;
+  const size_t begin = static_cast<size_t>(part.data() - bytes().data());
+  const size_t from = begin - std::min(begin, kFaultAroundBytes);
+  const size_t end = std::min(bytes().size(), begin + part.size() + kFaultAroundBytes);
+  Advise(bytes().subspan(from, end - from), MADV_DONTNEED);
 }
 
 std::string Quoted(std::string_view text) {

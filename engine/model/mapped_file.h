@@ -1,12 +1,14 @@
-// A regular file mapped read-only into memory. Immutable; movable; any thread may read.
+// A regular file mapped read-only into memory. Immutable; movable; any thread may read. A file that is cut while it is
+// mapped ends the process: see file_faults.h.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include <absl/status/statusor.h>
 
@@ -15,22 +17,33 @@ namespace latentd {
 class MappedFile {
  public:
   // One-line errors for whatever is not a readable, regular, non-empty file. Never waits for a FIFO's other end.
+  // NOT_FOUND where there is nothing of that name; a link that leads nowhere is an error of its own.
   static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
 
-  MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
-  MappedFile& operator=(MappedFile&& other) noexcept {
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~MappedFile();
+  std::span<const std::byte> bytes() const;
+  std::string_view text() const { return {reinterpret_cast<const char*>(bytes().data()), bytes().size()}; }
 
-  std::span<const std::byte> bytes() const { return bytes_; }
-  std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  // That the file still has the bytes that it had when it was opened. A cut within the last page raises no fault: what
+  // is gone reads as zeros.
+  absl::Status CheckUncut() const;
+
+  // Lets the disk bring these bytes, and the next kAheadBytes behind them, while others are worked on.
+  void ReadAhead(std::span<const std::byte> part) const;
+  // Gives back the memory in which these bytes are; who reads them again gets them again. For a private read-only
+  // mapping that is only advice: it may take back what another thread is reading.
+  void Release(std::span<const std::byte> part) const;
+
+  static constexpr size_t kAheadBytes = size_t{32} << 20;
 
  private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  struct Mapping;
+  struct Unmap {
+    void operator()(Mapping* mapping) const;
+  };
 
-  std::span<const std::byte> bytes_;
+  explicit MappedFile(std::unique_ptr<Mapping, Unmap> mapping);
+
+  std::unique_ptr<Mapping, Unmap> mapping_;
 };
 
 // Text that came from a file, made fit for one line of an error message: quoted, escaped, cut when it is long.

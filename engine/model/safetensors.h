@@ -37,6 +37,7 @@ class SafetensorsFile {
   std::span<const std::byte> BytesOf(const SafetensorsEntry& entry) const {
     return buffer_.subspan(entry.begin, entry.end - entry.begin);
   }
+  const MappedFile& file() const { return file_; }
   uint64_t buffer_bytes() const { return buffer_.size(); }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
 
 namespace latentd {
 namespace {
@@ -111,15 +112,17 @@ LayerWeights LoadLayer(Packer& packer, int index, const ModelConfig& config) {
 }  // namespace
 
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops) {
+  if (absl::Status status = CheckComputable(config); !status.ok()) return status;
   Packer packer(checkpoint, device, ops);
   Weights weights;
   weights.embedding = packer.Table("model.embed_tokens.weight");
-  for (int layer = 0; layer < config.num_layers && packer.status().ok(); ++layer) {
+  for (int layer = 0; layer < config.num_layers && packer.status().ok() && checkpoint.ReadStatus().ok(); ++layer) {
     weights.layers.push_back(LoadLayer(packer, layer, config));
   }
   weights.final_norm = packer.Vector("model.norm.weight");
   weights.head = packer.Linear(config.tied_embedding ? "model.embed_tokens.weight" : "lm_head.weight");
   if (!packer.status().ok()) return packer.status();
+  if (absl::Status status = checkpoint.ReadStatus(); !status.ok()) return status;
   return weights;
 }
 

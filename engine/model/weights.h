@@ -55,6 +55,7 @@ struct Weights {
   MatrixPointer head;       // [V, d]
 };
 
+// Reads each matrix once and checks its values on the way.
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops);
 
 }  // namespace latentd

@@ -11,6 +11,11 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
   if (status.type() == std::filesystem::file_type::not_found) {
+    if (std::filesystem::is_symlink(path, error)) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "%s: expected a regular file, found a symbolic link to %s, which is not there; fetch it again", path.string(),
+          std::filesystem::read_symlink(path, error).string()));
+    }
     return absl::NotFoundError(absl::StrFormat("%s: no such file", path.string()));
   }
   // Opening a FIFO would wait for a writer.

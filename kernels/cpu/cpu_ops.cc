@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackLinear(const MatrixSou
 }
 
 absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackTable(const MatrixSource& source) {
-  return Own(PackedTable::Pack(device_, source));
+  return Own(PackedTable::Pack(device_, pool_, source));
 }
 
 absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackKeyValueUp(const MatrixSource& source,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/row_lender.h"
 
 namespace latentd::cpu {
 namespace {
@@ -87,6 +88,8 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool
   CHECK(source.dtype == DType::kF32 || source.dtype == DType::kBf16 || source.dtype == DType::kE4M3);
   CHECK_GE(slice.first, 0);
   CHECK_LE(slice.first + slice.count, source.outputs);
+  const bool as_stored = slice.orientation == Orientation::kAsStored;
+  CHECK(as_stored || source.lender == nullptr);  // panels of a transposed slice share rows
   PackedMatrix packed(source, slice);
   const size_t panel_bytes = static_cast<size_t>(packed.inputs) * packed.line_bytes();
   absl::StatusOr<DeviceBuffer> codes = device.Allocate(static_cast<size_t>(packed.num_panels()) * panel_bytes);
@@ -95,11 +98,12 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool
   packed.PackScales(source, slice);
 
   const size_t row = static_cast<size_t>(source.inputs);
-  const bool as_stored = slice.orientation == Orientation::kAsStored;
   const size_t lane_step = as_stored ? row : 1;
   const std::byte* first = source.bytes + static_cast<size_t>(slice.first) * row * SizeOf(source.dtype);
   pool.ForEach(packed.num_panels(), [&](int panel, int) {
-    const auto outputs_before = static_cast<size_t>(packed.FirstOutput(panel));
+    const int first_output = packed.FirstOutput(panel), num_outputs = packed.EndLane(panel) - packed.FirstLane(panel);
+    const BorrowedRows rows(source, slice.first + first_output, num_outputs);
+    const auto outputs_before = static_cast<size_t>(first_output);
     CopyPanel(packed.dtype(), {.from = first + outputs_before * lane_step * SizeOf(source.dtype),
                                .lane_step = lane_step,
                                .k_step = as_stored ? 1 : row,
@@ -136,11 +140,14 @@ absl::StatusOr<KeyValueUp> KeyValueUp::Pack(Device& device, ThreadPool& pool, co
   CHECK_EQ(source.outputs, shape.num_heads * head_rows);
   CHECK_EQ(source.inputs, shape.latent_width);
   KeyValueUp packed(source.outputs, source.inputs);
+  MatrixSource borrowed = source;  // a head at a time, since its slices are cut across each other
+  borrowed.lender = nullptr;
   for (int head = 0; head < shape.num_heads; ++head) {
+    const BorrowedRows rows(source, head * head_rows, head_rows);
     const RowSlice key{head * head_rows, shape.nope_width, Orientation::kTransposed};
     const RowSlice value{key.first + key.count, shape.value_width, Orientation::kAsStored};
     for (const auto& [slice, matrices] : {std::pair{key, &packed.key_}, std::pair{value, &packed.value_}}) {
-      absl::StatusOr<PackedMatrix> matrix = PackedMatrix::Pack(device, pool, source, slice);
+      absl::StatusOr<PackedMatrix> matrix = PackedMatrix::Pack(device, pool, borrowed, slice);
       if (!matrix.ok()) return matrix.status();
       matrices->push_back(*std::move(matrix));
     }

@@ -1,5 +1,6 @@
 #include "kernels/cpu/packed_table.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/fp8.h"
+#include "kernels/row_lender.h"
 
 namespace latentd::cpu {
 namespace {
@@ -21,14 +23,20 @@ PackedTable::PackedTable(const MatrixSource& source)
       dtype_(source.dtype),
       scales_(source.scales.begin(), source.scales.end()) {}
 
-absl::StatusOr<PackedTable> PackedTable::Pack(Device& device, const MatrixSource& source) {
+absl::StatusOr<PackedTable> PackedTable::Pack(Device& device, ThreadPool& pool, const MatrixSource& source) {
   CHECK(source.dtype == DType::kF32 || source.dtype == DType::kBf16 || source.dtype == DType::kE4M3);
-  const size_t bytes = static_cast<size_t>(source.outputs) * static_cast<size_t>(source.inputs) * SizeOf(source.dtype);
+  constexpr int kStretch = 64;  // rows that a thread copies at a time
+  const size_t row_bytes = static_cast<size_t>(source.inputs) * SizeOf(source.dtype);
   PackedTable table(source);
-  absl::StatusOr<DeviceBuffer> rows = device.Allocate(bytes);
+  absl::StatusOr<DeviceBuffer> rows = device.Allocate(static_cast<size_t>(source.outputs) * row_bytes);
   if (!rows.ok()) return rows.status();
   table.rows_ = *std::move(rows);
-  device.Upload(source.bytes, bytes, table.rows_.As<std::byte>());
+  pool.ForEach(CeilDiv(source.outputs, kStretch), [&](int stretch, int) {
+    const int first = stretch * kStretch, count = std::min(kStretch, source.outputs - first);
+    const BorrowedRows borrowed(source, first, count);
+    const size_t begin = static_cast<size_t>(first) * row_bytes;
+    std::memcpy(table.rows_.As<std::byte>() + begin, source.bytes + begin, static_cast<size_t>(count) * row_bytes);
+  });
   return table;
 }
 

@@ -6,6 +6,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
 
@@ -13,7 +14,7 @@ namespace latentd::cpu {
 
 class PackedTable final : public Matrix {
  public:
-  static absl::StatusOr<PackedTable> Pack(Device& device, const MatrixSource& source);
+  static absl::StatusOr<PackedTable> Pack(Device& device, ThreadPool& pool, const MatrixSource& source);
 
   void DecodeRow(int row, float* out /* [inputs] */) const;
 

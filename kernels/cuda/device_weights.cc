@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/row_lender.h"
+
 namespace latentd::cuda {
 
 absl::StatusOr<std::unique_ptr<const Matrix>> DeviceMatrix::Pack(Device& device, const MatrixSource& source) {
@@ -20,7 +22,10 @@ absl::StatusOr<std::unique_ptr<const Matrix>> DeviceKeyValueUp::Pack(Device& dev
                                                                      const AttentionShape& shape) {
   KeyValueUpMatrices matrices = KeyValueUpSizes(source.dtype, shape);
   std::vector<uint16_t> tiles(matrices.num_values());
-  PackKeyValueUpTiles(source, shape, tiles);
+  {
+    const BorrowedRows rows(source, 0, source.outputs);
+    PackKeyValueUpTiles(source, shape, tiles);
+  }
   absl::StatusOr<DeviceBuffer> memory = device.Allocate(tiles.size() * sizeof(uint16_t));
   if (!memory.ok()) return memory.status();
   device.Upload(tiles.data(), memory->bytes(), memory->As<uint16_t>());

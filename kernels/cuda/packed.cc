@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
+#include "kernels/row_lender.h"
 #include "kernels/stored_value.h"
 
 namespace latentd::cuda {
@@ -43,6 +44,7 @@ void Pack(const MatrixSource& source, const PackedLayout& layout, std::byte* to)
   CHECK_EQ(source.outputs, layout.outputs);
   CHECK_EQ(source.inputs, layout.inputs);
   std::fill_n(to, layout.bytes, std::byte{0});
+  const BorrowedRows rows(source, 0, source.outputs);
   if (source.dtype != layout.dtype) return PackDecoded(source, layout, to);
   const size_t from_row = static_cast<size_t>(source.inputs) * SizeOf(source.dtype);
   const size_t to_row = static_cast<size_t>(layout.stride) * SizeOf(source.dtype);

@@ -20,7 +20,10 @@ absl::StatusOr<Checkpoint> Open(const CheckpointDraft& draft) {
   draft.Write(directory.path());
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory.path());
   if (!config.ok()) return config.status();
-  return Checkpoint::Open(directory.path(), *config);
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory.path(), *config);
+  if (!checkpoint.ok()) return checkpoint.status();
+  if (absl::Status status = checkpoint->CheckUnread(2); !status.ok()) return status;
+  return checkpoint;
 }
 
 const char kProjection[] = "model.layers.1.self_attn.o_proj.weight";  // [136, 80]
@@ -133,11 +136,11 @@ TEST(Checkpoint, OneTensorMayBeFp8AmongOthers) {
 
 TEST(Checkpoint, OldRotaryBuffersAreIgnored) {
   CheckpointDraft draft = DraftTinyCheckpoint({});
-  const uint64_t digest = Open(draft)->digest();
+  const uint64_t digest = Open(draft)->Digest();
   draft.tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", "F32", {1}, std::string("\0\0\xc0\x7f", 4)});
   const absl::StatusOr<Checkpoint> checkpoint = Open(draft);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  EXPECT_EQ(checkpoint->digest(), digest);
+  EXPECT_EQ(checkpoint->Digest(), digest);
 }
 
 TEST(Checkpoint, WarnsOfUnevenScalesUnderUe8m0) {
@@ -151,20 +154,20 @@ TEST(Checkpoint, WarnsOfUnevenScalesUnderUe8m0) {
 
 TEST(Checkpoint, DigestFollowsNamesShapesAndBytesButNotShards) {
   const CheckpointDraft draft = DraftTinyCheckpoint({});
-  const uint64_t digest = Open(draft)->digest();
-  EXPECT_EQ(Open(draft)->digest(), digest);
+  const uint64_t digest = Open(draft)->Digest();
+  EXPECT_EQ(Open(draft)->Digest(), digest);
 
   CheckpointDraft sharded = draft;
   sharded.num_shards = 4;
-  EXPECT_EQ(Open(sharded)->digest(), digest);
+  EXPECT_EQ(Open(sharded)->Digest(), digest);
   EXPECT_EQ(Open(sharded)->tensor_bytes(), Open(draft)->tensor_bytes());
 
   CheckpointDraft changed = draft;
   changed.Find("model.norm.weight").bytes[3] ^= 1;
-  EXPECT_NE(Open(changed)->digest(), digest);
+  EXPECT_NE(Open(changed)->Digest(), digest);
 
-  EXPECT_NE(Open(DraftTinyCheckpoint({.has_mtp_copies = false}))->digest(), digest);
-  EXPECT_NE(Open(DraftTinyCheckpoint({.seed = 2}))->digest(), digest);
+  EXPECT_NE(Open(DraftTinyCheckpoint({.has_mtp_copies = false}))->Digest(), digest);
+  EXPECT_NE(Open(DraftTinyCheckpoint({.seed = 2}))->Digest(), digest);
 }
 
 }  // namespace

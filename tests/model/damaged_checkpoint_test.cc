@@ -27,7 +27,8 @@ using ::testing::HasSubstr;
 absl::Status OpenIn(const std::filesystem::path& directory) {
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
   if (!config.ok()) return config.status();
-  return Checkpoint::Open(directory, *config).status();
+  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
+  return checkpoint.ok() ? checkpoint->CheckUnread(1) : checkpoint.status();
 }
 
 void ExpectOneLine(const absl::Status& status, std::string_view message) {
@@ -96,7 +97,8 @@ const Damage kDamages[] = {
      }},
     {"tensor 'model.embed_tokens.weight': expected the shape [332, 136], found [331, 136]",
      [](CheckpointDraft& draft) { draft.Reconfigure(R"("vocab_size": 331)", R"("vocab_size": 332)"); }},
-    {"tensor 'lm_head.weight': expected BF16, F32 or F8_E4M3, found F16, whose range",
+    {"tensor 'lm_head.weight': expected BF16 or F32, found F16, whose range the residuals of this architecture leave; "
+     "convert the checkpoint to BF16 or FP8",
      [](CheckpointDraft& draft) { draft.Find("lm_head.weight").dtype = "F16"; }},
     {"tensor 'lm_head.weight': expected BF16 or F32, found I16",
      [](CheckpointDraft& draft) { draft.Find("lm_head.weight").dtype = "I16"; }},

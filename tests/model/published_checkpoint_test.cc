@@ -14,7 +14,10 @@ namespace {
 absl::StatusOr<Checkpoint> Open(const std::filesystem::path& directory) {
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
   if (!config.ok()) return config.status();
-  return Checkpoint::Open(directory, *config);
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
+  if (!checkpoint.ok()) return checkpoint.status();
+  if (absl::Status status = checkpoint->CheckUnread(2); !status.ok()) return status;
+  return checkpoint;
 }
 
 TEST(PublishedCheckpoint, BundledModel) {
@@ -43,7 +46,7 @@ TEST(PublishedCheckpoint, BundledModelInBf16) {
   const absl::StatusOr<Checkpoint> checkpoint = Open("tests/data/tiny-tales-bf16");
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ(checkpoint->Matrix("model.layers.0.mlp.up_proj.weight").dtype, DType::kBf16);
-  EXPECT_NE(checkpoint->digest(), Open("models/tiny-tales")->digest());
+  EXPECT_NE(checkpoint->Digest(), Open("models/tiny-tales")->Digest());
 }
 
 class FamilyCheckpoint : public ::testing::TestWithParam<const char*> {};

@@ -65,13 +65,21 @@ std::string Header(std::span<const PlannedTensor> tensors) {
   return length + text;
 }
 
+// Bytes that the kernel could not read for us lie in a mapped file that was cut. Reading them here ends the program
+// with the line that says so.
+void ReadAll(std::span<const std::byte> bytes) {
+  for (const volatile std::byte& byte : bytes) static_cast<void>(byte);
+}
+
 absl::Status WriteFile(const fs::path& path, std::span<const PlannedTensor> tensors, Progress& progress) {
   std::ofstream file(path, std::ios::binary);
   file << Header(tensors);
   for (const PlannedTensor& tensor : tensors) {
     uint64_t written = 0;
     const absl::Status status = tensor.write([&](std::span<const std::byte> bytes) {
+      errno = 0;
       file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      if (!file && errno == EFAULT) ReadAll(bytes);
       if (!file) return Unwritable(path);
       written += bytes.size();
       progress.Add(bytes.size());

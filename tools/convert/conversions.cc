@@ -61,6 +61,7 @@ absl::StatusOr<Source> OpenSource(const std::filesystem::path& directory) {
   if (!config.ok()) return config.status();
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
   if (!checkpoint.ok()) return checkpoint.status();
+  if (absl::Status status = checkpoint->CheckUnread(0); !status.ok()) return status;
   absl::StatusOr<Shards> shards = OpenShards(directory);
   if (!shards.ok()) return shards.status();
   return Source{*std::move(checkpoint), *std::move(shards), ProjectionNames(*config)};

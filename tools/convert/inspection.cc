@@ -39,6 +39,7 @@ std::string_view KindOf(std::string_view name, const ModelConfig& config) {
   if (name.ends_with("_scale_inv")) return "scales";
   if (name == "model.embed_tokens.weight") return "embedding";
   if (name == "lm_head.weight") return "head";
+  if (Has(name, ".indexer.")) return "indexer";
   if (name.ends_with("norm.weight")) return "norms";
   if (Has(name, ".self_attn.")) return "attention";
   if (IsRoutedExpert(name)) return "routed experts";

@@ -12,6 +12,7 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/model/checkpoint.h"
+#include "engine/model/file_faults.h"
 #include "engine/model/mapped_file.h"
 #include "engine/model/model_config.h"
 #include "tools/convert/conversions.h"
@@ -39,14 +40,15 @@ struct Flags {
 absl::Status Verify(const std::filesystem::path& directory) {
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
   if (!config.ok()) return config.status();
-  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
-  if (checkpoint.ok()) {
+  const std::vector<absl::Status> problems = Checkpoint::FindProblems(directory, *config);
+  if (problems.size() <= 1) {
+    const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
+    if (!checkpoint.ok()) return checkpoint.status();
+    if (!problems.empty()) return InFile(directory, problems.front());
     for (const std::string& warning : checkpoint->warnings()) std::cerr << "warning: " << warning << "\n";
     std::cout << "ok: " << checkpoint->tensor_bytes() << " bytes of tensors\n";
     return absl::OkStatus();
   }
-  const std::vector<absl::Status> problems = Checkpoint::FindProblems(directory, *config);
-  if (problems.size() <= 1) return checkpoint.status();
   for (const absl::Status& problem : problems) std::cerr << problem.message() << "\n";
   return absl::InvalidArgumentError(absl::StrFormat("%s: %s%d problems", Quoted(directory.string()),
                                                     problems.size() == Checkpoint::kMaxProblems ? "the first " : "",
@@ -133,6 +135,7 @@ int ExitCode(const absl::Status& status) {
 }  // namespace
 
 int RunLatentConvert(int argc, char** argv) {
+  EndOnFileFaults("latent-convert", FaultLine::kText);
   CLI::App app("Looks at checkpoints and converts them.", "latent-convert");
   app.require_subcommand(1);
   Flags flags;
