@@ -304,6 +304,7 @@ HWY_EXPORT(AttendLatentPages);
 void AttendLatent(ThreadPool& pool, AttentionScratch& scratch, Tensor q, const Matrix& key_value_up,
                   const AttentionShape& shape, float scale, const Batch& batch, LatentPages pages, Tensor out) {
   CHECK_EQ(pages.slot_values(), scratch.queries().width);
+  CHECK(pages.format == LatentFormat::kF32 || scratch.keys(0) != nullptr);
   HWY_DYNAMIC_DISPATCH(AttendLatentPages)(pool, scratch, q, key_value_up, shape, scale, batch, pages, out);
 }
 

@@ -147,7 +147,10 @@ void RotateQueries(ThreadPool& pool, const Batch& batch, const RopeTable& rope, 
 
 void AppendLatent(ThreadPool& pool, const AttentionScratch& scratch, Tensor kv, const float* weight, float epsilon,
                   const Batch& batch, const RopeTable& rope, LatentPages pages) {
-  CHECK(pages.format == LatentFormat::kF32 || pages.slot_values() == scratch.queries().width);
+  if (pages.format != LatentFormat::kF32) {
+    CHECK_EQ(pages.slot_values(), scratch.queries().width);
+    CHECK(scratch.keys(0) != nullptr);
+  }
   HWY_DYNAMIC_DISPATCH(AppendLatentRows)(pool, scratch, kv, weight, epsilon, batch, rope, pages);
 }
 

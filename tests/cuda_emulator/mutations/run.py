@@ -32,7 +32,7 @@ def message_of(code, output):
     if found:
         # Addresses and folders change from run to run.
         line = re.sub(r"\S*/kernels/cuda/", "", re.sub(r"0x[0-9a-f]+", "0x…", found[1]))
-        line = re.sub(r"\(latentd::DType\)|latentd::cuda::|\(anonymous namespace\)::", "", line)
+        line = re.sub(r"\(latentd::(DType|LatentFormat)\)|latentd::cuda::|\(anonymous namespace\)::", "", line)
         return re.sub(r"(\[kernel [^(]*)\(\S*(?= block|\])", r"\1", line)
     failed = re.search(r"^(\S+): Failure\n((?:(?!\S+: Failure|\[).*\n)*)", output, re.M)
     if failed:
