@@ -65,7 +65,10 @@ TEST(Fp8ActivationsInvariance, ChunksThreadsBlocksAndInstructionSetsChangeNoBit)
     EXPECT_TRUE(
         SameBytes(ModelSession(kModel, Coded({.num_threads = threads})).Run(ids, AllPositions(ids.size())), whole));
   EXPECT_TRUE(SameBytes(ModelSession(kModel, Coded({.block_seed = 4})).Run(ids, AllPositions(ids.size())), whole));
-  ForEachTarget([&] { EXPECT_TRUE(SameBytes(session.Run(ids, AllPositions(ids.size())), whole)); });
+  ForEachTarget([&] {
+    const LogitRows first = session.Run(std::span(ids).first(30), AllPositions(30));
+    EXPECT_TRUE(SameBytes(first, LogitRows(whole.begin(), whole.begin() + 30)));
+  });
 }
 
 TEST(Fp8ActivationsInvariance, AloneIsAsInCompany) {
@@ -88,10 +91,11 @@ TEST(Fp8ActivationsInvariance, AloneIsAsInCompany) {
 // Spec 8, item 20.
 TEST(Fp8Activations, LogitsOfTheBundledModelAreCloseToTheWeightOnlyOnes) {
   const Goldens goldens("tests/data/tiny-tales/goldens-fp8.safetensors");
-  ModelSession values(kModel, {.max_logit_rows = 2048}), coded(kModel, Coded({.max_logit_rows = 2048}));
+  ModelSession values(kModel, {}), coded(kModel, Coded());
   double least = 1.0;
   for (const std::string& prompt : goldens.prompts()) {
-    const std::vector<int32_t> ids = goldens.Ints("ids." + prompt);
+    std::vector<int32_t> ids = goldens.Ints("ids." + prompt);
+    ids.resize(std::min<size_t>(ids.size(), 300));
     const LogitRows a = values.Run(ids, AllPositions(ids.size())), b = coded.Run(ids, AllPositions(ids.size()));
     EXPECT_FALSE(SameBytes(a, b)) << prompt;
     double dot = 0.0, squares_a = 0.0, squares_b = 0.0;

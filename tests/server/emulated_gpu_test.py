@@ -26,6 +26,7 @@ class EmulatedGpuTest(unittest.TestCase):
         self.server.await_log(r"info device: cuda:0 \(.*compute capability 9\.0")
         self.assertTrue(self.fingerprint(self.server).startswith("cuda/exact-1/"))
         self.assertIn("/kv-bf16/", self.fingerprint(self.server))
+        self.assertIn("-a8/", self.fingerprint(self.server), "of FP8 weights a GPU multiplies codes")
 
     def test_a_cache_type_that_the_gpu_lacks_is_refused_with_those_it_has(self):
         refused = subprocess.run([daemon.BIN / "latentd", "--model", daemon.MODEL, "--device", "cuda", "--kv-dtype",
@@ -34,7 +35,7 @@ class EmulatedGpuTest(unittest.TestCase):
         self.assertIn("kv-dtype: expected what cuda:0 stores (auto, bf16, fp8), found fp32", refused.stderr)
 
     def test_greedy_text_is_that_of_the_cpu(self):
-        with Daemon("--device", "cpu") as cpu:
+        with Daemon("--device", "cpu", "--fp8-activations", "dynamic") as cpu:
             expected = cpu.once(greedy(10))
             self.assertNotEqual(self.fingerprint(cpu), self.fingerprint(self.server))
         answer = self.server.once(greedy(10))
