@@ -91,9 +91,9 @@ class Ops {
                             LatentPages pages) = 0;
 
   // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
-  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3); and its codes
-  // where out has room for them. W_UK and W_UV are always multiplied with values. A position's latent is what its slot
-  // stands for, exactly; so is that of a token of this very step.
+  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3); and its
+  // codes where out has room for them. W_UK and W_UV are always multiplied with values. A position's latent is what its
+  // slot stands for, exactly; so is that of a token of this very step.
   virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
                             const Batch& batch, LatentPages pages, const Activation& out) = 0;
 

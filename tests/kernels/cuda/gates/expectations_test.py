@@ -72,7 +72,7 @@ class RealExpectations(unittest.TestCase):
                 works = self.works(scenario["name"], weights)
                 for verb, work in works.items():
                     self.assertEqual(work.seconds > 0, work.launches >= 1, verb)
-                # What fills codes has no part in a bf16 step, what splits inputs for FP8 weights none in one with codes.
+                # What fills codes has no part in a bf16 step, what splits inputs for FP8 weights none in the other.
                 self.assertGreater(sum(work.launches > 0 for work in works.values()), 0.6 * len(works))
 
     def test_bf16_rates_agree_with_the_independent_model(self):
