@@ -41,9 +41,10 @@ def fuzz(name, seconds, seed):
         log = pathlib.Path(scratch) / "log"
         options = [f"-max_total_time={seconds}", f"-seed={seed}", f"-artifact_prefix={FINDS}/{name}-",
                    "-detect_leaks=1", "-print_final_stats=1"]
+        words = command(name, options, [new_inputs, ROOT / "tests/fuzz/corpus" / name])
         with log.open("wb") as out:
-            code = subprocess.run(command(name, options, [new_inputs, ROOT / "tests/fuzz/corpus" / name]), cwd=ROOT,
-                                  stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": scratch}).returncode
+            code = subprocess.run(words, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
+                                  env={**os.environ, "TMPDIR": scratch}).returncode
         text = log.read_text(errors="replace")
     last = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)/", text)
     runs = re.search(r"stat::number_of_executed_units:\s*(\d+)", text)
