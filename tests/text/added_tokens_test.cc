@@ -40,6 +40,8 @@ TEST(AddedTokens, StripTakesTheWhiteSpaceAround) {
 TEST(AddedTokens, ASingleWordStandsAlone) {
   const std::vector<AddedToken> tokens = {{.id = 1, .content = "tok", .single_word = true}};
   EXPECT_EQ(Mark(tokens, "tok token _tok étok tok,tok"), "[tok] token _tok étok [tok],[tok]");
+  EXPECT_EQ(Mark(tokens, "Ⓐtok 3tok Ⅷtok \u0301tok \u200Dtok ‿tok"), "Ⓐtok 3tok Ⅷtok \u0301tok \u200Dtok ‿tok");
+  EXPECT_EQ(Mark(tokens, "½tok² ①tok €tok\u200B"), "½[tok]² ①[tok] €[tok]\u200B");
 }
 
 }  // namespace
