@@ -79,6 +79,19 @@ TEST(Rope, AmplitudeWithoutMscaleAllDim) {
   EXPECT_NEAR(SoftmaxScale(config.attention, config.rope), 0.0721687836, 1e-9);
 }
 
+// No release has it so: with factor 40, m(0.7) / m(1.3) in cosines and sines, m(1.3)² in the logits. Where the first is
+// absent, transformers takes m(1) for the quotient.
+TEST(Rope, MscalesMayDiffer) {
+  ModelConfig config = Load(kV3Json);
+  config.rope.yarn->mscale = 0.7;
+  config.rope.yarn->mscale_all_dim = 1.3;
+  EXPECT_NEAR(RopeAmplitude(config.rope), 0.8504057857806258, 1e-12);
+  EXPECT_NEAR(SoftmaxScale(config.attention, config.rope), 0.15798331398533472, 1e-12);
+  config.rope.yarn->mscale = 0.0;
+  EXPECT_NEAR(RopeAmplitude(config.rope), 1.3688879454113936, 1e-12);
+  EXPECT_NEAR(SoftmaxScale(config.attention, config.rope), 0.15798331398533472, 1e-12);
+}
+
 using Values = std::vector<float>;
 
 double Dot(std::span<const double> a, std::span<const double> b) {

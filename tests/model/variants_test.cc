@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <map>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -24,10 +25,16 @@ constexpr double kErrorBound = 1e-5;  // relative to the largest value
 // Where a chosen score is nearer to one that was not chosen, two correct engines may route differently.
 constexpr double kClearMargin = 1e-6;
 
+// Written once for all tests.
+const std::filesystem::path& DirectoryOf(const TinyVariant& variant) {
+  static std::map<std::string, TemporaryDirectory> directories;
+  const auto [place, is_new] = directories.try_emplace(variant.name);
+  if (is_new) WriteTinyCheckpoint(variant.checkpoint, place->second.path());
+  return place->second.path();
+}
+
 class EveryVariant : public ::testing::TestWithParam<TinyVariant> {
  protected:
-  void SetUp() override { WriteTinyCheckpoint(GetParam().checkpoint, directory_.path()); }
-
   std::vector<int32_t> RandomIds(size_t count) {
     std::uniform_int_distribution<int32_t> any(0, GetParam().checkpoint.vocab_size - 1);
     std::vector<int32_t> ids(count);
@@ -37,10 +44,10 @@ class EveryVariant : public ::testing::TestWithParam<TinyVariant> {
   ModelSession Session(ModelSession::Options options = {}) const {
     options.num_blocks = 32;
     options.max_tokens = 512;
-    return ModelSession(directory_.path(), options);
+    return ModelSession(directory_, options);
   }
 
-  TemporaryDirectory directory_;
+  const std::filesystem::path& directory_ = DirectoryOf(GetParam());
   std::mt19937_64 random_{1};  // fixed: a failure repeats
 };
 
@@ -77,8 +84,8 @@ void ExpectSameExperts(const ForwardRecord& record, const reference::ForwardResu
 
 TEST_P(EveryVariant, ForwardPassIsThePaperInDouble) {
   const std::vector<int32_t> ids = RandomIds(100);  // a block and a partial one
-  const ModelConfig config = OrDie(LoadModelConfig(directory_.path()));
-  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory_.path(), config));
+  const ModelConfig config = OrDie(LoadModelConfig(directory_));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory_, config));
   const reference::ForwardResult expected = reference::Forward(checkpoint, config, ids);
   ASSERT_GT(expected.smallest_routing_margin, kClearMargin) << "choose another seed";
   ForwardRecord record;
