@@ -235,7 +235,7 @@ std::vector<KnobValue> LoadedModel::Resolve(std::vector<KnobValue> knobs) const 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory);
   if (!facts.ok()) return facts.status();
-  if (absl::Status computable = CheckComputable(*facts); !computable.ok()) return computable;
+  if (absl::Status status = CheckComputable(*facts); !status.ok()) return status;
   if (absl::StatusOr<int> context = MaxContext(config, *facts); !context.ok()) return context.status();
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(config.model_directory, *facts);
   if (!checkpoint.ok()) return checkpoint.status();

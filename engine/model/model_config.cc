@@ -254,12 +254,4 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directo
   return config;
 }
 
-absl::Status CheckComputable(const ModelConfig& config) {
-  if (config.indexer.selected_tokens == 0) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrFormat(
-      "model_type %s: expected dense attention, found sparse attention (index_topk = %d), which is read and checked "
-      "but not computed yet; serve a deepseek_v3, deepseek_v2, kimi_k2 or glm4_moe_lite model",
-      config.architecture, config.indexer.selected_tokens));
-}
-
 }  // namespace latentd

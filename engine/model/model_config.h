@@ -36,11 +36,12 @@ struct QuantizationFacts {
   bool power_of_two_scales = false;  // scale_fmt "ue8m0"
 };
 
-// V3.2's indexer, a small attention that says which keys the main one sees (spec 7.4).
+// V3.2's choice of the positions that a query attends to (spec 7.4). Its tensors are read and checked; nothing computes
+// it yet.
 struct IndexerShape {
   int num_heads = 0;
   int head_width = 0;
-  int selected_tokens = 0;  // 0: attention is dense, there is no indexer
+  int selected_tokens = 0;  // 0: every query attends to all positions
 };
 
 struct ModelConfig {
@@ -54,7 +55,7 @@ struct ModelConfig {
   int max_context = 0;         // in tokens, YaRN's factor included
   int query_latent_width = 0;  // r_q; 0: no query compression, a plain q_proj
   AttentionShape attention;    // H, d_n, d_r, d_v, r
-  IndexerShape indexer;
+  IndexerShape indexer;        // of sparse attention
 
   int dense_width = 0;          // SwiGLU width of dense layers
   int expert_width = 0;         // of one routed expert
@@ -85,8 +86,5 @@ struct ModelConfig {
 // `directory` holds config.json and perhaps generation_config.json. Errors name the file, the key, what was expected
 // and what was found, on one line.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directory);
-
-// UNIMPLEMENTED, with the reason, for a model whose checkpoint can be read and checked but which is not computed yet.
-absl::Status CheckComputable(const ModelConfig& config);
 
 }  // namespace latentd

@@ -111,6 +111,14 @@ LayerWeights LoadLayer(Packer& packer, int index, const ModelConfig& config) {
 
 }  // namespace
 
+absl::Status CheckComputable(const ModelConfig& config) {
+  if (config.indexer.selected_tokens == 0) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrFormat("%s: expected attention to all positions, found sparse attention (index_topk = %d), which is not "
+                      "implemented yet; serve a model without it",
+                      config.architecture, config.indexer.selected_tokens));
+}
+
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops) {
   if (absl::Status status = CheckComputable(config); !status.ok()) return status;
   Packer packer(checkpoint, device, ops);

@@ -55,6 +55,9 @@ struct Weights {
   MatrixPointer head;       // [V, d]
 };
 
+// UNIMPLEMENTED, with the reason, for what can be read and checked but not computed yet.
+absl::Status CheckComputable(const ModelConfig& config);
+
 // Reads each matrix once and checks its values on the way.
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops);
 

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/model/checkpoint.h"
+#include "engine/model/weights.h"
 #include "tests/model/goldens.h"
 #include "tests/support/model_session.h"
 #include "tests/support/shared_goldens.h"

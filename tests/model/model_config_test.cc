@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
+#include "engine/model/weights.h"
 #include "tests/model/published_configs.h"
 #include "tests/support/temporary_directory.h"
 
@@ -244,7 +245,8 @@ TEST(ModelConfig, SparseAttentionIsReadButNotComputable) {
   EXPECT_EQ(loaded->indexer.selected_tokens, 2048);
   const absl::Status status = CheckComputable(*loaded);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("deepseek_v32: expected dense attention, found sparse"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("deepseek_v32: expected attention to all positions, found sparse"));
   EXPECT_TRUE(CheckComputable(*Load(V3())).ok());
   EXPECT_TRUE(CheckComputable(*Load(json::parse(kV2LiteJson))).ok());
 

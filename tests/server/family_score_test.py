@@ -83,7 +83,8 @@ class FamilyScoreTest(unittest.TestCase):
                                 capture_output=True, text=True, timeout=daemon.PATIENCE_SECONDS)
         self.assertEqual(served.returncode, 1)
         self.assertEqual(served.stderr.count("\n"), 1, served.stderr)
-        self.assertIn("deepseek_v32: expected dense attention, found sparse attention (index_topk = 24)", served.stderr)
+        self.assertIn("deepseek_v32: expected attention to all positions, found sparse attention (index_topk = 24)",
+                      served.stderr)
 
 
 if __name__ == "__main__":

@@ -199,6 +199,7 @@ class TensorDrawing {
     float mean = 0.0f;
     float deviation = 1.0f;  // of the embedding
     if (expected.name.ends_with("e_score_correction_bias")) {
+      mean = options_.routing_bias_mean;
       deviation = 0.1f;
     } else if (expected.shape.size() == 1) {
       mean = 1.0f;

@@ -44,6 +44,7 @@ struct TinyCheckpoint {
   bool power_of_two_scales = false;  // scale_fmt ue8m0; always so for kE8M0
   bool mixed_projections = false;    // of FP8 projections every second one stays bf16 or fp32
   DType routing_bias = DType::kF32;  // kF32 or kBf16
+  float routing_bias_mean = 0.0f;    // far below 0: every selection score is negative
   int num_shards = 1;
   std::string config_patch = "{}";  // RFC 7386: what the family writes otherwise; null takes a key away
 };

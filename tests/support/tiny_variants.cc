@@ -102,6 +102,7 @@ const TinyVariant kOneExpertPerToken = {"one_expert_per_token", {.experts_per_to
 const TinyVariant kSoftmaxWithBias = {
     "softmax_with_bias_and_groups",
     {.config_patch = R"({"topk_method": "noaux_tc", "scoring_func": "softmax", "norm_topk_prob": true})"}};
+const TinyVariant kNegativeScores = {"negative_selection_scores", {.routing_bias_mean = -3.0f}};
 const TinyVariant kGreedySigmoid = {"greedy_sigmoid",
                                     {.config_patch = R"({"topk_method": "greedy", "scoring_func": "sigmoid"})"}};
 // Its cosines and sines are multiplied with m(0.7) / m(1.3), …
@@ -142,6 +143,7 @@ const std::vector<TinyVariant>& TinyVariants() {
                                                     kNoSharedExpert,
                                                     kOneExpertPerToken,
                                                     kSoftmaxWithBias,
+                                                    kNegativeScores,
                                                     kGreedySigmoid,
                                                     kTwoMscales,
                                                     kNoMscales,
