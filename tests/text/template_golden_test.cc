@@ -110,15 +110,23 @@ TEST(TemplateGoldens, PublishedTemplates) {
   std::cout << count << " conversations: " << rendered << " rendered, " << refused << " refused as expected\n";
 }
 
+void CheckFeature(const Object& golden) {
+  const std::string& source = golden.Find("template")->text();
+  SCOPED_TRACE(source);
+  const auto parsed = ChatTemplate::Parse(source);
+  Expectation{golden}.Check(parsed.ok() ? parsed->Render(golden.Find("context")->object()) : parsed.status());
+}
+
 TEST(TemplateGoldens, LanguageFeatures) {
   if (!AreThere(GoldenFolder())) GTEST_SKIP();
-  const int count = ForEachCase(GoldenFolder() / "features.jsonl", [&](const Object& golden) {
-    const std::string& source = golden.Find("template")->text();
-    SCOPED_TRACE(source);
-    const auto parsed = ChatTemplate::Parse(source);
-    Expectation{golden}.Check(parsed.ok() ? parsed->Render(golden.Find("context")->object()) : parsed.status());
-  });
-  EXPECT_EQ(count, 111);
+  EXPECT_EQ(ForEachCase(GoldenFolder() / "features.jsonl", CheckFeature), 111);
+}
+
+// Small templates of our own, rendered with Jinja2 3.1.6 in the environment of Hugging Face transformers. Known to
+// differ, and not among them: lazy views and methods print in another way, `escape` marks nothing as escaped, tojson
+// takes generators, and there are no blocks, no inheritance, no autoescape, no `random` and no `striptags`.
+TEST(TemplateGoldens, MoreLanguageFeatures) {
+  EXPECT_GE(ForEachCase("tests/data/templates/features.jsonl", CheckFeature), 400);
 }
 
 }  // namespace

@@ -76,9 +76,57 @@ Value TimeFunction(Runtime& runtime, const Value&, const Arguments& arguments) {
   return runtime.Text(text.substr(1, length - 1));
 }
 
+// What a joiner or a cycler remembers is a namespace that the template cannot reach.
+Value NextOfJoiner(Runtime&, const Value& receiver, const Arguments&) {
+  Object& state = receiver.attributes();
+  if (state.Find("used") != nullptr) return *state.Find("separator");
+  state.Set("used", Value::Bool(true));
+  return Value::Text("");
+}
+
+Value JoinerFunction(Runtime& runtime, const Value&, const Arguments& arguments) {
+  Object* const state = runtime.NewNamespace();
+  state->Set("separator", Parameters(runtime, "joiner", arguments, {"sep"}).Get(0, Value::Text(", ")));
+  return Value::MakeCallable({.name = "joiner", .receiver = Value::MakeNamespace(state), .function = NextOfJoiner});
+}
+
+// Returns the value that the cycler was at.
+Value MoveCycler(Object& state, int64_t steps) {
+  const std::vector<Value>& items = state.Find("items")->items();
+  const int64_t position = state.Find("position")->integral();
+  const int64_t moved = steps == 0 ? 0 : (position + steps) % static_cast<int64_t>(items.size());
+  state.Set("position", Value::Integer(moved));
+  state.Find("cycler")->attributes().Set("current", items[static_cast<size_t>(moved)]);
+  return items[static_cast<size_t>(position)];
+}
+
+Value NextOfCycler(Runtime&, const Value& receiver, const Arguments&) { return MoveCycler(receiver.attributes(), 1); }
+
+Value ResetOfCycler(Runtime&, const Value& receiver, const Arguments&) {
+  MoveCycler(receiver.attributes(), 0);
+  return Value::None();
+}
+
+Value CyclerFunction(Runtime& runtime, const Value&, const Arguments& arguments) {
+  if (arguments.positional.empty()) return runtime.Fail("cycler needs at least one value");
+  Object* const attributes = runtime.NewNamespace();
+  Object* const state = runtime.NewNamespace();
+  const Value items = runtime.Tuple(arguments.positional);
+  if (runtime.failed()) return Value();
+  const Value receiver = Value::MakeNamespace(state);
+  state->Set("cycler", Value::MakeNamespace(attributes));
+  state->Set("items", items);
+  state->Set("position", Value::Integer(0));
+  MoveCycler(*state, 0);
+  attributes->Set("next", Value::MakeCallable({.name = "next", .receiver = receiver, .function = NextOfCycler}));
+  attributes->Set("reset", Value::MakeCallable({.name = "reset", .receiver = receiver, .function = ResetOfCycler}));
+  return Value::MakeNamespace(attributes);
+}
+
 constexpr std::pair<std::string_view, Function> kGlobals[] = {
-    {"dict", DictFunction},   {"namespace", NamespaceFunction}, {"raise_exception", RaiseExceptionFunction},
-    {"range", RangeFunction}, {"strftime_now", TimeFunction},
+    {"cycler", CyclerFunction},       {"dict", DictFunction},   {"joiner", JoinerFunction},
+    {"namespace", NamespaceFunction}, {"range", RangeFunction}, {"raise_exception", RaiseExceptionFunction},
+    {"strftime_now", TimeFunction},
 };
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "engine/text/template/lexer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
+#include <absl/strings/ascii.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
@@ -188,7 +190,32 @@ class Lexer {
     return end - position;
   }
 
+  // 0x1f, 0o17 or 0b11 as the decimal digits of the same number. False where no such number stands.
+  bool LexNumberOfAnotherBase() {
+    if (rest_.size() < 3 || rest_[0] != '0') return false;
+    const char prefix = rest_[1];
+    const int base = prefix == 'x' || prefix == 'X'   ? 16
+                     : prefix == 'o' || prefix == 'O' ? 8
+                     : prefix == 'b' || prefix == 'B' ? 2
+                                                      : 0;
+    if (base == 0) return false;
+    size_t end = 2;
+    std::string digits;
+    for (; end < rest_.size() && (rest_[end] == '_' || absl::ascii_isxdigit(static_cast<unsigned char>(rest_[end])));
+         ++end) {
+      if (rest_[end] != '_') digits += rest_[end];
+    }
+    uint64_t value = 0;
+    const char* const last = digits.data() + digits.size();
+    const auto [stop, error] = std::from_chars(digits.data(), last, value, base);
+    if (error != std::errc() || stop != last) return false;
+    Consume(end);
+    Emit(TokenType::kInteger, std::to_string(value));
+    return true;
+  }
+
   void LexNumber() {
+    if (LexNumberOfAnotherBase()) return;
     const bool after_dot =
         !tokens_.empty() && tokens_.back().type == TokenType::kOperator && tokens_.back().text == ".";
     size_t length = DigitsAt(0);
