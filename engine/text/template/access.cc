@@ -35,7 +35,8 @@ std::optional<Value> FindItem(Runtime& runtime, const Value& value, const Value&
     const std::optional<size_t> position = Position(key.integral(), CountCodePoints(text));
     if (!position) return std::nullopt;
     const size_t start = ByteOffset(text, *position);
-    return Value::Text(text.substr(start, ByteOffset(std::string_view(text).substr(start), 1)));
+    const std::string_view rest = std::string_view(text).substr(start);
+    return runtime.Part(value, rest.substr(0, ByteOffset(rest, 1)));
   }
   return std::nullopt;
 }
@@ -70,6 +71,7 @@ std::optional<Value> FindMethod(const Value& value, std::string_view name) {
       break;
     case Type::kList:
       function = FindListMethod(name);
+      if (function == nullptr && value.can_grow()) function = FindGrowingListMethod(name);
       forbidden |= !value.is_tuple() && IsForbiddenListMethod(name);
       break;
     case Type::kObject:
@@ -179,8 +181,12 @@ Value GetSlice(Runtime& runtime, const Value& value, const Value& start, const V
   const std::optional<SliceRange> range = ResolveSlice(runtime, length, start, stop, step);
   if (!range) return Value();
   if (value.is_text()) {
-    std::string text;
-    ForEachIndex(*range, [&](size_t i) { text += characters[i]; });
+    TracedText text;
+    const char* const begin = value.text().data();
+    ForEachIndex(*range, [&](size_t i) {
+      const auto at = static_cast<size_t>(characters[i].data() - begin);
+      text.AppendPart(value.traced_text(), at, at + characters[i].size());
+    });
     return runtime.Text(std::move(text));
   }
   std::vector<Value> items;
@@ -199,7 +205,7 @@ std::vector<Value> Iterate(Runtime& runtime, const Value& value) {
     case Type::kText:
       if (!runtime.Spend(value.text().size() * 32)) break;
       for (const std::string_view character : SplitCodePoints(value.text())) {
-        items.push_back(Value::Text(std::string(character)));
+        items.push_back(runtime.Part(value, character));
       }
       break;
     case Type::kObject:

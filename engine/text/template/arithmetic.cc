@@ -114,7 +114,9 @@ Value RepeatList(Runtime& runtime, const Value& list, int64_t times) {
 Value Add(Runtime& runtime, const Value& left, const Value& right) {
   if (left.is_text() && right.is_text()) {
     if (!runtime.ReserveText(left.text().size() + right.text().size())) return Value();
-    return Value::Text(left.text() + right.text());
+    TracedText text = left.traced_text();
+    text.Append(right.traced_text());
+    return runtime.Text(std::move(text));
   }
   if (left.is_list() && right.is_list() && left.is_tuple() == right.is_tuple()) {
     std::vector<Value> items = left.items();
@@ -125,8 +127,8 @@ Value Add(Runtime& runtime, const Value& left, const Value& right) {
 }
 
 Value Multiply(Runtime& runtime, const Value& left, const Value& right) {
-  if (left.is_text() && right.is_integral()) return RepeatText(runtime, left.text(), right.integral());
-  if (right.is_text() && left.is_integral()) return RepeatText(runtime, right.text(), left.integral());
+  if (left.is_text() && right.is_integral()) return RepeatText(runtime, left.traced_text(), right.integral());
+  if (right.is_text() && left.is_integral()) return RepeatText(runtime, right.traced_text(), left.integral());
   if (left.is_list() && right.is_integral()) return RepeatList(runtime, left, right.integral());
   if (right.is_list() && left.is_integral()) return RepeatList(runtime, right, left.integral());
   return FailOperands(runtime, "*", left, right);
@@ -139,7 +141,7 @@ Value Calculate(Runtime& runtime, std::string_view operation, const Value& left,
   if (left.is_number() && right.is_number()) return CalculateNumbers(runtime, operation, left, right);
   if (operation == "+") return Add(runtime, left, right);
   if (operation == "*") return Multiply(runtime, left, right);
-  if (operation == "%" && left.is_text()) return FormatPercent(runtime, left.text(), right);
+  if (operation == "%" && left.is_text()) return FormatPercent(runtime, left, right);
   return FailOperands(runtime, operation, left, right);
 }
 
@@ -153,14 +155,15 @@ Value ApplySign(Runtime& runtime, std::string_view operation, const Value& opera
   return runtime.Fail(absl::StrFormat("'%s' has no meaning before %s", operation, TypeName(operand)));
 }
 
-Value RepeatText(Runtime& runtime, std::string_view piece, int64_t times) {
+Value RepeatText(Runtime& runtime, const TracedText& piece, int64_t times) {
   const auto count = static_cast<size_t>(std::max<int64_t>(times, 0));
-  if (piece.empty() || count == 0) return Value::Text("");
-  if (count > std::numeric_limits<size_t>::max() / piece.size()) return runtime.Fail("a repeated text is too long");
-  if (!runtime.ReserveText(piece.size() * count)) return Value();
-  std::string repeated;
-  repeated.reserve(piece.size() * count);
-  for (size_t i = 0; i < count; ++i) repeated += piece;
+  const size_t size = piece.text.size();
+  if (size == 0 || count == 0) return Value::Text("");
+  if (count > std::numeric_limits<size_t>::max() / size) return runtime.Fail("a repeated text is too long");
+  if (!runtime.ReserveText(size * count) || !runtime.Spend(piece.from_request.size() * count)) return Value();
+  TracedText repeated;
+  repeated.text.reserve(size * count);
+  for (size_t i = 0; i < count; ++i) repeated.Append(piece);
   return Value::Text(std::move(repeated));
 }
 

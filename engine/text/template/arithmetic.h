@@ -14,6 +14,6 @@ Value Calculate(Runtime& runtime, std::string_view operation, const Value& left,
 // operation: + -
 Value ApplySign(Runtime& runtime, std::string_view operation, const Value& operand);
 // Text of `piece`, `times` times.
-Value RepeatText(Runtime& runtime, std::string_view piece, int64_t times);
+Value RepeatText(Runtime& runtime, const TracedText& piece, int64_t times);
 
 }  // namespace latentd::jinja

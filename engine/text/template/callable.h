@@ -44,7 +44,8 @@ class Parameters {
   // These three fail the rendering when the argument has another type.
   int64_t Integer(size_t index, int64_t otherwise) const;
   bool Truth(size_t index, bool otherwise) const;
-  std::string Text(size_t index, std::string_view otherwise) const;
+  std::string Text(size_t index, std::string_view otherwise) const { return Traced(index, otherwise).text; }
+  TracedText Traced(size_t index, std::string_view otherwise) const;
 
  private:
   Runtime& runtime_;

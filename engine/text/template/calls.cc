@@ -53,6 +53,10 @@ void Evaluator::SpreadNamed(const Value& value, Arguments* arguments) {
       runtime_.Fail(absl::StrFormat("expected strings as names of arguments, found %s", TypeName(entry.key)));
       return;
     }
+    if (entry.key.has_request_text()) {
+      runtime_.Fail("the names behind '**' came with the request, which safe_mode cannot trace");
+      return;
+    }
     if (!runtime_.SpendBytes(entry.key.text().size())) return;
     arguments->named.emplace_back(entry.key.text(), entry.value);
   }
@@ -66,7 +70,7 @@ Value Evaluator::Invoke(const Value& callee, const Arguments& arguments) {
   }
   const Callable& callable = callee.callable();
   if (callable.macro != nullptr) return InvokeMacro(callable, arguments);
-  return callable.function(runtime_, callable.receiver, arguments);
+  return runtime_.Call(callable.function, callable.receiver, arguments);
 }
 
 Value Evaluator::InvokeMacro(const Callable& callable, const Arguments& arguments) {
@@ -74,8 +78,8 @@ Value Evaluator::InvokeMacro(const Callable& callable, const Arguments& argument
   const Scopes::Entered scope(scopes_, callable.scope);
   BindParameters(*callable.macro, arguments);
   if (runtime_.failed()) return Value();
-  std::string captured;
-  std::string* const outer = std::exchange(out_, &captured);
+  TracedText captured;
+  TracedText* const outer = std::exchange(out_, &captured);
   Execute(callable.macro->body);
   out_ = outer;
   return runtime_.Text(std::move(captured));
@@ -144,8 +148,8 @@ Value Evaluator::InvokeLoop(const Loop& loop, const Arguments& arguments) {
   const Nested nested(*this);
   Value items = IterateAsList(runtime_, arguments.positional.front());
   if (runtime_.failed()) return Value();
-  std::string captured;
-  std::string* const outer = std::exchange(out_, &captured);
+  TracedText captured;
+  TracedText* const outer = std::exchange(out_, &captured);
   RunLoop(*loop.statement, std::move(items), loop.scope, loop.depth0 + 1);
   out_ = outer;
   return runtime_.Text(std::move(captured));

@@ -57,9 +57,16 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source) {
 }
 
 absl::StatusOr<std::string> ChatTemplate::Render(const Context& context, const RenderOptions& options) const {
+  absl::StatusOr<jinja::TracedText> prompt = RenderTraced(context, options);
+  if (!prompt.ok()) return prompt.status();
+  return std::move(prompt->text);
+}
+
+absl::StatusOr<jinja::TracedText> ChatTemplate::RenderTraced(const Context& context,
+                                                             const RenderOptions& options) const {
   const Context completed = Complete(context);
-  jinja::Runtime runtime(options.limits, options.now ? *options.now : LocalTime());
-  std::string prompt = jinja::Evaluator(runtime, completed).Render(*body_);
+  jinja::Runtime runtime(options.limits, options.list_changes, options.now ? *options.now : LocalTime());
+  jinja::TracedText prompt = jinja::Evaluator(runtime, completed).Render(*body_);
   if (runtime.failed()) return runtime.status();
   return prompt;
 }

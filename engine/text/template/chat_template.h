@@ -11,6 +11,7 @@
 #include <absl/status/statusor.h>
 
 #include "engine/text/template/ast.h"
+#include "engine/text/template/names.h"
 #include "engine/text/template/runtime.h"
 #include "engine/text/template/value.h"
 
@@ -24,6 +25,7 @@ class ChatTemplate {
 
   struct RenderOptions {
     jinja::RenderLimits limits = {};
+    jinja::ListChanges list_changes = jinja::ListChanges::kRefused;
     std::optional<std::tm> now = std::nullopt;  // for strftime_now; the local time when absent
   };
 
@@ -35,11 +37,20 @@ class ChatTemplate {
   // the template; where the template itself said so with raise_exception, the status has exactly that message.
   absl::StatusOr<std::string> Render(const Context& context, const RenderOptions& options) const;
   absl::StatusOr<std::string> Render(const Context& context) const { return Render(context, {}); }
+  // The same, and which of its bytes come from those values of the context that jinja::FromRequest made.
+  absl::StatusOr<jinja::TracedText> RenderTraced(const Context& context, const RenderOptions& options) const;
+
+  // Whether giving this variable can make a difference.
+  bool ReadsVariable(std::string_view name) const { return names_.variables.contains(name); }
+  // False where the template cannot look up this key of a message or of what is in it.
+  bool MentionsKey(std::string_view name) const { return names_.keys.contains(name); }
 
  private:
-  explicit ChatTemplate(jinja::Body body) : body_(std::make_shared<const jinja::Body>(std::move(body))) {}
+  explicit ChatTemplate(jinja::Body body)
+      : body_(std::make_shared<const jinja::Body>(std::move(body))), names_(jinja::FindNames(*body_)) {}
 
   std::shared_ptr<const jinja::Body> body_;
+  jinja::TemplateNames names_;
 };
 
 }  // namespace latentd

@@ -38,8 +38,30 @@ Value ListCount(Runtime& runtime, const Value& receiver, const Arguments& argume
                                       [&](const Value& item) { return Equal(runtime, item, wanted); }));
 }
 
-// Values never change, so a copy is the value itself.
-Value Copy(Runtime&, const Value& receiver, const Arguments&) { return receiver; }
+Value ListCopy(Runtime& runtime, const Value& receiver, const Arguments&) { return runtime.List(receiver.items()); }
+
+// Objects never change, so a copy is the object itself.
+Value ObjectCopy(Runtime&, const Value& receiver, const Arguments&) { return receiver; }
+
+// Scalars only: a list in a list could contain itself.
+Value ListAppend(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Value item = Parameters(runtime, "append", arguments, {"object"}, 1).Get(0);
+  if (item.depth() > 0) return runtime.Fail("append takes text and numbers here, found " + std::string(TypeName(item)));
+  if (runtime.Spend(sizeof(Value))) receiver.growing_items().push_back(item);
+  return Value::None();
+}
+
+Value ListPop(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const int64_t index = Parameters(runtime, "pop", arguments, {"index"}).Integer(0, -1);
+  std::vector<Value>& items = receiver.growing_items();
+  const auto size = static_cast<int64_t>(items.size());
+  if (!runtime.Spend(items.size())) return Value();
+  if (index < -size || index >= size) return runtime.Fail("pop needs an index within the list");
+  const auto popped = items.begin() + (index < 0 ? index + size : index);
+  Value item = *popped;
+  items.erase(popped);
+  return item;
+}
 
 Value ObjectGet(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const Parameters parameters(runtime, "get", arguments, {"key", "default"}, 1);
@@ -82,9 +104,10 @@ Value LoopChanged(Runtime& runtime, const Value& receiver, const Arguments& argu
   return Value::Bool(changed);
 }
 
-constexpr Method kListMethods[] = {{"copy", Copy}, {"count", ListCount}, {"index", ListIndex}};
+constexpr Method kListMethods[] = {{"copy", ListCopy}, {"count", ListCount}, {"index", ListIndex}};
 constexpr Method kObjectMethods[] = {
-    {"copy", Copy}, {"get", ObjectGet}, {"items", ObjectItems}, {"keys", ObjectKeys}, {"values", ObjectValues}};
+    {"copy", ObjectCopy}, {"get", ObjectGet}, {"items", ObjectItems}, {"keys", ObjectKeys}, {"values", ObjectValues}};
+constexpr Method kGrowingListMethods[] = {{"append", ListAppend}, {"pop", ListPop}};
 constexpr Method kLoopMethods[] = {{"changed", LoopChanged}, {"cycle", LoopCycle}};
 constexpr std::string_view kForbiddenListMethods[] = {"append", "clear",  "extend",  "insert",
                                                       "pop",    "remove", "reverse", "sort"};
@@ -93,6 +116,7 @@ constexpr std::string_view kForbiddenObjectMethods[] = {"clear", "pop", "popitem
 }  // namespace
 
 Function FindListMethod(std::string_view name) { return Lookup(kListMethods, name); }
+Function FindGrowingListMethod(std::string_view name) { return Lookup(kGrowingListMethods, name); }
 Function FindObjectMethod(std::string_view name) { return Lookup(kObjectMethods, name); }
 Function FindLoopMethod(std::string_view name) { return Lookup(kLoopMethods, name); }
 bool IsForbiddenListMethod(std::string_view name) { return Includes(kForbiddenListMethods, name); }

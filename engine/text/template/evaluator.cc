@@ -17,7 +17,7 @@ Evaluator::Nested::Nested(Evaluator& evaluator) : evaluator_(evaluator) {
   }
 }
 
-std::string Evaluator::Render(const Body& body) {
+TracedText Evaluator::Render(const Body& body) {
   Execute(body);
   return std::move(output_);
 }
@@ -39,17 +39,12 @@ Evaluator::Flow Evaluator::ExecuteInScope(const Body& body) {
 }
 
 Evaluator::Flow Evaluator::Run(const Text& text) {
-  Print(text.text);
+  Print(TracedText{.text = text.text, .from_request = {}});
   return Flow::kNext;
 }
 
 Evaluator::Flow Evaluator::Run(const Output& output) {
-  const Value value = Evaluate(*output.value);
-  if (value.is_text()) {
-    Print(value.text());
-  } else if (!runtime_.failed()) {
-    Print(ToText(runtime_, value));
-  }
+  Print(Evaluate(*output.value));
   return Flow::kNext;
 }
 
@@ -89,7 +84,9 @@ void Evaluator::RunLoop(const For& statement, Value items, Scope* scope, int dep
 
 Value Evaluator::SelectItems(const For& statement, const Value& items) {
   std::vector<Value> selected;
-  for (const Value& item : items.items()) {
+  // The condition may change the list.
+  for (size_t i = 0; i < items.items().size(); ++i) {
+    const Value item = items.items()[i];
     if (!runtime_.Spend(1)) break;
     const Scopes::Entered inner(scopes_, scopes_.current());
     Assign(statement.target, item);
@@ -113,7 +110,7 @@ Evaluator::Flow Evaluator::Run(const SetBlock& block) {
 Evaluator::Flow Evaluator::Run(const FilterBlock& block) {
   Flow flow = Flow::kNext;
   const Value text = Capture(block.body, block.filter, &flow);
-  if (flow == Flow::kNext && !runtime_.failed()) Print(ToText(runtime_, text));
+  if (flow == Flow::kNext) Print(text);
   return flow;
 }
 
@@ -127,8 +124,7 @@ Evaluator::Flow Evaluator::Run(const Macro& macro) {
 Evaluator::Flow Evaluator::Run(const CallBlock& block) {
   const Value caller =
       Value::MakeCallable({.name = "caller", .receiver = {}, .macro = &block.caller, .scope = scopes_.Capture()});
-  const Value value = Call(*block.call, &caller);
-  if (!runtime_.failed()) Print(ToText(runtime_, value));
+  Print(Call(*block.call, &caller));
   return Flow::kNext;
 }
 
@@ -163,18 +159,26 @@ void Evaluator::Assign(const Target& target, const Value& value) {
   owner.attributes().Set(target.attribute, value);
 }
 
-void Evaluator::Print(std::string_view text) {
-  if (!runtime_.SpendBytes(text.size())) return;
-  if (out_->size() + text.size() > runtime_.limits().text_bytes) {
+void Evaluator::Print(const Value& value) {
+  if (value.is_text()) return Print(value.traced_text());
+  if (runtime_.failed()) return;
+  TracedText text;
+  AppendText(runtime_, value, &text);
+  Print(text);
+}
+
+void Evaluator::Print(const TracedText& text) {
+  if (!runtime_.SpendBytes(text.text.size()) || !runtime_.Spend(text.from_request.size())) return;
+  if (out_->text.size() + text.text.size() > runtime_.limits().text_bytes) {
     runtime_.Fail(absl::StrCat("the prompt is longer than ", runtime_.limits().text_bytes, " bytes"));
     return;
   }
-  out_->append(text);
+  out_->Append(text);
 }
 
 Value Evaluator::Capture(const Body& body, const ExpressionPtr& filter, Flow* flow) {
-  std::string captured;
-  std::string* const outer = std::exchange(out_, &captured);
+  TracedText captured;
+  TracedText* const outer = std::exchange(out_, &captured);
   *flow = ExecuteInScope(body);
   out_ = outer;
   Value text = runtime_.Text(std::move(captured));

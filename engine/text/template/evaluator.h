@@ -19,7 +19,7 @@ class Evaluator {
   Evaluator(Runtime& runtime, const Object& context) : runtime_(runtime), context_(context) {}
 
   // The output, meaningful unless the runtime has failed.
-  std::string Render(const Body& body);
+  TracedText Render(const Body& body);
 
  private:
   // How a statement ended: `break` and `continue` travel up to their loop.
@@ -44,7 +44,8 @@ class Evaluator {
   void RunLoop(const For& statement, Value items, Scope* scope, int depth0);
   Value SelectItems(const For& statement, const Value& items);
   void Assign(const Target& target, const Value& value);
-  void Print(std::string_view text);
+  void Print(const Value& value);
+  void Print(const TracedText& text);
   // What `body` prints, filtered when there is a filter.
   Value Capture(const Body& body, const ExpressionPtr& filter, Flow* flow);
 
@@ -76,8 +77,8 @@ class Evaluator {
   Runtime& runtime_;
   const Object& context_;
   Scopes scopes_;
-  std::string output_;
-  std::string* out_ = &output_;  // where statements print: the output, or what is being captured
+  TracedText output_;
+  TracedText* out_ = &output_;  // where statements print: the output, or what is being captured
   Value filter_input_;           // what a filter without operand applies to
   int depth_ = 0;
 };

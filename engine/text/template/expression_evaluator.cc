@@ -123,7 +123,7 @@ Value Evaluator::Filter(const Expression& expression) {
   if (runtime_.failed()) return Value();
   const Function filter = FindFilter(expression.name);
   if (filter == nullptr) return runtime_.Fail(absl::StrFormat("there is no filter named '%s'", expression.name));
-  return filter(runtime_, value, arguments);
+  return runtime_.Call(filter, value, arguments);
 }
 
 Value Evaluator::Test(const Expression& expression) {
@@ -132,17 +132,17 @@ Value Evaluator::Test(const Expression& expression) {
   if (runtime_.failed()) return Value();
   const Function test = FindTest(expression.name);
   if (test == nullptr) return runtime_.Fail(absl::StrFormat("there is no test named '%s'", expression.name));
-  return test(runtime_, value, arguments);
+  return runtime_.Call(test, value, arguments);
 }
 
 Value Evaluator::Concat(const Expression& expression) {
-  std::string text;
+  TracedText text;
   for (const ExpressionPtr& operand : expression.operands) {
     const Value value = Evaluate(*operand);
     if (runtime_.failed()) return Value();
-    text += ToText(runtime_, value);
-    if (!runtime_.ReserveText(text.size() / 64)) return Value();
-    if (text.size() > runtime_.limits().text_bytes) break;
+    AppendText(runtime_, value, &text);
+    if (!runtime_.ReserveText(text.text.size() / 64)) return Value();
+    if (text.text.size() > runtime_.limits().text_bytes) break;
   }
   return runtime_.Text(std::move(text));
 }

@@ -170,7 +170,8 @@ Value FromJsonFilter(Runtime& runtime, const Value& value, const Arguments& argu
   if (!value.is_text()) return runtime.Fail("from_json needs a string, found " + std::string(TypeName(value)));
   if (!runtime.Spend(value.text().size() * 8)) return Value();
   absl::StatusOr<Value> parsed = ParseJson(value.text());
-  return parsed.ok() ? *std::move(parsed) : runtime.Fail(std::string(parsed.status().message()));
+  if (!parsed.ok()) return runtime.Fail(std::string(parsed.status().message()));
+  return value.has_request_text() ? FromRequest(*parsed) : *std::move(parsed);
 }
 
 constexpr std::pair<std::string_view, Function> kFilters[] = {

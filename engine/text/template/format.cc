@@ -14,16 +14,40 @@
 namespace latentd::jinja {
 namespace {
 
+// A format with values in it, traced.
+class Filled {
+ public:
+  explicit Filled(const Value& format) : format_(format) {}
+
+  // `part` lies within the format's text.
+  void AppendFormat(std::string_view part) {
+    const auto begin = static_cast<size_t>(part.data() - format_.text().data());
+    out_.AppendPart(format_.traced_text(), begin, begin + part.size());
+  }
+  // The format may say what a value is padded with.
+  void AppendValue(const Value& value, std::string text) {
+    if (!value.has_request_text() && !format_.has_request_text()) return out_.Append(text);
+    out_.Append(TracedText::FromRequest(std::move(text)));
+  }
+
+  size_t size() const { return out_.text.size(); }
+  TracedText Take() { return std::move(out_); }
+
+ private:
+  const Value format_;
+  TracedText out_;
+};
+
 // '%s' % values
 class PercentFormat {
  public:
-  PercentFormat(Runtime& runtime, std::string_view format, const Value& values)
-      : runtime_(runtime), rest_(format), values_(values) {}
+  PercentFormat(Runtime& runtime, const Value& format, const Value& values)
+      : runtime_(runtime), rest_(format.text()), values_(values), out_(format) {}
 
   Value Run() {
     while (!rest_.empty() && !runtime_.failed()) {
       const size_t percent = rest_.find('%');
-      out_ += rest_.substr(0, percent);
+      out_.AppendFormat(rest_.substr(0, percent));
       if (percent == std::string_view::npos) break;
       rest_.remove_prefix(percent + 1);
       Convert();
@@ -33,7 +57,7 @@ class PercentFormat {
                                ? next_ < values_.items().size()
                                : next_ == 0 && !values_.is_object() && !values_.is_list() && !values_.is_undefined();
     if (is_unused) runtime_.Fail("a format has fewer fields than values");
-    return runtime_.Text(std::move(out_));
+    return runtime_.Text(out_.Take());
   }
 
  private:
@@ -51,11 +75,9 @@ class PercentFormat {
     const std::string_view size = TakeAny("0123456789.");
     if (rest_.empty()) return Fail("a format ends inside of a field");
     const char type = rest_.front();
+    if (type == '%') out_.AppendFormat(rest_.substr(0, 1));
     rest_.remove_prefix(1);
-    if (type == '%') {
-      out_ += '%';
-      return;
-    }
+    if (type == '%') return;
     std::optional<Value> value = named ? named : NextValue();
     if (value) Append(*value, flags, size, type);
   }
@@ -86,12 +108,13 @@ class PercentFormat {
     spec.align = has('-') ? '<' : spec.zero_padded ? '=' : '>';
     if (is_text) {
       const std::string text = type == 'r' ? ToRepr(runtime_, value) : ToText(runtime_, value);
-      out_ += ApplyFormatSpec(runtime_, Value::Text(text), spec);
+      out_.AppendValue(value, ApplyFormatSpec(runtime_, Value::Text(text), spec));
     } else if (std::string_view("diuxXoeEfFgG").find(type) != std::string_view::npos) {
       const bool decimal = type == 'd' || type == 'i' || type == 'u';
       const bool truncate = decimal && value.type() == Type::kFloat && value.number() > -9e18 && value.number() < 9e18;
       spec.type = decimal ? 'd' : type;
-      out_ += ApplyFormatSpec(runtime_, truncate ? Value::Integer(static_cast<int64_t>(value.number())) : value, spec);
+      const Value number = truncate ? Value::Integer(static_cast<int64_t>(value.number())) : value;
+      out_.AppendValue(value, ApplyFormatSpec(runtime_, number, spec));
     } else {
       Fail(absl::StrFormat("format '%%%c' is not supported", type));
     }
@@ -105,29 +128,29 @@ class PercentFormat {
   std::string_view rest_;
   const Value& values_;
   size_t next_ = 0;
-  std::string out_;
+  Filled out_;
 };
 
 // '{}'.format(values)
 class BraceFormat {
  public:
-  BraceFormat(Runtime& runtime, std::string_view format, const Arguments& arguments)
-      : runtime_(runtime), rest_(format), arguments_(arguments) {}
+  BraceFormat(Runtime& runtime, const Value& format, const Arguments& arguments)
+      : runtime_(runtime), rest_(format.text()), arguments_(arguments), out_(format) {}
 
   Value Run() {
     while (!rest_.empty() && !runtime_.failed()) {
       const size_t brace = rest_.find_first_of("{}");
-      out_ += rest_.substr(0, brace);
+      out_.AppendFormat(rest_.substr(0, brace));
       if (brace == std::string_view::npos) break;
       rest_.remove_prefix(brace);
       if (rest_.starts_with("{{") || rest_.starts_with("}}")) {
-        out_ += rest_.front();
+        out_.AppendFormat(rest_.substr(0, 1));
         rest_.remove_prefix(2);
       } else {
         Replace();
       }
     }
-    return runtime_.Text(std::move(out_));
+    return runtime_.Text(out_.Take());
   }
 
  private:
@@ -146,10 +169,11 @@ class BraceFormat {
     const size_t conversion_start = field.find('!');
     const std::string_view conversion =
         conversion_start == std::string_view::npos ? std::string_view() : field.substr(conversion_start + 1);
-    Value value = Lookup(field.substr(0, conversion_start));
-    if (conversion == "r") value = runtime_.Text(ToRepr(runtime_, value));
-    if (conversion == "s") value = runtime_.Text(ToText(runtime_, value));
-    out_ += ApplyFormatSpec(runtime_, value, spec);
+    const Value value = Lookup(field.substr(0, conversion_start));
+    Value converted = value;
+    if (conversion == "r") converted = runtime_.Text(ToRepr(runtime_, value));
+    if (conversion == "s") converted = runtime_.Text(ToText(runtime_, value));
+    out_.AppendValue(value, ApplyFormatSpec(runtime_, converted, spec));
     if (out_.size() > runtime_.limits().text_bytes) runtime_.ReserveText(out_.size());
   }
 
@@ -193,16 +217,16 @@ class BraceFormat {
   std::string_view rest_;
   const Arguments& arguments_;
   size_t next_ = 0;
-  std::string out_;
+  Filled out_;
 };
 
 }  // namespace
 
-Value FormatPercent(Runtime& runtime, std::string_view format, const Value& values) {
+Value FormatPercent(Runtime& runtime, const Value& format, const Value& values) {
   return PercentFormat(runtime, format, values).Run();
 }
 
-Value FormatBraces(Runtime& runtime, std::string_view format, const Arguments& arguments) {
+Value FormatBraces(Runtime& runtime, const Value& format, const Arguments& arguments) {
   return BraceFormat(runtime, format, arguments).Run();
 }
 

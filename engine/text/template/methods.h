@@ -11,6 +11,7 @@ namespace latentd::jinja {
 Function FindTextMethod(std::string_view name);
 Function FindTextSearchMethod(std::string_view name);  // a part of the above
 Function FindListMethod(std::string_view name);
+Function FindGrowingListMethod(std::string_view name);  // of lists that can grow, beside the above
 Function FindObjectMethod(std::string_view name);
 Function FindLoopMethod(std::string_view name);
 

@@ -135,6 +135,12 @@ std::string ToText(Runtime& runtime, const Value& value) {
   return ToRepr(runtime, value);
 }
 
+void AppendText(Runtime& runtime, const Value& value, TracedText* out) {
+  if (value.is_text()) return out->Append(value.traced_text());
+  if (!value.has_request_text()) return out->Append(ToText(runtime, value));
+  out->Append(TracedText::FromRequest(ToText(runtime, value)));
+}
+
 std::string ToRepr(Runtime& runtime, const Value& value) {
   ReprWriter writer(runtime);
   writer.Write(value);

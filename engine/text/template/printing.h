@@ -12,6 +12,8 @@ class Runtime;
 
 // str(value), which is what `{{ value }}` prints.
 std::string ToText(Runtime& runtime, const Value& value);
+// Appends str(value), traced.
+void AppendText(Runtime& runtime, const Value& value, TracedText* out);
 // repr(value): strings are quoted and escaped.
 std::string ToRepr(Runtime& runtime, const Value& value);
 // Python's shortest text that reads back as the same number.

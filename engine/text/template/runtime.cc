@@ -1,5 +1,8 @@
 #include "engine/text/template/runtime.h"
 
+#include <algorithm>
+#include <utility>
+
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
@@ -10,6 +13,7 @@ namespace latentd::jinja {
 namespace {
 
 constexpr size_t kWorkPerItem = 8;
+constexpr size_t kWorkPerRange = 4;
 // What stays allocated until the end of the rendering costs more.
 constexpr size_t kWorkPerOwnedObject = 32;
 
@@ -55,11 +59,39 @@ bool Runtime::CheckDepth(int depth) {
   return !failed();
 }
 
-Value Runtime::Text(std::string text) { return ReserveText(text.size()) ? Value::Text(std::move(text)) : Value(); }
+Value Runtime::Call(Function function, const Value& receiver, const Arguments& arguments) {
+  const auto has_request_text = [](const Value& value) { return value.has_request_text(); };
+  makes_request_text_ = receiver.has_request_text() ||
+                        std::any_of(arguments.positional.begin(), arguments.positional.end(), has_request_text) ||
+                        std::any_of(arguments.named.begin(), arguments.named.end(),
+                                    [&](const auto& argument) { return has_request_text(argument.second); });
+  Value result = function(*this, receiver, arguments);
+  makes_request_text_ = false;
+  return result;
+}
+
+Value Runtime::Text(std::string text) {
+  return Text(makes_request_text_ ? TracedText::FromRequest(std::move(text))
+                                  : TracedText{.text = std::move(text), .from_request = {}});
+}
+
+Value Runtime::Text(TracedText text) {
+  if (!ReserveText(text.text.size()) || !Spend(text.from_request.size() * kWorkPerRange)) return Value();
+  return Value::Text(std::move(text));
+}
+
+Value Runtime::Part(const Value& whole, std::string_view part) {
+  const TracedText& source = whole.traced_text();
+  const size_t begin = part.empty() ? 0 : static_cast<size_t>(part.data() - source.text.data());
+  TracedText text;
+  text.AppendPart(source, begin, begin + part.size());
+  return Text(std::move(text));
+}
 
 Value Runtime::List(std::vector<Value> items) {
   if (!Spend(items.size() * kWorkPerItem + 1)) return Value();
-  Value list = Value::MakeList(std::move(items));
+  Value list = list_changes_ == ListChanges::kOwnLists ? Value::MakeGrowingList(std::move(items))
+                                                       : Value::MakeList(std::move(items));
   return CheckDepth(list.depth()) ? list : Value();
 }
 
@@ -122,12 +154,13 @@ bool Parameters::Truth(size_t index, bool otherwise) const {
   return given(index) ? IsTrue(*values_[index]) : otherwise;
 }
 
-std::string Parameters::Text(size_t index, std::string_view otherwise) const {
-  if (!given(index)) return std::string(otherwise);
-  if (values_[index]->is_text()) return values_[index]->text();
+TracedText Parameters::Traced(size_t index, std::string_view otherwise) const {
+  if (given(index) && values_[index]->is_text()) return values_[index]->traced_text();
+  TracedText fallback{.text = std::string(otherwise), .from_request = {}};
+  if (!given(index)) return fallback;
   runtime_.Fail(
       absl::StrFormat("%s expects a string as '%s', found %s", function_, names_[index], TypeName(*values_[index])));
-  return std::string(otherwise);
+  return fallback;
 }
 
 }  // namespace latentd::jinja

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -17,6 +18,10 @@
 namespace latentd::jinja {
 
 struct For;
+
+// Hugging Face's sandbox keeps a template from changing lists. Some published templates, such as Kimi-K2's, append to
+// and pop from lists of their own, and fail there.
+enum class ListChanges : uint8_t { kRefused, kOwnLists };
 
 struct RenderLimits {
   // Text that the template prints, or that any one value holds. Far above what fits any model's context.
@@ -45,7 +50,8 @@ struct Loop {
 
 class Runtime {
  public:
-  Runtime(const RenderLimits& limits, const std::tm& now) : limits_(limits), now_(now) {}
+  Runtime(const RenderLimits& limits, ListChanges list_changes, const std::tm& now)
+      : limits_(limits), list_changes_(list_changes), now_(now) {}
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
@@ -65,8 +71,15 @@ class Runtime {
   // To be asked before text of this size is made from something smaller.
   bool ReserveText(size_t bytes);
 
+  // Calls what is built in. Text that it makes where request text is involved counts as request text, unless the
+  // function says which parts are.
+  Value Call(Function function, const Value& receiver, const Arguments& arguments);
+
   // Values with their size charged and their depth checked.
   Value Text(std::string text);
+  Value Text(TracedText text);
+  // `part` lies within the text of `whole`.
+  Value Part(const Value& whole, std::string_view part);
   Value List(std::vector<Value> items);
   Value Tuple(std::vector<Value> items);
   Value MakeObject(Object object);
@@ -81,7 +94,9 @@ class Runtime {
   bool CheckDepth(int depth);
 
   RenderLimits limits_;
+  ListChanges list_changes_;
   std::tm now_;
+  bool makes_request_text_ = false;
   size_t spent_ = 0;
   int line_ = 0;
   absl::Status status_;

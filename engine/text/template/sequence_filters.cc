@@ -52,17 +52,18 @@ Value ReverseFilter(Runtime& runtime, const Value& value, const Arguments& argum
 
 Value JoinFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "join", arguments, {"d", "attribute"});
-  const std::string separator = ToText(runtime, parameters.Get(0, Value::Text("")));
+  TracedText separator;
+  AppendText(runtime, parameters.Get(0, Value::Text("")), &separator);
   const AttributePath path(runtime, parameters.Get(1));
-  std::string joined;
+  TracedText joined;
   bool first = true;
   for (const Value& item : Iterate(runtime, value)) {
-    const std::string text = ToText(runtime, path.Follow(item));
-    if (!runtime.SpendBytes(separator.size() + text.size())) return Value();
-    if (!first) joined += separator;
-    joined += text;
+    const size_t size = joined.text.size();
+    if (!first) joined.Append(separator);
+    AppendText(runtime, path.Follow(item), &joined);
     first = false;
-    if (joined.size() > runtime.limits().text_bytes) break;
+    if (!runtime.SpendBytes(joined.text.size() - size)) return Value();
+    if (joined.text.size() > runtime.limits().text_bytes) break;
   }
   return runtime.Text(std::move(joined));
 }

@@ -105,11 +105,11 @@ Value EscapeFilter(Runtime& runtime, const Value& value, const Arguments& argume
 Value FormatFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Value text = AsText(runtime, value);
   if (runtime.failed()) return Value();
-  if (arguments.named.empty()) return FormatPercent(runtime, text.text(), runtime.Tuple(arguments.positional));
+  if (arguments.named.empty()) return FormatPercent(runtime, text, runtime.Tuple(arguments.positional));
   if (!arguments.positional.empty()) return runtime.Fail("format takes positional or named arguments, found both");
   Object named;
   for (const auto& [name, argument] : arguments.named) named.Set(name, argument);
-  return FormatPercent(runtime, text.text(), runtime.MakeObject(std::move(named)));
+  return FormatPercent(runtime, text, runtime.MakeObject(std::move(named)));
 }
 
 Value IndentFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {

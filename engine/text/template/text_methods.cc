@@ -25,14 +25,14 @@ Value Strip(Runtime& runtime, const Value& receiver, const Arguments& arguments,
   if (chars.is_none()) {
     if (side != Side::kRight) text = StripLeft(text);
     if (side != Side::kLeft) text = StripRight(text);
-    return runtime.Text(std::string(text));
+    return runtime.Part(receiver, text);
   }
   const std::string characters = parameters.Text(0, "");
   // Each code point of the text may scan all characters.
   runtime.Spend(std::min(text.size(), size_t{4096}) * characters.size() / 64);
   if (side != Side::kRight) text = StripLeft(text, characters);
   if (side != Side::kLeft) text = StripRight(text, characters);
-  return runtime.Text(std::string(text));
+  return runtime.Part(receiver, text);
 }
 
 Value StripMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -68,32 +68,32 @@ std::string Title(std::string_view text) {
 
 Value RemovePrefixMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const std::string prefix = Parameters(runtime, "removeprefix", arguments, {"prefix"}, 1).Text(0, "");
-  const std::string& text = receiver.text();
-  return text.starts_with(prefix) ? runtime.Text(text.substr(prefix.size())) : receiver;
+  const std::string_view text = receiver.text();
+  return text.starts_with(prefix) ? runtime.Part(receiver, text.substr(prefix.size())) : receiver;
 }
 
 Value RemoveSuffixMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const std::string suffix = Parameters(runtime, "removesuffix", arguments, {"suffix"}, 1).Text(0, "");
-  const std::string& text = receiver.text();
-  return text.ends_with(suffix) ? runtime.Text(text.substr(0, text.size() - suffix.size())) : receiver;
+  const std::string_view text = receiver.text();
+  return text.ends_with(suffix) ? runtime.Part(receiver, text.substr(0, text.size() - suffix.size())) : receiver;
 }
 
 Value JoinMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const Parameters parameters(runtime, "join", arguments, {"iterable"}, 1);
-  std::string joined;
+  TracedText joined;
   bool first = true;
   for (const Value& item : Iterate(runtime, parameters.Get(0))) {
     if (!item.is_text()) return runtime.Fail("join needs strings, found " + std::string(TypeName(item)));
     if (!runtime.SpendBytes(receiver.text().size() + item.text().size())) return Value();
-    if (!first) joined += receiver.text();
-    joined += item.text();
+    if (!first) joined.Append(receiver.traced_text());
+    joined.Append(item.traced_text());
     first = false;
   }
   return runtime.Text(std::move(joined));
 }
 
 Value FormatMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
-  return FormatBraces(runtime, receiver.text(), arguments);
+  return FormatBraces(runtime, receiver, arguments);
 }
 
 // Templates only measure and loop over the bytes, so a list of integers stands for Python's bytes.
@@ -111,8 +111,8 @@ enum class Justify { kLeft, kRight, kCenter };
 
 Value Pad(Runtime& runtime, const Value& receiver, const Arguments& arguments, Justify justify) {
   const Parameters parameters(runtime, "a justifying method", arguments, {"width", "fillchar"}, 1);
-  const std::string fill = parameters.Text(1, " ");
-  if (CountCodePoints(fill) != 1) return runtime.Fail("expected one character to fill with");
+  const TracedText fill = parameters.Traced(1, " ");
+  if (CountCodePoints(fill.text) != 1) return runtime.Fail("expected one character to fill with");
   const int64_t padding = parameters.Integer(0, 0) - Length(runtime, receiver);
   if (padding <= 0) return receiver;
   // Python puts the odd character of a centred text on the left only when the width is odd too.
@@ -120,7 +120,11 @@ Value Pad(Runtime& runtime, const Value& receiver, const Arguments& arguments, J
   const int64_t left = justify == Justify::kLeft ? 0 : justify == Justify::kRight ? padding : centred;
   const Value before = RepeatText(runtime, fill, left);
   const Value after = RepeatText(runtime, fill, padding - left);
-  return runtime.failed() ? Value() : runtime.Text(before.text() + receiver.text() + after.text());
+  if (runtime.failed()) return Value();
+  TracedText padded = before.traced_text();
+  padded.Append(receiver.traced_text());
+  padded.Append(after.traced_text());
+  return runtime.Text(std::move(padded));
 }
 
 Value LeftJustifyMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -137,7 +141,7 @@ Value CenterMethod(Runtime& runtime, const Value& receiver, const Arguments& arg
 
 Value ZeroFillMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const int64_t width = Parameters(runtime, "zfill", arguments, {"width"}, 1).Integer(0, 0);
-  const Value zeros = RepeatText(runtime, "0", width - Length(runtime, receiver));
+  const Value zeros = RepeatText(runtime, {.text = "0", .from_request = {}}, width - Length(runtime, receiver));
   if (runtime.failed()) return Value();
   const std::string& text = receiver.text();
   const size_t sign = text.starts_with("-") || text.starts_with("+") ? 1 : 0;

@@ -13,9 +13,9 @@ namespace {
 
 using Pieces = std::vector<std::string_view>;
 
-Value ListOfTexts(Runtime& runtime, const Pieces& pieces) {
+Value ListOfParts(Runtime& runtime, const Value& whole, const Pieces& pieces) {
   std::vector<Value> items;
-  for (const std::string_view piece : pieces) items.push_back(runtime.Text(std::string(piece)));
+  for (const std::string_view piece : pieces) items.push_back(runtime.Part(whole, piece));
   return runtime.List(std::move(items));
 }
 
@@ -93,13 +93,15 @@ Value Split(Runtime& runtime, const Value& receiver, const Arguments& arguments,
   const int64_t limit = parameters.Integer(1, -1);
   runtime.SpendBytes(text.size());
   if (parameters.Get(0).is_none()) {
-    return ListOfTexts(runtime, from == From::kLeft ? SplitAtSpace(runtime, text, limit)
-                                                    : SplitAtSpaceFromRight(runtime, text, limit));
+    return ListOfParts(
+        runtime, receiver,
+        from == From::kLeft ? SplitAtSpace(runtime, text, limit) : SplitAtSpaceFromRight(runtime, text, limit));
   }
   const std::string separator = parameters.Text(0, "");
   if (separator.empty()) return runtime.Fail("expected a separator to split at, found an empty one");
-  return ListOfTexts(runtime, from == From::kLeft ? SplitAt(runtime, text, separator, limit)
-                                                  : SplitAtFromRight(runtime, text, separator, limit));
+  return ListOfParts(runtime, receiver,
+                     from == From::kLeft ? SplitAt(runtime, text, separator, limit)
+                                         : SplitAtFromRight(runtime, text, separator, limit));
 }
 
 Value SplitMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -113,15 +115,16 @@ Value RightSplitMethod(Runtime& runtime, const Value& receiver, const Arguments&
 Value Partition(Runtime& runtime, const Value& receiver, const Arguments& arguments, From from) {
   const std::string separator = Parameters(runtime, "partition", arguments, {"sep"}, 1).Text(0, "");
   if (separator.empty()) return runtime.Fail("expected a separator to split at, found an empty one");
-  const std::string& text = receiver.text();
+  const std::string_view text = receiver.text();
   runtime.SpendBytes(text.size());
   const size_t found = from == From::kLeft ? text.find(separator) : text.rfind(separator);
-  if (found == std::string::npos) {
+  if (found == std::string_view::npos) {
     const Value empty = Value::Text("");
     return from == From::kLeft ? runtime.Tuple({receiver, empty, empty}) : runtime.Tuple({empty, empty, receiver});
   }
-  return runtime.Tuple({runtime.Text(text.substr(0, found)), runtime.Text(separator),
-                        runtime.Text(text.substr(found + separator.size()))});
+  return runtime.Tuple({runtime.Part(receiver, text.substr(0, found)),
+                        runtime.Part(receiver, text.substr(found, separator.size())),
+                        runtime.Part(receiver, text.substr(found + separator.size()))});
 }
 
 Value PartitionMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -145,31 +148,32 @@ Value SplitLinesMethod(Runtime& runtime, const Value& receiver, const Arguments&
     line_start = position;
   }
   if (line_start < text.size()) lines.push_back(text.substr(line_start));
-  return ListOfTexts(runtime, lines);
+  return ListOfParts(runtime, receiver, lines);
 }
 
 Value ReplaceMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const Parameters parameters(runtime, "replace", arguments, {"old", "new", "count"}, 2);
   const std::string before = parameters.Text(0, "");
-  const std::string after = parameters.Text(1, "");
+  const TracedText after = parameters.Traced(1, "");
   const int64_t limit = parameters.Integer(2, -1);
+  const TracedText& source = receiver.traced_text();
   const std::string_view text = receiver.text();
-  std::string replaced;
+  TracedText replaced;
   size_t position = 0;
   for (int64_t count = 0; limit < 0 || count < limit; ++count) {
     const size_t found = text.find(before, position);
-    if (found == std::string_view::npos || !runtime.SpendBytes(found - position + after.size())) break;
-    replaced += text.substr(position, found - position);
-    replaced += after;
+    if (found == std::string_view::npos || !runtime.SpendBytes(found - position + after.text.size())) break;
+    replaced.AppendPart(source, position, found);
+    replaced.Append(after);
     position = found + before.size();
     if (!before.empty()) continue;
     // An empty text is found before each code point and at the end.
     if (position == text.size()) return runtime.Text(std::move(replaced));
     const size_t start = position;
     NextCodePoint(text, &position);
-    replaced += text.substr(start, position - start);
+    replaced.AppendPart(source, start, position);
   }
-  replaced += text.substr(position);
+  replaced.AppendPart(source, position, text.size());
   return runtime.Text(std::move(replaced));
 }
 

@@ -19,6 +19,10 @@ int DepthOf(const std::vector<Value>& items) {
   return depth + 1;
 }
 
+bool AnyHasRequestText(const std::vector<Value>& items) {
+  return std::any_of(items.begin(), items.end(), [](const Value& item) { return item.has_request_text(); });
+}
+
 std::string FloatKey(double value) {
   constexpr double kExactIntegers = 9.2e18;
   if (value == std::floor(value) && std::fabs(value) < kExactIntegers) {
@@ -39,17 +43,24 @@ Value Value::BigInteger(std::string digits) {
   return Value(Storage(std::make_shared<const BigDigits>(BigDigits{std::move(digits)})));
 }
 
-Value Value::Text(std::string text) { return Value(Storage(std::make_shared<const std::string>(std::move(text)))); }
+Value Value::Text(std::string text) { return Text(TracedText{.text = std::move(text), .from_request = {}}); }
 
-Value Value::MakeList(std::vector<Value> items) {
-  const int depth = DepthOf(items);
-  return Value(Storage(std::make_shared<const List>(List{std::move(items), false, depth})));
+Value Value::Text(TracedText text) { return Value(Storage(std::make_shared<const TracedText>(std::move(text)))); }
+
+Value Value::MakeSequence(List list) {
+  list.depth = DepthOf(list.items);
+  list.has_request_text |= AnyHasRequestText(list.items);
+  return Value(Storage(std::make_shared<List>(std::move(list))));
 }
 
-Value Value::MakeTuple(std::vector<Value> items) {
-  const int depth = DepthOf(items);
-  return Value(Storage(std::make_shared<const List>(List{std::move(items), true, depth})));
+Value Value::MakeList(std::vector<Value> items) { return MakeSequence({.items = std::move(items)}); }
+
+// Whatever holds the list does not hear of what is added, so that request text must be expected from the start.
+Value Value::MakeGrowingList(std::vector<Value> items) {
+  return MakeSequence({.items = std::move(items), .can_grow = true, .has_request_text = true});
 }
+
+Value Value::MakeTuple(std::vector<Value> items) { return MakeSequence({.items = std::move(items), .is_tuple = true}); }
 
 Value Value::MakeObject(Object object) { return Value(Storage(std::make_shared<const Object>(std::move(object)))); }
 
@@ -57,7 +68,11 @@ Value Value::MakeCallable(Callable callable) {
   return Value(Storage(std::make_shared<const Callable>(std::move(callable))));
 }
 
-bool Value::is_tuple() const { return is_list() && std::get<std::shared_ptr<const List>>(storage_)->is_tuple; }
+bool Value::is_tuple() const { return is_list() && std::get<std::shared_ptr<List>>(storage_)->is_tuple; }
+
+bool Value::can_grow() const { return is_list() && std::get<std::shared_ptr<List>>(storage_)->can_grow; }
+
+std::vector<Value>& Value::growing_items() const { return std::get<std::shared_ptr<List>>(storage_)->items; }
 
 int64_t Value::integral() const {
   return type() == Type::kBool ? static_cast<int64_t>(boolean()) : std::get<int64_t>(storage_);
@@ -67,7 +82,7 @@ double Value::number() const {
   return type() == Type::kFloat ? std::get<double>(storage_) : static_cast<double>(integral());
 }
 
-const std::vector<Value>& Value::items() const { return std::get<std::shared_ptr<const List>>(storage_)->items; }
+const std::vector<Value>& Value::items() const { return std::get<std::shared_ptr<List>>(storage_)->items; }
 
 std::string_view Value::why_undefined() const {
   const auto& why = std::get<UndefinedTag>(storage_).why;
@@ -77,7 +92,7 @@ std::string_view Value::why_undefined() const {
 int Value::depth() const {
   switch (type()) {
     case Type::kList:
-      return std::get<std::shared_ptr<const List>>(storage_)->depth;
+      return std::get<std::shared_ptr<List>>(storage_)->depth;
     case Type::kObject:
       return object().depth();
     case Type::kCallable:
@@ -87,10 +102,44 @@ int Value::depth() const {
   }
 }
 
+bool Value::has_request_text() const {
+  switch (type()) {
+    case Type::kText:
+      return !traced_text().from_request.empty();
+    case Type::kList:
+      return std::get<std::shared_ptr<List>>(storage_)->has_request_text;
+    case Type::kObject:
+      return object().has_request_text();
+    case Type::kNamespace:
+    case Type::kLoop:
+      return true;  // what they hold changes
+    case Type::kCallable:
+      return callable().receiver.has_request_text();
+    default:
+      return false;
+  }
+}
+
+Value FromRequest(const Value& value) {
+  if (value.is_text()) return Value::Text(TracedText::FromRequest(value.text()));
+  if (value.is_list()) {
+    std::vector<Value> items;
+    for (const Value& item : value.items()) items.push_back(FromRequest(item));
+    return value.is_tuple() ? Value::MakeTuple(std::move(items)) : Value::MakeList(std::move(items));
+  }
+  if (!value.is_object()) return value;
+  Object object;
+  for (const Object::Entry& entry : value.object().entries()) {
+    object.Set(FromRequest(entry.key), FromRequest(entry.value));
+  }
+  return Value::MakeObject(std::move(object));
+}
+
 bool Object::Set(Value key, Value value) {
   std::optional<std::string> hashed = HashKey(key);
   if (!hashed) return false;
   depth_ = std::max({depth_, value.depth() + 1, key.depth() + 1});
+  has_request_text_ |= key.has_request_text() || value.has_request_text();
   if (const std::optional<size_t> found = FindKey(*hashed)) {
     entries_[*found].value = std::move(value);
     return true;

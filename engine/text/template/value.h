@@ -1,5 +1,5 @@
 // What a template computes with: Python's values, immutable and shared, except namespaces and loops, which the Runtime
-// of one rendering owns. Copying a Value is cheap. Values of one rendering stay on its thread.
+// of one rendering owns, and lists that may grow. Copying a Value is cheap. Values of one rendering stay on its thread.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,8 @@
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
+
+#include "engine/text/template/traced_text.h"
 
 namespace latentd::jinja {
 
@@ -46,7 +48,9 @@ class Value {
   static Value BigInteger(std::string digits);
   static Value Float(double value) { return Value(Storage(value)); }
   static Value Text(std::string text);
+  static Value Text(TracedText text);
   static Value MakeList(std::vector<Value> items);
+  static Value MakeGrowingList(std::vector<Value> items);
   static Value MakeTuple(std::vector<Value> items);
   static Value MakeObject(Object object);
   static Value MakeNamespace(Object* attributes) { return Value(Storage(NamespaceTag{attributes})); }
@@ -69,7 +73,8 @@ class Value {
   int64_t integral() const;
   double number() const;
   const std::string& digits() const { return std::get<std::shared_ptr<const BigDigits>>(storage_)->digits; }
-  const std::string& text() const { return *std::get<std::shared_ptr<const std::string>>(storage_); }
+  const std::string& text() const { return traced_text().text; }
+  const TracedText& traced_text() const { return *std::get<std::shared_ptr<const TracedText>>(storage_); }
   const std::vector<Value>& items() const;
   const Object& object() const { return *std::get<std::shared_ptr<const Object>>(storage_); }
   Object& attributes() const { return *std::get<NamespaceTag>(storage_).attributes; }
@@ -78,6 +83,11 @@ class Value {
 
   // Why an undefined value is undefined; empty when nothing special is known.
   std::string_view why_undefined() const;
+  bool can_grow() const;
+  // Of a list that can grow; whatever is added must be a scalar.
+  std::vector<Value>& growing_items() const;
+  // Whether text that came with the request may be found in it, however deep.
+  bool has_request_text() const;
   // How deep lists and objects nest; 0 for scalars.
   int depth() const;
   // Python's `is`: the same object, not merely an equal one.
@@ -99,9 +109,11 @@ class Value {
     std::string digits;
   };
   using Storage = std::variant<UndefinedTag, NoneTag, bool, int64_t, std::shared_ptr<const BigDigits>, double,
-                               std::shared_ptr<const std::string>, std::shared_ptr<const List>,
+                               std::shared_ptr<const TracedText>, std::shared_ptr<List>,
                                std::shared_ptr<const Object>, NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
   explicit Value(Storage storage) : storage_(std::move(storage)) {}
+
+  static Value MakeSequence(List list);
 
   Storage storage_;
 };
@@ -109,8 +121,13 @@ class Value {
 struct List {
   std::vector<Value> items;
   bool is_tuple = false;
+  bool can_grow = false;
+  bool has_request_text = false;
   int depth = 1;
 };
+
+// The value with each text in it, keys included, as text that came with the request.
+Value FromRequest(const Value& value);
 
 // A dict: entries in order of insertion. Lookup by a text key is a scan while there are few and hashed beyond.
 class Object {
@@ -129,6 +146,7 @@ class Object {
   const std::vector<Entry>& entries() const { return entries_; }
   size_t size() const { return entries_.size(); }
   int depth() const { return depth_; }
+  bool has_request_text() const { return has_request_text_; }
 
  private:
   std::optional<size_t> FindKey(const std::string& hashed) const;
@@ -137,6 +155,7 @@ class Object {
   std::vector<Entry> entries_;
   absl::flat_hash_map<std::string, size_t> index_;
   int depth_ = 1;
+  bool has_request_text_ = false;
 };
 
 // The key under which dicts file `value`: equal numbers share one. None for values that Python cannot hash.

@@ -1,0 +1,23 @@
+// The names that a template knows, found in its syntax tree: what a request gives beside them would be ignored.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+
+#include "engine/text/template/ast.h"
+
+namespace latentd::jinja {
+
+using Names = std::set<std::string, std::less<>>;
+
+struct TemplateNames {
+  // Variables that may be read before the template itself sets them. Not the built-in functions.
+  Names variables;
+  // Attributes, and texts that may be keys.
+  Names keys;
+};
+
+TemplateNames FindNames(const Body& body);
+
+}  // namespace latentd::jinja

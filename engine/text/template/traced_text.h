@@ -1,0 +1,30 @@
+// Text that knows which of its bytes came with a request; the others are the template's own. Control tokens may stand
+// in the one and must not in the other, whatever a template does with the words it is given.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace latentd::jinja {
+
+struct TracedText {
+  struct Range {
+    size_t begin = 0;
+    size_t end = 0;
+    bool operator==(const Range&) const = default;
+  };
+
+  std::string text;
+  std::vector<Range> from_request;  // in order, none empty, none touching the next
+
+  static TracedText FromRequest(std::string text);
+
+  // What the template wrote.
+  void Append(std::string_view own) { text += own; }
+  void Append(const TracedText& piece) { AppendPart(piece, 0, piece.text.size()); }
+  void AppendPart(const TracedText& source, size_t begin, size_t end);
+};
+
+}  // namespace latentd::jinja
