@@ -87,17 +87,18 @@ AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens) {
   for (const AddedToken& token : tokens) (token.normalized ? normalized_ : literal_).Add(token);
 }
 
-std::vector<AddedTokenFinder::Match> AddedTokenFinder::Find(std::string_view text) const {
+std::vector<AddedTokenFinder::Match> AddedTokenFinder::Find(std::string_view text,
+                                                            std::span<const Range> ranges) const {
   std::vector<Match> literal;
-  literal_.Find(text, 0, text.size(), literal);
+  literal_.Find(text, {0, text.size()}, ranges, literal);
   std::vector<Match> matches;
   size_t covered = 0;
   for (const Match& match : literal) {
-    normalized_.Find(text, covered, match.begin, matches);
+    normalized_.Find(text, {covered, match.begin}, ranges, matches);
     matches.push_back(match);
     covered = match.end;
   }
-  normalized_.Find(text, covered, text.size(), matches);
+  normalized_.Find(text, {covered, text.size()}, ranges, matches);
   return matches;
 }
 
@@ -119,11 +120,20 @@ const AddedToken* AddedTokenFinder::Pass::LongestAt(std::string_view text) const
   return longest;
 }
 
-// Text outside of [begin, end) is as if it were not there.
-void AddedTokenFinder::Pass::Find(std::string_view text, size_t begin, size_t end, std::vector<Match>& matches) const {
+void AddedTokenFinder::Pass::Find(std::string_view text, Range within, std::span<const Range> ranges,
+                                  std::vector<Match>& matches) const {
   if (tokens_.empty()) return;
-  size_t covered = begin;
-  for (size_t at = begin; at < end;) {
+  size_t covered = within.begin;
+  auto range = std::lower_bound(ranges.begin(), ranges.end(), within.begin,
+                                [](const Range& candidate, size_t position) { return candidate.end <= position; });
+  for (size_t at = within.begin; range != ranges.end() && at < within.end;) {
+    if (at >= range->end) {
+      ++range;
+      continue;
+    }
+    at = std::max(at, range->begin);
+    const size_t end = std::min(within.end, range->end);
+    if (at >= end) break;
     const AddedToken* token =
         is_first_byte_[static_cast<uint8_t>(text[at])] ? LongestAt(text.substr(at, end - at)) : nullptr;
     if (token == nullptr) {
@@ -132,9 +142,10 @@ void AddedTokenFinder::Pass::Find(std::string_view text, size_t begin, size_t en
     }
     Match match{at, at + token->content.size(), token->id};
     const std::string_view before = text.substr(covered, at - covered);
-    const std::string_view after = text.substr(match.end, end - match.end);
+    const std::string_view after = text.substr(match.end, within.end - match.end);
     at = match.end;
-    if (token->single_word && !StandsAlone(text.substr(begin, match.begin - begin), after)) continue;
+    const std::string_view words_before = text.substr(within.begin, match.begin - within.begin);
+    if (token->single_word && !StandsAlone(words_before, after)) continue;
     if (token->lstrip) match.begin -= TrailingWhiteSpace(before);
     if (token->rstrip) match.end += LeadingWhiteSpace(after);
     matches.push_back(match);

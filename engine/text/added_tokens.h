@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,17 +30,29 @@ class AddedTokenFinder {
     int32_t id = 0;
   };
 
+  struct Range {
+    size_t begin = 0;
+    size_t end = 0;
+  };
+
   explicit AddedTokenFinder(const std::vector<AddedToken>& tokens);
 
-  // In order, not overlapping: the leftmost, the longest of those that begin there. `text` must be valid UTF-8.
-  std::vector<Match> Find(std::string_view text) const;
+  // In order, not overlapping: the leftmost, the longest of those that begin there. A token counts only where all of
+  // it stands within one of the ranges, which are in order and apart from each other; the white space that it takes,
+  // and the words that it may not touch, are the text's. `text` must be valid UTF-8.
+  std::vector<Match> Find(std::string_view text, std::span<const Range> ranges) const;
+  std::vector<Match> Find(std::string_view text) const {
+    const Range whole{0, text.size()};
+    return Find(text, {&whole, 1});
+  }
 
  private:
   // Tokens that are searched for together.
   class Pass {
    public:
     void Add(const AddedToken& token);
-    void Find(std::string_view text, size_t begin, size_t end, std::vector<Match>& matches) const;
+    // Looks at [within.begin, within.end) alone: text outside of it is as if it were not there.
+    void Find(std::string_view text, Range within, std::span<const Range> ranges, std::vector<Match>& matches) const;
 
    private:
     const AddedToken* LongestAt(std::string_view text) const;

@@ -19,6 +19,26 @@ absl::Status At(const std::filesystem::path& path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrFormat("%s: %s", path.string(), std::string(status.message())));
 }
 
+// Where added tokens count, of the part [begin, end) of the text that the spans make up and counted from `begin`.
+std::vector<AddedTokenFinder::Range> RecognizedWithin(std::span<const TextSpan> spans, size_t begin, size_t end) {
+  std::vector<AddedTokenFinder::Range> ranges;
+  size_t span_begin = 0;
+  for (const TextSpan& span : spans) {
+    const size_t span_end = span_begin + span.text.size();
+    const size_t first = std::max(begin, span_begin), last = std::min(end, span_end);
+    if (span.special_tokens == SpecialTokens::kRecognize && first < last) {
+      // Neighbours with the same rule are one text.
+      if (!ranges.empty() && ranges.back().end == first - begin) {
+        ranges.back().end = last - begin;
+      } else {
+        ranges.push_back({first - begin, last - begin});
+      }
+    }
+    span_begin = span_end;
+  }
+  return ranges;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_directory) {
@@ -87,32 +107,12 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::span<const TextSpan>
   std::vector<int32_t> ids;
   size_t begin = 0;
   for (const size_t end : long_runs_ == LongRuns::kCut ? LongRunCuts(text) : std::vector<size_t>{text.size()}) {
-    const auto matches = FindAdded(text, spans, begin, end);
+    const auto matches = finder_.Find(text.substr(begin, end - begin), RecognizedWithin(spans, begin, end));
     const absl::Status status = EncodeAround(text.substr(begin, end - begin), matches, ids);
     if (!status.ok()) return status;
     begin = end;
   }
   return ids;
-}
-
-std::vector<AddedTokenFinder::Match> Tokenizer::FindAdded(std::string_view text, std::span<const TextSpan> spans,
-                                                          size_t begin, size_t end) const {
-  std::vector<AddedTokenFinder::Match> matches;
-  size_t span_begin = 0, span_end = 0;
-  for (size_t i = 0; i < spans.size(); ++i) {
-    span_end += spans[i].text.size();
-    // Neighbours with the same rule are one text.
-    const bool goes_on = i + 1 < spans.size() && spans[i + 1].special_tokens == spans[i].special_tokens;
-    if (goes_on) continue;
-    const size_t first = std::max(begin, span_begin), last = std::min(end, span_end);
-    if (spans[i].special_tokens == SpecialTokens::kRecognize && first < last) {
-      for (const auto& match : finder_.Find(text.substr(first, last - first))) {
-        matches.push_back({first - begin + match.begin, first - begin + match.end, match.id});
-      }
-    }
-    span_begin = span_end;
-  }
-  return matches;
 }
 
 absl::Status Tokenizer::EncodeAround(std::string_view text, std::span<const AddedTokenFinder::Match> matches,

@@ -39,8 +39,9 @@ class Tokenizer {
 
   // Never adds BOS. INVALID_ARGUMENT if the text is not UTF-8 or too long.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, SpecialTokens special_tokens) const;
-  // One text in several spans, each with its own rule: a user's words between what a chat template wrote. Words may
-  // reach over the border of two spans, but an added token counts only inside of spans that recognize it.
+  // One text in several spans, each with its own rule: a user's words between what a chat template wrote. Words, and
+  // the white space that a token takes, may reach over the border of two spans, but an added token counts only inside
+  // of spans that recognize it.
   absl::StatusOr<std::vector<int32_t>> Encode(std::span<const TextSpan> spans) const;
 
   // Ids that do not exist are left out; bytes that are no UTF-8 become U+FFFD.
@@ -70,9 +71,6 @@ class Tokenizer {
 
   static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadJson(const std::filesystem::path& model_directory);
   static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTiktoken(const std::filesystem::path& model_directory);
-  // Of the text of all `spans` the part [begin, end).
-  std::vector<AddedTokenFinder::Match> FindAdded(std::string_view text, std::span<const TextSpan> spans, size_t begin,
-                                                 size_t end) const;
   absl::Status EncodeAround(std::string_view text, std::span<const AddedTokenFinder::Match> matches,
                             std::vector<int32_t>& ids) const;
   absl::Status EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const;

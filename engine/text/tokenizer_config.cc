@@ -47,6 +47,7 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::filesystem::path&
   TokenizerConfig config{.bos_token = ReadToken(**json, *root, "bos_token"),
                          .eos_token = ReadToken(**json, *root, "eos_token"),
                          .pad_token = ReadToken(**json, *root, "pad_token"),
+                         .unk_token = ReadToken(**json, *root, "unk_token"),
                          .add_bos_token = (*json)->Flag(*root, "add_bos_token", false, ""),
                          .chat_template = ReadTemplate(**json, *root)};
   if (!(*json)->ok()) return (*json)->status();

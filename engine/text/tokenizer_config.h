@@ -12,6 +12,7 @@ struct TokenizerConfig {
   std::string bos_token;       // empty: none
   std::string eos_token;       // empty: none
   std::string pad_token;       // empty: none
+  std::string unk_token;       // empty: none
   bool add_bos_token = false;  // a prompt that is plain text starts with the BOS token
   std::string chat_template;   // Jinja source; empty: none
 };
