@@ -112,21 +112,20 @@ absl::Status GenerationService::CheckModel(bool is_named, const std::string& nam
 }
 
 absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes) const {
+  if (is_draining_) return Draining();
   v1::TokenizeRequest message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
-  if (absl::Status status = CheckModel(message.has_model(), message.model()); !status.ok()) return status;
+  if (absl::Status status = CheckFields(message, model_.description); !status.ok()) return status;
   v1::TokenizeResult result;
-  absl::StatusOr<EncodedPrompt> prompt = InvalidField("input", "expected text or chat, found neither");
-  if (message.has_text()) {
-    const bool adds = !message.has_add_special_tokens() || message.add_special_tokens();
-    prompt = EncodeText("text", message.text(), adds ? BeginOfSequence::kAdd : BeginOfSequence::kOmit, model_);
-  } else if (message.has_chat() && message.has_add_special_tokens()) {
-    return InvalidField("add_special_tokens", "expected only with text: a chat template brings its own");
-  } else if (message.has_chat()) {
+  absl::StatusOr<EncodedPrompt> prompt = EncodedPrompt{};
+  if (message.has_chat()) {
     absl::StatusOr<ChatPrompt> chat = EncodeChat(message.chat(), "chat.", model_);
     if (!chat.ok()) return chat.status();
     result.set_rendered(std::move(chat->rendered));
     prompt = std::move(chat->prompt);
+  } else {
+    const bool adds = !message.has_add_special_tokens() || message.add_special_tokens();
+    prompt = EncodeText("text", message.text(), adds ? BeginOfSequence::kAdd : BeginOfSequence::kOmit, model_);
   }
   if (!prompt.ok()) return prompt.status();
   for (const int32_t id : prompt->ids) {

@@ -11,6 +11,7 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model/tensor_catalog.h"
 #include "engine/model_executor.h"
+#include "server/chat_context.h"
 #include "server/grpc_server.h"
 #include "server/sizing.h"
 
@@ -129,6 +130,7 @@ absl::Status LoadText(const std::filesystem::path& directory, ServedModel& serve
         absl::StrFormat("%s: chat template: %s", directory.string(), std::string(chat_template.status().message())));
   }
   served.chat_template = std::make_unique<const ChatTemplate>(*std::move(chat_template));
+  served.tool_call_style = FindToolCallStyle(*served.chat_template, SpecialTokenVariables(config));
   return absl::OkStatus();
 }
 

@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include <absl/strings/str_format.h>
-
+#include "server/chat_checks.h"
+#include "server/chat_context.h"
 #include "server/field_checks.h"
 #include "server/status.h"
 
@@ -18,55 +18,18 @@ absl::StatusOr<EncodedPrompt> EncodeEither(const Message& request, const ServedM
   return EncodedPrompt{.field = "token_ids.ids", .ids = {ids.begin(), ids.end()}};
 }
 
-std::string At(std::string_view prefix, std::string_view field, int index, std::string_view inner) {
-  return absl::StrFormat("%s%s[%d]%s", prefix, field, index, inner);
-}
-
-void CheckMessage(const v1::ChatMessage& message, std::string_view prefix, int index, FieldChecks& checks) {
-  const std::string& role = message.role();
-  if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
-    checks.Invalid(At(prefix, "messages", index, ".role"),
-                   absl::StrFormat("expected system, user, assistant or tool, found \"%s\"", role));
+// What the template wrote is read as it is meant, control tokens included; what came with the request is text.
+std::vector<TextSpan> SpansOf(const jinja::TracedText& rendered) {
+  const std::string_view text = rendered.text;
+  std::vector<TextSpan> spans;
+  size_t begin = 0;
+  for (const jinja::TracedText::Range& range : rendered.from_request) {
+    spans.push_back({text.substr(begin, range.begin - begin), SpecialTokens::kRecognize});
+    spans.push_back({text.substr(range.begin, range.end - range.begin), SpecialTokens::kAsText});
+    begin = range.end;
   }
-  const std::string_view what = "tools and reasoning in messages are not implemented";
-  checks.Unsupported(role == "tool", At(prefix, "messages", index, ".role"), what);
-  checks.Unsupported(message.has_reasoning(), At(prefix, "messages", index, ".reasoning"), what);
-  checks.Unsupported(message.tool_calls_size() > 0, At(prefix, "messages", index, ".tool_calls"), what);
-  checks.Unsupported(message.has_tool_call_id(), At(prefix, "messages", index, ".tool_call_id"), what);
-  checks.Unsupported(message.has_name(), At(prefix, "messages", index, ".name"), what);
-}
-
-absl::Status CheckChat(const v1::ChatInput& chat, std::string_view prefix) {
-  FieldChecks checks;
-  if (chat.messages().empty()) checks.Invalid(std::string(prefix) + "messages", "expected at least one, found none");
-  for (int i = 0; i < chat.messages_size(); ++i) CheckMessage(chat.messages(i), prefix, i, checks);
-  checks.Unsupported(chat.tools_size() > 0, std::string(prefix) + "tools", "tools are not implemented");
-  const std::string options = std::string(prefix) + "template_options.";
-  const std::string_view what = "options of the chat template are not implemented";
-  checks.Unsupported(chat.template_options().has_thinking(), options + "thinking", what);
-  checks.Unsupported(chat.template_options().has_reasoning_effort(), options + "reasoning_effort", what);
-  checks.Unsupported(!chat.template_options().variables_json().empty(), options + "variables_json", what);
-  checks.Unsupported(chat.safe_mode(), std::string(prefix) + "safe_mode",
-                     "special tokens in messages are recognised; encoding them as text is not implemented");
-  return checks.Result();
-}
-
-ChatTemplate::Context ContextOf(const v1::ChatInput& chat, const TokenizerConfig& tokens) {
-  std::vector<jinja::Value> messages;
-  for (const v1::ChatMessage& message : chat.messages()) {
-    jinja::Object entry;
-    entry.Set("role", jinja::Value::Text(message.role()));
-    entry.Set("content", jinja::Value::Text(message.content()));
-    messages.push_back(jinja::Value::MakeObject(std::move(entry)));
-  }
-  ChatTemplate::Context context;
-  context.Set("messages", jinja::Value::MakeList(std::move(messages)));
-  const bool opens_answer = !chat.has_add_generation_prompt() || chat.add_generation_prompt();
-  context.Set("add_generation_prompt", jinja::Value::Bool(opens_answer));
-  context.Set("bos_token", jinja::Value::Text(tokens.bos_token));
-  context.Set("eos_token", jinja::Value::Text(tokens.eos_token));
-  context.Set("pad_token", jinja::Value::Text(tokens.pad_token));
-  return context;
+  spans.push_back({text.substr(begin), SpecialTokens::kRecognize});
+  return spans;
 }
 
 }  // namespace
@@ -91,17 +54,19 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const v1::ScoreRequest& request, cons
 }
 
 absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model) {
-  if (absl::Status status = CheckChat(chat, prefix); !status.ok()) return status;
   const std::string field = std::string(prefix) + "messages";
   if (model.tokenizer == nullptr) return NoTokenizer(field);
   if (model.chat_template == nullptr) return NoChatTemplate();
-  absl::StatusOr<std::string> rendered = model.chat_template->Render(ContextOf(chat, model.tokenizer->config()));
+  FieldChecks checks;
+  CheckTemplateKnows(chat, prefix, model, checks);
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  absl::StatusOr<jinja::TracedText> rendered =
+      model.chat_template->RenderTraced(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
   if (!rendered.ok()) return InvalidField(field, std::string(rendered.status().message()));
-  absl::StatusOr<EncodedPrompt> prompt = EncodeText(field, *rendered, BeginOfSequence::kOmit, model);
-  if (!prompt.ok()) return prompt.status();
-  if (prompt->ids.empty())
-    return InvalidField(field, "expected messages that make a prompt, found none that say anything");
-  return ChatPrompt{.rendered = *std::move(rendered), .prompt = *std::move(prompt)};
+  absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(SpansOf(*rendered));
+  if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));
+  if (ids->empty()) return InvalidField(field, "expected messages that make a prompt, found none that say anything");
+  return ChatPrompt{.rendered = std::move(rendered->text), .prompt = {.field = field, .ids = *std::move(ids)}};
 }
 
 v1::ChatInput ChatInputOf(const v1::ChatRequest& request) {

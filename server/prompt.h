@@ -27,7 +27,7 @@ struct ChatPrompt {
   std::string rendered;
   EncodedPrompt prompt;
 };
-// `prefix` is the path of the input from the request's root: "" or "chat.".
+// For input that CheckFields passed. `prefix` is its path from the request's root: "" or "chat.".
 absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model);
 v1::ChatInput ChatInputOf(const v1::ChatRequest& request);
 

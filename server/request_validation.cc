@@ -8,13 +8,13 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/schedule/block_pool.h"
+#include "server/chat_checks.h"
 #include "server/field_checks.h"
 #include "server/status.h"
 
 namespace latentd {
 namespace {
 
-constexpr int kMaxMessages = 4096;
 constexpr int kMinScoredTokens = 2;  // the first one has nothing before it
 
 absl::Status CheckModelName(std::string_view asked, const v1::Model& model) {
@@ -180,9 +180,24 @@ absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model)
     if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
   }
   FieldChecks checks;
-  if (request.messages().empty()) checks.Invalid("messages", "expected at least one message, found none");
-  checks.Count("messages", request.messages_size(), kMaxMessages);
+  CheckChat(request, "", checks);
   CheckGroups(GroupsOf(request), model, checks);
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model) {
+  if (request.has_model()) {
+    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
+  }
+  FieldChecks checks;
+  if (request.input_case() == v1::TokenizeRequest::INPUT_NOT_SET) {
+    checks.Invalid("input", "expected text or chat, found neither");
+  }
+  if (!request.has_chat()) return checks.Result();
+  if (request.has_add_special_tokens()) {
+    checks.Invalid("add_special_tokens", "expected only with text: a chat template brings its own");
+  }
+  CheckChat(request.chat(), "chat.", checks);
   return checks.Result();
 }
 

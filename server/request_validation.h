@@ -40,6 +40,7 @@ struct EncodedPrompt {
 absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& model);
 absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model);
 absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model);
+absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model);
 
 // For a message that CheckFields passed. `received` is when the RPC arrived; its own deadline is not in the message.
 absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, const v1::Model& model,

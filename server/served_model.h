@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "engine/text/template/chat_template.h"
+#include "engine/text/template/tool_call_style.h"
 #include "engine/text/tokenizer.h"
 #include "latentd/v1/models.pb.h"
 
@@ -14,6 +15,7 @@ struct ServedModel {
   v1::Model description;                       // what GetModel answers; limits and sampling defaults are read from here
   std::unique_ptr<const Tokenizer> tokenizer;  // none: only token ids are served
   std::unique_ptr<const ChatTemplate> chat_template;  // none: no Chat
+  ToolCallStyle tool_call_style;                      // of the chat template
 };
 
 }  // namespace latentd

@@ -205,20 +205,6 @@ class ClientTest(unittest.TestCase):
         self.daemon.wait_until_idle()
         self.assertEqual(self.daemon.once(request(request_id="mine")).started.request_id, "mine")
 
-    def test_chat_refuses_what_it_cannot_do_yet(self):
-        messages = [pb.ChatMessage(role="user", content="Hello")]
-        cases = [
-            (pb.ChatRequest(messages=messages, tools=[pb.Tool(name="f")]), "tools"),
-            (pb.ChatRequest(messages=messages, template_options=pb.TemplateOptions(thinking=True)),
-             "template_options.thinking"),
-            (pb.ChatRequest(messages=[pb.ChatMessage(role="user", name="x")]), "messages[0].name"),
-        ]
-        for message, field in cases:
-            details = self.refusal(self.daemon.generation.Chat, message)
-            self.assertEqual((details.code, details.fields), (grpc.StatusCode.UNIMPLEMENTED, [field]))
-        details = self.refusal(self.daemon.generation.Chat, pb.ChatRequest(messages=[pb.ChatMessage(role="king")]))
-        self.assertEqual((details.code, details.fields), (grpc.StatusCode.INVALID_ARGUMENT, ["messages[0].role"]))
-
     # ------------------------------------------------------------------------------------------------------ metrics
 
     def test_every_rpc_is_counted_once(self):

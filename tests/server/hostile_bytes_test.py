@@ -32,16 +32,23 @@ def valid_requests():
     groups["scheduling"] = pb.Scheduling()
     groups["scheduling"].timeout.seconds = 30
     messages = [pb.ChatMessage(role="system", content="Be brief."), pb.ChatMessage(role="user", content="Hello 🦊")]
+    call = pb.ToolCall(id="c", name="f", arguments_json='{"a": [1, "b"]}')
+    calls = messages + [pb.ChatMessage(role="assistant", reasoning="Hm.", tool_calls=[call]),
+                        pb.ChatMessage(role="tool", content="1", tool_call_id="c", name="f")]
+    options = pb.TemplateOptions(thinking=True, reasoning_effort="low", variables_json={"n": '{"k": null}'})
+    tools = [pb.Tool(name="f", description="d", parameters_json='{"type": "object"}')]
     return {
         "latentd.v1.Generation/Generate": [
             request(max_tokens=4), pb.GenerateRequest(text="Once upon a time, naïve", request_id="name", **groups),
             pb.GenerateRequest(token_ids=pb.TokenIds(ids=range(0, 600, 20)), model="tiny-tales", **groups)],
         "latentd.v1.Generation/GenerateOnce": [request(max_tokens=4), pb.GenerateRequest(text="A fox", **groups)],
         "latentd.v1.Generation/Chat": [pb.ChatRequest(messages=messages, **groups),
-                                       pb.ChatRequest(messages=messages, tools=[pb.Tool(name="f")], safe_mode=True)],
+                                       pb.ChatRequest(messages=messages, safe_mode=True, **groups),
+                                       pb.ChatRequest(messages=calls, tools=tools, template_options=options)],
         "latentd.v1.Generation/Score": [pb.ScoreRequest(text="The king said no.", top_logprobs=2)],
         "latentd.v1.Generation/Tokenize": [pb.TokenizeRequest(text="a b c"),
-                                           pb.TokenizeRequest(chat=pb.ChatInput(messages=messages))],
+                                           pb.TokenizeRequest(chat=pb.ChatInput(messages=messages, safe_mode=True)),
+                                           pb.TokenizeRequest(chat=pb.ChatInput(messages=calls, tools=tools))],
         "latentd.v1.Generation/Detokenize": [pb.DetokenizeRequest(token_ids=range(1, 500, 7))],
         "latentd.v1.Models/GetModel": [models_pb2.GetModelRequest(model="tiny-tales")],
         "latentd.v1.Models/ListModels": [models_pb2.ListModelsRequest()],

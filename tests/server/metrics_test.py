@@ -137,7 +137,7 @@ class ScriptedLoad:
             ignore_end(generate(pb.GenerateRequest()))
             ignore_end(generate(request(model="gpt")))
             ignore_end(generate(pb.GenerateRequest(token_ids=pb.TokenIds(ids=[5] * 2048))))
-            ignore_end(chat(pb.ChatRequest(messages=messages, tools=[pb.Tool(name="f")])))
+            ignore_end(chat(pb.ChatRequest(messages=messages, cache=pb.Cache(bypass=True))))
             live = long_request()
             live.request_id = "mine"
             running = generate(live)

@@ -1,0 +1,214 @@
+#include "server/chat_checks.h"
+
+#include <algorithm>
+#include <set>
+#include <span>
+#include <string>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/text/template/json_reader.h"
+#include "server/chat_context.h"
+
+namespace latentd {
+namespace {
+
+// Bounds of what one message may ask the template to walk through; the message as a whole is bounded by gRPC.
+constexpr int kMaxMessages = 4096;
+constexpr int kMaxTools = 128;
+constexpr int kMaxToolCalls = 128;  // of one message
+constexpr int kMaxVariables = 64;
+constexpr size_t kMaxNameBytes = 64;
+constexpr size_t kMaxIdBytes = 256;
+constexpr size_t kMaxJsonBytes = 1 << 20;
+constexpr int kMaxJsonDepth = 64;
+
+std::string Indexed(std::string_view path, std::string_view field, int index) {
+  return absl::StrFormat("%s%s[%d]", path, field, index);
+}
+
+enum class JsonKind { kAny, kObject };
+
+void CheckJson(const std::string& field, std::string_view text, JsonKind kind, FieldChecks& checks) {
+  if (text.size() > kMaxJsonBytes) return checks.Length(field, text, 1, kMaxJsonBytes);
+  const absl::StatusOr<jinja::Value> value = jinja::ParseJson(text);
+  if (!value.ok()) {
+    checks.Invalid(field, std::string(value.status().message()));
+  } else if (value->depth() > kMaxJsonDepth) {
+    checks.Invalid(field,
+                   absl::StrFormat("expected JSON of at most %d levels, found %d", kMaxJsonDepth, value->depth()));
+  } else if (kind == JsonKind::kObject && !value->is_object()) {
+    checks.Invalid(field, "expected a JSON object, found another JSON value");
+  }
+}
+
+void OnlyWith(std::string_view role, bool is_set, const std::string& field, const v1::ChatMessage& message,
+              FieldChecks& checks) {
+  if (!is_set || message.role() == role) return;
+  checks.Invalid(field, absl::StrFormat("expected only with role %s, found role \"%s\"", role, message.role()));
+}
+
+void CheckMessage(const v1::ChatMessage& message, const std::string& path, FieldChecks& checks) {
+  const std::string& role = message.role();
+  if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
+    checks.Invalid(path + ".role", absl::StrFormat("expected system, user, assistant or tool, found \"%s\"", role));
+    return;
+  }
+  OnlyWith("assistant", message.has_reasoning(), path + ".reasoning", message, checks);
+  OnlyWith("assistant", message.tool_calls_size() > 0, path + ".tool_calls", message, checks);
+  OnlyWith("tool", message.has_tool_call_id(), path + ".tool_call_id", message, checks);
+  if (message.has_tool_call_id()) checks.Length(path + ".tool_call_id", message.tool_call_id(), 1, kMaxIdBytes);
+  if (message.has_name()) checks.Length(path + ".name", message.name(), 1, kMaxNameBytes);
+  checks.Count(path + ".tool_calls", message.tool_calls_size(), kMaxToolCalls);
+  for (int i = 0; i < message.tool_calls_size(); ++i) {
+    const v1::ToolCall& call = message.tool_calls(i);
+    const std::string call_path = Indexed(path, ".tool_calls", i);
+    if (call.has_id()) checks.Length(call_path + ".id", call.id(), 1, kMaxIdBytes);
+    checks.Length(call_path + ".name", call.name(), 1, kMaxNameBytes);
+    if (call.has_arguments_json()) {
+      CheckJson(call_path + ".arguments_json", call.arguments_json(), JsonKind::kAny, checks);
+    }
+  }
+}
+
+template <class Tools>
+void CheckTools(const Tools& tools, std::string_view prefix, FieldChecks& checks) {
+  checks.Count(std::string(prefix) + "tools", tools.size(), kMaxTools);
+  std::set<std::string_view> names;
+  for (int i = 0; i < tools.size(); ++i) {
+    const v1::Tool& tool = tools[i];
+    const std::string path = Indexed(prefix, "tools", i);
+    checks.Length(path + ".name", tool.name(), 1, kMaxNameBytes);
+    if (!names.insert(tool.name()).second) {
+      checks.Invalid(path + ".name", "expected a name of its own, found that of a tool before it");
+    }
+    if (tool.has_parameters_json()) {
+      CheckJson(path + ".parameters_json", tool.parameters_json(), JsonKind::kObject, checks);
+    }
+  }
+}
+
+std::string VariableField(std::string_view prefix, std::string_view name) {
+  return absl::StrFormat("%stemplate_options.variables_json[%s]", prefix, name);
+}
+
+void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, FieldChecks& checks) {
+  const std::string path = std::string(prefix) + "template_options.";
+  if (options.has_reasoning_effort()) {
+    checks.Length(path + "reasoning_effort", options.reasoning_effort(), 1, kMaxNameBytes);
+  }
+  checks.Count(path + "variables_json", static_cast<int>(options.variables_json_size()), kMaxVariables);
+  for (const auto& [name, value] : options.variables_json()) {
+    const std::string field = VariableField(prefix, name);
+    checks.Length(field, name, 1, kMaxNameBytes);
+    CheckJson(field, value, JsonKind::kAny, checks);
+  }
+}
+
+// Of the names under which an option may reach a template.
+bool ReadsAny(const ChatTemplate& chat_template, std::span<const std::string_view> names) {
+  return std::any_of(names.begin(), names.end(),
+                     [&](std::string_view name) { return chat_template.ReadsVariable(name); });
+}
+
+class TemplateChecks {
+ public:
+  TemplateChecks(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model, FieldChecks& checks)
+      : chat_(chat), prefix_(prefix), model_(model), checks_(checks) {}
+
+  void Run() {
+    if (chat_.tools_size() > 0 && !chat_template().ReadsVariable("tools")) Unknown("tools");
+    if (chat_.has_add_generation_prompt() && !chat_.add_generation_prompt() &&
+        !chat_template().ReadsVariable("add_generation_prompt")) {
+      Unknown("add_generation_prompt");
+    }
+    CheckOption(chat_.template_options().has_thinking(), "thinking", kThinkingVariables);
+    CheckOption(chat_.template_options().has_reasoning_effort(), "reasoning_effort", kEffortVariables);
+    for (const auto& [name, value] : chat_.template_options().variables_json()) CheckVariable(name);
+    for (int i = 0; i < chat_.messages_size(); ++i) CheckMessage(i);
+  }
+
+ private:
+  const ChatTemplate& chat_template() const { return *model_.chat_template; }
+
+  void Unknown(std::string_view field) {
+    checks_.Invalid(prefix_ + std::string(field), "the model's chat template does not know it; leave it unset");
+  }
+
+  void CheckOption(bool is_set, std::string_view option, std::span<const std::string_view> variables) {
+    if (is_set && !ReadsAny(chat_template(), variables)) Unknown(absl::StrFormat("template_options.%s", option));
+  }
+
+  void CheckVariable(const std::string& name) {
+    const v1::TemplateOptions& options = chat_.template_options();
+    const auto is_one_of = [&](std::span<const std::string_view> names) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    const std::string field = VariableField(prefix_, name);
+    if (is_one_of(kServersVariables)) {
+      checks_.Invalid(field, "expected a variable that the server does not set itself");
+    } else if ((options.has_thinking() && is_one_of(kThinkingVariables)) ||
+               (options.has_reasoning_effort() && is_one_of(kEffortVariables))) {
+      checks_.Invalid(field, "expected either this or the template option of the same meaning, found both");
+    } else if (!chat_template().ReadsVariable(name)) {
+      checks_.Invalid(field, "the model's chat template has no such variable; leave it out");
+    }
+  }
+
+  void CheckMessage(int index) {
+    const v1::ChatMessage& message = chat_.messages(index);
+    const std::string path = Indexed(prefix_, "messages", index);
+    if (message.role() == "tool") CheckResult(message, path);
+    if (message.tool_calls_size() == 0) return;
+    const ToolCallStyle& style = model_.tool_call_style;
+    if (!style.prints_calls()) {
+      checks_.Invalid(path + ".tool_calls", "the model's chat template does not print tool calls; leave them out");
+    } else if (message.content().empty() ? !style.beside_none && !style.beside_empty : !style.beside_text) {
+      checks_.Invalid(path + ".content", message.content().empty()
+                                             ? "the model's chat template prints tool calls beside a text only"
+                                             : "the model's chat template prints either a content or tool calls; leave "
+                                               "the content unset");
+    }
+    for (const v1::ToolCall& call : message.tool_calls()) {
+      if (call.has_id()) call_ids_.insert(call.id());
+    }
+  }
+
+  void CheckResult(const v1::ChatMessage& message, const std::string& path) {
+    if (!model_.tool_call_style.prints_results) {
+      checks_.Invalid(path + ".role", "the model's chat template does not print messages of role tool; leave them out");
+    } else if (chat_template().MentionsKey("tool_call_id") && !call_ids_.contains(message.tool_call_id())) {
+      checks_.Invalid(path + ".tool_call_id",
+                      absl::StrFormat("expected the id of a tool call in a message before it, found \"%s\"",
+                                      message.tool_call_id()));
+    }
+  }
+
+  const v1::ChatInput& chat_;
+  const std::string prefix_;
+  const ServedModel& model_;
+  FieldChecks& checks_;
+  std::set<std::string_view> call_ids_;
+};
+
+}  // namespace
+
+template <class Input>
+void CheckChat(const Input& chat, std::string_view prefix, FieldChecks& checks) {
+  const std::string messages = std::string(prefix) + "messages";
+  if (chat.messages().empty()) checks.Invalid(messages, "expected at least one message, found none");
+  checks.Count(messages, chat.messages_size(), kMaxMessages);
+  for (int i = 0; i < chat.messages_size(); ++i) CheckMessage(chat.messages(i), Indexed("", messages, i), checks);
+  CheckTools(chat.tools(), prefix, checks);
+  CheckOptions(chat.template_options(), prefix, checks);
+}
+
+template void CheckChat(const v1::ChatRequest& chat, std::string_view prefix, FieldChecks& checks);
+template void CheckChat(const v1::ChatInput& chat, std::string_view prefix, FieldChecks& checks);
+
+void CheckTemplateKnows(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model,
+                        FieldChecks& checks) {
+  TemplateChecks(chat, prefix, model, checks).Run();
+}
+
+}  // namespace latentd

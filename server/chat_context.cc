@@ -1,0 +1,126 @@
+#include "server/chat_context.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/text/template/json_reader.h"
+
+namespace latentd {
+namespace {
+
+using jinja::Object;
+using jinja::Value;
+
+class ContextBuilder {
+ public:
+  ContextBuilder(const v1::ChatInput& chat, const ServedModel& model)
+      : chat_(chat), model_(model), context_(SpecialTokenVariables(model.tokenizer->config())) {}
+
+  ChatTemplate::Context Build() {
+    std::vector<Value> messages;
+    for (const v1::ChatMessage& message : chat_.messages()) messages.push_back(MakeMessage(message));
+    context_.Set("messages", Value::MakeList(std::move(messages)));
+    std::vector<Value> tools;
+    for (const v1::Tool& tool : chat_.tools()) tools.push_back(MakeTool(tool));
+    if (!tools.empty()) context_.Set("tools", Value::MakeList(std::move(tools)));
+    const bool opens_answer = !chat_.has_add_generation_prompt() || chat_.add_generation_prompt();
+    context_.Set("add_generation_prompt", Value::Bool(opens_answer));
+    SetOptions(chat_.template_options());
+    return std::move(context_);
+  }
+
+ private:
+  // A value that is the request's own.
+  Value Given(Value value) const { return chat_.safe_mode() ? jinja::FromRequest(value) : value; }
+  Value Given(const std::string& text) const { return Given(Value::Text(text)); }
+  // The text was parsed before, when it was checked.
+  Value GivenJson(const std::string& text) const { return Given(jinja::ParseJson(text).value_or(Value::None())); }
+
+  static Value WithFunction(Object entry, Object function) {
+    entry.Set("type", Value::Text("function"));
+    entry.Set("function", Value::MakeObject(std::move(function)));
+    return Value::MakeObject(std::move(entry));
+  }
+
+  Value MakeTool(const v1::Tool& tool) const {
+    Object function;
+    function.Set("name", Given(tool.name()));
+    if (tool.has_description()) function.Set("description", Given(tool.description()));
+    if (tool.has_parameters_json()) function.Set("parameters", GivenJson(tool.parameters_json()));
+    return WithFunction({}, std::move(function));
+  }
+
+  Value MakeCall(const v1::ToolCall& call) const {
+    const std::string arguments = call.has_arguments_json() ? call.arguments_json() : "{}";
+    const bool as_text = model_.tool_call_style.arguments == ArgumentsForm::kText;
+    Object function;
+    function.Set("name", Given(call.name()));
+    function.Set("arguments", as_text ? Given(arguments) : GivenJson(arguments));
+    Object entry;
+    if (call.has_id()) entry.Set("id", Given(call.id()));
+    return WithFunction(std::move(entry), std::move(function));
+  }
+
+  // Callers give none, or an empty text, as the content of a message that has only calls; templates differ in which of
+  // the two they print the calls for. A content that was given counts as given where the template has both.
+  Value ContentBesideCalls(const v1::ChatMessage& message) const {
+    const ToolCallStyle& style = model_.tool_call_style;
+    if (!message.content().empty()) return Given(message.content());
+    const bool is_empty = message.has_content() ? style.beside_empty : !style.beside_none;
+    return is_empty ? Value::Text("") : Value::None();
+  }
+
+  Value MakeMessage(const v1::ChatMessage& message) const {
+    Object entry;
+    entry.Set("role", Value::Text(message.role()));
+    entry.Set("content", message.tool_calls_size() > 0 ? ContentBesideCalls(message) : Given(message.content()));
+    if (message.has_reasoning()) entry.Set("reasoning", Given(message.reasoning()));
+    if (message.tool_calls_size() > 0) {
+      std::vector<Value> calls;
+      for (const v1::ToolCall& call : message.tool_calls()) calls.push_back(MakeCall(call));
+      entry.Set("tool_calls", Value::MakeList(std::move(calls)));
+    }
+    if (message.has_tool_call_id()) entry.Set("tool_call_id", Given(message.tool_call_id()));
+    if (message.has_name()) entry.Set("name", Given(message.name()));
+    return Value::MakeObject(std::move(entry));
+  }
+
+  void SetOptions(const v1::TemplateOptions& options) {
+    if (options.has_thinking()) {
+      for (const std::string_view name : kThinkingVariables) {
+        if (model_.chat_template->ReadsVariable(name)) context_.Set(name, Value::Bool(options.thinking()));
+      }
+    }
+    if (options.has_reasoning_effort()) context_.Set("reasoning_effort", Given(options.reasoning_effort()));
+    // A map of the wire has no order, a context has one.
+    const std::map<std::string, std::string> variables(options.variables_json().begin(),
+                                                       options.variables_json().end());
+    for (const auto& [name, value] : variables) context_.Set(name, GivenJson(value));
+  }
+
+  const v1::ChatInput& chat_;
+  const ServedModel& model_;
+  ChatTemplate::Context context_;
+};
+
+}  // namespace
+
+ChatTemplate::Context SpecialTokenVariables(const TokenizerConfig& config) {
+  ChatTemplate::Context context;
+  const auto set = [&](std::string_view name, const std::string& token) {
+    if (!token.empty()) context.Set(name, Value::Text(token));
+  };
+  set("bos_token", config.bos_token);
+  set("eos_token", config.eos_token);
+  set("pad_token", config.pad_token);
+  set("unk_token", config.unk_token);
+  return context;
+}
+
+ChatTemplate::Context ChatContext(const v1::ChatInput& chat, const ServedModel& model) {
+  return ContextBuilder(chat, model).Build();
+}
+
+}  // namespace latentd
