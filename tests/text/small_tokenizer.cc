@@ -28,6 +28,35 @@ json SmallTokenizer() {
           {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", {"h e", "l l", "he ll"}}}}};
 }
 
+json SmallTokenizerWith(const std::vector<std::string>& added_tokens) {
+  json tokenizer = SmallTokenizer();
+  int32_t id = kSmallControl;
+  for (const std::string& content : added_tokens) {
+    tokenizer["added_tokens"].push_back({{"id", ++id}, {"content", content}, {"special", false}});
+  }
+  return tokenizer;
+}
+
+std::vector<std::string> DeepSeekMarkers() {
+  return {"<think>",
+          "</think>",
+          "<｜tool▁calls▁begin｜>",
+          "<｜tool▁calls▁end｜>",
+          "<｜tool▁call▁begin｜>",
+          "<｜tool▁call▁end｜>",
+          "<｜tool▁sep｜>"};
+}
+
+std::vector<std::string> KimiMarkers() {
+  return {"<think>",
+          "</think>",
+          "<|tool_calls_section_begin|>",
+          "<|tool_calls_section_end|>",
+          "<|tool_call_begin|>",
+          "<|tool_call_end|>",
+          "<|tool_call_argument_begin|>"};
+}
+
 json SmallConfig() { return {{"bos_token", "<|end|>"}, {"eos_token", {{"content", "<|end|>"}}}}; }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadFrom(const std::string& tokenizer, const std::string& config) {
