@@ -22,14 +22,18 @@ std::optional<FinishReason> EndedBy(const SequenceOutput& output, size_t token) 
   return output.end->reason;
 }
 
+void Add(AnswerParts parts, StreamChunk& chunk) {
+  chunk.text += parts.content;
+  chunk.reasoning += parts.reasoning;
+  AppendFragments(std::move(parts.tool_calls), chunk.tool_calls);
+}
+
 }  // namespace
 
-Publisher::OpenStream::OpenStream(const Tokenizer* tokenizer, const Request& request,
-                                  std::shared_ptr<TokenStream> stream)
-    : kind(request.kind),
-      include_stop(request.stopping.include_stop),
-      stream(std::move(stream)),
-      text(tokenizer, request.stopping) {}
+Publisher::Publisher(const Tokenizer* tokenizer, Metrics& metrics)
+    : tokenizer_(tokenizer),
+      format_(tokenizer == nullptr ? AnswerFormat{} : FindAnswerFormat(*tokenizer)),
+      metrics_(metrics) {}
 
 void Publisher::Start(Inbox& inbox) {
   CHECK(!thread_.joinable());
@@ -43,7 +47,10 @@ void Publisher::Stop() {
 }
 
 void Publisher::Open(const Request& request, std::shared_ptr<TokenStream> stream) {
-  OpenStream open(tokenizer_, request, std::move(stream));
+  OpenStream open{.kind = request.kind,
+                  .include_stop = request.stopping.include_stop,
+                  .stream = std::move(stream),
+                  .text = StreamText(tokenizer_, format_, request)};
   outbox_.Merge([&](Outbox& outbox) { outbox.opened.emplace_back(request.id, std::move(open)); });
 }
 
@@ -118,16 +125,17 @@ StreamChunk Publisher::MakeChunk(SequenceOutput& output, OpenStream& open, Token
     }
     if (generates) {
       ++counts.delivered;
-      chunk.text += TextOf(output, i, open);
+      Add(PartsOf(output, i, open), chunk);
     }
     ++open.num_tokens;
     chunk.tokens.push_back(MakeToken(output.tokens[i]));
   }
   chunk.tokens_so_far = open.num_tokens;
   if (output.end) {
-    chunk.text += open.text.Finish();
+    Add(open.text.Finish(), chunk);
     chunk.end = std::move(output.end);
     chunk.end->output_tokens = generates ? open.num_tokens : 0;
+    chunk.end->reasoning_tokens = open.text.reasoning_tokens();
     if (open.text.stopped()) {
       // The answer was complete by then, whatever the engine did to its surplus.
       chunk.end->reason = FinishReason::kStopString;
@@ -141,12 +149,12 @@ StreamChunk Publisher::MakeChunk(SequenceOutput& output, OpenStream& open, Token
   return chunk;
 }
 
-std::string Publisher::TextOf(const SequenceOutput& output, size_t token, OpenStream& open) {
+AnswerParts Publisher::PartsOf(const SequenceOutput& output, size_t token, OpenStream& open) {
   const int32_t id = output.tokens[token].id;
   const std::optional<FinishReason> ended = EndedBy(output, token);
   if (ended == FinishReason::kEos) return {};
   if (ended != FinishReason::kStopToken) return open.text.Append(id);
-  return open.include_stop ? open.text.AppendStopToken(id) : std::string();
+  return open.include_stop ? open.text.AppendStopToken(id) : AnswerParts();
 }
 
 StreamToken Publisher::MakeToken(SampleResult& result) const {

@@ -1,5 +1,5 @@
-// The thread between engine and clients: turns ids into text, finds stop strings, feeds the TokenStreams. Never waits
-// for a client. Its outbox takes whatever comes, so the engine never waits for it either.
+// The thread between engine and clients: turns ids into text, parses answers, finds stop strings, feeds the
+// TokenStreams. Never waits for a client. Its outbox takes whatever comes, so the engine never waits for it either.
 #pragma once
 
 #include <condition_variable>
@@ -19,6 +19,8 @@
 #include "engine/schedule/request.h"
 #include "engine/step_output.h"
 #include "engine/stream_text.h"
+#include "engine/text/answer_format.h"
+#include "engine/text/answer_parts.h"
 #include "engine/text/tokenizer.h"
 #include "engine/token_stream.h"
 
@@ -27,7 +29,7 @@ namespace latentd {
 class Publisher {
  public:
   // Without a tokenizer there are ids and no text. Both must outlive the publisher.
-  Publisher(const Tokenizer* tokenizer, Metrics& metrics) : tokenizer_(tokenizer), metrics_(metrics) {}
+  Publisher(const Tokenizer* tokenizer, Metrics& metrics);
   ~Publisher() { Stop(); }
 
   // Starts the thread; from then to Stop it sends Cancel, Pause and Resume into `inbox`.
@@ -45,8 +47,6 @@ class Publisher {
 
  private:
   struct OpenStream {
-    OpenStream(const Tokenizer* tokenizer, const Request& request, std::shared_ptr<TokenStream> stream);
-
     RequestKind kind;
     bool include_stop;
     std::shared_ptr<TokenStream> stream;
@@ -76,11 +76,12 @@ class Publisher {
   void PublishBatch(Outbox batch);
   void MakeReady(SequenceOutput& output, std::vector<Ready>& ready, TokenCounts& counts);
   StreamChunk MakeChunk(SequenceOutput& output, OpenStream& open, TokenCounts& counts);
-  static std::string TextOf(const SequenceOutput& output, size_t token, OpenStream& open);
+  static AnswerParts PartsOf(const SequenceOutput& output, size_t token, OpenStream& open);
   StreamToken MakeToken(SampleResult& result) const;
   void Append(SequenceId id, TokenStream& stream, StreamChunk chunk);
 
   const Tokenizer* const tokenizer_;
+  const AnswerFormat format_;
   Metrics& metrics_;
   Mailbox<Outbox> outbox_;
 

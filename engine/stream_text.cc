@@ -1,37 +1,66 @@
 #include "engine/stream_text.h"
 
-namespace latentd {
+#include <utility>
 
-StreamText::StreamText(const Tokenizer* tokenizer, const StoppingParameters& stopping)
+namespace latentd {
+namespace {
+
+AnswerParser ParserOf(const AnswerFormat& format, const ChatAnswer& answer) {
+  return {format, answer.starts_in_reasoning ? AnswerStart::kReasoning : AnswerStart::kContent, answer.calls_before};
+}
+
+}  // namespace
+
+StreamText::StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, const Request& request)
     : tokenizer_(tokenizer),
-      stops_(stopping.stop_strings),
-      matcher_(stops_, stopping.include_stop ? StopText::kInclude : StopText::kExclude) {
+      format_(request.chat_answer ? format : AnswerFormat{}),
+      stops_(request.stopping.stop_strings),
+      parser_(ParserOf(format_, request.chat_answer.value_or(ChatAnswer{}))),
+      matcher_(stops_, request.stopping.include_stop ? StopText::kInclude : StopText::kExclude) {
   if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, SpecialText::kSkip);
 }
 
-std::string StreamText::Match(std::string_view text) {
-  StopMatcher::Output output = matcher_.Append(text);
+AnswerParts StreamText::Match(AnswerParts parts) {
+  StopMatcher::Output output = matcher_.Append(parts.content);
   found_ = output.stop;
-  return std::move(output.text);
+  parts.content = std::move(output.text);
+  return parts;
 }
 
-std::string StreamText::Append(int32_t id) {
+AnswerParts StreamText::Append(int32_t id) {
   if (!detokenizer_ || stopped()) return {};
-  return Match(detokenizer_->Append(id));
+  const AnswerMarker marker = MarkerOf(format_, id);
+  const bool was_reasoning = parser_.is_reasoning();
+  AnswerParts parts;
+  if (marker == AnswerMarker::kNone) {
+    parser_.AppendText(detokenizer_->Append(id), parts);
+  } else {
+    // No character reaches over a marker.
+    parser_.AppendText(detokenizer_->Flush(), parts);
+    parser_.AppendMarker(marker, tokenizer_->TokenBytes(id), parts);
+  }
+  const bool is_switch = marker == AnswerMarker::kReasoningBegin || marker == AnswerMarker::kReasoningEnd;
+  if (was_reasoning && parser_.is_reasoning() && !is_switch) ++reasoning_tokens_;
+  return Match(std::move(parts));
 }
 
-std::string StreamText::AppendStopToken(int32_t id) {
-  if (!detokenizer_ || stopped() || !tokenizer_->IsSpecial(id)) return Append(id);
-  std::string text = detokenizer_->Flush();
-  text += tokenizer_->TokenBytes(id);
-  return Match(text);
+AnswerParts StreamText::AppendStopToken(int32_t id) {
+  const bool is_silent = detokenizer_ && !stopped() && tokenizer_->IsSpecial(id);
+  if (!is_silent || MarkerOf(format_, id) != AnswerMarker::kNone) return Append(id);
+  AnswerParts parts;
+  if (parser_.is_reasoning()) ++reasoning_tokens_;
+  parser_.AppendText(detokenizer_->Flush() + std::string(tokenizer_->TokenBytes(id)), parts);
+  return Match(std::move(parts));
 }
 
-std::string StreamText::Finish() {
+AnswerParts StreamText::Finish() {
   if (!detokenizer_ || stopped()) return {};
-  std::string text = Match(detokenizer_->Flush());
-  if (!stopped()) text += matcher_.Flush();
-  return text;
+  AnswerParts parts;
+  parser_.AppendText(detokenizer_->Flush(), parts);
+  parser_.Finish(parts);
+  parts = Match(std::move(parts));
+  if (!stopped()) parts.content += matcher_.Flush();
+  return parts;
 }
 
 }  // namespace latentd

@@ -9,7 +9,10 @@ namespace latentd {
 namespace {
 
 size_t BytesOf(const StreamChunk& chunk) {
-  size_t num_bytes = chunk.text.size();
+  size_t num_bytes = chunk.text.size() + chunk.reasoning.size();
+  for (const ToolCallFragment& call : chunk.tool_calls) {
+    num_bytes += sizeof(call) + call.id.size() + call.name.size() + call.arguments.size();
+  }
   for (const StreamToken& token : chunk.tokens) {
     num_bytes += sizeof(token) + token.bytes.size() + token.top.size() * sizeof(TokenLogprob);
   }
@@ -18,6 +21,8 @@ size_t BytesOf(const StreamChunk& chunk) {
 
 void Merge(StreamChunk newer, StreamChunk& pending) {
   pending.text += newer.text;
+  pending.reasoning += newer.reasoning;
+  AppendFragments(std::move(newer.tool_calls), pending.tool_calls);
   pending.tokens.insert(pending.tokens.end(), std::make_move_iterator(newer.tokens.begin()),
                         std::make_move_iterator(newer.tokens.end()));
   pending.tokens_so_far = newer.tokens_so_far;

@@ -13,6 +13,7 @@
 #include "engine/clock.h"
 #include "engine/histogram.h"
 #include "engine/schedule/finish_reason.h"
+#include "engine/text/answer_parts.h"
 #include "kernels/batch.h"
 
 namespace latentd {
@@ -40,6 +41,7 @@ struct StreamEnd {
   int32_t stop_token_id = -1;    // for kStopToken and kEos
   int prompt_tokens = 0;
   int output_tokens = 0;     // delivered to the client; a matched stop token or EOS counts
+  int reasoning_tokens = 0;  // of these
   int generated_tokens = 0;  // by the engine, which may have gone on after a stop string
   int computed_tokens = 0;   // positions that went through the model
   StreamTimings timings = {};
@@ -48,7 +50,9 @@ struct StreamEnd {
 
 // What became ready since the last Take, merged up to kMaxChunkBytes.
 struct StreamChunk {
-  std::string text = {};                 // valid UTF-8
+  std::string text = {};       // valid UTF-8
+  std::string reasoning = {};  // the same
+  std::vector<ToolCallFragment> tool_calls = {};
   std::vector<StreamToken> tokens = {};  // tokens committed with this text
   int tokens_so_far = 0;
   std::optional<StreamEnd> end = {};  // set on the last chunk

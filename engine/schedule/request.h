@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,12 @@ struct StoppingParameters {
   bool ignore_eos = false;
 };
 
+// Of a chat: what is parsed out of its answer, beside text, depends on what came before.
+struct ChatAnswer {
+  bool starts_in_reasoning = false;  // the prompt opened it
+  int calls_before = 0;              // tool calls of the conversation so far
+};
+
 enum class RequestKind : uint8_t { kGenerate, kScore };
 
 struct Request {
@@ -43,8 +50,9 @@ struct Request {
   std::vector<int32_t> prompt = {};  // never empty
   SamplingParameters sampling = {};
   StoppingParameters stopping = {};
-  int num_top_logprobs = -1;     // -1: none; 0..32: of each generated token and so many best ones
-  int num_prompt_logprobs = -1;  // the same for each prompt position after the first (Score)
+  std::optional<ChatAnswer> chat_answer = {};  // none: the answer is text as it comes
+  int num_top_logprobs = -1;                   // -1: none; 0..32: of each generated token and so many best ones
+  int num_prompt_logprobs = -1;                // the same for each prompt position after the first (Score)
   TimePoint received{};
   TimePoint queue_deadline = kNever;  // must have run its first step by then
   TimePoint deadline = kNever;

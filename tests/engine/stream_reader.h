@@ -39,6 +39,8 @@ class StreamReader final : public TextSink {
       std::optional<StreamChunk> chunk = AwaitChunk(stream, &was_full);
       if (!chunk) break;
       all.text += chunk->text;
+      all.reasoning += chunk->reasoning;
+      AppendFragments(std::move(chunk->tool_calls), all.tool_calls);
       all.tokens.insert(all.tokens.end(), chunk->tokens.begin(), chunk->tokens.end());
       all.tokens_so_far = chunk->tokens_so_far;
       all.end = std::move(chunk->end);

@@ -112,6 +112,31 @@ TEST(TokenStream, CountsLogprobsAsBytes) {
   EXPECT_FALSE(stream.Append(std::move(chunk)));
 }
 
+TEST(TokenStream, MergesWhatIsNotContentByItsKind) {
+  TokenStream stream(nullptr, 1000);
+  stream.Append(Chunk("a", 1));
+  stream.Append({.reasoning = "b", .tool_calls = {{.index = 0, .id = "x", .name = "f", .arguments = "{"}}});
+  stream.Append(
+      {.reasoning = "c", .tool_calls = {{.index = 0, .arguments = "}"}, {.index = 1, .id = "y", .name = "g"}}});
+  bool was_full = false;
+  stream.Take(&was_full);
+  const std::optional<StreamChunk> merged = stream.Take(&was_full);
+  ASSERT_TRUE(merged.has_value());
+  EXPECT_EQ(merged->reasoning, "bc");
+  ASSERT_EQ(merged->tool_calls.size(), 2u);
+  EXPECT_EQ(merged->tool_calls[0].id, "x");
+  EXPECT_EQ(merged->tool_calls[0].arguments, "{}");
+  EXPECT_EQ(merged->tool_calls[1].name, "g");
+}
+
+TEST(TokenStream, CountsWhatIsNotContentAsBytes) {
+  const std::string text(60, 'x');
+  const std::vector<ToolCallFragment> calls = {{.id = text, .name = text, .arguments = text}};
+  EXPECT_FALSE(TokenStream(nullptr, 50).Append({.reasoning = text}));
+  EXPECT_FALSE(TokenStream(nullptr, 3 * text.size() - 1).Append({.tool_calls = calls}));
+  EXPECT_TRUE(TokenStream(nullptr, 3 * text.size() + sizeof(ToolCallFragment)).Append({.tool_calls = calls}));
+}
+
 TEST(TokenStream, DetachedSinkIsNotCalled) {
   CountingSink sink;
   TokenStream stream(&sink, 1000);

@@ -15,9 +15,10 @@ namespace latentd {
 inline void Collect(AnswerParts newer, AnswerParts& whole) {
   whole.content += newer.content;
   whole.reasoning += newer.reasoning;
+  int num_calls = static_cast<int>(whole.tool_calls.size());
   for (const ToolCallFragment& call : newer.tool_calls) {
-    const int num_calls = static_cast<int>(whole.tool_calls.size());
-    EXPECT_EQ(call.index, call.name.empty() ? num_calls - 1 : num_calls);
+    if (!call.name.empty()) ++num_calls;
+    EXPECT_EQ(call.index, num_calls - 1);
     EXPECT_EQ(call.id.empty(), call.name.empty());
   }
   AppendFragments(std::move(newer.tool_calls), whole.tool_calls);
