@@ -39,6 +39,19 @@ double SecondsBetween(TimePoint from, TimePoint to) {
   return from == kNever || to == kNever ? 0.0 : Seconds(to - from);
 }
 
+void AppendFragment(const ToolCallFragment& fragment, v1::Delta* delta) {
+  const uint32_t index = static_cast<uint32_t>(fragment.index);
+  v1::ToolCallDelta* call = nullptr;
+  if (delta->tool_calls_size() > 0) call = delta->mutable_tool_calls(delta->tool_calls_size() - 1);
+  if (call == nullptr || call->index() != index) {
+    call = delta->add_tool_calls();
+    call->set_index(index);
+    call->set_id(fragment.id);
+    call->set_name(fragment.name);
+  }
+  call->mutable_arguments_json_fragment()->append(fragment.arguments);
+}
+
 }  // namespace
 
 v1::Started MakeStarted(const StartedFacts& facts) {
@@ -53,7 +66,11 @@ v1::Started MakeStarted(const StartedFacts& facts) {
 }
 
 void AppendToDelta(const StreamChunk& chunk, const OutputChoice& output, v1::Delta* delta) {
-  if (output.text) delta->mutable_text()->append(chunk.text);
+  if (output.text) {
+    delta->mutable_text()->append(chunk.text);
+    delta->mutable_reasoning()->append(chunk.reasoning);
+    for (const ToolCallFragment& fragment : chunk.tool_calls) AppendFragment(fragment, delta);
+  }
   for (const StreamToken& token : chunk.tokens) {
     if (output.token_ids) delta->add_token_ids(static_cast<uint32_t>(token.id));
     if (output.token_bytes) delta->add_token_bytes(token.bytes);
@@ -82,6 +99,7 @@ v1::Completed MakeCompleted(const StreamEnd& end) {
   v1::Completed completed;
   completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.prompt_tokens));
   completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.output_tokens));
+  completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.reasoning_tokens));
   *completed.mutable_timings() = MakeTimings(end);
   return completed;
 }

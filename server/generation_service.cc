@@ -35,7 +35,11 @@ absl::StatusOr<ValidRequest> MakeFrom(const v1::GenerateRequest& message, const 
 absl::StatusOr<ValidRequest> MakeFrom(const v1::ChatRequest& message, const ServedModel& model, TimePoint received) {
   absl::StatusOr<ChatPrompt> chat = EncodeChat(ChatInputOf(message), "", model);
   if (!chat.ok()) return chat.status();
-  return MakeRequest(GroupsOf(message), model.description, std::move(chat->prompt), received);
+  const ChatAnswer answer = ChatAnswerOf(message, chat->prompt.ids, *model.tokenizer);
+  absl::StatusOr<ValidRequest> valid =
+      MakeRequest(GroupsOf(message), model.description, std::move(chat->prompt), received);
+  if (valid.ok()) valid->request.chat_answer = answer;
+  return valid;
 }
 
 absl::StatusOr<ValidRequest> MakeFrom(const v1::ScoreRequest& message, const ServedModel& model, TimePoint received) {

@@ -8,6 +8,7 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/schedule/block_pool.h"
+#include "engine/text/answer_format.h"
 #include "server/chat_checks.h"
 #include "server/field_checks.h"
 #include "server/status.h"
@@ -236,6 +237,14 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   if (message.output().has_logprobs()) request.num_top_logprobs = static_cast<int>(message.output().logprobs());
   SetDeadlines(message.scheduling(), received, &request);
   return valid;
+}
+
+ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids,
+                        const Tokenizer& tokenizer) {
+  const AnswerStart start = AnswerStartOf(FindAnswerFormat(tokenizer), tokenizer, prompt_ids);
+  ChatAnswer answer{.starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0};
+  for (const v1::ChatMessage& turn : message.messages()) answer.calls_before += turn.tool_calls_size();
+  return answer;
 }
 
 absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const v1::Model& model, EncodedPrompt prompt,

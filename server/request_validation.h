@@ -3,12 +3,14 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <absl/status/statusor.h>
 
 #include "engine/schedule/request.h"
+#include "engine/text/tokenizer.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
 
@@ -47,6 +49,10 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
                                          EncodedPrompt prompt, TimePoint received);
 absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const v1::Model& model, EncodedPrompt prompt,
                                          TimePoint received);
+
+// How the answer to this conversation, which became `prompt_ids`, is to be parsed.
+ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids,
+                        const Tokenizer& tokenizer);
 
 // The groups that Chat shares with Generate, under the same names, so that the same errors name the same fields.
 v1::GenerateRequest GroupsOf(const v1::ChatRequest& request);

@@ -13,6 +13,11 @@ namespace {
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
+// An end brings none of its own, unless something was held back.
+bool HasOutput(const StreamChunk& chunk) {
+  return !chunk.tokens.empty() || !chunk.text.empty() || !chunk.reasoning.empty() || !chunk.tool_calls.empty();
+}
+
 }  // namespace
 
 StreamWriter::StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model,
@@ -81,7 +86,7 @@ bool StreamWriter::TakeChunk() {
   std::optional<StreamChunk> chunk = call_->Take();
   may_have_more_ = chunk && chunk->more_pending;
   if (!chunk) return false;
-  if (!chunk->tokens.empty() || !chunk->text.empty()) {
+  if (HasOutput(*chunk)) {
     AppendToDelta(*chunk, call_->request().output, events_.emplace_back().mutable_delta());
   }
   if (!chunk->end) return true;

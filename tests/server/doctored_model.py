@@ -7,6 +7,13 @@ from daemon import MODEL
 
 # Of bfloat16, whose largest number is 3.39e38.
 TWO_E38 = struct.pack("<H", 0x7F16)
+# Far above what the layers add, and a weight that picks the next token.
+TEN_THOUSAND, HUNDRED = struct.pack("<H", 0x461C), struct.pack("<H", 0x42C8)
+
+# The character that stands for each byte in a byte-level vocabulary.
+PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+OTHERS = [byte for byte in range(256) if byte not in PRINTABLE]
+ALPHABET = {byte: chr(byte) for byte in PRINTABLE} | {byte: chr(256 + i) for i, byte in enumerate(OTHERS)}
 
 
 def overwrite_tensor(checkpoint, name, change):
@@ -35,3 +42,47 @@ def copy_with_overflow(folder, token_id=100, dimension=0):
 
     overwrite_tensor(folder / "model.safetensors", "lm_head.weight", change)
     return folder
+
+
+def copy_with_script(folder, prompt_end, script, end_of_sequence=1):
+    """A model that answers with one script. Its tokenizer has a token for each byte and one for each text of `script`,
+    where a bytes object stands for its bytes; `prompt_end` is what the chat template writes behind the messages. A
+    token may occur once: its hidden state points along a dimension of its own, and the logits along that to its
+    successor. Returns the ids of the script, end-of-sequence included."""
+    shutil.copytree(MODEL, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = []
+    byte_ids = {text: token_id for text, token_id in tokenizer["model"]["vocab"].items() if len(text) == 1}
+    tokenizer["model"]["vocab"] = byte_ids
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    texts = dict.fromkeys(text for text in [*prompt_end, *script] if isinstance(text, str))
+    own = {text: 1000 + i for i, text in enumerate(texts)}
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["special"]]
+    tokenizer["added_tokens"] += [{"id": token_id, "content": text, **added} for text, token_id in own.items()]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    written = "".join(text if isinstance(text, str) else text.decode() for text in prompt_end)
+    template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}{{ WRITTEN }}"
+    config["chat_template"] = template.replace("WRITTEN", json.dumps(written, ensure_ascii=False))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+    def ids_of(texts):
+        return [token_id for text in texts
+                for token_id in ([own[text]] if isinstance(text, str) else [byte_ids[ALPHABET[b]] for b in text])]
+
+    ids = [*ids_of(script), end_of_sequence]
+    chain = [ids_of(prompt_end)[-1], *ids]
+    assert len(set(chain)) == len(chain), "each token has one successor"
+
+    def point(rows, value):
+        def change(shape, content):
+            for dimension, row in enumerate(rows):
+                first = 2 * shape[1] * row
+                content[first:first + 2 * shape[1]] = bytes(2 * shape[1])
+                content[first + 2 * dimension:first + 2 * dimension + 2] = value
+        return change
+
+    overwrite_tensor(folder / "model.safetensors", "model.embed_tokens.weight", point(chain[:-1], TEN_THOUSAND))
+    overwrite_tensor(folder / "model.safetensors", "lm_head.weight", point(chain[1:], HUNDRED))
+    return ids

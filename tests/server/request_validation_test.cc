@@ -4,12 +4,15 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
 
 #include "google/rpc/error_details.pb.h"
 #include "server/status.h"
+#include "tests/support/or_die.h"
+#include "tests/text/small_tokenizer.h"
 
 namespace latentd {
 namespace {
@@ -229,6 +232,24 @@ TEST(RequestValidation, ChatChecksTheSameGroupsUnderTheSameNames) {
   EXPECT_EQ(FieldOf(CheckFields(chat, SomeModel())), "sampling.temperature");
   chat.set_model("other");
   EXPECT_TRUE(absl::IsNotFound(CheckFields(chat, SomeModel())));
+}
+
+TEST(RequestValidation, AnswerToAChatIsParsedFromWhereThePromptEnds) {
+  const std::unique_ptr<Tokenizer> tokenizer = OrDie(LoadFrom(SmallTokenizerWith(DeepSeekMarkers())));
+  const auto answer_to = [&](const v1::ChatRequest& chat, std::string_view prompt) {
+    return ChatAnswerOf(chat, OrDie(tokenizer->Encode(prompt, SpecialTokens::kRecognize)), *tokenizer);
+  };
+  v1::ChatRequest chat;
+  chat.add_messages()->set_role("user");
+  EXPECT_FALSE(answer_to(chat, "Hi").starts_in_reasoning);
+  EXPECT_TRUE(answer_to(chat, "Hi<think>\n").starts_in_reasoning);
+  EXPECT_FALSE(answer_to(chat, "Hi</think>").starts_in_reasoning);
+  EXPECT_EQ(answer_to(chat, "Hi").calls_before, 0);
+  for (int calls = 1; calls <= 2; ++calls) {
+    v1::ChatMessage* turn = chat.add_messages();
+    for (int i = 0; i < calls; ++i) turn->add_tool_calls();
+  }
+  EXPECT_EQ(answer_to(chat, "Hi").calls_before, 3);
 }
 
 }  // namespace
