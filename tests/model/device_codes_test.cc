@@ -214,7 +214,12 @@ TEST(DeviceCodes, EveryFp8ProductReadsTheCodesOfItsInput) {
 // Spec 6, P11: in every FP8 layer, where the checkpoint was trained so.
 TEST(DeviceCodes, ScalesArePowersOfTwoWhereTheCheckpointsAre) {
   const TemporaryDirectory model;
-  WriteTinyCheckpoint({.query_latent_width = 0, .projections = DType::kE4M3, .scales = DType::kE8M0}, model.path());
+  // Groups of codes that end inside a head, a head's width that is odd.
+  const AttentionShape attention = {
+      .num_heads = 5, .nope_width = 24, .rope_width = 16, .value_width = 33, .latent_width = 40};
+  WriteTinyCheckpoint(
+      {.attention = attention, .query_latent_width = 0, .projections = DType::kE4M3, .scales = DType::kE8M0},
+      model.path());
   const Findings findings = Check(model.path(), ScaleFormat::kUe8m0);
   ExpectPaper(findings);
   EXPECT_EQ(findings.filled, kSteps * (3 * 3 + 1));
