@@ -89,6 +89,9 @@ struct MetricsData {
   uint64_t sequences_resumed = 0;
   int64_t stream_backlog_bytes = 0;  // filled in by Snapshot
 
+  uint64_t model_bytes_loaded = 0;
+  uint64_t model_bytes_total = 0;  // 0: not known yet
+
   ServerState state = ServerState::kLoading;
   std::array<double, kNumStartupStages> startup_seconds{};
 };

@@ -9,9 +9,9 @@
 #include "engine/calibration.h"
 #include "engine/clock.h"
 #include "engine/model/checkpoint.h"
-#include "engine/model/tensor_catalog.h"
 #include "engine/model_executor.h"
 #include "server/chat_context.h"
+#include "server/choose_numerics.h"
 #include "server/grpc_server.h"
 #include "server/sizing.h"
 
@@ -23,11 +23,6 @@ absl::StatusOr<int> MaxContext(const Config& config, const ModelConfig& facts) {
   if (config.max_context_tokens <= facts.max_context) return static_cast<int>(config.max_context_tokens);
   return absl::InvalidArgumentError(absl::StrFormat("max-context-tokens=%d is more than the model's %d; lower it",
                                                     config.max_context_tokens, facts.max_context));
-}
-
-std::string Quantization(const Checkpoint& checkpoint, const ModelConfig& facts) {
-  if (facts.quantization.declared_fp8) return "fp8_e4m3_block128";
-  return checkpoint.Matrix("model.embed_tokens.weight").dtype == DType::kF32 ? "fp32" : "bf16";
 }
 
 void DescribeShape(const ModelConfig& facts, v1::ModelShape* shape) {
@@ -53,59 +48,15 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
   limits->set_kv_blocks(static_cast<uint64_t>(scheduler.pool.num_blocks));
 }
 
-std::string DirectoryName(const std::filesystem::path& directory) {
-  std::error_code ignored;  // a directory that cannot be resolved keeps the name it was given
-  const auto resolved = std::filesystem::weakly_canonical(directory, ignored);
-  return (resolved.has_filename() ? resolved : directory).filename().string();
-}
-
-// Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised.
-bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& facts) {
-  const absl::Status walk = ForEachExpectedTensor(facts, [&](const ExpectedTensor& tensor) {
-    const bool is_product = tensor.role == TensorRole::kProjection && !tensor.name.ends_with("kv_b_proj.weight");
-    const bool is_fp8 =
-        is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == DType::kE4M3;
-    return is_fp8 ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
-  });
-  return !walk.ok();
-}
-
-// auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
-// operator's wish outweighs the precision of the values.
-absl::StatusOr<Fp8Activations> ChooseFp8Activations(const Config& config, const Checkpoint& checkpoint,
-                                                    const ModelConfig& facts, const ChosenBackend& chosen) {
-  const bool is_auto = config.fp8_activations == "auto";
-  if (config.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
-  if (HasFp8Products(checkpoint, facts)) return Fp8Activations::kDynamic;
-  if (is_auto) return Fp8Activations::kOff;
-  return absl::InvalidArgumentError(
-      absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
-                      "weights with latent-convert quantize",
-                      config.model_directory));
-}
-
-// In the fingerprint: fp32, or FP8 codes with scales of either format.
-std::string_view ActivationTypeName(Fp8Activations fp8_activations, const ModelConfig& facts) {
-  if (fp8_activations == Fp8Activations::kOff) return "a32";
-  return CodeScaleFormat(facts) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
-}
-
-std::string LatentTypeName(LatentFormat latents) {
-  return latents == LatentFormat::kF32 ? "f32" : std::string(NameOf(latents));
-}
-
 void Describe(const Config& config, const Checkpoint& checkpoint, const ModelConfig& facts, LoadedModel& loaded) {
   v1::Model& model = loaded.served.description;
-  model.set_name(DirectoryName(config.model_directory));
+  model.set_name(ModelName(config.model_directory));
   model.set_architecture(facts.architecture);
   model.set_context_length(static_cast<uint32_t>(facts.max_context));
   model.set_vocab_size(static_cast<uint32_t>(facts.vocab_size));
-  model.set_quantization(Quantization(checkpoint, facts));
-  model.set_revision(absl::StrFormat("%016x%016x", facts.digest, checkpoint.digest()));
-  // One process holds the whole model.
-  model.set_fingerprint(absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-1/%s", loaded.chosen.is_cuda() ? "cuda" : "cpu",
-                                        model.quantization(), ActivationTypeName(loaded.fp8_activations, facts),
-                                        LatentTypeName(loaded.chosen.latents), model.revision()));
+  model.set_quantization(QuantizationOf(checkpoint, facts));
+  model.set_revision(absl::StrFormat("%016x%016x", facts.digest, checkpoint.Digest()));
+  model.set_fingerprint(FingerprintOf(model, facts, loaded.chosen, loaded.fp8_activations));
   DescribeShape(facts, model.mutable_shape());
   DescribeLimits(config, loaded, model.mutable_limits());
   model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
@@ -234,16 +185,28 @@ std::vector<KnobValue> LoadedModel::Resolve(std::vector<KnobValue> knobs) const 
   return knobs;
 }
 
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
+// A cache of Hugging Face's: models--ORG--NAME/snapshots/REVISION.
+std::string ModelName(const std::filesystem::path& directory) {
+  std::error_code ignored;  // a directory that cannot be resolved keeps the name it was given
+  auto resolved = std::filesystem::weakly_canonical(directory, ignored);
+  if (!resolved.has_filename()) resolved = resolved.parent_path();  // a slash at the end
+  constexpr std::string_view kPrefix = "models--", kSeparator = "--";
+  const std::filesystem::path above = resolved.parent_path();
+  std::string repository = above.parent_path().filename().string();
+  if (above.filename() != "snapshots" || !repository.starts_with(kPrefix)) return resolved.filename().string();
+  repository.erase(0, kPrefix.size());
+  const size_t separator = repository.find(kSeparator);
+  if (separator != std::string::npos) repository.replace(separator, kSeparator.size(), "/");
+  return repository;
+}
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, LoadProgress& progress) {
   absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory);
   if (!facts.ok()) return facts.status();
   if (absl::Status status = CheckComputable(*facts); !status.ok()) return status;
   if (absl::StatusOr<int> context = MaxContext(config, *facts); !context.ok()) return context.status();
-  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(config.model_directory, *facts);
-  if (!checkpoint.ok()) return checkpoint.status();
 
   auto loaded = std::make_unique<LoadedModel>();
-  loaded->warnings = checkpoint->warnings();
   const SteadyClock clock;
   const TimePoint text_started = clock.Now();
   if (absl::Status status = LoadText(config.model_directory, loaded->served); !status.ok()) return status;
@@ -253,6 +216,11 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
   if (!chosen.ok()) return chosen.status();
   loaded->chosen = *std::move(chosen);
   const Backend& backend = loaded->chosen.backend;
+  progress.Begin();
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(
+      config.model_directory, *facts, [&progress](uint64_t read, uint64_t total) { progress.OnRead(read, total); });
+  if (!checkpoint.ok()) return checkpoint.status();
+  loaded->warnings = checkpoint->warnings();
   absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(config, *checkpoint, *facts, loaded->chosen);
   if (!fp8_activations.ok()) return fp8_activations.status();
   loaded->fp8_activations = *fp8_activations;
@@ -274,6 +242,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config) {
                   *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded->model = *std::move(model);
+  // Layers that nothing computes yet.
+  if (absl::Status status = checkpoint->CheckUnread(static_cast<int>(config.threads)); !status.ok()) return status;
+  loaded->sizes.push_back(progress.Finish());
   loaded->weights_seconds = Seconds(clock.Now() - weights_started);
   Calibrate(config, *loaded);
   Report(config, *sizes, *loaded);

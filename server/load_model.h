@@ -1,6 +1,7 @@
 // From a directory to a model that is ready to run, within the limits that the operator chose.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "engine/model/model.h"
 #include "server/choose_backend.h"
 #include "server/config.h"
+#include "server/load_progress.h"
 #include "server/served_model.h"
 
 namespace latentd {
@@ -33,6 +35,10 @@ struct LoadedModel {
 };
 
 // An error is one line: what was expected, what was found, what to do.
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config);
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, LoadProgress& progress);
+
+// What a model in that directory is called: the directory's name, or "org/name" within a cache of Hugging Face's, where
+// directories are called by revision.
+std::string ModelName(const std::filesystem::path& directory);
 
 }  // namespace latentd

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/engine_thread.h"
 #include "engine/metrics.h"
+#include "engine/model/file_faults.h"
 #include "engine/model_executor.h"
 #include "engine/publisher.h"
 #include "engine/timed_executor.h"
@@ -27,6 +28,7 @@
 #include "server/knobs.h"
 #include "server/live_requests.h"
 #include "server/load_model.h"
+#include "server/load_progress.h"
 #include "server/logging.h"
 #include "server/metrics_exporter.h"
 #include "server/models_service.h"
@@ -168,7 +170,11 @@ absl::Status Serve(const ParsedConfig& parsed, TimePoint started) {
   const Config& config = parsed.config;
   const SteadyClock clock;
   const TimePoint configured = clock.Now();
-  absl::StatusOr<std::unique_ptr<LoadedModel>> loading = LoadModel(config);
+  Metrics metrics;
+  absl::StatusOr<std::unique_ptr<MetricsExporter>> exporter = MetricsExporter::Start(config.metrics_listen, metrics);
+  if (!exporter.ok()) return exporter.status();
+  LoadProgress progress(metrics, clock);
+  absl::StatusOr<std::unique_ptr<LoadedModel>> loading = LoadModel(config, progress);
   if (!loading.ok()) return loading.status();
   LoadedModel& loaded = **loading;
   const v1::Model& description = loaded.served.description;
@@ -176,11 +182,7 @@ absl::Status Serve(const ParsedConfig& parsed, TimePoint started) {
   StopSignal stop;  // nothing had to be drained so far
   StopRequest stop_request;
   DrainState drain;
-  Metrics metrics;
-  absl::StatusOr<std::unique_ptr<MetricsExporter>> exporter = MetricsExporter::Start(
-      config.metrics_listen, metrics,
-      {.model = description, .kv_bytes = loaded.model->cache_bytes(), .config = ConfigLabels(knobs)});
-  if (!exporter.ok()) return exporter.status();
+  (*exporter)->SetFacts({.model = description, .kv_bytes = loaded.model->cache_bytes(), .config = ConfigLabels(knobs)});
   ModelExecutor model_executor(*loaded.model, loaded.chosen.backend);
   TimedExecutor executor(model_executor, clock);
   Publisher publisher(loaded.served.tokenizer.get(), metrics);
@@ -243,6 +245,8 @@ int main(int argc, char** argv) {
     latentd::StartLogging(
         {.level = config.log_level,
          .format = config.log_format == "json" ? latentd::LogFormat::kJson : latentd::LogFormat::kText});
+    latentd::EndOnFileFaults("latentd",
+                             config.log_format == "json" ? latentd::FaultLine::kJson : latentd::FaultLine::kText);
     status = latentd::Serve(*parsed, started);
     latentd::StopLogging();
   }

@@ -156,8 +156,17 @@ void AppendLifecycle(Descriptors& all) {
                  kGauge,
                  "",
                  {{"name", {}}, {"architecture", {}}, {"quantization", {}}, {"revision", {}}},
-                 "The model that is served; always 1"});
-  all.push_back({"latentd_config_info", kGauge, "", {{"…", {}}}, "The configuration, a label for each knob; always 1"});
+                 "The model that is served; always 1, without labels while it is loading"});
+  all.push_back({"latentd_config_info",
+                 kGauge,
+                 "",
+                 {{"…", {}}},
+                 "The configuration, a label for each knob; always 1, without labels while the model is loading"});
+  all.push_back({"latentd_model_load_bytes",
+                 kGauge,
+                 "bytes",
+                 {{"state", {"loaded", "pending"}}},
+                 "Tensors of the checkpoint: read, checked and in place, or still to come"});
   all.push_back({"latentd_startup_seconds",
                  kGauge,
                  "seconds",

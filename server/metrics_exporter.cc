@@ -2,9 +2,11 @@
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <exception>
 #include <iterator>
 #include <limits>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -199,11 +201,30 @@ void AddLifecycle(const MetricsData& data, const ExporterFacts& facts, std::vect
   Labels config;
   for (const auto& [name, value] : facts.config) config.push_back({name, value});
   AddValue(std::move(config), 1, AddFamily("latentd_config_info", all));
+  AddByEnum("latentd_model_load_bytes",
+            std::array{data.model_bytes_loaded, data.model_bytes_total - data.model_bytes_loaded}, all);
   AddByEnum("latentd_startup_seconds", data.startup_seconds, all);
   std::array<int, kNumServerStates> states{};
   states[static_cast<size_t>(data.state)] = 1;
   AddByEnum("latentd_state", states, all);
 }
+
+// Threads that start while this lives take no signals: those are for the main thread, which may not have decided yet
+// how to take them.
+class SignalsElsewhere {
+ public:
+  SignalsElsewhere() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  SignalsElsewhere(const SignalsElsewhere&) = delete;
+  SignalsElsewhere& operator=(const SignalsElsewhere&) = delete;
+  ~SignalsElsewhere() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
 
 void AddProcess(const ProcessFacts& process, std::vector<MetricFamily>& all) {
   AddScalar("process_cpu_seconds_total", process.cpu_seconds, all);
@@ -215,17 +236,26 @@ void AddProcess(const ProcessFacts& process, std::vector<MetricFamily>& all) {
   AddScalar("process_start_time_seconds", process.start_time_seconds, all);
 }
 
+}  // namespace
+
 class SnapshotCollectable final : public prometheus::Collectable {
  public:
-  SnapshotCollectable(const Metrics& metrics, ExporterFacts facts) : metrics_(metrics), facts_(std::move(facts)) {}
-  std::vector<MetricFamily> Collect() const override { return CollectFamilies(metrics_.Snapshot(), facts_); }
+  explicit SnapshotCollectable(const Metrics& metrics) : metrics_(metrics) {}
+
+  std::vector<MetricFamily> Collect() const override {
+    const std::lock_guard lock(mutex_);
+    return CollectFamilies(metrics_.Snapshot(), facts_);
+  }
+  void SetFacts(ExporterFacts facts) {
+    const std::lock_guard lock(mutex_);
+    facts_ = std::move(facts);
+  }
 
  private:
   const Metrics& metrics_;
-  const ExporterFacts facts_;
+  mutable std::mutex mutex_;
+  ExporterFacts facts_;
 };
-
-}  // namespace
 
 std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts) {
   std::vector<MetricFamily> all;
@@ -242,8 +272,9 @@ std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const Exporte
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const std::string& address,
-                                                                        const Metrics& metrics, ExporterFacts facts) {
-  auto collectable = std::make_shared<SnapshotCollectable>(metrics, std::move(facts));
+                                                                        const Metrics& metrics) {
+  auto collectable = std::make_shared<SnapshotCollectable>(metrics);
+  const SignalsElsewhere signals;
   try {
     auto exposer = std::make_unique<prometheus::Exposer>(address);
     exposer->RegisterCollectable(collectable);
@@ -259,9 +290,11 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const st
 }
 
 MetricsExporter::MetricsExporter(std::unique_ptr<prometheus::Exposer> exposer,
-                                 std::shared_ptr<prometheus::Collectable> collectable, std::string address)
+                                 std::shared_ptr<SnapshotCollectable> collectable, std::string address)
     : collectable_(std::move(collectable)), exposer_(std::move(exposer)), address_(std::move(address)) {}
 
 MetricsExporter::~MetricsExporter() = default;
+
+void MetricsExporter::SetFacts(ExporterFacts facts) { collectable_->SetFacts(std::move(facts)); }
 
 }  // namespace latentd

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include <absl/status/statusor.h>
-#include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 
 #include "engine/metrics.h"
@@ -20,6 +19,8 @@ class Exposer;
 }
 
 namespace latentd {
+
+class SnapshotCollectable;
 
 // What never changes while the process serves.
 struct ExporterFacts {
@@ -33,17 +34,18 @@ std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, c
 class MetricsExporter {
  public:
   // `address` is HOST:PORT. `metrics` must outlive the exporter.
-  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics,
-                                                                ExporterFacts facts);
+  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics);
   ~MetricsExporter();
 
+  // Until then the facts are empty: the model is loading.
+  void SetFacts(ExporterFacts facts);
   const std::string& address() const { return address_; }  // with the port that was bound
 
  private:
-  MetricsExporter(std::unique_ptr<prometheus::Exposer> exposer, std::shared_ptr<prometheus::Collectable> collectable,
+  MetricsExporter(std::unique_ptr<prometheus::Exposer> exposer, std::shared_ptr<SnapshotCollectable> collectable,
                   std::string address);
 
-  std::shared_ptr<prometheus::Collectable> collectable_;  // the exposer holds it weakly
+  std::shared_ptr<SnapshotCollectable> collectable_;  // the exposer holds it weakly
   std::unique_ptr<prometheus::Exposer> exposer_;
   std::string address_;
 };

@@ -15,8 +15,8 @@ constexpr const char* kIntroduction = R"(# Metrics
 This page is generated: `latentd_metrics_doc > deploy/METRICS.md`; a test compares it with the code.
 
 `http://HOST:PORT/metrics` of `--metrics-listen`, in the Prometheus text format. One scrape is one moment: a copy of all
-counters taken under one lock, between two reports of the engine. Every series is there from the start. The
-`exposer_*` series describe the HTTP server itself.
+counters taken under one lock, between two reports of the engine. The page is served from before the weights are loaded,
+and every series is there from the start. The `exposer_*` series describe the HTTP server itself.
 
 A request's latencies, lengths and waste are observed when it ends, in the moment in which it is counted as finished,
 with its outcome; so all of them are there for each outcome, and none is missing because it failed. Label `outcome` has
@@ -40,6 +40,7 @@ Each scrape satisfies them exactly.
   `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
 - steps are counted alike:
   `sum(latentd_step_seconds_count) == sum(latentd_step_rows_count)`, and as many `latentd_step_tokens_count`
+- loaded + pending = all tensors: `sum(latentd_model_load_bytes)` changes once, when they are found
 - exactly one state: `sum(latentd_state) == 1`
 
 `latentd_stream_backlog_bytes` and `process_*` are read beside the lock; no law needs them.

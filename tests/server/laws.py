@@ -42,7 +42,8 @@ def violations(samples):
     for reason in scrape.values_of("request_duration_seconds_count", "outcome"):
         laws.append((f"durations of {reason} = finished", total("request_duration_seconds_count", outcome=reason),
                      total("requests_finished_total", reason=reason)))
-    for name in ("requests_in_flight", "kv_blocks", "prompt_tokens_pending", "stream_backlog_bytes"):
+    for name in ("requests_in_flight", "kv_blocks", "prompt_tokens_pending", "stream_backlog_bytes",
+                 "model_load_bytes"):
         laws.append((f"nothing negative in {name}", [v for n, _, v in scrape.series
                                                      if n == "latentd_" + name and v < 0], []))
     return [f"{law}: {left} != {right}" for law, left, right in laws if left != right]

@@ -85,10 +85,10 @@ TEST(MetricsExporter, HistogramBucketsAreCumulative) {
 
 TEST(MetricsExporter, BusyPortIsOneLine) {
   const Metrics metrics;
-  auto first = MetricsExporter::Start("127.0.0.1:0", metrics, SomeFacts());
+  auto first = MetricsExporter::Start("127.0.0.1:0", metrics);
   ASSERT_TRUE(first.ok());
   const std::string address = (*first)->address();
-  const auto second = MetricsExporter::Start(address, metrics, SomeFacts());
+  const auto second = MetricsExporter::Start(address, metrics);
   ASSERT_FALSE(second.ok());
   const std::string message(second.status().message());
   EXPECT_NE(message.find(address), std::string::npos) << message;

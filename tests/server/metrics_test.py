@@ -25,7 +25,8 @@ LOAD_SEED = 20240611
 
 # Series that cannot be seen to move from outside.
 UNSEEN = {
-    'latentd_state{state="loading"}': "over before a scraper can know the port",
+    'latentd_state{state="loading"}': "over before a scraper can know a port that the system chose",
+    'latentd_model_load_bytes{state="pending"}': "as above",
     'latentd_kv_blocks{state="cached"}': "always 0, see METRICS.md",
     'latentd_prompt_tokens_total{source="prefix_cache"}': "always 0, see METRICS.md",
 }

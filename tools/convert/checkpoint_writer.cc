@@ -68,7 +68,10 @@ std::string Header(std::span<const PlannedTensor> tensors) {
 // Bytes that the kernel could not read for us lie in a mapped file that was cut. Reading them here ends the program
 // with the line that says so.
 void ReadAll(std::span<const std::byte> bytes) {
-  for (const volatile std::byte& byte : bytes) static_cast<void>(byte);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const volatile std::byte* at = &bytes[i];
+    [[maybe_unused]] const std::byte byte = *at;
+  }
 }
 
 absl::Status WriteFile(const fs::path& path, std::span<const PlannedTensor> tensors, Progress& progress) {

@@ -1,0 +1,216 @@
+"""How weights get into the daemon: what it shows meanwhile, what it says when a file breaks, where it may find them."""
+import contextlib
+import os
+import pathlib
+import pty
+import shutil
+import socket
+import subprocess
+import tempfile
+import termios
+import threading
+import unittest
+import urllib.error
+import urllib.request
+
+import daemon
+import laws
+from daemon import BIN, MODEL, ROOT, pb, request, wait_until
+
+GOLDENS = pathlib.Path(os.environ.get("LATENTD_GOLDENS", ROOT.parent / "shared"))
+
+
+def free_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+class Terminal:
+    """A terminal whose output is stopped, as Ctrl-S stops it: who writes to it waits until `resume`."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        termios.tcflow(self.slave, termios.TCOOFF)
+        self.output = b""
+        self.reader = threading.Thread(target=self.read)
+
+    def resume(self):
+        self.reader.start()
+        termios.tcflow(self.slave, termios.TCOON)
+
+    def read(self):
+        with contextlib.suppress(OSError):  # EIO: nobody has it open for writing any more
+            while chunk := os.read(self.master, 65536):
+                self.output += chunk
+
+    def close(self):
+        """All that was written; who wrote must be gone."""
+        os.close(self.slave)
+        self.reader.join()
+        os.close(self.master)
+        return self.output.decode().replace("\r\n", "\n")
+
+
+class LoadingTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="latentd-test-")))
+        self.model = self.folder / "model"
+
+    def start(self, terminal, *flags):
+        """On a stopped terminal the daemon waits with its first line of progress: it loads for as long as we like."""
+        return subprocess.Popen([BIN / "latentd", "--model", self.model, "--listen", "127.0.0.1:0", "--threads", "2",
+                                 "--port-file", self.folder / "ports", *flags], stderr=terminal.slave,
+                                stdin=subprocess.DEVNULL)
+
+    def scrape(self, address):
+        try:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=daemon.PATIENCE_SECONDS) as page:
+                lines = page.read().decode().splitlines()
+        except urllib.error.URLError:
+            return {}
+        samples = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def await_loading(self, address):
+        """The first scrape that knows how much there is to load."""
+        found = {}
+
+        def is_loading():
+            found.update(self.scrape(address))
+            return found.get('latentd_model_load_bytes{state="pending"}', 0) > 0
+
+        wait_until(is_loading, "the metrics say how much is to be loaded")
+        return found
+
+    def test_terminal_shows_progress_and_metrics_answer_meanwhile(self):
+        shutil.copytree(MODEL, self.model)
+        terminal, address = Terminal(), free_address()
+        process = self.start(terminal, "--metrics-listen", address)
+        samples = self.await_loading(address)
+        self.assertEqual(samples['latentd_state{state="loading"}'], 1)
+        self.assertEqual(laws.violations(samples), [])
+        total = sum(samples[f'latentd_model_load_bytes{{state="{state}"}}'] for state in ("loaded", "pending"))
+        self.assertGreater(total, 9_000_000)
+        self.assertFalse((self.folder / "ports").exists())
+        terminal.resume()
+        wait_until((self.folder / "ports").exists, "the daemon serves")
+        samples = self.scrape(address)
+        self.assertEqual(samples['latentd_model_load_bytes{state="loaded"}'], total)
+        self.assertEqual(samples['latentd_model_load_bytes{state="pending"}'], 0)
+        process.terminate()
+        self.assertEqual(process.wait(daemon.PATIENCE_SECONDS), 0)
+        output = terminal.close()
+        first, *rest = output.split("\n")
+        self.assertRegex(first, r"^\r\x1b\[Kweights: 0\.00 of 0\.01 GB \(\d+ %\), [\d.]+ GB/s, \d+ s left\r\x1b\[K")
+        self.assertNotIn("\r", "".join(rest))
+        self.assertEqual(output.count("weights: 0.01 GB in "), 1)
+
+    def test_pipe_gets_one_line_of_the_log(self):
+        with daemon.Daemon() as server:
+            server.once(request(max_tokens=1))
+            text = server.log_text()
+        self.assertNotIn("\r", text)
+        self.assertRegex(text, r" weights: 0\.01 GB in [\d.]+ s \([\d.]+ GB/s\)\n")
+        self.assertEqual(text.count("weights: "), 1)
+
+    def test_file_cut_during_the_load_is_one_line(self):
+        for log_format, begin in ("text", "latentd: '"), ("json", '{"level":"critical","message":"'):
+            with self.subTest(log_format=log_format):
+                shutil.rmtree(self.model, ignore_errors=True)
+                shutil.copytree(MODEL, self.model)
+                weights = self.model / "model.safetensors"
+                size = weights.stat().st_size
+                terminal, address = Terminal(), free_address()
+                process = self.start(terminal, "--metrics-listen", address, "--log-format", log_format)
+                self.await_loading(address)
+                os.truncate(weights, 100_000)
+                terminal.resume()
+                self.assertEqual(process.wait(daemon.PATIENCE_SECONDS), 1)
+                line = terminal.close().rsplit("\r\x1b[K")[-1]
+                self.assertTrue(line.startswith(begin), line)
+                self.assertIn(f"model.safetensors': expected {size} bytes as when it was opened, found 100000: the "
+                              "file was cut while it was read; fetch it again", line)
+                self.assertEqual(line.count("\n"), 1)
+
+    def test_file_cut_while_it_is_converted_is_one_line(self):
+        shutil.copytree(MODEL, self.model)
+        terminal = Terminal()
+        process = subprocess.Popen([BIN / "latent-convert", "merge", self.model, self.folder / "out"],
+                                   stderr=terminal.slave)
+        wait_until(lambda: any(file.stat().st_size > 0 for file in self.folder.glob(".out.*/model.safetensors")),
+                   "it writes, and waits to say so")
+        os.truncate(self.model / "model.safetensors", 100_000)
+        terminal.resume()
+        self.assertEqual(process.wait(daemon.PATIENCE_SECONDS), 1)
+        line = terminal.close().rsplit("\r\x1b[K")[-1]
+        self.assertRegex(line, r"^latent-convert: '.*model\.safetensors': expected \d+ bytes .*, found 100000: .*\n$")
+        self.assertFalse((self.folder / "out").exists())
+
+
+class CacheTest(unittest.TestCase):
+    """Directories as Hugging Face's tools cache them: names that are links to blobs."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="latentd-test-")))
+
+    def make_snapshot(self, repository="models--fairy-tales--tiny-tales"):
+        shutil.rmtree(self.folder / repository, ignore_errors=True)
+        blobs, snapshot = self.folder / repository / "blobs", self.folder / repository / "snapshots/0123456789abcdef"
+        blobs.mkdir(parents=True)
+        snapshot.mkdir(parents=True)
+        for number, file in enumerate(sorted(MODEL.iterdir())):
+            shutil.copyfile(file, blobs / f"{number:040x}")
+            (snapshot / file.name).symlink_to(f"../../blobs/{number:040x}")
+        return snapshot
+
+    def test_links_are_followed_and_the_name_is_the_repository_s(self):
+        names = {"models--fairy-tales--tiny-tales": "fairy-tales/tiny-tales", "models--tiny-tales": "tiny-tales"}
+        for repository, name in names.items():
+            with daemon.Daemon(model=self.make_snapshot(repository)) as server:
+                description = server.models.GetModel(daemon.models_pb2.GetModelRequest())
+                self.assertEqual(description.name, name)
+                self.assertTrue(description.has_chat_template)
+                answer = server.once(request())
+                self.assertTrue(answer.text)
+                self.assertEqual(server.once(request(model=name)).text, answer.text)
+
+    def test_link_that_leads_nowhere_is_named(self):
+        for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+                     "tokenizer_config.json"):
+            with self.subTest(name=name):
+                snapshot = self.make_snapshot()
+                (snapshot / name).resolve().unlink()
+                run = subprocess.run([BIN / "latentd", "--model", snapshot, "--listen", "127.0.0.1:0",
+                                      "--metrics-listen", "127.0.0.1:0"], capture_output=True, text=True,
+                                     timeout=daemon.PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
+                self.assertEqual(run.returncode, 1)
+                self.assertRegex(run.stderr, f"^latentd: .*{name}.*: expected a .* file, found a symbolic link to ")
+                self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+
+
+class SparseAttentionTest(unittest.TestCase):
+    MODEL = GOLDENS / "goldens/family/v32"
+
+    def setUp(self):
+        if not self.MODEL.exists():
+            print(f"SKIPPED {self.MODEL} is not there; LATENTD_GOLDENS says where the goldens are")
+            self.skipTest("no goldens")
+
+    def test_daemon_refuses_with_the_reason(self):
+        run = subprocess.run([BIN / "latentd", "--model", self.MODEL, "--listen", "127.0.0.1:0", "--metrics-listen",
+                              "127.0.0.1:0"], capture_output=True, text=True, timeout=daemon.PATIENCE_SECONDS)
+        self.assertEqual((run.returncode, run.stderr),
+                         (1, "latentd: deepseek_v32: expected attention to all positions, found sparse attention "
+                             "(index_topk = 24), which is not implemented yet; serve a model without it\n"))
+
+    def test_converter_verifies_and_inspects_it(self):
+        run = subprocess.run([BIN / "latent-convert", "verify", self.MODEL], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertRegex(run.stdout, r"^ok: \d+ bytes of tensors\n$")
+        run = subprocess.run([BIN / "latent-convert", "inspect", self.MODEL], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertIn("architecture=deepseek_v32", run.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
