@@ -20,6 +20,9 @@ constexpr std::string_view kArgumentsObject = R"({"probe_key": "probe_value"})";
 constexpr std::string_view kTools =
     R"([{"type": "function", "function": {"name": "probe_tool", "description": "probe", "parameters": {}}}])";
 
+// Far above what a template spends on a conversation of three short messages.
+constexpr jinja::RenderLimits kLimits = {.text_bytes = size_t{1} << 20, .work = size_t{1} << 20};
+
 // Of our own making, so it is JSON.
 Value Json(const std::string& text) { return jinja::ParseJson(text).value(); }
 
@@ -41,7 +44,7 @@ std::string RenderWith(const std::string& message, const ChatTemplate& chat_temp
                            message)));
   context.Set("tools", Json(std::string(kTools)));
   context.Set("add_generation_prompt", Value::Bool(true));
-  const auto prompt = chat_template.Render(context, {.list_changes = jinja::ListChanges::kOwnLists});
+  const auto prompt = chat_template.Render(context, {.limits = kLimits, .list_changes = jinja::ListChanges::kOwnLists});
   return prompt.ok() ? *prompt : "";
 }
 
