@@ -263,8 +263,6 @@ TEST(ChatPrompt, TheTemplatesRefusalIsTheClients) {
   Add(chat, "user", "a");
   EXPECT_EQ(RenderedBy("{{ raise_exception('roles must alternate') }}", chat), "messages: roles must alternate");
   EXPECT_THAT(RenderedBy("{{ messages + 1 }}", chat), HasSubstr("messages: chat template, line 1: '+'"));
-  EXPECT_THAT(RenderedBy("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", chat),
-              HasSubstr("steps"));
   EXPECT_THAT(RenderedBy("{{ 'a' * 99999999 }}", chat), HasSubstr("a text would have 99999999 bytes"));
   EXPECT_THAT(RenderedBy("", chat), HasSubstr("found none that say anything"));
 }

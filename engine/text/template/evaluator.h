@@ -79,7 +79,7 @@ class Evaluator {
   Scopes scopes_;
   TracedText output_;
   TracedText* out_ = &output_;  // where statements print: the output, or what is being captured
-  Value filter_input_;           // what a filter without operand applies to
+  Value filter_input_;          // what a filter without operand applies to
   int depth_ = 0;
 };
 

@@ -109,8 +109,8 @@ class Value {
     std::string digits;
   };
   using Storage = std::variant<UndefinedTag, NoneTag, bool, int64_t, std::shared_ptr<const BigDigits>, double,
-                               std::shared_ptr<const TracedText>, std::shared_ptr<List>,
-                               std::shared_ptr<const Object>, NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
+                               std::shared_ptr<const TracedText>, std::shared_ptr<List>, std::shared_ptr<const Object>,
+                               NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
   explicit Value(Storage storage) : storage_(std::move(storage)) {}
 
   static Value MakeSequence(List list);
