@@ -1,6 +1,6 @@
 #!/bin/sh
-# What takes too long for every change: long loads, the emulator's opcodes and seeded mistakes, the whole daemon under
-# AddressSanitizer and UBSan, a minute of fuzzing for each target, the container image.
+# What takes too long for every change: long loads, the emulator's opcodes and seeded mistakes, the whole daemon and the
+# text's tests under AddressSanitizer and UBSan, a minute of fuzzing for each target, the container image.
 # Usage: scripts/test-slow.sh, after scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,11 +16,11 @@ ninja -C build/release all slow_tests
 stage "slow tests"
 ctest --test-dir build/release --output-on-failure -L slow
 
-stage "the daemon under asan-ubsan: build"
+stage "the daemon and text under asan-ubsan: build"
 cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=ON >/dev/null
-ninja -C build/asan-ubsan latentd latentctl
-stage "the daemon under asan-ubsan: tests"
-ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L sanitized_system
+ninja -C build/asan-ubsan latentd latentctl slow_sanitized_tests
+stage "the daemon and text under asan-ubsan: tests"
+ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"
 
 stage "fuzzing: build"
 cmake --preset fuzz -DLATENTD_WERROR="$werror" >/dev/null
