@@ -9,10 +9,10 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/tensor.h"
@@ -20,13 +20,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
 
-using U8 = hn::Rebind<uint8_t, F32>;
-inline constexpr float kLargestE4M3 = 448.0f;
-inline constexpr float kSmallestNormalE4M3 = 0x1p-6f;
-
 // The scale of up to kCodeGroup values.
 HWY_INLINE float ScaleOf(const float* values, int count, ScaleFormat format) {
-  Vec peaks = Set(1e-4f);
+  Vec peaks = Set(kSmallestPeak);
   for (int i = 0; i < count; i += kLanes) {
     const Vec magnitude = hn::Abs(LoadUpTo(values + i, count - i));
     peaks = hn::IfThenElse(hn::Gt(magnitude, peaks), magnitude, peaks);  // Max treats NaN as it likes
@@ -34,51 +30,20 @@ HWY_INLINE float ScaleOf(const float* values, int count, ScaleFormat format) {
   HWY_ALIGN float lanes[kLanes];
   hn::Store(peaks, kF32, lanes);
   const float scale = *std::max_element(lanes, lanes + kLanes) / kLargestE4M3;
-  if (format == ScaleFormat::kF32) return scale;
-  // The exponent field, one more unless the scale is a power of two already; infinity stays.
-  return std::bit_cast<float>((std::bit_cast<uint32_t>(scale) + 0x7FFFFF) & 0xFF800000u);
+  return format == ScaleFormat::kF32 ? scale : UpToPowerOfTwo(scale);
 }
 
-// The nearest E4M3 value, ties to even, saturating; NaN stays NaN.
-HWY_INLINE Vec RoundToE4M3(Vec value) {
-  const Vec magnitude = hn::Min(hn::Abs(value), Set(kLargestE4M3));
-  const auto bits = hn::BitCast(kI32, magnitude);
-  const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(kI32, 1));
-  const auto sum = hn::Add(hn::Add(bits, hn::Set(kI32, 0x7FFFF)), odd);
-  const Vec normal = hn::BitCast(kF32, hn::And(sum, hn::Set(kI32, ~0xFFFFF)));
-  const Vec shift = Set(0x1p14f);  // floats there lie 2^-9 apart, as subnormal codes do
-  const Vec subnormal = hn::Sub(hn::Add(magnitude, shift), shift);
-  const Vec rounded = hn::IfThenElse(hn::Lt(magnitude, Set(kSmallestNormalE4M3)), subnormal, normal);
-  return hn::IfThenElse(hn::IsNaN(value), value, hn::CopySign(rounded, value));
-}
-
-// The codes of E4M3 values.
-HWY_INLINE hn::Vec<I32> CodesOf(Vec value) {
-  const Vec magnitude = hn::Abs(value);
-  const auto normal = hn::Sub(hn::ShiftRight<20>(hn::BitCast(kI32, magnitude)), hn::Set(kI32, (127 - 7) << 3));
-  const auto subnormal = hn::ConvertTo(kI32, hn::Mul(magnitude, Set(0x1p9f)));
-  const auto is_subnormal = hn::RebindMask(kI32, hn::Lt(magnitude, Set(kSmallestNormalE4M3)));
-  const auto is_nan = hn::RebindMask(kI32, hn::IsNaN(value));
-  const auto code = hn::IfThenElse(is_nan, hn::Set(kI32, 0x7F), hn::IfThenElse(is_subnormal, subnormal, normal));
-  return hn::Or(code, hn::And(hn::ShiftRight<24>(hn::BitCast(kI32, value)), hn::Set(kI32, 0x80)));
-}
-
-// The E4M3 values of codes.
-HWY_INLINE Vec ValuesOf(hn::Vec<I32> codes) {
-  constexpr hn::Rebind<int16_t, F32> kI16;
-  constexpr hn::Rebind<hwy::float16_t, F32> kF16;
-  const auto magnitude = hn::And(codes, hn::Set(kI32, 0x7F));
-  // As halves they read as value · 2^-8, subnormals too.
-  const Vec halves = hn::PromoteTo(kF32, hn::BitCast(kF16, hn::DemoteTo(kI16, hn::ShiftLeft<7>(magnitude))));
+// The values of codes, NaN too.
+HWY_INLINE Vec ValuesOf(hn::Vec<hn::Rebind<uint8_t, F32>> codes) {
+  const auto magnitude = hn::And(hn::PromoteTo(kI32, codes), hn::Set(kI32, 0x7F));
   const auto is_nan = hn::RebindMask(kF32, hn::Eq(magnitude, hn::Set(kI32, 0x7F)));
-  const Vec value = hn::IfThenElse(is_nan, hn::BitCast(kF32, hn::Set(kI32, 0x7FC00000)), hn::Mul(halves, Set(256.0f)));
-  return hn::Or(value, hn::BitCast(kF32, hn::ShiftLeft<24>(hn::And(codes, hn::Set(kI32, 0x80)))));
+  const Vec values = ValuesOfCodes(codes);
+  return hn::IfThenElse(is_nan, hn::CopySign(hn::BitCast(kF32, hn::Set(kI32, 0x7FC00000)), values), values);
 }
 
 // Codes and scales of a row from its values; nothing where the activation has no room for codes.
 HWY_INLINE void FillCodes(const Activation& activation, int row) {
   if (activation.codes == nullptr) return;
-  constexpr U8 kU8;
   const float* values = activation.values.Row(row);
   uint8_t* codes = activation.codes + static_cast<size_t>(row) * static_cast<size_t>(activation.code_stride());
   float* scales = activation.scales + static_cast<size_t>(row) * static_cast<size_t>(activation.num_groups());
@@ -95,12 +60,11 @@ HWY_INLINE void FillCodes(const Activation& activation, int row) {
 
 // What a row's codes stand for.
 HWY_INLINE void DecodeCodes(const Activation& activation, int row, float* to) {
-  constexpr U8 kU8;
   const int width = activation.values.width;
   const uint8_t* codes = activation.codes + static_cast<size_t>(row) * static_cast<size_t>(activation.code_stride());
   const float* scales = activation.scales + static_cast<size_t>(row) * static_cast<size_t>(activation.num_groups());
   for (int i = 0; i < width; i += kLanes) {
-    const Vec values = ValuesOf(hn::PromoteTo(kI32, hn::LoadU(kU8, codes + i)));
+    const Vec values = ValuesOf(hn::LoadU(kU8, codes + i));
     StoreUpTo(hn::Mul(values, Set(scales[i / kCodeGroup])), to + i, width - i);
   }
 }

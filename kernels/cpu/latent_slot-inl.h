@@ -15,6 +15,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/tensor.h"
@@ -23,24 +24,9 @@ HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
 
 using IntVec = hn::Vec<I32>;
-inline constexpr hn::Rebind<uint8_t, F32> kU8;
-inline constexpr hn::Rebind<int16_t, F32> kI16;
 inline constexpr hn::Rebind<uint16_t, F32> kU16;
 
 HWY_INLINE IntVec Int(int32_t value) { return hn::Set(kI32, value); }
-
-// Of values up to ±448, nearest even.
-HWY_INLINE IntVec E4M3Codes(Vec values) {
-  constexpr int32_t kSmallestNormal = (127 - 6) << 23;  // 2^-6
-  constexpr int32_t kManySteps = (127 + 14) << 23;      // 2^14, whose last bit is 2^-9, the step of subnormals
-  const IntVec bits = hn::BitCast(kI32, values);
-  const IntVec magnitude = hn::And(bits, Int(0x7FFFFFFF)), odd = hn::And(hn::ShiftRight<20>(magnitude), Int(1));
-  const IntVec normal = hn::ShiftRight<20>(hn::Add(hn::Add(magnitude, odd), Int(0x7FFFF - ((127 - 7) << 23))));
-  const Vec steps = hn::Add(hn::BitCast(kF32, magnitude), hn::BitCast(kF32, Int(kManySteps)));
-  const IntVec subnormal = hn::Sub(hn::BitCast(kI32, steps), Int(kManySteps));
-  const IntVec code = hn::IfThenElse(hn::Lt(magnitude, Int(kSmallestNormal)), subnormal, normal);
-  return hn::Or(code, hn::And(hn::ShiftRight<24>(bits), Int(0x80)));
-}
 
 // Nearest even; a NaN stays one.
 HWY_INLINE IntVec Bf16Halves(Vec values) {
@@ -88,15 +74,13 @@ HWY_INLINE void ReadHalves(const std::byte* from, int count, float* values) {
 
 // max(amax, 1e-4) / 448, up to a power of two; NaN where a value is not finite.
 HWY_INLINE float GroupScale(const float* values, int count) {
-  constexpr float kSmallestPeak = 1e-4f;
-  constexpr float kLargestCode = 448.0f;
   IntVec most = Int(std::bit_cast<int32_t>(kSmallestPeak));
   for (int i = 0; i < count; i += kLanes) {  // positive floats are ordered as their bits are, NaNs behind infinity
     most = hn::Max(most, hn::And(hn::BitCast(kI32, LoadUpTo(values + i, count - i)), Int(0x7FFFFFFF)));
   }
   const float peak = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(kI32, most)));
   if (!(peak <= std::numeric_limits<float>::max())) return std::numeric_limits<float>::quiet_NaN();
-  return std::bit_cast<float>((std::bit_cast<uint32_t>(peak / kLargestCode) + 0x7FFFFF) & 0xFF800000);
+  return UpToPowerOfTwo(peak / kLargestE4M3);
 }
 
 HWY_INLINE void WriteGroup(const float* values, int count, float scale, std::byte* codes) {
@@ -106,17 +90,15 @@ HWY_INLINE void WriteGroup(const float* values, int count, float scale, std::byt
   }
   const Vec factor = Set(1.0f / scale);  // exact, and so are the products
   for (int i = 0; i < count; i += kLanes) {
-    StoreNumbers(kU8, E4M3Codes(hn::Mul(LoadUpTo(values + i, count - i), factor)), codes + i, count - i);
+    const Vec scaled = hn::Mul(LoadUpTo(values + i, count - i), factor);
+    StoreNumbers(kU8, CodesOf(RoundToE4M3(scaled)), codes + i, count - i);
   }
 }
 
 HWY_INLINE void ReadGroup(const std::byte* codes, int count, float scale, float* values) {
   for (int i = 0; i < count; i += kLanes) {
-    const auto wide = hn::ShiftLeft<8>(hn::PromoteTo(kI16, LoadStored(kU8, codes + i, count - i)));
-    // As a half, exponent and fraction of a code are 2^-8 of its value.
-    const auto half = hn::And(hn::ShiftRight<1>(wide), hn::Set(kI16, static_cast<int16_t>(0xBF80)));
-    const Vec parts = hn::PromoteTo(kF32, hn::BitCast(hn::Rebind<hwy::float16_t, F32>(), half));
-    StoreUpTo(hn::Mul(hn::Mul(parts, Set(256.0f)), Set(scale)), values + i, count - i);
+    const Vec stored = ValuesOfCodes(LoadStored(kU8, codes + i, count - i));
+    StoreUpTo(hn::Mul(stored, Set(scale)), values + i, count - i);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 #include <hwy/highway.h>
 
+#include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
@@ -30,13 +31,10 @@ struct E4M3Codec {  // gives w · 2^-8
   static constexpr int OffsetFromIt(int group) { return (group & 1) * kGroup * 2; }
   template <int kWhich>
   static HWY_INLINE Vec Decode(const std::byte* line, int part) {
-    constexpr hn::Rebind<int16_t, F32> kI16;
-    constexpr hn::Rebind<hwy::float16_t, F32> kF16;
     const auto* words = reinterpret_cast<const int16_t*>(line) + kWhich % 2 * kGroup;
     auto w = hn::LoadU(kI16, words + part * kLanes);
     if constexpr (kWhich >= 2) w = hn::ShiftLeft<8>(w);
-    w = hn::And(hn::ShiftRight<1>(w), hn::Set(kI16, static_cast<int16_t>(0xBF80)));
-    return hn::PromoteTo(kF32, hn::BitCast(kF16, w));
+    return HalvesOfCodes(w);
   }
 };
 

@@ -99,24 +99,20 @@ __device__ __forceinline__ void AppendKey(const float* from, const float* angles
 template <int kVector, LatentFormat kFormat>
 __device__ __forceinline__ void StoreLatentCodes(float4 four, int width, int group,
                                                  const Slot<kVector, kFormat>& slot) {
-  constexpr float kSmallestPeak = 1e-4f;
-  constexpr float kLargestCode = 448.0f;
   constexpr uint32_t kInfinityBits = 0x7f800000u, kNanBits = 0x7fc00000u, kSignBit = 0x80000000u;
   // Positive floats are ordered as their bits are, NaNs behind infinity.
   const uint32_t high = max(__float_as_uint(four.x) & ~kSignBit, __float_as_uint(four.y) & ~kSignBit);
   const uint32_t low = max(__float_as_uint(four.z) & ~kSignBit, __float_as_uint(four.w) & ~kSignBit);
   const uint32_t peak = __reduce_max_sync(kAllLanes, max(max(high, low), __float_as_uint(kSmallestPeak)));
   const bool is_finite = peak < kInfinityBits;
-  const uint32_t ratio = __float_as_uint(__uint_as_float(peak) / kLargestCode);
-  const uint32_t scale = is_finite ? (ratio + 0x7fffffu) & kInfinityBits : kNanBits;
-  const float factor = 1.0f / __uint_as_float(scale);  // exact, and so are the products
-  const uint32_t first = CvtRnSatfiniteE4m3x2F32(four.y * factor, four.x * factor);
-  const uint32_t second = CvtRnSatfiniteE4m3x2F32(four.w * factor, four.z * factor);
+  const float scale = is_finite ? UpToPowerOfTwo(__uint_as_float(peak) / kLargestCode) : __uint_as_float(kNanBits);
+  const float factor = 1.0f / scale;  // exact, and so are the products
+  const uint32_t codes = CodesOf({four.x * factor, four.y * factor, four.z * factor, four.w * factor});
   const int column = LaneColumn(group);
   if (column < width) {
-    StoreWord<kVector == 4>(is_finite ? first | second << 16 : 0u, min(width - column, 4), slot.latent + column);
+    StoreWord<kVector == 4>(is_finite ? codes : 0u, min(width - column, 4), slot.latent + column);
   }
-  if (Lane() == 0) StoreWord<kVector == 4>(scale, 4, slot.scales + 4 * group);
+  if (Lane() == 0) StoreWord<kVector == 4>(__float_as_uint(scale), 4, slot.scales + 4 * group);
 }
 
 template <int kVector, LatentFormat kFormat>

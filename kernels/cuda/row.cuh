@@ -87,23 +87,31 @@ __device__ __forceinline__ float BlockSum(float value, float (&sums)[kWarps]) {
   return sum;
 }
 
-// Codes and scale of a group that the whole warp holds (spec 4.3): scale = max(amax, 1e-4) / 448, for ue8m0 the next
-// power of two; code = value / scale. Values behind the width are zero, and so are their codes.
+// A group's scale (spec 4.3) is max(amax, kSmallestPeak) / kLargestCode or, for ue8m0, the next power of two.
+constexpr float kSmallestPeak = 1e-4f;
+constexpr float kLargestCode = 448.0f;
+
+// The exponent field, one more unless the scale is a power of two already; infinity stays.
+__device__ __forceinline__ float UpToPowerOfTwo(float scale) {
+  return __uint_as_float((__float_as_uint(scale) + 0x7fffffu) & 0xff800000u);
+}
+
+// The codes of four values that were divided by their scale.
+__device__ __forceinline__ uint32_t CodesOf(float4 four) {
+  const uint32_t low = CvtRnSatfiniteE4m3x2F32(four.y, four.x), high = CvtRnSatfiniteE4m3x2F32(four.w, four.z);
+  return low | high << 16;
+}
+
+// Codes and scale of a group that the whole warp holds. Values behind the width are zero, and so are their codes.
 __device__ __forceinline__ void StoreCodes(float4 four, const Activation& out, int row, int group) {
-  constexpr float kSmallestPeak = 1e-4f;
-  constexpr float kLargestCode = 448.0f;
   const float peak =
       fmaxf(fmaxf(fmaxf(fabsf(four.x), fabsf(four.y)), fmaxf(fabsf(four.z), fabsf(four.w))), kSmallestPeak);
   // Positive floats are ordered as their bits are.
   float scale = __uint_as_float(__reduce_max_sync(kAllLanes, __float_as_uint(peak))) / kLargestCode;
-  if (out.scale_format == ScaleFormat::kUe8m0) {
-    // The exponent field, one more unless the scale is a power of two already; infinity stays.
-    scale = __uint_as_float((__float_as_uint(scale) + 0x7fffffu) & 0xff800000u);
-  }
-  const uint32_t low = CvtRnSatfiniteE4m3x2F32(four.y / scale, four.x / scale);
-  const uint32_t high = CvtRnSatfiniteE4m3x2F32(four.w / scale, four.z / scale);
+  if (out.scale_format == ScaleFormat::kUe8m0) scale = UpToPowerOfTwo(scale);
   const int64_t at = static_cast<int64_t>(row) * NumGroups(out.values.width) + group;
-  reinterpret_cast<uint32_t*>(out.codes + at * kCodeGroup)[Lane()] = low | high << 16;
+  reinterpret_cast<uint32_t*>(out.codes + at * kCodeGroup)[Lane()] =
+      CodesOf({four.x / scale, four.y / scale, four.z / scale, four.w / scale});
   if (Lane() == 0) out.scales[at] = scale;
 }
 
