@@ -1,11 +1,16 @@
-// What a checkpoint's matrix holds, one value at a time: by definition, and slow. For packing what is small.
+// What a checkpoint's tensors hold, one value at a time: by definition, and slow. For what is small.
 #pragma once
+
+#include <cstddef>
 
 #include "kernels/tensor.h"
 
 namespace latentd {
 
-// Decoded, and scaled where the matrix is E4M3.
+// The number that lies there, at any alignment.
+float StoredNumber(DType dtype, const std::byte* at);
+
+// Of a matrix; scaled where it is E4M3.
 float StoredValue(const MatrixSource& source, int output, int input);
 
 }  // namespace latentd

@@ -21,10 +21,6 @@ namespace {
 
 constexpr int64_t kScaleBlock = 128;
 
-absl::Status Invalid(std::string_view tensor, std::string_view what) {
-  return StoredValues{.tensor = std::string(tensor), .shape = {}, .bytes = {}}.Invalid(what);
-}
-
 std::optional<DType> FindDType(std::string_view name) {
   if (name == "F32") return DType::kF32;
   if (name == "BF16") return DType::kBf16;
@@ -39,8 +35,8 @@ bool IsIgnored(std::string_view name) { return name.ends_with("rotary_emb.inv_fr
 absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expected,
                         const std::vector<int64_t>& found) {
   if (found == expected) return absl::OkStatus();
-  return Invalid(name, absl::StrFormat("expected the shape %s, found %s; does config.json belong to it?",
-                                       ShapeText(expected), ShapeText(found)));
+  return InvalidTensor(name, absl::StrFormat("expected the shape %s, found %s; does config.json belong to it?",
+                                             ShapeText(expected), ShapeText(found)));
 }
 
 absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string_view dtype) {
@@ -51,11 +47,11 @@ absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string
                         ? ", whose range the residuals of this architecture leave; convert the checkpoint to "
                           "BF16 or FP8"
                         : "";
-  return Invalid(name, absl::StrFormat("expected %s, found %s%s", expected, dtype, why));
+  return InvalidTensor(name, absl::StrFormat("expected %s, found %s%s", expected, dtype, why));
 }
 
 absl::Status Unexpected(std::string_view name) {
-  return Invalid(name, "expected only tensors that config.json asks for, found this one too");
+  return InvalidTensor(name, "expected only tensors that config.json asks for, found this one too");
 }
 
 int HardwareThreads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
@@ -168,7 +164,7 @@ absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
   const auto found = tensors_.find(expected.name);
   if (found == tensors_.end()) {
     if (expected.optional) return absl::OkStatus();
-    return Invalid(expected.name, "config.json asks for it, found none; is a file absent?");
+    return InvalidTensor(expected.name, "config.json asks for it, found none; is a file absent?");
   }
   Stored& stored = found->second;
   stored.expected = true;
@@ -188,16 +184,16 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
   const auto found = tensors_.find(scale_name);
   if (weight.dtype != "F8_E4M3") {
     if (found == tensors_.end()) return absl::OkStatus();
-    return Invalid(scale_name,
-                   absl::StrFormat("expected beside an F8_E4M3 weight, found a weight of %s", weight.dtype));
+    return InvalidTensor(scale_name,
+                         absl::StrFormat("expected beside an F8_E4M3 weight, found a weight of %s", weight.dtype));
   }
-  if (found == tensors_.end()) return Invalid(scale_name, "expected beside its F8_E4M3 weight, found none");
+  if (found == tensors_.end()) return InvalidTensor(scale_name, "expected beside its F8_E4M3 weight, found none");
 
   Stored& scales = found->second;
   scales.expected = true;
   const std::optional<DType> dtype = FindDType(scales.dtype);
   if (!dtype || dtype == DType::kE4M3) {
-    return Invalid(scale_name, absl::StrFormat("expected F32, BF16 or F8_E8M0, found %s", scales.dtype));
+    return InvalidTensor(scale_name, absl::StrFormat("expected F32, BF16 or F8_E8M0, found %s", scales.dtype));
   }
   std::vector<int64_t> blocks = weight.shape;
   for (int64_t& size : blocks) size = (size + kScaleBlock - 1) / kScaleBlock;
@@ -208,8 +204,8 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
   for (size_t i = 0; i < weight.scales.size(); ++i) {
     const float scale = weight.scales[i];
     if (!std::isfinite(scale) || scale <= 0.0f) {
-      return values.Invalid(
-          absl::StrFormat("expected finite scales above 0, found %g at %s", scale, values.PlaceText(i)));
+      return InvalidTensor(
+          scale_name, absl::StrFormat("expected finite scales above 0, found %g at %s", scale, values.PlaceText(i)));
     }
     int exponent = 0;
     if (std::frexp(scale, &exponent) != 0.5f) ++num_uneven_scales_;

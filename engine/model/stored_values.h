@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -12,6 +13,9 @@
 #include "kernels/tensor.h"
 
 namespace latentd {
+
+// INVALID_ARGUMENT that names the tensor.
+absl::Status InvalidTensor(std::string_view name, std::string_view what);
 
 struct StoredValues {
   std::string tensor;
@@ -24,8 +28,6 @@ struct StoredValues {
   // "[3, 17]": where the value of that index lies.
   std::string PlaceText(size_t index) const;
 
-  // INVALID_ARGUMENT that names the tensor.
-  absl::Status Invalid(std::string_view what) const;
   absl::Status NotFinite(size_t index) const;
   absl::Status CheckFinite() const;
 };
