@@ -35,7 +35,7 @@ absl::StatusOr<ValidRequest> MakeFrom(const v1::GenerateRequest& message, const 
 absl::StatusOr<ValidRequest> MakeFrom(const v1::ChatRequest& message, const ServedModel& model, TimePoint received) {
   absl::StatusOr<ChatPrompt> chat = EncodeChat(ChatInputOf(message), "", model);
   if (!chat.ok()) return chat.status();
-  const ChatAnswer answer = ChatAnswerOf(message, chat->prompt.ids, *model.tokenizer);
+  const ChatAnswer answer = ChatAnswerOf(message, chat->prompt.ids, model);
   absl::StatusOr<ValidRequest> valid =
       MakeRequest(GroupsOf(message), model.description, std::move(chat->prompt), received);
   if (valid.ok()) valid->request.chat_answer = answer;

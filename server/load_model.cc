@@ -73,6 +73,7 @@ absl::Status LoadText(const std::filesystem::path& directory, ServedModel& serve
   if (absl::IsNotFound(tokenizer.status())) return absl::OkStatus();  // token ids can be served without one
   if (!tokenizer.ok()) return tokenizer.status();
   served.tokenizer = *std::move(tokenizer);
+  served.answer_format = FindAnswerFormat(*served.tokenizer);
   const TokenizerConfig& config = served.tokenizer->config();
   if (config.chat_template.empty()) return absl::OkStatus();
   absl::StatusOr<ChatTemplate> chat_template = ChatTemplate::Parse(config.chat_template);

@@ -18,9 +18,10 @@ namespace {
 
 constexpr int kMinScoredTokens = 2;  // the first one has nothing before it
 
-absl::Status CheckModelName(std::string_view asked, const v1::Model& model) {
-  if (asked == model.name()) return absl::OkStatus();
-  return ModelNotFound(asked, model.name());
+template <class Message>
+absl::Status CheckModelName(const Message& request, const v1::Model& model) {
+  if (!request.has_model() || request.model() == model.name()) return absl::OkStatus();
+  return ModelNotFound(request.model(), model.name());
 }
 
 TimePoint After(TimePoint received, const google::protobuf::Duration& duration) {
@@ -167,9 +168,7 @@ v1::GenerateRequest GroupsOf(const v1::ChatRequest& request) {
 }
 
 absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& model) {
-  if (request.has_model()) {
-    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
-  }
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
   FieldChecks checks;
   CheckPrompt(request, model, checks);
   CheckGroups(request, model, checks);
@@ -177,9 +176,7 @@ absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& mo
 }
 
 absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model) {
-  if (request.has_model()) {
-    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
-  }
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
   FieldChecks checks;
   CheckChat(request, "", checks);
   CheckGroups(GroupsOf(request), model, checks);
@@ -187,9 +184,7 @@ absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model)
 }
 
 absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model) {
-  if (request.has_model()) {
-    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
-  }
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
   FieldChecks checks;
   if (request.input_case() == v1::TokenizeRequest::INPUT_NOT_SET) {
     checks.Invalid("input", "expected text or chat, found neither");
@@ -203,9 +198,7 @@ absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& mo
 }
 
 absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model) {
-  if (request.has_model()) {
-    if (absl::Status status = CheckModelName(request.model(), model); !status.ok()) return status;
-  }
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
   FieldChecks checks;
   CheckPrompt(request, model, checks);
   if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
@@ -239,9 +232,8 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   return valid;
 }
 
-ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids,
-                        const Tokenizer& tokenizer) {
-  const AnswerStart start = AnswerStartOf(FindAnswerFormat(tokenizer), tokenizer, prompt_ids);
+ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids, const ServedModel& model) {
+  const AnswerStart start = AnswerStartOf(model.answer_format, *model.tokenizer, prompt_ids);
   ChatAnswer answer{.starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0};
   for (const v1::ChatMessage& turn : message.messages()) answer.calls_before += turn.tool_calls_size();
   return answer;

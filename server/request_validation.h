@@ -10,9 +10,9 @@
 #include <absl/status/statusor.h>
 
 #include "engine/schedule/request.h"
-#include "engine/text/tokenizer.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
+#include "server/served_model.h"
 
 namespace latentd {
 
@@ -51,8 +51,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const 
                                          TimePoint received);
 
 // How the answer to this conversation, which became `prompt_ids`, is to be parsed.
-ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids,
-                        const Tokenizer& tokenizer);
+ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids, const ServedModel& model);
 
 // The groups that Chat shares with Generate, under the same names, so that the same errors name the same fields.
 v1::GenerateRequest GroupsOf(const v1::ChatRequest& request);

@@ -235,9 +235,11 @@ TEST(RequestValidation, ChatChecksTheSameGroupsUnderTheSameNames) {
 }
 
 TEST(RequestValidation, AnswerToAChatIsParsedFromWhereThePromptEnds) {
-  const std::unique_ptr<Tokenizer> tokenizer = OrDie(LoadFrom(SmallTokenizerWith(DeepSeekMarkers())));
+  ServedModel model;
+  model.tokenizer = OrDie(LoadFrom(SmallTokenizerWith(DeepSeekMarkers())));
+  model.answer_format = FindAnswerFormat(*model.tokenizer);
   const auto answer_to = [&](const v1::ChatRequest& chat, std::string_view prompt) {
-    return ChatAnswerOf(chat, OrDie(tokenizer->Encode(prompt, SpecialTokens::kRecognize)), *tokenizer);
+    return ChatAnswerOf(chat, OrDie(model.tokenizer->Encode(prompt, SpecialTokens::kRecognize)), model);
   };
   v1::ChatRequest chat;
   chat.add_messages()->set_role("user");
