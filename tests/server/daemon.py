@@ -18,6 +18,8 @@ MODEL = ROOT / "models/tiny-tales"
 BIN = pathlib.Path(os.environ.get("LATENTD_BIN", ROOT / "build/release/bin"))
 STUBS = pathlib.Path(os.environ.get("LATENTD_STUBS", ROOT / "build/release/tests/server/stubs"))
 PATIENCE_SECONDS = 60  # for anything that happens soon on a machine that is not broken
+# Every daemon that a test starts takes free ports, unless a flag names one: tests run side by side.
+os.environ.update(LATENTD_LISTEN="127.0.0.1:0", LATENTD_METRICS_LISTEN="127.0.0.1:0")
 
 sys.path.insert(0, str(STUBS))
 from google.rpc import error_details_pb2, status_pb2  # noqa: E402
@@ -33,6 +35,12 @@ def wait_until(condition, what):
         if time.monotonic() > deadline:
             raise AssertionError(f"still not true after {PATIENCE_SECONDS} s: {what}")
         pause.wait(0.005)
+
+
+def run(*flags, **variables):
+    """latentd with these flags and environment, to its end: for a start that is refused."""
+    return subprocess.run([BIN / "latentd", *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          timeout=PATIENCE_SECONDS, env={**os.environ, **variables})
 
 
 class Details:
@@ -97,8 +105,8 @@ class Daemon:
         port_file = self.folder / "ports.json"
         with open(self.folder / "log", "w") as log:
             self.process = subprocess.Popen(
-                [BIN / "latentd", "--model", model, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
-                 "--port-file", port_file, *([] if "--threads" in flags else ["--threads", "2"]), *flags],
+                [BIN / "latentd", "--model", model, "--port-file", port_file,
+                 *([] if "--threads" in flags else ["--threads", "2"]), *flags],
                 stderr=log, stdin=subprocess.DEVNULL)
         wait_until(lambda: port_file.exists() or self.process.poll() is not None, "the daemon serves or exits")
         assert self.process.poll() is None, self.log_text()

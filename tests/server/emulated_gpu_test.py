@@ -1,5 +1,4 @@
 """The whole daemon with --device cuda, on the emulated GPU: what it streams, cancels and says of itself."""
-import subprocess
 import unittest
 
 import daemon
@@ -29,8 +28,7 @@ class EmulatedGpuTest(unittest.TestCase):
         self.assertIn("-a8/", self.fingerprint(self.server), "of FP8 weights a GPU multiplies codes")
 
     def test_a_cache_type_that_the_gpu_lacks_is_refused_with_those_it_has(self):
-        refused = subprocess.run([daemon.BIN / "latentd", "--model", daemon.MODEL, "--device", "cuda", "--kv-dtype",
-                                  "fp32"], capture_output=True, text=True, timeout=daemon.PATIENCE_SECONDS)
+        refused = daemon.run("--model", daemon.MODEL, "--device", "cuda", "--kv-dtype", "fp32")
         self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
         self.assertIn("kv-dtype: expected what cuda:0 stores (auto, bf16, fp8), found fp32", refused.stderr)
 

@@ -4,14 +4,13 @@ import pathlib
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import unittest
 
 import grpc
 
 import daemon
-from daemon import BIN, Details, MODEL, long_request, request, wait_until
+from daemon import Details, MODEL, long_request, request, wait_until
 
 
 class StartTest(unittest.TestCase):
@@ -23,16 +22,11 @@ class StartTest(unittest.TestCase):
     def copy_model(self):
         shutil.copytree(MODEL, self.model)
 
-    def assert_refuses(self, *flags, model=None, listen="127.0.0.1:0", metrics="127.0.0.1:0", says=""):
-        command = [BIN / "latentd", "--model", model or self.model, "--listen", listen, "--metrics-listen", metrics,
-                   *flags]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=daemon.PATIENCE_SECONDS,
-                             stdin=subprocess.DEVNULL)
-        self.assertEqual(run.returncode, 1, run.stderr)
-        self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
-        self.assertTrue(run.stderr.startswith("latentd: "), run.stderr)
-        self.assertIn(says, run.stderr)
-        self.assertEqual(run.stdout, "")
+    def assert_refuses(self, *flags, model=None, says=""):
+        refused = daemon.run("--model", model or self.model, *flags)
+        self.assertEqual((refused.returncode, refused.stderr.count("\n"), refused.stdout), (1, 1, ""), refused.stderr)
+        self.assertTrue(refused.stderr.startswith("latentd: "), refused.stderr)
+        self.assertIn(says, refused.stderr)
 
     def test_missing_model(self):
         self.assert_refuses(model=self.folder / "nothing", says="nothing")
@@ -65,12 +59,12 @@ class StartTest(unittest.TestCase):
     def test_address_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
-            self.assert_refuses(listen=address, model=MODEL, says=address)
-            self.assert_refuses(metrics=address, model=MODEL, says=address)
+            self.assert_refuses("--listen", address, model=MODEL, says=address)
+            self.assert_refuses("--metrics-listen", address, model=MODEL, says=address)
 
     def test_second_daemon_on_the_same_port(self):
         with daemon.Daemon() as first:
-            self.assert_refuses(listen=first.address, model=MODEL, says="already in use")
+            self.assert_refuses("--listen", first.address, model=MODEL, says="already in use")
 
     def test_cache_that_is_too_small_or_too_large(self):
         self.assert_refuses("--kv-blocks", "1", model=MODEL, says="--kv-blocks")

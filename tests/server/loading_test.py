@@ -58,9 +58,8 @@ class LoadingTest(unittest.TestCase):
 
     def start(self, terminal, *flags):
         """On a stopped terminal the daemon waits with its first line of progress: it loads for as long as we like."""
-        return subprocess.Popen([BIN / "latentd", "--model", self.model, "--listen", "127.0.0.1:0", "--threads", "2",
-                                 "--port-file", self.folder / "ports", *flags], stderr=terminal.slave,
-                                stdin=subprocess.DEVNULL)
+        return subprocess.Popen([BIN / "latentd", "--model", self.model, "--threads", "2", "--port-file",
+                                 self.folder / "ports", *flags], stderr=terminal.slave, stdin=subprocess.DEVNULL)
 
     def scrape(self, address):
         try:
@@ -180,12 +179,10 @@ class CacheTest(unittest.TestCase):
             with self.subTest(name=name):
                 snapshot = self.make_snapshot()
                 (snapshot / name).resolve().unlink()
-                run = subprocess.run([BIN / "latentd", "--model", snapshot, "--listen", "127.0.0.1:0",
-                                      "--metrics-listen", "127.0.0.1:0"], capture_output=True, text=True,
-                                     timeout=daemon.PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
-                self.assertEqual(run.returncode, 1)
-                self.assertRegex(run.stderr, f"^latentd: .*{name}.*: expected a .* file, found a symbolic link to ")
-                self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+                refused = daemon.run("--model", snapshot)
+                self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+                self.assertRegex(refused.stderr,
+                                 f"^latentd: .*{name}.*: expected a .* file, found a symbolic link to ")
 
 
 class SparseAttentionTest(unittest.TestCase):
@@ -197,9 +194,8 @@ class SparseAttentionTest(unittest.TestCase):
             self.skipTest("no goldens")
 
     def test_daemon_refuses_with_the_reason(self):
-        run = subprocess.run([BIN / "latentd", "--model", self.MODEL, "--listen", "127.0.0.1:0", "--metrics-listen",
-                              "127.0.0.1:0"], capture_output=True, text=True, timeout=daemon.PATIENCE_SECONDS)
-        self.assertEqual((run.returncode, run.stderr),
+        refused = daemon.run("--model", self.MODEL)
+        self.assertEqual((refused.returncode, refused.stderr),
                          (1, "latentd: deepseek_v32: expected attention to all positions, found sparse attention "
                              "(index_topk = 24), which is not implemented yet; serve a model without it\n"))
 

@@ -182,10 +182,9 @@ class JsonLogTest(unittest.TestCase):
                 call.cancel()
 
     def test_start_that_goes_wrong_is_an_object_too(self):
-        run = subprocess.run([BIN / "latentd", "--model", MODEL / "nothing", "--log-format", "json"],
-                             capture_output=True, text=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
-        self.assertEqual(run.returncode, 1)
-        entry = json.loads(run.stderr)
+        refused = daemon.run("--model", MODEL / "nothing", "--log-format", "json")
+        self.assertEqual(refused.returncode, 1)
+        entry = json.loads(refused.stderr)
         self.assertEqual(entry["level"], "critical")
         self.assertIn("nothing", entry["message"])
 
@@ -196,8 +195,8 @@ class FullPipeTest(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
             ports = pathlib.Path(folder) / "ports.json"
             process = subprocess.Popen(
-                [BIN / "latentd", "--model", MODEL, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
-                 "--port-file", ports], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+                [BIN / "latentd", "--model", MODEL, "--port-file", ports], stderr=subprocess.PIPE,
+                stdin=subprocess.DEVNULL)
             self.addCleanup(process.kill)
             wait_until(ports.exists, "the daemon serves")
             with grpc.insecure_channel(json.loads(ports.read_text())["grpc"]) as channel:
