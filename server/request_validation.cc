@@ -11,6 +11,7 @@
 #include "engine/text/answer_format.h"
 #include "server/chat_checks.h"
 #include "server/field_checks.h"
+#include "server/served_model.h"
 #include "server/status.h"
 
 namespace latentd {

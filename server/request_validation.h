@@ -12,9 +12,10 @@
 #include "engine/schedule/request.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
-#include "server/served_model.h"
 
 namespace latentd {
+
+struct ServedModel;
 
 // Which parts of its answer the client wants to see.
 struct OutputChoice {

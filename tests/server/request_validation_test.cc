@@ -9,7 +9,9 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/text/answer_format.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/served_model.h"
 #include "server/status.h"
 #include "tests/support/or_die.h"
 #include "tests/text/small_tokenizer.h"

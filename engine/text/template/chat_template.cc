@@ -1,8 +1,10 @@
 #include "engine/text/template/chat_template.h"
 
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "engine/text/template/ast.h"
 #include "engine/text/template/evaluator.h"
 #include "engine/text/template/parser.h"
 
@@ -49,6 +51,9 @@ ChatTemplate::Context Complete(const ChatTemplate::Context& context) {
 }
 
 }  // namespace
+
+ChatTemplate::ChatTemplate(jinja::Body body)
+    : body_(std::make_shared<const jinja::Body>(std::move(body))), names_(jinja::FindNames(*body_)) {}
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source) {
   absl::StatusOr<jinja::Body> body = jinja::Parse(source);

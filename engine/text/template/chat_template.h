@@ -7,10 +7,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
-#include "engine/text/template/ast.h"
 #include "engine/text/template/names.h"
 #include "engine/text/template/runtime.h"
 #include "engine/text/template/value.h"
@@ -46,10 +46,9 @@ class ChatTemplate {
   bool MentionsKey(std::string_view name) const { return names_.keys.contains(name); }
 
  private:
-  explicit ChatTemplate(jinja::Body body)
-      : body_(std::make_shared<const jinja::Body>(std::move(body))), names_(jinja::FindNames(*body_)) {}
+  explicit ChatTemplate(std::vector<jinja::Statement> body);
 
-  std::shared_ptr<const jinja::Body> body_;
+  std::shared_ptr<const std::vector<jinja::Statement>> body_;
   jinja::TemplateNames names_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "engine/text/template/ast.h"
 #include "engine/text/template/globals.h"
 
 namespace latentd::jinja {

@@ -4,10 +4,11 @@
 #include <functional>
 #include <set>
 #include <string>
-
-#include "engine/text/template/ast.h"
+#include <vector>
 
 namespace latentd::jinja {
+
+struct Statement;
 
 using Names = std::set<std::string, std::less<>>;
 
@@ -18,6 +19,6 @@ struct TemplateNames {
   Names keys;
 };
 
-TemplateNames FindNames(const Body& body);
+TemplateNames FindNames(const std::vector<Statement>& body);
 
 }  // namespace latentd::jinja

@@ -35,6 +35,22 @@ std::string FloatKey(double value) {
 
 }  // namespace
 
+// Here and not in the class, where each file that holds a Value would compile them again.
+Value::Value() = default;
+Value::Value(const Value&) = default;
+Value::Value(Value&&) noexcept = default;
+Value& Value::operator=(const Value&) = default;
+Value& Value::operator=(Value&&) noexcept = default;
+Value::~Value() = default;
+Value::Value(Storage storage) : storage_(std::move(storage)) {}
+
+Value Value::None() { return Value(Storage(NoneTag{})); }
+Value Value::Bool(bool value) { return Value(Storage(value)); }
+Value Value::Integer(int64_t value) { return Value(Storage(value)); }
+Value Value::Float(double value) { return Value(Storage(value)); }
+Value Value::MakeNamespace(Object* attributes) { return Value(Storage(NamespaceTag{attributes})); }
+Value Value::MakeLoop(Loop* loop) { return Value(Storage(loop)); }
+
 Value Value::Undefined(std::string why) {
   return Value(Storage(UndefinedTag{std::make_shared<const std::string>(std::move(why))}));
 }
@@ -67,6 +83,8 @@ Value Value::MakeObject(Object object) { return Value(Storage(std::make_shared<c
 Value Value::MakeCallable(Callable callable) {
   return Value(Storage(std::make_shared<const Callable>(std::move(callable))));
 }
+
+bool Value::SameAs(const Value& other) const { return storage_ == other.storage_; }
 
 bool Value::is_tuple() const { return is_list() && std::get<std::shared_ptr<List>>(storage_)->is_tuple; }
 

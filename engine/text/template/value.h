@@ -40,21 +40,26 @@ enum class Type : uint8_t {
 
 class Value {
  public:
-  Value() = default;  // undefined
+  Value();  // undefined
+  Value(const Value&);
+  Value(Value&&) noexcept;
+  Value& operator=(const Value&);
+  Value& operator=(Value&&) noexcept;
+  ~Value();
   static Value Undefined(std::string why);
-  static Value None() { return Value(Storage(NoneTag{})); }
-  static Value Bool(bool value) { return Value(Storage(value)); }
-  static Value Integer(int64_t value) { return Value(Storage(value)); }
+  static Value None();
+  static Value Bool(bool value);
+  static Value Integer(int64_t value);
   static Value BigInteger(std::string digits);
-  static Value Float(double value) { return Value(Storage(value)); }
+  static Value Float(double value);
   static Value Text(std::string text);
   static Value Text(TracedText text);
   static Value MakeList(std::vector<Value> items);
   static Value MakeGrowingList(std::vector<Value> items);
   static Value MakeTuple(std::vector<Value> items);
   static Value MakeObject(Object object);
-  static Value MakeNamespace(Object* attributes) { return Value(Storage(NamespaceTag{attributes})); }
-  static Value MakeLoop(Loop* loop) { return Value(Storage(loop)); }
+  static Value MakeNamespace(Object* attributes);
+  static Value MakeLoop(Loop* loop);
   static Value MakeCallable(Callable callable);
 
   Type type() const { return static_cast<Type>(storage_.index()); }
@@ -91,7 +96,7 @@ class Value {
   // How deep lists and objects nest; 0 for scalars.
   int depth() const;
   // Python's `is`: the same object, not merely an equal one.
-  bool SameAs(const Value& other) const { return storage_ == other.storage_; }
+  bool SameAs(const Value& other) const;
 
  private:
   struct UndefinedTag {
@@ -111,7 +116,7 @@ class Value {
   using Storage = std::variant<UndefinedTag, NoneTag, bool, int64_t, std::shared_ptr<const BigDigits>, double,
                                std::shared_ptr<const TracedText>, std::shared_ptr<List>, std::shared_ptr<const Object>,
                                NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
-  explicit Value(Storage storage) : storage_(std::move(storage)) {}
+  explicit Value(Storage storage);
 
   static Value MakeSequence(List list);
 
