@@ -19,7 +19,7 @@ COPY server server
 COPY tools tools
 # The compiler's cache outlives the layer: after a change only what changed is compiled again.
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    cmake --preset release -DLATENTD_TESTS=OFF >/dev/null \
+    cmake --preset release -DLATENTD_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null \
  && ninja -C build/release latentd latentctl \
  && strip build/release/bin/latentd build/release/bin/latentctl \
  && mv build/release/bin /programs \

@@ -161,7 +161,7 @@ def compile_flags():
 
 
 def is_first_include_of_its_source(header):
-    """Then the build has compiled it alone already."""
+    """Then the builds without precompiled headers compile it alone."""
     source = header.with_suffix(".cc")
     first = re.search(r'^#include (.*)$', source.read_text(), re.M) if source.exists() else None
     return first is not None and first[1] == f'"{relative(header)}"'
