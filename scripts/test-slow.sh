@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 werror=${LATENTD_WERROR:-OFF}
-jobs=$(nproc)
+jobs=$(($(nproc) * 2))  # most tests wait more than they compute
 
 stage() { echo "== $1 ($(date +%H:%M:%S))"; }
 
@@ -14,7 +14,7 @@ cmake --preset release -DLATENTD_WERROR="$werror" >/dev/null
 ninja -C build/release all slow_tests
 
 stage "slow tests"
-ctest --test-dir build/release --output-on-failure -L slow
+ctest --test-dir build/release --output-on-failure -j "$jobs" -L slow
 
 stage "the daemon and text under asan-ubsan: build"
 cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=ON >/dev/null

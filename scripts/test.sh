@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 werror=${LATENTD_WERROR:-OFF}
-jobs=$(nproc)
+jobs=$(($(nproc) * 2))  # most tests wait more than they compute
 
 stage() { echo "== $1 ($(date +%H:%M:%S))"; }
 
