@@ -137,17 +137,17 @@ def check_tests_registered():
             yield f"{relative(path)}: not registered in any tests/**/CMakeLists.txt"
 
 
-def check_acceptance():
-    """Each test that ACCEPTANCE.md names as `path: Suite.Name` or, in Python, `path: name` exists."""
-    list_file = ROOT / "tests/ACCEPTANCE.md"
-    named = re.findall(r"`(tests/[\w/.]+\.(?:cc|py)): ([\w.]+)`", list_file.read_text())
-    if not named:
-        yield f"{relative(list_file)}: names no test"
-    for path, name in named:
-        pattern = rf"\bdef {name}\(" if path.endswith(".py") else \
-            r"\bTEST(?:_F|_P)?\(\s*" + r",\s*".join(re.escape(part) for part in name.split(".")) + r"\s*\)"
-        if not (ROOT / path).exists() or not re.search(pattern, (ROOT / path).read_text()):
-            yield f"{relative(list_file)}: no test {name} in {path}"
+def check_named_tests():
+    """Each test that a page in tests/ names as `path: Suite.Name` or, in Python, `path: name` exists."""
+    for page in sorted((ROOT / "tests").glob("*.md")):
+        named = re.findall(r"`(tests/[\w/.]+\.(?:cc|py)): ([\w.]+)`", page.read_text())
+        if not named:
+            yield f"{relative(page)}: names no test"
+        for path, name in named:
+            pattern = rf"\bdef {name}\(" if path.endswith(".py") else \
+                r"\bTEST(?:_F|_P)?\(\s*" + r",\s*".join(re.escape(part) for part in name.split(".")) + r"\s*\)"
+            if not (ROOT / path).exists() or not re.search(pattern, (ROOT / path).read_text()):
+                yield f"{relative(page)}: no test {name} in {path}"
 
 
 def compile_commands():
@@ -203,7 +203,7 @@ def check_headers_alone():
 
 
 def main():
-    violations = [*check_tests_registered(), *check_acceptance()]
+    violations = [*check_tests_registered(), *check_named_tests()]
     for path in sources():
         text = path.read_text()
         found = [*check_lengths(path, text)]

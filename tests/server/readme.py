@@ -1,0 +1,48 @@
+"""What the README claims in tables and lists, as values to compare with what the daemon says of itself."""
+import re
+
+import daemon
+
+
+def _text():
+    return (daemon.ROOT / "README.md").read_text()
+
+
+def _table(head):
+    """The rows below the table head `head`, each a list of its cells."""
+    lines = _text().splitlines()
+    rows = []
+    for line in lines[lines.index(head) + 2:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    assert rows, f"README.md: nothing below {head}"
+    return rows
+
+
+def _names(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def knobs():
+    """{name: the cell of its default}, where a row of several knobs gives a default for each."""
+    defaults = {}
+    for names, default, *_ in _table("| knob | default | |"):
+        of_each = default.split(", ") if "," in names else [default]
+        for name, cell in zip(_names(names), of_each, strict=True):
+            assert name not in defaults, f"README.md: two rows for {name}"
+            defaults[name] = cell
+    return defaults
+
+
+def statuses():
+    """Every (code, reason) of the table of statuses."""
+    return [(code, reason) for code, reasons, *_ in _table("| code | reason | when | details |")
+            for reason in reasons.split(", ")]
+
+
+def unimplemented():
+    """The fields that the README says are refused with UNIMPLEMENTED."""
+    listed = re.search(r"^- Fields of a request that are refused by name: ((?:.*\n)(?:  .*\n)*)", _text(), re.M)
+    assert listed, "README.md: no list of the fields that are refused by name"
+    return set(_names(listed[1]))

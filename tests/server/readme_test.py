@@ -1,0 +1,45 @@
+"""The README's tables say what the daemon does: its knobs with their defaults, its statuses. 1 s."""
+import os
+import re
+import subprocess
+import unittest
+
+import daemon
+import readme
+
+
+def claim(value, source):
+    """What --print-config says of a knob, as the README's column of defaults writes it."""
+    value = re.sub(r"\.0$", "", value.strip().strip("'"))
+    _, decided, meaning = source.partition("decided at start: ")
+    return f"{value}: {meaning}" if decided else value
+
+
+class ReadmeTest(unittest.TestCase):
+    def test_every_knob_stands_in_the_table_with_its_default(self):
+        bare = {name: value for name, value in os.environ.items() if not name.startswith("LATENTD_")}
+        run = subprocess.run([daemon.BIN / "latentd", "--print-config"], capture_output=True, text=True, env=bare)
+        printed = {}
+        for line in run.stdout.splitlines():
+            name, rest = line.split(" = ", 1)
+            printed[name.strip()] = claim(*rest.rsplit("  # ", 1))
+        claimed = readme.knobs()
+        self.assertEqual(sorted(claimed), sorted(printed))
+        for name, default in printed.items():
+            accepted = ("", "none", "off") if default == "" else (default,)
+            said = claimed[name].split(":")[0] if default == "auto" else claimed[name]
+            self.assertIn(said.replace("`", ""), accepted, name)
+
+    def test_statuses_are_those_that_have_a_series(self):
+        with daemon.Daemon() as server:
+            samples = server.metrics()
+        series = {(code, reason) for code, reason in
+                  re.findall(r'requests_finished_total\{[^}]*grpc_code="(\w+)",reason="(\w+)"', "\n".join(samples))
+                  if code != "OK"}
+        claimed = readme.statuses()
+        self.assertEqual(len(claimed), len(set(claimed)), "a cause stands in the table twice")
+        self.assertEqual(set(claimed), series)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
