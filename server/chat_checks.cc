@@ -114,7 +114,7 @@ bool ReadsAny(const ChatTemplate& chat_template, std::span<const std::string_vie
 class TemplateChecks {
  public:
   TemplateChecks(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model, FieldChecks& checks)
-      : chat_(chat), prefix_(prefix), model_(model), checks_(checks) {}
+      : chat_(chat), prefix_(prefix), format_(model.FormatFor(chat.tools_size())), checks_(checks) {}
 
   void Run() {
     if (chat_.tools_size() > 0 && !chat_template().ReadsVariable("tools")) Unknown("tools");
@@ -129,7 +129,7 @@ class TemplateChecks {
   }
 
  private:
-  const ChatTemplate& chat_template() const { return *model_.chat_template; }
+  const ChatTemplate& chat_template() const { return *format_.chat_template; }
 
   void Unknown(std::string_view field) {
     checks_.Invalid(prefix_ + std::string(field), "the model's chat template does not know it; leave it unset");
@@ -160,7 +160,7 @@ class TemplateChecks {
     const std::string path = Indexed(prefix_, "messages", index);
     if (message.role() == "tool") CheckResult(message, path);
     if (message.tool_calls_size() == 0) return;
-    const ToolCallStyle& style = model_.tool_call_style;
+    const ToolCallStyle& style = format_.tool_call_style;
     if (!style.prints_calls()) {
       checks_.Invalid(path + ".tool_calls", "the model's chat template does not print tool calls; leave them out");
     } else if (message.content().empty() ? !style.beside_none && !style.beside_empty : !style.beside_text) {
@@ -175,7 +175,7 @@ class TemplateChecks {
   }
 
   void CheckResult(const v1::ChatMessage& message, const std::string& path) {
-    if (!model_.tool_call_style.prints_results) {
+    if (!format_.tool_call_style.prints_results) {
       checks_.Invalid(path + ".role", "the model's chat template does not print messages of role tool; leave them out");
     } else if (chat_template().MentionsKey("tool_call_id") && !call_ids_.contains(message.tool_call_id())) {
       checks_.Invalid(path + ".tool_call_id",
@@ -186,7 +186,7 @@ class TemplateChecks {
 
   const v1::ChatInput& chat_;
   const std::string prefix_;
-  const ServedModel& model_;
+  const ChatFormat& format_;
   FieldChecks& checks_;
   std::set<std::string_view> call_ids_;
 };

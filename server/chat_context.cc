@@ -16,7 +16,9 @@ using jinja::Value;
 class ContextBuilder {
  public:
   ContextBuilder(const v1::ChatInput& chat, const ServedModel& model)
-      : chat_(chat), model_(model), context_(SpecialTokenVariables(model.tokenizer->config())) {}
+      : chat_(chat),
+        format_(model.FormatFor(chat.tools_size())),
+        context_(SpecialTokenVariables(model.tokenizer->config())) {}
 
   ChatTemplate::Context Build() {
     std::vector<Value> messages;
@@ -54,7 +56,7 @@ class ContextBuilder {
 
   Value MakeCall(const v1::ToolCall& call) const {
     const std::string arguments = call.has_arguments_json() ? call.arguments_json() : "{}";
-    const bool as_text = model_.tool_call_style.arguments == ArgumentsForm::kText;
+    const bool as_text = format_.tool_call_style.arguments == ArgumentsForm::kText;
     Object function;
     function.Set("name", Given(call.name()));
     function.Set("arguments", as_text ? Given(arguments) : GivenJson(arguments));
@@ -66,7 +68,7 @@ class ContextBuilder {
   // Callers give none, or an empty text, as the content of a message that has only calls; templates differ in which of
   // the two they print the calls for. A content that was given counts as given where the template has both.
   Value ContentBesideCalls(const v1::ChatMessage& message) const {
-    const ToolCallStyle& style = model_.tool_call_style;
+    const ToolCallStyle& style = format_.tool_call_style;
     if (!message.content().empty()) return Given(message.content());
     const bool is_empty = message.has_content() ? style.beside_empty : !style.beside_none;
     return is_empty ? Value::Text("") : Value::None();
@@ -90,7 +92,7 @@ class ContextBuilder {
   void SetOptions(const v1::TemplateOptions& options) {
     if (options.has_thinking()) {
       for (const std::string_view name : kThinkingVariables) {
-        if (model_.chat_template->ReadsVariable(name)) context_.Set(name, Value::Bool(options.thinking()));
+        if (format_.chat_template->ReadsVariable(name)) context_.Set(name, Value::Bool(options.thinking()));
       }
     }
     if (options.has_reasoning_effort()) context_.Set("reasoning_effort", Given(options.reasoning_effort()));
@@ -101,7 +103,7 @@ class ContextBuilder {
   }
 
   const v1::ChatInput& chat_;
-  const ServedModel& model_;
+  const ChatFormat& format_;
   ChatTemplate::Context context_;
 };
 

@@ -60,7 +60,7 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   DescribeShape(facts, model.mutable_shape());
   DescribeLimits(config, loaded, model.mutable_limits());
   model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
-  model.set_has_chat_template(loaded.served.chat_template != nullptr);
+  model.set_has_chat_template(loaded.served.chat.chat_template != nullptr);
   if (facts.bos_id) model.set_bos_token_id(static_cast<uint32_t>(*facts.bos_id));
   for (const int32_t id : facts.eos_ids) model.add_eos_token_ids(static_cast<uint32_t>(id));
   v1::SamplingDefaults& defaults = *model.mutable_sampling_defaults();
@@ -81,8 +81,8 @@ absl::Status LoadText(const std::filesystem::path& directory, ServedModel& serve
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: chat template: %s", directory.string(), std::string(chat_template.status().message())));
   }
-  served.chat_template = std::make_unique<const ChatTemplate>(*std::move(chat_template));
-  served.tool_call_style = FindToolCallStyle(*served.chat_template, SpecialTokenVariables(config));
+  served.chat.chat_template = std::make_unique<const ChatTemplate>(*std::move(chat_template));
+  served.chat.tool_call_style = FindToolCallStyle(*served.chat.chat_template, SpecialTokenVariables(config));
   return absl::OkStatus();
 }
 

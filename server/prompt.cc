@@ -56,12 +56,13 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const v1::ScoreRequest& request, cons
 absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model) {
   const std::string field = std::string(prefix) + "messages";
   if (model.tokenizer == nullptr) return NoTokenizer(field);
-  if (model.chat_template == nullptr) return NoChatTemplate();
+  const ChatFormat& format = model.FormatFor(chat.tools_size());
+  if (format.chat_template == nullptr) return NoChatTemplate(model.why_no_template);
   FieldChecks checks;
   CheckTemplateKnows(chat, prefix, model, checks);
   if (absl::Status status = checks.Result(); !status.ok()) return status;
   absl::StatusOr<jinja::TracedText> rendered =
-      model.chat_template->RenderTraced(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
+      format.chat_template->RenderTraced(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
   if (!rendered.ok()) return InvalidField(field, std::string(rendered.status().message()));
   absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(SpansOf(*rendered));
   if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "engine/text/answer_format.h"
 #include "engine/text/template/chat_template.h"
@@ -12,12 +13,24 @@
 
 namespace latentd {
 
+// One chat template, and how it prints tool calls.
+struct ChatFormat {
+  std::unique_ptr<const ChatTemplate> chat_template;  // none: no Chat
+  ToolCallStyle tool_call_style;
+};
+
 struct ServedModel {
   v1::Model description;                       // what GetModel answers; limits and sampling defaults are read from here
   std::unique_ptr<const Tokenizer> tokenizer;  // none: only token ids are served
   AnswerFormat answer_format;                  // of the tokenizer's vocabulary
-  std::unique_ptr<const ChatTemplate> chat_template;  // none: no Chat
-  ToolCallStyle tool_call_style;                      // of the chat template
+  ChatFormat chat;
+  ChatFormat tool_use;          // of conversations with tools, where the model has a template of that name
+  std::string why_no_template;  // what keeps Chat from working where the model does have templates
+
+  // Of a conversation with that many tools: without a template where there is none for it.
+  const ChatFormat& FormatFor(int num_tools) const {
+    return num_tools > 0 && tool_use.chat_template != nullptr ? tool_use : chat;
+  }
 };
 
 }  // namespace latentd

@@ -124,9 +124,10 @@ absl::Status NoTokenizer(std::string_view field) {
                  absl::StrFormat("%s needs a tokenizer and the model's directory has none; send token ids", field));
 }
 
-absl::Status NoChatTemplate() {
+absl::Status NoChatTemplate(std::string_view why) {
   return Failure(absl::StatusCode::kFailedPrecondition, "NO_CHAT_TEMPLATE",
-                 "the model's directory has no chat template; use Generate with a prompt of your own");
+                 absl::StrFormat("%s; use Generate with a prompt of your own",
+                                 why.empty() ? "the model's directory has no chat template" : why));
 }
 
 absl::Status ModelNotFound(std::string_view asked, std::string_view served) {

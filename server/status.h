@@ -28,7 +28,7 @@ absl::Status UnsupportedField(std::string_view field, std::string_view descripti
 absl::Status ContextLengthExceeded(std::string_view field, int prompt_tokens, int min_tokens, int limit);
 absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks);
 absl::Status NoTokenizer(std::string_view field);
-absl::Status NoChatTemplate();
+absl::Status NoChatTemplate(std::string_view why);  // empty: there is none
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 absl::Status DuplicateRequestId(std::string_view request_id);
 absl::Status Draining();

@@ -22,8 +22,9 @@ using ::testing::HasSubstr;
 ServedModel ModelWith(std::string_view source) {
   ServedModel model;
   model.tokenizer = *Tokenizer::Load("models/tiny-tales");
-  model.chat_template = std::make_unique<const ChatTemplate>(*ChatTemplate::Parse(source));
-  model.tool_call_style = FindToolCallStyle(*model.chat_template, SpecialTokenVariables(model.tokenizer->config()));
+  model.chat.chat_template = std::make_unique<const ChatTemplate>(*ChatTemplate::Parse(source));
+  model.chat.tool_call_style =
+      FindToolCallStyle(*model.chat.chat_template, SpecialTokenVariables(model.tokenizer->config()));
   return model;
 }
 

@@ -29,9 +29,10 @@ std::filesystem::path Folder() { return SharedGoldens("goldens/templates"); }
 ServedModel ModelWith(const std::string& published, const std::filesystem::path& tokenizer) {
   ServedModel model;
   model.tokenizer = *Tokenizer::Load(tokenizer);
-  model.chat_template = std::make_unique<const ChatTemplate>(
+  model.chat.chat_template = std::make_unique<const ChatTemplate>(
       *ChatTemplate::Parse(ReadMaybeCompressed(Folder() / (published + ".jinja"))));
-  model.tool_call_style = FindToolCallStyle(*model.chat_template, SpecialTokenVariables(model.tokenizer->config()));
+  model.chat.tool_call_style =
+      FindToolCallStyle(*model.chat.chat_template, SpecialTokenVariables(model.tokenizer->config()));
   return model;
 }
 
@@ -118,7 +119,7 @@ v1::ChatInput ChatOf(const Object& golden, const ServedModel& model) {
   v1::ChatInput chat;
   for (const Value& message : golden.Find("messages")->items()) AddMessage(message, chat);
   const Value* tools = golden.Find("tools");
-  if (tools->is_list() && model.chat_template->ReadsVariable("tools")) {
+  if (tools->is_list() && model.chat.chat_template->ReadsVariable("tools")) {
     for (const Value& tool : tools->items()) {
       const Value& function = *Find(tool, "function");
       v1::Tool& added = *chat.add_tools();
@@ -131,7 +132,7 @@ v1::ChatInput ChatOf(const Object& golden, const ServedModel& model) {
     const std::string& name = entry.key.text();
     if (name == "add_generation_prompt") {
       chat.set_add_generation_prompt(entry.value.boolean());
-    } else if (!name.ends_with("_token") && model.chat_template->ReadsVariable(name)) {
+    } else if (!name.ends_with("_token") && model.chat.chat_template->ReadsVariable(name)) {
       (*chat.mutable_template_options()->mutable_variables_json())[name] = Json(entry.value);
     }
   }
@@ -153,7 +154,7 @@ std::string KeyOf(const Object& golden, const ServedModel& model) {
 // Whether the conversation is given as we would give it to this template. Otherwise the golden shows what becomes of
 // one that suits the template less: calls left out, arguments encoded twice, the word None.
 bool IsGivenAsAsked(const Object& golden, const ServedModel& model) {
-  const ToolCallStyle& style = model.tool_call_style;
+  const ToolCallStyle& style = model.chat.tool_call_style;
   for (const Value& message : golden.Find("messages")->items()) {
     const std::vector<Value>& calls = ItemsOf(message, "tool_calls");
     if (calls.empty()) continue;
@@ -173,7 +174,7 @@ bool IsGivenAsAsked(const Object& golden, const ServedModel& model) {
     const std::string& name = token.key.text();
     const Value* given = kwargs.Find(name);
     const bool is_same = given != nullptr && given->is_text() && given->text() == token.value.text();
-    if (model.chat_template->ReadsVariable(name) && !is_same) return false;
+    if (model.chat.chat_template->ReadsVariable(name) && !is_same) return false;
   }
   return true;
 }
