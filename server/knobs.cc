@@ -5,10 +5,10 @@
 #include <utility>
 
 #include <absl/strings/ascii.h>
-#include <absl/strings/match.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "server/address.h"
 #include "server/choose_backend.h"
 
 namespace latentd {
@@ -63,10 +63,12 @@ std::vector<Knob> EngineKnobs() {
 
 std::vector<Knob> AroundTheEngine() {
   return {
-      {kListening, "listen", &Config::listen, "HOST:PORT of the gRPC API; port 0 takes a free one"},
+      {kListening, "listen", &Config::listen,
+       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the gRPC API; port 0 takes a free one"},
       {kListening, "metrics-listen", &Config::metrics_listen,
-       "HOST:PORT of Prometheus metrics; port 0 takes a free one"},
-      {kListening, "admin-listen", &Config::admin_listen, "HOST:PORT of the Admin service; empty: off"},
+       "HOST:PORT or [IPV6]:PORT of Prometheus metrics; port 0 takes a free one"},
+      {kListening, "admin-listen", &Config::admin_listen,
+       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the Admin service; empty: off"},
       {kListening, "port-file", &Config::port_file, "File to write the bound addresses to, as JSON, once serving"},
       {.group = kLogging,
        .name = "log-level",
@@ -123,14 +125,28 @@ absl::Status AssignText(const Knob& knob, const std::string& text, std::string* 
   return absl::OkStatus();
 }
 
-absl::Status CheckAddress(std::string_view knob, const std::string& address) {
-  const size_t colon = address.rfind(':');
-  int port = -1;
-  if (colon != std::string::npos && colon > 0 && Parse(address.substr(colon + 1), &port) && port >= 0 && port < 65536) {
-    return absl::OkStatus();
+// Each listener has an address of its own.
+absl::Status CheckListeners(const Config& config) {
+  struct Listener {
+    std::string_view knob;
+    const std::string& text;
+    AddressUse use;
+  };
+  std::map<std::string, std::string_view> taken;
+  for (const Listener& listener : {Listener{"listen", config.listen, AddressUse::kGrpcListener},
+                                   Listener{"metrics-listen", config.metrics_listen, AddressUse::kHttpListener},
+                                   Listener{"admin-listen", config.admin_listen, AddressUse::kGrpcListener}}) {
+    if (listener.knob == "admin-listen" && listener.text.empty()) continue;
+    const absl::StatusOr<Address> address = ParseAddress(listener.text, listener.use);
+    if (!address.ok()) {
+      return absl::InvalidArgumentError(absl::StrFormat("%s: %s", listener.knob, address.status().message()));
+    }
+    const auto [place, is_new] = taken.emplace(address->ToString(), listener.knob);
+    if (is_new || (address->kind != Address::Kind::kUnix && address->port == 0)) continue;
+    return absl::InvalidArgumentError(absl::StrFormat("%s and %s are both %s; give each an address of its own",
+                                                      place->second, listener.knob, place->first));
   }
-  return absl::InvalidArgumentError(
-      absl::StrFormat("%s: expected HOST:PORT with a port from 0 to 65535, found \"%s\"", knob, address));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -173,19 +189,7 @@ absl::Status CheckTogether(const Config& config) {
         absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",
                         config.kv_blocks, config.kv_bytes));
   }
-  std::map<std::string, std::string_view> taken;
-  for (const auto& [name, address] : {std::pair<std::string_view, std::string>("listen", config.listen),
-                                      {"metrics-listen", config.metrics_listen},
-                                      {"admin-listen", config.admin_listen}}) {
-    if (name == "admin-listen" && address.empty()) continue;
-    if (absl::Status status = CheckAddress(name, address); !status.ok()) return status;
-    const auto [place, is_new] = taken.emplace(address, name);
-    if (!is_new && !absl::EndsWith(address, ":0")) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s and %s are both %s; give each an address of its own", place->second, name, address));
-    }
-  }
-  return absl::OkStatus();
+  return CheckListeners(config);
 }
 
 }  // namespace latentd

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "tools/address_flag.h"
 #include "tools/admin_commands.h"
 #include "tools/top.h"
 
@@ -20,7 +21,9 @@ namespace {
 
 CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what, AdminFlags& flags) {
   CLI::App* command = app.add_subcommand(name, what);
-  command->add_option("--admin", flags.common.admin, "HOST:PORT of the daemon's Admin service")->capture_default_str();
+  AddAddressFlag(*command, "--admin", flags.common.admin, AddressUse::kGrpcClient)
+      ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon's Admin service")
+      ->capture_default_str();
   command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
   return command;
 }

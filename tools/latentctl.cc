@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "tools/address_flag.h"
 #include "tools/admin_flags.h"
 #include "tools/commands.h"
 #include "tools/load/load_command.h"
@@ -99,7 +100,9 @@ struct Flags {
 
 CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what, Flags& flags) {
   CLI::App* command = app.add_subcommand(name, what);
-  command->add_option("--server", flags.common.server, "HOST:PORT of the daemon")->capture_default_str();
+  AddAddressFlag(*command, "--server", flags.common.server, AddressUse::kGrpcClient)
+      ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
+      ->capture_default_str();
   command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none");
   command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
   return command;
@@ -177,6 +180,9 @@ void AddLookups(CLI::App& app, Flags& flags, int& code) {
 int main(int argc, char** argv) {
   CLI::App app("Talks to a latentd daemon.", "latentctl");
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return std::string("latentctl: ") + error.what() + "; see latentctl --help\n";
+  });
   latentd::Flags flags;
   int code = 0;
   latentd::AddAnswers(app, flags, code);

@@ -160,6 +160,11 @@ TEST_F(ConfigTest, KnobsThatContradictEachOtherAreRefused) {
   EXPECT_THAT(Error({"--listen", "127.0.0.1:1", "--admin-listen", "127.0.0.1:1"}),
               HasSubstr("listen and admin-listen are both 127.0.0.1:1"));
   EXPECT_THAT(Error({"--listen", "50051"}), HasSubstr("listen: expected HOST:PORT"));
+  EXPECT_THAT(Error({"--listen", "unix:0"}), HasSubstr("listen: expected HOST:PORT, [IPV6]:PORT or unix:/PATH"));
+  EXPECT_THAT(Error({"--admin-listen", "*:0"}), HasSubstr("admin-listen: expected"));
+  EXPECT_THAT(Error({"--metrics-listen", "unix:/run/metrics"}), HasSubstr("metrics are served over TCP only"));
+  EXPECT_THAT(Error({"--listen", "[::1]:9", "--metrics-listen", "[0:0::1]:9"}),
+              HasSubstr("listen and metrics-listen are both [::1]:9"));
   EXPECT_THAT(Error({"--metrics-listen", "localhost:70000"}), HasSubstr("metrics-listen: expected HOST:PORT"));
   Parse({"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"});
   EXPECT_THAT(std::string(TryParse({}, {}).status().message()), HasSubstr("LATENTD_MODEL"));

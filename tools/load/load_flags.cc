@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "tools/address_flag.h"
 #include "tools/load/load_command.h"
 
 namespace latentd {
@@ -40,7 +41,9 @@ void AddRunFlags(CLI::App& app, LoadFlags& flags) {
   RunOptions& run = flags.options.run;
   run.server = "127.0.0.1:50051";
   run.timeout_seconds = 120.0;
-  app.add_option("--server", run.server, "HOST:PORT of the daemon")->capture_default_str();
+  AddAddressFlag(app, "--server", run.server, AddressUse::kGrpcClient)
+      ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
+      ->capture_default_str();
   CLI::Option* closed = app.add_option("--concurrency", run.concurrency, "Closed loop: streams at a time");
   closed->capture_default_str();
   app.add_option("--rate", run.rate, "Open loop: requests per second, whatever the server does")->excludes(closed);
@@ -93,7 +96,8 @@ void AddReportFlags(CLI::App& app, LoadFlags& flags) {
                "Compares answers with a quiet run, and with --metrics the accounts of client and server");
   app.add_option("--check-requests", flags.options.max_checked_requests, "Answers to compare at most")
       ->capture_default_str();
-  app.add_option("--metrics", flags.options.metrics, "HOST:PORT of the daemon's metrics, for --check");
+  AddAddressFlag(app, "--metrics", flags.options.metrics, AddressUse::kHttpClient)
+      ->description("HOST:PORT or [IPV6]:PORT of the daemon's metrics, for --check");
   app.add_option("--json", flags.options.json_file, "File for all parameters, figures and histograms");
   app.add_option("--html", flags.options.html_file, "File for a page with plots");
 }

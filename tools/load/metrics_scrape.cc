@@ -9,6 +9,7 @@
 #include <absl/strings/str_split.h>
 #include <httplib.h>
 
+#include "server/address.h"
 #include "tools/load/view.h"
 
 namespace latentd {
@@ -119,10 +120,12 @@ absl::StatusOr<double> MetricsPage::Sum(std::string_view name, const Labels& lab
 }
 
 absl::StatusOr<MetricsPage> Scrape(const std::string& address) {
-  httplib::Client client("http://" + address);
+  const absl::StatusOr<Address> parsed = ParseAddress(address, AddressUse::kHttpClient);
+  if (!parsed.ok()) return parsed.status();
+  httplib::Client client(parsed->host, parsed->port);
   client.set_connection_timeout(kScrapeSeconds);
   client.set_read_timeout(kScrapeSeconds);
-  const httplib::Result result = client.Get("/metrics");
+  const httplib::Result result = client.Get("/metrics", httplib::Headers{{"Host", parsed->ToString()}});
   if (!result) {
     return absl::UnavailableError(absl::StrFormat("expected metrics at http://%s/metrics, found: %s", address,
                                                   httplib::to_string(result.error())));
