@@ -27,7 +27,7 @@ ALLOWED_INCLUDES = {
                       "kernels/cpu/thread_pool.h"],
     "engine/": ["engine/", "kernels/"],
     "server/": ["server/", "engine/", "kernels/", "latentd/v1/", "google/rpc/"],
-    "tools/": ["tools/", "engine/model/", "kernels/", "latentd/v1/", "google/rpc/"],
+    "tools/": ["tools/", "server/address.h", "engine/model/", "kernels/", "latentd/v1/", "google/rpc/"],
     "tests/": [""],
 }
 # Libraries that only some folders may know.
