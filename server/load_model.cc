@@ -133,11 +133,12 @@ EngineOptions OptionsFor(const Config& config, const Sizes& sizes) {
 void Calibrate(const Config& config, LoadedModel& loaded) {
   const SchedulerOptions& scheduler = loaded.engine.scheduler;
   ModelExecutor executor(*loaded.model, loaded.chosen.backend);
-  const double rate = MeasureTokensPerSecond(executor,
-                                             {.max_tokens = scheduler.max_step_tokens,
-                                              .num_blocks = scheduler.pool.num_blocks,
-                                              .vocab_size = loaded.model->config().vocab_size},
-                                             SteadyClock());
+  const double rate =
+      MeasureTokensPerSecond(executor,
+                             {.max_tokens = std::min(scheduler.max_step_tokens, scheduler.max_context_tokens),
+                              .num_blocks = scheduler.pool.num_blocks,
+                              .vocab_size = loaded.model->config().vocab_size},
+                             SteadyClock());
   loaded.engine.step.tokens_per_second = rate;
   loaded.max_queued_tokens = QueuedTokens(config, rate, scheduler.max_context_tokens);
 }
