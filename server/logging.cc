@@ -6,7 +6,6 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
-#include <iostream>
 #include <memory>
 #include <utility>
 
@@ -17,9 +16,10 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+
+#include "server/standard_error.h"
 
 namespace latentd {
 namespace {
@@ -33,9 +33,17 @@ constexpr size_t kMaxMessageBytes = 4096;
 constexpr char kEventLogger[] = "event";
 constexpr char kPlainLogger[] = "latentd";
 
+// What the last lines get of the daemon's end when nobody reads them.
+constexpr std::chrono::milliseconds kLastLines{500};
+
 std::atomic<LogFormat> format_in_use{LogFormat::kText};
 std::shared_ptr<spdlog::details::thread_pool> writer;  // the loggers hold it weakly
 std::shared_ptr<spdlog::async_logger> event_logger;
+
+StandardError& Output() {
+  static auto* output = new StandardError;  // whoever logs last, logs after the end of everything else
+  return *output;
+}
 
 // RFC 3339 in UTC with microseconds.
 std::string TimeOf(spdlog::log_clock::time_point time) {
@@ -65,6 +73,27 @@ class JsonFormatter final : public spdlog::formatter {
     line.append(text.data(), text.data() + text.size());
   }
   std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
+};
+
+std::string_view ColourOf(spdlog::level::level_enum level) {
+  constexpr std::string_view kColours[] = {"\x1b[37m",        "\x1b[36m",        "\x1b[32m", "\x1b[33m\x1b[1m",
+                                           "\x1b[31m\x1b[1m", "\x1b[1m\x1b[41m", "\x1b[m"};
+  return kColours[level];
+}
+
+class StandardErrorSink final : public spdlog::sinks::base_sink<std::mutex> {
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    std::string text(line.data(), line.size());
+    if (Output().is_terminal() && message.color_range_end > message.color_range_start) {
+      text.insert(message.color_range_end, "\x1b[m");
+      text.insert(message.color_range_start, ColourOf(message.level));
+    }
+    Output().Write(text);
+  }
+  void flush_() override {}
 };
 
 void LogGrpc(gpr_log_func_args* args) { spdlog::debug("grpc: {}:{}: {}", args->file, args->line, args->message); }
@@ -102,12 +131,7 @@ void StartLogging(const LoggingOptions& options) {
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
   };
   writer = std::make_shared<spdlog::details::thread_pool>(kMaxQueuedLines, 1, take_no_signals);
-  spdlog::sink_ptr sink;
-  if (options.format == LogFormat::kJson) {
-    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  } else {
-    sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
-  }
+  const auto sink = std::make_shared<StandardErrorSink>();
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   event_logger = MakeLogger(kEventLogger, sink);
   spdlog::set_default_logger(MakeLogger(kPlainLogger, sink));
@@ -123,6 +147,7 @@ void StopLogging() {
   if (num_dropped > 0)
     spdlog::warn("{} log lines were dropped: they came faster than they could be written", num_dropped);
   spdlog::set_level(spdlog::level::off);  // threads of the libraries may still have something to say
+  Output().SetDeadline(std::chrono::steady_clock::now() + kLastLines);
   writer.reset();
 }
 
@@ -138,11 +163,12 @@ absl::StatusOr<std::string> SetLogLevel(const std::string& level) {
 }
 
 void LogFatal(std::string_view why) {
+  Output().SetDeadline(std::chrono::steady_clock::now() + kLastLines);
   if (format_in_use == LogFormat::kJson) {
-    std::cerr << absl::StrFormat("{\"time\":\"%s\",\"level\":\"critical\",\"message\":%s}\n",
-                                 TimeOf(spdlog::log_clock::now()), QuoteForLog(why));
+    Output().Write(absl::StrFormat("{\"time\":\"%s\",\"level\":\"critical\",\"message\":%s}\n",
+                                   TimeOf(spdlog::log_clock::now()), QuoteForLog(why)));
   } else {
-    std::cerr << "latentd: " << why << "\n";
+    Output().Write(absl::StrFormat("latentd: %s\n", why));
   }
 }
 

@@ -1,6 +1,6 @@
 // Logs go to stderr through spdlog: a thread of its own writes them, out of a bounded queue that drops its oldest lines
-// rather than make anybody wait. What the libraries below would print themselves goes there, too, at level debug, so
-// that a start that goes wrong says one line.
+// rather than make anybody wait, the end of the daemon included. What the libraries below would print themselves goes
+// there, too, at level debug, so that a start that goes wrong says one line.
 #pragma once
 
 #include <string>
@@ -23,7 +23,7 @@ struct LoggingOptions {
 const std::vector<std::string>& LogLevels();
 
 void StartLogging(const LoggingOptions& options);
-// Writes what is queued; nothing can be logged after it.
+// Writes what is queued, as far as it is taken within moments; nothing can be logged after it.
 void StopLogging();
 // Of the whole daemon, from the next line on. Gives the level before; INVALID_ARGUMENT with no details for a name that
 // is none.
