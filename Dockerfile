@@ -38,8 +38,10 @@ EXPOSE 50051 9090
 USER 10001:10001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["latentd"]
-# Failures count only after the start period: a large model takes as long to load as its weights to read.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["latentctl", "health", "--timeout", "4"]
+# Liveness: engines restart or replace what is unhealthy, which helps neither a model that loads nor a drain. The daemon
+# listens from the first moment, so the start period is only that of the process.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \
+    CMD ["latentctl", "health", "latentd.liveness", "--timeout", "4"]
 ARG BASE
 LABEL org.opencontainers.image.title="latentd" \
       org.opencontainers.image.description="gRPC serving of DeepSeek-architecture language models" \

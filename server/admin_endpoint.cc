@@ -7,15 +7,16 @@ namespace latentd {
 namespace {
 
 constexpr char kGeneration[] = "latentd.v1.Generation";
+constexpr char kModels[] = "latentd.v1.Models";
 constexpr std::chrono::milliseconds kLastStreams{500};  // for streams that are not ours, health watches, to end
 
 }  // namespace
 
 AdminEndpoint::AdminEndpoint(Parts parts)
     : drain_(parts.drain),
-      load_(parts.metrics, parts.live),
+      load_(parts.metrics, parts.gate),
       egress_(1),
-      admin_({.live = parts.live,
+      admin_({.gate = parts.gate,
               .metrics = parts.metrics,
               .load = load_,
               .drain = parts.drain,
@@ -23,7 +24,7 @@ AdminEndpoint::AdminEndpoint(Parts parts)
               .egress = egress_,
               .drain_seconds = parts.config.drain_seconds},
              std::move(parts.knobs)),
-      models_(parts.model, parts.metrics) {}
+      models_(parts.gate, parts.metrics) {}
 
 absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts) {
   const std::string listen = parts.config.admin_listen;
@@ -33,9 +34,10 @@ absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts)
       GrpcServer::Start({.listen = listen,
                          .flag = "--admin-listen",
                          .services = {&endpoint->admin_, &endpoint->models_},
-                         .health_names = {"latentd.v1.Admin", "latentd.v1.Models", kGeneration}});
+                         .health_names = {"latentd.v1.Admin", kModels, kGeneration}});
   if (!server.ok()) return server.status();
   endpoint->server_ = *std::move(server);
+  endpoint->SetHealth(GrpcServer::Health::kLoading);
   return endpoint;
 }
 
@@ -43,6 +45,9 @@ void AdminEndpoint::SetHealth(GrpcServer::Health health) {
   std::lock_guard lock(health_mutex_);
   const bool is_draining = drain_.stage() != DrainState::Stage::kServing;
   server_->SetHealthOf(kGeneration, is_draining ? GrpcServer::Health::kDraining : health);
+  // Answers while the server drains, too.
+  const bool is_loading = health == GrpcServer::Health::kLoading;
+  server_->SetHealthOf(kModels, is_loading ? GrpcServer::Health::kLoading : GrpcServer::Health::kServing);
 }
 
 void AdminEndpoint::DrainMovedOn() {

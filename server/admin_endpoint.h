@@ -21,11 +21,10 @@ class AdminEndpoint {
  public:
   // All outlive the endpoint.
   struct Parts {
-    LiveRequests& live;
+    const ServingGate& gate;
     Metrics& metrics;
     DrainState& drain;
     StopRequest& stop;
-    const v1::Model& model;
     const Config& config;
     std::vector<KnobValue> knobs;
   };
@@ -35,6 +34,8 @@ class AdminEndpoint {
   const std::string& address() const { return server_->address(); }
   // Of Generation, as its own server shows it. Any thread.
   void SetHealth(GrpcServer::Health health);
+  // What was left to the daemon is decided.
+  void Resolve(const LoadedModel& loaded) { admin_.Resolve(loaded); }
   // The drain's stage changed.
   void DrainMovedOn();
   // Waits for the last words of open streams until the deadline, then ends whatever is left.

@@ -69,18 +69,24 @@ absl::StatusOr<Message> Parse(const grpc::ByteBuffer& bytes) {
 
 // ---------------------------------------------------------------------------------------------------------- requests
 
+LiveRequests* AdminService::FindLive() const {
+  const ModelInService* serving = parts_.gate.Find();
+  return serving == nullptr ? nullptr : &serving->live;
+}
+
 absl::StatusOr<v1::AbortResult> AdminService::AbortNow(const Bytes& bytes) {
   absl::StatusOr<v1::AbortRequest> message = Parse<v1::AbortRequest>(bytes);
   if (!message.ok()) return message.status();
   std::vector<std::string> ids(message->request_ids().begin(), message->request_ids().end());
   if (message->all() && !ids.empty()) return InvalidField("request_ids", "expected none together with all=true");
   if (!message->all() && ids.empty()) return InvalidField("request_ids", "expected at least one, or all=true");
-  if (message->all()) {
-    for (LiveRequest& request : parts_.live.List()) ids.push_back(std::move(request.request_id));
+  LiveRequests* live = FindLive();
+  if (message->all() && live != nullptr) {
+    for (LiveRequest& request : live->List()) ids.push_back(std::move(request.request_id));
   }
   v1::AbortResult result;
   for (std::string& id : ids) {
-    const bool is_aborted = parts_.live.Abort(id);
+    const bool is_aborted = live != nullptr && live->Abort(id);
     if (message->all() && !is_aborted) continue;  // over since it was listed
     v1::AbortResult::Entry* entry = result.add_entries();
     entry->set_outcome(is_aborted ? v1::AbortResult::OUTCOME_ABORTED : v1::AbortResult::OUTCOME_NOT_FOUND);
@@ -97,11 +103,14 @@ grpc::ServerUnaryReactor* AdminService::Abort(Context* context, const Bytes* req
 grpc::ServerUnaryReactor* AdminService::ListRequests(Context* context, const Bytes* request, Bytes* response) {
   CallRecord record(*context, parts_.metrics, "ListRequests");
   const absl::Status status = Parse<v1::ListRequestsRequest>(*request).status();
-  if (!status.ok()) {
-    return AnswerNow(*context, std::move(record), absl::StatusOr<v1::ListRequestsResult>(status), *response);
+  LiveRequests* live = FindLive();
+  if (!status.ok() || live == nullptr) {
+    const v1::ListRequestsResult none;
+    return AnswerNow(*context, std::move(record), status.ok() ? absl::StatusOr<v1::ListRequestsResult>(none) : status,
+                     *response);
   }
   auto* list = new RequestList(parts_.egress, std::move(record), *response);
-  list->Start(*context, parts_.live);
+  list->Start(*context, *live);
   return list;
 }
 
@@ -159,7 +168,8 @@ AdminStream::Source AdminService::DrainSource() {
     const DrainState::Stage stage = parts_.drain.stage();
     AdminStream::Turn turn{.is_last = stage == DrainState::Stage::kOver, .next = now + kProgressTick};
     if (stage == DrainState::Stage::kAsked) return turn;  // the first report says that new requests are refused
-    const size_t in_flight = parts_.live.size();
+    const LiveRequests* live = FindLive();
+    const size_t in_flight = live == nullptr ? 0 : live->size();
     const bool is_first = told_at == TimePoint::min();
     if (is_first || turn.is_last || in_flight != told || now >= told_at + kProgressPeriod) {
       v1::DrainProgress progress;
@@ -209,6 +219,11 @@ grpc::ServerUnaryReactor* AdminService::GetConfig(Context* context, const Bytes*
     return configuration;
   };
   return AnswerNow(*context, std::move(record), answer(), *response);
+}
+
+void AdminService::Resolve(const LoadedModel& loaded) {
+  std::lock_guard lock(mutex_);
+  knobs_ = loaded.Resolve(std::move(knobs_));
 }
 
 absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevelNow(const Bytes& bytes) {

@@ -14,8 +14,9 @@
 #include "server/admin_stream.h"
 #include "server/config.h"
 #include "server/drain_state.h"
-#include "server/live_requests.h"
+#include "server/load_model.h"
 #include "server/load_monitor.h"
+#include "server/serving_gate.h"
 #include "server/signals.h"
 
 namespace latentd {
@@ -32,7 +33,7 @@ class AdminService final : public RawAdmin<v1::Admin::Service> {
  public:
   // All outlive the server that the service is registered with.
   struct Parts {
-    LiveRequests& live;
+    const ServingGate& gate;
     Metrics& metrics;
     const LoadMonitor& load;
     DrainState& drain;
@@ -43,6 +44,8 @@ class AdminService final : public RawAdmin<v1::Admin::Service> {
   AdminService(const Parts& parts, std::vector<KnobValue> knobs)
       : parts_(parts), streams_(parts.egress), knobs_(std::move(knobs)) {}
 
+  // What was left to the daemon is decided.
+  void Resolve(const LoadedModel& loaded);
   // The drain moved on: its streams, and those that end with it, look at it now.
   void WakeStreams() { streams_.WakeAll(); }
 
@@ -59,6 +62,7 @@ class AdminService final : public RawAdmin<v1::Admin::Service> {
   grpc::ServerWriteReactor<Bytes>* DumpFlightRecorder(Context* context, const Bytes* request) override;
 
  private:
+  LiveRequests* FindLive() const;  // null while the model loads: there are no requests then
   v1::Load ReadLoad() const;
   absl::StatusOr<v1::AbortResult> AbortNow(const Bytes& bytes);
   absl::StatusOr<v1::SetLogLevelResult> SetLogLevelNow(const Bytes& bytes);

@@ -48,15 +48,23 @@ absl::StatusOr<ValidRequest> MakeFrom(const v1::ScoreRequest& message, const Ser
   return MakeRequest(message, model.description, *std::move(prompt), received);
 }
 
+// A stream that ends before the model has anything to do with it.
+class RefusedStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  explicit RefusedStream(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
 }  // namespace
 
 template <class Message>
-absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& bytes, TimePoint received) const {
+absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& bytes, const ServedModel& model,
+                                                      TimePoint received) const {
   if (is_draining_) return Draining();
   Message message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
-  if (absl::Status status = CheckFields(message, model_.description); !status.ok()) return status;
-  return MakeFrom(message, model_, received);
+  if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
+  return MakeFrom(message, model, received);
 }
 
 template <class Message>
@@ -64,8 +72,15 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Stream(grpc::Call
                                                                       const grpc::ByteBuffer& bytes,
                                                                       std::string_view method) {
   CallRecord record(context, metrics_, method);
-  auto* writer = new StreamWriter(context, egress_, model_.description, live_);
-  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, record.received());
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) {
+    const absl::Status loading = gate_.Loading();
+    record.Finish(loading);
+    return new RefusedStream(ToGrpcStatus(loading, context));
+  }
+  const ServedModel& model = serving->model;
+  auto* writer = new StreamWriter(context, egress_, model.description, serving->live);
+  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, model, record.received());
   if (request.ok()) {
     writer->Start(std::move(record), *std::move(request), DeadlineOf(context));
   } else {
@@ -79,10 +94,15 @@ grpc::ServerUnaryReactor* GenerationService::Collect(grpc::CallbackServerContext
                                                      const grpc::ByteBuffer& bytes, grpc::ByteBuffer& response,
                                                      std::string_view method) {
   CallRecord record(context, metrics_, method);
-  auto* writer = new UnaryWriter<Result>(context, egress_, model_.description, response);
-  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, record.received());
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) {
+    return AnswerNow(context, std::move(record), absl::StatusOr<Result>(gate_.Loading()), response);
+  }
+  const ServedModel& model = serving->model;
+  auto* writer = new UnaryWriter<Result>(context, egress_, model.description, response);
+  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, model, record.received());
   if (request.ok()) {
-    writer->Start(std::move(record), *std::move(request), DeadlineOf(context), live_);
+    writer->Start(std::move(record), *std::move(request), DeadlineOf(context), serving->live);
   } else {
     writer->Refuse(std::move(record), request.status());
   }
@@ -109,32 +129,35 @@ grpc::ServerUnaryReactor* GenerationService::Score(grpc::CallbackServerContext* 
   return Collect<v1::ScoreRequest, v1::ScoreResult>(*context, *request, *response, "Score");
 }
 
-absl::Status GenerationService::CheckModel(bool is_named, const std::string& name) const {
+absl::StatusOr<const ServedModel*> GenerationService::FindModel() const {
   if (is_draining_) return Draining();
-  if (!is_named || name == model_.description.name()) return absl::OkStatus();
-  return ModelNotFound(name, model_.description.name());
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) return gate_.Loading();
+  return &serving->model;
 }
 
 absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes) const {
-  if (is_draining_) return Draining();
+  const absl::StatusOr<const ServedModel*> found = FindModel();
+  if (!found.ok()) return found.status();
+  const ServedModel& model = **found;
   v1::TokenizeRequest message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
-  if (absl::Status status = CheckFields(message, model_.description); !status.ok()) return status;
+  if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
   v1::TokenizeResult result;
   absl::StatusOr<EncodedPrompt> prompt = EncodedPrompt{};
   if (message.has_chat()) {
-    absl::StatusOr<ChatPrompt> chat = EncodeChat(message.chat(), "chat.", model_);
+    absl::StatusOr<ChatPrompt> chat = EncodeChat(message.chat(), "chat.", model);
     if (!chat.ok()) return chat.status();
     result.set_rendered(std::move(chat->rendered));
     prompt = std::move(chat->prompt);
   } else {
     const bool adds = !message.has_add_special_tokens() || message.add_special_tokens();
-    prompt = EncodeText("text", message.text(), adds ? BeginOfSequence::kAdd : BeginOfSequence::kOmit, model_);
+    prompt = EncodeText("text", message.text(), adds ? BeginOfSequence::kAdd : BeginOfSequence::kOmit, model);
   }
   if (!prompt.ok()) return prompt.status();
   for (const int32_t id : prompt->ids) {
     result.add_token_ids(static_cast<uint32_t>(id));
-    result.add_token_bytes(std::string(model_.tokenizer->TokenBytes(id)));
+    result.add_token_bytes(std::string(model.tokenizer->TokenBytes(id)));
   }
   return result;
 }
@@ -142,17 +165,21 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
 absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes) const {
   v1::DetokenizeRequest message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
-  if (absl::Status status = CheckModel(message.has_model(), message.model()); !status.ok()) return status;
+  const absl::StatusOr<const ServedModel*> found = FindModel();
+  if (!found.ok()) return found.status();
+  const ServedModel& model = **found;
+  const std::string& name = model.description.name();
+  if (message.has_model() && message.model() != name) return ModelNotFound(message.model(), name);
   FieldChecks checks;
   for (int i = 0; i < message.token_ids_size(); ++i) {
-    checks.TokenId(absl::StrFormat("token_ids[%d]", i), message.token_ids(i), model_.description.vocab_size());
+    checks.TokenId(absl::StrFormat("token_ids[%d]", i), message.token_ids(i), model.description.vocab_size());
   }
   if (absl::Status status = checks.Result(); !status.ok()) return status;
-  if (model_.tokenizer == nullptr) return NoTokenizer("Detokenize");
+  if (model.tokenizer == nullptr) return NoTokenizer("Detokenize");
   const bool skips = !message.has_skip_special_tokens() || message.skip_special_tokens();
   const std::vector<int32_t> ids(message.token_ids().begin(), message.token_ids().end());
   v1::DetokenizeResult result;
-  result.set_text(model_.tokenizer->Decode(ids, skips ? SpecialText::kSkip : SpecialText::kPrint));
+  result.set_text(model.tokenizer->Decode(ids, skips ? SpecialText::kSkip : SpecialText::kPrint));
   return result;
 }
 

@@ -10,9 +10,9 @@
 #include "engine/metrics.h"
 #include "latentd/v1/generation.grpc.pb.h"
 #include "server/egress.h"
-#include "server/live_requests.h"
 #include "server/request_validation.h"
 #include "server/served_model.h"
+#include "server/serving_gate.h"
 
 namespace latentd {
 
@@ -25,8 +25,8 @@ using RawGeneration = v1::Generation::WithRawCallbackMethod_Generate<v1::Generat
 class GenerationService final : public RawGeneration<v1::Generation::Service> {
  public:
   // All references outlive the server that the service is registered with.
-  GenerationService(const ServedModel& model, LiveRequests& live, Egress& egress, Metrics& metrics)
-      : model_(model), live_(live), egress_(egress), metrics_(metrics) {}
+  GenerationService(const ServingGate& gate, Egress& egress, Metrics& metrics)
+      : gate_(gate), egress_(egress), metrics_(metrics) {}
 
   // From here on every method is refused with DRAINING.
   void StopAdmitting() { is_draining_ = true; }
@@ -47,7 +47,7 @@ class GenerationService final : public RawGeneration<v1::Generation::Service> {
  private:
   // Bytes to what the engine runs. Message is GenerateRequest, ChatRequest or ScoreRequest.
   template <class Message>
-  absl::StatusOr<ValidRequest> Admit(const grpc::ByteBuffer& bytes, TimePoint received) const;
+  absl::StatusOr<ValidRequest> Admit(const grpc::ByteBuffer& bytes, const ServedModel& model, TimePoint received) const;
   template <class Message>
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext& context,
                                                      const grpc::ByteBuffer& bytes, std::string_view method);
@@ -57,10 +57,10 @@ class GenerationService final : public RawGeneration<v1::Generation::Service> {
 
   absl::StatusOr<v1::TokenizeResult> TokenizeNow(const grpc::ByteBuffer& bytes) const;
   absl::StatusOr<v1::DetokenizeResult> DetokenizeNow(const grpc::ByteBuffer& bytes) const;
-  absl::Status CheckModel(bool is_named, const std::string& name) const;
+  // The model, while there is one to serve.
+  absl::StatusOr<const ServedModel*> FindModel() const;
 
-  const ServedModel& model_;
-  LiveRequests& live_;
+  const ServingGate& gate_;
   Egress& egress_;
   Metrics& metrics_;
   std::atomic<bool> is_draining_ = false;

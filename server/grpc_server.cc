@@ -47,7 +47,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
   const std::string address = absl::StrFormat("%s:%d", host, port);
   std::unique_ptr<GrpcServer> started(new GrpcServer(std::move(server), address, std::move(names)));
   started->server_->GetHealthCheckService()->SetServingStatus("latentd.liveness", true);
-  started->SetHealth(Health::kServing);
+  started->SetHealth(endpoint.health);
   return started;
 }
 

@@ -21,11 +21,13 @@ inline constexpr int kMaxMessageBytes = 4 << 20;
 
 class GrpcServer {
  public:
+  enum class Health { kLoading, kServing, kStalled, kDraining };
   struct Endpoint {
     std::string listen;                         // HOST:PORT
     std::string flag = "--listen";              // that chose it, for the message where it can't be had
     std::vector<grpc::Service*> services = {};  // must outlive the server
     std::vector<std::string> health_names = {};
+    Health health = Health::kServing;  // to begin with
   };
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Endpoint& endpoint);
   ~GrpcServer();  // Shutdown must have been called
@@ -34,7 +36,6 @@ class GrpcServer {
 
   // Readiness of the server and of every service, for Check and Watch. Any thread; kDraining is final. Liveness is a
   // service name of its own, "latentd.liveness": serving for as long as the process answers.
-  enum class Health { kServing, kStalled, kDraining };
   void SetHealth(Health health);
   void SetHealthOf(const std::string& name, Health health);
   // Refuses connections, ends whatever still runs at the deadline and returns when every call is over.

@@ -61,9 +61,15 @@ void SetRecent(const LoadSample& start, const MetricsData& data, v1::Load* load)
   SetLatency({start.inter_token_counts, now.inter_token_counts, kTokenSeconds}, load->mutable_inter_token_latency());
 }
 
+void SetLoading(const BytesRead& bytes, v1::ModelLoading* loading) {
+  loading->set_loaded_bytes(bytes.read);
+  loading->set_total_bytes(bytes.total);
+  loading->set_seconds_left(SecondsLeft(bytes));
+}
+
 }  // namespace
 
-LoadMonitor::LoadMonitor(const Metrics& metrics, LiveRequests& live) : metrics_(metrics), live_(live) {
+LoadMonitor::LoadMonitor(const Metrics& metrics, const ServingGate& gate) : metrics_(metrics), gate_(gate) {
   window_.Add(SampleOf(metrics_.Snapshot()));
   thread_ = std::thread([this] { Run(); });
 }
@@ -87,7 +93,9 @@ void LoadMonitor::Run() {
 v1::Load LoadMonitor::Read() const {
   v1::Load load;
   *load.mutable_time() = ToProto(std::chrono::system_clock::now());
-  const QueueLoad queue = live_.engine().waiting();
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) SetLoading(gate_.progress(), load.mutable_loading());
+  const QueueLoad queue = serving == nullptr ? QueueLoad{} : serving->live.engine().waiting();
   const MetricsData data = metrics_.Snapshot();
   load.set_requests_queued(static_cast<uint32_t>(queue.requests));
   load.set_tokens_queued(static_cast<uint64_t>(queue.tokens));
@@ -96,7 +104,7 @@ v1::Load LoadMonitor::Read() const {
   // The metrics' phases also hold RPCs that never see the engine; what is being answered and is in no other phase is
   // being written.
   const uint64_t in_engine = uint64_t{load.requests_queued()} + load.requests_prefill() + load.requests_decode();
-  const uint64_t in_flight = live_.size();
+  const uint64_t in_flight = serving == nullptr ? 0 : serving->live.size();
   load.set_requests_output(static_cast<uint32_t>(in_flight > in_engine ? in_flight - in_engine : 0));
   load.set_kv_blocks_total(static_cast<uint64_t>(data.kv_blocks_total));
   load.set_kv_blocks_active(static_cast<uint64_t>(data.kv_blocks_active));

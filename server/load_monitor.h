@@ -8,15 +8,15 @@
 
 #include "engine/metrics.h"
 #include "latentd/v1/admin.pb.h"
-#include "server/live_requests.h"
 #include "server/load_window.h"
+#include "server/serving_gate.h"
 
 namespace latentd {
 
 class LoadMonitor {
  public:
   // Both references must outlive it.
-  LoadMonitor(const Metrics& metrics, LiveRequests& live);
+  LoadMonitor(const Metrics& metrics, const ServingGate& gate);
   ~LoadMonitor();
 
   // All but `draining`.
@@ -26,7 +26,7 @@ class LoadMonitor {
   void Run();
 
   const Metrics& metrics_;
-  LiveRequests& live_;
+  const ServingGate& gate_;
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable closing_;

@@ -21,9 +21,19 @@ double GigabytesPerSecond(const BytesRead& bytes) {
 std::string ProgressText(const BytesRead& bytes) {
   const double read = static_cast<double>(bytes.read), total = static_cast<double>(bytes.total);
   const double percent = total > 0.0 ? std::floor(100.0 * read / total) : 100.0;
-  const double left_seconds = read > 0.0 ? std::ceil((total - read) / read * bytes.seconds) : 0.0;
   return absl::StrFormat("weights: %.2f of %.2f GB (%.0f %%), %.2f GB/s, %.0f s left", read / 1e9, total / 1e9, percent,
-                         GigabytesPerSecond(bytes), left_seconds);
+                         GigabytesPerSecond(bytes), std::ceil(SecondsLeft(bytes)));
+}
+
+double SecondsLeft(const BytesRead& bytes) {
+  if (bytes.read == 0) return 0.0;
+  return static_cast<double>(bytes.total - bytes.read) / static_cast<double>(bytes.read) * bytes.seconds;
+}
+
+std::string StageText(const BytesRead& bytes) {
+  if (bytes.total == 0) return "its files are being opened";
+  if (bytes.read == bytes.total) return "weights: all read; what is left takes moments";
+  return ProgressText(bytes);
 }
 
 std::string SummaryText(const BytesRead& bytes) {
@@ -43,9 +53,19 @@ void LoadProgress::OnRead(uint64_t read_bytes, uint64_t total_bytes) {
     data.model_bytes_loaded = std::max(data.model_bytes_loaded, read_bytes);
     data.model_bytes_total = total_bytes;
   });
+  BytesRead latest;
+  {
+    const std::lock_guard lock(mutex_);
+    latest = latest_ = {.read = std::max(latest_.read, read_bytes), .total = total_bytes, .seconds = seconds};
+  }
+  if (!is_terminal_) return;
+  const std::lock_guard lock(terminal_mutex_);
+  if (shown_at_seconds_ < 0.0 || seconds - shown_at_seconds_ >= kBetweenLinesSeconds) Show(latest);
+}
+
+BytesRead LoadProgress::Latest() const {
   const std::lock_guard lock(mutex_);
-  latest_ = {.read = std::max(latest_.read, read_bytes), .total = total_bytes, .seconds = seconds};
-  if (is_terminal_ && (shown_at_seconds_ < 0.0 || seconds - shown_at_seconds_ >= kBetweenLinesSeconds)) Show(latest_);
+  return latest_;
 }
 
 void LoadProgress::Show(const BytesRead& bytes) {
@@ -54,13 +74,14 @@ void LoadProgress::Show(const BytesRead& bytes) {
 }
 
 void LoadProgress::Wipe() {
+  const std::lock_guard lock(terminal_mutex_);
   if (shown_at_seconds_ >= 0.0) std::cerr << "\r\x1b[K" << std::flush;
   shown_at_seconds_ = -1.0;
 }
 
 std::string LoadProgress::Finish() {
-  const std::lock_guard lock(mutex_);
   Wipe();
+  const std::lock_guard lock(mutex_);
   latest_.seconds = Seconds(clock_.Now() - started_);
   return SummaryText(latest_);
 }

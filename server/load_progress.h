@@ -19,6 +19,10 @@ struct BytesRead {
 
 // "weights: 1.21 of 2.04 GB (59 %), 1.63 GB/s, 1 s left"
 std::string ProgressText(const BytesRead& bytes);
+// Until the weights are read, at the rate so far; 0 where there is none yet.
+double SecondsLeft(const BytesRead& bytes);
+// How far loading has come, in words.
+std::string StageText(const BytesRead& bytes);
 // "weights: 2.04 GB in 1.25 s (1.63 GB/s)"
 std::string SummaryText(const BytesRead& bytes);
 
@@ -32,6 +36,8 @@ class LoadProgress {
   void Begin();
   // Of every byte of the weights, also of those read before.
   void OnRead(uint64_t read_bytes, uint64_t total_bytes);
+  // Never waits for a terminal.
+  BytesRead Latest() const;
   // What it came to.
   std::string Finish();
 
@@ -44,9 +50,11 @@ class LoadProgress {
   TimePoint started_;
   const bool is_terminal_;
 
-  std::mutex mutex_;
-  BytesRead latest_;
-  double shown_at_seconds_ = -1.0;  // below 0: nothing stands on the terminal
+  mutable std::mutex mutex_;
+  BytesRead latest_;  // guarded by mutex_
+
+  std::mutex terminal_mutex_;       // held while the line is written
+  double shown_at_seconds_ = -1.0;  // guarded by terminal_mutex_; below 0: nothing stands on the terminal
 };
 
 }  // namespace latentd

@@ -10,6 +10,12 @@
 
 namespace latentd {
 
+absl::StatusOr<v1::Model> ModelsService::FindModel() const {
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) return gate_.Loading();
+  return serving->model.description;
+}
+
 // Both answer while the server drains, too: they cost nothing and a router may still want to know.
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                                   grpc::ByteBuffer* response) {
@@ -17,8 +23,9 @@ grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* c
   const auto answer = [&]() -> absl::StatusOr<v1::Model> {
     v1::GetModelRequest message;
     if (absl::Status status = ParseMessage(*request, &message); !status.ok()) return status;
-    if (message.has_model() && message.model() != model_.name()) return ModelNotFound(message.model(), model_.name());
-    return model_;
+    absl::StatusOr<v1::Model> model = FindModel();
+    if (!model.ok() || !message.has_model() || message.model() == model->name()) return model;
+    return ModelNotFound(message.model(), model->name());
   };
   return AnswerNow(*context, std::move(record), answer(), *response);
 }
@@ -29,8 +36,10 @@ grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext*
   const auto answer = [&]() -> absl::StatusOr<v1::ListModelsResult> {
     v1::ListModelsRequest message;
     if (absl::Status status = ParseMessage(*request, &message); !status.ok()) return status;
+    absl::StatusOr<v1::Model> model = FindModel();
+    if (!model.ok()) return model.status();
     v1::ListModelsResult result;
-    *result.add_models() = model_;
+    *result.add_models() = *std::move(model);
     return result;
   };
   return AnswerNow(*context, std::move(record), answer(), *response);

@@ -6,6 +6,7 @@
 
 #include "engine/metrics.h"
 #include "latentd/v1/models.grpc.pb.h"
+#include "server/serving_gate.h"
 
 namespace latentd {
 
@@ -13,7 +14,7 @@ class ModelsService final : public v1::Models::WithRawCallbackMethod_GetModel<
                                 v1::Models::WithRawCallbackMethod_ListModels<v1::Models::Service>> {
  public:
   // Both references outlive the server that the service is registered with.
-  ModelsService(const v1::Model& model, Metrics& metrics) : model_(model), metrics_(metrics) {}
+  ModelsService(const ServingGate& gate, Metrics& metrics) : gate_(gate), metrics_(metrics) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override;
@@ -21,7 +22,9 @@ class ModelsService final : public v1::Models::WithRawCallbackMethod_GetModel<
                                        grpc::ByteBuffer* response) override;
 
  private:
-  const v1::Model& model_;
+  absl::StatusOr<v1::Model> FindModel() const;
+
+  const ServingGate& gate_;
   Metrics& metrics_;
 };
 

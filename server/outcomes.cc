@@ -15,6 +15,7 @@ struct Cause {
 constexpr Cause kMalformed[] = {{"INVALID_ARGUMENT", "INVALID_FIELD"}};
 constexpr Cause kWrongModel[] = {{"NOT_FOUND", "MODEL_NOT_FOUND"}};
 constexpr Cause kUseRefusals[] = {{"FAILED_PRECONDITION", "NO_TOKENIZER"}, {"UNAVAILABLE", "DRAINING"}};
+constexpr Cause kLoading[] = {{"UNAVAILABLE", "LOADING"}};
 constexpr Cause kUnsupported[] = {{"UNIMPLEMENTED", "UNSUPPORTED_FEATURE"}};
 constexpr Cause kNoTemplate[] = {{"FAILED_PRECONDITION", "NO_CHAT_TEMPLATE"}};
 constexpr Cause kEngineCauses[] = {
@@ -72,6 +73,7 @@ void AddServing(const std::string& method, std::vector<Outcome>& outcomes) {
   const bool lists = method == "GetModel" || method == "ListModels";
   Add(method, kMalformed, outcomes);
   if (method != "ListModels") Add(method, kWrongModel, outcomes);
+  Add(method, kLoading, outcomes);
   if (!lists) Add(method, kUseRefusals, outcomes);
   if (runs || method == "Tokenize") Add(method, kUnsupported, outcomes);
   if (method == "Chat" || method == "Tokenize") Add(method, kNoTemplate, outcomes);
@@ -145,6 +147,7 @@ const std::vector<std::string>& AdmissionReasons() {
                                                    "DUPLICATE_REQUEST_ID",
                                                    "QUEUE_FULL",
                                                    "QUEUE_TOKENS",
+                                                   "LOADING",
                                                    "DRAINING"};
   return reasons;
 }

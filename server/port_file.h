@@ -1,5 +1,5 @@
 // Tells scripts where the daemon listens: {"grpc": "127.0.0.1:PORT", "metrics": "127.0.0.1:PORT"}, and "admin" where
-// that service is on.
+// that service is on. There is one while the daemon serves, and at no other time. Any thread.
 #pragma once
 
 #include <string>
@@ -14,7 +14,11 @@ struct BoundAddresses {
   std::string admin;  // empty: off
 };
 
-// The file appears whole or not at all; none for an empty path.
+// Removes what a daemon before left at `path`, and finds out whether a file can be made there. An empty path: none.
+absl::Status PreparePortFile(const std::string& path);
+// The file appears whole or not at all.
 absl::Status WritePortFile(const std::string& path, const BoundAddresses& addresses);
+// The one that was written, unless another process has replaced it.
+void RemovePortFile();
 
 }  // namespace latentd

@@ -1,14 +1,11 @@
 #include "server/signals.h"
 
+#include <atomic>
 #include <csignal>
-#include <cstdint>
+#include <thread>
+#include <utility>
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
-
-#include "kernels/check.h"
 
 namespace latentd {
 namespace {
@@ -21,45 +18,81 @@ sigset_t StopSignals() {
   return signals;
 }
 
-int OpenSignals() {
+void BlockStopSignals() {
   // Shells start background jobs with SIGINT ignored, and an ignored signal cannot be waited for.
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGPIPE, SIG_IGN);  // a client that hangs up is not a reason to die
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+// As the signal itself would, so that a parent sees which one it was; with an exit code where the kernel spares us.
+[[noreturn]] void EndBySignal(int number) {
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  std::raise(number);
+  constexpr int kShellsBase = 128;
+  _exit(kShellsBase + number);
 }
 
 }  // namespace
 
-StopRequest::StopRequest() : event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { CHECK_GE(event_, 0); }
-
-StopRequest::~StopRequest() { close(event_); }
-
 void StopRequest::Send() {
-  const uint64_t one = 1;
-  CHECK_EQ(write(event_, &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+  const std::lock_guard lock(mutex_);
+  is_sent_ = true;
+  changed_.notify_all();
 }
 
-StopSignal::StopSignal() : signals_(OpenSignals()) { CHECK_GE(signals_, 0); }
-
-StopSignal::~StopSignal() { close(signals_); }
-
-std::optional<int> StopSignal::Await(const StopRequest& request) {
-  pollfd causes[] = {{.fd = signals_, .events = POLLIN, .revents = 0},
-                     {.fd = request.event_, .events = POLLIN, .revents = 0}};
-  while (poll(causes, 2, -1) <= 0) {
-  }
-  return Take();
+void StopRequest::SendSignal(int number) {
+  const std::lock_guard lock(mutex_);
+  is_sent_ = true;
+  signal_ = number;
+  changed_.notify_all();
 }
 
-std::optional<int> StopSignal::Take() {
-  signalfd_siginfo signal{};
-  if (read(signals_, &signal, sizeof(signal)) != static_cast<ssize_t>(sizeof(signal))) return std::nullopt;
+bool StopRequest::is_sent() const {
+  const std::lock_guard lock(mutex_);
+  return is_sent_;
+}
+
+std::optional<int> StopRequest::TakeSignal() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(signal_, std::nullopt);
+}
+
+bool StopRequest::AwaitOr(const std::function<bool()>& is_over) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return is_sent_ || is_over(); });
+  return is_sent_;
+}
+
+void StopRequest::Notify() {
+  const std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+int RunUnderSignals(StopRequest& stop, const std::function<int()>& body, const std::function<void()>& last_act) {
+  BlockStopSignals();  // and with that in every thread to come
+  std::atomic<bool> is_over = false;
+  int result = 0;
+  const pthread_t main_thread = pthread_self();
+  std::thread worker([&] {
+    result = body();
+    is_over = true;
+    pthread_kill(main_thread, SIGTERM);  // only to wake it
+  });
   const sigset_t signals = StopSignals();
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-  return static_cast<int>(signal.ssi_signo);
+  for (int num_signals = 0, number = 0; sigwait(&signals, &number) == 0 && !is_over;) {
+    if (++num_signals == 1) {
+      stop.SendSignal(number);
+    } else {
+      last_act();
+      EndBySignal(number);
+    }
+  }
+  worker.join();
+  return result;
 }
 
 }  // namespace latentd

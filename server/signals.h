@@ -1,41 +1,37 @@
-// What ends the daemon, as something to wait for: SIGTERM and SIGINT, from the construction on (before it they end the
-// process at once), or a StopRequest from inside. Threads that start later inherit the blocked mask; those that run
-// already must take no signals, as ThreadPool's.
+// What ends the daemon: SIGTERM, SIGINT, or a request from inside. The main thread takes the signals, from the first
+// moment on, and does nothing else: so a signal never waits for what the daemon is busy with, and a process with id 1,
+// to which the kernel gives no signal's default action, ends like any other.
 #pragma once
 
+#include <condition_variable>
+#include <functional>
+#include <mutex>
 #include <optional>
 
 namespace latentd {
 
-// Asks the main thread to end the daemon. Any thread.
+// Asks the daemon to end. Any thread.
 class StopRequest {
  public:
-  StopRequest();
-  ~StopRequest();
-  StopRequest(const StopRequest&) = delete;
-  StopRequest& operator=(const StopRequest&) = delete;
-
   void Send();
+  void SendSignal(int number);
+
+  bool is_sent() const;
+  // The number of the signal if one came since the last call.
+  std::optional<int> TakeSignal();
+  // Until it is sent, or `is_over`, whose maker calls Notify once it holds. True where it was sent.
+  bool AwaitOr(const std::function<bool()>& is_over);
+  void Notify();
 
  private:
-  friend class StopSignal;
-  const int event_;
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable changed_;
+  bool is_sent_ = false;
+  std::optional<int> signal_;
 };
 
-class StopSignal {
- public:
-  StopSignal();
-  ~StopSignal();
-  StopSignal(const StopSignal&) = delete;
-  StopSignal& operator=(const StopSignal&) = delete;
-
-  // Waits for the first signal, and gives its number, or for a request: nothing then.
-  std::optional<int> Await(const StopRequest& request);
-  // The first signal if it came since; never waits. From the first signal on, another one ends the process at once.
-  std::optional<int> Take();
-
- private:
-  const int signals_;
-};
+// Runs `body` on a thread of its own and gives its result. Meanwhile the first signal is sent to `stop`; the second one
+// ends the process at once, after `last_act`. Called by main() before anything else has started a thread.
+int RunUnderSignals(StopRequest& stop, const std::function<int()>& body, const std::function<void()>& last_act);
 
 }  // namespace latentd

@@ -1,5 +1,6 @@
 #include "server/status.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <absl/strings/cord.h>
@@ -9,12 +10,16 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "kernels/check.h"
+#include "server/load_progress.h"
 
 namespace latentd {
 namespace {
 
 constexpr char kTypePrefix[] = "type.googleapis.com/";
 constexpr std::chrono::seconds kElsewhere{1};  // about the time in which a client finds another replica
+// The weights are not all that a model needs, and how fast a disk reads is no promise for hours.
+constexpr std::chrono::seconds kSoonest{1};
+constexpr std::chrono::hours kLatest{1};
 using Numbers = std::map<std::string, std::string>;
 
 void Attach(const google::protobuf::Message& detail, absl::Status* status) {
@@ -156,6 +161,15 @@ absl::Status Draining() {
   return status;
 }
 
+absl::Status Loading(const BytesRead& bytes) {
+  absl::Status status =
+      Failure(absl::StatusCode::kUnavailable, "LOADING",
+              absl::StrFormat("the model is loading (%s); ask again then, or another server", StageText(bytes)),
+              {{"loaded_bytes", std::to_string(bytes.read)}, {"total_bytes", std::to_string(bytes.total)}});
+  AttachRetry(std::clamp<Duration>(FromSeconds(SecondsLeft(bytes)), kSoonest, kLatest), &status);
+  return status;
+}
+
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id) {
   switch (refusal.cause) {
     case RefusalCause::kDraining:
@@ -253,7 +267,8 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
 
 grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context) {
   google::rpc::RetryInfo retry;
-  if (absl::IsResourceExhausted(status) && FindDetail(status, &retry)) {
+  const bool is_worth_a_retry_here = absl::IsResourceExhausted(status) || ReasonOf(status) == "LOADING";
+  if (is_worth_a_retry_here && FindDetail(status, &retry)) {
     const google::protobuf::Duration& delay = retry.retry_delay();
     const int64_t milliseconds = delay.seconds() * 1000 + (delay.nanos() + 999'999) / 1'000'000;
     context.AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(milliseconds));

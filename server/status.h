@@ -17,6 +17,8 @@
 
 namespace latentd {
 
+struct BytesRead;
+
 struct FieldViolation {
   std::string field;        // path from the request's root
   std::string description;  // what was expected, what was found
@@ -32,6 +34,7 @@ absl::Status NoChatTemplate(std::string_view why);  // empty: there is none
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 absl::Status DuplicateRequestId(std::string_view request_id);
 absl::Status Draining();
+absl::Status Loading(const BytesRead& bytes);
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
 
 struct EndedRequest {

@@ -50,16 +50,19 @@ int ShowStatus(const AdminOptions& options) {
   for (grpc::ClientContext* context : {&of_load, &of_model, &of_health}) SetTimeout(options.timeout_seconds, *context);
   v1::Load load;
   if (const auto status = connection.admin->GetLoad(&of_load, {}, &load); !status.ok()) return Report(status);
-  v1::Model model;
-  if (const auto status = client.models().GetModel(&of_model, {}, &model); !status.ok()) return Report(status);
+  v1::Model model;  // stays empty while it loads
+  if (!load.has_loading()) {
+    if (const auto status = client.models().GetModel(&of_model, {}, &model); !status.ok()) return Report(status);
+  }
   bool serving = false;
   if (const auto status = client.CheckHealth(kGeneration, of_health, &serving); !status.ok()) return Report(status);
   if (options.json) {
     std::cout << absl::StrFormat("{\"serving\":%s,\"load\":%s,\"model\":%s}\n", serving ? "true" : "false",
                                  ToJson(load), ToJson(model));
   } else {
-    const char* health = serving ? "SERVING" : load.draining() ? "NOT_SERVING (draining)" : "NOT_SERVING";
-    std::cout << "health       " << health << "\n" << ModelLine(model) << "\n";
+    const char* why = load.draining() ? " (draining)" : load.has_loading() ? " (loading)" : "";
+    std::cout << "health       " << (serving ? "SERVING" : "NOT_SERVING") << (serving ? "" : why) << "\n"
+              << (load.has_loading() ? "loading      " + LoadingText(load.loading()) : ModelLine(model)) << "\n";
     Print(LoadLines(load));
   }
   return serving ? 0 : 1;

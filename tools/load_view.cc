@@ -74,6 +74,12 @@ std::string_view PhaseText(v1::RequestPhase phase) {
 
 }  // namespace
 
+std::string LoadingText(const v1::ModelLoading& loading) {
+  if (loading.total_bytes() == 0) return "begins";
+  return absl::StrFormat("%.2f of %.2f GB read, %s left", static_cast<double>(loading.loaded_bytes()) / 1e9,
+                         static_cast<double>(loading.total_bytes()) / 1e9, TimeText(loading.seconds_left()));
+}
+
 std::vector<std::string> LoadLines(const v1::Load& load) {
   return {
       absl::StrFormat("requests     %d prefill, %d decode, %d output; %d queued with %d prompt tokens",

@@ -8,6 +8,9 @@
 
 namespace latentd {
 
+// "1.21 of 2.04 GB read, 1 s left"
+std::string LoadingText(const v1::ModelLoading& loading);
+
 // Queue, phases, tokens per second, cache and latencies.
 std::vector<std::string> LoadLines(const v1::Load& load);
 

@@ -76,7 +76,10 @@ class View {
     std::tm local{};
     localtime_r(&now, &local);
     return absl::StrFormat("latentd %s  %02d:%02d:%02d  every %g s%s", options_.admin.admin, local.tm_hour,
-                           local.tm_min, local.tm_sec, options_.interval_seconds, load.draining() ? "  DRAINING" : "");
+                           local.tm_min, local.tm_sec, options_.interval_seconds,
+                           load.draining()      ? "  DRAINING"
+                           : load.has_loading() ? "  LOADING " + LoadingText(load.loading())
+                                                : "");
   }
 
   const TopOptions& options_;

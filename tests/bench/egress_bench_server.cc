@@ -140,12 +140,17 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
   EngineThread engine(std::make_unique<Engine>(executor, Options(), metrics), publisher, observer,
                       QueueLoad{.requests = kMaxStreams, .tokens = int64_t{kMaxStreams} * kContext});
   LiveRequests live(engine, 256 << 10);
+  const ModelInService in_service{.model = model, .live = live};
+  const SteadyClock clock;
+  const LoadProgress progress(metrics, clock);
+  ServingGate gate(progress);
   Egress egress(kEgressThreads);
   std::unique_ptr<grpc::Service> service;
   if (run.writer == Writer::kNaive) {
     service = std::make_unique<NaiveService>(model, engine, metrics);
   } else {
-    service = std::make_unique<GenerationService>(model, live, egress, metrics);
+    gate.Open(in_service);
+    service = std::make_unique<GenerationService>(gate, egress, metrics);
   }
   const std::unique_ptr<GrpcServer> server =
       OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {service.get()}}));

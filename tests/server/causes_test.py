@@ -11,6 +11,7 @@ from google.protobuf import duration_pb2
 import daemon
 from daemon import Details, MODEL, pb, long_request, request, stubborn_channel, wait_until
 from doctored_model import copy_with_overflow
+from loading_daemon import LoadingDaemon
 
 BF16_MODEL = daemon.ROOT / "tests/data/tiny-tales-bf16"  # no tokenizer, no template
 
@@ -200,6 +201,13 @@ class CausesTest(unittest.TestCase):
             self.assertGreater(details.retry_seconds, 0)
             self.assertEqual([event for event in live][-1].WhichOneof("event"), "completed")
             self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
+
+    def test_loading(self):
+        with LoadingDaemon() as server:
+            details = self.failure(request(), server)
+        self.expect(details, grpc.StatusCode.UNAVAILABLE, "LOADING")
+        self.assertGreater(details.retry_seconds, 0)
+        self.assertEqual(set(details.metadata), {"loaded_bytes", "total_bytes"})
 
     # ------------------------------------------------------------------------------------------------- time runs out
 

@@ -110,7 +110,9 @@ class Daemon:
                 stderr=log, stdin=subprocess.DEVNULL)
         wait_until(lambda: port_file.exists() or self.process.poll() is not None, "the daemon serves or exits")
         assert self.process.poll() is None, self.log_text()
-        addresses = json.loads(port_file.read_text())
+        self.connect(json.loads(port_file.read_text()))
+
+    def connect(self, addresses):
         self.address, self.metrics_address = addresses["grpc"], addresses["metrics"]
         self.channel = grpc.insecure_channel(self.address)
         self.generation = generation_pb2_grpc.GenerationStub(self.channel)
@@ -120,13 +122,16 @@ class Daemon:
             self.admin_channel = grpc.insecure_channel(self.admin_address)
             self.admin = admin_pb2_grpc.AdminStub(self.admin_channel)
 
+    def disconnect(self):
+        self.channel.close()
+        if self.admin_address:
+            self.admin_channel.close()
+
     def __enter__(self):
         return self
 
     def __exit__(self, kind, value, trace):
-        self.channel.close()
-        if self.admin_address:
-            self.admin_channel.close()
+        self.disconnect()
         if self.process.poll() is None:
             self.process.terminate()
         code = self.process.wait(PATIENCE_SECONDS)

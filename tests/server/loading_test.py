@@ -1,54 +1,19 @@
 """How weights get into the daemon: what it shows meanwhile, what it says when a file breaks, where it may find them."""
-import contextlib
 import os
 import pathlib
-import pty
 import shutil
-import socket
 import subprocess
 import tempfile
-import termios
-import threading
 import unittest
 import urllib.error
 import urllib.request
 
 import daemon
 import laws
-from daemon import BIN, MODEL, ROOT, pb, request, wait_until
+from daemon import BIN, MODEL, ROOT, request, wait_until
+from loading_daemon import Terminal, free_address
 
 GOLDENS = pathlib.Path(os.environ.get("LATENTD_GOLDENS", ROOT.parent / "shared"))
-
-
-def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
-
-
-class Terminal:
-    """A terminal whose output is stopped, as Ctrl-S stops it: who writes to it waits until `resume`."""
-
-    def __init__(self):
-        self.master, self.slave = pty.openpty()
-        termios.tcflow(self.slave, termios.TCOOFF)
-        self.output = b""
-        self.reader = threading.Thread(target=self.read)
-
-    def resume(self):
-        self.reader.start()
-        termios.tcflow(self.slave, termios.TCOON)
-
-    def read(self):
-        with contextlib.suppress(OSError):  # EIO: nobody has it open for writing any more
-            while chunk := os.read(self.master, 65536):
-                self.output += chunk
-
-    def close(self):
-        """All that was written; who wrote must be gone."""
-        os.close(self.slave)
-        self.reader.join()
-        os.close(self.master)
-        return self.output.decode().replace("\r\n", "\n")
 
 
 class LoadingTest(unittest.TestCase):

@@ -20,13 +20,12 @@ import laws
 import prometheus
 from daemon import MODEL, Details, held_request, long_request, pb, request, stubborn_channel, wait_until
 from doctored_model import copy_with_overflow
+from loading_daemon import LoadingDaemon
 
 LOAD_SEED = 20240611
 
 # Series that cannot be seen to move from outside.
 UNSEEN = {
-    'latentd_state{state="loading"}': "over before a scraper can know a port that the system chose",
-    'latentd_model_load_bytes{state="pending"}': "as above",
     'latentd_kv_blocks{state="cached"}': "always 0, see METRICS.md",
     'latentd_prompt_tokens_total{source="prefix_cache"}': "always 0, see METRICS.md",
 }
@@ -83,6 +82,7 @@ class ScriptedLoad:
             return Details(error).reason
 
     def play(self):
+        self.loading()
         self.ends_of_answers()
         self.refusals()
         self.slow_reader_that_catches_up()
@@ -96,6 +96,11 @@ class ScriptedLoad:
         self.operators()
         self.stall()
         self.drain()
+
+    def loading(self):
+        with LoadingDaemon() as server:
+            ignore_end(server.generation.Generate(request()))
+            self.scrape(server)
 
     def ends_of_answers(self):
         with self.serving() as server:

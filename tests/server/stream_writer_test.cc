@@ -40,7 +40,7 @@ class Serving {
         engine_(std::make_unique<Engine>(executor_, Options(), metrics_), publisher_, clock_,
                 QueueLoad{.requests = 10, .tokens = 1000}),
         live_(engine_, 256 << 10),
-        service_(model_, live_, egress_, metrics_),
+        service_(gate_, egress_, metrics_),
         server_(OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&service_}}))) {
     hold_.pump = [this] {
       held_.set_value();
@@ -48,6 +48,7 @@ class Serving {
     };
     hold_.release = [] {};
     egress_.Attach(hold_);
+    gate_.Open(in_service_);
   }
   ~Serving() {
     server_->Shutdown(std::chrono::steady_clock::now() + std::chrono::seconds(1));
@@ -90,6 +91,9 @@ class Serving {
   const SteadyClock clock_;
   EngineThread engine_;
   LiveRequests live_;
+  const ModelInService in_service_{.model = model_, .live = live_};
+  const LoadProgress progress_{metrics_, clock_};
+  ServingGate gate_{progress_};
   Egress egress_{1};
   Egress::Slot hold_;
   std::promise<void> held_, release_;

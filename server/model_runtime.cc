@@ -1,0 +1,20 @@
+#include "server/model_runtime.h"
+
+#include <utility>
+
+#include "engine/engine.h"
+
+namespace latentd {
+
+ModelRuntime::ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock,
+                           Metrics& metrics)
+    : loaded_(std::move(loaded)),
+      model_executor_(*loaded_->model, loaded_->chosen.backend),
+      executor_(model_executor_, clock),
+      publisher_(loaded_->served.tokenizer.get(), metrics),
+      engine_(std::make_unique<Engine>(executor_, loaded_->engine, metrics), publisher_, clock,
+              {.requests = config.max_queued_requests, .tokens = loaded_->max_queued_tokens}),
+      live_(engine_, static_cast<size_t>(config.max_pending_bytes)),
+      serving_{.model = loaded_->served, .live = live_} {}
+
+}  // namespace latentd

@@ -1,0 +1,39 @@
+// All that runs once a model is loaded: the executor, the publisher, the engine's thread and the requests in it. Owned
+// by the Daemon; outlives every server that was given serving().
+#pragma once
+
+#include <memory>
+
+#include "engine/clock.h"
+#include "engine/engine_thread.h"
+#include "engine/metrics.h"
+#include "engine/model_executor.h"
+#include "engine/publisher.h"
+#include "engine/timed_executor.h"
+#include "server/config.h"
+#include "server/live_requests.h"
+#include "server/load_model.h"
+#include "server/serving_gate.h"
+
+namespace latentd {
+
+class ModelRuntime {
+ public:
+  // `clock` and `metrics` must outlive it.
+  ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock, Metrics& metrics);
+
+  const LoadedModel& loaded() const { return *loaded_; }
+  EngineThread& engine() { return engine_; }
+  const ModelInService& serving() const { return serving_; }
+
+ private:
+  const std::unique_ptr<LoadedModel> loaded_;
+  ModelExecutor model_executor_;
+  TimedExecutor executor_;
+  Publisher publisher_;
+  EngineThread engine_;
+  LiveRequests live_;
+  const ModelInService serving_;
+};
+
+}  // namespace latentd
