@@ -7,8 +7,11 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/text/answer_parser.h"
+#include "engine/text/quoted_excerpt.h"
 #include "engine/text/template/json_reader.h"
 #include "server/chat_context.h"
+#include "server/chat_probe.h"
 
 namespace latentd {
 namespace {
@@ -16,12 +19,9 @@ namespace {
 // Bounds of what one message may ask the template to walk through; the message as a whole is bounded by gRPC.
 constexpr int kMaxMessages = 4096;
 constexpr int kMaxTools = 128;
-constexpr int kMaxToolCalls = 128;  // of one message
 constexpr int kMaxVariables = 64;
 constexpr size_t kMaxNameBytes = 64;
-constexpr size_t kMaxIdBytes = 256;
 constexpr size_t kMaxJsonBytes = 1 << 20;
-constexpr int kMaxJsonDepth = 64;
 
 std::string Indexed(std::string_view path, std::string_view field, int index) {
   return absl::StrFormat("%s%s[%d]", path, field, index);
@@ -57,17 +57,16 @@ void CheckMessage(const v1::ChatMessage& message, const std::string& path, Field
   OnlyWith("assistant", message.has_reasoning(), path + ".reasoning", message, checks);
   OnlyWith("assistant", message.tool_calls_size() > 0, path + ".tool_calls", message, checks);
   OnlyWith("tool", message.has_tool_call_id(), path + ".tool_call_id", message, checks);
-  if (message.has_tool_call_id()) checks.Length(path + ".tool_call_id", message.tool_call_id(), 1, kMaxIdBytes);
+  if (message.has_tool_call_id()) checks.Length(path + ".tool_call_id", message.tool_call_id(), 1, kMaxCallNameBytes);
   if (message.has_name()) checks.Length(path + ".name", message.name(), 1, kMaxNameBytes);
-  checks.Count(path + ".tool_calls", message.tool_calls_size(), kMaxToolCalls);
+  checks.Count(path + ".tool_calls", message.tool_calls_size(), kMaxAnswerCalls);
   for (int i = 0; i < message.tool_calls_size(); ++i) {
     const v1::ToolCall& call = message.tool_calls(i);
     const std::string call_path = Indexed(path, ".tool_calls", i);
-    if (call.has_id()) checks.Length(call_path + ".id", call.id(), 1, kMaxIdBytes);
-    checks.Length(call_path + ".name", call.name(), 1, kMaxNameBytes);
-    if (call.has_arguments_json()) {
-      CheckJson(call_path + ".arguments_json", call.arguments_json(), JsonKind::kAny, checks);
-    }
+    if (call.has_id()) checks.Length(call_path + ".id", call.id(), 1, kMaxCallNameBytes);
+    checks.Length(call_path + ".name", call.name(), 1, kMaxCallNameBytes);
+    // Whatever a model wrote as arguments, cut off or no JSON at all, comes back in the next request.
+    checks.Length(call_path + ".arguments_json", call.arguments_json(), 0, kMaxJsonBytes);
   }
 }
 
@@ -169,19 +168,35 @@ class TemplateChecks {
                                              : "the model's chat template prints either a content or tool calls; leave "
                                                "the content unset");
     }
+    calls_ = &message;
+    num_results_ = 0;
     for (const v1::ToolCall& call : message.tool_calls()) {
       if (call.has_id()) call_ids_.insert(call.id());
     }
   }
 
   void CheckResult(const v1::ChatMessage& message, const std::string& path) {
+    const int result = num_results_++;
+    const std::string field = path + ".tool_call_id";
     if (!format_.tool_call_style.prints_results) {
       checks_.Invalid(path + ".role", "the model's chat template does not print messages of role tool; leave them out");
-    } else if (chat_template().MentionsKey("tool_call_id") && !call_ids_.contains(message.tool_call_id())) {
-      checks_.Invalid(path + ".tool_call_id",
-                      absl::StrFormat("expected the id of a tool call in a message before it, found \"%s\"",
-                                      message.tool_call_id()));
+    } else if (chat_template().MentionsKey("tool_call_id")) {
+      if (!call_ids_.contains(message.tool_call_id())) FailUnknownCall(message, field);
+    } else if (message.has_tool_call_id()) {
+      // The template leaves the id out: where a result stands says what it answers.
+      if (!call_ids_.contains(message.tool_call_id())) return FailUnknownCall(message, field);
+      if (calls_ == nullptr || result >= calls_->tool_calls_size()) return;
+      const std::string& expected = calls_->tool_calls(result).id();
+      if (message.tool_call_id() == expected) return;
+      checks_.Invalid(field, absl::StrFormat("the model's chat template prints results in the order of their calls and "
+                                             "without ids: expected %s here, found %s",
+                                             QuotedExcerpt(expected), QuotedExcerpt(message.tool_call_id())));
     }
+  }
+
+  void FailUnknownCall(const v1::ChatMessage& message, const std::string& field) {
+    checks_.Invalid(field, absl::StrFormat("expected the id of a tool call in a message before it, found \"%s\"",
+                                           message.tool_call_id()));
   }
 
   const v1::ChatInput& chat_;
@@ -189,6 +204,8 @@ class TemplateChecks {
   const ChatFormat& format_;
   FieldChecks& checks_;
   std::set<std::string_view> call_ids_;
+  const v1::ChatMessage* calls_ = nullptr;  // the last message with calls
+  int num_results_ = 0;                     // that came since
 };
 
 }  // namespace
@@ -209,6 +226,7 @@ template void CheckChat(const v1::ChatInput& chat, std::string_view prefix, Fiel
 void CheckTemplateKnows(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model,
                         FieldChecks& checks) {
   TemplateChecks(chat, prefix, model, checks).Run();
+  CheckTemplatePrints(chat, prefix, model, checks);
 }
 
 }  // namespace latentd

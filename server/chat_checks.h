@@ -10,6 +10,8 @@
 
 namespace latentd {
 
+inline constexpr int kMaxJsonDepth = 64;
+
 // Input is v1::ChatRequest or v1::ChatInput; `prefix` is its path from the request's root: "" or "chat.".
 template <class Input>
 void CheckChat(const Input& chat, std::string_view prefix, FieldChecks& checks);

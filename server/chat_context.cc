@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "engine/text/template/json_reader.h"
+#include "engine/text/white_space.h"
+#include "server/chat_checks.h"
 
 namespace latentd {
 namespace {
@@ -54,12 +56,21 @@ class ContextBuilder {
     return WithFunction({}, std::move(function));
   }
 
+  // A model's arguments need not be JSON. What is none goes into the prompt as it stands, also where the template
+  // writes JSON.
+  Value MakeArguments(const v1::ToolCall& call) const {
+    const std::string text = call.has_arguments_json() ? call.arguments_json() : "{}";
+    if (format_.tool_call_style.arguments == ArgumentsForm::kText) return Given(text);
+    if (IsWhiteSpace(text)) return Value::MakeObject({});
+    absl::StatusOr<Value> arguments = jinja::ParseJson(text);
+    if (arguments.ok() && arguments->depth() <= kMaxJsonDepth) return Given(*std::move(arguments));
+    return Given(Value::Text({.text = text, .from_request = {}, .kind = jinja::TextKind::kJson}));
+  }
+
   Value MakeCall(const v1::ToolCall& call) const {
-    const std::string arguments = call.has_arguments_json() ? call.arguments_json() : "{}";
-    const bool as_text = format_.tool_call_style.arguments == ArgumentsForm::kText;
     Object function;
     function.Set("name", Given(call.name()));
-    function.Set("arguments", as_text ? Given(arguments) : GivenJson(arguments));
+    function.Set("arguments", MakeArguments(call));
     Object entry;
     if (call.has_id()) entry.Set("id", Given(call.id()));
     return WithFunction(std::move(entry), std::move(function));

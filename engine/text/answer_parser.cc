@@ -8,14 +8,15 @@ namespace latentd {
 namespace {
 
 // What is held back for a call that may come: names are far shorter, so past this there is none.
-constexpr size_t kMaxHeldBytes = 1024;
+constexpr size_t kMaxHeldBytes = kMaxCallNameBytes;
 
 }  // namespace
 
 AnswerParser::AnswerParser(const AnswerFormat& format, AnswerStart start, int calls_before)
     : syntax_(format.tool_calls ? format.tool_calls->syntax : ToolCallSyntax::kDeepSeek),
       calls_before_(calls_before),
-      state_(start == AnswerStart::kReasoning ? State::kReasoning : State::kContent) {}
+      state_(start == AnswerStart::kReasoning ? State::kReasoning : State::kContent),
+      awaits_begin_(start == AnswerStart::kReasoning) {}
 
 void AnswerParser::AppendText(std::string_view text, AnswerParts& parts) {
   switch (state_) {
@@ -24,6 +25,7 @@ void AnswerParser::AppendText(std::string_view text, AnswerParts& parts) {
       return;
     case State::kReasoning:
       parts.reasoning += text;
+      awaits_begin_ = awaits_begin_ && text.empty();
       return;
     case State::kBetween:
     case State::kHeader:
@@ -40,9 +42,9 @@ void AnswerParser::AppendMarker(AnswerMarker marker, std::string_view text, Answ
     case AnswerMarker::kNone:
       return AppendText(text, parts);
     case AnswerMarker::kReasoningBegin:
-      return state_ == State::kArguments ? AppendText(text, parts) : SwitchTo(State::kReasoning, parts);
+      return BeginReasoning(text, parts);
     case AnswerMarker::kReasoningEnd:
-      return state_ == State::kArguments ? AppendText(text, parts) : SwitchTo(State::kContent, parts);
+      return EndReasoning(text, parts);
     case AnswerMarker::kSectionBegin:
       return BeginSection(text, parts);
     case AnswerMarker::kSectionEnd:
@@ -97,9 +99,18 @@ void AnswerParser::Hold(State state, std::string_view text) {
   state_ = state;
 }
 
-void AnswerParser::SwitchTo(State state, AnswerParts& parts) {
+void AnswerParser::BeginReasoning(std::string_view text, AnswerParts& parts) {
+  if (state_ == State::kArguments) return AppendText(text, parts);
+  if (state_ == State::kReasoning && !std::exchange(awaits_begin_, false)) return AppendText(text, parts);
   Release(parts);
-  state_ = state;
+  state_ = State::kReasoning;
+}
+
+void AnswerParser::EndReasoning(std::string_view text, AnswerParts& parts) {
+  if (state_ == State::kArguments) return AppendText(text, parts);
+  const bool ends_nothing = state_ != State::kReasoning;
+  Release(parts);
+  if (ends_nothing) AppendText(text, parts);
 }
 
 void AnswerParser::BeginSection(std::string_view text, AnswerParts& parts) {
@@ -154,7 +165,7 @@ void AnswerParser::Separate(std::string_view text, AnswerParts& parts) {
 }
 
 bool AnswerParser::Open(const std::optional<ToolCallOpening>& opening, AnswerParts& parts) {
-  if (!opening) return false;
+  if (!opening || num_calls_ == kMaxAnswerCalls) return false;
   ToolCallFragment& call = parts.tool_calls.emplace_back();
   call.index = num_calls_;
   call.id = opening->id.empty() ? "call_" + std::to_string(calls_before_ + num_calls_) : opening->id;

@@ -2,7 +2,9 @@
 // what merely looks like a marker stays text. One per answer, one thread.
 //
 // Reasoning lasts from its begin marker, or from the start where the prompt brought it, to its end marker, the first
-// tool call or the end of the answer. A marker of reasoning that changes nothing has no text either.
+// tool call or the end of the answer. Its markers vanish where the answer's parts show the border that they mark, and
+// are text where they mark none: an end without a begin is content, a begin within reasoning is reasoning. Only a model
+// that repeats the begin that its prompt ends with says nothing new.
 //
 // A tool call is held back until its opening is whole: then its id and name come out, and its arguments as they grow.
 // Markers of well-formed calls and the white space between them vanish. Nothing else does: what turns out to be no call
@@ -21,6 +23,10 @@
 #include "engine/text/tool_call_opening.h"
 
 namespace latentd {
+
+// What one answer holds at most, so that each answer can be sent back: text beyond this is content.
+inline constexpr int kMaxAnswerCalls = 4096;
+inline constexpr size_t kMaxCallNameBytes = 1024;  // ids among them
 
 class AnswerParser {
  public:
@@ -52,8 +58,9 @@ class AnswerParser {
   // What is held back is no call.
   void Release(AnswerParts& parts);
   void Hold(State state, std::string_view text);
-  void SwitchTo(State state, AnswerParts& parts);
 
+  void BeginReasoning(std::string_view text, AnswerParts& parts);
+  void EndReasoning(std::string_view text, AnswerParts& parts);
   void BeginSection(std::string_view text, AnswerParts& parts);
   void EndSection(std::string_view text, AnswerParts& parts);
   void BeginCall(std::string_view text, AnswerParts& parts);
@@ -69,6 +76,7 @@ class AnswerParser {
   const ToolCallSyntax syntax_;
   const int calls_before_;
   State state_;
+  bool awaits_begin_;           // the prompt opened the reasoning, and nothing came since
   bool is_in_section_ = false;  // a call of it came: its end has no text
   int num_calls_ = 0;
 

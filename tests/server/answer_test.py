@@ -58,7 +58,19 @@ class ScriptTest(unittest.TestCase):
         cls.daemon = cls.enterClassContext(Daemon(model=folder))
 
     def answer(self, **groups):
-        return Answer(self.daemon.generation.Chat(chat(**groups), timeout=PATIENCE_SECONDS))
+        answer = Answer(self.daemon.generation.Chat(chat(**groups), timeout=PATIENCE_SECONDS))
+        self.send_back(answer)
+        return answer
+
+    def send_back(self, answer):
+        """The daemon takes what it said as history, byte for byte."""
+        message = pb.ChatMessage(role="assistant", content=answer.text, reasoning=reasoning_of(answer))
+        for call_id, name, arguments in calls_of(answer):
+            message.tool_calls.add(id=call_id, name=name, arguments_json=arguments)
+        tokenized = self.daemon.generation.Tokenize(
+            pb.TokenizeRequest(chat=pb.ChatInput(messages=[*chat().messages, message])), timeout=PATIENCE_SECONDS)
+        calls = "".join(f"[{name} {arguments}]" for _, name, arguments in calls_of(answer))
+        self.assertIn("Hi" + reasoning_of(answer) + answer.text + calls, tokenized.rendered)
 
 
 class R1Test(ScriptTest):
@@ -140,6 +152,41 @@ class KimiTest(ScriptTest):
         self.assertEqual(answer.token_ids, self.ids, "the model follows its script")
         self.assertEqual((reasoning_of(answer), answer.text), (" Looking", "Done."))
         self.assertEqual(calls_of(answer), [("functions.look:0", "look", "{}")])
+        self.assertEqual(answer.completed.usage.reasoning_tokens, 2)
+
+
+class EmptyCallTest(ScriptTest):
+    PROMPT_END = ["<｜Assistant｜>"]
+    SCRIPT = ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "now", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>",
+              "<｜tool▁calls▁end｜>"]
+
+    def test_call_without_arguments_is_taken_back(self):
+        answer = self.answer()
+        self.assertEqual(answer.token_ids, self.ids, "the model follows its script")
+        self.assertEqual((answer.text, calls_of(answer)), ("", [("call_0", "now", "")]))
+
+
+class UnopenedReasoningTest(ScriptTest):
+    PROMPT_END, SCRIPT = ["<think>", "<｜Assistant｜>"], ["Hmm", " so", "</think>", "Answer"]
+
+    def test_border_without_a_begin_is_content(self):
+        answer = self.answer()
+        self.assertEqual(answer.token_ids, self.ids, "the model follows its script")
+        self.assertEqual((reasoning_of(answer), answer.text), ("", "Hmm so</think>Answer"))
+        self.assertEqual(answer.completed.usage.reasoning_tokens, 0)
+
+    def test_stop_strings_see_it_as_content(self):
+        answer = self.answer(stopping=pb.Stopping(stop=["so</th"]))
+        self.assertEqual((answer.text, answer.end.reason), ("Hmm ", pb.END_REASON_STOP_STRING))
+
+
+class OpenedReasoningTest(ScriptTest):
+    PROMPT_END, SCRIPT = ["<｜Assistant｜>", "<think>", b"\n"], ["Hmm", " so", "</think>", "Answer"]
+
+    def test_what_stands_before_the_border_is_reasoning(self):
+        answer = self.answer()
+        self.assertEqual(answer.token_ids, self.ids, "the model follows its script")
+        self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", "Answer"))
         self.assertEqual(answer.completed.usage.reasoning_tokens, 2)
 
 

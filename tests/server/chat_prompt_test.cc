@@ -115,8 +115,10 @@ TEST(ChatContext, ArgumentsStayVerbatimWhereTheTemplateTakesText) {
       "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}"
       "{{ '' + c.function.arguments }}{% endfor %}{% endfor %}{{ tools[0].function.name }}{{ messages[2].tool_call_id "
       "}}";
-  EXPECT_EQ(RenderedBy(source, ToolChat()),
-            R"(Weather?weather{"city":  "Zürich", "b": 1.0, "a": null}21 °Cweathercall_0)");
+  v1::ChatInput chat = ToolChat();
+  chat.mutable_tools(0)->clear_description();
+  chat.mutable_tools(0)->clear_parameters_json();
+  EXPECT_EQ(RenderedBy(source, chat), R"(Weather?weather{"city":  "Zürich", "b": 1.0, "a": null}21 °Cweathercall_0)");
 }
 
 TEST(ChatContext, LeavesOutWhatWasNotGiven) {
@@ -150,7 +152,7 @@ TEST(ChatChecks, EveryFieldThatIsWrongIsNamed) {
   EXPECT_THAT(WrongFields({}, "chat."), ElementsAre("chat.messages"));
   v1::ChatInput chat = ToolChat();
   chat.mutable_messages(0)->set_role("king");
-  chat.mutable_messages(1)->mutable_tool_calls(0)->set_arguments_json("{\"city\": ");
+  chat.mutable_messages(1)->mutable_tool_calls(0)->set_arguments_json(std::string((1 << 20) + 1, ' '));
   chat.mutable_messages(1)->mutable_tool_calls(0)->set_name("");
   chat.mutable_messages(1)->mutable_tool_calls(0)->set_id("");
   chat.mutable_messages(2)->set_reasoning("x");
@@ -170,15 +172,14 @@ TEST(ChatChecks, EveryFieldThatIsWrongIsNamed) {
 
 TEST(ChatChecks, JsonIsBounded) {
   v1::ChatInput chat = ToolChat();
-  std::string& json = *chat.mutable_messages(1)->mutable_tool_calls(0)->mutable_arguments_json();
+  std::string& json = (*chat.mutable_template_options()->mutable_variables_json())["n"];
   json = std::string(64, '[') + std::string(64, ']');
   EXPECT_THAT(WrongFields(chat), ElementsAre());
-  json = std::string(65, '[') + std::string(65, ']');
-  EXPECT_THAT(WrongFields(chat), ElementsAre("messages[1].tool_calls[0].arguments_json"));
-  json = std::string(100'000, '[');
-  EXPECT_THAT(WrongFields(chat), ElementsAre("messages[1].tool_calls[0].arguments_json"));
-  json = '"' + std::string(1 << 20, 'x') + '"';
-  EXPECT_THAT(WrongFields(chat), ElementsAre("messages[1].tool_calls[0].arguments_json"));
+  for (const std::string& wrong : {std::string(65, '[') + std::string(65, ']'), std::string(100'000, '['),
+                                   '"' + std::string(1 << 20, 'x') + '"'}) {
+    json = wrong;
+    EXPECT_THAT(WrongFields(chat), ElementsAre("template_options.variables_json[n]"));
+  }
 }
 
 TEST(ChatChecks, MembersBelongToTheirRoles) {
@@ -250,13 +251,18 @@ TEST(ChatChecks, ResultsAnswerACallWhereTheTemplateAsksForIt) {
   const std::string_view source =
       "{% for m in messages %}{{ m.content }}{{ m.tool_call_id }}{% for c in m.tool_calls %}{{ c.function.name }}"
       "{{ c.function.arguments }}{% endfor %}{% endfor %}";
-  EXPECT_THAT(UnknownFields("{{ tool_call_id }}{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}"
-                            "{{ c.function.name + c.function.arguments }}{% endfor %}{% endfor %}",
-                            chat),
-              ElementsAre());
+  const std::string_view without_ids =
+      "{{ tool_call_id }}{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}"
+      "{{ c.function.name + c.function.arguments }}{% endfor %}{% endfor %}";
+  for (const std::string_view each : {source, without_ids}) {
+    chat.mutable_messages(2)->set_tool_call_id("another");
+    EXPECT_THAT(UnknownFields(each, chat), ElementsAre("messages[2].tool_call_id"));
+    chat.mutable_messages(2)->set_tool_call_id("call_0");
+    EXPECT_THAT(UnknownFields(each, chat), ElementsAre());
+  }
+  chat.mutable_messages(2)->clear_tool_call_id();
+  EXPECT_THAT(UnknownFields(without_ids, chat), ElementsAre());
   EXPECT_THAT(UnknownFields(source, chat), ElementsAre("messages[2].tool_call_id"));
-  chat.mutable_messages(2)->set_tool_call_id("call_0");
-  EXPECT_THAT(UnknownFields(source, chat), ElementsAre());
 }
 
 TEST(ChatPrompt, TheTemplatesRefusalIsTheClients) {

@@ -84,9 +84,9 @@ class ChatTest(unittest.TestCase):
 
     def test_what_is_wrong_is_named_all_at_once(self):
         messages = [pb.ChatMessage(role="king"), pb.ChatMessage(role="user", tool_call_id="x"),
-                    pb.ChatMessage(role="assistant", tool_calls=[pb.ToolCall(name="f", arguments_json="{")])]
+                    pb.ChatMessage(role="assistant", tool_calls=[pb.ToolCall(id="", name="f", arguments_json="{")])]
         tools = [pb.Tool(), pb.Tool(name="f", parameters_json="[]")]
-        fields = ["messages[0].role", "messages[1].tool_call_id", "messages[2].tool_calls[0].arguments_json",
+        fields = ["messages[0].role", "messages[1].tool_call_id", "messages[2].tool_calls[0].id",
                   "tools[0].name", "tools[1].parameters_json"]
         details = self.refusal(lambda: self.chat(messages=messages, tools=tools,
                                                  stopping=pb.Stopping(max_tokens=0, min_tokens=3)))

@@ -63,7 +63,9 @@ def copy_with_script(folder, prompt_end, script, end_of_sequence=1):
 
     config = json.loads((folder / "tokenizer_config.json").read_text())
     written = "".join(text if isinstance(text, str) else text.decode() for text in prompt_end)
-    template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}{{ WRITTEN }}"
+    template = ("{{ bos_token }}{% for m in messages %}{{ m.reasoning_content }}{{ m.content or '' }}"
+                "{% for c in m.tool_calls %}{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %}"
+                "{% endfor %}{{ WRITTEN }}")
     config["chat_template"] = template.replace("WRITTEN", json.dumps(written, ensure_ascii=False))
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 

@@ -102,7 +102,29 @@ TEST(AnswerParser, ModelOpensTheReasoningItself) {
 
 TEST(AnswerParser, ReasoningWithoutAnEndIsAllThereIs) { EXPECT_EQ(ParseThinking("Hm. Or"), "(Hm. Or)"); }
 
-TEST(AnswerParser, EndOfReasoningThatIsNotOpenHasNoText) { EXPECT_EQ(Parse("Yes.[/think] No."), "Yes. No."); }
+TEST(AnswerParser, EndOfReasoningThatIsNotOpenIsContent) {
+  EXPECT_EQ(Parse("Hmm so[/think]Answer"), "Hmm so[/think]Answer");
+  EXPECT_EQ(Parse("[/think]Yes."), "[/think]Yes.");
+  EXPECT_EQ(Parse("[think]a[/think]b[/think]c"), "(a)b[/think]c");
+  EXPECT_EQ(ParseThinking("a[/think]b[/think]c"), "(a)b[/think]c");
+  EXPECT_EQ(ParseThinking("[/think][/think]c"), "[/think]c");
+  EXPECT_EQ(ParseThinking("a[cb]f[sep]{}[ce]b[/think]c"), "(a)b[/think]c|call_0=f:{}|");
+  EXPECT_EQ(Parse("a[CB][/think]b"), "a[CB][/think]b");
+  EXPECT_EQ(Parse("a[cb]f[/think]b"), "a[cb]f[/think]b");
+}
+
+TEST(AnswerParser, BeginOfReasoningThatIsOpenIsReasoning) {
+  EXPECT_EQ(Parse("[think]a[think]b[/think]c"), "(a[think]b)c");
+  EXPECT_EQ(Parse("[think][think]a[/think]b"), "([think]a)b");
+  EXPECT_EQ(ParseThinking("a[think]b[/think]c"), "(a[think]b)c");
+  EXPECT_EQ(ParseThinking("[think][think]a[/think]b"), "([think]a)b");
+}
+
+TEST(AnswerParser, EmptyReasoningIsNone) {
+  EXPECT_EQ(Parse("[think][/think]Yes."), "Yes.");
+  EXPECT_EQ(ParseThinking("[/think]Yes."), "Yes.");
+  EXPECT_EQ(ParseThinking("[think][/think]Yes."), "Yes.");
+}
 
 TEST(AnswerParser, ReasoningMayComeAgain) { EXPECT_EQ(Parse("[think]a[/think]b[think]c[/think]d"), "(ac)bd"); }
 
@@ -258,7 +280,7 @@ TEST(AnswerParser, BadCallBehindAGoodOne) {
 
 TEST(AnswerParser, BadCallInReasoningIsContentBehindIt) {
   EXPECT_EQ(ParseThinking("Hm.[cb]bad[ce]"), "(Hm.)[cb]bad[ce]");
-  EXPECT_EQ(ParseThinking("Hm.[cb]bad[/think]Yes."), "(Hm.)[cb]badYes.");
+  EXPECT_EQ(ParseThinking("Hm.[cb]bad[/think]Yes."), "(Hm.)[cb]bad[/think]Yes.");
 }
 
 TEST(AnswerParser, OpeningIsHeldBackUpToABound) {
@@ -268,6 +290,14 @@ TEST(AnswerParser, OpeningIsHeldBackUpToABound) {
   const std::string space(1100, ' ');
   EXPECT_EQ(Parse("[cb]f[sep]" + space + "{}[ce]"), "[cb]f[sep]" + space + "{}[ce]");
   EXPECT_EQ(Parse("[cb]f[sep]{}" + space + "[ce]"), "|call_0=f:{}" + std::string(1100 - 1024, ' ') + "|");
+}
+
+TEST(AnswerParser, CallsBeyondTheBoundAreContent) {
+  std::string answer;
+  for (int i = 0; i < kMaxAnswerCalls + 1; ++i) answer += "[cb]f[sep]{}[ce]";
+  const AnswerParts parts = ParseCut(UnitsOf(answer), {}, 0, Cuts::kOnlyAtMarkers);
+  EXPECT_EQ(parts.tool_calls.size(), static_cast<size_t>(kMaxAnswerCalls));
+  EXPECT_EQ(parts.content, "[cb]f[sep]{}[ce]");
 }
 
 // ------------------------------------------------------------------------------------------------------- what streams

@@ -36,7 +36,11 @@ class JsonWriter {
         out_ += NumberText(value.number());
         return;
       case Type::kText:
-        WriteString(value.text());
+        if (value.traced_text().kind == TextKind::kJson) {
+          out_ += value.text();
+        } else {
+          WriteString(value.text());
+        }
         return;
       case Type::kList:
         WriteList(value.items());

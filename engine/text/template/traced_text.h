@@ -3,11 +3,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace latentd::jinja {
+
+// kJson: JSON as it was written, or what should have been some: tojson writes it as it stands. kMarkup: what the
+// filters safe and escape make of a text, which Python computes with in another way than with a string.
+enum class TextKind : uint8_t { kPlain, kJson, kMarkup };
 
 struct TracedText {
   struct Range {
@@ -17,7 +22,8 @@ struct TracedText {
   };
 
   std::string text;
-  std::vector<Range> from_request;  // in order, none empty, none touching the next
+  std::vector<Range> from_request;   // in order, none empty, none touching the next
+  TextKind kind = TextKind::kPlain;  // of the whole: what is appended brings none
 
   static TracedText FromRequest(std::string text);
 

@@ -139,7 +139,11 @@ bool Value::has_request_text() const {
 }
 
 Value FromRequest(const Value& value) {
-  if (value.is_text()) return Value::Text(TracedText::FromRequest(value.text()));
+  if (value.is_text()) {
+    TracedText text = TracedText::FromRequest(value.text());
+    text.kind = value.traced_text().kind;
+    return Value::Text(std::move(text));
+  }
   if (value.is_list()) {
     std::vector<Value> items;
     for (const Value& item : value.items()) items.push_back(FromRequest(item));
