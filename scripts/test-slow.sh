@@ -16,15 +16,13 @@ ninja -C build/release all slow_tests
 stage "slow tests"
 ctest --test-dir build/release --output-on-failure -j "$jobs" -L slow
 
-stage "the daemon and text under asan-ubsan: build"
-cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=ON >/dev/null
-ninja -C build/asan-ubsan latentd latentctl slow_sanitized_tests
-stage "the daemon and text under asan-ubsan: tests"
-ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"
-
-stage "fuzzing: build"
+# One build by clang for the daemon under sanitizers and for fuzzing. It precompiles no headers, so each source of the
+# daemon and of latentctl must include what it uses.
+stage "the daemon, text and fuzzers under asan-ubsan: build"
 cmake --preset fuzz -DLATENTD_WERROR="$werror" >/dev/null
-ninja -C build/fuzz fuzzers
+ninja -C build/fuzz latentd latentctl slow_sanitized_tests fuzzers
+stage "the daemon and text under asan-ubsan: tests"
+ctest --test-dir build/fuzz --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"
 stage "fuzzing: a minute of each target"
 tests/fuzz/run.py --seconds 60
 

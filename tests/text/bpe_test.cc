@@ -58,7 +58,7 @@ TEST(Bpe, AgreesWithTheNaiveRuleOnShortAndLongPieces) {
     for (size_t rank = 0; rank < merges.size(); ++rank) {
       bpe.AddMerge(merges[rank].left, merges[rank].right, merges[rank].merged, static_cast<uint32_t>(rank));
     }
-    for (const size_t length : {0, 1, 2, 7, 30, 48, 49, 120}) {
+    for (const size_t length : {0U, 1U, 2U, 7U, 30U, 48U, 49U, 120U}) {
       std::string piece;
       for (size_t i = 0; i < length; ++i) piece += static_cast<char>('a' + random() % 3);
       std::vector<int32_t> ids;
