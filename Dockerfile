@@ -12,6 +12,7 @@ WORKDIR /source
 COPY scripts/install-packages.sh scripts/
 RUN scripts/install-packages.sh build
 COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
 COPY kernels kernels
 COPY engine engine
 COPY proto proto

@@ -6,7 +6,7 @@ build="g++ cmake ninja-build ccache pkg-config
   protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev libabsl-dev libssl-dev prometheus-cpp-dev
   libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
   libtomlplusplus-dev libcpp-httplib-dev"
-test="libgtest-dev libgmock-dev libbenchmark-dev clang-format xz-utils python3 python3-grpcio python3-protobuf
+test="binutils libgtest-dev libgmock-dev libbenchmark-dev clang-format xz-utils python3 python3-grpcio python3-protobuf
   prometheus"
 fuzz="clang-14 libclang-rt-14-dev"  # libFuzzer
 container="buildah podman runc mmdebstrap iproute2"

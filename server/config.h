@@ -38,6 +38,7 @@ struct Config {
 
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string core_dumps = "off";
 };
 
 // Where a knob's value came from. A later one wins.

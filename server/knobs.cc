@@ -80,6 +80,11 @@ std::vector<Knob> AroundTheEngine() {
        .member = &Config::log_format,
        .help = "json: one object per line",
        .choices = {"text", "json"}},
+      {.group = kLogging,
+       .name = "core-dumps",
+       .member = &Config::core_dumps,
+       .help = "on: a crash may leave one, with requests and answers in it, never weights or cache",
+       .choices = {"off", "on"}},
   };
 }
 

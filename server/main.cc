@@ -7,6 +7,7 @@
 #include "engine/clock.h"
 #include "engine/model/file_faults.h"
 #include "server/config.h"
+#include "server/core_dumps.h"
 #include "server/daemon.h"
 #include "server/logging.h"
 #include "server/port_file.h"
@@ -16,6 +17,7 @@ namespace latentd {
 namespace {
 
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
+  SetCoreDumps(parsed.config.core_dumps == "on" ? CoreDumps::kOn : CoreDumps::kOff);
   const bool is_json = parsed.config.log_format == "json";
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
   EndOnFileFaults("latentd", is_json ? FaultLine::kJson : FaultLine::kText);

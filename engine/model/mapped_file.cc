@@ -98,6 +98,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const size_t size = static_cast<size_t>(facts.st_size);
   void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
   if (address == MAP_FAILED) return SystemError(path, "a file that can be mapped");
+  madvise(address, size, MADV_DONTDUMP);  // weights are in a file already, and not for everybody
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(address), size);
   std::unique_ptr<Mapping, Unmap> mapping(new Mapping{.bytes = bytes, .known = nullptr});
   mapping->known = Remember(path, bytes, file.Release());

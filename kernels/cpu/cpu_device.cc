@@ -16,17 +16,26 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-// From here on a buffer has its own mapping; asking the kernel about free memory for less would cost more than it
-// tells.
-constexpr size_t kMappedBytes = 2 * kHugePage;
+constexpr size_t kPage = 4096;
+// From here on a buffer starts on a huge page, and the kernel is asked about free memory: for less it would cost more
+// than it tells.
+constexpr size_t kLargeBytes = 2 * kHugePage;
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Zero pages, starting on a huge page; what the alignment left over is given back.
+// Zero pages that no core dump holds.
 void* Map(size_t bytes) {
-  const size_t wanted = RoundUp(bytes, 4096), mapped = wanted + kHugePage;
-  void* address = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) return nullptr;
+  madvise(address, bytes, MADV_DONTDUMP);
+  return address;
+}
+
+// Such pages from a huge page on; what the alignment left over is given back.
+void* MapLarge(size_t bytes) {
+  const size_t wanted = RoundUp(bytes, kPage);
+  void* address = Map(wanted + kHugePage);
+  if (address == nullptr) return nullptr;
   auto* first = static_cast<std::byte*>(address);
   auto* begin = reinterpret_cast<std::byte*>(RoundUp(reinterpret_cast<uintptr_t>(first), kHugePage));
   const auto before = static_cast<size_t>(begin - first);
@@ -34,6 +43,12 @@ void* Map(size_t bytes) {
   if (before < kHugePage) munmap(begin + wanted, kHugePage - before);
   madvise(begin, wanted, MADV_HUGEPAGE);  // advice: without huge pages all works, slower
   return begin;
+}
+
+void* AllocateSmall(size_t bytes) {
+  void* address = std::aligned_alloc(kAlignment, RoundUp(bytes, kAlignment));
+  if (address != nullptr) std::memset(address, 0, bytes);
+  return address;
 }
 
 }  // namespace
@@ -44,17 +59,16 @@ CpuDevice::CpuDevice(size_t available_bytes) : available_at_start_(available_byt
 
 absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
   if (bytes == 0) return DeviceBuffer();
-  const bool mapped = bytes >= kMappedBytes;
-  const size_t left = mapped ? AvailableBytes() : available_at_start_ - std::min(available_at_start_, allocated_);
+  const bool is_large = bytes >= kLargeBytes;
+  const size_t left = is_large ? AvailableBytes() : available_at_start_ - std::min(available_at_start_, allocated_);
   void* address = nullptr;
-  if (bytes <= left) address = mapped ? Map(bytes) : std::aligned_alloc(kAlignment, RoundUp(bytes, kAlignment));
+  if (bytes <= left) address = is_large ? MapLarge(bytes) : bytes >= kPage ? Map(bytes) : AllocateSmall(bytes);
   if (address == nullptr) {
     return absl::ResourceExhaustedError(absl::StrFormat(
         "%.1f MiB of memory asked for, %.1f MiB available; free memory, raise the container's limit, or "
         "configure a smaller model, cache or step",
         static_cast<double>(bytes) / 0x1p20, static_cast<double>(left) / 0x1p20));
   }
-  if (!mapped) std::memset(address, 0, bytes);
   allocated_ += bytes;
   return DeviceBuffer(this, address, bytes);
 }
@@ -70,8 +84,8 @@ size_t CpuDevice::AvailableBytes() const {
 void CpuDevice::Free(void* address, size_t bytes) {
   CHECK_LE(bytes, allocated_);
   allocated_ -= bytes;
-  if (bytes >= kMappedBytes) {
-    munmap(address, RoundUp(bytes, 4096));
+  if (bytes >= kPage) {
+    munmap(address, RoundUp(bytes, kPage));
   } else {
     std::free(address);
   }

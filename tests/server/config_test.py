@@ -2,6 +2,8 @@
 import json
 import os
 import pathlib
+import re
+import resource
 import shutil
 import tempfile
 import unittest
@@ -237,6 +239,13 @@ class KnobTest(unittest.TestCase):
     def knob_log_level(self):
         with daemon.Daemon("--log-level", "error") as server:
             self.assertEqual(server.log_text(), "")
+
+    def knob_core_dumps(self):
+        limits = re.compile("^Max core file size +(\\d+|unlimited)", re.M)
+        for mode, is_off in (("off", True), ("on", resource.getrlimit(resource.RLIMIT_CORE)[1] == 0)):
+            with daemon.Daemon("--core-dumps", mode) as server:
+                text = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+                self.assertEqual(limits.search(text)[1] == "0", is_off)
 
     def knob_log_format(self):
         with daemon.Daemon("--log-format", "json") as server:
