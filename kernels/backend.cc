@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
-#include <thread>
 
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
@@ -13,6 +12,7 @@
 
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/processors.h"
 #include "kernels/cuda/entry_point.h"
 
 namespace latentd {
@@ -33,8 +33,8 @@ void* OpenCudaLibrary() {
 
 absl::StatusOr<Backend> MakeCpuBackend(int num_threads) {
   if (num_threads < 0)
-    return absl::InvalidArgumentError("expected a number of threads of at least 0 (0: one per hardware thread)");
-  if (num_threads == 0) num_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    return absl::InvalidArgumentError("expected a number of threads of at least 0 (0: what the machine grants)");
+  if (num_threads == 0) num_threads = cpu::FindComputeThreads().count;
   Backend backend;
   backend.device = std::make_unique<cpu::CpuDevice>();
   backend.ops = std::make_unique<cpu::CpuOps>(*backend.device, num_threads);

@@ -17,7 +17,7 @@ struct Backend {
   std::unique_ptr<Ops> ops;  // after device: its weights and scratch memory return first
 };
 
-// num_threads counts the calling thread. 0 means one per hardware thread.
+// num_threads counts the calling thread. 0 means as many as affinity and CPU quota grant.
 absl::StatusOr<Backend> MakeCpuBackend(int num_threads);
 
 // "cuda" names device 0 and "cuda:N" device N; nothing else names one.

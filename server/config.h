@@ -14,7 +14,7 @@ namespace latentd {
 struct Config {
   std::string model_directory;
   std::string device = "auto";           // a CUDA device where there is one, else the CPU
-  int64_t threads = 0;                   // 0: one per hardware thread
+  int64_t threads = 0;                   // 0: one per processor that affinity and CPU quota grant
   int64_t max_context_tokens = 0;        // 0: the smaller of the model's and what the cache can hold
   int64_t kv_blocks = 0;                 // 0: from kv_bytes
   int64_t kv_bytes = 0;                  // 0: what max_rows full contexts need, within the memory that is left

@@ -24,7 +24,7 @@ std::vector<Knob> EngineKnobs() {
        "Directory of the model: config.json, *.safetensors, tokenizer.json or tiktoken.model"},
       {kEngineKnobs, "device", &Config::device, "What computes: cpu, cuda:N, or auto, the first GPU or else the CPU"},
       {kEngineKnobs, "threads", &Config::threads, "Threads of the CPU that compute", 0, 1024,
-       "one per hardware thread"},
+       "one per processor that affinity and CPU quota grant"},
       {kEngineKnobs, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
        "the smaller of the model's and what the cache can hold"},
       {kEngineKnobs, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},

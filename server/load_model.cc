@@ -10,6 +10,7 @@
 #include "engine/clock.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model_executor.h"
+#include "kernels/cpu/processors.h"
 #include "server/chat_context.h"
 #include "server/choose_numerics.h"
 #include "server/grpc_server.h"
@@ -143,6 +144,15 @@ void Calibrate(const Config& config, LoadedModel& loaded) {
   loaded.max_queued_tokens = QueuedTokens(config, rate, scheduler.max_context_tokens);
 }
 
+void ReportThreads(const Config& config, LoadedModel& loaded) {
+  if (loaded.chosen.is_cuda()) return;
+  const cpu::ComputeThreads granted = cpu::FindComputeThreads();
+  const int64_t threads = config.threads > 0 ? config.threads : granted.count;
+  loaded.sizes.push_back(absl::StrFormat("threads: %d (%s%s)", threads,
+                                         config.threads > 0 ? "as asked; the machine grants: " : "", granted.reason));
+  loaded.derived.emplace_back("threads", std::to_string(threads));
+}
+
 // What was derived, for the log and for GetConfig.
 void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
   const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
@@ -174,6 +184,7 @@ void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
                     {"kv-dtype", std::string(NameOf(loaded.chosen.latents))},
                     {"max-step-tokens", std::to_string(sizes.step_tokens)},
                     {"max-queued-tokens", std::to_string(loaded.max_queued_tokens)}};
+  ReportThreads(config, loaded);
 }
 
 }  // namespace

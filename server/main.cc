@@ -6,6 +6,8 @@
 
 #include "engine/clock.h"
 #include "engine/model/file_faults.h"
+#include "kernels/cpu/processors.h"
+#include "kernels/cpu/thread_room.h"
 #include "server/config.h"
 #include "server/core_dumps.h"
 #include "server/daemon.h"
@@ -16,8 +18,17 @@
 namespace latentd {
 namespace {
 
+// Of gRPC, the metrics' server, the log and our own one-of-a-kind ones, at most.
+constexpr int64_t kOtherThreads = 32;
+
+absl::Status CheckThreads(const Config& config) {
+  const int64_t compute = config.threads > 0 ? config.threads : cpu::FindComputeThreads().count;
+  return cpu::CheckThreadRoom(static_cast<int>(compute + config.egress_threads + kOtherThreads));
+}
+
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
   SetCoreDumps(parsed.config.core_dumps == "on" ? CoreDumps::kOn : CoreDumps::kOff);
+  if (absl::Status status = CheckThreads(parsed.config); !status.ok()) return status;
   const bool is_json = parsed.config.log_format == "json";
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
   EndOnFileFaults("latentd", is_json ? FaultLine::kJson : FaultLine::kText);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -14,6 +13,7 @@
 #include "engine/model/mapped_file.h"
 #include "engine/model/shards.h"
 #include "kernels/check.h"
+#include "kernels/cpu/processors.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace latentd {
@@ -53,8 +53,6 @@ absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string
 absl::Status Unexpected(std::string_view name) {
   return InvalidTensor(name, "expected only tensors that config.json asks for, found this one too");
 }
-
-int HardwareThreads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 }  // namespace
 
@@ -103,7 +101,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
 std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& directory, const ModelConfig& config) {
   absl::StatusOr<Checkpoint> checkpoint = Map(directory, nullptr);
   if (!checkpoint.ok()) return {checkpoint.status()};
-  ThreadPool pool(HardwareThreads());
+  ThreadPool pool(cpu::FindComputeThreads().count);
   std::vector<absl::Status> problems;
   const auto keep = [&](const absl::Status& status) {
     if (!status.ok()) problems.push_back(status);
@@ -140,7 +138,7 @@ absl::Status Checkpoint::CheckValues(std::string_view name, ThreadPool& pool) co
 
 absl::Status Checkpoint::CheckUnread(int num_threads) const {
   if (absl::Status status = ReadStatus(); !status.ok()) return status;
-  ThreadPool pool(num_threads > 0 ? num_threads : HardwareThreads());
+  ThreadPool pool(num_threads > 0 ? num_threads : cpu::FindComputeThreads().count);
   for (const auto& [name, stored] : tensors_) {
     if (stored.lender == nullptr || stored.lender->was_read()) continue;
     if (absl::Status status = CheckValues(name, pool); !status.ok()) return InFile(directory_, status);

@@ -42,7 +42,7 @@ class Checkpoint {
 
   // Of what was read so far: the first value that is not finite, or that a file was cut meanwhile.
   absl::Status ReadStatus() const;
-  // Reads and checks what nobody packed, on so many threads (0: one per hardware thread).
+  // Reads and checks what nobody packed, on so many threads (0: what the machine grants).
   absl::Status CheckUnread(int num_threads) const;
 
   uint64_t tensor_bytes() const { return tensor_bytes_; }  // scales included

@@ -12,7 +12,7 @@ namespace latentd {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);  // counts the caller
+  explicit ThreadPool(int num_threads);  // counts the caller; fewer where the system gives no more
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

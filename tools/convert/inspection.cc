@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "engine/model/model_config.h"
 #include "engine/model/shards.h"
 #include "engine/model/tensor_catalog.h"
+#include "kernels/cpu/available_memory.h"
 
 namespace latentd {
 namespace {
@@ -108,18 +108,6 @@ Json TensorFacts(const Shards& shards, const ModelConfig& config, uint64_t& tota
   return kinds;
 }
 
-// 0 where the system does not say.
-uint64_t AvailableBytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  uint64_t kib = 0;
-  std::string unit;
-  while (file >> key >> kib && std::getline(file, unit)) {
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
-}
-
 Json CacheFacts(const ModelConfig& config, LatentFormat format, uint64_t left_bytes) {
   const size_t block_bytes = LatentCache::BytesPerBlock(config, format);
   const uint64_t blocks = left_bytes / block_bytes;
@@ -164,7 +152,7 @@ absl::StatusOr<std::string> Inspect(const std::filesystem::path& directory, Repo
   if (!shards.ok()) return shards.status();
   uint64_t weight_bytes = 0;
   const Json kinds = TensorFacts(*shards, *config, weight_bytes);
-  const uint64_t available = AvailableBytes();
+  const uint64_t available = cpu::AvailableMemory();
   const uint64_t left = available - std::min(available, weight_bytes);
   const Json report = {
       {"config", ConfigFacts(*config)},

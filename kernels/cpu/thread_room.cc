@@ -1,0 +1,74 @@
+#include "kernels/cpu/thread_room.h"
+
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <absl/strings/str_format.h>
+#include <pthread.h>
+
+#include "kernels/cpu/cgroups.h"
+
+namespace latentd::cpu {
+namespace {
+
+constexpr size_t kStackBytes = size_t{64} << 10;  // it is the threads that are counted, not their memory
+
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable opened;
+  bool is_open = false;
+};
+
+void* AwaitOpening(void* argument) {
+  auto& gate = *static_cast<Gate*>(argument);
+  std::unique_lock lock(gate.mutex);
+  gate.opened.wait(lock, [&gate] { return gate.is_open; });
+  return nullptr;
+}
+
+// "; pids.max of /sys/fs/cgroup/pids/a is 20": where a cgroup says how many there may be.
+std::string NearestLimit(const std::filesystem::path& root) {
+  std::string text;
+  size_t least = SIZE_MAX;
+  for (const Cgroup& group : CgroupsOf("pids", root)) {
+    const size_t limit = ReadNumber(group.folder / "pids.max").value_or(SIZE_MAX);
+    if (limit >= least) continue;
+    least = limit;
+    text = absl::StrFormat(" (pids.max of %s is %d)", group.folder.string(), limit);
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {
+  Gate gate;
+  std::vector<pthread_t> threads;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  int error = 0;
+  while (error == 0 && static_cast<int>(threads.size()) < count) {
+    pthread_t thread{};
+    error = pthread_create(&thread, &attributes, AwaitOpening, &gate);
+    if (error == 0) threads.push_back(thread);
+  }
+  pthread_attr_destroy(&attributes);
+  {
+    const std::lock_guard lock(gate.mutex);
+    gate.is_open = true;
+  }
+  gate.opened.notify_all();
+  for (const pthread_t thread : threads) pthread_join(thread, nullptr);
+  if (error == 0) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("expected to start %d threads, the system allows %d: %s%s; raise pids.max or ulimit -u, or lower "
+                      "--threads and --egress-threads",
+                      count, threads.size(), std::generic_category().message(error), NearestLimit(root)));
+}
+
+}  // namespace latentd::cpu

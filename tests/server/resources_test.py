@@ -1,0 +1,112 @@
+"""What the machine grants is what the programs take: processors, CPU time, memory, threads. Groups need root."""
+import itertools
+import json
+import os
+import pathlib
+import subprocess
+import unittest
+
+import daemon
+
+ROOT_GROUP = pathlib.Path("/sys/fs/cgroup")
+ONE_PROCESSOR = min(os.sched_getaffinity(0))
+numbers = itertools.count()
+
+
+class Cgroup:
+    """A control group of the test's own, as a context; skips the test where none can be made."""
+
+    def __init__(self, controller, **limits):
+        """`limits`: for v1 and v2 what is written into which files."""
+        offered = ROOT_GROUP / "cgroup.controllers"
+        is_v2 = offered.exists() and controller in offered.read_text().split()
+        self.folder = (ROOT_GROUP if is_v2 else ROOT_GROUP / controller) / f"latentd-test-{os.getpid()}-{next(numbers)}"
+        self.limits = limits["v2" if is_v2 else "v1"]
+
+    def __enter__(self):
+        try:
+            self.folder.mkdir()
+            for name, value in self.limits.items():
+                (self.folder / name).write_text(value)
+        except OSError as error:
+            if self.folder.exists():
+                self.folder.rmdir()
+            raise unittest.SkipTest(f"no control group can be made here: {error}")
+        return self
+
+    def __exit__(self, *_):
+        daemon.wait_until(lambda: not (self.folder / "cgroup.procs").read_text(), "the group is empty")
+        self.folder.rmdir()
+
+    @property
+    def enter(self):
+        """The beginning of a command that runs in the group."""
+        return ["sh", "-c", f'echo $$ >{self.folder}/cgroup.procs && exec "$@"', "sh"]
+
+
+def threads_line(*flags, under=()):
+    with daemon.Daemon(*flags, under=under) as server:
+        return server.await_log(r"threads: ([^\n\"]*)")[1]
+
+
+class ProcessorsTest(unittest.TestCase):
+    def test_threads_are_those_that_the_affinity_allows(self):
+        online = os.sysconf("SC_NPROCESSORS_ONLN")
+        one = "1 processor" if online == 1 else f"the affinity allows 1 of {online} processors"
+        under = ["taskset", "--cpu-list", str(ONE_PROCESSOR)]
+        self.assertEqual(threads_line("--threads", "0", under=under), f"1 ({one})")
+        self.assertEqual(threads_line("--threads", "3", under=under), f"3 (as asked; the machine grants: {one})")
+
+    def test_threads_are_those_that_the_quota_pays_for(self):
+        half = {"v1": {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"}, "v2": {"cpu.max": "50000 100000"}}
+        with Cgroup("cpu", **half) as group:
+            line = threads_line("--threads", "0", under=group.enter)
+        self.assertRegex(line, r"^1 \(a cgroup's quota of 0\.5 processors, ")
+
+    def test_get_config_tells_the_number(self):
+        with daemon.Daemon("--threads", "0", "--admin-listen", "127.0.0.1:0",
+                           under=["taskset", "--cpu-list", str(ONE_PROCESSOR)]) as server:
+            knobs = server.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs
+        self.assertEqual([knob.value for knob in knobs if knob.name == "threads"], ["1"])
+
+
+class MemoryTest(unittest.TestCase):
+    LIMIT = 256 << 20
+
+    def inspected(self, under=()):
+        done = subprocess.run([*under, daemon.BIN / "latent-convert", "inspect", daemon.MODEL, "--json"],
+                              capture_output=True, text=True, check=True, timeout=daemon.PATIENCE_SECONDS)
+        return json.loads(done.stdout)
+
+    def test_inspect_promises_what_the_container_has(self):
+        limit = {"v1": {"memory.limit_in_bytes": str(self.LIMIT)}, "v2": {"memory.max": str(self.LIMIT)}}
+        with Cgroup("memory", **limit) as group:
+            report = self.inspected(group.enter)
+            with daemon.Daemon(under=group.enter) as server:
+                cache_bytes = server.sum("kv_cache_bytes")
+        available = report["memory"]["available_bytes"]
+        self.assertLessEqual(available, self.LIMIT)
+        self.assertGreater(available, self.LIMIT // 2)
+        fitting = report["cache_fp32"]
+        self.assertLessEqual(fitting["fitting_tokens"] * fitting["bytes_per_token"], available)
+        self.assertLessEqual(cache_bytes, available // 2)
+
+    def test_address_space_bounds_it_too(self):
+        limit = 1 << 30
+        under = ["sh", "-c", f'ulimit -v {limit >> 10} && exec "$@"', "sh"]
+        self.assertLessEqual(self.inspected(under)["memory"]["available_bytes"], limit)
+
+
+class ThreadsTest(unittest.TestCase):
+    def test_too_few_are_one_line(self):
+        few = {"v1": {"pids.max": "12"}, "v2": {"pids.max": "12"}}
+        with Cgroup("pids", **few) as group:
+            done = subprocess.run([*group.enter, daemon.BIN / "latentd", "--model", daemon.MODEL], text=True,
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=daemon.PATIENCE_SECONDS)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertRegex(done.stderr, r"^latentd: expected to start \d+ threads, the system allows \d+: "
+                                      r"Resource temporarily unavailable \(pids\.max of \S+ is 12\); raise ")
+
+
+if __name__ == "__main__":
+    unittest.main()
