@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "tools/answer_printer.h"
+#include "tools/channel.h"
 #include "tools/client.h"
 #include "tools/load_view.h"
 
@@ -40,12 +41,12 @@ bool AwaitGone(grpc::Channel& channel) {
 
 }  // namespace
 
-AdminConnection::AdminConnection(const std::string& address)
-    : channel(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())), admin(v1::Admin::NewStub(channel)) {}
+AdminConnection::AdminConnection(const AdminOptions& options)
+    : channel(OpenChannel(options.admin, ProxyUseFor(options.no_proxy))), admin(v1::Admin::NewStub(channel)) {}
 
 int ShowStatus(const AdminOptions& options) {
-  const AdminConnection connection(options.admin);
-  Client client(options.admin);
+  const AdminConnection connection(options);
+  Client client(options.admin, ProxyUseFor(options.no_proxy));
   grpc::ClientContext of_load, of_model, of_health;
   for (grpc::ClientContext* context : {&of_load, &of_model, &of_health}) SetTimeout(options.timeout_seconds, *context);
   v1::Load load;
@@ -69,7 +70,7 @@ int ShowStatus(const AdminOptions& options) {
 }
 
 int ListRequests(const AdminOptions& options) {
-  const AdminConnection connection(options.admin);
+  const AdminConnection connection(options);
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::ListRequestsResult list;
@@ -84,7 +85,7 @@ int ListRequests(const AdminOptions& options) {
 }
 
 int Abort(const AdminOptions& options, const AbortChoice& choice) {
-  const AdminConnection connection(options.admin);
+  const AdminConnection connection(options);
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::AbortRequest request;
@@ -101,7 +102,7 @@ int Abort(const AdminOptions& options, const AbortChoice& choice) {
 }
 
 int Drain(const AdminOptions& options, std::optional<double> seconds) {
-  const AdminConnection connection(options.admin);
+  const AdminConnection connection(options);
   v1::DrainRequest request;
   if (seconds) {
     const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(*seconds));

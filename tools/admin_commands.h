@@ -17,6 +17,7 @@ struct AdminOptions {
   std::string admin = "127.0.0.1:50052";
   double timeout_seconds = 10.0;  // of each RPC but those that stream; 0: none
   bool json = false;              // messages as JSON, one per line
+  bool no_proxy = false;          // whatever the environment says
 };
 
 struct AbortChoice {
@@ -33,7 +34,7 @@ int Drain(const AdminOptions& options, std::optional<double> seconds);
 
 // The connection to the admin address.
 struct AdminConnection {
-  explicit AdminConnection(const std::string& address);
+  explicit AdminConnection(const AdminOptions& options);
 
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::Admin::Stub> admin;

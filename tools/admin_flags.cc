@@ -5,6 +5,7 @@
 
 #include "tools/address_flag.h"
 #include "tools/admin_commands.h"
+#include "tools/channel.h"
 #include "tools/top.h"
 
 namespace latentd {
@@ -24,6 +25,7 @@ CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& 
   AddAddressFlag(*command, "--admin", flags.common.admin, AddressUse::kGrpcClient)
       ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon's Admin service")
       ->capture_default_str();
+  command->add_flag("--no-proxy", flags.common.no_proxy, kNoProxyHelp);
   command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
   return command;
 }

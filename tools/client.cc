@@ -3,7 +3,6 @@
 #include <iostream>
 
 #include <absl/status/status.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -17,8 +16,8 @@ constexpr char kServing[] = "\x08\x01";  // HealthCheckResponse{status: SERVING}
 
 }  // namespace
 
-Client::Client(const std::string& server)
-    : channel_(grpc::CreateChannel(server, grpc::InsecureChannelCredentials())),
+Client::Client(const std::string& server, ProxyUse proxy)
+    : channel_(OpenChannel(server, proxy)),
       generation_(v1::Generation::NewStub(channel_)),
       models_(v1::Models::NewStub(channel_)) {}
 

@@ -10,12 +10,13 @@
 
 #include "latentd/v1/generation.grpc.pb.h"
 #include "latentd/v1/models.grpc.pb.h"
+#include "tools/channel.h"
 
 namespace latentd {
 
 class Client {
  public:
-  explicit Client(const std::string& server);
+  Client(const std::string& server, ProxyUse proxy);
 
   v1::Generation::Stub& generation() { return *generation_; }
   v1::Models::Stub& models() { return *models_; }

@@ -21,7 +21,7 @@ std::string Quoted(const std::string& text) {
 }  // namespace
 
 int Generate(const CommonOptions& options, const v1::GenerateRequest& request) {
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   AnswerPrinter printer(options);
@@ -33,7 +33,7 @@ int Generate(const CommonOptions& options, const v1::GenerateRequest& request) {
 }
 
 int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::ScoreResult result;
@@ -58,7 +58,7 @@ int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
 }
 
 int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request) {
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::TokenizeResult result;
@@ -75,7 +75,7 @@ int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request) {
 }
 
 int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& request) {
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::DetokenizeResult result;
@@ -86,7 +86,7 @@ int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& reques
 }
 
 int ShowModel(const CommonOptions& options) {
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::Model model;
@@ -97,7 +97,7 @@ int ShowModel(const CommonOptions& options) {
 }
 
 int CheckHealth(const CommonOptions& options, const std::string& service) {
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   bool serving = false;

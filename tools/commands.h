@@ -13,6 +13,7 @@ struct CommonOptions {
   double timeout_seconds = 0.0;  // 0: none
   bool json = false;             // messages as JSON, one per line
   bool stats = false;            // tokens/s and time to first token, on stderr
+  bool no_proxy = false;         // whatever the environment says
 };
 
 int Generate(const CommonOptions& options, const v1::GenerateRequest& request);

@@ -34,7 +34,7 @@ grpc::Status Answer(const CommonOptions& options, Client& client, Interrupt& int
 
 int Converse(const CommonOptions& options, v1::ChatRequest request) {
   Interrupt interrupt;
-  Client client(options.server);
+  Client client(options.server, ProxyUseFor(options.no_proxy));
   std::string line;
   const auto prompt = [] { std::cerr << "> " << std::flush; };
   for (prompt(); std::getline(std::cin, line); prompt()) {

@@ -10,6 +10,7 @@
 
 #include "tools/address_flag.h"
 #include "tools/admin_flags.h"
+#include "tools/channel.h"
 #include "tools/commands.h"
 #include "tools/load/load_command.h"
 
@@ -103,6 +104,7 @@ CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& 
   AddAddressFlag(*command, "--server", flags.common.server, AddressUse::kGrpcClient)
       ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
       ->capture_default_str();
+  command->add_flag("--no-proxy", flags.common.no_proxy, kNoProxyHelp);
   command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none");
   command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
   return command;

@@ -122,7 +122,7 @@ int WatchOnTerminal(const TopOptions& options) {
   Interrupt interrupt;
   grpc::Status status;
   {
-    const AdminConnection connection(options.admin.admin);
+    const AdminConnection connection(options.admin);
     grpc::ClientContext context;
     const Interrupt::Guard guard(interrupt, [&context] { context.TryCancel(); });
     AlternateScreen screen;
@@ -136,7 +136,7 @@ int WatchOnTerminal(const TopOptions& options) {
 }
 
 int WatchPlainly(const TopOptions& options) {
-  const AdminConnection connection(options.admin.admin);
+  const AdminConnection connection(options.admin);
   grpc::ClientContext context;
   View view(options);
   return Report(Watch(options, connection, context, [&](const v1::Load& load) {

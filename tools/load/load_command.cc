@@ -107,7 +107,7 @@ int Publish(const LoadReport& report) {
 int Load(LoadOptions options) {
   if (absl::Status status = Complete(options); !status.ok()) return Fail(status);
   Interrupt interrupt;
-  Client client(options.run.server);
+  Client client(options.run.server, ProxyUseFor(options.run.no_proxy));
   const absl::StatusOr<v1::Model> model = AskModel(client, options.run.server);
   if (!model.ok()) return Fail(model.status());
   const absl::StatusOr<Workload> workload = Workload::Make(options.workload, *model);

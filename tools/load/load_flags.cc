@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/address_flag.h"
+#include "tools/channel.h"
 #include "tools/load/load_command.h"
 
 namespace latentd {
@@ -44,6 +45,7 @@ void AddRunFlags(CLI::App& app, LoadFlags& flags) {
   AddAddressFlag(app, "--server", run.server, AddressUse::kGrpcClient)
       ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
       ->capture_default_str();
+  app.add_flag("--no-proxy", run.no_proxy, kNoProxyHelp);
   CLI::Option* closed = app.add_option("--concurrency", run.concurrency, "Closed loop: streams at a time");
   closed->capture_default_str();
   app.add_option("--rate", run.rate, "Open loop: requests per second, whatever the server does")->excludes(closed);

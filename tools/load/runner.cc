@@ -7,10 +7,10 @@
 
 #include <absl/strings/str_format.h>
 #include <grpc/grpc.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 #include <sys/resource.h>
+
+#include "tools/channel.h"
 
 namespace latentd {
 namespace {
@@ -19,11 +19,11 @@ constexpr std::chrono::seconds kConnectPatience{10};
 constexpr std::chrono::milliseconds kTickPeriod{500};
 constexpr std::chrono::milliseconds kRoomPeriod{1};
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
+std::shared_ptr<grpc::Channel> MakeChannel(const RunOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // or all channels would share one connection
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);             // every status is to be seen, and buffering costs
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+  return OpenChannel(options.server, ProxyUseFor(options.no_proxy), std::move(arguments));
 }
 
 double CpuSeconds() {
@@ -63,7 +63,7 @@ absl::Status Runner::Connect() {
   const auto deadline = std::chrono::system_clock::now() + kConnectPatience;
   const int num_channels = options_.connections;
   for (int i = 0; i < num_channels; ++i) {
-    channels_.push_back(MakeChannel(options_.server));
+    channels_.push_back(MakeChannel(options_));
     if (channels_.back()->WaitForConnected(deadline)) continue;
     return absl::UnavailableError(absl::StrFormat("expected %d connections to %s within %d s, found %d", num_channels,
                                                   options_.server, kConnectPatience.count(), i));

@@ -23,6 +23,7 @@ inline constexpr int64_t kMaxInFlight = 20'000;  // of an open loop; past it the
 
 struct RunOptions {
   std::string server;
+  bool no_proxy = false;  // whatever the environment says
   Loop loop = Loop::kClosed;
   int concurrency = 8;  // closed loop: streams at a time
   double rate = 0.0;    // open loop: requests per second
