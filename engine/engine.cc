@@ -240,7 +240,8 @@ void Engine::ReportPhases(MetricsData& data) const {
 
 void Engine::ReportBlocks(MetricsData& data) const {
   const BlockPool& pool = scheduler_.pool();
-  data.kv_blocks_free = pool.num_free();
+  data.kv_blocks_free = pool.num_free() - pool.num_promised();
+  data.kv_blocks_promised = pool.num_promised();
   data.kv_blocks_active = pool.num_active();
   data.kv_blocks_reserved = pool.num_total() - pool.num_usable();
   data.kv_blocks_total = pool.num_total();

@@ -80,10 +80,11 @@ struct MetricsData {
   uint64_t nonfinite_rows = 0;
   uint64_t engine_stalls = 0;
 
-  int64_t kv_blocks_free = 0;
+  int64_t kv_blocks_free = 0;      // promised ones not included
+  int64_t kv_blocks_promised = 0;  // empty, and kept for running sequences
   int64_t kv_blocks_active = 0;
   int64_t kv_blocks_reserved = 0;  // the scratch block of padding rows
-  int64_t kv_blocks_total = 0;     // free + active + reserved
+  int64_t kv_blocks_total = 0;     // in all states
 
   uint64_t sequences_paused = 0;
   uint64_t sequences_resumed = 0;

@@ -108,7 +108,7 @@ v1::Load LoadMonitor::Read() const {
   load.set_requests_output(static_cast<uint32_t>(in_flight > in_engine ? in_flight - in_engine : 0));
   load.set_kv_blocks_total(static_cast<uint64_t>(data.kv_blocks_total));
   load.set_kv_blocks_active(static_cast<uint64_t>(data.kv_blocks_active));
-  load.set_kv_blocks_free(static_cast<uint64_t>(data.kv_blocks_free));
+  load.set_kv_blocks_free(static_cast<uint64_t>(data.kv_blocks_free + data.kv_blocks_promised));  // both are empty
   std::lock_guard lock(mutex_);
   SetRecent(window_.Start(std::chrono::steady_clock::now()), data, &load);
   return load;

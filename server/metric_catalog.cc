@@ -106,8 +106,9 @@ void AppendCache(Descriptors& all) {
   all.push_back({"latentd_kv_blocks",
                  kGauge,
                  "blocks",
-                 {{"state", {"free", "active", "cached", "reserved"}}},
-                 "Blocks of the latent cache; reserved is the scratch block of padding rows"});
+                 {{"state", {"free", "promised", "active", "cached", "reserved"}}},
+                 "Blocks of the latent cache; promised ones are empty and kept for running requests, reserved is the "
+                 "scratch block of padding rows"});
   all.push_back({"latentd_kv_blocks_capacity", kGauge, "blocks", {}, "Blocks of the latent cache in all states"});
   all.push_back({"latentd_kv_bytes", kGauge, "bytes", {}, "Memory of the latent cache"});
 }

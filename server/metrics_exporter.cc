@@ -157,8 +157,10 @@ void AddLatencies(const MetricsData& data, std::vector<MetricFamily>& all) {
 
 void AddCache(const MetricsData& data, const ExporterFacts& facts, std::vector<MetricFamily>& all) {
   constexpr int64_t kCached = 0;  // there is no prefix cache
-  AddByEnum("latentd_kv_blocks",
-            std::array{data.kv_blocks_free, data.kv_blocks_active, kCached, data.kv_blocks_reserved}, all);
+  AddByEnum(
+      "latentd_kv_blocks",
+      std::array{data.kv_blocks_free, data.kv_blocks_promised, data.kv_blocks_active, kCached, data.kv_blocks_reserved},
+      all);
   AddScalar("latentd_kv_blocks_capacity", data.kv_blocks_total, all);
   AddScalar("latentd_kv_bytes", facts.kv_bytes, all);
 }

@@ -36,7 +36,7 @@ Each scrape satisfies them exactly.
 - prompt tokens = computed + cached, and those that are not yet or never will be:
   `sum(latentd_prompt_tokens_admitted_total) == sum(latentd_prompt_tokens_total) +
   sum(latentd_prompt_tokens_abandoned_total) + sum(latentd_prompt_tokens_pending)`
-- free + active + cached + reserved = total:
+- free + promised + active + cached + reserved = total:
   `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
 - steps are counted alike:
   `sum(latentd_step_seconds_count) == sum(latentd_step_rows_count)`, and as many `latentd_step_tokens_count`

@@ -64,6 +64,24 @@ TEST(EngineMetrics, AdmittedPromptTokensAreComputedPendingOrAbandoned) {
   ExpectPromptLaw(harness.metrics());
 }
 
+TEST(EngineMetrics, PromisedBlocksAreNotFree) {
+  EngineOptions options = Unhurried();
+  options.scheduler.pool.num_blocks = 41;
+  options.scheduler.max_context_tokens = 4096;
+  EngineHarness harness(options);
+  harness.Add(MakeRequest(1, MakePrompt(10), 31 * kBlockTokens));  // 32 blocks in the end
+  harness.Add(MakeRequest(2, MakePrompt(10), 31 * kBlockTokens));  // has to wait
+  harness.Step();
+  EXPECT_EQ(harness.metrics().kv_blocks_active, 1);
+  EXPECT_EQ(harness.metrics().kv_blocks_promised, 31);
+  EXPECT_EQ(harness.metrics().kv_blocks_free, 8) << "what the second request finds too few";
+  harness.engine().Cancel(2);
+  harness.engine().Cancel(1);
+  harness.Step();
+  EXPECT_EQ(harness.metrics().kv_blocks_promised, 0);
+  EXPECT_EQ(harness.metrics().kv_blocks_free, 40);
+}
+
 TEST(EngineMetrics, EndsTellWhatWasComputed) {
   EngineHarness harness(Unhurried());
   harness.Add(MakeRequest(1, MakePrompt(10), 20));
