@@ -50,10 +50,14 @@ absl::Status Engine::Add(Request request) {
   return status;
 }
 
-int Engine::TokenBudget() const {
+StepAllowance Engine::Allowance() const {
   // One token for each running sequence whatever the clock says: rotating them through smaller steps would cost the
   // fixed part of a step more often and serve each of them later.
-  return std::max({budget_.tokens(), scheduler_.num_running(), options_.scheduler.chunk_tokens});
+  const int chunk_tokens = options_.scheduler.chunk_tokens;
+  return {.tokens = std::max({budget_.tokens(), scheduler_.num_running(), chunk_tokens}),
+          .work = std::max<double>(budget_.tokens(), chunk_tokens),
+          .work_per_key = options_.step.work_per_key,
+          .least_chunk = std::max(1, options_.step.min_tokens)};
 }
 
 std::vector<SequenceStatus> Engine::Describe() const {
@@ -80,8 +84,9 @@ StepOutput Engine::Step(TimePoint now) {
   generating_.clear();
   finished_.clear();
   progress_ = {};
-  const BatchPlan plan = scheduler_.Plan(now, TokenBudget());
+  const BatchPlan plan = scheduler_.Plan(now, Allowance());
   progress_.kind = KindOf(plan);
+  progress_.work = plan.work;
   progress_.waits = plan.waits;
   StepOutput output{.num_rows = static_cast<int>(plan.rows.size()), .num_tokens = plan.num_tokens};
   std::span<const SampleResult> results;
@@ -166,7 +171,7 @@ void Engine::ReportEnds(StepOutput& output) {
 void Engine::FinishStep(TimePoint now, StepOutput& output) {
   if (output.idle()) last_busy_finish_ = kNever;
   if (output.idle() && since_report_ == Commanded{}) return;
-  if (output.num_rows > 0) budget_.Observe(output.num_tokens, Seconds(now - step_started_));
+  if (output.num_rows > 0) budget_.Observe(progress_.work, Seconds(now - step_started_));
   StampTokens(now);
   metrics_.Update([&](MetricsData& data) {
     ReportStep(now, output, data);

@@ -65,6 +65,7 @@ class Engine {
     int prompt_tokens = 0;
     int abandoned_prompt_tokens = 0;
     int nonfinite_rows = 0;
+    double work = 0.0;  // of the step, as StepAllowance measures it
     WaitCounts waits{};
     StepKind kind = StepKind::kPrefill;
   };
@@ -76,7 +77,7 @@ class Engine {
     bool operator==(const Commanded&) const = default;
   };
 
-  int TokenBudget() const;
+  StepAllowance Allowance() const;
   void Commit(const BatchPlan& plan, std::span<const SampleResult> results, StepOutput& output);
   void CommitRow(const PlannedRow& row, std::span<const SampleResult> results, SequenceOutput& output);
   void CommitToken(Sequence& sequence, const SampleResult& result);

@@ -1,5 +1,5 @@
-// How many tokens a step may have so that it stays within max_step_seconds, learnt from the steps before it.
-// Owned by the Engine; engine thread only.
+// How much work a step may be, in tokens at the beginning of a context (StepAllowance says what deeper ones cost), so
+// that it stays within max_step_seconds, learnt from the steps before it. Owned by the Engine; engine thread only.
 #pragma once
 
 namespace latentd {
@@ -8,6 +8,7 @@ struct StepBudgetOptions {
   double max_step_seconds = 0.1;   // infinity: steps are bounded in tokens only
   int first_tokens = 64;           // budget while nothing was measured
   double tokens_per_second = 0.0;  // measured before; 0: it was not
+  double work_per_key = 0.0;       // StepAllowance's, measured before
   int min_tokens = 16;             // never less: the fixed cost of a step would eat a smaller one
 };
 
@@ -17,12 +18,13 @@ class StepBudget {
       : options_(options), tokens_per_second_(options.tokens_per_second) {}
 
   int tokens() const;
-  // A step of so many tokens, dealt out of a budget of tokens(), took so long.
-  void Observe(int num_tokens, double seconds);
+  // A step of so much work, dealt out of a budget of tokens(), took so long.
+  void Observe(double work, double seconds);
 
  private:
   const StepBudgetOptions options_;
   double tokens_per_second_;  // 0: not measured so far
+  bool was_slow_ = false;     // the step before
 };
 
 }  // namespace latentd

@@ -134,14 +134,16 @@ EngineOptions OptionsFor(const Config& config, const Sizes& sizes) {
 void Calibrate(const Config& config, LoadedModel& loaded) {
   const SchedulerOptions& scheduler = loaded.engine.scheduler;
   ModelExecutor executor(*loaded.model, loaded.chosen.backend);
-  const double rate =
-      MeasureTokensPerSecond(executor,
-                             {.max_tokens = std::min(scheduler.max_step_tokens, scheduler.max_context_tokens),
-                              .num_blocks = scheduler.pool.num_blocks,
-                              .vocab_size = loaded.model->config().vocab_size},
-                             SteadyClock());
-  loaded.engine.step.tokens_per_second = rate;
-  loaded.max_queued_tokens = QueuedTokens(config, rate, scheduler.max_context_tokens);
+  const MeasuredRate rate =
+      MeasureRate(executor,
+                  {.max_tokens = std::min(scheduler.max_step_tokens, scheduler.max_context_tokens),
+                   .num_blocks = scheduler.pool.num_blocks,
+                   .vocab_size = loaded.model->config().vocab_size,
+                   .max_context = scheduler.max_context_tokens},
+                  SteadyClock());
+  loaded.engine.step.tokens_per_second = rate.tokens_per_second;
+  loaded.engine.step.work_per_key = rate.work_per_key;
+  loaded.max_queued_tokens = QueuedTokens(config, rate.tokens_per_second, scheduler.max_context_tokens);
 }
 
 void ReportThreads(const Config& config, LoadedModel& loaded) {

@@ -29,6 +29,7 @@ struct BatchPlan {
   std::vector<PlannedRow> rows;
   int num_tokens = 0;
   int num_logits = 0;
+  double work = 0.0;   // as StepAllowance measures it
   WaitCounts waits{};  // sequences that wait on, by what the first of them lacked
 };
 

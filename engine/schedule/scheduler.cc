@@ -167,8 +167,13 @@ std::vector<Sequence*> Scheduler::RunnableInOrder() const {
   return order;
 }
 
-PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, int token_budget) const {
-  int count = std::min(sequence.num_uncomputed(), token_budget - plan.num_tokens);
+PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const {
+  // Whoever generates gets its token whatever that costs. A part of a prompt for which no time is left waits for the
+  // next step, where it comes first.
+  const bool generates = sequence.phase == SequencePhase::kRunning && sequence.num_uncomputed() == 1;
+  const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
+  const int affordable = std::max(least, allowance.TokensFor(allowance.work - plan.work, sequence.computed));
+  int count = std::min({sequence.num_uncomputed(), allowance.tokens - plan.num_tokens, affordable});
   if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens);
   const int first_logit = std::max(sequence.first_logit_position(), sequence.computed);
   const int logits_left = options_.max_step_logits - plan.num_logits;
@@ -193,17 +198,22 @@ bool Scheduler::Admit(Sequence& sequence, TimePoint now) {
   return true;
 }
 
-BatchPlan Scheduler::Plan(TimePoint now, int token_budget) {
-  token_budget = std::min(token_budget, options_.max_step_tokens);
+BatchPlan Scheduler::Plan(TimePoint now, const StepAllowance& given) {
+  StepAllowance allowance = given;
+  allowance.tokens = std::min(allowance.tokens, options_.max_step_tokens);
   EndExpired(now);
   BatchPlan plan;
   std::optional<WaitReason> lacks;
   for (Sequence* sequence : RunnableInOrder()) {
     if (static_cast<int>(plan.rows.size()) == options_.max_step_rows) lacks = WaitReason::kRows;
-    if (plan.num_tokens == token_budget) lacks = WaitReason::kTokens;
+    if (plan.num_tokens == allowance.tokens) lacks = WaitReason::kTokens;
     if (lacks) break;
     const bool waits = sequence->phase == SequencePhase::kWaiting;
-    const PlannedRow row = Deal(*sequence, plan, token_budget);
+    if (waits && !plan.rows.empty() && allowance.TokensFor(allowance.work - plan.work, sequence->computed) == 0) {
+      lacks = WaitReason::kTokens;
+      break;
+    }
+    const PlannedRow row = Deal(*sequence, plan, allowance);
     if (waits && row.num_tokens == 0) {
       lacks = WaitReason::kLogits;
     } else if (waits && !Admit(*sequence, now)) {
@@ -216,6 +226,7 @@ BatchPlan Scheduler::Plan(TimePoint now, int token_budget) {
     sequence->last_turn = ++num_turns_;
     plan.num_tokens += row.num_tokens;
     plan.num_logits += row.num_logits;
+    plan.work += allowance.WorkOf(row.first_position, row.num_tokens);
     plan.rows.push_back(row);
   }
   if (lacks) plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());

@@ -15,6 +15,7 @@
 #include "engine/schedule/block_pool.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/sequence.h"
+#include "engine/schedule/step_allowance.h"
 
 namespace latentd {
 
@@ -44,8 +45,9 @@ class Scheduler {
   bool Pause(SequenceId id);
   bool Resume(SequenceId id);
 
-  // Ends what expired by `now`, then deals out at most min(token_budget, max_step_tokens) tokens.
-  BatchPlan Plan(TimePoint now, int token_budget);
+  // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens.
+  BatchPlan Plan(TimePoint now, const StepAllowance& allowance);
+  BatchPlan Plan(TimePoint now, int token_budget) { return Plan(now, StepAllowance{.tokens = token_budget}); }
   // The plan was computed: its sequences' `computed` catches up.
   void Commit(const BatchPlan& plan);
   void Finish(Sequence& sequence, FinishReason reason);
@@ -78,7 +80,7 @@ class Scheduler {
   TimePoint Expiry(const Sequence& sequence) const;
   void EndExpired(TimePoint now);
   std::vector<Sequence*> RunnableInOrder() const;
-  PlannedRow Deal(Sequence& sequence, const BatchPlan& plan, int token_budget) const;
+  PlannedRow Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const;
   bool Admit(Sequence& sequence, TimePoint now);
 
   const SchedulerOptions options_;

@@ -24,7 +24,8 @@ class ModelledMachine final : public Clock {
 
   TimePoint Now() const override { return now_; }
   double Measure(int max_tokens) {
-    return MeasureTokensPerSecond(executor_, {.max_tokens = max_tokens, .num_blocks = 9, .vocab_size = 1000}, *this);
+    return MeasureRate(executor_, {.max_tokens = max_tokens, .num_blocks = 9, .vocab_size = 1000}, *this)
+        .tokens_per_second;
   }
 
   std::vector<int> steps;

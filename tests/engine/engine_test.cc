@@ -226,9 +226,8 @@ TEST(Engine, SlowStepsGetFewerTokens) {
   harness.Add(MakeRequest(1, MakePrompt(500), 1));
   EXPECT_EQ(harness.Step().num_tokens, 64);
   EXPECT_EQ(harness.Step().num_tokens, 32);
-  EXPECT_EQ(harness.Step().num_tokens, 24);
-  EXPECT_EQ(harness.Step().num_tokens, 18);
-  EXPECT_EQ(harness.Step().num_tokens, 16);
+  EXPECT_EQ(harness.Step().num_tokens, 16) << "slow twice is no accident";
+  EXPECT_EQ(harness.Step().num_tokens, 16) << "the least";
 }
 
 TEST(Engine, EachRunningSequenceGetsItsTokenInASlowStep) {
