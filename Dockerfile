@@ -7,7 +7,7 @@
 # Pin the base with --build-arg BASE=docker.io/library/debian@sha256:DIGEST; both stages use the same one.
 ARG BASE=docker.io/library/debian:bookworm-slim
 
-FROM ${BASE} AS build
+FROM ${BASE} AS configured
 WORKDIR /source
 COPY scripts/install-packages.sh scripts/
 RUN scripts/install-packages.sh build
@@ -18,10 +18,11 @@ COPY engine engine
 COPY proto proto
 COPY server server
 COPY tools tools
+RUN cmake --preset release -DLATENTD_TESTS=OFF >/dev/null && ninja -C build/release -n latentd latentctl >/dev/null
+FROM configured AS build
 # The compiler's cache outlives the layer: after a change only what changed is compiled again.
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    cmake --preset release -DLATENTD_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null \
- && ninja -C build/release latentd latentctl \
+    ninja -C build/release latentd latentctl \
  && strip build/release/bin/latentd build/release/bin/latentctl \
  && mv build/release/bin /programs \
  && rm -r build

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Builds the image with buildah and tests it with podman and runc; needs root on Debian and leaves nothing running.
-# Usage: scripts/image-test.sh [build]; build: only what the test will need, so that it can be made ahead of time.
+# Usage: scripts/image-test.sh [build|source]
+#   build   only what the test will need, so that it can be made ahead of time
+#   source  compiles the programs in the image's build stage, as users do, rather than take them from build/release
 # Exit code 77 after a line "SKIPPED …" where a container can't be built or started.
 set -eu
 cd "$(dirname "$0")/.."
@@ -43,6 +45,11 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 cleanup
 check_machine
+if [ "${1:-}" != source ]; then
+  cmake --preset release >/dev/null
+  ninja -C build/release latentd latentctl
+  export PROGRAMS="$PWD/build/release/bin"
+fi
 scripts/image.sh store
 MODEL=models/tiny-tales scripts/image.sh store
 [ "${1:-}" != build ] || exit 0

@@ -7,12 +7,15 @@
 #   base     makes only the base ready in that store
 #   version  prints VERSION
 # BASE=IMAGE[@sha256:DIGEST] replaces the base. The default one is made from the Debian mirror where it can't be pulled.
+# PROGRAMS=DIRECTORY, with store: latentd and latentctl come from there and are not compiled again; what the build stage
+# needs for that is installed and configured all the same. Only where they were built on the base's Debian.
 set -eu
 cd "$(dirname "$0")/.."
 default_base=docker.io/library/debian:bookworm-slim
 base=${BASE:-$default_base}
 model=${MODEL:-}
 model=${model%/}
+programs=${PROGRAMS:-}
 version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 tag=latentd:$version${model:+-$(basename "$model")}
@@ -24,7 +27,20 @@ build() {
   set -- "$@" --tag "$tag" --build-arg "BASE=$base" \
     --label "$labels.version=$version" --label "$labels.revision=$revision"
   if [ -n "$model" ]; then set -- "$@" --target with-model --build-arg "MODEL=$model"; fi
-  "$@" .
+  "$@" "${context:-.}"
+}
+
+# The build stage as far as its configuration; then a context without that stage and with the programs in its place.
+make_context() {
+  buildah bud --isolation chroot --network host --pull-never --layers --target configured --build-arg "BASE=$base" \
+    --tag latentd-configured . >"$container_folder/build.log" 2>&1 || return
+  context=$container_folder/context
+  rm -rf "$context" &&
+    mkdir -p "$context/programs" "$context/$(dirname "${model:-models}")" &&
+    strip -o "$context/programs/latentd" "$programs/latentd" &&
+    strip -o "$context/programs/latentctl" "$programs/latentctl" &&
+    { [ -z "$model" ] || cp -r "$model" "$context/$model"; } &&
+    sed -e '/ AS configured$/,/^$/d' -e 's|--from=build /programs/|programs/|' Dockerfile >"$context/Dockerfile"
 }
 
 require_root() {
@@ -70,8 +86,10 @@ ensure_base() {
 # Chroot isolation, since apt and compilers need no more. The docker format, since OCI's has no HEALTHCHECK.
 build_in_store() {
   started=$(date +%s)
-  build buildah bud --isolation chroot --network host --pull-never --layers --jobs 2 --format docker \
-    >"$container_folder/build.log" 2>&1 || {
+  : >"$container_folder/build.log"
+  { [ -z "$programs" ] || make_context; } &&
+    build buildah bud --isolation chroot --network host --pull-never --layers --jobs 2 --format docker \
+      >>"$container_folder/build.log" 2>&1 || {
     tail -n 60 "$container_folder/build.log" >&2
     exit 1
   }

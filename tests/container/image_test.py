@@ -25,7 +25,11 @@ VERSION = os.environ["LATENTD_VERSION"]
 BASE = os.environ.get("BASE", "docker.io/library/debian:bookworm-slim")
 IMAGE = f"latentd:{VERSION}"
 WITH_MODEL = f"{IMAGE}-tiny-tales"
-CLIENT, SERVER = "192.0.2.1", "192.0.2.2"  # addresses kept for examples: nobody's
+# Addresses kept for examples: nobody's. The second network has no other IPv4 addresses than loopback's.
+CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
+CLIENT_IPV6, SERVER_IPV6 = "2001:db8::1", "2001:db8::2"
+LISTEN_IPV6 = ("--env", "LATENTD_LISTEN=[::]:50051")
+DEAD_PROXY = "http://127.0.0.1:9"
 MEMORY_BYTES = 512 << 20
 MAX_BYTES_ABOVE_BASE = 64 << 20  # the programs and their libraries; a compiler alone is more than that
 UNPRIVILEGED_ID = 10001
@@ -33,7 +37,9 @@ BUILD_TOOLS = "as c++ cc ccache clang cmake cpp g++ gcc ld make ninja pkg-config
 
 run_options = ["--detach", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt",
                "no-new-privileges", "--memory", str(MEMORY_BYTES),
-               "--cgroup-parent", os.environ["LATENTD_CGROUP"]]
+               "--cgroup-parent", os.environ["LATENTD_CGROUP"],
+               *(f"--env={name}={DEAD_PROXY}" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"))]
+networks = {}  # by the server's address, the option that joins it
 figures = []  # printed together, after the tests
 
 
@@ -59,25 +65,28 @@ def network_namespace(pid):
     return os.readlink(f"/proc/{pid}/ns/net")
 
 
-def make_network():
+def make_network(name, client, server):
     """A cable from this process's namespace to another one, which lives as long as the process that holds it."""
+    is_ipv6 = ":" in server
+    width = ["64", "nodad"] if is_ipv6 else ["24"]
     holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE)  # ends when this process does
     unittest.addModuleCleanup(holder.wait, PATIENCE_SECONDS)
     unittest.addModuleCleanup(holder.stdin.close)
     wait_until(lambda: network_namespace(holder.pid) != network_namespace("self"), "the holder has its namespace")
     path = f"/proc/{holder.pid}/ns/net"
     there = ["nsenter", f"--net={path}"]
-    run("ip", "link", "add", "to-server", "type", "veth", "peer", "name", "to-client", "netns", str(holder.pid))
-    for enter, link, address in (([], "to-server", CLIENT), (there, "to-client", SERVER)):
-        run(*enter, "ip", "address", "add", f"{address}/24", "dev", link)
+    run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "to-client", "netns", str(holder.pid))
+    for enter, link, address in (([], f"to-{name}", client), (there, "to-client", server)):
+        run(*enter, "ip", "address", "add", f"{address}/{width[0]}", "dev", link, *width[1:])
         run(*enter, "ip", "link", "set", link, "up")
         run(*enter, "ip", "link", "set", "lo", "up")
-    run_options.extend(["--network", f"ns:{path}"])
+    networks[server] = ["--network", f"ns:{path}"]
 
 
 def setUpModule():
     unittest.addModuleCleanup(podman, "rm", "--all", "--force", "--time", "0")
-    make_network()
+    make_network("server", CLIENT, SERVER)
+    make_network("ipv6", CLIENT_IPV6, SERVER_IPV6)
 
 
 def tearDownModule():
@@ -87,12 +96,13 @@ def tearDownModule():
 class Container(daemon.Daemon):
     """The daemon in a container. Use as a context: leaving it stops the container and asserts that it exits 0."""
 
-    def __init__(self, image, *flags, options=()):
+    def __init__(self, image, *flags, options=(), host=SERVER):
         started = time.monotonic()
-        self.id = podman("run", *run_options, *options, image, *flags).stdout.strip()
-        self.address, self.metrics_address = f"{SERVER}:50051", f"{SERVER}:9090"
-        wait_until(lambda: self.accepts() or not self.is_running(), "the container serves or exits")
-        self.seconds_to_serving = time.monotonic() - started
+        self.id = podman("run", *run_options, *networks[host], *options, image, *flags).stdout.strip()
+        self.host = host
+        written = f"[{host}]" if ":" in host else host
+        self.address, self.metrics_address = f"{written}:50051", f"{written}:9090"
+        wait_until(lambda: self.accepts() or not self.is_running(), "the container listens or exits")
         assert self.is_running(), self.log_text()
         self.pid = self.inspect("State.Pid")
         # A window that does not grow: a stream that nobody reads stays in flight.
@@ -100,6 +110,8 @@ class Container(daemon.Daemon):
             self.address, options=[("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536)])
         self.generation = daemon.generation_pb2_grpc.GenerationStub(self.channel)
         self.models = daemon.models_pb2_grpc.ModelsStub(self.channel)
+        wait_until(lambda: self.health() == 1, "the container serves")
+        self.seconds_to_serving = time.monotonic() - started
 
     def __exit__(self, kind, value, trace):
         self.channel.close()
@@ -110,7 +122,7 @@ class Container(daemon.Daemon):
 
     def accepts(self):
         try:
-            socket.create_connection((SERVER, 50051), timeout=1).close()
+            socket.create_connection((self.host, 50051), timeout=1).close()
         except OSError:
             return False
         return True
@@ -228,7 +240,7 @@ class ImageTest(unittest.TestCase):
 
     def test_without_a_model_it_says_so_and_exits_1(self):
         options = [option for option in run_options if option != "--detach"]
-        done = podman("run", "--rm", *options, IMAGE, check=False)
+        done = podman("run", "--rm", *options, *networks[SERVER], IMAGE, check=False)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.assertRegex(done.stderr, "^latentd: .*/model.*\n")
@@ -246,6 +258,21 @@ class ImageTest(unittest.TestCase):
         # A flag goes before what the image's environment says, and the folder names the model.
         self.assertEqual(tokens(IMAGE, "--model", "/models/tales", options=["--volume", f"{MODEL}:/models/tales:ro"]),
                          ("tales", expected))
+
+
+class SurroundingsTest(unittest.TestCase):
+    """Other machines and networks than the plain one. Every container has a dead proxy in its variables, too."""
+
+    def test_ipv6_only(self):
+        with Container(WITH_MODEL, options=LISTEN_IPV6, host=SERVER_IPV6) as server:
+            self.assertTrue(server.once(request()).text)
+            self.assertTrue(server.is_healthy())
+
+    def test_quota_decides_the_threads(self):
+        with Container(WITH_MODEL, options=["--cpus", "0.5"]) as server:
+            self.assertIn("threads: 1 (a cgroup's quota of 0.5 processors", server.log_text())
+            self.assertTrue(server.once(request()).text)
+            self.assertTrue(server.is_healthy())
 
 
 class StopTest(unittest.TestCase):
