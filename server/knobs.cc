@@ -8,6 +8,7 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "kernels/number_text.h"
 #include "server/address.h"
 #include "server/choose_backend.h"
 
@@ -96,12 +97,6 @@ bool Parse(const std::string& text, Number* number) {
 }
 
 template <class Number>
-std::string Print(Number number) {
-  char buffer[32];
-  return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), number).ptr};
-}
-
-template <class Number>
 absl::Status AssignNumber(const Knob& knob, const std::string& text, Number* member) {
   Number number = 0;
   if (Parse(text, &number) && static_cast<double>(number) >= knob.lowest &&
@@ -111,8 +106,8 @@ absl::Status AssignNumber(const Knob& knob, const std::string& text, Number* mem
   }
   const char* kind = std::is_integral_v<Number> ? "a whole number" : "a number";
   return absl::InvalidArgumentError(absl::StrFormat("expected %s from %s to %s, found \"%s\"", kind,
-                                                    Print(static_cast<Number>(knob.lowest)),
-                                                    Print(static_cast<Number>(knob.highest)), text));
+                                                    NumberText(static_cast<Number>(knob.lowest)),
+                                                    NumberText(static_cast<Number>(knob.highest)), text));
 }
 
 absl::Status AssignText(const Knob& knob, const std::string& text, std::string* member) {
@@ -182,8 +177,8 @@ absl::Status Assign(const Knob& knob, const std::string& text, Config& config) {
 }
 
 std::string ValueOf(const Knob& knob, const Config& config) {
-  if (const auto* member = std::get_if<int64_t Config::*>(&knob.member)) return Print(config.**member);
-  if (const auto* member = std::get_if<double Config::*>(&knob.member)) return Print(config.**member);
+  if (const auto* member = std::get_if<int64_t Config::*>(&knob.member)) return NumberText(config.**member);
+  if (const auto* member = std::get_if<double Config::*>(&knob.member)) return NumberText(config.**member);
   return config.*std::get<std::string Config::*>(knob.member);
 }
 

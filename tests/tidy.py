@@ -23,7 +23,7 @@ ALLOWED_INCLUDES = {
     "engine/text/": ["engine/text/", "kernels/check.h"],
     "engine/schedule/": ["engine/schedule/", "engine/clock.h", "engine/histogram.h", "kernels/check.h"],
     "engine/model/": ["engine/model/", "kernels/tensor.h", "kernels/batch.h", "kernels/ops.h", "kernels/device.h",
-                      "kernels/check.h", "kernels/row_lender.h", "kernels/stored_value.h",
+                      "kernels/check.h", "kernels/number_text.h", "kernels/row_lender.h", "kernels/stored_value.h",
                       "kernels/cpu/processors.h", "kernels/cpu/thread_pool.h"],
     "engine/": ["engine/", "kernels/"],
     "server/": ["server/", "engine/", "kernels/", "latentd/v1/", "google/rpc/"],

@@ -15,6 +15,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/processors.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/number_text.h"
 
 namespace latentd {
 namespace {
@@ -202,8 +203,8 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
   for (size_t i = 0; i < weight.scales.size(); ++i) {
     const float scale = weight.scales[i];
     if (!std::isfinite(scale) || scale <= 0.0f) {
-      return InvalidTensor(
-          scale_name, absl::StrFormat("expected finite scales above 0, found %g at %s", scale, values.PlaceText(i)));
+      return InvalidTensor(scale_name, absl::StrFormat("expected finite scales above 0, found %s at %s",
+                                                       NumberText(scale), values.PlaceText(i)));
     }
     int exponent = 0;
     if (std::frexp(scale, &exponent) != 0.5f) ++num_uneven_scales_;

@@ -9,6 +9,7 @@
 
 #include "engine/model/fingerprint.h"
 #include "engine/model/mapped_file.h"
+#include "kernels/number_text.h"
 
 namespace latentd {
 namespace {
@@ -26,7 +27,9 @@ bool IsTooLong(std::span<const std::string> path) {
 }
 
 std::string Between(int least, int most) { return absl::StrFormat("an integer from %d to %d", least, most); }
-std::string Between(double least, double most) { return absl::StrFormat("a number from %g to %g", least, most); }
+std::string Between(double least, double most) {
+  return absl::StrCat("a number from ", NumberText(least), " to ", NumberText(most));
+}
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/model/mapped_file.h"
+#include "kernels/number_text.h"
 
 namespace latentd {
 namespace {
@@ -100,7 +101,7 @@ struct Describer {
   std::string operator()(std::monostate) const { return "null"; }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(int64_t value) const { return std::to_string(value); }
-  std::string operator()(double value) const { return absl::StrFormat("%g", value); }
+  std::string operator()(double value) const { return NumberText(value); }
   std::string operator()(const std::string& value) const { return Quoted(value); }
   std::string operator()(JsonContainer kind) const { return kind == JsonContainer::kArray ? "a list" : "an object"; }
 };

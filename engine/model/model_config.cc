@@ -12,6 +12,7 @@
 #include "engine/model/json_fields.h"
 #include "engine/model/mapped_file.h"
 #include "engine/model/rope.h"
+#include "kernels/number_text.h"
 
 namespace latentd {
 namespace {
@@ -167,7 +168,7 @@ YarnScaling ReadYarn(JsonFields& fields, const std::string& at) {
   yarn.mscale = fields.Number(at + "mscale", kMscales, 0.0);
   yarn.mscale_all_dim = fields.Number(at + "mscale_all_dim", kMscales, 0.0);
   fields.Require(yarn.beta_slow <= yarn.beta_fast, at + "beta_slow",
-                 absl::StrFormat("at most beta_fast = %g", yarn.beta_fast));
+                 absl::StrFormat("at most beta_fast = %s", NumberText(yarn.beta_fast)));
   fields.Require(!fields.Has(at + "attention_factor"), at + "attention_factor", "mscale and mscale_all_dim instead");
   fields.Require(fields.Bool(at + "truncate", true), at + "truncate", "true");
   return yarn;

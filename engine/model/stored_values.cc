@@ -8,6 +8,7 @@
 #include "engine/model/mapped_file.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/value_scan.h"
+#include "kernels/number_text.h"
 #include "kernels/stored_value.h"
 
 namespace latentd {
@@ -35,9 +36,9 @@ std::string StoredValues::PlaceText(size_t index) const {
 }
 
 absl::Status StoredValues::NotFinite(size_t index) const {
-  return InvalidTensor(
-      tensor, absl::StrFormat("expected finite values, found %g at %s; the file is damaged, fetch it again", At(index),
-                              PlaceText(index)));
+  return InvalidTensor(tensor,
+                       absl::StrFormat("expected finite values, found %s at %s; the file is damaged, fetch it again",
+                                       NumberText(At(index)), PlaceText(index)));
 }
 
 absl::Status StoredValues::CheckFinite() const {

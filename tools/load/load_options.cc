@@ -1,11 +1,13 @@
 #include "tools/load/load_options.h"
 
+#include <type_traits>
 #include <vector>
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
+#include "kernels/number_text.h"
 #include "tools/load/view.h"
 
 namespace latentd {
@@ -23,9 +25,12 @@ constexpr int kMaxConnections = 1'000;
 constexpr int kMaxClientThreads = 64;
 constexpr double kMaxRate = 1e6;
 
-absl::Status CheckRange(const char* flag, double value, double low, double high) {
+template <class Number>
+absl::Status CheckRange(const char* flag, Number value, std::type_identity_t<Number> low,
+                        std::type_identity_t<Number> high) {
   if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrFormat("%s: expected %g to %g, found %g", flag, low, high, value));
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s: expected %s to %s, found %s", flag, NumberText(low), NumberText(high), NumberText(value)));
 }
 
 void SetBounds(RunOptions& run) {
@@ -35,7 +40,7 @@ void SetBounds(RunOptions& run) {
 }
 
 absl::Status CheckRun(const RunOptions& run) {
-  absl::Status status = CheckRange("--requests", static_cast<double>(run.max_requests), 1.0, kMaxRequests);
+  absl::Status status = CheckRange("--requests", run.max_requests, 1, kMaxRequests);
   status.Update(CheckRange("--duration", run.duration_seconds, 0.001, kMaxSeconds));
   status.Update(CheckRange("--warmup", run.warmup_seconds, 0.0, run.duration_seconds));
   status.Update(CheckRange("--timeout", run.timeout_seconds, 0.001, kMaxSeconds));
@@ -91,8 +96,9 @@ absl::Status ParseDeadlines(std::string_view text, WorkloadOptions& workload) {
   double high = 0.0;
   if (sides.size() != 2 || !absl::SimpleAtod(sides[0], &low) || !absl::SimpleAtod(sides[1], &high) || !(low > 0.0) ||
       !(high >= low) || high > kMaxSeconds) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "--deadline-seconds: expected LOW:HIGH with 0 < LOW <= HIGH <= %g, found \"%s\"", kMaxSeconds, text));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--deadline-seconds: expected LOW:HIGH with 0 < LOW <= HIGH <= %s, found \"%s\"",
+                        NumberText(kMaxSeconds), text));
   }
   workload.min_deadline_seconds = low;
   workload.max_deadline_seconds = high;

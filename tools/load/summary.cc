@@ -7,6 +7,8 @@
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
 
+#include "kernels/number_text.h"
+
 namespace latentd {
 namespace {
 
@@ -145,9 +147,9 @@ void JudgeLag(const RunResult& run, double max_lag, Summary& summary) {
   summary.is_valid = p99 <= max_lag && worst <= kWorstLagFactor * max_lag;
   if (summary.is_valid) return;
   summary.why_invalid = absl::StrFormat(
-      "the client lagged behind its own schedule: p99 %.3g s (expected at most %g), worst %.3g s (at most %g); "
+      "the client lagged behind its own schedule: p99 %s s (expected at most %s), worst %s s (at most %s); "
       "lower --rate, give the client more CPU or raise --max-lag",
-      p99, max_lag, worst, kWorstLagFactor * max_lag);
+      NumberText(p99), NumberText(max_lag), NumberText(worst), NumberText(kWorstLagFactor * max_lag));
 }
 
 }  // namespace

@@ -53,6 +53,12 @@ TEST(LoadOptions, ValueOutOfRangeIsRefusedByItsFlag) {
               HasSubstr("--jsonl"));
 }
 
+TEST(LoadOptions, BoundAndValueNeverLookAlike) {
+  LoadOptions options = Valid();
+  options.workload.cancel_fraction = 1.0000001;
+  EXPECT_EQ(Complete(options).message(), "--cancel-fraction: expected 0 to 1, found 1.0000001");
+}
+
 TEST(ParseSlo, TakesAnyPartOfIt) {
   const Slo slo = *ParseSlo("ttft=0.2,e2e=5");
   EXPECT_EQ(slo.time_to_first_token, 0.2);
