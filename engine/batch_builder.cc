@@ -83,7 +83,7 @@ SampleRow BatchBuilder::DrawRow(const Sequence& sequence) {
           .tokens = sequence.tokens,
           .num_prompt_tokens = sequence.num_prompt_tokens,
           .logit_bias = LogitBias(sequence),
-          .allowed_ids = sampling.allowed_ids,
+          .allowed = sampling.allowed,
           .has_token = rules_.has_token,
           .banned_ids = BannedIds(sequence),
           .num_top_logprobs = sequence.request.num_top_logprobs};

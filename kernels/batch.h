@@ -57,11 +57,11 @@ struct SampleRow {
   std::span<const int32_t> tokens = {};  // prompt, then generated tokens; read only where a penalty is on
   int num_prompt_tokens = 0;
   std::span<const TokenBias> logit_bias = {};
-  std::span<const int32_t> allowed_ids = {};  // empty allows all
-  std::span<const uint8_t> has_token = {};    // [vocab]: 0 for ids that stand for nothing, never drawn; empty: none
-  std::span<const int32_t> banned_ids = {};   // end and stop tokens before min_tokens
-  int32_t scored_id = -1;                     // ≥ 0: draw nothing, report this id's log-probability
-  int num_top_logprobs = -1;                  // -1: no log-probabilities at all; else 0..32 best ids as well
+  std::span<const uint64_t> allowed = {};    // bitmap of ids, see id_bits.h; empty allows all
+  std::span<const uint8_t> has_token = {};   // [vocab]: 0 for ids that stand for nothing, never drawn; empty: none
+  std::span<const int32_t> banned_ids = {};  // end and stop tokens before min_tokens
+  int32_t scored_id = -1;                    // ≥ 0: draw nothing, report this id's log-probability
+  int num_top_logprobs = -1;                 // -1: no log-probabilities at all; else 0..32 best ids as well
 };
 
 // The same, as the verbs see it: arrays in the device's memory, at addresses that never change, so that a recorded step

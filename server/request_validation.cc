@@ -9,6 +9,7 @@
 
 #include "engine/schedule/block_pool.h"
 #include "engine/text/answer_format.h"
+#include "kernels/id_bits.h"
 #include "server/chat_checks.h"
 #include "server/field_checks.h"
 #include "server/served_model.h"
@@ -93,18 +94,18 @@ v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model
   return sampling;
 }
 
-SamplingParameters ForEngine(const v1::Sampling& sampling) {
-  SamplingParameters parameters{
-      .temperature = sampling.temperature(),
-      .top_k = static_cast<int>(sampling.top_k()),
-      .top_p = sampling.top_p(),
-      .min_p = sampling.min_p(),
-      .presence_penalty = sampling.presence_penalty(),
-      .frequency_penalty = sampling.frequency_penalty(),
-      .repetition_penalty = sampling.repetition_penalty(),
-      .logit_bias = {},
-      .allowed_ids = {sampling.allowed_token_ids().begin(), sampling.allowed_token_ids().end()},
-      .seed = sampling.seed()};
+SamplingParameters ForEngine(const v1::Sampling& sampling, size_t vocab_size) {
+  SamplingParameters parameters{.temperature = sampling.temperature(),
+                                .top_k = static_cast<int>(sampling.top_k()),
+                                .top_p = sampling.top_p(),
+                                .min_p = sampling.min_p(),
+                                .presence_penalty = sampling.presence_penalty(),
+                                .frequency_penalty = sampling.frequency_penalty(),
+                                .repetition_penalty = sampling.repetition_penalty(),
+                                .logit_bias = {},
+                                .allowed = {},
+                                .seed = sampling.seed()};
+  if (sampling.allowed_token_ids_size() > 0) parameters.allowed = BitsOf(sampling.allowed_token_ids(), vocab_size);
   for (const auto& [id, bias] : sampling.logit_bias()) {
     parameters.logit_bias.emplace_back(static_cast<int32_t>(id), bias);
   }
@@ -125,10 +126,14 @@ v1::Stopping ResolveStopping(const v1::Stopping& asked, int room) {
 
 // The engine gets what was asked for: it tells the end of the context from max_tokens.
 StoppingParameters ForEngine(const v1::Stopping& stopping, int context) {
+  // Compared with every token: as few as they are.
+  std::vector<int32_t> ends(stopping.stop_token_ids().begin(), stopping.stop_token_ids().end());
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
   return {.max_tokens = stopping.has_max_tokens() ? static_cast<int>(stopping.max_tokens()) : context,
           .min_tokens = static_cast<int>(stopping.min_tokens()),
           .stop_strings = {stopping.stop().begin(), stopping.stop().end()},
-          .stop_token_ids = {stopping.stop_token_ids().begin(), stopping.stop_token_ids().end()},
+          .stop_token_ids = std::move(ends),
           .include_stop = stopping.include_stop(),
           .ignore_eos = stopping.ignore_eos()};
 }
@@ -226,7 +231,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   Request& request = valid.request;
   request.kind = RequestKind::kGenerate;
   request.prompt = std::move(prompt.ids);
-  request.sampling = ForEngine(valid.sampling);
+  request.sampling = ForEngine(valid.sampling, model.vocab_size());
   request.stopping = ForEngine(message.stopping(), context);
   if (message.output().has_logprobs()) request.num_top_logprobs = static_cast<int>(message.output().logprobs());
   SetDeadlines(message.scheduling(), received, &request);

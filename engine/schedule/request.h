@@ -23,7 +23,7 @@ struct SamplingParameters {
   float frequency_penalty = 0.0f;
   float repetition_penalty = 1.0f;
   std::vector<std::pair<int32_t, float>> logit_bias = {};
-  std::vector<int32_t> allowed_ids = {};  // empty allows all
+  std::vector<uint64_t> allowed = {};  // bitmap, kernels/id_bits.h; empty allows all
   uint64_t seed = 0;
 };
 

@@ -15,12 +15,21 @@
 #include "kernels/cpu/sample_scratch.h"
 #include "kernels/cpu/verbs.h"
 #include "kernels/cpu/vocab_passes.h"
+#include "kernels/id_bits.h"
 
 namespace latentd::cpu {
 namespace {
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
 constexpr int kMaxVocab = 1 << 21;  // beyond, sums of weights would round
+
+// Penalties and biases saturate: whatever a request asks for, finite logits stay finite, and what is not finite is the
+// model's doing. Nothing changes where nothing overflows.
+template <class Number>
+float Saturated(Number logit) {
+  constexpr Number kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(logit, -kLargest, kLargest));
+}
 
 size_t Index(int32_t id, size_t vocab) {
   CHECK_LT(static_cast<uint32_t>(id), vocab);
@@ -45,18 +54,25 @@ void ApplyPenalties(const SampleRow& row, std::span<float> logits, std::span<uin
       logit -= row.frequency_penalty * static_cast<float>(generated);
       logit -= row.presence_penalty;
     }
+    logit = Saturated(logit);
     mark = 0;
   }
 }
 
-void ApplyMasks(const SampleRow& row, std::span<float> logits, std::span<uint32_t> marks) {
-  if (!row.allowed_ids.empty()) {
-    for (const int32_t id : row.allowed_ids) marks[Index(id, logits.size())] = 1;
-    for (size_t id = 0; id < logits.size(); ++id) {
-      if (marks[id] == 0) logits[id] = kMasked;
+void MaskAllBut(std::span<const uint64_t> allowed, std::span<float> logits) {
+  CHECK_GE(allowed.size() * kIdsPerWord, logits.size());
+  for (size_t first = 0; first < logits.size(); first += kIdsPerWord) {
+    const uint64_t word = allowed[first / kIdsPerWord];
+    if (word == ~uint64_t{0}) continue;
+    const std::span<float> covered = logits.subspan(first, std::min(kIdsPerWord, logits.size() - first));
+    for (size_t bit = 0; bit < covered.size(); ++bit) {
+      if ((word >> bit & 1) == 0) covered[bit] = kMasked;
     }
-    for (const int32_t id : row.allowed_ids) marks[static_cast<size_t>(id)] = 0;
   }
+}
+
+void ApplyMasks(const SampleRow& row, std::span<float> logits) {
+  if (!row.allowed.empty()) MaskAllBut(row.allowed, logits);
   for (size_t id = 0; id < row.has_token.size(); ++id) {
     if (row.has_token[id] == 0) logits[Index(static_cast<int32_t>(id), logits.size())] = kMasked;
   }
@@ -71,8 +87,11 @@ std::span<const float> AdjustedLogits(const SampleRow& row, std::span<const floa
   if (row.presence_penalty != 0.0f || row.frequency_penalty != 0.0f || row.repetition_penalty != 1.0f) {
     ApplyPenalties(row, logits, scratch.marks);
   }
-  for (const TokenBias& bias : row.logit_bias) logits[Index(bias.id, logits.size())] += bias.bias;
-  ApplyMasks(row, logits, scratch.marks);
+  for (const TokenBias& bias : row.logit_bias) {
+    float& logit = logits[Index(bias.id, logits.size())];
+    logit = Saturated(logit + bias.bias);
+  }
+  ApplyMasks(row, logits);
   return logits;
 }
 
@@ -178,7 +197,7 @@ void Draw(const SampleRow& row, std::span<const float> logits, float largest, Sa
   const double beyond = std::nextafter(passed, std::numeric_limits<double>::infinity());
   const TokenCandidate& drawn = kept.candidates[PrefixReaching(kept.candidates, kept.apart, beyond) - 1];
   result.id = drawn.id;
-  result.sampled_logprob = static_cast<float>((double{drawn.logit} - largest) / row.temperature - Log(total));
+  result.sampled_logprob = Saturated((double{drawn.logit} - largest) / row.temperature - Log(total));
 }
 
 // Fills result.id and result.sampled_logprob; false where masks or overflow left nothing to choose.
@@ -206,7 +225,7 @@ void TopLogprobs(std::span<const float> logits, double log_sum, size_t count, st
     const auto at = std::upper_bound(top.begin(), top.end(), logits[id], worse);
     top.insert(at, {static_cast<int32_t>(id), logits[id]});
   }
-  for (TokenLogprob& entry : top) entry.logprob = static_cast<float>(entry.logprob - log_sum);
+  for (TokenLogprob& entry : top) entry.logprob = Saturated(entry.logprob - log_sum);
 }
 
 void SampleOne(const SampleRow& row, std::span<const float> logits, SampleScratch::PerThread& scratch,
@@ -225,7 +244,7 @@ void SampleOne(const SampleRow& row, std::span<const float> logits, SampleScratc
   if (row.num_top_logprobs < 0 && row.scored_id < 0) return;
   const float largest = Largest(logits);
   const double log_sum = largest + Log(SumOfExp(logits, largest));
-  result.logprob = static_cast<float>(logits[Index(result.id, logits.size())] - log_sum);
+  result.logprob = Saturated(logits[Index(result.id, logits.size())] - log_sum);
   TopLogprobs(logits, log_sum, static_cast<size_t>(std::max(0, row.num_top_logprobs)), result.top);
 }
 

@@ -18,7 +18,7 @@ class SampleScratch {
   struct PerThread {
     std::vector<float> logits;               // [vocab]: after penalties, bias and masks
     std::vector<float> weights;              // [vocab]
-    std::vector<uint32_t> marks;             // [vocab], all zero between uses: what the row says of an id
+    std::vector<uint32_t> marks;             // [vocab], all zero between uses: how often the row has an id
     std::vector<TokenCandidate> candidates;  // up to vocab
   };
 

@@ -5,6 +5,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cpu/verbs.h"
+#include "kernels/id_bits.h"
 
 namespace latentd::cuda {
 namespace {
@@ -20,7 +21,7 @@ bool WantsLikeliest(const SampleRow& row) {
 // The likeliest id of all is the likeliest of those that the masks leave, if they leave it.
 bool MasksLeave(const SampleRow& row, int32_t id) {
   if (!row.has_token.empty() && row.has_token[static_cast<size_t>(id)] == 0) return false;
-  if (!row.allowed_ids.empty() && !Contains(row.allowed_ids, id)) return false;
+  if (!row.allowed.empty() && !HasId(row.allowed, id)) return false;
   return !Contains(row.banned_ids, id);
 }
 

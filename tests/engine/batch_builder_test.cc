@@ -62,7 +62,7 @@ TEST_F(BatchBuilderTest, PassesSamplingParametersOn) {
                     .frequency_penalty = 0.3f,
                     .repetition_penalty = 1.4f,
                     .logit_bias = {{5, 1.5f}, {6, -2.0f}},
-                    .allowed_ids = {4, 5},
+                    .allowed = {0b110000},
                     .seed = 12345};
   first.num_top_logprobs = 7;
   Request second = MakeRequest(2, {40}, 5);
@@ -83,7 +83,7 @@ TEST_F(BatchBuilderTest, PassesSamplingParametersOn) {
   ASSERT_EQ(row.logit_bias.size(), 2u);
   EXPECT_EQ(row.logit_bias[1].id, 6);
   EXPECT_EQ(row.logit_bias[1].bias, -2.0f);
-  EXPECT_THAT(row.allowed_ids, ElementsAre(4, 5));
+  EXPECT_THAT(row.allowed, ElementsAre(0b110000u));
   EXPECT_THAT(row.has_token, ElementsAre(1, 1, 0));
   EXPECT_EQ(row.num_top_logprobs, 7);
   EXPECT_EQ(row.scored_id, -1);

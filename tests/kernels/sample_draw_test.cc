@@ -9,6 +9,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/philox.h"
+#include "kernels/id_bits.h"
 #include "tests/kernels/sampling_backend.h"
 #include "tests/reference/sampling.h"
 #include "tests/support/each_target.h"
@@ -23,7 +24,7 @@ struct RandomRows {
     for (size_t i = 0; i < rows.size(); ++i) {
       if (with_text[i]) rows[i].tokens = texts[i];
       if (i % 3 == 0) rows[i].logit_bias = biases[i];
-      if (i % 4 == 0) rows[i].allowed_ids = allowed[i];
+      if (i % 4 == 0) rows[i].allowed = allowed_bits[i];
       if (i % 5 == 0) rows[i].banned_ids = banned[i];
     }
   }
@@ -57,6 +58,7 @@ struct RandomRows {
     for (auto* ids : {&texts.back(), &allowed.back(), &banned.back()}) {
       for (int32_t& value : *ids) value = id();
     }
+    allowed_bits.push_back(BitsOf(allowed.back(), vocab));
     biases.push_back({{static_cast<int32_t>(vocab / 2), 5.0f}, {0, -100.0f}});
   }
 
@@ -71,6 +73,7 @@ struct RandomRows {
   std::vector<SampleRow> rows;
   std::vector<bool> with_text;
   std::vector<std::vector<int32_t>> texts, allowed, banned;
+  std::vector<std::vector<uint64_t>> allowed_bits;
   std::vector<std::vector<TokenBias>> biases;
 };
 

@@ -1,14 +1,17 @@
 // Sampling: which ids are kept and with what probabilities, in what order the rules apply, log-probabilities, and
 // bytes.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/backend.h"
+#include "kernels/id_bits.h"
 #include "tests/kernels/sampling_backend.h"
 #include "tests/reference/sampling.h"
 
@@ -57,17 +60,17 @@ TEST_F(Sample, GreedyTakesTheLargestAndTheLowerOfTwo) {
 
 TEST_F(Sample, GreedyComesAfterPenaltiesBiasAndMasks) {
   const std::vector<float> logits = {5, 4, 3, 2};
-  const std::vector<int32_t> text = {0, 0}, banned = {1}, allowed = {2, 3, 1};
+  const std::vector<int32_t> text = {0, 0}, banned = {1};
+  const std::vector<uint64_t> allowed = {0b1110};
   const std::vector<TokenBias> bias = {{3, 2.5f}};
   const std::vector<uint8_t> has_token = {1, 1, 0, 1};
   SampleRow row = {.temperature = 0, .frequency_penalty = 0.6f, .tokens = text};
   EXPECT_EQ(One(logits, row).id, 1);
   row = {.temperature = 0, .logit_bias = bias};
   EXPECT_EQ(One({5, 4, 3, 2.6f}, row).id, 3);
-  EXPECT_EQ(One(logits, {.temperature = 0, .allowed_ids = allowed}).id, 1);
-  EXPECT_EQ(One(logits, {.temperature = 0, .allowed_ids = allowed, .banned_ids = banned}).id, 2);
-  EXPECT_EQ(One(logits, {.temperature = 0, .allowed_ids = allowed, .has_token = has_token, .banned_ids = banned}).id,
-            3);
+  EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed}).id, 1);
+  EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed, .banned_ids = banned}).id, 2);
+  EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed, .has_token = has_token, .banned_ids = banned}).id, 3);
 }
 
 // Positive logits are divided, others multiplied; before the penalties that count.
@@ -156,10 +159,10 @@ TEST_F(Sample, NonFiniteLogitsAreReportedAndOtherRowsGoOn) {
 }
 
 TEST_F(Sample, NothingAllowedIsNotFinite) {
-  const std::vector<int32_t> allowed = {1}, banned = {1};
+  const std::vector<int32_t> banned = {1};
+  const std::vector<uint64_t> allowed = {0b10};
   for (const float temperature : {0.0f, 1.0f}) {
-    const SampleResult result =
-        One({1, 2, 3}, {.temperature = temperature, .allowed_ids = allowed, .banned_ids = banned});
+    const SampleResult result = One({1, 2, 3}, {.temperature = temperature, .allowed = allowed, .banned_ids = banned});
     EXPECT_FALSE(result.finite);
     EXPECT_EQ(result.id, -1);
   }
@@ -171,6 +174,55 @@ TEST_F(Sample, ExtremeTemperaturesStayFinite) {
   EXPECT_THAT(Drawn({1, 2, 3}, {.temperature = 1e-38f}, 40), testing::Each(2));
   const auto flat = Drawn({-1, 0, 1}, {.temperature = 3e38f}, 200);
   EXPECT_THAT(flat, testing::IsSupersetOf({0, 1, 2}));
+}
+
+// No request makes finite logits into a row that passes for the model's fault.
+TEST_F(Sample, PenaltiesAndBiasesSaturate) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const std::vector<int32_t> text = {0, 1, 2, 0};
+  const std::vector<TokenBias> biases = {{1, 100.0f}, {2, -100.0f}};
+  for (const std::vector<float>& logits :
+       {std::vector<float>{5, -5, 0, 4}, {kLargest, -kLargest, 1e-45f, -1e-45f}, {-kLargest, -kLargest, kLargest, 0}}) {
+    for (const float repetition : {1e-45f, 1e-38f, 0.5f, 1.0f, 100.0f, kLargest}) {
+      for (const float penalty : {-2.0f, 0.0f, 2.0f}) {
+        for (const float temperature : {0.0f, 1e-45f, 1e-38f, 1.0f, 100.0f}) {
+          const SampleResult result = One(logits, {.temperature = temperature,
+                                                   .min_p = 1e-45f,
+                                                   .presence_penalty = penalty,
+                                                   .frequency_penalty = penalty,
+                                                   .repetition_penalty = repetition,
+                                                   .tokens = text,
+                                                   .num_prompt_tokens = 2,
+                                                   .logit_bias = biases,
+                                                   .num_top_logprobs = 4});
+          ASSERT_TRUE(result.finite) << logits[0] << " " << repetition << " " << penalty << " " << temperature;
+          EXPECT_TRUE(std::isfinite(result.logprob) && std::isfinite(result.sampled_logprob));
+          for (const TokenLogprob& top : result.top) EXPECT_TRUE(std::isfinite(top.logprob));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Sample, TinyRepetitionPenaltyPrefersWhatWasSaid) {
+  const std::vector<int32_t> text = {1};
+  const SampleRow row = {.temperature = 0, .repetition_penalty = 1e-38f, .tokens = text, .num_prompt_tokens = 1};
+  EXPECT_EQ(One({5, 4, 3}, row).id, 1);
+}
+
+// The cost of a step does not grow with the list: it is a bitmap, whose ids may have been named any number of times.
+TEST_F(Sample, AllowedIdsAreASetOfAnySize) {
+  std::vector<float> logits = RandomLogits(1000, 5.0f, random_);
+  for (const size_t count : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{1000}}) {
+    std::vector<int32_t> ids;
+    for (size_t i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(random_() % logits.size()));
+    ids.insert(ids.end(), ids.begin(), ids.end());
+    const std::vector<uint64_t> allowed = BitsOf(ids, logits.size());
+    const auto less = [&](int32_t a, int32_t b) {
+      return std::pair(logits[static_cast<size_t>(a)], -a) < std::pair(logits[static_cast<size_t>(b)], -b);
+    };
+    EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed}).id, *std::max_element(ids.begin(), ids.end(), less));
+  }
 }
 
 TEST_F(Sample, LogprobsAreOfTheRawDistribution) {

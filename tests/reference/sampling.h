@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/batch.h"
+#include "kernels/id_bits.h"
 
 namespace latentd::reference {
 
@@ -44,7 +45,7 @@ inline std::vector<float> Adjusted(std::span<const float> logits, const SampleRo
       return std::find(ids.begin(), ids.end(), static_cast<int32_t>(id)) != ids.end();
     };
     const bool nothing = !row.has_token.empty() && row.has_token[id] == 0;
-    if ((!row.allowed_ids.empty() && !in(row.allowed_ids)) || in(row.banned_ids) || nothing) {
+    if ((!row.allowed.empty() && !HasId(row.allowed, static_cast<int32_t>(id))) || in(row.banned_ids) || nothing) {
       z[id] = -std::numeric_limits<float>::infinity();
     }
   }

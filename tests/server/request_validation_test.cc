@@ -127,6 +127,21 @@ TEST(RequestValidation, ValuesAtTheEndsOfTheirRangesPass) {
   EXPECT_EQ(CheckFields(request, SomeModel()).message(), "");
 }
 
+// A bitmap, however often an id is named.
+TEST(RequestValidation, AllowedIdsReachTheEngineAsASet) {
+  v1::GenerateRequest request = GoodRequest();
+  for (const uint32_t id : {4095u, 64u, 0u, 64u, 64u}) request.mutable_sampling()->add_allowed_token_ids(id);
+  for (const uint32_t id : {9u, 7u, 9u}) request.mutable_stopping()->add_stop_token_ids(id);
+  const auto valid = MakeRequest(request, SomeModel(), PromptOf(10), kReceived);
+  const std::vector<uint64_t>& allowed = valid->request.sampling.allowed;
+  ASSERT_EQ(allowed.size(), 64u);
+  EXPECT_EQ(allowed[0], 1u);
+  EXPECT_EQ(allowed[1], 1u);
+  EXPECT_EQ(allowed[63], uint64_t{1} << 63);
+  EXPECT_EQ(valid->request.stopping.stop_token_ids, (std::vector<int32_t>{7, 9}));
+  EXPECT_EQ(valid->sampling.allowed_token_ids_size(), 5) << "reported as it was asked for";
+}
+
 TEST(RequestValidation, InvalidWinsOverUnsupported) {
   v1::GenerateRequest request = GoodRequest();
   request.mutable_sampling()->set_n(2);

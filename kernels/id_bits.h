@@ -1,0 +1,27 @@
+// A set of token ids as a bitmap: bit id % 64 of word id / 64. Made once per request, so that no step pays for the
+// length of a list.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace latentd {
+
+inline constexpr size_t kIdsPerWord = 64;
+
+inline bool HasId(std::span<const uint64_t> bits, int32_t id) {
+  const auto index = static_cast<size_t>(id);
+  return (bits[index / kIdsPerWord] >> (index % kIdsPerWord) & 1) != 0;
+}
+
+// Of ids below `vocab_size`, in any order and number.
+template <class Ids>
+std::vector<uint64_t> BitsOf(const Ids& ids, size_t vocab_size) {
+  std::vector<uint64_t> bits((vocab_size + kIdsPerWord - 1) / kIdsPerWord);
+  for (const auto id : ids) bits.at(static_cast<size_t>(id) / kIdsPerWord) |= uint64_t{1} << (id % kIdsPerWord);
+  return bits;
+}
+
+}  // namespace latentd
