@@ -51,7 +51,7 @@ struct SecondsRange {
 absl::StatusOr<double> SecondsOf(std::string_view field, const google::protobuf::Duration& duration,
                                  const SecondsRange& range) {
   FieldChecks checks;
-  checks.Range(std::string(field) + ".nanos", duration.nanos(), 0.0, 999'999'999.0);
+  checks.Range(std::string(field) + ".nanos", duration.nanos(), 0, 999'999'999);
   const double seconds = static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
   checks.Range(field, seconds, range.lowest, range.highest);
   if (absl::Status status = checks.Result(); !status.ok()) return status;

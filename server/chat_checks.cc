@@ -12,14 +12,11 @@
 #include "engine/text/template/json_reader.h"
 #include "server/chat_context.h"
 #include "server/chat_probe.h"
+#include "server/request_bounds.h"
 
 namespace latentd {
 namespace {
 
-// Bounds of what one message may ask the template to walk through; the message as a whole is bounded by gRPC.
-constexpr int kMaxMessages = 4096;
-constexpr int kMaxTools = 128;
-constexpr int kMaxVariables = 64;
 constexpr size_t kMaxNameBytes = 64;
 constexpr size_t kMaxJsonBytes = 1 << 20;
 
@@ -45,13 +42,15 @@ void CheckJson(const std::string& field, std::string_view text, JsonKind kind, F
 void OnlyWith(std::string_view role, bool is_set, const std::string& field, const v1::ChatMessage& message,
               FieldChecks& checks) {
   if (!is_set || message.role() == role) return;
-  checks.Invalid(field, absl::StrFormat("expected only with role %s, found role \"%s\"", role, message.role()));
+  checks.Invalid(field,
+                 absl::StrFormat("expected only with role %s, found role %s", role, QuotedExcerpt(message.role())));
 }
 
 void CheckMessage(const v1::ChatMessage& message, const std::string& path, FieldChecks& checks) {
   const std::string& role = message.role();
   if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
-    checks.Invalid(path + ".role", absl::StrFormat("expected system, user, assistant or tool, found \"%s\"", role));
+    checks.Invalid(path + ".role",
+                   absl::StrFormat("expected system, user, assistant or tool, found %s", QuotedExcerpt(role)));
     return;
   }
   OnlyWith("assistant", message.has_reasoning(), path + ".reasoning", message, checks);
@@ -59,8 +58,8 @@ void CheckMessage(const v1::ChatMessage& message, const std::string& path, Field
   OnlyWith("tool", message.has_tool_call_id(), path + ".tool_call_id", message, checks);
   if (message.has_tool_call_id()) checks.Length(path + ".tool_call_id", message.tool_call_id(), 1, kMaxCallNameBytes);
   if (message.has_name()) checks.Length(path + ".name", message.name(), 1, kMaxNameBytes);
-  checks.Count(path + ".tool_calls", message.tool_calls_size(), kMaxAnswerCalls);
-  for (int i = 0; i < message.tool_calls_size(); ++i) {
+  if (!checks.Count(path + ".tool_calls", static_cast<size_t>(message.tool_calls_size()), kMaxAnswerCalls)) return;
+  for (int i = 0; i < message.tool_calls_size() && !checks.is_full(); ++i) {
     const v1::ToolCall& call = message.tool_calls(i);
     const std::string call_path = Indexed(path, ".tool_calls", i);
     if (call.has_id()) checks.Length(call_path + ".id", call.id(), 1, kMaxCallNameBytes);
@@ -72,9 +71,9 @@ void CheckMessage(const v1::ChatMessage& message, const std::string& path, Field
 
 template <class Tools>
 void CheckTools(const Tools& tools, std::string_view prefix, FieldChecks& checks) {
-  checks.Count(std::string(prefix) + "tools", tools.size(), kMaxTools);
+  if (!checks.Count(std::string(prefix) + "tools", static_cast<size_t>(tools.size()), kMaxTools)) return;
   std::set<std::string_view> names;
-  for (int i = 0; i < tools.size(); ++i) {
+  for (int i = 0; i < tools.size() && !checks.is_full(); ++i) {
     const v1::Tool& tool = tools[i];
     const std::string path = Indexed(prefix, "tools", i);
     checks.Length(path + ".name", tool.name(), 1, kMaxNameBytes);
@@ -88,7 +87,7 @@ void CheckTools(const Tools& tools, std::string_view prefix, FieldChecks& checks
 }
 
 std::string VariableField(std::string_view prefix, std::string_view name) {
-  return absl::StrFormat("%stemplate_options.variables_json[%s]", prefix, name);
+  return absl::StrFormat("%stemplate_options.variables_json[%s]", prefix, CutText(name, kMaxNameBytes));
 }
 
 void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, FieldChecks& checks) {
@@ -96,7 +95,7 @@ void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, F
   if (options.has_reasoning_effort()) {
     checks.Length(path + "reasoning_effort", options.reasoning_effort(), 1, kMaxNameBytes);
   }
-  checks.Count(path + "variables_json", static_cast<int>(options.variables_json_size()), kMaxVariables);
+  if (!checks.Count(path + "variables_json", options.variables_json_size(), kMaxVariables)) return;
   for (const auto& [name, value] : options.variables_json()) {
     const std::string field = VariableField(prefix, name);
     checks.Length(field, name, 1, kMaxNameBytes);
@@ -124,7 +123,7 @@ class TemplateChecks {
     CheckOption(chat_.template_options().has_thinking(), "thinking", kThinkingVariables);
     CheckOption(chat_.template_options().has_reasoning_effort(), "reasoning_effort", kEffortVariables);
     for (const auto& [name, value] : chat_.template_options().variables_json()) CheckVariable(name);
-    for (int i = 0; i < chat_.messages_size(); ++i) CheckMessage(i);
+    for (int i = 0; i < chat_.messages_size() && !checks_.is_full(); ++i) CheckMessage(i);
   }
 
  private:
@@ -195,8 +194,8 @@ class TemplateChecks {
   }
 
   void FailUnknownCall(const v1::ChatMessage& message, const std::string& field) {
-    checks_.Invalid(field, absl::StrFormat("expected the id of a tool call in a message before it, found \"%s\"",
-                                           message.tool_call_id()));
+    checks_.Invalid(field, absl::StrFormat("expected the id of a tool call in a message before it, found %s",
+                                           QuotedExcerpt(message.tool_call_id())));
   }
 
   const v1::ChatInput& chat_;
@@ -214,8 +213,10 @@ template <class Input>
 void CheckChat(const Input& chat, std::string_view prefix, FieldChecks& checks) {
   const std::string messages = std::string(prefix) + "messages";
   if (chat.messages().empty()) checks.Invalid(messages, "expected at least one message, found none");
-  checks.Count(messages, chat.messages_size(), kMaxMessages);
-  for (int i = 0; i < chat.messages_size(); ++i) CheckMessage(chat.messages(i), Indexed("", messages, i), checks);
+  if (!checks.Count(messages, static_cast<size_t>(chat.messages_size()), kMaxMessages)) return;
+  for (int i = 0; i < chat.messages_size() && !checks.is_full(); ++i) {
+    CheckMessage(chat.messages(i), Indexed("", messages, i), checks);
+  }
   CheckTools(chat.tools(), prefix, checks);
   CheckOptions(chat.template_options(), prefix, checks);
 }

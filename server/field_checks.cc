@@ -1,110 +1,118 @@
 #include "server/field_checks.h"
 
-#include <utility>
+#include <algorithm>
 
 #include <absl/strings/str_format.h>
 #include <google/protobuf/duration.pb.h>
+
+#include "server/request_bounds.h"
 
 namespace latentd {
 namespace {
 
 constexpr double kSecondsPerDay = 86400.0;
-constexpr int kMaxReportedViolations = 16;  // details travel in a trailer, whose size is bounded
 constexpr uint32_t kMaxTopLogprobs = 32;
 
 std::string Indexed(std::string_view field, int index) { return absl::StrFormat("%s[%d]", field, index); }
 
 void CheckDuration(std::string_view field, const google::protobuf::Duration& duration, FieldChecks& checks) {
   if (duration.nanos() < 0 || duration.nanos() > 999'999'999) {
-    checks.Invalid(std::string(field), absl::StrFormat("expected nanos in 0 to 999999999, found %d", duration.nanos()));
+    checks.Invalid(field, absl::StrFormat("expected nanos in 0 to 999999999, found %d", duration.nanos()));
     return;
   }
   checks.Positive(field, static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9, kSecondsPerDay);
 }
 
+template <class Texts>
+void CheckLengths(std::string_view field, const Texts& texts, size_t highest, FieldChecks& checks) {
+  for (int i = 0; i < texts.size() && !checks.is_full(); ++i) {
+    const std::string& text = texts[i];
+    if (text.empty() || text.size() > highest) checks.Length(Indexed(field, i), text, 1, highest);
+  }
+}
+
+void CheckLogitBias(const v1::Sampling& sampling, const v1::Model& model, FieldChecks& checks) {
+  if (!checks.Count("sampling.logit_bias", sampling.logit_bias_size(), kMaxLogitBiases)) return;
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    if (checks.is_full()) return;
+    const std::string field = absl::StrFormat("sampling.logit_bias[%d]", id);
+    checks.TokenId(field, id, model.vocab_size());
+    checks.Range(field, bias, -100.0f, 100.0f);
+  }
+}
+
 }  // namespace
 
-void FieldChecks::Range(std::string_view field, double value, double lowest, double highest) {
-  if (value >= lowest && value <= highest) return;
-  Invalid(std::string(field), absl::StrFormat("expected %g to %g, found %g", lowest, highest, value));
+bool FieldChecks::is_full() const { return violations_.size() >= kMaxViolations; }
+
+void FieldChecks::Invalid(std::string_view field, std::string_view description) {
+  if (!is_full()) violations_.push_back(MakeViolation(field, description));
 }
 
-void FieldChecks::Positive(std::string_view field, double value, double highest) {
-  if (value > 0.0 && value <= highest) return;
-  Invalid(std::string(field), absl::StrFormat("expected more than 0 and at most %g, found %g", highest, value));
-}
-
-void FieldChecks::Count(std::string_view field, int count, int highest) {
-  if (count > highest) {
-    Invalid(std::string(field), absl::StrFormat("expected at most %d entries, found %d", highest, count));
-  }
+bool FieldChecks::Count(std::string_view field, size_t count, size_t highest) {
+  if (count <= highest) return true;
+  Invalid(field, TooManyEntries(count, highest));
+  return false;
 }
 
 void FieldChecks::Length(std::string_view field, std::string_view text, size_t lowest, size_t highest) {
   if (text.size() >= lowest && text.size() <= highest) return;
-  Invalid(std::string(field), absl::StrFormat("expected %d to %d bytes, found %d", lowest, highest, text.size()));
+  Invalid(field, absl::StrFormat("expected %d to %d bytes, found %d", lowest, highest, text.size()));
 }
 
 void FieldChecks::TokenId(std::string_view field, uint32_t id, uint32_t vocab_size) {
   if (id < vocab_size) return;
-  Invalid(std::string(field), absl::StrFormat("expected a token id below %d, found %d", vocab_size, id));
+  Invalid(field, absl::StrFormat("expected a token id below %d, found %d", vocab_size, id));
 }
 
 void FieldChecks::Unsupported(bool is_set, std::string_view field, std::string_view what) {
-  if (!is_set) return;
-  unsupported_.push_back({std::string(field), absl::StrFormat("%s; leave it unset", what)});
+  if (!is_set || unsupported_.size() >= kMaxViolations) return;
+  unsupported_.push_back(MakeViolation(field, absl::StrFormat("%s; leave it unset", what)));
 }
 
 absl::Status FieldChecks::Result() const {
-  if (!violations_.empty()) {
-    const size_t reported = std::min<size_t>(violations_.size(), kMaxReportedViolations);
-    return InvalidFields({violations_.begin(), violations_.begin() + static_cast<std::ptrdiff_t>(reported)});
-  }
+  if (!violations_.empty()) return InvalidFields(violations_);
   if (!unsupported_.empty()) return UnsupportedField(unsupported_[0].field, unsupported_[0].description);
   return absl::OkStatus();
 }
 
 void CheckSampling(const v1::Sampling& sampling, const v1::Model& model, FieldChecks& checks) {
-  if (sampling.has_temperature()) checks.Range("sampling.temperature", sampling.temperature(), 0.0, 100.0);
-  if (sampling.has_top_p()) checks.Positive("sampling.top_p", sampling.top_p(), 1.0);
-  if (sampling.has_top_k()) checks.Range("sampling.top_k", sampling.top_k(), 0.0, 2147483647.0);
-  if (sampling.has_min_p()) checks.Range("sampling.min_p", sampling.min_p(), 0.0, 1.0);
-  checks.Range("sampling.presence_penalty", sampling.presence_penalty(), -2.0, 2.0);
-  checks.Range("sampling.frequency_penalty", sampling.frequency_penalty(), -2.0, 2.0);
+  if (sampling.has_temperature()) checks.Range("sampling.temperature", sampling.temperature(), 0.0f, 100.0f);
+  if (sampling.has_top_p()) checks.Positive("sampling.top_p", sampling.top_p(), 1.0f);
+  if (sampling.has_top_k()) checks.Range("sampling.top_k", sampling.top_k(), 0, 2147483647);
+  if (sampling.has_min_p()) checks.Range("sampling.min_p", sampling.min_p(), 0.0f, 1.0f);
+  checks.Range("sampling.presence_penalty", sampling.presence_penalty(), -2.0f, 2.0f);
+  checks.Range("sampling.frequency_penalty", sampling.frequency_penalty(), -2.0f, 2.0f);
   if (sampling.has_repetition_penalty()) {
-    checks.Positive("sampling.repetition_penalty", sampling.repetition_penalty(), 100.0);
+    checks.Positive("sampling.repetition_penalty", sampling.repetition_penalty(), 100.0f);
   }
-  checks.Count("sampling.logit_bias", static_cast<int>(sampling.logit_bias_size()), 1024);
-  for (const auto& [id, bias] : sampling.logit_bias()) {
-    const std::string field = absl::StrFormat("sampling.logit_bias[%d]", id);
-    checks.TokenId(field, id, model.vocab_size());
-    checks.Range(field, bias, -100.0, 100.0);
+  CheckLogitBias(sampling, model, checks);
+  const auto& allowed = sampling.allowed_token_ids();
+  if (checks.Count("sampling.allowed_token_ids", static_cast<size_t>(allowed.size()), model.vocab_size())) {
+    checks.TokenIds("sampling.allowed_token_ids", allowed, model.vocab_size());
   }
-  for (int i = 0; i < sampling.allowed_token_ids_size(); ++i) {
-    checks.TokenId(Indexed("sampling.allowed_token_ids", i), sampling.allowed_token_ids(i), model.vocab_size());
-  }
-  checks.Count("sampling.bad_words", sampling.bad_words_size(), 128);
-  for (int i = 0; i < sampling.bad_words_size(); ++i) {
-    checks.Length(Indexed("sampling.bad_words", i), sampling.bad_words(i), 1, 256);
+  if (checks.Count("sampling.bad_words", static_cast<size_t>(sampling.bad_words_size()), kMaxBadWords)) {
+    CheckLengths("sampling.bad_words", sampling.bad_words(), 256, checks);
   }
   checks.Unsupported(sampling.bad_words_size() > 0, "sampling.bad_words", "forbidden texts are not implemented");
-  if (sampling.has_n()) checks.Range("sampling.n", sampling.n(), 1.0, 64.0);
+  if (sampling.has_n()) checks.Range("sampling.n", sampling.n(), 1, 64);
   checks.Unsupported(sampling.n() > 1, "sampling.n", "more than one continuation per request is not implemented");
 }
 
 void CheckStopping(const v1::Stopping& stopping, const v1::Model& model, FieldChecks& checks) {
-  const double context = model.limits().max_context_tokens();
-  if (stopping.has_max_tokens()) checks.Range("stopping.max_tokens", stopping.max_tokens(), 1.0, context);
-  const double most = stopping.has_max_tokens() ? std::min<double>(stopping.max_tokens(), context) : context;
-  checks.Range("stopping.min_tokens", stopping.min_tokens(), 0.0, most);
-  checks.Count("stopping.stop", stopping.stop_size(), 16);
-  for (int i = 0; i < stopping.stop_size(); ++i) checks.Length(Indexed("stopping.stop", i), stopping.stop(i), 1, 256);
+  const uint32_t context = model.limits().max_context_tokens();
+  if (stopping.has_max_tokens()) checks.Range("stopping.max_tokens", stopping.max_tokens(), 1, context);
+  const uint32_t most = stopping.has_max_tokens() ? std::min(stopping.max_tokens(), context) : context;
+  checks.Range("stopping.min_tokens", stopping.min_tokens(), 0, most);
+  if (checks.Count("stopping.stop", static_cast<size_t>(stopping.stop_size()), kMaxStopStrings)) {
+    CheckLengths("stopping.stop", stopping.stop(), 256, checks);
+  }
   if (stopping.stop_size() > 0 && !model.has_tokenizer()) {
     checks.Invalid("stopping.stop", "stop strings need a tokenizer and the model has none; use stop_token_ids");
   }
-  checks.Count("stopping.stop_token_ids", stopping.stop_token_ids_size(), 128);
-  for (int i = 0; i < stopping.stop_token_ids_size(); ++i) {
-    checks.TokenId(Indexed("stopping.stop_token_ids", i), stopping.stop_token_ids(i), model.vocab_size());
+  const auto& stop_ids = stopping.stop_token_ids();
+  if (checks.Count("stopping.stop_token_ids", static_cast<size_t>(stop_ids.size()), kMaxStopTokenIds)) {
+    checks.TokenIds("stopping.stop_token_ids", stop_ids, model.vocab_size());
   }
 }
 
@@ -112,6 +120,7 @@ void CheckConstraint(const v1::Constraint& constraint, FieldChecks& checks) {
   if (constraint.kind_case() == v1::Constraint::KIND_NOT_SET) return;
   const auto* descriptor = v1::Constraint::descriptor();
   const std::string field = "constraint." + descriptor->FindFieldByNumber(constraint.kind_case())->name();
+  checks.Count("constraint.choice.texts", static_cast<size_t>(constraint.choice().texts_size()), kMaxChoices);
   checks.Unsupported(true, field, "constrained generation is not implemented");
 }
 
@@ -119,9 +128,9 @@ void CheckOutput(const v1::Output& output, const v1::Model& model, FieldChecks& 
   if (output.text() && !model.has_tokenizer()) {
     checks.Invalid("output.text", "text needs a tokenizer and the model has none; ask for token_ids");
   }
-  if (output.has_logprobs()) checks.Range("output.logprobs", output.logprobs(), 0.0, kMaxTopLogprobs);
+  if (output.has_logprobs()) checks.Range("output.logprobs", output.logprobs(), 0, kMaxTopLogprobs);
   if (output.has_prompt_logprobs()) {
-    checks.Range("output.prompt_logprobs", output.prompt_logprobs(), 0.0, kMaxTopLogprobs);
+    checks.Range("output.prompt_logprobs", output.prompt_logprobs(), 0, kMaxTopLogprobs);
   }
   checks.Unsupported(output.has_prompt_logprobs(), "output.prompt_logprobs",
                      "log-probabilities of the prompt come from Score, not with a generation");
@@ -140,7 +149,7 @@ void CheckScheduling(const v1::Scheduling& scheduling, FieldChecks& checks) {
   if (scheduling.has_queue_timeout()) CheckDuration("scheduling.queue_timeout", scheduling.queue_timeout(), checks);
   if (scheduling.has_timeout()) CheckDuration("scheduling.timeout", scheduling.timeout(), checks);
   if (scheduling.has_ttft_slo()) CheckDuration("scheduling.ttft_slo", scheduling.ttft_slo(), checks);
-  checks.Range("scheduling.priority", scheduling.priority(), -100.0, 100.0);
+  checks.Range("scheduling.priority", scheduling.priority(), -100, 100);
   checks.Unsupported(scheduling.priority() != 0, "scheduling.priority", "priorities are not implemented");
   checks.Unsupported(scheduling.has_ttft_slo(), "scheduling.ttft_slo",
                      "admission by expected time to first token is not implemented");
@@ -153,11 +162,6 @@ void CheckRequestId(std::string_view request_id, FieldChecks& checks) {
     checks.Invalid("request_id", "expected printable ASCII without spaces");
     return;
   }
-}
-
-void CheckTokenIds(const v1::TokenIds& token_ids, uint32_t vocab_size, FieldChecks& checks) {
-  for (int i = 0; i < token_ids.ids_size(); ++i)
-    checks.TokenId(Indexed("token_ids.ids", i), token_ids.ids(i), vocab_size);
 }
 
 }  // namespace latentd

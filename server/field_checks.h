@@ -1,13 +1,19 @@
-// Collects what is wrong with a request, field by field. Nothing wrong wins over "not implemented", which wins over OK.
+// Collects what is wrong with a request, field by field. Invalid fields win over "not implemented", which wins over OK.
+// Holds at most kMaxViolations of each, so the cost of a refusal does not grow with the number of mistakes: a loop over
+// entries ends when the checks are full.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/strings/str_format.h>
 
+#include "kernels/number_text.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
 #include "server/status.h"
@@ -16,19 +22,38 @@ namespace latentd {
 
 class FieldChecks {
  public:
-  void Invalid(std::string field, std::string description) {
-    violations_.push_back({std::move(field), std::move(description)});
-  }
+  void Invalid(std::string_view field, std::string_view description);
   // `lowest` to `highest`, both included; NaN is outside of every range.
-  void Range(std::string_view field, double value, double lowest, double highest);
+  template <class Number>
+  void Range(std::string_view field, Number value, std::type_identity_t<Number> lowest,
+             std::type_identity_t<Number> highest) {
+    if (value >= lowest && value <= highest) return;
+    Invalid(field,
+            absl::StrFormat("expected %s to %s, found %s", NumberText(lowest), NumberText(highest), NumberText(value)));
+  }
   // Above 0, at most `highest`.
-  void Positive(std::string_view field, double value, double highest);
-  void Count(std::string_view field, int count, int highest);
+  template <std::floating_point Number>
+  void Positive(std::string_view field, Number value, std::type_identity_t<Number> highest) {
+    if (value > 0 && value <= highest) return;
+    Invalid(field,
+            absl::StrFormat("expected more than 0 and at most %s, found %s", NumberText(highest), NumberText(value)));
+  }
+  // False where there are more: then no entry is worth a look.
+  bool Count(std::string_view field, size_t count, size_t highest);
   void Length(std::string_view field, std::string_view text, size_t lowest, size_t highest);
   void TokenId(std::string_view field, uint32_t id, uint32_t vocab_size);
+  // Ids of a list, up to the first ones that are wrong.
+  template <class Ids>
+  void TokenIds(std::string_view field, const Ids& ids, uint32_t vocab_size) {
+    for (int i = 0; i < ids.size() && !is_full(); ++i) {
+      if (ids[i] >= vocab_size) TokenId(absl::StrFormat("%s[%d]", field, i), ids[i], vocab_size);
+    }
+  }
   // `is_set` asks for something that this server does not do yet.
   void Unsupported(bool is_set, std::string_view field, std::string_view what);
 
+  // Nothing more is kept.
+  bool is_full() const;
   absl::Status Result() const;
 
  private:
@@ -43,6 +68,5 @@ void CheckOutput(const v1::Output& output, const v1::Model& model, FieldChecks& 
 void CheckCache(const v1::Cache& cache, FieldChecks& checks);
 void CheckScheduling(const v1::Scheduling& scheduling, FieldChecks& checks);
 void CheckRequestId(std::string_view request_id, FieldChecks& checks);
-void CheckTokenIds(const v1::TokenIds& token_ids, uint32_t vocab_size, FieldChecks& checks);
 
 }  // namespace latentd

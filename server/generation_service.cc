@@ -3,12 +3,10 @@
 #include <chrono>
 #include <utility>
 
-#include <absl/strings/str_format.h>
-
-#include "server/field_checks.h"
 #include "server/immediate_answer.h"
 #include "server/live_call.h"
 #include "server/prompt.h"
+#include "server/request_bounds.h"
 #include "server/request_validation.h"
 #include "server/status.h"
 #include "server/stream_writer.h"
@@ -27,17 +25,19 @@ TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
 
 absl::StatusOr<ValidRequest> MakeFrom(const v1::GenerateRequest& message, const ServedModel& model,
                                       TimePoint received) {
+  if (absl::Status status = CheckMasks(message, model); !status.ok()) return status;
   absl::StatusOr<EncodedPrompt> prompt = EncodePrompt(message, model);
   if (!prompt.ok()) return prompt.status();
   return MakeRequest(message, model.description, *std::move(prompt), received);
 }
 
 absl::StatusOr<ValidRequest> MakeFrom(const v1::ChatRequest& message, const ServedModel& model, TimePoint received) {
+  const v1::GenerateRequest groups = GroupsOf(message);
+  if (absl::Status status = CheckMasks(groups, model); !status.ok()) return status;
   absl::StatusOr<ChatPrompt> chat = EncodeChat(ChatInputOf(message), "", model);
   if (!chat.ok()) return chat.status();
   const ChatAnswer answer = ChatAnswerOf(message, chat->prompt.ids, model);
-  absl::StatusOr<ValidRequest> valid =
-      MakeRequest(GroupsOf(message), model.description, std::move(chat->prompt), received);
+  absl::StatusOr<ValidRequest> valid = MakeRequest(groups, model.description, std::move(chat->prompt), received);
   if (valid.ok()) valid->request.chat_answer = answer;
   return valid;
 }
@@ -55,6 +55,10 @@ class RefusedStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnDone() override { delete this; }
 };
 
+ModelBounds BoundsOf(const v1::Model& model) {
+  return {.vocab_size = model.vocab_size(), .max_context_tokens = model.limits().max_context_tokens()};
+}
+
 }  // namespace
 
 template <class Message>
@@ -62,7 +66,7 @@ absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& by
                                                       TimePoint received) const {
   if (is_draining_) return Draining();
   Message message;
-  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  if (absl::Status status = ParseMessage(bytes, BoundsOf(model.description), &message); !status.ok()) return status;
   if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
   return MakeFrom(message, model, received);
 }
@@ -141,7 +145,7 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
   if (!found.ok()) return found.status();
   const ServedModel& model = **found;
   v1::TokenizeRequest message;
-  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  if (absl::Status status = ParseMessage(bytes, BoundsOf(model.description), &message); !status.ok()) return status;
   if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
   v1::TokenizeResult result;
   absl::StatusOr<EncodedPrompt> prompt = EncodedPrompt{};
@@ -163,18 +167,12 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
 }
 
 absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes) const {
-  v1::DetokenizeRequest message;
-  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
   const absl::StatusOr<const ServedModel*> found = FindModel();
   if (!found.ok()) return found.status();
   const ServedModel& model = **found;
-  const std::string& name = model.description.name();
-  if (message.has_model() && message.model() != name) return ModelNotFound(message.model(), name);
-  FieldChecks checks;
-  for (int i = 0; i < message.token_ids_size(); ++i) {
-    checks.TokenId(absl::StrFormat("token_ids[%d]", i), message.token_ids(i), model.description.vocab_size());
-  }
-  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  v1::DetokenizeRequest message;
+  if (absl::Status status = ParseMessage(bytes, BoundsOf(model.description), &message); !status.ok()) return status;
+  if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
   if (model.tokenizer == nullptr) return NoTokenizer("Detokenize");
   const bool skips = !message.has_skip_special_tokens() || message.skip_special_tokens();
   const std::vector<int32_t> ids(message.token_ids().begin(), message.token_ids().end());

@@ -19,6 +19,7 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "engine/text/quoted_excerpt.h"
 #include "server/standard_error.h"
 
 namespace latentd {
@@ -155,7 +156,7 @@ absl::StatusOr<std::string> SetLogLevel(const std::string& level) {
   const std::vector<std::string>& levels = LogLevels();
   if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("expected one of %s, found %s", absl::StrJoin(levels, ", "), QuoteForLog(level)));
+        absl::StrFormat("expected one of %s, found %s", absl::StrJoin(levels, ", "), QuotedExcerpt(level)));
   }
   const auto previous = spdlog::level::to_string_view(spdlog::get_level());
   spdlog::set_level(spdlog::level::from_str(level));

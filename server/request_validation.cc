@@ -11,7 +11,9 @@
 #include "engine/text/answer_format.h"
 #include "kernels/id_bits.h"
 #include "server/chat_checks.h"
+#include "server/drawable_tokens.h"
 #include "server/field_checks.h"
+#include "server/request_bounds.h"
 #include "server/served_model.h"
 #include "server/status.h"
 
@@ -30,26 +32,13 @@ TimePoint After(TimePoint received, const google::protobuf::Duration& duration) 
   return received + std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
 }
 
-// Of the fields that Generate and Chat share.
-// Before min_tokens nothing that ends the answer may be drawn: something else has to be allowed.
-void CheckSomethingCanBeDrawn(const v1::GenerateRequest& request, const v1::Model& model, FieldChecks& checks) {
-  const auto& allowed = request.sampling().allowed_token_ids();
-  const auto& stops = request.stopping().stop_token_ids();
-  if (allowed.empty() || request.stopping().min_tokens() == 0) return;
-  const auto ends_the_answer = [&](uint32_t id) {
-    const auto& eos = model.eos_token_ids();
-    const bool is_eos = std::find(eos.begin(), eos.end(), id) != eos.end();
-    return (is_eos && !request.stopping().ignore_eos()) || std::find(stops.begin(), stops.end(), id) != stops.end();
-  };
-  if (!std::all_of(allowed.begin(), allowed.end(), ends_the_answer)) return;
-  checks.Invalid("stopping.min_tokens", "expected 0 where each of sampling.allowed_token_ids ends the answer");
-}
-
+// The fields that Generate and Chat share.
 void CheckGroups(const v1::GenerateRequest& request, const v1::Model& model, FieldChecks& checks) {
   if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
   CheckSampling(request.sampling(), model, checks);
   CheckStopping(request.stopping(), model, checks);
-  CheckSomethingCanBeDrawn(request, model, checks);
+  const auto is_token = [](int32_t) { return true; };  // the tokenizer knows better, see CheckMasks
+  if (checks.Result().ok()) CheckSomethingCanBeDrawn(request, model, is_token, checks);
   CheckConstraint(request.constraint(), checks);
   CheckOutput(request.output(), model, checks);
   CheckCache(request.cache(), checks);
@@ -66,7 +55,7 @@ void CheckPrompt(const Message& request, const v1::Model& model, FieldChecks& ch
       if (request.token_ids().ids().empty()) {
         checks.Invalid("token_ids.ids", "expected a prompt of at least one token, found none");
       }
-      CheckTokenIds(request.token_ids(), model.vocab_size(), checks);
+      checks.TokenIds("token_ids.ids", request.token_ids().ids(), model.vocab_size());
       return;
     case Message::PROMPT_NOT_SET:
       checks.Invalid("prompt", "expected text or token_ids, found neither");
@@ -189,6 +178,15 @@ absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model)
   return checks.Result();
 }
 
+absl::Status CheckFields(const v1::DetokenizeRequest& request, const v1::Model& model) {
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
+  FieldChecks checks;
+  if (checks.Count("token_ids", static_cast<size_t>(request.token_ids_size()), kMaxDetokenizedIds)) {
+    checks.TokenIds("token_ids", request.token_ids(), model.vocab_size());
+  }
+  return checks.Result();
+}
+
 absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model) {
   if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
   FieldChecks checks;
@@ -208,9 +206,16 @@ absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model
   FieldChecks checks;
   CheckPrompt(request, model, checks);
   if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
-  checks.Range("top_logprobs", request.top_logprobs(), 0.0, 32.0);
+  checks.Range("top_logprobs", request.top_logprobs(), 0, 32);
   CheckCache(request.cache(), checks);
   CheckScheduling(request.scheduling(), checks);
+  return checks.Result();
+}
+
+absl::Status CheckMasks(const v1::GenerateRequest& groups, const ServedModel& model) {
+  FieldChecks checks;
+  const auto is_token = [&](int32_t id) { return model.tokenizer == nullptr || model.tokenizer->HasToken(id); };
+  CheckSomethingCanBeDrawn(groups, model.description, is_token, checks);
   return checks.Result();
 }
 
@@ -219,7 +224,10 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   const int prompt_tokens = static_cast<int>(prompt.ids.size());
   const int context = static_cast<int>(model.limits().max_context_tokens());
   const int needed = std::max(1, static_cast<int>(message.stopping().min_tokens()));
-  if (prompt_tokens + needed > context) return ContextLengthExceeded(prompt.field, prompt_tokens, needed, context);
+  if (prompt_tokens + needed > context) {
+    return ContextLengthExceeded(prompt.field, prompt.ids.size(), static_cast<size_t>(needed),
+                                 model.limits().max_context_tokens());
+  }
 
   ValidRequest valid;
   valid.request_id = message.request_id();
@@ -249,7 +257,9 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const 
                                          TimePoint received) {
   const int prompt_tokens = static_cast<int>(prompt.ids.size());
   const int context = static_cast<int>(model.limits().max_context_tokens());
-  if (prompt_tokens > context) return ContextLengthExceeded(prompt.field, prompt_tokens, 0, context);
+  if (prompt_tokens > context) {
+    return ContextLengthExceeded(prompt.field, prompt.ids.size(), 0, model.limits().max_context_tokens());
+  }
   if (prompt_tokens < kMinScoredTokens) {
     return InvalidField(prompt.field, absl::StrFormat("expected at least %d tokens to score, found %d",
                                                       kMinScoredTokens, prompt_tokens));

@@ -44,6 +44,9 @@ absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& mo
 absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model);
 absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model);
 absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model);
+absl::Status CheckFields(const v1::DetokenizeRequest& request, const v1::Model& model);
+// That masks leave something to draw, by the model's own tokens. For groups that CheckFields passed.
+absl::Status CheckMasks(const v1::GenerateRequest& groups, const ServedModel& model);
 
 // For a message that CheckFields passed. `received` is when the RPC arrived; its own deadline is not in the message.
 absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, const v1::Model& model,

@@ -4,9 +4,12 @@
 #include <utility>
 
 #include <absl/strings/cord.h>
+#include <absl/strings/escaping.h>
 #include <absl/strings/str_format.h>
 #include <google/protobuf/any.pb.h>
 
+#include "engine/text/quoted_excerpt.h"
+#include "engine/text/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "kernels/check.h"
@@ -22,6 +25,46 @@ constexpr std::chrono::seconds kSoonest{1};
 constexpr std::chrono::hours kLatest{1};
 using Numbers = std::map<std::string, std::string>;
 
+// Shares of kMaxStatusBytes. A message is sent twice, in its own header and in the details.
+constexpr size_t kMaxMessageBytes = 640;
+constexpr size_t kMaxViolationsBytes = 1100;  // of all fields and descriptions of a BadRequest
+constexpr size_t kMaxOtherDetailBytes = 400;  // the other details, type names and framing
+constexpr size_t kMaxOtherHeaderBytes = 560;  // names of headers, grpc-status, push-back, the request's id and trace
+constexpr size_t Base64(size_t num_bytes) { return (num_bytes + 2) / 3 * 4; }
+static_assert(kMaxMessageBytes + Base64(kMaxMessageBytes + kMaxViolationsBytes + kMaxOtherDetailBytes) +
+                  kMaxOtherHeaderBytes <=
+              kMaxStatusBytes);
+constexpr size_t kMaxFieldBytes = 120;
+constexpr size_t kMaxDescriptionBytes = 240;
+constexpr size_t kMaxNameBytes = 128;  // a request's id has no more
+
+// What gRPC writes as %XX.
+bool IsEscapedInHeader(char c) { return c < ' ' || c > '~' || c == '%'; }
+
+size_t HeaderBytes(std::string_view message) {
+  return message.size() + 2 * static_cast<size_t>(std::count_if(message.begin(), message.end(), IsEscapedInHeader));
+}
+
+// At most so many bytes, counted as `size_of` does. Always valid UTF-8, since it becomes a string of a message.
+template <class SizeOf>
+std::string Fit(std::string_view text, size_t max_bytes, SizeOf size_of) {
+  constexpr std::string_view kCut = "...";
+  std::string_view shown = CutText(text, max_bytes);
+  const bool is_whole = shown.size() == text.size();
+  std::string valid;
+  if (FindInvalidUtf8(shown)) {
+    valid = absl::CHexEscape({shown.data(), shown.size()});
+    shown = valid;
+  }
+  if (is_whole && size_of(shown) <= max_bytes) return std::string(shown);
+  while (!shown.empty() && size_of(shown) + kCut.size() > max_bytes) shown = CutText(shown, shown.size() - 1);
+  return std::string(shown) + std::string(kCut);
+}
+
+std::string Fit(std::string_view text, size_t max_bytes) {
+  return Fit(text, max_bytes, [](std::string_view shown) { return shown.size(); });
+}
+
 void Attach(const google::protobuf::Message& detail, absl::Status* status) {
   status->SetPayload(kTypePrefix + detail.GetDescriptor()->full_name(), absl::Cord(detail.SerializeAsString()));
 }
@@ -33,18 +76,23 @@ bool FindDetail(const absl::Status& status, google::protobuf::Message* detail) {
 }
 
 absl::Status Failure(absl::StatusCode code, std::string_view reason, const std::string& message, Numbers numbers = {}) {
-  absl::Status status(code, message);
+  absl::Status status(code, Fit(message, kMaxMessageBytes, HeaderBytes));
   google::rpc::ErrorInfo error;
   error.set_reason(std::string(reason));
   error.set_domain("latentd");
-  error.mutable_metadata()->insert(numbers.begin(), numbers.end());
+  for (const auto& [name, value] : numbers) (*error.mutable_metadata())[name] = Fit(value, kMaxNameBytes);
   Attach(error, &status);
   return status;
 }
 
 void AttachViolations(const std::vector<FieldViolation>& violations, absl::Status* status) {
   google::rpc::BadRequest bad_request;
+  size_t left = kMaxViolationsBytes;
   for (const FieldViolation& violation : violations) {
+    constexpr size_t kFraming = 9;
+    const size_t num_bytes = violation.field.size() + violation.description.size() + kFraming;
+    if (num_bytes > left) break;
+    left -= num_bytes;
     auto* entry = bad_request.add_field_violations();
     entry->set_field(violation.field);
     entry->set_description(violation.description);
@@ -62,7 +110,7 @@ void AttachRetry(Duration delay, absl::Status* status) {
 
 void AttachRequest(std::string_view request_id, absl::Status* status) {
   google::rpc::RequestInfo request;
-  request.set_request_id(std::string(request_id));
+  request.set_request_id(Fit(request_id, kMaxNameBytes));
   Attach(request, status);
 }
 
@@ -82,12 +130,25 @@ std::string_view ExpiredReason(const StreamEnd& end) {
 
 }  // namespace
 
+FieldViolation MakeViolation(std::string_view field, std::string_view description) {
+  return {Fit(field, kMaxFieldBytes), Fit(description, kMaxDescriptionBytes)};
+}
+
+std::string TooManyEntries(size_t found, size_t most) {
+  return absl::StrFormat("expected at most %d entries, found %d", most, found);
+}
+
 absl::Status InvalidFields(const std::vector<FieldViolation>& violations) {
   CHECK(!violations.empty());
+  constexpr size_t kMoreBytes = 16;  // of what stands for those that have no room
   std::string message;
-  for (const FieldViolation& violation : violations) {
-    if (!message.empty()) message += "; ";
-    message += violation.field + ": " + violation.description;
+  for (size_t i = 0; i < violations.size(); ++i) {
+    const std::string next = violations[i].field + ": " + violations[i].description;
+    if (i > 0 && HeaderBytes(message) + HeaderBytes(next) + kMoreBytes > kMaxMessageBytes) {
+      message += absl::StrFormat("; and %d more", violations.size() - i);
+      break;
+    }
+    message += (i > 0 ? "; " : "") + next;
   }
   absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "INVALID_FIELD", message);
   AttachViolations(violations, &status);
@@ -95,24 +156,26 @@ absl::Status InvalidFields(const std::vector<FieldViolation>& violations) {
 }
 
 absl::Status InvalidField(std::string_view field, std::string_view description) {
-  return InvalidFields({{std::string(field), std::string(description)}});
+  return InvalidFields({MakeViolation(field, description)});
 }
 
 absl::Status UnsupportedField(std::string_view field, std::string_view description) {
-  absl::Status status = Failure(absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE",
-                                absl::StrFormat("%s: %s", field, description), {{"field", std::string(field)}});
-  AttachViolations({{std::string(field), std::string(description)}}, &status);
+  const FieldViolation violation = MakeViolation(field, description);
+  absl::Status status =
+      Failure(absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE",
+              absl::StrFormat("%s: %s", violation.field, violation.description), {{"field", violation.field}});
+  AttachViolations({violation}, &status);
   return status;
 }
 
-absl::Status ContextLengthExceeded(std::string_view field, int prompt_tokens, int min_tokens, int limit) {
+absl::Status ContextLengthExceeded(std::string_view field, size_t prompt_tokens, size_t min_tokens, size_t limit) {
   const std::string description = absl::StrFormat(
       "the prompt has %d tokens and at least %d must follow, but the context holds %d; shorten the prompt",
       prompt_tokens, min_tokens, limit);
   absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED",
                                 absl::StrFormat("%s: %s", field, description),
                                 {{"prompt_tokens", std::to_string(prompt_tokens)}, {"limit", std::to_string(limit)}});
-  AttachViolations({{std::string(field), description}}, &status);
+  AttachViolations({MakeViolation(field, description)}, &status);
   return status;
 }
 
@@ -136,20 +199,20 @@ absl::Status NoChatTemplate(std::string_view why) {
 }
 
 absl::Status ModelNotFound(std::string_view asked, std::string_view served) {
-  absl::Status status =
-      Failure(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-              absl::StrFormat("model \"%s\" is not served here; this server has \"%s\"", asked, served));
+  absl::Status status = Failure(
+      absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+      absl::StrFormat("model %s is not served here; this server has %s", QuotedExcerpt(asked), QuotedExcerpt(served)));
   google::rpc::ResourceInfo resource;
   resource.set_resource_type("model");
-  resource.set_resource_name(std::string(asked));
+  resource.set_resource_name(Fit(asked, kMaxNameBytes));
   Attach(resource, &status);
   return status;
 }
 
 absl::Status DuplicateRequestId(std::string_view request_id) {
-  absl::Status status =
-      Failure(absl::StatusCode::kAlreadyExists, "DUPLICATE_REQUEST_ID",
-              absl::StrFormat("request_id \"%s\" belongs to a request in flight; choose another", request_id));
+  absl::Status status = Failure(
+      absl::StatusCode::kAlreadyExists, "DUPLICATE_REQUEST_ID",
+      absl::StrFormat("request_id %s belongs to a request in flight; choose another", QuotedExcerpt(request_id)));
   AttachRequest(request_id, &status);
   return status;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
@@ -19,15 +20,24 @@ namespace latentd {
 
 struct BytesRead;
 
+// A status travels in headers, of which clients take 8 KiB: message, details and trailers stay within these bytes as
+// they are sent, whatever was quoted in them.
+inline constexpr size_t kMaxStatusBytes = 4096;
+// More mistakes of one request than a status tells are not even looked for.
+inline constexpr size_t kMaxViolations = 16;
+
 struct FieldViolation {
   std::string field;        // path from the request's root
   std::string description;  // what was expected, what was found
 };
+// Cut where it is long: a path may hold names that came with the request.
+FieldViolation MakeViolation(std::string_view field, std::string_view description);
+std::string TooManyEntries(size_t found, size_t most);
 
 absl::Status InvalidFields(const std::vector<FieldViolation>& violations);  // at least one
 absl::Status InvalidField(std::string_view field, std::string_view description);
 absl::Status UnsupportedField(std::string_view field, std::string_view description);
-absl::Status ContextLengthExceeded(std::string_view field, int prompt_tokens, int min_tokens, int limit);
+absl::Status ContextLengthExceeded(std::string_view field, size_t prompt_tokens, size_t min_tokens, size_t limit);
 absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks);
 absl::Status NoTokenizer(std::string_view field);
 absl::Status NoChatTemplate(std::string_view why);  // empty: there is none

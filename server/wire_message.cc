@@ -18,12 +18,6 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::internal::WireFormatLite;
 
-std::string StringOf(const grpc::ByteBuffer& bytes) {
-  grpc::Slice slice;
-  if (!bytes.DumpToSingleSlice(&slice).ok()) return "";
-  return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
-}
-
 }  // namespace
 
 // The API's messages do not contain themselves, so the recursion is as deep as the schema.
@@ -38,8 +32,9 @@ std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf:
       continue;
     }
     uint32_t size = 0;
-    std::string value;
-    if (!input.ReadVarint32(&size) || !input.ReadString(&value, static_cast<int>(size))) break;
+    if (!input.ReadVarint32(&size)) break;
+    const std::string_view value = bytes.substr(static_cast<size_t>(input.CurrentPosition()), size);
+    if (value.size() < size || !input.Skip(static_cast<int>(size))) break;
     const int entry = seen[field->number()]++;
     std::string path = field->is_repeated() ? absl::StrFormat("%s[%d]", field->name(), entry) : field->name();
     if (field->type() == FieldDescriptor::TYPE_STRING && FindInvalidUtf8(value)) return path;
@@ -50,13 +45,25 @@ std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf:
   return "";
 }
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds,
+                          google::protobuf::Message* message) {
+  const google::protobuf::Descriptor& type = *message->GetDescriptor();
+  if (absl::Status status = CheckEntries(bytes, type, bounds); !status.ok()) return status;
   grpc::ByteBuffer shared(bytes);  // the reader wants a buffer that it may change; this one shares its slices
   grpc::ProtoBufferReader reader(&shared);
   if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
-  const std::string field = FindInvalidUtf8Field(StringOf(bytes), *message->GetDescriptor());
-  if (!field.empty()) return InvalidField(field, "expected valid UTF-8");
-  return InvalidField("", absl::StrFormat("expected the bytes of a %s", message->GetDescriptor()->full_name()));
+  message->Clear();  // not beside what follows
+  grpc::Slice slice;
+  if (bytes.DumpToSingleSlice(&slice).ok()) {
+    const std::string_view whole(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    const std::string field = FindInvalidUtf8Field(whole, type);
+    if (!field.empty()) return InvalidField(field, "expected valid UTF-8");
+  }
+  return InvalidField("", absl::StrFormat("expected the bytes of a %s", type.full_name()));
+}
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
+  return ParseMessage(bytes, ModelBounds{}, message);
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {

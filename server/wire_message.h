@@ -9,8 +9,13 @@
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include "server/request_bounds.h"
+
 namespace latentd {
 
+// `message` is a request of the API: its lists are counted, and refused where they are too long, before it is parsed.
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds, google::protobuf::Message* message);
+// For requests whose bounds do not depend on the model.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message);
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
 

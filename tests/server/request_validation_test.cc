@@ -127,6 +127,18 @@ TEST(RequestValidation, ValuesAtTheEndsOfTheirRangesPass) {
   EXPECT_EQ(CheckFields(request, SomeModel()).message(), "");
 }
 
+TEST(RequestValidation, BoundAndValueNeverLookAlike) {
+  v1::GenerateRequest request = GoodRequest();
+  request.mutable_sampling()->set_top_p(std::nextafter(1.0f, 2.0f));
+  request.mutable_sampling()->set_min_p(std::nextafter(1.0f, 2.0f));
+  request.mutable_scheduling()->mutable_timeout()->set_seconds(86400);
+  request.mutable_scheduling()->mutable_timeout()->set_nanos(1);
+  EXPECT_EQ(CheckFields(request, SomeModel()).message(),
+            "sampling.top_p: expected more than 0 and at most 1, found 1.0000001; "
+            "sampling.min_p: expected 0 to 1, found 1.0000001; "
+            "scheduling.timeout: expected more than 0 and at most 86400, found 86400.000000001");
+}
+
 // A bitmap, however often an id is named.
 TEST(RequestValidation, AllowedIdsReachTheEngineAsASet) {
   v1::GenerateRequest request = GoodRequest();
@@ -140,6 +152,36 @@ TEST(RequestValidation, AllowedIdsReachTheEngineAsASet) {
   EXPECT_EQ(allowed[63], uint64_t{1} << 63);
   EXPECT_EQ(valid->request.stopping.stop_token_ids, (std::vector<int32_t>{7, 9}));
   EXPECT_EQ(valid->sampling.allowed_token_ids_size(), 5) << "reported as it was asked for";
+}
+
+TEST(RequestValidation, SomethingMustBeLeftToDraw) {
+  v1::Model model = SomeModel();
+  model.add_eos_token_ids(1);
+  v1::GenerateRequest request = GoodRequest();
+  request.mutable_sampling()->add_allowed_token_ids(1);
+  EXPECT_EQ(CheckFields(request, model).message(), "") << "end-of-sequence alone may be drawn";
+  request.mutable_stopping()->set_min_tokens(1);
+  EXPECT_EQ(FieldOf(CheckFields(request, model)), "stopping.min_tokens");
+  request.mutable_sampling()->add_allowed_token_ids(2);
+  EXPECT_EQ(CheckFields(request, model).message(), "");
+  // A vocabulary of which every token stops.
+  model.set_vocab_size(3);
+  request.mutable_sampling()->clear_allowed_token_ids();
+  request.mutable_stopping()->add_stop_token_ids(0);
+  request.mutable_stopping()->add_stop_token_ids(2);
+  EXPECT_EQ(FieldOf(CheckFields(request, model)), "stopping.min_tokens");
+}
+
+TEST(RequestValidation, AllowedIdsMustStandForTokens) {
+  ServedModel served;
+  served.description = SomeModel();
+  served.tokenizer = OrDie(LoadFrom(SmallTokenizer()));
+  const auto last = static_cast<uint32_t>(served.tokenizer->vocab_size());
+  v1::GenerateRequest request = GoodRequest();
+  request.mutable_sampling()->add_allowed_token_ids(last);
+  EXPECT_EQ(FieldOf(CheckMasks(request, served)), "sampling.allowed_token_ids");
+  request.mutable_sampling()->add_allowed_token_ids(last - 1);
+  EXPECT_TRUE(CheckMasks(request, served).ok());
 }
 
 TEST(RequestValidation, InvalidWinsOverUnsupported) {

@@ -2,10 +2,12 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/text/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -158,6 +160,92 @@ TEST(Status, CancellationAtTheRpcDeadlineIsAnExpiryWhereTheRequestStood) {
   EXPECT_EQ(reason(), "EXPIRED_IN_PREFILL");
   end.output_tokens = 3;
   EXPECT_EQ(reason(), "EXPIRED_IN_DECODE");
+}
+
+// Every status that a client can get something into, made of that something.
+std::vector<absl::Status> AllStatusesWith(std::string_view text) {
+  std::vector<absl::Status> statuses = {InvalidField(text, text),
+                                        InvalidField(std::string("messages[0].") + std::string(text), "expected less"),
+                                        UnsupportedField(text, text),
+                                        ContextLengthExceeded(text, 4'000'000, 1'000'000, 1'000'000),
+                                        NoTokenizer(text),
+                                        ModelNotFound(text, "served"),
+                                        ModelNotFound("asked", text),
+                                        ModelNotFound(text, text),
+                                        DuplicateRequestId(text)};
+  std::vector<FieldViolation> violations;
+  for (size_t i = 0; i < kMaxViolations; ++i) violations.push_back(MakeViolation(text, text));
+  statuses.push_back(InvalidFields(violations));
+  for (const RefusalCause cause :
+       {RefusalCause::kDraining, RefusalCause::kQueueFull, RefusalCause::kQueueTokens, RefusalCause::kNeverFits}) {
+    statuses.push_back(StatusOfRefusal({.cause = cause, .message = std::string(text)}, text));
+  }
+  for (const FinishReason reason :
+       {FinishReason::kCancelled, FinishReason::kAborted, FinishReason::kExpiredInQueue, FinishReason::kExpiredInDecode,
+        FinishReason::kSlowConsumer, FinishReason::kDraining, FinishReason::kNonFiniteLogits}) {
+    StreamEnd end;
+    end.reason = reason;
+    end.output_tokens = 1'000'000'000;
+    end.buffered_bytes = size_t{1} << 40;
+    statuses.push_back(StatusOfEnd({.end = end, .request_id = text}));
+  }
+  return statuses;
+}
+
+// As gRPC writes it: the message with %XX, the details in base64.
+size_t HeaderBytesOf(const grpc::Status& status) {
+  constexpr size_t kNames = 100;  // grpc-status, grpc-message, grpc-status-details-bin, grpc-retry-pushback-ms
+  constexpr size_t kRequestIdAndTrace = 18 + 128 + 11 + 256;
+  size_t num_bytes = kNames + kRequestIdAndTrace + (status.error_details().size() + 2) / 3 * 4;
+  for (const char c : status.error_message()) num_bytes += c < ' ' || c > '~' || c == '%' ? 3 : 1;
+  return num_bytes;
+}
+
+TEST(Status, FitsItsBoundWhateverIsQuoted) {
+  std::vector<std::string> texts = {"",
+                                    "x",
+                                    std::string(3000, 'x'),
+                                    std::string(1 << 20, 'x'),
+                                    std::string(3000, '\0'),
+                                    std::string(1 << 20, '\n'),
+                                    std::string(3000, '%'),
+                                    std::string(1 << 20, '"'),
+                                    std::string(3000, '\xff'),
+                                    std::string(1 << 20, '\x80')};
+  for (const std::string character : {"é", "｜", "🦊"}) {
+    // Cut at every place within a character.
+    for (size_t shift = 0; shift < 4; ++shift) {
+      std::string text(shift, 'x');
+      while (text.size() < 3000) text += character;
+      texts.push_back(text);
+    }
+  }
+  for (const std::string& text : texts) {
+    for (const absl::Status& status : AllStatusesWith(text)) {
+      const grpc::Status sent = ToGrpcStatus(status);
+      EXPECT_LE(HeaderBytesOf(sent), kMaxStatusBytes) << ReasonOf(status) << " " << text.size();
+      EXPECT_FALSE(FindInvalidUtf8(sent.error_message()));
+      google::rpc::Status details;
+      ASSERT_TRUE(details.ParseFromString(sent.error_details())) << ReasonOf(status) << " " << text.size();
+      EXPECT_NE(Find<google::rpc::ErrorInfo>(sent).reason(), "");
+    }
+  }
+}
+
+TEST(Status, LongQuotesAreExcerptsInWholeCharacters) {
+  std::string name = "x";
+  while (name.size() < 3000) name += "🦊";
+  const std::string message(ModelNotFound(name, "tiny").message());
+  EXPECT_THAT(message, testing::StartsWith("model \"x🦊🦊"));
+  EXPECT_THAT(message, testing::EndsWith("🦊\"... is not served here; this server has \"tiny\""));
+}
+
+TEST(Status, ViolationsThatHaveNoRoomAreCounted) {
+  std::vector<FieldViolation> violations;
+  for (int i = 0; i < 16; ++i) violations.push_back({"field" + std::to_string(i), std::string(100, 'x')});
+  const grpc::Status status = ToGrpcStatus(InvalidFields(violations));
+  EXPECT_THAT(status.error_message(), testing::EndsWith("; and 11 more"));
+  EXPECT_EQ(Find<google::rpc::BadRequest>(status).field_violations_size(), 9);
 }
 
 }  // namespace
