@@ -1,6 +1,6 @@
 // What one stream says as it grows: ids to UTF-8, a chat's answer split into content, reasoning and tool calls, up to
-// the first stop string in its content. What may be the start of a stop string, of a character or of a tool call is
-// held back. Publisher thread only.
+// the first stop string in its content whose last character comes after min_tokens. What may be the start of a stop
+// string, of a character or of a tool call is held back. Publisher thread only.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +39,7 @@ class StreamText {
   int reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
-  // Only content can stop; nothing of an answer follows its stop string.
+  // Only content can stop, and only after min_tokens; nothing of an answer follows its stop string.
   AnswerParts Match(AnswerParts parts);
 
   const Tokenizer* tokenizer_;
@@ -49,6 +49,8 @@ class StreamText {
   AnswerParser parser_;
   StopMatcher matcher_;
   std::optional<size_t> found_;
+  const int min_tokens_;
+  int num_tokens_ = 0;  // appended
   int reasoning_tokens_ = 0;
 };
 

@@ -29,7 +29,7 @@ struct SamplingParameters {
 
 struct StoppingParameters {
   int max_tokens = 0;
-  int min_tokens = 0;                          // end and stop tokens are not drawn before so many tokens
+  int min_tokens = 0;                          // nothing ends the answer before so many tokens
   std::vector<std::string> stop_strings = {};  // found by the publisher, in text
   std::vector<int32_t> stop_token_ids = {};
   bool include_stop = false;  // keep the matched stop string or stop token's text in the output
@@ -40,6 +40,7 @@ struct StoppingParameters {
 struct ChatAnswer {
   bool starts_in_reasoning = false;  // the prompt opened it
   int calls_before = 0;              // tool calls of the conversation so far
+  bool has_calls = true;             // false: what looks like a call is text
 };
 
 enum class RequestKind : uint8_t { kGenerate, kScore };
@@ -51,6 +52,7 @@ struct Request {
   SamplingParameters sampling = {};
   StoppingParameters stopping = {};
   std::optional<ChatAnswer> chat_answer = {};  // none: the answer is text as it comes
+  bool prints_special_tokens = false;          // they are text as any other token; else they have none
   int num_top_logprobs = -1;                   // -1: none; 0..32: of each generated token and so many best ones
   int num_prompt_logprobs = -1;                // the same for each prompt position after the first (Score)
   TimePoint received{};

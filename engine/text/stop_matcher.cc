@@ -52,17 +52,29 @@ std::string_view StopMatcher::Held() const {
 
 StopMatcher::Output StopMatcher::Append(std::string_view chunk) {
   if (found_) return {"", found_};
-  const std::string_view held = Held();
   uint32_t node = node_;
   for (size_t i = 0; i < chunk.size(); ++i) {
     node = Next(node, chunk[i]);
     if (stop_here_[node]) return Stop(chunk, i + 1, *stop_here_[node]);
   }
+  return {MoveTo(node, chunk), std::nullopt};
+}
+
+std::string StopMatcher::Pass(std::string_view chunk) {
+  if (found_) return "";
+  uint32_t node = node_;
+  for (const char byte : chunk) node = Next(node, byte);
+  return MoveTo(node, chunk);
+}
+
+// After all of the chunk: what no longer begins a stop string.
+std::string StopMatcher::MoveTo(uint32_t node, std::string_view chunk) {
+  const std::string_view held = Held();
   node_ = node;
   const size_t final_size = held.size() + chunk.size() - trie_.Depth(node);
   std::string text(held.substr(0, final_size));
   if (final_size > held.size()) text += chunk.substr(0, final_size - held.size());
-  return {std::move(text), std::nullopt};
+  return text;
 }
 
 StopMatcher::Output StopMatcher::Stop(std::string_view chunk, size_t consumed, size_t stop) {

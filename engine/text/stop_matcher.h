@@ -31,6 +31,9 @@ class StopMatcher {
 
   // Once a stop string is found, nothing more comes out.
   Output Append(std::string_view chunk);
+  // The same for text that cannot stop: a stop string that ends in it is passed over, one that only begins in it is
+  // not.
+  std::string Pass(std::string_view chunk);
   // The stream has ended without a stop string: the text that was held back.
   std::string Flush();
 
@@ -38,6 +41,7 @@ class StopMatcher {
   void Link();
   uint32_t Next(uint32_t node, char byte) const;
   std::string_view Held() const;
+  std::string MoveTo(uint32_t node, std::string_view chunk);
   Output Stop(std::string_view chunk, size_t consumed, size_t stop);
 
   // An Aho-Corasick automaton: each node stands for the longest suffix of the text that begins a stop string, so the

@@ -184,6 +184,39 @@ TEST(StreamText, StopStringInAMalformedCallIsFound) {
             "a<｜tool▁call▁begin｜>no ");
 }
 
+// As vLLM counts: the first min_tokens tokens end nothing, a later one may end what began in them.
+TEST(StreamText, StopStringsAreLookedForAfterMinTokens) {
+  const auto read = [](int min_tokens, std::string_view answer) {
+    const Request request = ChatRequest({}, {.min_tokens = min_tokens, .stop_strings = {"STOP"}});
+    return Read(DeepSeek(), ByteByByte(DeepSeek(), Encode(DeepSeek(), answer)), request);
+  };
+  EXPECT_EQ(Said(read(0, "a STOP b").whole), "a ");
+  EXPECT_EQ(Said(read(5, "a STOP b").whole), "a ") << "its last letter is the sixth token";
+  EXPECT_EQ(Said(read(6, "a STOP b").whole), "a STOP b");
+  EXPECT_EQ(read(6, "a STOP b").stop, "");
+  EXPECT_EQ(Said(read(6, "a STOP b STOP c").whole), "a STOP b ");
+  EXPECT_EQ(Said(read(100, "a STOP").whole), "a STOP");
+}
+
+TEST(StreamText, TokensOfReasoningCountForMinTokens) {
+  const Request request = ChatRequest({}, {.min_tokens = 4, .stop_strings = {"b"}});
+  EXPECT_EQ(SaidOf(DeepSeek(), "<think>a</think>b c b", request), "(a)b c ");
+}
+
+TEST(StreamText, SpecialTokensAreTextWhereTheyAreAskedFor) {
+  Request request = ChatRequest();
+  request.prints_special_tokens = true;
+  EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b<think>c<|end|></think>d", request), "a<|end|>b(c<|end|>)d");
+  request.stopping.stop_strings = {"<|end|>b"};
+  EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b", request), "a");
+}
+
+TEST(StreamText, WithoutCallsWhatLooksLikeOneIsText) {
+  const std::string_view answer = "<think>a</think>b<｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜>c";
+  EXPECT_EQ(SaidOf(DeepSeek(), answer, ChatRequest({.has_calls = false})),
+            "(a)b<｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜>c");
+}
+
 TEST(StreamText, StopTokenThatIsKeptPrintsSpecialTokensWhereTheyStand) {
   StreamText text(&DeepSeek(), FindAnswerFormat(DeepSeek()), ChatRequest({.starts_in_reasoning = true}));
   AnswerParts whole;

@@ -112,6 +112,32 @@ TEST(StopMatcher, AnyChunksAgreeWithBruteForce) {
   EXPECT_GT(num_found, 5000);
 }
 
+// A stop string counts where its last byte is beyond the text that is passed over.
+TEST(StopMatcher, WhatEndsInTextThatIsPassedOverDoesNotStop) {
+  std::mt19937 random(20261130);
+  const Strings stops = {"ab", "aab", "bba"};
+  int num_found = 0;
+  for (int round = 0; round < 5000; ++round) {
+    std::string text;
+    for (size_t i = 0; i < 12; ++i) text += static_cast<char>('a' + random() % 2);
+    const size_t passed = random() % text.size();
+    size_t end = std::string::npos;
+    for (size_t at = passed + 1; at <= text.size() && end == std::string::npos; ++at) {
+      for (const std::string& stop : stops) {
+        if (text.substr(0, at).ends_with(stop)) end = at;
+      }
+    }
+    StopMatcher matcher(stops, StopText::kInclude);
+    std::string whole = matcher.Pass(text.substr(0, passed));
+    const auto output = matcher.Append(text.substr(passed));
+    whole += output.text + matcher.Flush();
+    EXPECT_EQ(whole, text.substr(0, end)) << text << " " << passed;
+    EXPECT_EQ(output.stop.has_value(), end != std::string::npos);
+    num_found += output.stop.has_value();
+  }
+  EXPECT_GT(num_found, 1000);
+}
+
 TEST(StopMatcher, HostileTextCostsLinearTime) {
   // A matcher that starts over at each character would need 10^11 steps here.
   StopMatcher matcher(Strings{std::string(100'000, 'a') + "b"}, StopText::kExclude);
