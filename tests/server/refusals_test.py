@@ -68,13 +68,15 @@ class RefusalsTest(unittest.TestCase):
             "chat.tools": (self.tokenize, sized(2, user + sized(2, b"") * empty)),
             "chat.messages[0].tool_calls": (self.tokenize, sized(2, sized(1, sized(4, b"") * empty))),
         }
-        self.refusal(self.once, b"\xff" * (4 * MIB - 64))  # what gRPC itself keeps of a message's size
+        for method, _ in cases.values():
+            self.refusal(method, b"\xff" * (4 * MIB - 64))  # what gRPC itself keeps of messages of this size
         before = self.daemon.resident_bytes()
         for field, (method, message) in cases.items():
             with self.subTest(field=field):
                 self.assertLess(len(message), 4 * MIB)
                 self.expect_invalid(method, message, field)
-        self.assertLess(self.daemon.resident_bytes() - before, 3 * 4 * MIB)
+        # To the byte it is counted in request_bounds_test; one such message took 90 MiB and more.
+        self.assertLess(self.daemon.resident_bytes() - before, 48 * MIB)
 
     def test_prompt_of_too_many_ids_is_the_contexts_fault(self):
         details = self.refusal(self.once, sized(2, sized(1, b"\x05" * (4 * MIB - 64))))
@@ -104,7 +106,8 @@ class RefusalsTest(unittest.TestCase):
                         return pb.ChatRequest(**{"messages": [user], **fields})
                     for method, message, field in (
                             (generation.Chat, chat(messages=[pb.ChatMessage(role=name)]), "messages[0].role"),
-                            (generation.Chat, chat(messages=[pb.ChatMessage(role="user", name=name)]), "messages[0].name"),
+                            (generation.Chat, chat(messages=[pb.ChatMessage(role="user", name=name)]),
+                             "messages[0].name"),
                             (generation.Chat, chat(tools=[pb.Tool(name=name)]), "tools[0].name"),
                             (generation.Chat, chat(template_options=pb.TemplateOptions(variables_json={name: "1"})),
                              "template_options.variables_json["),
