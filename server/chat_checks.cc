@@ -46,6 +46,25 @@ void OnlyWith(std::string_view role, bool is_set, const std::string& field, cons
                  absl::StrFormat("expected only with role %s, found role %s", role, QuotedExcerpt(message.role())));
 }
 
+void CheckContentParts(const v1::ChatMessage& message, const std::string& path, FieldChecks& checks) {
+  if (message.content_parts().empty()) return;
+  const std::string field = path + ".content_parts";
+  if (message.has_content()) checks.Invalid(field, "expected either content or content_parts, found both");
+  if (!checks.Count(field, static_cast<size_t>(message.content_parts_size()), kMaxContentParts)) return;
+  const auto* descriptor = v1::ContentPart::descriptor();
+  for (int i = 0; i < message.content_parts_size() && !checks.is_full(); ++i) {
+    const v1::ContentPart::KindCase kind = message.content_parts(i).kind_case();
+    if (kind == v1::ContentPart::kText) continue;
+    const std::string part = Indexed(field, "", i);
+    if (kind == v1::ContentPart::KIND_NOT_SET) {
+      checks.Invalid(part, "expected a text, found nothing");
+    } else {
+      checks.Unsupported(true, absl::StrFormat("%s.%s", part, descriptor->FindFieldByNumber(kind)->name()),
+                         "of the parts of a content only texts are implemented");
+    }
+  }
+}
+
 void CheckMessage(const v1::ChatMessage& message, const std::string& path, FieldChecks& checks) {
   const std::string& role = message.role();
   if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
@@ -58,6 +77,7 @@ void CheckMessage(const v1::ChatMessage& message, const std::string& path, Field
   OnlyWith("tool", message.has_tool_call_id(), path + ".tool_call_id", message, checks);
   if (message.has_tool_call_id()) checks.Length(path + ".tool_call_id", message.tool_call_id(), 1, kMaxCallNameBytes);
   if (message.has_name()) checks.Length(path + ".name", message.name(), 1, kMaxNameBytes);
+  CheckContentParts(message, path, checks);
   if (!checks.Count(path + ".tool_calls", static_cast<size_t>(message.tool_calls_size()), kMaxAnswerCalls)) return;
   for (int i = 0; i < message.tool_calls_size() && !checks.is_full(); ++i) {
     const v1::ToolCall& call = message.tool_calls(i);
@@ -101,6 +121,42 @@ void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, F
     checks.Length(field, name, 1, kMaxNameBytes);
     CheckJson(field, value, JsonKind::kAny, checks);
   }
+}
+
+template <class Input>
+void CheckToolChoice(const Input& chat, std::string_view prefix, FieldChecks& checks) {
+  if (!chat.has_tool_choice()) return;
+  const v1::ToolChoice& choice = chat.tool_choice();
+  const std::string field = std::string(prefix) + "tool_choice";
+  const bool is_none = choice.mode() == v1::TOOL_CHOICE_MODE_NONE;
+  if (choice.kind_case() == v1::ToolChoice::KIND_NOT_SET) return checks.Invalid(field, "expected a mode or a function");
+  if (chat.tools().empty() && !is_none) return checks.Invalid(field, "expected tools to choose from, found none");
+  if (choice.kind_case() == v1::ToolChoice::kFunction) {
+    const auto is_chosen = [&](const v1::Tool& tool) { return tool.name() == choice.function(); };
+    if (std::none_of(chat.tools().begin(), chat.tools().end(), is_chosen)) {
+      checks.Invalid(field + ".function", absl::StrFormat("expected the name of one of the tools, found %s",
+                                                          QuotedExcerpt(choice.function())));
+    }
+    return checks.Unsupported(true, field + ".function", "an answer cannot be made to call yet");
+  }
+  checks.Unsupported(choice.mode() == v1::TOOL_CHOICE_MODE_REQUIRED, field + ".mode",
+                     "an answer cannot be made to call yet");
+  if (!is_none && choice.mode() != v1::TOOL_CHOICE_MODE_AUTO && choice.mode() != v1::TOOL_CHOICE_MODE_REQUIRED) {
+    checks.Invalid(field + ".mode", absl::StrFormat("expected NONE, AUTO or REQUIRED, found %d", choice.mode()));
+  }
+}
+
+template <class Input>
+void CheckContinuation(const Input& chat, std::string_view prefix, FieldChecks& checks) {
+  if (!chat.continue_final_message() || chat.messages().empty()) return;
+  if (chat.add_generation_prompt()) {
+    checks.Invalid(std::string(prefix) + "add_generation_prompt",
+                   "expected false, or unset, together with continue_final_message");
+  }
+  const v1::ChatMessage& last = *chat.messages().rbegin();
+  if ((last.has_content() || !last.content_parts().empty()) && last.tool_calls().empty()) return;
+  checks.Invalid(std::string(prefix) + "continue_final_message",
+                 "expected a last message with a content and without tool calls");
 }
 
 // Of the names under which an option may reach a template.
@@ -161,8 +217,8 @@ class TemplateChecks {
     const ToolCallStyle& style = format_.tool_call_style;
     if (!style.prints_calls()) {
       checks_.Invalid(path + ".tool_calls", "the model's chat template does not print tool calls; leave them out");
-    } else if (message.content().empty() ? !style.beside_none && !style.beside_empty : !style.beside_text) {
-      checks_.Invalid(path + ".content", message.content().empty()
+    } else if (!HasContent(message) ? !style.beside_none && !style.beside_empty : !style.beside_text) {
+      checks_.Invalid(path + ".content", !HasContent(message)
                                              ? "the model's chat template prints tool calls beside a text only"
                                              : "the model's chat template prints either a content or tool calls; leave "
                                                "the content unset");
@@ -219,6 +275,8 @@ void CheckChat(const Input& chat, std::string_view prefix, FieldChecks& checks) 
   }
   CheckTools(chat.tools(), prefix, checks);
   CheckOptions(chat.template_options(), prefix, checks);
+  CheckToolChoice(chat, prefix, checks);
+  CheckContinuation(chat, prefix, checks);
 }
 
 template void CheckChat(const v1::ChatRequest& chat, std::string_view prefix, FieldChecks& checks);

@@ -1,5 +1,6 @@
 #include "server/chat_context.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "engine/text/template/json_reader.h"
 #include "engine/text/white_space.h"
 #include "server/chat_checks.h"
+#include "server/continued_message.h"
 
 namespace latentd {
 namespace {
@@ -24,18 +26,25 @@ class ContextBuilder {
 
   ChatTemplate::Context Build() {
     std::vector<Value> messages;
-    for (const v1::ChatMessage& message : chat_.messages()) messages.push_back(MakeMessage(message));
+    for (const v1::ChatMessage& message : chat_.messages()) {
+      const bool is_last = messages.size() + 1 == static_cast<size_t>(chat_.messages_size());
+      messages.push_back(
+          MakeMessage(message, is_last && chat_.continue_final_message() ? Ending::kOpen : Ending::kClosed));
+    }
     context_.Set("messages", Value::MakeList(std::move(messages)));
     std::vector<Value> tools;
     for (const v1::Tool& tool : chat_.tools()) tools.push_back(MakeTool(tool));
     if (!tools.empty()) context_.Set("tools", Value::MakeList(std::move(tools)));
-    const bool opens_answer = !chat_.has_add_generation_prompt() || chat_.add_generation_prompt();
+    const bool opens_answer =
+        chat_.has_add_generation_prompt() ? chat_.add_generation_prompt() : !chat_.continue_final_message();
     context_.Set("add_generation_prompt", Value::Bool(opens_answer));
     SetOptions(chat_.template_options());
     return std::move(context_);
   }
 
  private:
+  enum class Ending : uint8_t { kClosed, kOpen };  // kOpen: the answer goes on with it
+
   // A value that is the request's own.
   Value Given(Value value) const { return chat_.safe_mode() ? jinja::FromRequest(value) : value; }
   Value Given(const std::string& text) const { return Given(Value::Text(text)); }
@@ -80,15 +89,36 @@ class ContextBuilder {
   // the two they print the calls for. A content that was given counts as given where the template has both.
   Value ContentBesideCalls(const v1::ChatMessage& message) const {
     const ToolCallStyle& style = format_.tool_call_style;
-    if (!message.content().empty()) return Given(message.content());
+    if (HasContent(message)) return Content(message, Ending::kClosed);
     const bool is_empty = message.has_content() ? style.beside_empty : !style.beside_none;
     return is_empty ? Value::Text("") : Value::None();
   }
 
-  Value MakeMessage(const v1::ChatMessage& message) const {
+  Value Content(const v1::ChatMessage& message, Ending ending) const {
+    const auto end_of = [&](const std::string& text) { return ending == Ending::kOpen ? WithOpenEnd(text) : text; };
+    if (message.content_parts().empty()) return Given(end_of(message.content()));
+    const bool as_list = format_.chat_template->content_format() == jinja::ContentFormat::kParts;
+    std::string joined;
+    std::vector<Value> parts;
+    for (int i = 0; i < message.content_parts_size(); ++i) {
+      const std::string& part = message.content_parts(i).text();
+      const std::string text = i + 1 == message.content_parts_size() ? end_of(part) : part;
+      if (!as_list) {
+        joined += (i > 0 ? "\n" : "") + text;
+        continue;
+      }
+      Object entry;
+      entry.Set("type", Value::Text("text"));
+      entry.Set("text", Given(text));
+      parts.push_back(Value::MakeObject(std::move(entry)));
+    }
+    return as_list ? Value::MakeList(std::move(parts)) : Given(joined);
+  }
+
+  Value MakeMessage(const v1::ChatMessage& message, Ending ending) const {
     Object entry;
     entry.Set("role", Value::Text(message.role()));
-    entry.Set("content", message.tool_calls_size() > 0 ? ContentBesideCalls(message) : Given(message.content()));
+    entry.Set("content", message.tool_calls_size() > 0 ? ContentBesideCalls(message) : Content(message, ending));
     if (message.has_reasoning()) entry.Set("reasoning", Given(message.reasoning()));
     if (message.tool_calls_size() > 0) {
       std::vector<Value> calls;
@@ -119,6 +149,12 @@ class ContextBuilder {
 };
 
 }  // namespace
+
+bool HasContent(const v1::ChatMessage& message) {
+  const auto& parts = message.content_parts();
+  return !message.content().empty() ||
+         std::any_of(parts.begin(), parts.end(), [](const v1::ContentPart& part) { return !part.text().empty(); });
+}
 
 ChatTemplate::Context SpecialTokenVariables(const TokenizerConfig& config) {
   ChatTemplate::Context context;

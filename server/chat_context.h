@@ -19,6 +19,15 @@ inline constexpr std::array<std::string_view, 1> kEffortVariables = {"reasoning_
 inline constexpr std::array<std::string_view, 7> kServersVariables = {
     "messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "pad_token", "unk_token"};
 
+// tool_choice is NONE: the template sees no tools and the answer has no calls. For v1::ChatRequest and v1::ChatInput.
+template <class Input>
+bool ForbidsCalls(const Input& chat) {
+  return chat.tool_choice().mode() == v1::TOOL_CHOICE_MODE_NONE;
+}
+
+// Whether the message has a text beside its calls.
+bool HasContent(const v1::ChatMessage& message);
+
 // bos_token and the like, where the model has them.
 ChatTemplate::Context SpecialTokenVariables(const TokenizerConfig& config);
 

@@ -2,11 +2,13 @@
 
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include <absl/strings/str_format.h>
 
+#include "engine/text/quoted_excerpt.h"
 #include "engine/text/white_space.h"
 #include "server/chat_context.h"
 
@@ -20,6 +22,16 @@ constexpr std::string_view kLeaveOut = "the model's chat template does not print
 std::string Mark(size_t number) { return absl::StrFormat("731%09u", number); }
 
 bool Has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+// The numbers of all marks in it. One pass, however many there are.
+std::unordered_set<std::string_view> MarksIn(std::string_view prompt) {
+  constexpr size_t kMarkBytes = 12;
+  std::unordered_set<std::string_view> marks;
+  for (size_t at = prompt.find("731"); at != prompt.npos; at = prompt.find("731", at + 1)) {
+    marks.insert(prompt.substr(at, kMarkBytes));
+  }
+  return marks;
+}
 
 bool IsObjectWithFields(std::string_view json) {
   json = Trimmed(json);
@@ -56,10 +68,13 @@ class Probe {
     marked_.set_safe_mode(false);
     const std::string prompt = Rendered(marked_, model_);
     if (prompt.empty()) return;  // its failure, or that of the real one, is the client's to see
+    const std::unordered_set<std::string_view> printed = MarksIn(prompt);
     std::string_view last_field;
+    size_t at = 0;
     for (const Expected& expected : expected_) {
+      if (checks.is_full()) return;
       if (expected.field == last_field) continue;
-      if (Has(prompt, expected.mark) || IsPrintedOtherwise(expected, prompt)) continue;
+      if (printed.contains(expected.mark) || IsPrintedOtherwise(expected, prompt, at)) continue;
       if (!prints_messages_) prints_messages_ = PrintsAnyMessage(chat_, model_);
       if (!*prints_messages_) return;
       last_field = expected.field;
@@ -75,8 +90,14 @@ class Probe {
     std::string_view instead = {};  // a text of the request that holds the same
   };
 
-  static bool IsPrintedOtherwise(const Expected& expected, std::string_view prompt) {
-    return !expected.instead.empty() && Has(prompt, expected.instead);
+  // `at` is where the one before was found: they are printed in order, so all together are found in about one pass.
+  static bool IsPrintedOtherwise(const Expected& expected, std::string_view prompt, size_t& at) {
+    if (expected.instead.empty()) return false;
+    size_t found = prompt.find(expected.instead, at);
+    if (found == prompt.npos) found = prompt.find(expected.instead);
+    if (found == prompt.npos) return false;
+    at = found;
+    return true;
   }
 
   std::string NewMark() { return Mark(++num_marks_); }
@@ -92,6 +113,10 @@ class Probe {
     v1::ChatMessage& marked = *marked_.mutable_messages(index);
     const std::string path = absl::StrFormat("%smessages[%d]", prefix_, index);
     if (message.has_reasoning() && !message.reasoning().empty()) marked.set_reasoning(NewMark());
+    for (int i = 0; i < message.content_parts_size(); ++i) {
+      if (message.content_parts(i).text().empty()) continue;
+      marked.mutable_content_parts(i)->set_text(Expect(absl::StrFormat("%s.content_parts[%d]", path, i), kLeaveOut));
+    }
     if (!message.content().empty()) {
       // What the style says about contents beside calls, and about results, is found out and refused elsewhere.
       const bool is_told = message.tool_calls_size() > 0 ? PrintsCallsOf(message) : message.role() != "tool";
@@ -114,7 +139,7 @@ class Probe {
   // Where not, that is refused elsewhere.
   bool PrintsCallsOf(const v1::ChatMessage& message) const {
     const ToolCallStyle& style = format_.tool_call_style;
-    return message.content().empty() ? style.beside_none || style.beside_empty : style.beside_text;
+    return !HasContent(message) ? style.beside_none || style.beside_empty : style.beside_text;
   }
 
   void MarkCall(const v1::ToolCall& call, const std::string& path, v1::ToolCall& marked) {
@@ -123,7 +148,7 @@ class Probe {
     marked.set_name(Expect(path + ".name",
                            absl::StrFormat("the model's chat template does not print it; expected an id that holds the "
                                            "name where the template prints the id, such as functions.%s:0",
-                                           call.name().substr(0, 64)),
+                                           CutText(call.name(), 64)),
                            instead));
     if (!IsObjectWithFields(call.arguments_json())) return;
     const std::string field = path + ".arguments_json";

@@ -128,6 +128,9 @@ void CheckOutput(const v1::Output& output, const v1::Model& model, FieldChecks& 
   if (output.text() && !model.has_tokenizer()) {
     checks.Invalid("output.text", "text needs a tokenizer and the model has none; ask for token_ids");
   }
+  if (output.has_skip_special_tokens() && !model.has_tokenizer()) {
+    checks.Invalid("output.skip_special_tokens", "text needs a tokenizer and the model has none; leave it unset");
+  }
   if (output.has_logprobs()) checks.Range("output.logprobs", output.logprobs(), 0, kMaxTopLogprobs);
   if (output.has_prompt_logprobs()) {
     checks.Range("output.prompt_logprobs", output.prompt_logprobs(), 0, kMaxTopLogprobs);

@@ -155,8 +155,7 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
     result.set_rendered(std::move(chat->rendered));
     prompt = std::move(chat->prompt);
   } else {
-    const bool adds = !message.has_add_special_tokens() || message.add_special_tokens();
-    prompt = EncodeText("text", message.text(), adds ? BeginOfSequence::kAdd : BeginOfSequence::kOmit, model);
+    prompt = EncodeText("text", message.text(), EncodingOf(message), model);
   }
   if (!prompt.ok()) return prompt.status();
   for (const int32_t id : prompt->ids) {

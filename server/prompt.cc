@@ -5,6 +5,7 @@
 
 #include "server/chat_checks.h"
 #include "server/chat_context.h"
+#include "server/continued_message.h"
 #include "server/field_checks.h"
 #include "server/status.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 template <class Message>
 absl::StatusOr<EncodedPrompt> EncodeEither(const Message& request, const ServedModel& model) {
-  if (request.has_text()) return EncodeText("text", request.text(), BeginOfSequence::kAdd, model);
+  if (request.has_text()) return EncodeText("text", request.text(), EncodingOf(request), model);
   const auto& ids = request.token_ids().ids();
   return EncodedPrompt{.field = "token_ids.ids", .ids = {ids.begin(), ids.end()}};
 }
@@ -34,13 +35,14 @@ std::vector<TextSpan> SpansOf(const jinja::TracedText& rendered) {
 
 }  // namespace
 
-absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_view text, BeginOfSequence begin,
+absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_view text, TextEncoding encoding,
                                          const ServedModel& model) {
   if (model.tokenizer == nullptr) return NoTokenizer(field);
-  absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(text, SpecialTokens::kRecognize);
+  absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(text, encoding.special_tokens);
   if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));
   const std::optional<int32_t> bos = model.tokenizer->bos_id();
-  const bool adds = begin == BeginOfSequence::kAdd && model.tokenizer->config().add_bos_token && bos.has_value();
+  const bool adds =
+      encoding.begin == BeginOfSequence::kAdd && model.tokenizer->config().add_bos_token && bos.has_value();
   if (adds) ids->insert(ids->begin(), *bos);
   return EncodedPrompt{.field = std::string(field), .ids = *std::move(ids)};
 }
@@ -54,6 +56,11 @@ absl::StatusOr<EncodedPrompt> EncodePrompt(const v1::ScoreRequest& request, cons
 }
 
 absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model) {
+  if (ForbidsCalls(chat) && chat.tools_size() > 0) {
+    v1::ChatInput without_tools = chat;
+    without_tools.clear_tools();
+    return EncodeChat(without_tools, prefix, model);
+  }
   const std::string field = std::string(prefix) + "messages";
   if (model.tokenizer == nullptr) return NoTokenizer(field);
   const ChatFormat& format = model.FormatFor(chat.tools_size());
@@ -64,6 +71,11 @@ absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_vie
   absl::StatusOr<jinja::TracedText> rendered =
       format.chat_template->RenderTraced(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
   if (!rendered.ok()) return InvalidField(field, std::string(rendered.status().message()));
+  if (chat.continue_final_message()) {
+    const absl::Status status = EndAtOpenEnd(std::string(prefix) + "continue_final_message",
+                                             ContinuedText(*chat.messages().rbegin()), *rendered);
+    if (!status.ok()) return status;
+  }
   absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(SpansOf(*rendered));
   if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));
   if (ids->empty()) return InvalidField(field, "expected messages that make a prompt, found none that say anything");
@@ -77,6 +89,8 @@ v1::ChatInput ChatInputOf(const v1::ChatRequest& request) {
   if (request.has_template_options()) *chat.mutable_template_options() = request.template_options();
   if (request.has_add_generation_prompt()) chat.set_add_generation_prompt(request.add_generation_prompt());
   if (request.has_safe_mode()) chat.set_safe_mode(request.safe_mode());
+  if (request.has_continue_final_message()) chat.set_continue_final_message(request.continue_final_message());
+  if (request.has_tool_choice()) *chat.mutable_tool_choice() = request.tool_choice();
   return chat;
 }
 

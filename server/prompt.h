@@ -15,8 +15,20 @@ namespace latentd {
 
 enum class BeginOfSequence { kAdd, kOmit };  // kAdd: where the model's tokenizer configuration says so
 
+struct TextEncoding {
+  BeginOfSequence begin = BeginOfSequence::kAdd;
+  SpecialTokens special_tokens = SpecialTokens::kRecognize;
+};
+// As GenerateRequest, ScoreRequest or TokenizeRequest says.
+template <class Message>
+TextEncoding EncodingOf(const Message& request) {
+  const bool omits = request.has_add_special_tokens() && !request.add_special_tokens();
+  return {.begin = omits ? BeginOfSequence::kOmit : BeginOfSequence::kAdd,
+          .special_tokens = request.safe_mode() ? SpecialTokens::kAsText : SpecialTokens::kRecognize};
+}
+
 // `field` is to blame for what is wrong with the text.
-absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_view text, BeginOfSequence begin,
+absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_view text, TextEncoding encoding,
                                          const ServedModel& model);
 
 // Generate's and Score's prompts, which CheckFields passed.

@@ -53,6 +53,7 @@ constexpr std::array kBounds = {
     Bound{.field = "latentd.v1.ChatInput.messages", .most = kMaxMessages},
     Bound{.field = "latentd.v1.ChatInput.tools", .most = kMaxTools},
     Bound{.field = "latentd.v1.ChatMessage.tool_calls", .most = kMaxToolCallsInAll},
+    Bound{.field = "latentd.v1.ChatMessage.content_parts", .most = kMaxContentPartsInAll},
     Bound{.field = "latentd.v1.TemplateOptions.variables_json", .most = kMaxVariables},
     Bound{.field = "latentd.v1.DetokenizeRequest.token_ids", .most = kMaxDetokenizedIds},
     Bound{.field = "latentd.v1.AbortRequest.request_ids", .most = kMaxAbortIds},

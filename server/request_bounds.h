@@ -28,6 +28,9 @@ inline constexpr size_t kMaxAbortIds = 16'384;
 inline constexpr size_t kMaxDetokenizedIds = 1 << 20;
 // Of all messages of a request together; of one, as many as an answer has (kMaxAnswerCalls).
 inline constexpr size_t kMaxToolCallsInAll = 16'384;
+// Of one message, and of all messages together.
+inline constexpr size_t kMaxContentParts = 1024;
+inline constexpr size_t kMaxContentPartsInAll = 16'384;
 // Bytes of fields that the schema does not have, or not in this form: newer clients may send some.
 inline constexpr size_t kMaxUnknownBytes = 16 << 10;
 

@@ -11,6 +11,7 @@
 #include "engine/text/answer_format.h"
 #include "kernels/id_bits.h"
 #include "server/chat_checks.h"
+#include "server/chat_context.h"
 #include "server/drawable_tokens.h"
 #include "server/field_checks.h"
 #include "server/request_bounds.h"
@@ -45,8 +46,17 @@ void CheckGroups(const v1::GenerateRequest& request, const v1::Model& model, Fie
   CheckScheduling(request.scheduling(), checks);
 }
 
+// How a text is encoded says nothing of ids.
+template <class Message>
+void CheckOnlyWithText(const Message& request, FieldChecks& checks) {
+  const std::string_view why = "expected only with text: ids are taken as they are, a chat has its own";
+  if (request.has_safe_mode()) checks.Invalid("safe_mode", why);
+  if (request.has_add_special_tokens()) checks.Invalid("add_special_tokens", why);
+}
+
 template <class Message>
 void CheckPrompt(const Message& request, const v1::Model& model, FieldChecks& checks) {
+  if (request.has_token_ids()) CheckOnlyWithText(request, checks);
   switch (request.prompt_case()) {
     case Message::kText:
       if (request.text().empty()) checks.Invalid("text", "expected a prompt of at least one character, found none");
@@ -174,6 +184,8 @@ absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model)
   if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
   FieldChecks checks;
   CheckChat(request, "", checks);
+  checks.Unsupported(request.has_parallel_tool_calls() && !request.parallel_tool_calls(), "parallel_tool_calls",
+                     "the model decides how many calls it makes, which cannot be kept to one");
   CheckGroups(GroupsOf(request), model, checks);
   return checks.Result();
 }
@@ -194,9 +206,7 @@ absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& mo
     checks.Invalid("input", "expected text or chat, found neither");
   }
   if (!request.has_chat()) return checks.Result();
-  if (request.has_add_special_tokens()) {
-    checks.Invalid("add_special_tokens", "expected only with text: a chat template brings its own");
-  }
+  CheckOnlyWithText(request, checks);
   CheckChat(request.chat(), "chat.", checks);
   return checks.Result();
 }
@@ -238,6 +248,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   valid.output = ResolveOutput(message.output(), model);
   Request& request = valid.request;
   request.kind = RequestKind::kGenerate;
+  request.prints_special_tokens = message.output().has_skip_special_tokens() && !message.output().skip_special_tokens();
   request.prompt = std::move(prompt.ids);
   request.sampling = ForEngine(valid.sampling, model.vocab_size());
   request.stopping = ForEngine(message.stopping(), context);
@@ -248,7 +259,8 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
 
 ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids, const ServedModel& model) {
   const AnswerStart start = AnswerStartOf(model.answer_format, *model.tokenizer, prompt_ids);
-  ChatAnswer answer{.starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0};
+  ChatAnswer answer{
+      .starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0, .has_calls = !ForbidsCalls(message)};
   for (const v1::ChatMessage& turn : message.messages()) answer.calls_before += turn.tool_calls_size();
   return answer;
 }

@@ -25,11 +25,14 @@ struct GenerationFlags {
   std::vector<uint32_t> stop_token_ids;
   bool include_stop = false;
   bool ignore_eos = false;
+  bool print_special_tokens = false;
 };
 
 struct PromptFlags {
   std::string text;
   std::vector<uint32_t> ids;
+  bool no_special_tokens = false;
+  bool safe_mode = false;
 };
 
 void AddGenerationFlags(CLI::App& app, GenerationFlags& flags) {
@@ -48,12 +51,26 @@ void AddGenerationFlags(CLI::App& app, GenerationFlags& flags) {
   app.add_option("--stop-token-id", flags.stop_token_ids, "May be given several times")->take_all();
   app.add_flag("--include-stop", flags.include_stop, "Keeps the matched stop in the answer");
   app.add_flag("--ignore-eos", flags.ignore_eos, "Goes on past the end of the answer");
+  app.add_flag("--print-special-tokens", flags.print_special_tokens, "Prints the special tokens of the answer, too");
   app.add_option("--logprobs", flags.logprobs, "Log-probabilities of each token and so many alternatives; with --json");
+}
+
+// How a text becomes token ids.
+void AddEncodingFlags(CLI::App& app, PromptFlags& flags) {
+  app.add_flag("--no-special-tokens", flags.no_special_tokens, "Adds no begin-of-sequence token");
+  app.add_flag("--safe-mode", flags.safe_mode, "Takes special tokens in the text for plain text");
+}
+
+template <class Request>
+void SetEncoding(const PromptFlags& flags, Request& request) {
+  if (flags.no_special_tokens) request.set_add_special_tokens(false);
+  if (flags.safe_mode) request.set_safe_mode(true);
 }
 
 void AddPromptFlags(CLI::App& app, PromptFlags& flags) {
   CLI::Option* text = app.add_option("prompt", flags.text, "Default: all of stdin");
   app.add_option("--ids", flags.ids, "The prompt as token ids: --ids 0,17,42")->delimiter(',')->excludes(text);
+  AddEncodingFlags(app, flags);
 }
 
 template <class Request>
@@ -65,6 +82,7 @@ void SetPrompt(const PromptFlags& flags, Request& request) {
   } else {
     request.set_text(std::string(std::istreambuf_iterator<char>(std::cin), {}));
   }
+  SetEncoding(flags, request);
 }
 
 template <class Request>
@@ -85,6 +103,7 @@ void SetGeneration(const GenerationFlags& flags, Request& request) {
   stopping.mutable_stop_token_ids()->Add(flags.stop_token_ids.begin(), flags.stop_token_ids.end());
   if (flags.include_stop) stopping.set_include_stop(true);
   if (flags.ignore_eos) stopping.set_ignore_eos(true);
+  if (flags.print_special_tokens) request.mutable_output()->set_skip_special_tokens(false);
   if (flags.logprobs) request.mutable_output()->set_logprobs(*flags.logprobs);
 }
 
@@ -96,7 +115,6 @@ struct Flags {
   std::string system, service;
   std::vector<uint32_t> ids;
   uint32_t top_logprobs = 0;
-  bool no_special_tokens = false;
 };
 
 CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what, Flags& flags) {
@@ -124,11 +142,13 @@ void AddAnswers(CLI::App& app, Flags& flags, int& code) {
 
   CLI::App* chat = AddCommand(app, "chat", "Talk: one line is one turn; Ctrl-C cancels the answer", flags);
   chat->add_option("--system", flags.system, "System message");
+  chat->add_flag("--safe-mode", flags.prompt.safe_mode, "Takes special tokens in what is said for plain text");
   AddGenerationFlags(*chat, flags.generation);
   chat->add_flag("--stats", flags.common.stats, "Tokens per second and time to first token, on stderr");
   chat->callback([&flags, &code] {
     v1::ChatRequest request;
     SetGeneration(flags.generation, request);
+    if (flags.prompt.safe_mode) request.set_safe_mode(true);
     if (!flags.system.empty()) {
       v1::ChatMessage* message = request.add_messages();
       message->set_role("system");
@@ -151,12 +171,12 @@ void AddAnswers(CLI::App& app, Flags& flags, int& code) {
 void AddLookups(CLI::App& app, Flags& flags, int& code) {
   CLI::App* tokenize = AddCommand(app, "tokenize", "Text to token ids", flags);
   tokenize->add_option("text", flags.prompt.text, "Default: all of stdin");
-  tokenize->add_flag("--no-special-tokens", flags.no_special_tokens, "Adds no begin-of-sequence token");
+  AddEncodingFlags(*tokenize, flags.prompt);
   tokenize->callback([&flags, &code] {
     v1::TokenizeRequest request;
     request.set_text(!flags.prompt.text.empty() ? flags.prompt.text
                                                 : std::string(std::istreambuf_iterator<char>(std::cin), {}));
-    if (flags.no_special_tokens) request.set_add_special_tokens(false);
+    SetEncoding(flags.prompt, request);
     code = Tokenize(flags.common, request);
   });
 

@@ -105,6 +105,24 @@ class R1Test(ScriptTest):
         self.assertEqual((reasoning_of(answer), answer.text, calls_of(answer)), (R1_REASONING, "\n\nOne ", []))
         self.assertEqual(answer.end.reason, pb.END_REASON_STOP_STRING)
 
+    def test_stop_strings_are_found_after_min_tokens(self):
+        """The first min_tokens tokens end nothing; a stop string that a later one completes counts, as vLLM has it."""
+        stop_at = len(R1[:R1.index("\n\nOne moment, caf")]) + 1
+        for min_tokens, reason in ((stop_at - 1, pb.END_REASON_STOP_STRING), (stop_at, pb.END_REASON_EOS)):
+            answer = self.answer(stopping=pb.Stopping(stop=["moment"], min_tokens=min_tokens))
+            self.assertEqual(answer.end.reason, reason, min_tokens)
+        answer = self.answer(stopping=pb.Stopping(stop=["moment", "fé!"], min_tokens=stop_at))
+        self.assertEqual((answer.text, answer.end.stop_string), ("\n\nOne moment, ca", "fé!"))
+
+    def test_without_a_choice_of_tools_there_are_no_calls(self):
+        none = pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_NONE)
+        message = chat()
+        message.tool_choice.CopyFrom(none)
+        answer = Answer(self.daemon.generation.Chat(message, timeout=PATIENCE_SECONDS))
+        self.assertEqual((reasoning_of(answer), calls_of(answer)), (R1_REASONING, []))
+        self.assertTrue(answer.text.startswith(R1_TEXT), answer.text)
+        self.assertIn('"city"', answer.text)
+
     def test_every_cut_off_answer_is_a_prefix_or_shows_the_opening(self):
         for max_tokens in range(1, len(self.ids)):
             answer = self.answer(stopping=pb.Stopping(max_tokens=max_tokens))

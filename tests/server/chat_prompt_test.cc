@@ -1,6 +1,8 @@
 // Chat requests to prompts without gRPC: what the template sees, what is refused, and safe mode.
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +11,7 @@
 #include "server/chat_checks.h"
 #include "server/chat_context.h"
 #include "server/prompt.h"
+#include "tests/server/chat_input.h"
 #include "tests/support/shared_goldens.h"
 #include "tests/support/temporary_directory.h"
 
@@ -17,31 +20,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// The bundled model's tokenizer with a template of the test's own.
-ServedModel ModelWith(std::string_view source) {
-  ServedModel model;
-  model.tokenizer = *Tokenizer::Load("models/tiny-tales");
-  model.chat.chat_template = std::make_unique<const ChatTemplate>(*ChatTemplate::Parse(source));
-  model.chat.tool_call_style =
-      FindToolCallStyle(*model.chat.chat_template, SpecialTokenVariables(model.tokenizer->config()));
-  return model;
-}
-
-v1::ChatMessage& Add(v1::ChatInput& chat, const std::string& role, const std::string& content) {
-  v1::ChatMessage& message = *chat.add_messages();
-  message.set_role(role);
-  message.set_content(content);
-  return message;
-}
-
-v1::ToolCall& AddCall(v1::ChatMessage& message, const std::string& name, const std::string& arguments) {
-  v1::ToolCall& call = *message.add_tool_calls();
-  call.set_id("call_0");
-  call.set_name(name);
-  call.set_arguments_json(arguments);
-  return call;
-}
 
 // A conversation with everything in it.
 v1::ChatInput ToolChat() {
@@ -59,35 +37,6 @@ v1::ChatInput ToolChat() {
   tool.set_description("of a city");
   tool.set_parameters_json(R"({"type": "object", "properties": {"z": {}, "a": {}}})");
   return chat;
-}
-
-std::string RenderedBy(const ServedModel& model, const v1::ChatInput& chat) {
-  FieldChecks checks;
-  CheckChat(chat, "", checks);
-  const absl::Status checked = checks.Result();
-  if (!checked.ok()) return std::string(checked.message());
-  const absl::StatusOr<ChatPrompt> prompt = EncodeChat(chat, "", model);
-  return prompt.ok() ? prompt->rendered : std::string(prompt.status().message());
-}
-
-std::string RenderedBy(std::string_view source, const v1::ChatInput& chat) {
-  return RenderedBy(ModelWith(source), chat);
-}
-
-std::vector<std::string> FieldsOf(const FieldChecks& checks) {
-  google::rpc::BadRequest bad;
-  const absl::Status status = checks.Result();
-  const auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest");
-  std::vector<std::string> fields;
-  if (!payload || !bad.ParseFromString(std::string(*payload))) return fields;
-  for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
-  return fields;
-}
-
-std::vector<std::string> WrongFields(const v1::ChatInput& chat, std::string_view prefix = "") {
-  FieldChecks checks;
-  CheckChat(chat, prefix, checks);
-  return FieldsOf(checks);
 }
 
 std::vector<std::string> UnknownFields(std::string_view source, const v1::ChatInput& chat) {

@@ -53,7 +53,8 @@ ChatTemplate::Context Complete(const ChatTemplate::Context& context) {
 }  // namespace
 
 ChatTemplate::ChatTemplate(jinja::Body body)
-    : body_(std::make_shared<const jinja::Body>(std::move(body))), names_(jinja::FindNames(*body_)) {}
+    : body_(std::make_shared<const jinja::Body>(std::move(body))), names_(jinja::FindNames(*body_)),
+      content_format_(jinja::FindContentFormat(*body_)) {}
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source) {
   absl::StatusOr<jinja::Body> body = jinja::Parse(source);

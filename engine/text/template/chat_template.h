@@ -11,6 +11,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "engine/text/template/content_format.h"
 #include "engine/text/template/names.h"
 #include "engine/text/template/runtime.h"
 #include "engine/text/template/value.h"
@@ -45,11 +46,15 @@ class ChatTemplate {
   // False where the template cannot look up this key of a message or of what is in it.
   bool MentionsKey(std::string_view name) const { return names_.keys.contains(name); }
 
+  // How contents in parts reach it.
+  jinja::ContentFormat content_format() const { return content_format_; }
+
  private:
   explicit ChatTemplate(std::vector<jinja::Statement> body);
 
   std::shared_ptr<const std::vector<jinja::Statement>> body_;
   jinja::TemplateNames names_;
+  jinja::ContentFormat content_format_;
 };
 
 }  // namespace latentd
