@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <absl/strings/ascii.h>
+#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -115,7 +116,7 @@ absl::StatusOr<Address> ParseHost(std::string_view text, std::string_view host, 
 
 std::string Address::ToString() const {
   if (kind == Kind::kUnix) return std::string(kUnix) + host;
-  return absl::StrFormat(kind == Kind::kIpv6 ? "[%s]:%d" : "%s:%d", host, port);
+  return absl::StrCat(kind == Kind::kIpv6 ? "[" + host + "]" : host, ":", port);
 }
 
 bool Address::is_wildcard() const { return kind != Kind::kUnix && (host == "0.0.0.0" || host == "::"); }
