@@ -53,6 +53,7 @@ Listeners::~Listeners() {
 }
 
 void Listeners::SetHealth(GrpcServer::Health health) {
+  metrics_->SetHealth(health);
   api_->SetHealth(health);
   if (admin_ != nullptr) admin_->SetHealth(health);
 }

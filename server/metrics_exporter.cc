@@ -2,16 +2,13 @@
 
 #include <array>
 #include <chrono>
-#include <csignal>
-#include <exception>
 #include <iterator>
 #include <limits>
-#include <mutex>
 #include <string_view>
 #include <utility>
 
 #include <absl/strings/str_format.h>
-#include <prometheus/exposer.h>
+#include <prometheus/text_serializer.h>
 
 #include "kernels/check.h"
 #include "server/metric_catalog.h"
@@ -211,23 +208,6 @@ void AddLifecycle(const MetricsData& data, const ExporterFacts& facts, std::vect
   AddByEnum("latentd_state", states, all);
 }
 
-// Threads that start while this lives take no signals: those are for the main thread, which may not have decided yet
-// how to take them.
-class SignalsElsewhere {
- public:
-  SignalsElsewhere() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  SignalsElsewhere(const SignalsElsewhere&) = delete;
-  SignalsElsewhere& operator=(const SignalsElsewhere&) = delete;
-  ~SignalsElsewhere() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
-
 void AddProcess(const ProcessFacts& process, std::vector<MetricFamily>& all) {
   AddScalar("process_cpu_seconds_total", process.cpu_seconds, all);
   AddScalar("process_resident_memory_bytes", process.resident_bytes, all);
@@ -239,25 +219,6 @@ void AddProcess(const ProcessFacts& process, std::vector<MetricFamily>& all) {
 }
 
 }  // namespace
-
-class SnapshotCollectable final : public prometheus::Collectable {
- public:
-  explicit SnapshotCollectable(const Metrics& metrics) : metrics_(metrics) {}
-
-  std::vector<MetricFamily> Collect() const override {
-    const std::lock_guard lock(mutex_);
-    return CollectFamilies(metrics_.Snapshot(), facts_);
-  }
-  void SetFacts(ExporterFacts facts) {
-    const std::lock_guard lock(mutex_);
-    facts_ = std::move(facts);
-  }
-
- private:
-  const Metrics& metrics_;
-  mutable std::mutex mutex_;
-  ExporterFacts facts_;
-};
 
 std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts) {
   std::vector<MetricFamily> all;
@@ -275,28 +236,56 @@ std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const Exporte
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const std::string& address,
                                                                         const Metrics& metrics) {
-  auto collectable = std::make_shared<SnapshotCollectable>(metrics);
-  const SignalsElsewhere signals;
-  try {
-    auto exposer = std::make_unique<prometheus::Exposer>(address);
-    exposer->RegisterCollectable(collectable);
-    const std::string host = address.substr(0, address.rfind(':'));
-    const std::string bound = absl::StrFormat("%s:%d", host, exposer->GetListeningPorts().at(0));
-    return std::unique_ptr<MetricsExporter>(new MetricsExporter(std::move(exposer), std::move(collectable), bound));
-  } catch (const std::exception&) {  // CivetException says nothing that helps
-    return absl::UnavailableError(absl::StrFormat(
-        "metrics: expected a free HOST:PORT, found %s in use or not an address of this machine; choose another with "
-        "--metrics-listen",
-        address));
+  const absl::StatusOr<Address> parsed = ParseAddress(address, AddressUse::kHttpListener);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrFormat("metrics-listen: %s", std::string(parsed.status().message())));
   }
+  absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(*parsed, "--metrics-listen");
+  if (!socket.ok()) return socket.status();
+  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(metrics));
+  absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(
+      *std::move(socket), [self = exporter.get()](std::string_view path) { return self->AnswerTo(path); });
+  if (!server.ok()) return server.status();
+  exporter->server_ = *std::move(server);
+  return exporter;
 }
 
-MetricsExporter::MetricsExporter(std::unique_ptr<prometheus::Exposer> exposer,
-                                 std::shared_ptr<SnapshotCollectable> collectable, std::string address)
-    : collectable_(std::move(collectable)), exposer_(std::move(exposer)), address_(std::move(address)) {}
+void MetricsExporter::SetFacts(ExporterFacts facts) {
+  const std::lock_guard lock(mutex_);
+  facts_ = std::move(facts);
+}
 
-MetricsExporter::~MetricsExporter() = default;
+void MetricsExporter::SetHealth(GrpcServer::Health health) {
+  const std::lock_guard lock(mutex_);
+  if (health_ != GrpcServer::Health::kDraining) health_ = health;
+}
 
-void MetricsExporter::SetFacts(ExporterFacts facts) { collectable_->SetFacts(std::move(facts)); }
+HttpAnswer MetricsExporter::AnswerTo(std::string_view path) {
+  if (path == "/metrics") return Page();
+  if (path == "/health") return {.body = "alive\n"};
+  if (path == "/ready") return Readiness();
+  return HttpRefusal(404);
+}
+
+HttpAnswer MetricsExporter::Page() {
+  const std::lock_guard lock(mutex_);
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
+          .body = prometheus::TextSerializer().Serialize(CollectFamilies(metrics_.Snapshot(), facts_))};
+}
+
+HttpAnswer MetricsExporter::Readiness() {
+  const std::lock_guard lock(mutex_);
+  switch (health_) {
+    case GrpcServer::Health::kLoading:
+      return {.status = 503, .body = "loading\n"};
+    case GrpcServer::Health::kStalled:
+      return {.status = 503, .body = "stalled\n"};
+    case GrpcServer::Health::kDraining:
+      return {.status = 503, .body = "draining\n"};
+    case GrpcServer::Health::kServing:
+      break;
+  }
+  return {.body = "ready\n"};
+}
 
 }  // namespace latentd

@@ -1,10 +1,12 @@
 // Metrics over HTTP for Prometheus: every scrape is one Metrics::Snapshot, so its numbers belong to one moment. All
-// series are there from the start.
+// series are there from the start. Beside them, for orchestrators that speak HTTP: /health (liveness) and /ready.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,14 +15,10 @@
 
 #include "engine/metrics.h"
 #include "latentd/v1/models.pb.h"
-
-namespace prometheus {
-class Exposer;
-}
+#include "server/grpc_server.h"
+#include "server/http_server.h"
 
 namespace latentd {
-
-class SnapshotCollectable;
 
 // What never changes while the process serves.
 struct ExporterFacts {
@@ -31,23 +29,30 @@ struct ExporterFacts {
 
 std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts);
 
+// Owned by the Listeners; every method by any thread.
 class MetricsExporter {
  public:
   // `address` is HOST:PORT. `metrics` must outlive the exporter.
   static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics);
-  ~MetricsExporter();
 
   // Until then the facts are empty: the model is loading.
   void SetFacts(ExporterFacts facts);
-  const std::string& address() const { return address_; }  // with the port that was bound
+  // What /ready says; loading until then, draining for good.
+  void SetHealth(GrpcServer::Health health);
+  std::string address() const { return server_->address().ToString(); }  // with the port that was bound
 
  private:
-  MetricsExporter(std::unique_ptr<prometheus::Exposer> exposer, std::shared_ptr<SnapshotCollectable> collectable,
-                  std::string address);
+  explicit MetricsExporter(const Metrics& metrics) : metrics_(metrics) {}
 
-  std::shared_ptr<SnapshotCollectable> collectable_;  // the exposer holds it weakly
-  std::unique_ptr<prometheus::Exposer> exposer_;
-  std::string address_;
+  HttpAnswer AnswerTo(std::string_view path);
+  HttpAnswer Page();
+  HttpAnswer Readiness();
+
+  const Metrics& metrics_;
+  std::mutex mutex_;
+  ExporterFacts facts_;                                       // guarded by mutex_
+  GrpcServer::Health health_ = GrpcServer::Health::kLoading;  // guarded by mutex_
+  std::unique_ptr<HttpServer> server_;                        // last: its thread uses all of the above
 };
 
 }  // namespace latentd

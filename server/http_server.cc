@@ -1,0 +1,198 @@
+#include "server/http_server.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/str_format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kernels/check.h"
+
+namespace latentd {
+namespace {
+
+// A client gets so long to take the last answer before its connection closes under it.
+constexpr std::chrono::seconds kLinger{1};
+constexpr std::chrono::milliseconds kWithoutDescriptors{100};
+// What one connection gets done before the others have their turn.
+constexpr int kStepsPerTurn = 8;
+
+TimePoint Now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
+struct HttpServer::Connection {
+  explicit Connection(int socket) : descriptor(socket) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() { close(descriptor); }
+
+  bool is_answering() const { return num_sent < output.size(); }
+
+  const int descriptor;
+  std::string input;
+  std::string output;
+  size_t num_sent = 0;
+  bool is_last = false;     // the answer under way ends the connection
+  bool is_leaving = false;  // all was sent; what still comes in is read so that closing does not destroy it
+  bool is_over = false;
+  bool wants_turn = false;  // there is more to be done at once
+  TimePoint deadline = Now() + kHeadPatience;
+};
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(ListeningSocket socket, Handler handler) {
+  const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake < 0) {
+    return absl::ResourceExhaustedError(absl::StrFormat("metrics: expected a descriptor to be woken by, found: %s",
+                                                        std::generic_category().message(errno)));
+  }
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(socket), std::move(handler), wake));
+}
+
+HttpServer::HttpServer(ListeningSocket socket, Handler handler, int wake)
+    : socket_(std::move(socket)), handler_(std::move(handler)), wake_(wake), thread_([this] { Run(); }) {}
+
+HttpServer::~HttpServer() {
+  const uint64_t one = 1;
+  CHECK_EQ(write(wake_, &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+  thread_.join();
+  connections_.clear();
+  close(wake_);
+}
+
+void HttpServer::Run() {
+  while (AwaitEvents()) CloseExpired();
+}
+
+bool HttpServer::AwaitEvents() {
+  std::vector<pollfd> polled = {{.fd = wake_, .events = POLLIN, .revents = 0},
+                                {.fd = takes_new_ ? socket_.descriptor() : -1, .events = POLLIN, .revents = 0}};
+  std::vector<Connection*> owners;
+  TimePoint until = takes_new_ ? kNever : Now() + kWithoutDescriptors;
+  for (Connection& connection : connections_) {
+    const int16_t events = connection.is_answering() ? POLLOUT : POLLIN;
+    polled.push_back({.fd = connection.descriptor, .events = events, .revents = 0});
+    owners.push_back(&connection);
+    until = std::min(until, connection.wants_turn ? Now() : connection.deadline);
+  }
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Now()).count();
+  constexpr int64_t kLongest = 60'000;
+  poll(polled.data(), polled.size(), static_cast<int>(std::clamp<int64_t>(left, 0, kLongest)));
+  if (polled[0].revents != 0) return false;
+  for (size_t i = 0; i < owners.size(); ++i) {
+    if (polled[i + 2].revents != 0 || owners[i]->wants_turn) Advance(*owners[i]);
+  }
+  takes_new_ = true;
+  if (polled[1].revents != 0) Accept();
+  return true;
+}
+
+// What has come in by then is answered at once: it makes no difference how many come behind it.
+void HttpServer::Accept() {
+  const int descriptor = accept4(socket_.descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (descriptor < 0) {
+    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
+    takes_new_ = false;
+    return MakeRoom();
+  }
+  if (connections_.size() == kMaxConnections) MakeRoom();
+  Advance(connections_.emplace_back(descriptor));
+}
+
+// One that takes its answer goes last.
+void HttpServer::MakeRoom() {
+  if (connections_.empty()) return;
+  const auto is_waiting = [](const Connection& connection) { return !connection.is_answering(); };
+  const auto silent = std::find_if(connections_.begin(), connections_.end(), is_waiting);
+  connections_.erase(silent == connections_.end() ? connections_.begin() : silent);
+}
+
+void HttpServer::Advance(Connection& connection) {
+  connection.wants_turn = false;
+  for (int step = 0; step < kStepsPerTurn; ++step) {
+    if (!(connection.is_answering() ? Send(connection) : Receive(connection))) return;
+  }
+  connection.wants_turn = true;
+}
+
+// False where there is nothing to be done but to wait.
+bool HttpServer::Receive(Connection& connection) {
+  std::array<char, 4096> buffer;
+  if (!connection.is_leaving && !connection.input.empty()) {
+    Answer(connection);
+    if (connection.is_answering()) return true;
+  }
+  const ssize_t count = recv(connection.descriptor, buffer.data(), buffer.size(), 0);
+  if (count < 0 && errno == EINTR) return true;
+  if (count < 0 && errno == EAGAIN) return false;
+  if (count <= 0) {
+    connection.is_over = true;
+    return false;
+  }
+  if (connection.is_leaving) return true;
+  if (connection.input.empty()) connection.deadline = std::min(connection.deadline, Now() + kHeadPatience);
+  connection.input.append(buffer.data(), static_cast<size_t>(count));
+  return true;
+}
+
+// Makes the answer to the first request of the input, if all of it is there.
+void HttpServer::Answer(Connection& connection) {
+  const HttpParse parse = ParseHttpRequest(connection.input);
+  if (parse.result == HttpParse::Result::kIncomplete) return;
+  connection.input.erase(0, parse.num_bytes);
+  HttpRequest request = parse.request;
+  HttpAnswer answer;
+  if (parse.result == HttpParse::Result::kRefused) {
+    request.keeps_alive = false;
+    answer = HttpRefusal(parse.status);
+  } else if (request.method != "GET" && request.method != "HEAD") {
+    answer = HttpRefusal(405);
+  } else {
+    answer = handler_(request.path);
+  }
+  connection.is_last = !request.keeps_alive;
+  connection.output = SerializeHttpAnswer(answer, request);
+  connection.num_sent = 0;
+  connection.deadline = Now() + kAnswerPatience;
+}
+
+bool HttpServer::Send(Connection& connection) {
+  const std::string_view rest = std::string_view(connection.output).substr(connection.num_sent);
+  const ssize_t count = send(connection.descriptor, rest.data(), rest.size(), MSG_NOSIGNAL);
+  if (count < 0 && errno == EINTR) return true;
+  if (count < 0 && errno == EAGAIN) return false;
+  if (count < 0) {
+    connection.is_over = true;
+    return false;
+  }
+  connection.num_sent += static_cast<size_t>(count);
+  if (connection.is_answering()) return true;
+  connection.output.clear();
+  connection.num_sent = 0;
+  connection.is_leaving = connection.is_last;
+  const Duration patience = connection.is_leaving      ? Duration(kLinger)
+                            : connection.input.empty() ? Duration(kIdlePatience)
+                                                       : Duration(kHeadPatience);
+  connection.deadline = Now() + patience;
+  if (connection.is_leaving) shutdown(connection.descriptor, SHUT_WR);
+  const auto is_this = [&connection](const Connection& other) { return &other == &connection; };
+  connections_.splice(connections_.end(), connections_,
+                      std::find_if(connections_.begin(), connections_.end(), is_this));
+  return true;
+}
+
+void HttpServer::CloseExpired() {
+  const TimePoint now = Now();
+  connections_.remove_if(
+      [now](const Connection& connection) { return connection.is_over || connection.deadline <= now; });
+}
+
+}  // namespace latentd
