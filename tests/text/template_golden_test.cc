@@ -123,8 +123,8 @@ TEST(TemplateGoldens, LanguageFeatures) {
 }
 
 // Small templates of our own, rendered with Jinja2 3.1.6 in the environment of Hugging Face transformers. Known to
-// differ, and not among them: lazy views and methods print in another way, `escape` marks nothing as escaped, tojson
-// takes generators, and there are no blocks, no inheritance, no autoescape, no `random` and no `striptags`.
+// differ, and not among them: tojson takes generators. What is not implemented, such as blocks, is an error
+// (template_comparison_test.cc).
 TEST(TemplateGoldens, MoreLanguageFeatures) {
   EXPECT_GE(ForEachCase("tests/data/templates/features.jsonl", CheckFeature), 400);
 }

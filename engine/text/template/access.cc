@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/text/template/ast.h"
 #include "engine/text/template/code_points.h"
 #include "engine/text/template/methods.h"
 #include "engine/text/template/printing.h"
@@ -19,6 +20,10 @@ std::optional<size_t> Position(int64_t index, size_t size) {
   return static_cast<size_t>(index < 0 ? index + length : index);
 }
 
+bool HasIndices(const Iterable& iterable) {
+  return iterable.kind == IterableKind::kRange || iterable.kind == IterableKind::kBytes;
+}
+
 std::optional<Value> FindItem(Runtime& runtime, const Value& value, const Value& key) {
   if (value.is_object()) {
     const Value* found = value.object().Find(key);
@@ -28,6 +33,11 @@ std::optional<Value> FindItem(Runtime& runtime, const Value& value, const Value&
   if (value.is_list()) {
     const std::optional<size_t> position = Position(key.integral(), value.items().size());
     return position ? std::optional(value.items()[*position]) : std::nullopt;
+  }
+  if (value.is_iterable() && HasIndices(value.iterable())) {
+    const std::vector<Value>& items = value.iterable().items;
+    const std::optional<size_t> position = Position(key.integral(), items.size());
+    return position ? std::optional(items[*position]) : std::nullopt;
   }
   if (value.is_text()) {
     const std::string& text = value.text();
@@ -62,7 +72,7 @@ Value LoopAttribute(Runtime& runtime, const Loop& loop, std::string_view name) {
 }
 
 // A method of the value, or why it may not be used; nothing when there is none of this name.
-std::optional<Value> FindMethod(const Value& value, std::string_view name) {
+std::optional<Value> FindMethod(Runtime& runtime, const Value& value, std::string_view name) {
   Function function = nullptr;
   bool forbidden = name.starts_with("__") && name.ends_with("__");
   switch (value.type()) {
@@ -84,6 +94,10 @@ std::optional<Value> FindMethod(const Value& value, std::string_view name) {
     default:
       break;
   }
+  const bool computes_with_markup = function != nullptr && value.is_markup();
+  if (computes_with_markup || (function == nullptr && !forbidden && IsMissingAttribute(value, name))) {
+    return runtime.FailNotImplemented(absl::StrFormat("attribute '%s' of %s", name, TypeName(value)));
+  }
   if (function != nullptr)
     return Value::MakeCallable({.name = std::string(name), .receiver = value, .function = function});
   if (!forbidden) return std::nullopt;
@@ -92,6 +106,25 @@ std::optional<Value> FindMethod(const Value& value, std::string_view name) {
 
 Value Missing(const Value& value, std::string_view name) {
   return Value::Undefined(absl::StrFormat("'%s object' has no attribute '%s'", TypeName(value), name));
+}
+
+std::optional<Value> FindMacroAttribute(const Macro& macro, std::string_view name) {
+  if (name == "name") return macro.is_caller ? Value::None() : Value::Text(macro.name);
+  if (name == "catch_kwargs") return Value::Bool(macro.uses_kwargs);
+  if (name == "catch_varargs") return Value::Bool(macro.uses_varargs);
+  if (name == "caller") return Value::Bool(macro.uses_caller);
+  if (name != "arguments") return std::nullopt;
+  std::vector<Value> names;
+  for (const Parameter& parameter : macro.parameters) names.push_back(Value::Text(parameter.name));
+  return Value::MakeTuple(std::move(names));
+}
+
+// What is left of a generator, which is used up then; all of the others.
+std::vector<Value> TakeItems(Iterable& iterable) {
+  if (iterable.kind != IterableKind::kGenerator) return iterable.items;
+  const auto first = iterable.items.begin() + static_cast<std::ptrdiff_t>(iterable.next);
+  iterable.next = iterable.items.size();
+  return {first, iterable.items.end()};
 }
 
 std::optional<Value> FindNamespaceItem(const Value& value, std::string_view name) {
@@ -144,33 +177,48 @@ void ForEachIndex(const SliceRange& range, const Visit& visit) {
 
 Value GetItem(Runtime& runtime, const Value& value, const Value& key) {
   if (value.is_undefined()) return runtime.FailUndefined(value);
+  if (value.type() == Type::kCallable && value.callable().macro == nullptr) {
+    return runtime.FailNotImplemented("an item of a function");
+  }
   if (std::optional<Value> item = FindItem(runtime, value, key)) return *std::move(item);
   if (!key.is_text()) {
     return Value::Undefined(absl::StrFormat("%s object has no element %s", TypeName(value), ToRepr(runtime, key)));
   }
   if (std::optional<Value> item = FindNamespaceItem(value, key.text())) return *std::move(item);
-  if (std::optional<Value> method = FindMethod(value, key.text())) return *std::move(method);
+  if (std::optional<Value> method = FindMethod(runtime, value, key.text())) return *std::move(method);
   if (value.type() == Type::kLoop) return LoopAttribute(runtime, value.loop(), key.text());
   return Missing(value, key.text());
 }
 
 Value GetAttribute(Runtime& runtime, const Value& value, std::string_view name) {
   if (value.is_undefined()) return runtime.FailUndefined(value);
-  if (std::optional<Value> method = FindMethod(value, name)) return *std::move(method);
+  if (value.is_group() && name == "grouper") return value.items()[0];
+  if (value.is_group() && name == "list") return value.items()[1];
+  if (std::optional<Value> method = FindMethod(runtime, value, name)) return *std::move(method);
   if (value.is_object()) {
     const Value* found = value.object().Find(name);
     return found == nullptr ? Missing(value, name) : *found;
   }
   if (std::optional<Value> item = FindNamespaceItem(value, name)) return *std::move(item);
   if (value.type() == Type::kLoop) return LoopAttribute(runtime, value.loop(), name);
-  if (value.type() == Type::kCallable && name == "name") return Value::Text(value.callable().name);
+  if (value.type() == Type::kCallable && value.callable().macro != nullptr) {
+    if (std::optional<Value> attribute = FindMacroAttribute(*value.callable().macro, name))
+      return *std::move(attribute);
+  }
   return Missing(value, name);
 }
 
 Value GetSlice(Runtime& runtime, const Value& value, const Value& start, const Value& stop, const Value& step) {
   if (value.is_undefined()) return runtime.FailUndefined(value);
+  if (value.is_markup() || (value.is_iterable() && HasIndices(value.iterable()))) {
+    return runtime.FailNotImplemented(absl::StrFormat("a slice of %s", TypeName(value)));
+  }
   if (!value.is_text() && !value.is_list()) {
-    return runtime.Fail(absl::StrFormat("expected a string or a list to slice, found %s", TypeName(value)));
+    // Jinja makes nothing of a constant's slice.
+    return runtime.Fail(
+        absl::StrFormat("expected a string or a list to slice, found %s; Jinja's rule for constants is "
+                        "not implemented here",
+                        TypeName(value)));
   }
   std::vector<std::string_view> characters;
   if (value.is_text()) {
@@ -212,6 +260,13 @@ std::vector<Value> Iterate(Runtime& runtime, const Value& value) {
       if (!runtime.Spend(value.object().size())) break;
       for (const Object::Entry& entry : value.object().entries()) items.push_back(entry.key);
       break;
+    case Type::kIterable:
+      if (!runtime.Resume(value.iterable())) break;
+      if (runtime.Spend(value.iterable().items.size())) items = TakeItems(value.iterable());
+      break;
+    case Type::kLoop:
+      runtime.FailNotImplemented("going on with a loop from inside of it");
+      break;
     default:
       runtime.Fail(absl::StrFormat("expected something to iterate over, found %s", TypeName(value)));
   }
@@ -223,7 +278,13 @@ Value IterateAsList(Runtime& runtime, const Value& value) {
 }
 
 bool IsIterable(const Value& value) {
-  return value.is_undefined() || value.is_list() || value.is_text() || value.is_object();
+  return value.is_undefined() || value.is_list() || value.is_text() || value.is_object() || value.is_iterable() ||
+         value.type() == Type::kLoop;
+}
+
+bool IsSequence(const Value& value) {
+  if (value.is_iterable()) return HasIndices(value.iterable());
+  return IsIterable(value) && value.type() != Type::kLoop;
 }
 
 int64_t Length(Runtime& runtime, const Value& value) {
@@ -239,6 +300,9 @@ int64_t Length(Runtime& runtime, const Value& value) {
       return static_cast<int64_t>(CountCodePoints(value.text()));
     case Type::kLoop:
       return static_cast<int64_t>(value.loop().items().size());
+    case Type::kIterable:
+      if (value.iterable().kind != IterableKind::kGenerator) return static_cast<int64_t>(value.iterable().items.size());
+      [[fallthrough]];
     default:
       runtime.Fail(absl::StrFormat("object of type '%s' has no len()", TypeName(value)));
       return 0;

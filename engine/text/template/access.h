@@ -22,6 +22,8 @@ std::vector<Value> Iterate(Runtime& runtime, const Value& value);
 // The same as a list or tuple value; a list is itself, not a copy.
 Value IterateAsList(Runtime& runtime, const Value& value);
 bool IsIterable(const Value& value);
+// Whether it has a length and items by index.
+bool IsSequence(const Value& value);
 // len(value), or fails.
 int64_t Length(Runtime& runtime, const Value& value);
 

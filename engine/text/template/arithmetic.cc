@@ -14,16 +14,25 @@ namespace {
 Value FailOperands(Runtime& runtime, std::string_view operation, const Value& left, const Value& right) {
   if (left.is_undefined()) return runtime.FailUndefined(left);
   if (right.is_undefined()) return runtime.FailUndefined(right);
+  const auto is_unknown = [](const Value& value) {
+    return value.type() == Type::kBigInteger || value.is_markup() ||
+           (value.is_iterable() && value.iterable().kind != IterableKind::kGenerator);
+  };
+  if (is_unknown(left) || is_unknown(right)) {
+    return runtime.FailNotImplemented(
+        absl::StrFormat("'%s' between %s and %s of this kind", operation, TypeName(left), TypeName(right)));
+  }
   return runtime.Fail(
       absl::StrFormat("'%s' has no meaning between %s and %s", operation, TypeName(left), TypeName(right)));
 }
 
-Value FailOverflow(Runtime& runtime) { return runtime.Fail("an integer result needs more than 64 bits"); }
+Value FailOverflow(Runtime& runtime) { return runtime.FailNotImplemented("an integer of more than 64 bits"); }
 
 Value PowerOfIntegers(Runtime& runtime, int64_t base, int64_t exponent) {
   int64_t result = 1;
   // Beyond 63 doublings only 0, 1 and -1 stay in range, and for those the parity decides.
   const int64_t steps = exponent > 64 ? 64 + exponent % 2 : exponent;
+  if (exponent > 64 && (base > 1 || base < -1)) return FailOverflow(runtime);
   for (int64_t i = 0; i < steps; ++i) {
     if (__builtin_mul_overflow(result, base, &result)) return FailOverflow(runtime);
   }
@@ -33,7 +42,13 @@ Value PowerOfIntegers(Runtime& runtime, int64_t base, int64_t exponent) {
 // operation: / % or d for the quotient rounded down
 Value DivideIntegers(Runtime& runtime, char operation, int64_t left, int64_t right) {
   if (right == 0) return runtime.Fail("division by zero");
-  if (operation == '/') return Value::Float(static_cast<double>(left) / static_cast<double>(right));
+  if (operation == '/') {
+    constexpr int64_t kExact = int64_t{1} << 53;
+    if (left > kExact || left < -kExact || right > kExact || right < -kExact) {
+      return runtime.FailNotImplemented("a division of integers of more than 53 bits");
+    }
+    return Value::Float(static_cast<double>(left) / static_cast<double>(right));
+  }
   if (right == -1 && operation == '%') return Value::Integer(0);
   if (right == -1) return left == INT64_MIN ? FailOverflow(runtime) : Value::Integer(-left);
   // Python rounds the quotient down, and the remainder has the divisor's sign.
@@ -76,9 +91,17 @@ Value CalculateFloats(Runtime& runtime, char operation, double left, double righ
   if (right == 0.0) return runtime.Fail("division by zero");
   if (operation == '/') return Value::Float(left / right);
   double remainder = std::fmod(left, right);
-  if (remainder != 0.0 && (remainder < 0.0) != (right < 0.0)) remainder += right;
+  double quotient = (left - remainder) / right;
+  if (remainder == 0.0) {
+    remainder = std::copysign(0.0, right);
+  } else if ((remainder < 0.0) != (right < 0.0)) {
+    remainder += right;
+    quotient -= 1.0;
+  }
   if (operation == '%') return Value::Float(remainder);
-  return Value::Float(std::round((left - remainder) / right));
+  if (quotient == 0.0) return Value::Float(std::copysign(0.0, left / right));
+  const double whole = std::floor(quotient);
+  return Value::Float(quotient - whole > 0.5 ? whole + 1.0 : whole);
 }
 
 Value Power(Runtime& runtime, const Value& left, const Value& right) {
@@ -87,7 +110,11 @@ Value Power(Runtime& runtime, const Value& left, const Value& right) {
   }
   if (left.number() == 0.0 && right.number() < 0.0) return runtime.Fail("division by zero");
   const double result = std::pow(left.number(), right.number());
-  return std::isfinite(result) ? Value::Float(result) : runtime.Fail("a power is too large or not real");
+  if (std::isnan(result) && !std::isnan(left.number()) && !std::isnan(right.number())) {
+    return runtime.FailNotImplemented("a power that is not real");
+  }
+  const bool overflows = std::isinf(result) && std::isfinite(left.number()) && std::isfinite(right.number());
+  return overflows ? runtime.Fail("a power is too large") : Value::Float(result);
 }
 
 Value CalculateNumbers(Runtime& runtime, std::string_view operation, const Value& left, const Value& right) {
@@ -112,7 +139,7 @@ Value RepeatList(Runtime& runtime, const Value& list, int64_t times) {
 }
 
 Value Add(Runtime& runtime, const Value& left, const Value& right) {
-  if (left.is_text() && right.is_text()) {
+  if (left.is_text() && right.is_text() && !left.is_markup() && !right.is_markup()) {
     if (!runtime.ReserveText(left.text().size() + right.text().size())) return Value();
     TracedText text = left.traced_text();
     text.Append(right.traced_text());
@@ -127,6 +154,7 @@ Value Add(Runtime& runtime, const Value& left, const Value& right) {
 }
 
 Value Multiply(Runtime& runtime, const Value& left, const Value& right) {
+  if (left.is_markup() || right.is_markup()) return FailOperands(runtime, "*", left, right);
   if (left.is_text() && right.is_integral()) return RepeatText(runtime, left.traced_text(), right.integral());
   if (right.is_text() && left.is_integral()) return RepeatText(runtime, right.traced_text(), left.integral());
   if (left.is_list() && right.is_integral()) return RepeatList(runtime, left, right.integral());
@@ -141,7 +169,7 @@ Value Calculate(Runtime& runtime, std::string_view operation, const Value& left,
   if (left.is_number() && right.is_number()) return CalculateNumbers(runtime, operation, left, right);
   if (operation == "+") return Add(runtime, left, right);
   if (operation == "*") return Multiply(runtime, left, right);
-  if (operation == "%" && left.is_text()) return FormatPercent(runtime, left, right);
+  if (operation == "%" && left.is_text() && !left.is_markup()) return FormatPercent(runtime, left, right);
   return FailOperands(runtime, operation, left, right);
 }
 
@@ -152,6 +180,7 @@ Value ApplySign(Runtime& runtime, std::string_view operation, const Value& opera
   }
   if (operand.type() == Type::kFloat) return Value::Float(operation == "-" ? -operand.number() : operand.number());
   if (operand.is_undefined()) return runtime.FailUndefined(operand);
+  if (operand.type() == Type::kBigInteger) return FailOverflow(runtime);
   return runtime.Fail(absl::StrFormat("'%s' has no meaning before %s", operation, TypeName(operand)));
 }
 

@@ -108,6 +108,7 @@ struct Macro {
   bool uses_varargs = false;
   bool uses_kwargs = false;
   bool uses_caller = false;
+  bool is_caller = false;  // the body of a call block
 };
 struct CallBlock {
   ExpressionPtr call;

@@ -8,6 +8,20 @@
 
 namespace latentd::jinja {
 
+namespace {
+
+// Most methods of Python's own types take their arguments by place only.
+bool TakesNames(const Callable& callable) {
+  const Value& receiver = callable.receiver;
+  if (!receiver.is_text()) return !receiver.is_list() && !receiver.is_object();
+  for (const std::string_view name : {"encode", "expandtabs", "format", "rsplit", "split", "splitlines"}) {
+    if (callable.name == name) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Value Evaluator::Call(const Expression& call, const Value* caller) {
   const Value callee = Evaluate(*call.operands[0]);
   Arguments arguments = EvaluateArguments(call.arguments);
@@ -21,6 +35,11 @@ Arguments Evaluator::EvaluateArguments(const std::vector<Argument>& arguments) {
   for (const Argument& argument : arguments) {
     Value value = Evaluate(*argument.value);
     if (runtime_.failed()) break;
+    for (const auto& [name, other] : evaluated.named) {
+      if (argument.kind == Argument::Kind::kNamed && name == argument.name) {
+        runtime_.Fail(absl::StrFormat("two values for the argument '%s'", name));
+      }
+    }
     switch (argument.kind) {
       case Argument::Kind::kPositional:
         evaluated.positional.push_back(std::move(value));
@@ -70,6 +89,9 @@ Value Evaluator::Invoke(const Value& callee, const Arguments& arguments) {
   }
   const Callable& callable = callee.callable();
   if (callable.macro != nullptr) return InvokeMacro(callable, arguments);
+  if (!arguments.named.empty() && !TakesNames(callable)) {
+    return runtime_.Fail(absl::StrFormat("%s takes no named arguments", callable.name));
+  }
   return runtime_.Call(callable.function, callable.receiver, arguments);
 }
 

@@ -1,4 +1,5 @@
-// Upper and lower case of Unicode as tables of runs, so that prompts depend neither on a locale nor on the C library.
+// The cases of Unicode, and what depends on them, as tables of runs, so that prompts depend neither on a locale nor on
+// the C library.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,8 @@
 #include <string_view>
 
 namespace latentd::jinja {
+
+enum class Case : uint8_t { kUpper, kLower, kTitle, kFolded };
 
 // Each `stride`-th code point from first to last, both included, maps to itself plus delta.
 struct CaseRun {
@@ -15,15 +18,18 @@ struct CaseRun {
   int32_t delta;
 };
 
-// A code point whose upper case is several code points.
-struct LongUpper {
+// A code point that becomes several.
+struct LongCase {
   uint32_t code_point;
-  std::string_view upper;  // UTF-8
+  std::string_view text;  // UTF-8
 };
 
-// All in ascending order.
-std::span<const CaseRun> UpperRuns();
-std::span<const CaseRun> LowerRuns();
-std::span<const LongUpper> LongUppers();
+// All in ascending order. What has a long mapping has no other.
+std::span<const CaseRun> Mapping(Case target);
+std::span<const LongCase> LongMapping(Case target);
+
+// What Python's methods ask about one character; the deltas are 0.
+enum class CharacterSet : uint8_t { kCased, kCaseIgnorable, kUpper, kLower, kDigit, kNumeric };
+std::span<const CaseRun> Members(CharacterSet set);
 
 }  // namespace latentd::jinja

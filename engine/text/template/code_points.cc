@@ -29,25 +29,61 @@ bool InClass(std::string_view name, char32_t code_point) {
   return range != ranges.end() && range->first <= code_point;
 }
 
-char32_t MapCase(std::span<const CaseRun> runs, char32_t code_point) {
+// The run that holds the code point, or null.
+const CaseRun* FindRun(std::span<const CaseRun> runs, char32_t code_point) {
   const auto run =
       std::partition_point(runs.begin(), runs.end(), [&](const CaseRun& r) { return r.last < code_point; });
-  if (run == runs.end() || run->first > code_point || (code_point - run->first) % run->stride != 0) return code_point;
-  return static_cast<char32_t>(static_cast<int64_t>(code_point) + run->delta);
+  const bool is_in = run != runs.end() && run->first <= code_point && (code_point - run->first) % run->stride == 0;
+  return is_in ? &*run : nullptr;
 }
 
-void AppendUpper(char32_t code_point, std::string* text) {
-  const std::span<const LongUpper> entries = LongUppers();
+bool IsIn(CharacterSet set, char32_t code_point) { return FindRun(Members(set), code_point) != nullptr; }
+
+void AppendCase(Case target, char32_t code_point, std::string* text) {
+  const std::span<const LongCase> entries = LongMapping(target);
   const auto entry = std::partition_point(entries.begin(), entries.end(),
-                                          [&](const LongUpper& e) { return e.code_point < code_point; });
+                                          [&](const LongCase& e) { return e.code_point < code_point; });
   if (entry != entries.end() && entry->code_point == code_point) {
-    text->append(entry->upper);
+    text->append(entry->text);
+    return;
+  }
+  const CaseRun* const run = FindRun(Mapping(target), code_point);
+  const int64_t delta = run == nullptr ? 0 : run->delta;
+  AppendCodePoint(static_cast<char32_t>(static_cast<int64_t>(code_point) + delta), text);
+}
+
+// A capital sigma is written in its final form behind a letter and before none; what has no case of its own may stand
+// between.
+bool IsFinalSigma(std::string_view before, std::string_view after) {
+  bool is_behind_letter = false;
+  while (!before.empty() && !is_behind_letter) {
+    size_t position = PreviousBoundary(before, before.size());
+    const size_t start = position;
+    const char32_t c = NextCodePoint(before, &position);
+    before = before.substr(0, start);
+    if (IsIn(CharacterSet::kCaseIgnorable, c)) continue;
+    if (!IsIn(CharacterSet::kCased, c)) return false;
+    is_behind_letter = true;
+  }
+  if (!is_behind_letter) return false;
+  for (size_t position = 0; position < after.size();) {
+    const char32_t c = NextCodePoint(after, &position);
+    if (!IsIn(CharacterSet::kCaseIgnorable, c)) return !IsIn(CharacterSet::kCased, c);
+  }
+  return true;
+}
+
+// The code point of `text` from `start` to `end` in lower case.
+void AppendLower(std::string_view text, size_t start, size_t end, std::string* out) {
+  constexpr char32_t kSigma = 0x3A3, kFinalSigma = 0x3C2;
+  size_t position = start;
+  const char32_t c = NextCodePoint(text, &position);
+  if (c == kSigma && IsFinalSigma(text.substr(0, start), text.substr(end))) {
+    AppendCodePoint(kFinalSigma, out);
   } else {
-    AppendCodePoint(MapCase(UpperRuns(), code_point), text);
+    AppendCase(Case::kLower, c, out);
   }
 }
-
-void AppendLower(char32_t code_point, std::string* text) { AppendCodePoint(MapCase(LowerRuns(), code_point), text); }
 
 bool IsContinuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
@@ -183,16 +219,15 @@ bool IsDecimalDigit(char32_t c) {
   return c - *(run - 1) < 10;
 }
 
-bool IsDigit(char32_t c) {
-  return IsDecimalDigit(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
-         (c >= 0x2080 && c <= 0x2089);
+int DecimalDigitValue(char32_t c) {
+  return static_cast<int>(c - *(std::upper_bound(std::begin(kDigitRuns), std::end(kDigitRuns), c) - 1));
 }
 
-bool IsNumeric(char32_t c) { return c < 0x80 ? IsDecimalDigit(c) : InClass("N", c); }
-
-bool IsUpper(char32_t c) { return c < 0x80 ? c >= 'A' && c <= 'Z' : InClass("Lu", c); }
-
-bool IsLower(char32_t c) { return c < 0x80 ? c >= 'a' && c <= 'z' : InClass("Ll", c); }
+bool IsDigit(char32_t c) { return c < 0x80 ? IsDecimalDigit(c) : IsIn(CharacterSet::kDigit, c); }
+bool IsNumeric(char32_t c) { return c < 0x80 ? IsDecimalDigit(c) : IsIn(CharacterSet::kNumeric, c); }
+bool IsUpper(char32_t c) { return IsIn(CharacterSet::kUpper, c); }
+bool IsLower(char32_t c) { return IsIn(CharacterSet::kLower, c); }
+bool IsTitle(char32_t c) { return IsIn(CharacterSet::kCased, c) && !IsUpper(c) && !IsLower(c); }
 
 bool IsPrintable(char32_t c) {
   if (c < 0x80) return c >= 32 && c < 127;
@@ -204,34 +239,68 @@ bool IsPrintable(char32_t c) {
 
 std::string ToUpper(std::string_view text) {
   std::string upper;
-  for (size_t position = 0; position < text.size();) AppendUpper(NextCodePoint(text, &position), &upper);
+  for (size_t position = 0; position < text.size();) AppendCase(Case::kUpper, NextCodePoint(text, &position), &upper);
   return upper;
 }
 
 std::string ToLower(std::string_view text) {
   std::string lower;
-  for (size_t position = 0; position < text.size();) AppendLower(NextCodePoint(text, &position), &lower);
+  for (size_t position = 0; position < text.size();) {
+    const size_t start = position;
+    NextCodePoint(text, &position);
+    AppendLower(text, start, position, &lower);
+  }
   return lower;
+}
+
+std::string CaseFold(std::string_view text) {
+  std::string folded;
+  for (size_t position = 0; position < text.size();) AppendCase(Case::kFolded, NextCodePoint(text, &position), &folded);
+  return folded;
 }
 
 std::string SwapCase(std::string_view text) {
   std::string swapped;
   for (size_t position = 0; position < text.size();) {
-    const char32_t code_point = NextCodePoint(text, &position);
-    if (IsUpper(code_point)) {
-      AppendLower(code_point, &swapped);
+    const size_t start = position;
+    const char32_t c = NextCodePoint(text, &position);
+    if (IsUpper(c)) {
+      AppendLower(text, start, position, &swapped);
     } else {
-      AppendUpper(code_point, &swapped);
+      AppendCase(IsLower(c) ? Case::kUpper : Case::kLower, c, &swapped);
     }
   }
   return swapped;
 }
 
 std::string Capitalize(std::string_view text) {
-  if (text.empty()) return "";
-  size_t position = 0;
-  NextCodePoint(text, &position);
-  return ToUpper(text.substr(0, position)) + ToLower(text.substr(position));
+  std::string capitalized;
+  for (size_t position = 0; position < text.size();) {
+    const size_t start = position;
+    const char32_t c = NextCodePoint(text, &position);
+    if (start == 0) {
+      AppendCase(Case::kTitle, c, &capitalized);
+    } else {
+      AppendLower(text, start, position, &capitalized);
+    }
+  }
+  return capitalized;
+}
+
+std::string ToTitle(std::string_view text) {
+  std::string title;
+  bool in_word = false;
+  for (size_t position = 0; position < text.size();) {
+    const size_t start = position;
+    const char32_t c = NextCodePoint(text, &position);
+    if (in_word) {
+      AppendLower(text, start, position, &title);
+    } else {
+      AppendCase(Case::kTitle, c, &title);
+    }
+    in_word = IsIn(CharacterSet::kCased, c);
+  }
+  return title;
 }
 
 std::string_view StripLeft(std::string_view text) {

@@ -21,20 +21,24 @@ size_t ByteOffset(std::string_view text, size_t index);
 std::vector<std::string_view> SplitCodePoints(std::string_view text);
 bool IsValidUtf8(std::string_view text);
 
-bool IsSpace(char32_t code_point);         // str.isspace
-bool IsLineBreak(char32_t code_point);     // what str.splitlines splits at
-bool IsLetter(char32_t code_point);        // str.isalpha
-bool IsDecimalDigit(char32_t code_point);  // str.isdecimal
-bool IsDigit(char32_t code_point);         // str.isdigit: superscripts too
-bool IsNumeric(char32_t code_point);       // str.isnumeric
+bool IsSpace(char32_t code_point);           // str.isspace
+bool IsLineBreak(char32_t code_point);       // what str.splitlines splits at
+bool IsLetter(char32_t code_point);          // str.isalpha
+bool IsDecimalDigit(char32_t code_point);    // str.isdecimal
+bool IsDigit(char32_t code_point);           // str.isdigit: superscripts too
+bool IsNumeric(char32_t code_point);         // str.isnumeric
+int DecimalDigitValue(char32_t code_point);  // of a decimal digit
 bool IsUpper(char32_t code_point);
 bool IsLower(char32_t code_point);
+bool IsTitle(char32_t code_point);  // cased, but neither: U+01C5
 bool IsPrintable(char32_t code_point);
 
 std::string ToUpper(std::string_view text);
 std::string ToLower(std::string_view text);
 std::string SwapCase(std::string_view text);
 std::string Capitalize(std::string_view text);
+std::string ToTitle(std::string_view text);
+std::string CaseFold(std::string_view text);
 
 std::string_view StripLeft(std::string_view text);
 std::string_view StripRight(std::string_view text);

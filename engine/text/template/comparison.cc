@@ -41,6 +41,48 @@ bool EqualObjects(Runtime& runtime, const Object& left, const Object& right) {
   return true;
 }
 
+// Keys and items of dicts are sets, values and generators are equal to themselves only.
+bool EqualIterables(Runtime& runtime, const Value& left, const Value& right) {
+  const Iterable& a = left.iterable();
+  const Iterable& b = right.iterable();
+  const bool are_sets = a.kind == IterableKind::kKeys || a.kind == IterableKind::kItems;
+  if (are_sets && a.kind == b.kind) {
+    return a.items.size() == b.items.size() && std::all_of(a.items.begin(), a.items.end(), [&](const Value& item) {
+             return std::any_of(b.items.begin(), b.items.end(),
+                                [&](const Value& other) { return Equal(runtime, item, other); });
+           });
+  }
+  const bool are_sequences = a.kind == IterableKind::kRange || a.kind == IterableKind::kBytes;
+  return are_sequences && a.kind == b.kind ? EqualItems(runtime, a.items, b.items) : left.SameAs(right);
+}
+
+// A generator is used up to where the item is found.
+bool ContainsAmong(Runtime& runtime, Iterable& iterable, const Value& item) {
+  if (!runtime.Resume(iterable)) return false;
+  const bool is_generator = iterable.kind == IterableKind::kGenerator;
+  for (size_t i = is_generator ? iterable.next : 0; i < iterable.items.size(); ++i) {
+    if (is_generator) iterable.next = i + 1;
+    if (Equal(runtime, iterable.items[i], item)) return true;
+  }
+  return false;
+}
+
+bool FailOrder(Runtime& runtime, const Value& left, const Value& right, std::string_view operation) {
+  const auto is_unordered_here = [](const Value& value) {
+    return value.type() == Type::kBigInteger ||
+           (value.is_iterable() && value.iterable().kind != IterableKind::kGenerator);
+  };
+  if (left.is_undefined() || right.is_undefined()) {
+    runtime.FailUndefined(left.is_undefined() ? left : right);
+  } else if (is_unordered_here(left) || is_unordered_here(right)) {
+    runtime.FailNotImplemented(
+        absl::StrFormat("'%s' between %s and %s of this kind", operation, TypeName(left), TypeName(right)));
+  } else {
+    runtime.Fail(absl::StrFormat("'%s' has no meaning between %s and %s", operation, TypeName(left), TypeName(right)));
+  }
+  return false;
+}
+
 int CompareLists(Runtime& runtime, const Value& left, const Value& right, std::string_view operation) {
   const size_t shared = std::min(left.items().size(), right.items().size());
   for (size_t i = 0; i < shared && !runtime.failed(); ++i) {
@@ -70,6 +112,8 @@ bool IsTrue(const Value& value) {
       return !value.items().empty();
     case Type::kObject:
       return value.object().size() > 0;
+    case Type::kIterable:
+      return value.iterable().kind == IterableKind::kGenerator || !value.iterable().items.empty();
     case Type::kBigInteger:
     case Type::kNamespace:
     case Type::kLoop:
@@ -100,6 +144,8 @@ bool Equal(Runtime& runtime, const Value& left, const Value& right) {
       return left.is_tuple() == right.is_tuple() && EqualItems(runtime, left.items(), right.items());
     case Type::kObject:
       return EqualObjects(runtime, left.object(), right.object());
+    case Type::kIterable:
+      return EqualIterables(runtime, left, right);
     default:
       return left.SameAs(right);
   }
@@ -115,11 +161,7 @@ int Compare(Runtime& runtime, const Value& left, const Value& right, std::string
   if (left.is_list() && right.is_list() && left.is_tuple() == right.is_tuple()) {
     return CompareLists(runtime, left, right, operation);
   }
-  if (left.is_undefined() || right.is_undefined()) {
-    runtime.FailUndefined(left.is_undefined() ? left : right);
-  } else {
-    runtime.Fail(absl::StrFormat("'%s' has no meaning between %s and %s", operation, TypeName(left), TypeName(right)));
-  }
+  FailOrder(runtime, left, right, operation);
   return 0;
 }
 
@@ -128,9 +170,8 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
     case Type::kUndefined:
       return false;
     case Type::kObject:
-      if (item.is_undefined()) return false;
       if (HashKey(item)) return container.object().Find(item) != nullptr;
-      runtime.Fail(absl::StrFormat("%s cannot be a key of a dict", TypeName(item)));
+      runtime.FailKey(item);
       return false;
     case Type::kText:
       if (item.is_text()) {
@@ -141,6 +182,14 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
     case Type::kList:
       return std::any_of(container.items().begin(), container.items().end(),
                          [&](const Value& other) { return Equal(runtime, other, item); });
+    case Type::kIterable:
+      if (container.iterable().kind == IterableKind::kBytes && !item.is_integral()) {
+        runtime.FailNotImplemented("a search in bytes");
+      }
+      if (container.iterable().kind == IterableKind::kKeys && !HashKey(item)) {
+        runtime.FailKey(item);
+      }
+      return ContainsAmong(runtime, container.iterable(), item);
     default:
       runtime.Fail(
           absl::StrFormat("'in' needs a string, a list or a dict on its right, found %s", TypeName(container)));

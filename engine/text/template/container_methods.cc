@@ -25,7 +25,9 @@ bool Includes(const std::string_view (&names)[kSize], std::string_view name) {
 }
 
 Value ListIndex(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
-  const Value wanted = Parameters(runtime, "index", arguments, {"value"}, 1).Get(0);
+  const Parameters parameters(runtime, "index", arguments, {"value", "start", "stop"}, 1);
+  if (parameters.given(1)) return runtime.FailNotImplemented("index with a start");
+  const Value wanted = parameters.Get(0);
   for (size_t i = 0; i < receiver.items().size(); ++i) {
     if (Equal(runtime, receiver.items()[i], wanted)) return Value::Integer(static_cast<int64_t>(i));
   }
@@ -38,10 +40,16 @@ Value ListCount(Runtime& runtime, const Value& receiver, const Arguments& argume
                                       [&](const Value& item) { return Equal(runtime, item, wanted); }));
 }
 
-Value ListCopy(Runtime& runtime, const Value& receiver, const Arguments&) { return runtime.List(receiver.items()); }
+Value ListCopy(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "copy", arguments, {});
+  return runtime.List(receiver.items());
+}
 
 // Objects never change, so a copy is the object itself.
-Value ObjectCopy(Runtime&, const Value& receiver, const Arguments&) { return receiver; }
+Value ObjectCopy(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "copy", arguments, {});
+  return receiver;
+}
 
 // Scalars only: a list in a list could contain itself.
 Value ListAppend(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -65,29 +73,33 @@ Value ListPop(Runtime& runtime, const Value& receiver, const Arguments& argument
 
 Value ObjectGet(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const Parameters parameters(runtime, "get", arguments, {"key", "default"}, 1);
+  if (!HashKey(parameters.Get(0))) return runtime.FailKey(parameters.Get(0));
   const Value* found = receiver.object().Find(parameters.Get(0));
   return found == nullptr ? parameters.Get(1) : *found;
 }
 
-// Python has lazy views for these three; as lists they can also be indexed and printed.
-Value ObjectItems(Runtime& runtime, const Value& receiver, const Arguments&) {
+// Python's views are lazy; dicts never change here.
+Value ObjectItems(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "a view", arguments, {});
   std::vector<Value> items;
   for (const Object::Entry& entry : receiver.object().entries()) {
     items.push_back(runtime.Tuple({entry.key, entry.value}));
   }
-  return runtime.List(std::move(items));
+  return runtime.MakeIterable({.kind = IterableKind::kItems, .items = std::move(items)});
 }
 
-Value ObjectKeys(Runtime& runtime, const Value& receiver, const Arguments&) {
+Value ObjectKeys(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "a view", arguments, {});
   std::vector<Value> keys;
   for (const Object::Entry& entry : receiver.object().entries()) keys.push_back(entry.key);
-  return runtime.List(std::move(keys));
+  return runtime.MakeIterable({.kind = IterableKind::kKeys, .items = std::move(keys)});
 }
 
-Value ObjectValues(Runtime& runtime, const Value& receiver, const Arguments&) {
+Value ObjectValues(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "a view", arguments, {});
   std::vector<Value> values;
   for (const Object::Entry& entry : receiver.object().entries()) values.push_back(entry.value);
-  return runtime.List(std::move(values));
+  return runtime.MakeIterable({.kind = IterableKind::kValues, .items = std::move(values)});
 }
 
 Value LoopCycle(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -113,12 +125,45 @@ constexpr std::string_view kForbiddenListMethods[] = {"append", "clear",  "exten
                                                       "pop",    "remove", "reverse", "sort"};
 constexpr std::string_view kForbiddenObjectMethods[] = {"clear", "pop", "popitem", "setdefault", "update"};
 
+constexpr std::string_view kMissingOfIntegers[] = {"as_integer_ratio", "bit_count",  "bit_length", "conjugate",
+                                                   "denominator",      "from_bytes", "imag",       "is_integer",
+                                                   "numerator",        "real",       "to_bytes"};
+constexpr std::string_view kMissingOfFloats[] = {"as_integer_ratio", "conjugate", "fromhex", "hex", "imag",
+                                                 "is_integer",       "real"};
+constexpr std::string_view kMissingOfTexts[] = {"format_map", "isidentifier", "maketrans", "translate"};
+constexpr std::string_view kMissingOfMarkup[] = {"escape", "striptags", "unescape"};
+constexpr std::string_view kMissingOfGenerators[] = {"close", "send", "throw"};
+
 }  // namespace
 
 Function FindListMethod(std::string_view name) { return Lookup(kListMethods, name); }
 Function FindGrowingListMethod(std::string_view name) { return Lookup(kGrowingListMethods, name); }
 Function FindObjectMethod(std::string_view name) { return Lookup(kObjectMethods, name); }
 Function FindLoopMethod(std::string_view name) { return Lookup(kLoopMethods, name); }
+bool IsMissingAttribute(const Value& value, std::string_view name) {
+  switch (value.type()) {
+    case Type::kBool:
+    case Type::kInteger:
+    case Type::kBigInteger:
+      return Includes(kMissingOfIntegers, name);
+    case Type::kFloat:
+      return Includes(kMissingOfFloats, name);
+    case Type::kText:
+      return Includes(kMissingOfTexts, name) || (value.is_markup() && Includes(kMissingOfMarkup, name));
+    case Type::kObject:
+      return name == "fromkeys";
+    case Type::kIterable:
+      return value.iterable().kind == IterableKind::kGenerator ? Includes(kMissingOfGenerators, name)
+                                                               : !name.starts_with("_");
+    case Type::kCallable:
+      if (value.callable().macro != nullptr) return name == "explicit_caller";
+      return (value.callable().receiver.is_undefined() || value.callable().receiver.type() == Type::kNamespace) &&
+             !name.starts_with("_");
+    default:
+      return false;
+  }
+}
+
 bool IsForbiddenListMethod(std::string_view name) { return Includes(kForbiddenListMethods, name); }
 bool IsForbiddenObjectMethod(std::string_view name) { return Includes(kForbiddenObjectMethods, name); }
 

@@ -7,6 +7,7 @@
 
 #include "engine/text/template/access.h"
 #include "engine/text/template/comparison.h"
+#include "engine/text/template/globals.h"
 #include "engine/text/template/printing.h"
 
 namespace latentd::jinja {
@@ -73,13 +74,20 @@ void Evaluator::RunLoop(const For& statement, Value items, Scope* scope, int dep
   }
   Loop* const loop = runtime_.NewLoop();
   *loop = {.list = std::move(items), .statement = &statement, .scope = scope, .depth0 = depth0, .changed_value = {}};
+  bool ran_to_its_end = false;
   for (size_t i = 0; i < loop->items().size() && runtime_.Spend(1); ++i) {
     loop->index = i;
     const Scopes::Entered inner(scopes_, scope);
     scopes_.current()->Set("loop", Value::MakeLoop(loop));
     Assign(statement.target, loop->items()[i]);
-    if (Execute(statement.body) == Flow::kBreak) break;
+    const Flow flow = Execute(statement.body);
+    if (flow == Flow::kBreak) break;
+    ran_to_its_end |= flow == Flow::kNext;
   }
+  // Jinja takes a loop that never came to the end of its body for one without items.
+  if (ran_to_its_end || runtime_.failed()) return;
+  const Scopes::Entered inner(scopes_, scope);
+  Execute(statement.otherwise);
 }
 
 Value Evaluator::SelectItems(const For& statement, const Value& items) {
@@ -110,6 +118,7 @@ Evaluator::Flow Evaluator::Run(const SetBlock& block) {
 Evaluator::Flow Evaluator::Run(const FilterBlock& block) {
   Flow flow = Flow::kNext;
   const Value text = Capture(block.body, block.filter, &flow);
+  if (!text.is_text()) runtime_.Fail(absl::StrFormat("expected a filter that makes text, found %s", TypeName(text)));
   if (flow == Flow::kNext) Print(text);
   return flow;
 }
@@ -151,7 +160,7 @@ void Evaluator::Assign(const Target& target, const Value& value) {
   }
   if (target.attribute.empty()) return scopes_.current()->Set(target.name, value);
   const Value owner = LookUp(target.name);
-  if (owner.type() != Type::kNamespace) {
+  if (owner.type() != Type::kNamespace || IsCycler(owner)) {
     runtime_.Fail(absl::StrFormat("expected a namespace to set '%s' of, found '%s' to be %s", target.attribute,
                                   target.name, TypeName(owner)));
     return;

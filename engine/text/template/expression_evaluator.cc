@@ -1,4 +1,6 @@
 // The half of the evaluator that computes values.
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <absl/strings/str_format.h>
@@ -13,6 +15,23 @@
 #include "engine/text/template/printing.h"
 
 namespace latentd::jinja {
+namespace {
+
+bool IsConstant(const Expression& expression) {
+  if (expression.kind == ExpressionKind::kName) return false;
+  return std::all_of(expression.operands.begin(), expression.operands.end(),
+                     [](const ExpressionPtr& operand) { return operand == nullptr || IsConstant(*operand); }) &&
+         std::all_of(expression.arguments.begin(), expression.arguments.end(),
+                     [](const Argument& argument) { return IsConstant(*argument.value); });
+}
+
+// Jinja writes a negative constant into Python's source without parentheses: its sign comes last there.
+bool IsMisreadPower(const Expression& expression, const Value& left) {
+  return expression.name == "**" && left.is_number() && std::signbit(left.number()) &&
+         IsConstant(*expression.operands[0]) && !IsConstant(*expression.operands[1]);
+}
+
+}  // namespace
 
 Value Evaluator::Evaluate(const Expression& expression) {
   const Nested nested(*this);
@@ -67,6 +86,7 @@ Value Evaluator::Dispatch(const Expression& expression) {
       const Value left = Evaluate(*operands[0]);
       const Value right = Evaluate(*operands[1]);
       runtime_.set_line(expression.line);
+      if (IsMisreadPower(expression, left)) return runtime_.FailNotImplemented("a power of a negative constant");
       return Calculate(runtime_, expression.name, left, right);
     }
     case ExpressionKind::kConcat:
@@ -94,6 +114,7 @@ Value Evaluator::LookUp(const std::string& name) {
   if (const Function function = FindGlobal(name)) {
     return Value::MakeCallable({.name = name, .receiver = {}, .function = function});
   }
+  if (name == "self") return runtime_.FailNotImplemented("'self'");
   return Value::Undefined(absl::StrFormat("'%s' is undefined", name));
 }
 
@@ -102,7 +123,7 @@ Value Evaluator::MakeObject(const Expression& expression) {
   for (size_t i = 0; i + 1 < expression.operands.size(); i += 2) {
     const Value key = Evaluate(*expression.operands[i]);
     if (!object.Set(key, Evaluate(*expression.operands[i + 1]))) {
-      return runtime_.Fail(absl::StrFormat("%s cannot be a key of a dict", TypeName(key)));
+      return runtime_.FailKey(key);
     }
   }
   return runtime_.MakeObject(std::move(object));
@@ -122,6 +143,9 @@ Value Evaluator::Filter(const Expression& expression) {
   runtime_.set_line(expression.line);
   if (runtime_.failed()) return Value();
   const Function filter = FindFilter(expression.name);
+  if (filter == nullptr && IsFilterOfJinja(expression.name)) {
+    return runtime_.FailNotImplemented(absl::StrFormat("the filter '%s'", expression.name));
+  }
   if (filter == nullptr) return runtime_.Fail(absl::StrFormat("there is no filter named '%s'", expression.name));
   return runtime_.Call(filter, value, arguments);
 }

@@ -82,6 +82,7 @@ class ExpressionParser {
   ExpressionPtr ParseCall(ExpressionPtr callee);
   ExpressionPtr ParseOneFilter(ExpressionPtr operand);
   ExpressionPtr ParseTest(ExpressionPtr operand);
+  std::string TakeDottedName(std::string_view what);
   bool StartsTestArgument() const;
   std::vector<Argument> ParseArguments();
 

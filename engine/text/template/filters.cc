@@ -2,7 +2,6 @@
 #include "engine/text/template/filters.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iterator>
@@ -15,6 +14,7 @@
 #include "engine/text/template/json_reader.h"
 #include "engine/text/template/methods.h"
 #include "engine/text/template/printing.h"
+#include "engine/text/template/python_number.h"
 #include "engine/text/template/runtime.h"
 
 namespace latentd::jinja {
@@ -22,13 +22,19 @@ namespace {
 
 Value AbsFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "abs", arguments, {});
-  if (value.is_integral() && value.integral() != INT64_MIN) return Value::Integer(std::abs(value.integral()));
+  if (value.type() == Type::kBigInteger || (value.is_integral() && value.integral() == INT64_MIN)) {
+    return runtime.FailNotImplemented("abs of an integer of more than 64 bits");
+  }
+  if (value.is_integral()) return Value::Integer(std::abs(value.integral()));
   if (value.type() == Type::kFloat) return Value::Float(std::fabs(value.number()));
   return runtime.Fail("abs needs a number, found " + std::string(TypeName(value)));
 }
 
 Value AttrFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const std::string name = Parameters(runtime, "attr", arguments, {"name"}, 1).Text(0, "");
+  if (value.is_undefined() || (value.is_object() && IsMissingAttribute(value, name))) {
+    return runtime.FailNotImplemented("attr('" + name + "') of this value");
+  }
   if (value.is_object() && FindObjectMethod(name) == nullptr) {
     return Value::Undefined("'dict object' has no attribute '" + name + "'");
   }
@@ -41,53 +47,40 @@ Value DefaultFilter(Runtime& runtime, const Value& value, const Arguments& argum
   return missing ? parameters.Get(0, Value::Text("")) : value;
 }
 
-// A whole text as a number: white space around it and underscores between digits are allowed, as in Python.
-std::string NumberText(const Value& value) {
-  std::string text = value.text();
-  text.erase(std::remove(text.begin(), text.end(), '_'), text.end());
-  const size_t start = text.find_first_not_of(" \t\n\r\f\v");
-  if (start == std::string::npos) return "";
-  return text.substr(start, text.find_last_not_of(" \t\n\r\f\v") - start + 1);
-}
-
-Value FromFloat(double number, const Value& otherwise) {
+Value FromFloat(Runtime& runtime, double number, const Value& otherwise) {
   constexpr double kLimit = 9.2e18;
-  if (!(std::fabs(number) < kLimit)) return otherwise;
+  if (!std::isfinite(number)) return otherwise;
+  if (std::fabs(number) >= kLimit) return runtime.FailNotImplemented("an integer of more than 64 bits");
   return Value::Integer(static_cast<int64_t>(number));
-}
-
-Value TextToInteger(std::string text, int64_t base, const Value& otherwise) {
-  const std::string written = text;
-  const bool negative = text.starts_with("-");
-  if (negative || text.starts_with("+")) text.erase(0, 1);
-  const char prefix = base == 16 ? 'x' : base == 8 ? 'o' : base == 2 ? 'b' : '\0';
-  if (prefix != '\0' && text.size() > 1 && text[0] == '0' && (text[1] | 0x20) == prefix) text.erase(0, 2);
-  int64_t number = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, number, static_cast<int>(base));
-  if (error == std::errc() && end == last && !text.starts_with("-")) return Value::Integer(negative ? -number : number);
-  double real = 0.0;
-  return absl::SimpleAtod(written, &real) ? FromFloat(real, otherwise) : otherwise;
 }
 
 Value IntFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "int", arguments, {"default", "base"});
   const Value otherwise = parameters.Get(0, Value::Integer(0));
-  const int64_t base = parameters.Integer(1, 10);
-  if (base < 2 || base > 36) return runtime.Fail("int needs a base from 2 to 36");
+  const int64_t base = value.is_text() ? parameters.Integer(1, 10) : 10;
   if (value.is_undefined()) return runtime.FailUndefined(value);
   if (value.is_integral()) return Value::Integer(value.integral());
   if (value.type() == Type::kBigInteger) return value;
-  if (value.type() == Type::kFloat) return FromFloat(value.number(), otherwise);
-  return value.is_text() ? TextToInteger(NumberText(value), base, otherwise) : otherwise;
+  if (value.type() == Type::kFloat) return FromFloat(runtime, value.number(), otherwise);
+  if (!value.is_text()) return value.is_iterable() ? runtime.FailNotImplemented("int of this") : otherwise;
+  runtime.SpendBytes(value.text().size());
+  if (base == 0) return runtime.FailNotImplemented("int with the base 0");
+  const PythonInteger integer = ReadPythonInteger(value.text(), base);
+  if (integer.is_too_long) return runtime.FailNotImplemented("an integer of more than 64 bits");
+  if (integer.value) return Value::Integer(*integer.value);
+  const std::optional<double> real = ReadPythonFloat(value.text());
+  return real ? FromFloat(runtime, *real, otherwise) : otherwise;
 }
 
 Value FloatFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Value otherwise = Parameters(runtime, "float", arguments, {"default"}).Get(0, Value::Float(0.0));
   if (value.is_undefined()) return runtime.FailUndefined(value);
   if (value.is_number()) return Value::Float(value.number());
-  double number = 0.0;
-  return value.is_text() && absl::SimpleAtod(NumberText(value), &number) ? Value::Float(number) : otherwise;
+  if (value.type() == Type::kBigInteger) return Value::Float(ReadPythonFloat(value.digits()).value_or(0.0));
+  if (!value.is_text()) return value.is_iterable() ? runtime.FailNotImplemented("float of this") : otherwise;
+  runtime.SpendBytes(value.text().size());
+  const std::optional<double> number = ReadPythonFloat(value.text());
+  return number ? Value::Float(*number) : otherwise;
 }
 
 // Python rounds the exact binary value to the nearest decimal, which is what printf does too.
@@ -104,18 +97,21 @@ double RoundTo(double number, int digits) {
 
 Value RoundFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "round", arguments, {"precision", "method"});
+  if (parameters.given(0) && parameters.Get(0).is_none()) return runtime.FailNotImplemented("round to no precision");
   const auto precision = static_cast<int>(std::clamp<int64_t>(parameters.Integer(0, 0), -20, 100));
   const std::string method = parameters.Text(1, "common");
+  if (value.type() == Type::kBigInteger) return runtime.FailNotImplemented("round of an integer of more than 64 bits");
   if (!value.is_number()) return runtime.Fail("round needs a number, found " + std::string(TypeName(value)));
   if (method == "ceil" || method == "floor") {
     const double scale = std::pow(10.0, precision);
     const double scaled = value.number() * scale;
-    return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
+    if (!std::isfinite(scaled)) return runtime.Fail("round needs a finite number");
+    return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale + 0.0);
   }
   if (method != "common") return runtime.Fail("round knows common, ceil and floor, found " + method);
   if (value.is_integral() && precision >= 0) return Value::Integer(value.integral());
   const double rounded = RoundTo(value.number(), precision);
-  return value.is_integral() ? FromFloat(rounded, value) : Value::Float(rounded);
+  return value.is_integral() ? FromFloat(runtime, rounded, value) : Value::Float(rounded);
 }
 
 Value LengthFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -130,12 +126,11 @@ Value StringFilter(Runtime& runtime, const Value& value, const Arguments& argume
 
 Value ReprFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "pprint", arguments, {});
-  return runtime.Text(ToRepr(runtime, value));
-}
-
-// Output is never escaped here, so there is nothing to mark.
-Value SafeFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
-  return StringFilter(runtime, value, arguments);
+  constexpr size_t kLineBytes = 79;  // beyond which Python breaks lines; it sorts the keys of dicts, too
+  std::string text = ToRepr(runtime, value);
+  if (text.size() > kLineBytes || text.find('{') != std::string::npos)
+    return runtime.FailNotImplemented("pprint of this");
+  return runtime.Text(std::move(text));
 }
 
 // The parameters are those of the function that Hugging Face puts in place of Jinja's tojson.
@@ -177,11 +172,16 @@ Value FromJsonFilter(Runtime& runtime, const Value& value, const Arguments& argu
 constexpr std::pair<std::string_view, Function> kFilters[] = {
     {"abs", AbsFilter},         {"attr", AttrFilter},   {"count", LengthFilter},       {"d", DefaultFilter},
     {"default", DefaultFilter}, {"float", FloatFilter}, {"from_json", FromJsonFilter}, {"int", IntFilter},
-    {"length", LengthFilter},   {"pprint", ReprFilter}, {"round", RoundFilter},        {"safe", SafeFilter},
-    {"string", StringFilter},   {"tojson", JsonFilter},
+    {"length", LengthFilter},   {"pprint", ReprFilter}, {"round", RoundFilter},        {"string", StringFilter},
+    {"tojson", JsonFilter},
 };
 
 }  // namespace
+
+bool IsFilterOfJinja(std::string_view name) {
+  constexpr std::string_view kOthers[] = {"filesizeformat", "random", "striptags", "urlize", "wordwrap", "xmlattr"};
+  return std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers);
+}
 
 Function FindFilter(std::string_view name) {
   const auto filter =

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "engine/text/template/callable.h"
 
@@ -9,10 +11,15 @@ namespace latentd::jinja {
 
 // Null when there is no such filter.
 Function FindFilter(std::string_view name);
+// One that Jinja has beside those.
+bool IsFilterOfJinja(std::string_view name);
 
 // The parts of the table; each is searched in turn.
 Function FindTextFilter(std::string_view name);
 Function FindSequenceFilter(std::string_view name);
 Function FindSelectionFilter(std::string_view name);
+
+// In ascending order of their keys, which stand first.
+std::vector<Value> SortedByKey(Runtime& runtime, std::vector<std::pair<Value, Value>> keyed);
 
 }  // namespace latentd::jinja

@@ -1,6 +1,7 @@
 #include "engine/text/template/format.h"
 
 #include <charconv>
+#include <cmath>
 #include <optional>
 
 #include <absl/strings/str_cat.h>
@@ -99,6 +100,9 @@ class PercentFormat {
   }
 
   void Append(const Value& value, std::string_view flags, std::string_view size, char type) {
+    if (flags.find('#') != std::string_view::npos || value.type() == Type::kBigInteger) {
+      if (type != 's' && type != 'r') return static_cast<void>(runtime_.FailNotImplemented("this number in a format"));
+    }
     const auto has = [&](char flag) { return flags.find(flag) != std::string_view::npos; };
     const bool is_text = type == 's' || type == 'r';
     FormatSpec spec = ParseFormatSpec(runtime_, size);
@@ -111,12 +115,15 @@ class PercentFormat {
       out_.AppendValue(value, ApplyFormatSpec(runtime_, Value::Text(text), spec));
     } else if (std::string_view("diuxXoeEfFgG").find(type) != std::string_view::npos) {
       const bool decimal = type == 'd' || type == 'i' || type == 'u';
+      if (decimal && value.type() == Type::kFloat && std::fabs(value.number()) >= 9e18) {
+        return static_cast<void>(runtime_.FailNotImplemented("an integer of more than 64 bits"));
+      }
       const bool truncate = decimal && value.type() == Type::kFloat && value.number() > -9e18 && value.number() < 9e18;
       spec.type = decimal ? 'd' : type;
       const Value number = truncate ? Value::Integer(static_cast<int64_t>(value.number())) : value;
       out_.AppendValue(value, ApplyFormatSpec(runtime_, number, spec));
     } else {
-      Fail(absl::StrFormat("format '%%%c' is not supported", type));
+      runtime_.FailNotImplemented(absl::StrFormat("format '%%%c'", type));
     }
     runtime_.SpendBytes(out_.size() / 8);
     if (out_.size() > runtime_.limits().text_bytes) runtime_.ReserveText(out_.size());
@@ -163,8 +170,9 @@ class BraceFormat {
     std::string_view field = rest_.substr(1, end - 1);
     rest_.remove_prefix(end + 1);
     const size_t spec_start = field.find(':');
-    const FormatSpec spec = ParseFormatSpec(
-        runtime_, spec_start == std::string_view::npos ? std::string_view() : field.substr(spec_start + 1));
+    const std::string_view written =
+        spec_start == std::string_view::npos ? std::string_view() : field.substr(spec_start + 1);
+    const FormatSpec spec = ParseFormatSpec(runtime_, written);
     field = field.substr(0, spec_start);
     const size_t conversion_start = field.find('!');
     const std::string_view conversion =
@@ -173,8 +181,22 @@ class BraceFormat {
     Value converted = value;
     if (conversion == "r") converted = runtime_.Text(ToRepr(runtime_, value));
     if (conversion == "s") converted = runtime_.Text(ToText(runtime_, value));
+    if (conversion_start != std::string_view::npos && conversion != "r" && conversion != "s") {
+      runtime_.FailNotImplemented(absl::StrFormat("the conversion '%s' of a format", conversion));
+    }
+    if (!written.empty()) converted = Suited(converted, spec);
     out_.AppendValue(value, ApplyFormatSpec(runtime_, converted, spec));
     if (out_.size() > runtime_.limits().text_bytes) runtime_.ReserveText(out_.size());
+  }
+
+  // Numbers are written as numbers, booleans among them; what is neither number nor text takes no specification.
+  Value Suited(const Value& value, const FormatSpec& spec) {
+    if (value.type() == Type::kBigInteger) return runtime_.FailNotImplemented("a format of an integer of this size");
+    if (value.type() == Type::kFloat && spec.type == '\0' && spec.precision >= 0) {
+      return runtime_.FailNotImplemented("a format with a precision and no type");
+    }
+    if (!SuitsFormatSpec(value, spec)) return runtime_.Fail("a format specification does not suit its value");
+    return value.type() == Type::kBool ? Value::Integer(value.integral()) : value;
   }
 
   // name.attribute[item] …

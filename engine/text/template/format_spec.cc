@@ -110,11 +110,13 @@ std::string FormatNumber(Runtime& runtime, const Value& value, const FormatSpec&
 FormatSpec ParseFormatSpec(Runtime& runtime, std::string_view text) {
   FormatSpec spec;
   size_t i = 0;
+  bool has_fill = false;
   if (!text.empty()) {
     size_t second = 0;
     NextCodePoint(text, &second);
     if (second < text.size() && IsAlign(text[second])) {
       spec.fill = text.substr(0, second);
+      has_fill = true;
       spec.align = text[second];
       i = second + 1;
     } else if (IsAlign(text[0])) {
@@ -122,10 +124,13 @@ FormatSpec ParseFormatSpec(Runtime& runtime, std::string_view text) {
       i = 1;
     }
   }
-  if (i < text.size() && (text[i] == '+' || text[i] == '-' || text[i] == ' ')) spec.sign = text[i++];
+  if (i < text.size() && (text[i] == '+' || text[i] == '-' || text[i] == ' ')) {
+    spec.sign = text[i++];
+    spec.has_sign = true;
+  }
   if (i < text.size() && text[i] == '0') {
     spec.zero_padded = true;
-    if (spec.align == '\0') spec.fill = "0";
+    if (!has_fill) spec.fill = "0";
     ++i;
   }
   spec.width = ReadNumber(runtime, text, &i, kMaxWidth);
@@ -140,9 +145,19 @@ FormatSpec ParseFormatSpec(Runtime& runtime, std::string_view text) {
   if (i < text.size()) spec.type = text[i++];
   if (i < text.size() ||
       std::string_view(std::string_view("\0sdxXobeEfFgG%", 14)).find(spec.type) == std::string::npos) {
-    runtime.Fail(absl::StrFormat("expected a format specification, found '%s'", text));
+    runtime.FailNotImplemented(absl::StrFormat("the format specification '%s'", text));
   }
   return spec;
+}
+
+bool SuitsFormatSpec(const Value& value, const FormatSpec& spec) {
+  const bool is_plain = spec.type == '\0';
+  if (value.is_text()) {
+    return (is_plain || spec.type == 's') && !spec.has_sign && !spec.has_comma && spec.align != '=';
+  }
+  if (spec.type == 's') return false;
+  if (value.type() == Type::kFloat) return is_plain || IsFloatType(spec.type);
+  return value.is_integral() && (IsFloatType(spec.type) || spec.precision < 0);
 }
 
 std::string ApplyFormatSpec(Runtime& runtime, const Value& value, const FormatSpec& spec) {

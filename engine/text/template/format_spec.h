@@ -14,6 +14,7 @@ struct FormatSpec {
   std::string fill = " ";  // one code point
   char align = '\0';       // < > ^ = or none given
   char sign = '-';
+  bool has_sign = false;
   bool zero_padded = false;
   bool has_comma = false;
   int64_t width = 0;
@@ -23,6 +24,8 @@ struct FormatSpec {
 
 // Fails the rendering on what is no specification.
 FormatSpec ParseFormatSpec(Runtime& runtime, std::string_view text);
+// Whether Python's format takes the specification for this value, which is a text or a number.
+bool SuitsFormatSpec(const Value& value, const FormatSpec& spec);
 std::string ApplyFormatSpec(Runtime& runtime, const Value& value, const FormatSpec& spec);
 
 }  // namespace latentd::jinja

@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include <absl/strings/str_format.h>
+
 #include "engine/text/template/access.h"
 #include "engine/text/template/printing.h"
 #include "engine/text/template/runtime.h"
@@ -15,7 +17,6 @@ namespace {
 constexpr size_t kMaxRange = 100'000;   // the sandbox's bound
 constexpr size_t kMaxTimeBytes = 4096;  // of strftime's result
 
-// The numbers themselves: Python's lazy range differs only in how it prints.
 Value RangeFunction(Runtime& runtime, const Value&, const Arguments& arguments) {
   const Parameters parameters(runtime, "range", arguments, {"start", "stop", "step"}, 1);
   const bool only_stop = !parameters.given(1);
@@ -23,13 +24,15 @@ Value RangeFunction(Runtime& runtime, const Value&, const Arguments& arguments) 
   const int64_t stop = parameters.Integer(only_stop ? 0 : 1, 0);
   const int64_t step = parameters.Integer(2, 1);
   if (step == 0) return runtime.Fail("range needs a step other than zero");
+  const std::string printed = step == 1 ? absl::StrFormat("range(%d, %d)", start, stop)
+                                        : absl::StrFormat("range(%d, %d, %d)", start, stop, step);
   std::vector<Value> numbers;
   for (int64_t i = start; (step > 0 ? i < stop : i > stop) && !runtime.failed();) {
     if (numbers.size() == kMaxRange) return runtime.Fail("range makes at most 100000 numbers");
     numbers.push_back(Value::Integer(i));
     if (__builtin_add_overflow(i, step, &i)) break;
   }
-  return runtime.List(std::move(numbers));
+  return runtime.MakeIterable({.kind = IterableKind::kRange, .items = std::move(numbers), .printed = printed});
 }
 
 // dict(mapping or pairs, name=value, …)
@@ -41,8 +44,10 @@ Object BuildObject(Runtime& runtime, const Arguments& arguments) {
       if (runtime.Spend(source.object().size() * 8)) object = source.object();
       continue;
     }
-    for (const Value& pair : Iterate(runtime, source)) {
-      if (!pair.is_list() || pair.items().size() != 2 || !object.Set(pair.items()[0], pair.items()[1])) {
+    if (source.is_undefined()) runtime.FailUndefined(source);
+    for (const Value& element : Iterate(runtime, source)) {
+      const std::vector<Value> pair = Iterate(runtime, element);
+      if (pair.size() != 2 || !object.Set(pair[0], pair[1])) {
         runtime.Fail("dict and namespace need a dict or pairs of key and value");
       }
     }
@@ -97,6 +102,7 @@ Value MoveCycler(Object& state, int64_t steps) {
   const int64_t moved = steps == 0 ? 0 : (position + steps) % static_cast<int64_t>(items.size());
   state.Set("position", Value::Integer(moved));
   state.Find("cycler")->attributes().Set("current", items[static_cast<size_t>(moved)]);
+  state.Find("cycler")->attributes().Set("pos", Value::Integer(moved));
   return items[static_cast<size_t>(position)];
 }
 
@@ -119,17 +125,32 @@ Value CyclerFunction(Runtime& runtime, const Value&, const Arguments& arguments)
   state->Set("position", Value::Integer(0));
   MoveCycler(*state, 0);
   attributes->Set("next", Value::MakeCallable({.name = "next", .receiver = receiver, .function = NextOfCycler}));
+  attributes->Set("items", items);
+  attributes->Set(Value::None(), Value::None());
   attributes->Set("reset", Value::MakeCallable({.name = "reset", .receiver = receiver, .function = ResetOfCycler}));
   return Value::MakeNamespace(attributes);
 }
 
+Value LipsumFunction(Runtime& runtime, const Value&, const Arguments&) {
+  return runtime.FailNotImplemented("lipsum, which is different each time,");
+}
+
 constexpr std::pair<std::string_view, Function> kGlobals[] = {
-    {"cycler", CyclerFunction},       {"dict", DictFunction},   {"joiner", JoinerFunction},
-    {"namespace", NamespaceFunction}, {"range", RangeFunction}, {"raise_exception", RaiseExceptionFunction},
+    {"lipsum", LipsumFunction},
+    {"cycler", CyclerFunction},
+    {"dict", DictFunction},
+    {"joiner", JoinerFunction},
+    {"namespace", NamespaceFunction},
+    {"range", RangeFunction},
+    {"raise_exception", RaiseExceptionFunction},
     {"strftime_now", TimeFunction},
 };
 
 }  // namespace
+
+bool IsCycler(const Value& value) {
+  return value.type() == Type::kNamespace && value.attributes().Find(Value::None()) != nullptr;
+}
 
 Function FindGlobal(std::string_view name) {
   const auto global =

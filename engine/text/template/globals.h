@@ -11,4 +11,7 @@ namespace latentd::jinja {
 // Null when there is no such function.
 Function FindGlobal(std::string_view name);
 
+// A cycler looks like a namespace, but prints in another way and takes no attributes.
+bool IsCycler(const Value& value);
+
 }  // namespace latentd::jinja

@@ -5,7 +5,9 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/text/template/access.h"
 #include "engine/text/template/code_points.h"
+#include "engine/text/template/filters.h"
 #include "engine/text/template/printing.h"
 #include "engine/text/template/runtime.h"
 
@@ -48,6 +50,10 @@ class JsonWriter {
       case Type::kObject:
         WriteObject(value.object());
         return;
+      case Type::kIterable:
+        // Python's json has no generators; published templates write what `map` makes all the same.
+        if (value.iterable().kind == IterableKind::kGenerator) return WriteList(Iterate(runtime_, value));
+        [[fallthrough]];
       default:
         runtime_.Fail(absl::StrFormat("JSON has no %s", TypeName(value)));
     }
@@ -136,11 +142,7 @@ class JsonWriter {
   void WriteObject(const Object& object) {
     std::vector<const Object::Entry*> entries;
     for (const Object::Entry& entry : object.entries()) entries.push_back(&entry);
-    if (style_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(), [&](const Object::Entry* a, const Object::Entry* b) {
-        return KeyText(a->key) < KeyText(b->key);
-      });
-    }
+    if (style_.sort_keys) entries = SortedByKeys(entries);
     out_ += "{";
     ++depth_;
     for (size_t i = 0; i < entries.size() && !runtime_.failed(); ++i) {
@@ -153,6 +155,19 @@ class JsonWriter {
     --depth_;
     if (!entries.empty()) BreakLine();
     out_ += "}";
+  }
+
+  // Sorted as Python compares the keys themselves, which fails for keys of different types.
+  std::vector<const Object::Entry*> SortedByKeys(const std::vector<const Object::Entry*>& entries) {
+    std::vector<std::pair<Value, Value>> keyed;
+    for (size_t i = 0; i < entries.size(); ++i) {
+      keyed.emplace_back(entries[i]->key, Value::Integer(static_cast<int64_t>(i)));
+    }
+    std::vector<const Object::Entry*> sorted;
+    for (const Value& index : SortedByKey(runtime_, std::move(keyed))) {
+      sorted.push_back(entries[static_cast<size_t>(index.integral())]);
+    }
+    return sorted;
   }
 
   std::string KeyText(const Value& key) {

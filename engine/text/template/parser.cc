@@ -116,6 +116,9 @@ class Parser {
   }
 
   void FailUnknownTag(const std::string& name, int line) {
+    for (const std::string_view known : {"autoescape", "block", "extends", "from", "import", "include"}) {
+      if (name == known) return tokens_.Fail(line, absl::StrFormat("the tag '%s' is not implemented here", name));
+    }
     std::string message = absl::StrFormat("expected a tag of the template language, found '%s'", name);
     if (open_tags_.size() > 1) {
       const auto& [open, open_line] = open_tags_[open_tags_.size() - 2];
@@ -145,6 +148,7 @@ class Parser {
   For ParseFor() {
     For loop;
     loop.target = ParseTargets();
+    RefuseAttribute(loop.target);
     tokens_.ExpectName("in");
     loop.items = expressions_.ParseTuple(ExpressionParser::Conditional::kLeftOut, "recursive");
     if (tokens_.SkipName("if")) loop.condition = expressions_.ParseExpression();
@@ -174,8 +178,7 @@ class Parser {
     Target targets;
     bool is_tuple = false;
     while (true) {
-      if (is_tuple && !tokens_.Is(TokenType::kName) && !tokens_.IsOperator("(")) break;
-      if (is_tuple && tokens_.IsName("in")) break;
+      if (is_tuple && tokens_.IsOperator(")")) break;
       targets.parts.push_back(ParseTarget());
       if (!tokens_.SkipOperator(",")) break;
       is_tuple = true;
@@ -199,11 +202,21 @@ class Parser {
     return target;
   }
 
+  // Only `set` assigns to an attribute.
+  void RefuseAttribute(const Target& target) {
+    if (!target.attribute.empty())
+      tokens_.Fail(tokens_.line(), "expected a name, found an attribute of " + target.name);
+    for (const Target& part : target.parts) RefuseAttribute(part);
+  }
+
   std::vector<Parameter> ParseParameters() {
     std::vector<Parameter> parameters;
     tokens_.ExpectOperator("(");
     while (!tokens_.at_end() && !tokens_.IsOperator(")")) {
       Parameter parameter{tokens_.TakeName("the name of a parameter"), nullptr};
+      for (const Parameter& other : parameters) {
+        if (other.name == parameter.name) tokens_.Fail(tokens_.line(), "expected another name than " + other.name);
+      }
       if (tokens_.SkipOperator("=")) {
         parameter.otherwise = expressions_.ParseExpression();
       } else if (!parameters.empty() && parameters.back().otherwise != nullptr) {
@@ -242,6 +255,7 @@ class Parser {
   CallBlock ParseCallBlock() {
     CallBlock block;
     block.caller.name = "caller";
+    block.caller.is_caller = true;
     if (tokens_.IsOperator("(")) block.caller.parameters = ParseParameters();
     const int line = tokens_.line();
     block.call = expressions_.ParseExpression();
@@ -254,6 +268,7 @@ class Parser {
     With with;
     while (!tokens_.at_end() && !tokens_.Is(TokenType::kTagEnd)) {
       Target target = ParseTarget();
+      RefuseAttribute(target);
       tokens_.ExpectOperator("=");
       with.variables.emplace_back(std::move(target), expressions_.ParseExpression());
       if (!tokens_.SkipOperator(",")) break;

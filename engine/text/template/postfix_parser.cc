@@ -107,17 +107,23 @@ ExpressionPtr ExpressionParser::ParseFilterChain() { return ParseFilters(ParseOn
 
 ExpressionPtr ExpressionParser::ParseOneFilter(ExpressionPtr operand) {
   Node node = NewNode(ExpressionKind::kFilter);
-  node->name = tokens_.TakeName("the name of a filter");
+  node->name = TakeDottedName("the name of a filter");
   node->operands.push_back(std::move(operand));
   if (tokens_.IsOperator("(")) node->arguments = ParseArguments();
   return Finish(std::move(node));
+}
+
+std::string ExpressionParser::TakeDottedName(std::string_view what) {
+  std::string name = tokens_.TakeName(what);
+  while (tokens_.SkipOperator(".")) name += "." + tokens_.TakeName(what);
+  return name;
 }
 
 ExpressionPtr ExpressionParser::ParseTest(ExpressionPtr operand) {
   tokens_.ExpectName("is");
   const bool negated = tokens_.SkipName("not");
   Node node = NewNode(ExpressionKind::kTest);
-  node->name = tokens_.TakeName("the name of a test");
+  node->name = TakeDottedName("the name of a test");
   node->operands.push_back(std::move(operand));
   if (tokens_.IsOperator("(")) {
     node->arguments = ParseArguments();

@@ -33,18 +33,24 @@ bool IsFloat(const Value& value) { return value.type() == Type::kFloat; }
 bool IsNumber(const Value& value) { return value.is_number() || value.type() == Type::kBigInteger; }
 bool IsString(const Value& value) { return value.is_text(); }
 bool IsMapping(const Value& value) { return value.is_object(); }
-bool IsCallable(const Value& value) { return value.type() == Type::kCallable || value.is_undefined(); }
-bool IsEscaped(const Value&) { return false; }
+bool IsCallable(const Value& value) {
+  return value.type() == Type::kCallable || value.is_undefined() || value.type() == Type::kLoop;
+}
+bool IsEscaped(const Value& value) { return value.is_markup(); }
 
 Value Remainder(Runtime& runtime, const Value& value, int64_t divisor) {
   return Calculate(runtime, "%", value, Value::Integer(divisor));
 }
 
-Value OddTest(Runtime& runtime, const Value& value, const Arguments&) {
+Value OddTest(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "this test", arguments, {});
+
   return Value::Bool(Equal(runtime, Remainder(runtime, value, 2), Value::Integer(1)));
 }
 
-Value EvenTest(Runtime& runtime, const Value& value, const Arguments&) {
+Value EvenTest(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "this test", arguments, {});
+
   return Value::Bool(Equal(runtime, Remainder(runtime, value, 2), Value::Integer(0)));
 }
 
@@ -89,14 +95,34 @@ Value TextTest(Runtime& runtime, const Value& value, std::string_view method) {
   return runtime.failed() ? Value() : FindTextMethod(method)(runtime, text, {});
 }
 
-Value LowerTest(Runtime& runtime, const Value& value, const Arguments&) { return TextTest(runtime, value, "islower"); }
-Value UpperTest(Runtime& runtime, const Value& value, const Arguments&) { return TextTest(runtime, value, "isupper"); }
+Value LowerTest(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "this test", arguments, {});
+  return TextTest(runtime, value, "islower");
+}
+Value UpperTest(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "this test", arguments, {});
+  return TextTest(runtime, value, "isupper");
+}
 
-Value FilterTest(Runtime&, const Value& value, const Arguments&) {
+bool IsUnhashable(const Value& value) {
+  if (value.is_iterable()) {
+    return value.iterable().kind == IterableKind::kKeys || value.iterable().kind == IterableKind::kItems;
+  }
+  return value.is_object() || (value.is_list() && (!value.is_tuple() || !HashKey(value)));
+}
+
+Value FilterTest(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "filter", arguments, {});
+  if (IsUnhashable(value)) return runtime.Fail("expected the name of a filter, found " + std::string(TypeName(value)));
+  if (value.is_text() && IsFilterOfJinja(value.text())) {
+    return runtime.FailNotImplemented("the filter '" + value.text() + "'");
+  }
   return Value::Bool(value.is_text() && FindFilter(value.text()) != nullptr);
 }
 
-Value TestTest(Runtime&, const Value& value, const Arguments&) {
+Value TestTest(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "test", arguments, {});
+  if (IsUnhashable(value)) return runtime.Fail("expected the name of a test, found " + std::string(TypeName(value)));
   return Value::Bool(value.is_text() && FindTest(value.text()) != nullptr);
 }
 
@@ -134,7 +160,7 @@ constexpr std::pair<std::string_view, Function> kTests[] = {
     {"number", Unary<IsNumber>},
     {"odd", OddTest},
     {"sameas", SameAsTest},
-    {"sequence", Unary<IsIterable>},
+    {"sequence", Unary<IsSequence>},
     {"string", Unary<IsString>},
     {"test", TestTest},
     {"true", Unary<IsTrueItself>},

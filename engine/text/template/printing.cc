@@ -6,7 +6,10 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/text/template/ast.h"
+#include "engine/text/template/callable.h"
 #include "engine/text/template/code_points.h"
+#include "engine/text/template/globals.h"
 #include "engine/text/template/runtime.h"
 
 namespace latentd::jinja {
@@ -78,7 +81,9 @@ class ReprWriter {
         out_ += FloatToText(value.number());
         return;
       case Type::kText:
+        if (value.is_markup()) out_ += "Markup(";
         AppendQuoted(value.text(), &out_);
+        if (value.is_markup()) out_ += ")";
         return;
       case Type::kList:
         WriteList(value);
@@ -86,7 +91,11 @@ class ReprWriter {
       case Type::kObject:
         WriteObject(value.object());
         return;
+      case Type::kIterable:
+        WriteIterable(value.iterable());
+        return;
       case Type::kNamespace:
+        if (IsCycler(value)) return FailAddress(value);
         out_ += "<Namespace ";
         WriteObject(value.attributes());
         out_ += ">";
@@ -95,17 +104,52 @@ class ReprWriter {
         absl::StrAppend(&out_, "<LoopContext ", value.loop().index + 1, "/", value.loop().items().size(), ">");
         return;
       case Type::kCallable:
-        absl::StrAppend(&out_, "<function ", value.callable().name, ">");
+        if (value.callable().macro == nullptr) return FailAddress(value);
+        out_ += value.callable().macro->is_caller ? "<Macro anonymous>" : "<Macro ";
+        if (value.callable().macro->is_caller) return;
+        AppendQuoted(value.callable().name, &out_);
+        out_ += ">";
         return;
+    }
+  }
+
+  void FailAddress(const Value& value) {
+    runtime_.FailNotImplemented(absl::StrFormat("printing a %s, in which Python writes an address,", TypeName(value)));
+  }
+
+  void WriteIterable(const Iterable& iterable) {
+    switch (iterable.kind) {
+      case IterableKind::kGenerator:
+        runtime_.FailNotImplemented("printing a generator, in which Python writes an address,");
+        return;
+      case IterableKind::kRange:
+      case IterableKind::kBytes:
+        out_ += iterable.printed;
+        return;
+      case IterableKind::kKeys:
+        out_ += "dict_keys([";
+        break;
+      case IterableKind::kValues:
+        out_ += "dict_values([";
+        break;
+      case IterableKind::kItems:
+        out_ += "dict_items([";
+        break;
+    }
+    WriteItems(iterable.items);
+    out_ += "])";
+  }
+
+  void WriteItems(const std::vector<Value>& items) {
+    for (size_t i = 0; i < items.size() && !runtime_.failed(); ++i) {
+      if (i > 0) out_ += ", ";
+      Write(items[i]);
     }
   }
 
   void WriteList(const Value& list) {
     out_ += list.is_tuple() ? "(" : "[";
-    for (size_t i = 0; i < list.items().size() && !runtime_.failed(); ++i) {
-      if (i > 0) out_ += ", ";
-      Write(list.items()[i]);
-    }
+    WriteItems(list.items());
     if (list.is_tuple() && list.items().size() == 1) out_ += ",";
     out_ += list.is_tuple() ? ")" : "]";
   }

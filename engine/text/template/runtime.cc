@@ -24,6 +24,18 @@ Value Runtime::Fail(const std::string& message) {
   return Value();
 }
 
+Value Runtime::FailNotImplemented(std::string_view what) {
+  return Fail(absl::StrCat(std::string(what), " is not implemented here"));
+}
+
+Value Runtime::FailKey(const Value& value) {
+  const bool is_set = value.is_iterable() &&
+                      (value.iterable().kind == IterableKind::kKeys || value.iterable().kind == IterableKind::kItems);
+  const bool is_mutable = value.is_object() || (value.is_list() && !value.is_tuple());
+  if (is_set || is_mutable) return Fail(absl::StrFormat("%s cannot be a key of a dict", TypeName(value)));
+  return FailNotImplemented(absl::StrFormat("%s as a key of a dict", TypeName(value)));
+}
+
 Value Runtime::RaiseException(const std::string& message) {
   if (status_.ok()) status_ = absl::InvalidArgumentError(message);
   return Value();
@@ -106,6 +118,24 @@ Value Runtime::MakeObject(Object object) {
   return Value::MakeObject(std::move(object));
 }
 
+Value Runtime::MakeIterable(Iterable iterable) {
+  if (!Spend(iterable.items.size() * kWorkPerItem + 1)) return Value();
+  Value value = Value::MakeIterable(std::move(iterable));
+  return CheckDepth(value.depth()) ? value : Value();
+}
+
+Value Runtime::Lazily(Function filter, const Value& value, const Arguments& arguments) {
+  if (failed()) return Value();
+  Value result = filter(*this, value, arguments);
+  if (!failed() || has_wrong_arguments_) return result;
+  return Value::MakeIterable({.items = {}, .failure = std::exchange(status_, absl::OkStatus())});
+}
+
+bool Runtime::Resume(const Iterable& iterable) {
+  if (status_.ok()) status_ = iterable.failure;
+  return !failed();
+}
+
 Object* Runtime::NewNamespace() {
   Spend(kWorkPerOwnedObject);
   return &namespaces_.emplace_back();
@@ -138,6 +168,7 @@ Parameters::Parameters(Runtime& runtime, std::string_view function, const Argume
   for (size_t i = 0; i < num_required; ++i) {
     if (!given(i)) runtime_.Fail(absl::StrFormat("%s needs its argument '%s'", function_, names_[i]));
   }
+  runtime_.has_wrong_arguments_ |= runtime_.failed();
 }
 
 Value Parameters::Get(size_t index, Value otherwise) const { return given(index) ? *values_[index] : otherwise; }

@@ -56,7 +56,10 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   // The first error ends the rendering: later ones are consequences and ignored. Both return undefined.
-  Value Fail(const std::string& message);            // the status names the line
+  Value Fail(const std::string& message);  // the status names the line
+  // What Jinja has and we do not: a text in its place could differ from Jinja's.
+  Value FailNotImplemented(std::string_view what);
+  Value FailKey(const Value& value);                 // of a dict
   Value RaiseException(const std::string& message);  // the status carries exactly this message
   // What Python says when an undefined value is used as anything but nothing.
   Value FailUndefined(const Value& value);
@@ -83,6 +86,13 @@ class Runtime {
   Value List(std::vector<Value> items);
   Value Tuple(std::vector<Value> items);
   Value MakeObject(Object object);
+  Value MakeIterable(Iterable iterable);
+  // What `filter` makes, which is a generator in Jinja: it fails when it is gone through, or never. A call that could
+  // not be made fails at once.
+  Value Lazily(Function filter, const Value& value, const Arguments& arguments);
+  // To be asked before a generator is gone through. False, and failed(), where it fails.
+  bool Resume(const Iterable& iterable);
+  Value Generator(std::vector<Value> items) { return MakeIterable({.items = std::move(items)}); }
 
   // Both live as long as the Runtime.
   Object* NewNamespace();
@@ -91,12 +101,14 @@ class Runtime {
   const RenderLimits& limits() const { return limits_; }
 
  private:
+  friend class Parameters;
   bool CheckDepth(int depth);
 
   RenderLimits limits_;
   ListChanges list_changes_;
   std::tm now_;
   bool makes_request_text_ = false;
+  bool has_wrong_arguments_ = false;
   size_t spent_ = 0;
   int line_ = 0;
   absl::Status status_;

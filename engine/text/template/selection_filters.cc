@@ -37,11 +37,11 @@ Value MapAttribute(Runtime& runtime, const Value& value, const Arguments& argume
     if (runtime.failed()) return Value();
     mapped.push_back(path.Follow(item, otherwise));
   }
-  return runtime.List(std::move(mapped));
+  return runtime.Generator(std::move(mapped));
 }
 
 Value MapFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
-  if (!IsTrue(value)) return runtime.List({});
+  if (!IsTrue(value)) return runtime.Generator({});
   if (arguments.positional.empty() && FindNamed(arguments, "attribute") != nullptr) {
     return MapAttribute(runtime, value, arguments);
   }
@@ -50,6 +50,7 @@ Value MapFilter(Runtime& runtime, const Value& value, const Arguments& arguments
   }
   const std::string& name = arguments.positional.front().text();
   const Function filter = FindFilter(name);
+  if (IsFilterOfJinja(name)) return runtime.FailNotImplemented("the filter '" + name + "'");
   if (filter == nullptr) return runtime.Fail("there is no filter named '" + name + "'");
   const Arguments rest = Rest(arguments, 1);
   std::vector<Value> mapped;
@@ -57,14 +58,14 @@ Value MapFilter(Runtime& runtime, const Value& value, const Arguments& arguments
     if (!runtime.Spend(1)) return Value();
     mapped.push_back(filter(runtime, item, rest));
   }
-  return runtime.List(std::move(mapped));
+  return runtime.Generator(std::move(mapped));
 }
 
 enum class Keep { kMatches, kOthers };
 enum class Look { kAtItem, kAtAttribute };
 
 Value Select(Runtime& runtime, const Value& value, const Arguments& arguments, Keep keep, Look look) {
-  if (!IsTrue(value)) return runtime.List({});
+  if (!IsTrue(value)) return runtime.Generator({});
   const size_t test_position = look == Look::kAtAttribute ? 1 : 0;
   const std::vector<Value>& positional = arguments.positional;
   if (positional.size() < test_position) return runtime.Fail("expected the name of an attribute");
@@ -85,7 +86,7 @@ Value Select(Runtime& runtime, const Value& value, const Arguments& arguments, K
     const bool matches = IsTrue(test == nullptr ? looked_at : test(runtime, looked_at, rest));
     if (matches == (keep == Keep::kMatches)) kept.push_back(item);
   }
-  return runtime.List(std::move(kept));
+  return runtime.Generator(std::move(kept));
 }
 
 Value SelectFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -114,28 +115,34 @@ Value GroupByFilter(Runtime& runtime, const Value& value, const Arguments& argum
     const Value key = path.Follow(item, otherwise);
     return ignores_case && key.is_text() ? runtime.Text(ToLower(key.text())) : key;
   };
-  std::vector<Value> pairs;
-  for (const Value& item : Iterate(runtime, value)) pairs.push_back(runtime.Tuple({key_of(item), item}));
-  const Arguments by_key{.positional = {},
-                         .named = {{"attribute", Value::Integer(0)}, {"case_sensitive", Value::Bool(true)}}};
-  const Value sorted = FindFilter("sort")(runtime, runtime.List(std::move(pairs)), by_key);
+  std::vector<std::pair<Value, Value>> keyed;
+  for (const Value& item : Iterate(runtime, value)) {
+    const Value key = key_of(item);
+    keyed.emplace_back(key, runtime.Tuple({key, item}));
+  }
+  const std::vector<Value> ordered = SortedByKey(runtime, std::move(keyed));
   std::vector<Value> groups;
   std::vector<Value> group;
-  const std::vector<Value> ordered = Iterate(runtime, sorted);
   for (size_t i = 0; i < ordered.size() && !runtime.failed(); ++i) {
     group.push_back(ordered[i].items()[1]);
     const bool ends = i + 1 == ordered.size() || !Equal(runtime, ordered[i].items()[0], ordered[i + 1].items()[0]);
     if (!ends) continue;
     // The group is named as its first element writes the key.
     const Value name = path.Follow(group.front(), otherwise);
-    groups.push_back(runtime.Tuple({name, runtime.List(std::exchange(group, {}))}));
+    groups.push_back(Value::MakeGroup(name, runtime.List(std::exchange(group, {}))));
   }
   return runtime.List(std::move(groups));
 }
 
+template <Function kFilter>
+Value Lazy(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  return runtime.Lazily(kFilter, value, arguments);
+}
+
 constexpr std::pair<std::string_view, Function> kFilters[] = {
-    {"groupby", GroupByFilter},       {"map", MapFilter},       {"reject", RejectFilter},
-    {"rejectattr", RejectAttrFilter}, {"select", SelectFilter}, {"selectattr", SelectAttrFilter},
+    {"groupby", GroupByFilter},     {"map", Lazy<MapFilter>},
+    {"reject", Lazy<RejectFilter>}, {"rejectattr", Lazy<RejectAttrFilter>},
+    {"select", Lazy<SelectFilter>}, {"selectattr", Lazy<SelectAttrFilter>},
 };
 
 }  // namespace

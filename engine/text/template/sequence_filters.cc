@@ -27,12 +27,20 @@ Value SortKey(Runtime& runtime, const Value& value, Case sensitivity) {
 
 Value FirstFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "first", arguments, {});
+  if (value.is_iterable() && value.iterable().kind == IterableKind::kGenerator) {
+    Iterable& generator = value.iterable();
+    if (!runtime.Resume(generator)) return Value();
+    if (generator.next < generator.items.size()) return generator.items[generator.next++];
+  }
   const std::vector<Value> items = Iterate(runtime, value);
   return items.empty() ? Value::Undefined("No first item, sequence was empty.") : items.front();
 }
 
 Value LastFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "last", arguments, {});
+  if (value.is_iterable() && value.iterable().kind == IterableKind::kGenerator) {
+    return runtime.Fail("last needs a sequence, found a generator; make it a list");
+  }
   const std::vector<Value> items = Iterate(runtime, value);
   return items.empty() ? Value::Undefined("No last item, sequence was empty.") : items.back();
 }
@@ -47,7 +55,9 @@ Value ReverseFilter(Runtime& runtime, const Value& value, const Arguments& argum
   if (value.is_text()) return GetSlice(runtime, value, Value::None(), Value::None(), Value::Integer(-1));
   std::vector<Value> items = Iterate(runtime, value);
   std::reverse(items.begin(), items.end());
-  return runtime.List(std::move(items));
+  // Python has no way back through a generator, so that Jinja makes a list of it.
+  const bool was_generator = value.is_iterable() && value.iterable().kind == IterableKind::kGenerator;
+  return was_generator ? runtime.List(std::move(items)) : runtime.Generator(std::move(items));
 }
 
 Value JoinFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -70,9 +80,9 @@ Value JoinFilter(Runtime& runtime, const Value& value, const Arguments& argument
 
 Value ItemsFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "items", arguments, {});
-  if (value.is_undefined()) return runtime.List({});
+  if (value.is_undefined()) return runtime.Generator({});
   if (!value.is_object()) return runtime.Fail("items needs a dict, found " + std::string(TypeName(value)));
-  return FindObjectMethod("items")(runtime, value, {});
+  return runtime.Generator(Iterate(runtime, FindObjectMethod("items")(runtime, value, {})));
 }
 
 // A sort that survives comparisons that fail halfway: std::sort may not see an order that changes.
@@ -115,6 +125,7 @@ Value PathKey(Runtime& runtime, const std::vector<AttributePath>& paths, const V
 Value SortFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "sort", arguments, {"reverse", "case_sensitive", "attribute"});
   const Case sensitivity = CaseOf(parameters.Truth(1, false));
+  const bool is_reversed = parameters.Integer(0, 0) != 0;
   std::vector<AttributePath> paths;
   const Value attribute = parameters.Get(2);
   if (attribute.is_text()) {
@@ -126,7 +137,7 @@ Value SortFilter(Runtime& runtime, const Value& value, const Arguments& argument
   std::vector<std::pair<Value, Value>> keyed;
   for (const Value& item : Iterate(runtime, value))
     keyed.emplace_back(PathKey(runtime, paths, item, sensitivity), item);
-  return runtime.List(Sorted(runtime, std::move(keyed), parameters.Truth(0, false)));
+  return runtime.List(Sorted(runtime, std::move(keyed), is_reversed));
 }
 
 Value DictSortFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -140,7 +151,7 @@ Value DictSortFilter(Runtime& runtime, const Value& value, const Arguments& argu
     keyed.emplace_back(SortKey(runtime, by == "key" ? entry.key : entry.value, sensitivity),
                        runtime.Tuple({entry.key, entry.value}));
   }
-  return runtime.List(Sorted(runtime, std::move(keyed), parameters.Truth(2, false)));
+  return runtime.List(Sorted(runtime, std::move(keyed), parameters.Integer(2, 0) != 0));
 }
 
 Value UniqueFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -152,11 +163,11 @@ Value UniqueFilter(Runtime& runtime, const Value& value, const Arguments& argume
   for (const Value& item : Iterate(runtime, value)) {
     const size_t before = seen.size();
     if (!seen.Set(SortKey(runtime, path.Follow(item), sensitivity), Value::None())) {
-      return runtime.Fail("unique needs elements that can be keys of a dict, found " + std::string(TypeName(item)));
+      return runtime.FailKey(path.Follow(item));
     }
     if (seen.size() > before) items.push_back(item);
   }
-  return runtime.List(std::move(items));
+  return runtime.Generator(std::move(items));
 }
 
 enum class Extreme { kMin, kMax };
@@ -191,7 +202,8 @@ Value SumFilter(Runtime& runtime, const Value& value, const Arguments& arguments
   const Parameters parameters(runtime, "sum", arguments, {"attribute", "start"});
   const AttributePath path(runtime, parameters.Get(0));
   Value sum = parameters.Get(1, Value::Integer(0));
-  if (sum.is_text()) return runtime.Fail("sum does not add strings; use join");
+  if (sum.is_text() || (sum.is_iterable() && sum.iterable().kind == IterableKind::kBytes))
+    return runtime.Fail("sum does not add strings; use join");
   for (const Value& item : Iterate(runtime, value)) sum = Calculate(runtime, "+", sum, path.Follow(item));
   return sum;
 }
@@ -199,7 +211,7 @@ Value SumFilter(Runtime& runtime, const Value& value, const Arguments& arguments
 Value BatchFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "batch", arguments, {"linecount", "fill_with"}, 1);
   const int64_t size = parameters.Integer(0, 1);
-  if (size < 1) return runtime.Fail("batch needs a positive number of items");
+  if (size < 1) return runtime.FailNotImplemented("batch of less than one item");
   std::vector<Value> batches;
   std::vector<Value> batch;
   for (const Value& item : Iterate(runtime, value)) {
@@ -211,12 +223,13 @@ Value BatchFilter(Runtime& runtime, const Value& value, const Arguments& argumen
     while (!fill.is_none() && static_cast<int64_t>(batch.size()) < size && runtime.Spend(8)) batch.push_back(fill);
     batches.push_back(runtime.List(std::move(batch)));
   }
-  return runtime.List(std::move(batches));
+  return runtime.Generator(std::move(batches));
 }
 
 Value SliceFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "slice", arguments, {"slices", "fill_with"}, 1);
   const int64_t num_slices = parameters.Integer(0, 1);
+  if (num_slices < 0) return runtime.FailNotImplemented("slice into less than none");
   if (num_slices < 1) return runtime.Fail("slice needs a positive number of slices");
   const std::vector<Value> items = Iterate(runtime, value);
   const auto length = static_cast<int64_t>(items.size());
@@ -229,17 +242,29 @@ Value SliceFilter(Runtime& runtime, const Value& value, const Arguments& argumen
     if (!parameters.Get(1).is_none() && i >= longer) slice.push_back(parameters.Get(1));
     slices.push_back(runtime.List(std::move(slice)));
   }
-  return runtime.List(std::move(slices));
+  return runtime.Generator(std::move(slices));
+}
+
+template <Function kFilter>
+Value Lazy(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  return runtime.Lazily(kFilter, value, arguments);
 }
 
 constexpr std::pair<std::string_view, Function> kFilters[] = {
-    {"batch", BatchFilter}, {"dictsort", DictSortFilter}, {"first", FirstFilter}, {"items", ItemsFilter},
-    {"join", JoinFilter},   {"last", LastFilter},         {"list", ListFilter},   {"max", MaxFilter},
-    {"min", MinFilter},     {"reverse", ReverseFilter},   {"slice", SliceFilter}, {"sort", SortFilter},
-    {"sum", SumFilter},     {"unique", UniqueFilter},
+    {"batch", Lazy<BatchFilter>}, {"dictsort", DictSortFilter},
+    {"first", FirstFilter},       {"items", Lazy<ItemsFilter>},
+    {"join", JoinFilter},         {"last", LastFilter},
+    {"list", ListFilter},         {"max", MaxFilter},
+    {"min", MinFilter},           {"reverse", ReverseFilter},
+    {"slice", Lazy<SliceFilter>}, {"sort", SortFilter},
+    {"sum", SumFilter},           {"unique", Lazy<UniqueFilter>},
 };
 
 }  // namespace
+
+std::vector<Value> SortedByKey(Runtime& runtime, std::vector<std::pair<Value, Value>> keyed) {
+  return Sorted(runtime, std::move(keyed), false);
+}
 
 Function FindSequenceFilter(std::string_view name) {
   const auto filter =

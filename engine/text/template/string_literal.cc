@@ -82,6 +82,8 @@ absl::StatusOr<std::string> Unescape(std::string_view literal) {
     } else if (const char32_t octal = ReadDigits(literal.substr(i + 1), 8, 3, &length); length > 0) {
       AppendCodePoint(octal, &text);
       i += 1 + length;
+    } else if (letter == 'N') {
+      return absl::InvalidArgumentError("an escape \\N with the name of a character is not implemented here");
     } else {
       text.push_back('\\');  // An unknown escape is no escape.
       ++i;

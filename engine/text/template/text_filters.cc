@@ -6,6 +6,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/text/template/access.h"
 #include "engine/text/template/code_points.h"
 #include "engine/text/template/filters.h"
 #include "engine/text/template/format.h"
@@ -20,8 +21,20 @@ Value AsText(Runtime& runtime, const Value& value) {
   return value.is_text() ? value : runtime.Text(ToText(runtime, value));
 }
 
+Value AsMarkup(const Value& text) {
+  if (!text.is_text()) return text;
+  TracedText markup = text.traced_text();
+  markup.kind = TextKind::kMarkup;
+  return Value::Text(std::move(markup));
+}
+
+Value FailMarkup(Runtime& runtime) {
+  return runtime.FailNotImplemented("a filter that changes what is marked as safe");
+}
+
 // A filter that is the method of the same behaviour, applied to the value's text.
 Value ApplyMethod(Runtime& runtime, const Value& value, std::string_view method, const Arguments& arguments) {
+  if (value.is_markup()) return FailMarkup(runtime);
   const Value text = AsText(runtime, value);
   return runtime.failed() ? Value() : FindTextMethod(method)(runtime, text, arguments);
 }
@@ -57,23 +70,27 @@ Value ReplaceFilter(Runtime& runtime, const Value& value, const Arguments& argum
 
 bool StartsWord(char32_t c) { return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || IsSpace(c); }
 
+// Words, and the runs between them, are each made lower case as a whole: a sigma at the end of one looks different.
 Value TitleFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "title", arguments, {});
   const Value text = AsText(runtime, value);
   if (runtime.failed()) return Value();
+  std::string_view rest = text.text();
   std::string title;
-  bool word_starts = true;
-  for (size_t position = 0; position < text.text().size();) {
-    const size_t start = position;
-    const bool separates = StartsWord(NextCodePoint(text.text(), &position));
-    const std::string_view piece = std::string_view(text.text()).substr(start, position - start);
-    title += word_starts ? ToUpper(piece) : ToLower(piece);
-    word_starts = separates;
+  while (!rest.empty()) {
+    size_t first_end = 0;
+    const bool is_word = !StartsWord(NextCodePoint(rest, &first_end));
+    size_t end = first_end;
+    for (size_t next = end; next < rest.size(); end = next) {
+      if (StartsWord(NextCodePoint(rest, &next)) == is_word) break;
+    }
+    title += ToUpper(rest.substr(0, first_end)) + ToLower(rest.substr(first_end, end - first_end));
+    rest.remove_prefix(end);
   }
   return runtime.Text(std::move(title));
 }
 
-Value EscapeFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
+Value ForceEscapeFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "escape", arguments, {});
   std::string escaped;
   const Value text = AsText(runtime, value);
@@ -99,10 +116,21 @@ Value EscapeFilter(Runtime& runtime, const Value& value, const Arguments& argume
         escaped += c;
     }
   }
-  return runtime.Text(std::move(escaped));
+  return AsMarkup(runtime.Text(std::move(escaped)));
+}
+
+Value EscapeFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  return value.is_markup() ? value : ForceEscapeFilter(runtime, value, arguments);
+}
+
+// Output is never escaped here; Python still computes with the result in its own way.
+Value SafeFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const Parameters parameters(runtime, "safe", arguments, {});
+  return AsMarkup(AsText(runtime, value));
 }
 
 Value FormatFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  if (value.is_markup()) return FailMarkup(runtime);
   const Value text = AsText(runtime, value);
   if (runtime.failed()) return Value();
   if (arguments.named.empty()) return FormatPercent(runtime, text, runtime.Tuple(arguments.positional));
@@ -114,6 +142,7 @@ Value FormatFilter(Runtime& runtime, const Value& value, const Arguments& argume
 
 Value IndentFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "indent", arguments, {"width", "first", "blank"});
+  if (value.is_markup()) return FailMarkup(runtime);
   if (!value.is_text()) return runtime.Fail("indent needs a string, found " + std::string(TypeName(value)));
   const Value width = parameters.Get(0, Value::Integer(4));
   const int64_t spaces = width.is_text() ? 0 : std::max<int64_t>(parameters.Integer(0, 4), 0);
@@ -136,14 +165,17 @@ Value IndentFilter(Runtime& runtime, const Value& value, const Arguments& argume
 
 Value TruncateFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "truncate", arguments, {"length", "killwords", "end", "leeway"});
-  if (value.is_undefined()) return value;
-  if (!value.is_text()) return runtime.Fail("truncate needs a string, found " + std::string(TypeName(value)));
+  if (value.is_markup()) return FailMarkup(runtime);
   const int64_t length = parameters.Integer(0, 255);
   const std::string end = parameters.Text(2, "...");
   const int64_t leeway = parameters.Get(3).is_none() ? 5 : parameters.Integer(3, 5);
   const auto end_length = static_cast<int64_t>(CountCodePoints(end));
   if (length < end_length || leeway < 0)
     return runtime.Fail("truncate needs a length that holds its end, and a leeway");
+  if (!value.is_text()) {
+    const bool fits = Length(runtime, value) <= length + leeway;
+    return fits ? value : runtime.FailNotImplemented("truncate of what is no string");
+  }
   const std::string& text = value.text();
   runtime.SpendBytes(text.size());
   if (static_cast<int64_t>(CountCodePoints(text)) <= length + std::min(leeway, length)) return value;
@@ -169,7 +201,8 @@ Value WordCountFilter(Runtime& runtime, const Value& value, const Arguments& arg
 
 Value UrlEncodeFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "urlencode", arguments, {});
-  if (value.is_object() || value.is_list()) return runtime.Fail("urlencode needs a string");
+  if (value.is_object() || value.is_list() || value.is_iterable())
+    return runtime.FailNotImplemented("urlencode of what is no string");
   const Value text = AsText(runtime, value);
   if (runtime.failed() || !runtime.ReserveText(text.text().size() * 3)) return Value();
   std::string encoded;
@@ -186,11 +219,22 @@ Value UrlEncodeFilter(Runtime& runtime, const Value& value, const Arguments& arg
 }
 
 constexpr std::pair<std::string_view, Function> kFilters[] = {
-    {"capitalize", CapitalizeFilter}, {"center", CenterFilter},       {"e", EscapeFilter},
-    {"escape", EscapeFilter},         {"forceescape", EscapeFilter},  {"format", FormatFilter},
-    {"indent", IndentFilter},         {"lower", LowerFilter},         {"replace", ReplaceFilter},
-    {"title", TitleFilter},           {"trim", TrimFilter},           {"truncate", TruncateFilter},
-    {"upper", UpperFilter},           {"urlencode", UrlEncodeFilter}, {"wordcount", WordCountFilter},
+    {"capitalize", CapitalizeFilter},
+    {"center", CenterFilter},
+    {"e", EscapeFilter},
+    {"escape", EscapeFilter},
+    {"forceescape", ForceEscapeFilter},
+    {"format", FormatFilter},
+    {"indent", IndentFilter},
+    {"lower", LowerFilter},
+    {"replace", ReplaceFilter},
+    {"safe", SafeFilter},
+    {"title", TitleFilter},
+    {"trim", TrimFilter},
+    {"truncate", TruncateFilter},
+    {"upper", UpperFilter},
+    {"urlencode", UrlEncodeFilter},
+    {"wordcount", WordCountFilter},
 };
 
 }  // namespace

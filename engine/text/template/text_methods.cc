@@ -3,6 +3,8 @@
 #include <iterator>
 #include <utility>
 
+#include <absl/strings/str_format.h>
+
 #include "engine/text/template/access.h"
 #include "engine/text/template/arithmetic.h"
 #include "engine/text/template/code_points.h"
@@ -53,17 +55,41 @@ Value ConvertMethod(Runtime& runtime, const Value& receiver, const Arguments& ar
   return runtime.ReserveText(receiver.text().size()) ? runtime.Text(kConvert(receiver.text())) : Value();
 }
 
-std::string Title(std::string_view text) {
-  std::string title;
-  bool in_word = false;
-  for (size_t position = 0; position < text.size();) {
+Value ExpandTabsMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const int64_t tab = Parameters(runtime, "expandtabs", arguments, {"tabsize"}).Integer(0, 8);
+  TracedText expanded;
+  int64_t column = 0;
+  for (size_t position = 0; position < receiver.text().size() && !runtime.failed();) {
     const size_t start = position;
-    const bool is_letter = IsLetter(NextCodePoint(text, &position));
-    const std::string_view piece = text.substr(start, position - start);
-    title += in_word ? ToLower(piece) : ToUpper(piece);
-    in_word = is_letter;
+    const char32_t c = NextCodePoint(receiver.text(), &position);
+    if (c == U'\t') {
+      const int64_t spaces = tab > 0 ? tab - column % tab : 0;
+      column += spaces;
+      if (runtime.ReserveText(static_cast<size_t>(spaces))) {
+        expanded.Append(std::string(static_cast<size_t>(spaces), ' '));
+      }
+    } else {
+      expanded.AppendPart(receiver.traced_text(), start, position);
+      column = c == U'\n' || c == U'\r' ? 0 : column + 1;
+    }
   }
-  return title;
+  return runtime.Text(std::move(expanded));
+}
+
+// Words begin with a capital and go on without any.
+Value IsTitleMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "istitle", arguments, {});
+  runtime.SpendBytes(receiver.text().size());
+  bool in_word = false;
+  bool found = false;
+  for (size_t position = 0; position < receiver.text().size();) {
+    const char32_t c = NextCodePoint(receiver.text(), &position);
+    const bool is_capital = IsUpper(c) || IsTitle(c);
+    if (is_capital ? in_word : IsLower(c) && !in_word) return Value::Bool(false);
+    in_word = is_capital || IsLower(c);
+    found |= in_word;
+  }
+  return Value::Bool(found);
 }
 
 Value RemovePrefixMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
@@ -96,15 +122,35 @@ Value FormatMethod(Runtime& runtime, const Value& receiver, const Arguments& arg
   return FormatBraces(runtime, receiver, arguments);
 }
 
-// Templates only measure and loop over the bytes, so a list of integers stands for Python's bytes.
+// b'…' as Python writes it.
+std::string PrintedBytes(std::string_view bytes) {
+  const bool has_single = bytes.find('\'') != std::string_view::npos;
+  const char quote = has_single && bytes.find('"') == std::string_view::npos ? '"' : '\'';
+  std::string printed = std::string("b") + quote;
+  for (const char byte : bytes) {
+    const auto code = static_cast<unsigned char>(byte);
+    if (byte == quote || byte == '\\') {
+      printed += std::string("\\") + byte;
+    } else if (byte == '\n' || byte == '\r' || byte == '\t') {
+      printed += byte == '\n' ? "\\n" : byte == '\r' ? "\\r" : "\\t";
+    } else if (code >= 32 && code < 127) {
+      printed += byte;
+    } else {
+      absl::StrAppendFormat(&printed, "\\x%02x", code);
+    }
+  }
+  return printed + quote;
+}
+
 Value EncodeMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
   const std::string encoding =
       ToLower(Parameters(runtime, "encode", arguments, {"encoding", "errors"}).Text(0, "utf-8"));
-  if (encoding != "utf-8" && encoding != "utf8") return runtime.Fail("expected the encoding utf-8, found " + encoding);
+  if (encoding != "utf-8" && encoding != "utf8") return runtime.FailNotImplemented("the encoding " + encoding);
   if (!runtime.Spend(receiver.text().size())) return Value();
   std::vector<Value> bytes;
   for (const char byte : receiver.text()) bytes.push_back(Value::Integer(static_cast<unsigned char>(byte)));
-  return runtime.Tuple(std::move(bytes));
+  return runtime.MakeIterable(
+      {.kind = IterableKind::kBytes, .items = std::move(bytes), .printed = PrintedBytes(receiver.text())});
 }
 
 enum class Justify { kLeft, kRight, kCenter };
@@ -150,7 +196,8 @@ Value ZeroFillMethod(Runtime& runtime, const Value& receiver, const Arguments& a
 
 // True when the text is not empty and all its code points have the property.
 template <bool (*kProperty)(char32_t)>
-Value AllMethod(Runtime& runtime, const Value& receiver, const Arguments&) {
+Value AllMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "a question about a text", arguments, {});
   runtime.SpendBytes(receiver.text().size());
   for (size_t position = 0; position < receiver.text().size();) {
     if (!kProperty(NextCodePoint(receiver.text(), &position))) return Value::Bool(false);
@@ -160,12 +207,13 @@ Value AllMethod(Runtime& runtime, const Value& receiver, const Arguments&) {
 
 // True when there is a cased letter and all of them have this case.
 template <bool (*kWanted)(char32_t), bool (*kOther)(char32_t)>
-Value CaseMethod(Runtime& runtime, const Value& receiver, const Arguments&) {
+Value CaseMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  const Parameters parameters(runtime, "a question about a text", arguments, {});
   runtime.SpendBytes(receiver.text().size());
   bool found = false;
   for (size_t position = 0; position < receiver.text().size();) {
     const char32_t code_point = NextCodePoint(receiver.text(), &position);
-    if (kOther(code_point)) return Value::Bool(false);
+    if (kOther(code_point) || IsTitle(code_point)) return Value::Bool(false);
     found |= kWanted(code_point);
   }
   return Value::Bool(found);
@@ -178,10 +226,16 @@ Value IsAsciiMethod(Runtime& runtime, const Value& receiver, const Arguments& ar
   return receiver.text().empty() ? Value::Bool(true) : AllMethod<IsAscii>(runtime, receiver, arguments);
 }
 
+Value IsPrintableMethod(Runtime& runtime, const Value& receiver, const Arguments& arguments) {
+  return receiver.text().empty() ? Value::Bool(true) : AllMethod<IsPrintable>(runtime, receiver, arguments);
+}
+
 constexpr std::pair<std::string_view, Function> kMethods[] = {
     {"capitalize", ConvertMethod<Capitalize>},
+    {"casefold", ConvertMethod<CaseFold>},
     {"center", CenterMethod},
     {"encode", EncodeMethod},
+    {"expandtabs", ExpandTabsMethod},
     {"format", FormatMethod},
     {"isalnum", AllMethod<IsAlphanumeric>},
     {"isalpha", AllMethod<IsLetter>},
@@ -190,7 +244,9 @@ constexpr std::pair<std::string_view, Function> kMethods[] = {
     {"isdigit", AllMethod<IsDigit>},
     {"islower", CaseMethod<IsLower, IsUpper>},
     {"isnumeric", AllMethod<IsNumeric>},
+    {"isprintable", IsPrintableMethod},
     {"isspace", AllMethod<IsSpace>},
+    {"istitle", IsTitleMethod},
     {"isupper", CaseMethod<IsUpper, IsLower>},
     {"join", JoinMethod},
     {"ljust", LeftJustifyMethod},
@@ -202,7 +258,7 @@ constexpr std::pair<std::string_view, Function> kMethods[] = {
     {"rstrip", RightStripMethod},
     {"strip", StripMethod},
     {"swapcase", ConvertMethod<SwapCase>},
-    {"title", ConvertMethod<Title>},
+    {"title", ConvertMethod<ToTitle>},
     {"upper", ConvertMethod<ToUpper>},
     {"zfill", ZeroFillMethod},
 };

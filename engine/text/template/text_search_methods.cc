@@ -180,7 +180,8 @@ Value ReplaceMethod(Runtime& runtime, const Value& receiver, const Arguments& ar
 // The text between the optional code point positions `start` and `end` of a search.
 struct Window {
   std::string_view text;
-  int64_t offset = 0;  // code points before it
+  int64_t offset = 0;    // code points before it
+  bool is_there = true;  // false where it would begin behind its end: not even an empty text is found
 };
 
 Window SearchWindow(const Value& receiver, const Parameters& parameters) {
@@ -194,9 +195,11 @@ Window SearchWindow(const Value& receiver, const Parameters& parameters) {
   };
   const int64_t start = resolve(1, 0);
   const int64_t end = std::max(start, resolve(2, length));
+  const bool begins_behind = !parameters.Get(1).is_none() && parameters.Integer(1, 0) > length;
+  const bool is_there = !begins_behind && start <= resolve(2, length);
   const size_t first = ByteOffset(text, static_cast<size_t>(start));
   const size_t last = ByteOffset(text, static_cast<size_t>(end));
-  return {text.substr(first, last - first), start};
+  return {text.substr(first, last - first), start, is_there};
 }
 
 Value Find(Runtime& runtime, const Value& receiver, const Arguments& arguments, From from) {
@@ -205,7 +208,7 @@ Value Find(Runtime& runtime, const Value& receiver, const Arguments& arguments, 
   runtime.SpendBytes(receiver.text().size());
   const Window window = SearchWindow(receiver, parameters);
   const size_t found = from == From::kLeft ? window.text.find(wanted) : window.text.rfind(wanted);
-  if (found == std::string_view::npos) return Value::Integer(-1);
+  if (!window.is_there || found == std::string_view::npos) return Value::Integer(-1);
   return Value::Integer(window.offset + static_cast<int64_t>(CountCodePoints(window.text.substr(0, found))));
 }
 
@@ -228,7 +231,9 @@ Value CountMethod(Runtime& runtime, const Value& receiver, const Arguments& argu
   const Parameters parameters(runtime, "count", arguments, {"sub", "start", "end"}, 1);
   const std::string wanted = parameters.Text(0, "");
   runtime.SpendBytes(receiver.text().size());
-  const std::string_view text = SearchWindow(receiver, parameters).text;
+  const Window window = SearchWindow(receiver, parameters);
+  const std::string_view text = window.text;
+  if (!window.is_there) return Value::Integer(0);
   if (wanted.empty()) return Value::Integer(static_cast<int64_t>(CountCodePoints(text)) + 1);
   int64_t count = 0;
   for (size_t found = text.find(wanted); found != std::string_view::npos; found = text.find(wanted, found)) {
@@ -242,7 +247,8 @@ enum class End { kStart, kEnd };
 
 Value Affix(Runtime& runtime, const Value& receiver, const Arguments& arguments, End end) {
   const Parameters parameters(runtime, "startswith", arguments, {"prefix", "start", "end"}, 1);
-  const std::string_view text = SearchWindow(receiver, parameters).text;
+  const Window window = SearchWindow(receiver, parameters);
+  const std::string_view text = window.text;
   const Value wanted = parameters.Get(0);
   const std::vector<Value> choices = wanted.is_tuple() ? wanted.items() : std::vector<Value>{wanted};
   for (const Value& choice : choices) {
@@ -250,7 +256,8 @@ Value Affix(Runtime& runtime, const Value& receiver, const Arguments& arguments,
       return runtime.Fail("startswith and endswith need a string or a tuple of strings, found " +
                           std::string(TypeName(choice)));
     }
-    if (end == End::kStart ? text.starts_with(choice.text()) : text.ends_with(choice.text())) return Value::Bool(true);
+    const bool is_at_end = end == End::kStart ? text.starts_with(choice.text()) : text.ends_with(choice.text());
+    if (window.is_there && is_at_end) return Value::Bool(true);
   }
   return Value::Bool(false);
 }

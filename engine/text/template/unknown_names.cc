@@ -32,8 +32,11 @@ class NameCheck {
     const bool known =
         is_filter ? FindFilter(expression->name) != nullptr : !is_test || FindTest(expression->name) != nullptr;
     if (!known && guard == Guard::kNone && status_.ok()) {
-      status_ = SyntaxError(expression->line, absl::StrFormat("expected the name of a %s, found '%s'",
-                                                              is_filter ? "filter" : "test", expression->name));
+      status_ = SyntaxError(expression->line,
+                            is_filter && IsFilterOfJinja(expression->name)
+                                ? absl::StrFormat("the filter '%s' is not implemented here", expression->name)
+                                : absl::StrFormat("expected the name of a %s, found '%s'",
+                                                  is_filter ? "filter" : "test", expression->name));
     }
     for (const ExpressionPtr& operand : expression->operands) Check(operand, guard);
     for (const Argument& argument : expression->arguments) Check(argument.value, guard);

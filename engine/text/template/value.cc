@@ -69,6 +69,16 @@ Value Value::MakeSequence(List list) {
   return Value(Storage(std::make_shared<List>(std::move(list))));
 }
 
+Value Value::MakeGroup(Value grouper, Value list) {
+  return MakeSequence({.items = {std::move(grouper), std::move(list)}, .is_tuple = true, .is_group = true});
+}
+
+Value Value::MakeIterable(Iterable iterable) {
+  iterable.depth = DepthOf(iterable.items);
+  iterable.has_request_text = AnyHasRequestText(iterable.items);
+  return Value(Storage(std::make_shared<Iterable>(std::move(iterable))));
+}
+
 Value Value::MakeList(std::vector<Value> items) { return MakeSequence({.items = std::move(items)}); }
 
 // Whatever holds the list does not hear of what is added, so that request text must be expected from the start.
@@ -87,6 +97,8 @@ Value Value::MakeCallable(Callable callable) {
 bool Value::SameAs(const Value& other) const { return storage_ == other.storage_; }
 
 bool Value::is_tuple() const { return is_list() && std::get<std::shared_ptr<List>>(storage_)->is_tuple; }
+
+bool Value::is_group() const { return is_list() && std::get<std::shared_ptr<List>>(storage_)->is_group; }
 
 bool Value::can_grow() const { return is_list() && std::get<std::shared_ptr<List>>(storage_)->can_grow; }
 
@@ -113,6 +125,8 @@ int Value::depth() const {
       return std::get<std::shared_ptr<List>>(storage_)->depth;
     case Type::kObject:
       return object().depth();
+    case Type::kIterable:
+      return iterable().depth;
     case Type::kCallable:
       return callable().receiver.depth() + 1;
     default:
@@ -128,6 +142,8 @@ bool Value::has_request_text() const {
       return std::get<std::shared_ptr<List>>(storage_)->has_request_text;
     case Type::kObject:
       return object().has_request_text();
+    case Type::kIterable:
+      return iterable().has_request_text;
     case Type::kNamespace:
     case Type::kLoop:
       return true;  // what they hold changes
@@ -224,6 +240,8 @@ std::optional<std::string> HashKey(const Value& value) {
       return FloatKey(value.number());
     case Type::kNone:
       return "n";
+    case Type::kUndefined:
+      return "u";
     case Type::kList:
       break;
     default:
@@ -259,12 +277,28 @@ std::string_view TypeName(const Value& value) {
       return value.is_tuple() ? "tuple" : "list";
     case Type::kObject:
       return "dict";
+    case Type::kIterable:
+      break;
     case Type::kNamespace:
       return "Namespace";
     case Type::kLoop:
       return "LoopContext";
     case Type::kCallable:
       return "function";
+  }
+  switch (value.iterable().kind) {
+    case IterableKind::kGenerator:
+      return "generator";
+    case IterableKind::kKeys:
+      return "dict_keys";
+    case IterableKind::kValues:
+      return "dict_values";
+    case IterableKind::kItems:
+      return "dict_items";
+    case IterableKind::kRange:
+      return "range";
+    case IterableKind::kBytes:
+      return "bytes";
   }
   return "object";
 }

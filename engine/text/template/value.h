@@ -12,12 +12,14 @@
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/status/status.h>
 
 #include "engine/text/template/traced_text.h"
 
 namespace latentd::jinja {
 
 struct List;
+struct Iterable;
 class Object;
 struct Callable;
 struct Loop;
@@ -33,6 +35,7 @@ enum class Type : uint8_t {
   kText,
   kList,  // list or tuple
   kObject,
+  kIterable,  // what Python loops over beside these: generators, views of a dict, ranges, bytes
   kNamespace,
   kLoop,
   kCallable,
@@ -57,7 +60,10 @@ class Value {
   static Value MakeList(std::vector<Value> items);
   static Value MakeGrowingList(std::vector<Value> items);
   static Value MakeTuple(std::vector<Value> items);
+  // A tuple whose two items are also called `grouper` and `list`.
+  static Value MakeGroup(Value grouper, Value list);
   static Value MakeObject(Object object);
+  static Value MakeIterable(Iterable iterable);
   static Value MakeNamespace(Object* attributes);
   static Value MakeLoop(Loop* loop);
   static Value MakeCallable(Callable callable);
@@ -68,7 +74,10 @@ class Value {
   bool is_text() const { return type() == Type::kText; }
   bool is_list() const { return type() == Type::kList; }
   bool is_object() const { return type() == Type::kObject; }
+  bool is_iterable() const { return type() == Type::kIterable; }
+  bool is_markup() const { return is_text() && traced_text().kind == TextKind::kMarkup; }
   bool is_tuple() const;
+  bool is_group() const;
   // Integers and booleans, which count as 0 and 1 as in Python.
   bool is_integral() const { return type() == Type::kInteger || type() == Type::kBool; }
   bool is_number() const { return is_integral() || type() == Type::kFloat; }
@@ -82,6 +91,7 @@ class Value {
   const TracedText& traced_text() const { return *std::get<std::shared_ptr<const TracedText>>(storage_); }
   const std::vector<Value>& items() const;
   const Object& object() const { return *std::get<std::shared_ptr<const Object>>(storage_); }
+  Iterable& iterable() const { return *std::get<std::shared_ptr<Iterable>>(storage_); }
   Object& attributes() const { return *std::get<NamespaceTag>(storage_).attributes; }
   Loop& loop() const { return *std::get<Loop*>(storage_); }
   const Callable& callable() const { return *std::get<std::shared_ptr<const Callable>>(storage_); }
@@ -115,7 +125,7 @@ class Value {
   };
   using Storage = std::variant<UndefinedTag, NoneTag, bool, int64_t, std::shared_ptr<const BigDigits>, double,
                                std::shared_ptr<const TracedText>, std::shared_ptr<List>, std::shared_ptr<const Object>,
-                               NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
+                               std::shared_ptr<Iterable>, NamespaceTag, Loop*, std::shared_ptr<const Callable>>;
   explicit Value(Storage storage);
 
   static Value MakeSequence(List list);
@@ -126,9 +136,22 @@ class Value {
 struct List {
   std::vector<Value> items;
   bool is_tuple = false;
+  bool is_group = false;
   bool can_grow = false;
   bool has_request_text = false;
   int depth = 1;
+};
+
+enum class IterableKind : uint8_t { kGenerator, kKeys, kValues, kItems, kRange, kBytes };
+
+struct Iterable {
+  IterableKind kind = IterableKind::kGenerator;
+  std::vector<Value> items;
+  std::string printed = {};  // of ranges and bytes
+  size_t next = 0;           // of a generator: what came before is used up
+  int depth = 1;
+  bool has_request_text = false;
+  absl::Status failure = {};  // of a generator: what whoever goes through it gets to know
 };
 
 // The value with each text in it, keys included, as text that came with the request.
