@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/file_kind.h"
 #include "engine/model/file_faults.h"
 
 namespace latentd {
@@ -102,7 +103,11 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(address), size);
   std::unique_ptr<Mapping, Unmap> mapping(new Mapping{.bytes = bytes, .known = nullptr});
   mapping->known = Remember(path, bytes, file.Release());
-  return MappedFile(std::move(mapping));
+  MappedFile mapped(std::move(mapping));
+  if (const std::string other = NotTheFile(mapped.text()); !other.empty()) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s: expected the file, found %s", Quoted(path.string()), other));
+  }
+  return mapped;
 }
 
 std::span<const std::byte> MappedFile::bytes() const { return mapping_->bytes; }

@@ -75,6 +75,10 @@ absl::StatusOr<std::unique_ptr<JsonFile>> JsonFile::Load(const std::filesystem::
 absl::Status JsonFile::Parse() {
   const absl::StatusOr<std::string> text = ReadFile(path_, kMaxFileBytes);
   if (!text.ok()) return text.status();
+  if (text->empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: expected JSON, found an empty file; fetch it again", path_.string()));
+  }
   simdjson::error_code error = parser_.parse(text->data(), text->size()).get(root_);
   if (error == simdjson::NUMBER_ERROR) {
     error = parser_.parse(WithWideIntegersAsDoubles(*text)).get(root_);

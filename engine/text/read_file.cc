@@ -5,6 +5,8 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/file_kind.h"
+
 namespace latentd {
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
@@ -33,6 +35,9 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
   if (!file) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: expected %d readable bytes, found %d", path.string(), size, file.gcount()));
+  }
+  if (const std::string other = NotTheFile(text); !other.empty()) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s: expected the file, found %s", path.string(), other));
   }
   return text;
 }

@@ -1,0 +1,73 @@
+// What a failed download leaves in place of a file.
+#include "engine/file_kind.h"
+
+#include <filesystem>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/model/mapped_file.h"
+#include "engine/model/model_config.h"
+#include "engine/model/shards.h"
+#include "tests/support/safetensors_writer.h"
+#include "tests/support/temporary_directory.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string kPointer =
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+    "size 9755696\n";
+
+TEST(FileKind, PointersTellTheSizeOfTheFile) {
+  EXPECT_THAT(NotTheFile(kPointer), HasSubstr("a git-lfs pointer in place of the file of 9,755,696 bytes; fetch"));
+  EXPECT_THAT(NotTheFile(kPointer.substr(0, 45)), HasSubstr("a git-lfs pointer in place of the file; fetch"));
+}
+
+TEST(FileKind, PagesAndAnswersOfServers) {
+  EXPECT_THAT(NotTheFile("<!DOCTYPE html>\n<html><head>"), HasSubstr("an HTML page"));
+  EXPECT_THAT(NotTheFile("\r\n  <HTML lang=en>"), HasSubstr("an HTML page"));
+  EXPECT_THAT(NotTheFile("<?xml version=\"1.0\"?><Error><Code>AccessDenied"), HasSubstr("an XML page"));
+  EXPECT_THAT(NotTheFile("Entry not found"), HasSubstr("a server's answer"));
+  EXPECT_THAT(NotTheFile("Invalid username or password."), HasSubstr("a server's answer"));
+  EXPECT_THAT(NotTheFile("{\"error\":\"Repository not found\"}"), HasSubstr("a server's answer"));
+}
+
+TEST(FileKind, OtherContainers) {
+  EXPECT_THAT(NotTheFile("GGUF\x03"), HasSubstr("a GGUF file"));
+  EXPECT_THAT(NotTheFile(std::string("PK\x03\x04\x00", 5)), HasSubstr("a zip archive"));
+}
+
+TEST(FileKind, FilesThatAreTheFile) {
+  for (const std::string& content : {std::string(), std::string("{}"), std::string("{% for m in messages %}"),
+                                     SafetensorsBytes({{"a", "U8", {1}, "x"}}), std::string("version 2"),
+                                     "Entry not found, and so on for long" + std::string(2000, '.')}) {
+    EXPECT_EQ(NotTheFile(content), "") << content;
+  }
+}
+
+TEST(FileKind, IsSaidOfEveryFileOfAModel) {
+  const TemporaryDirectory directory;
+  const auto expect_pointer = [](const absl::Status& status, const char* file) {
+    ASSERT_FALSE(status.ok()) << file;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(file));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("found a git-lfs pointer in place of the file of 9,755,696"));
+  };
+  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
+    WriteFile(directory.path() / name, kPointer);
+  }
+  expect_pointer(LoadModelConfig(directory.path()).status(), "config.json");
+  expect_pointer(OpenShards(directory.path()).status(), "model.safetensors.index.json");
+  std::filesystem::remove(directory.path() / "model.safetensors.index.json");
+  expect_pointer(OpenShards(directory.path()).status(), "model.safetensors");
+  WriteFile(directory.path() / "model.safetensors.index.json", R"({"weight_map": {"a": "model-1.safetensors"}})");
+  WriteFile(directory.path() / "model-1.safetensors", kPointer);
+  expect_pointer(OpenShards(directory.path()).status(), "model-1.safetensors");
+}
+
+}  // namespace
+}  // namespace latentd
