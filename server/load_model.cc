@@ -235,6 +235,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, Loa
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(
       config.model_directory, *facts, [&progress](uint64_t read, uint64_t total) { progress.OnRead(read, total); });
   if (!checkpoint.ok()) return checkpoint.status();
+  facts->num_mtp_layers = checkpoint->num_mtp_layers();
   loaded->warnings = checkpoint->warnings();
   absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(config, *checkpoint, *facts, loaded->chosen);
   if (!fp8_activations.ok()) return fp8_activations.status();

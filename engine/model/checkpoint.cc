@@ -6,8 +6,10 @@
 #include <utility>
 
 #include <absl/status/status.h>
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 
 #include "engine/model/fingerprint.h"
 #include "engine/model/mapped_file.h"
@@ -51,8 +53,30 @@ absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string
   return InvalidTensor(name, absl::StrFormat("expected %s, found %s%s", expected, dtype, why));
 }
 
-absl::Status Unexpected(std::string_view name) {
-  return InvalidTensor(name, "expected only tensors that config.json asks for, found this one too");
+// Where a layer is one of those that predict further tokens, and no other.
+bool IsOfMtp(std::string_view name) {
+  return name.ends_with(".eh_proj.weight") || name.ends_with(".enorm.weight") || name.ends_with(".hnorm.weight") ||
+         name.find(".shared_head.") != name.npos;
+}
+
+// The layer that a tensor belongs to.
+std::optional<int> LayerOf(std::string_view name) {
+  constexpr std::string_view kPrefix = "model.layers.";
+  int layer = 0;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view rest = name.substr(kPrefix.size());
+  const std::string_view digits = rest.substr(0, rest.find('.'));
+  if (!absl::SimpleAtoi(absl::string_view(digits.data(), digits.size()), &layer)) return std::nullopt;
+  return layer;
+}
+
+// Names for one line.
+std::string Few(const std::vector<std::string>& names) {
+  constexpr size_t kMost = 3;
+  const size_t shown = std::min(names.size(), kMost);
+  return absl::StrCat(absl::StrJoin(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", ",
+                                    [](std::string* out, const std::string& name) { out->append(Quoted(name)); }),
+                      names.size() > shown ? ", …" : "");
 }
 
 }  // namespace
@@ -61,36 +85,122 @@ StoredValues Checkpoint::ValuesOf(const std::string& name, const Stored& stored)
   return {.tensor = name, .dtype = *FindDType(stored.dtype), .shape = stored.shape, .bytes = stored.bytes};
 }
 
-absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& directory, OnRead on_read) {
+absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& directory) {
   absl::StatusOr<Shards> shards = OpenShards(directory);
   if (!shards.ok()) return shards.status();
   Checkpoint checkpoint;
   checkpoint.directory_ = directory;
-  checkpoint.files_ = std::move(shards->files);
+  shards->ForEach([&](const SafetensorsFile& file, const SafetensorsEntry& entry) {
+    if (IsIgnored(entry.name)) return;
+    Stored& stored = checkpoint.tensors_[entry.name];
+    stored.dtype = entry.dtype;
+    stored.shape = entry.shape;
+    stored.file = &file.file();
+    stored.bytes = file.BytesOf(entry);
+  });
+  checkpoint.files_ = std::move(shards->files);  // where they are they stay
   checkpoint.warnings_ = std::move(shards->warnings);
-  for (const SafetensorsFile& file : checkpoint.files_) {
-    for (const SafetensorsEntry& entry : file.entries()) {
-      if (IsIgnored(entry.name)) continue;
-      Stored& stored = checkpoint.tensors_[entry.name];
-      stored.dtype = entry.dtype;
-      stored.shape = entry.shape;
-      stored.file = &file.file();
-      stored.bytes = file.BytesOf(entry);
-      checkpoint.tensor_bytes_ += entry.end - entry.begin;
-    }
-  }
-  checkpoint.reads_ = std::make_unique<ReadRecord>(checkpoint.tensor_bytes_, std::move(on_read));
+  checkpoint.absent_ = std::move(shards->absent);
   return checkpoint;
+}
+
+absl::Status Checkpoint::Select(const ModelConfig& config, const OnProblem& on_problem, OnRead on_read) {
+  absl::Status status = MarkExpected(config, on_problem);
+  if (status.ok()) status = LeaveUnusedAside(config, on_problem);
+  for (const auto& [name, stored] : tensors_) tensor_bytes_ += stored.bytes.size();
+  reads_ = std::make_unique<ReadRecord>(tensor_bytes_, std::move(on_read));
+  return status;
+}
+
+absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem& on_problem) {
+  num_mtp_layers_ = config.num_mtp_layers;
+  std::vector<std::string> lacking;  // of layers that predict further tokens
+  const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
+    const auto found = tensors_.find(expected.name);
+    if (found != tensors_.end()) {
+      found->second.expected = true;
+      const auto scales = tensors_.find(expected.name + "_scale_inv");
+      if (scales != tensors_.end()) scales->second.expected = true;
+      return absl::OkStatus();
+    }
+    if (expected.optional) return absl::OkStatus();
+    if (expected.mtp_layer < 0) return on_problem(Absent(expected));
+    num_mtp_layers_ = std::min(num_mtp_layers_, expected.mtp_layer);
+    lacking.push_back(expected.name);
+    return absl::OkStatus();
+  });
+  if (!walk.ok() || lacking.empty()) return walk;
+  warnings_.push_back(absl::StrFormat(
+      "config.json names %d layers that predict further tokens (num_nextn_predict_layers), and of their tensors %d are "
+      "absent, such as %s: %d of the layers are served, text is the same without them",
+      config.num_mtp_layers, lacking.size(), Quoted(lacking.front()), num_mtp_layers_));
+  for (auto& [name, stored] : tensors_) {
+    const std::optional<int> layer = LayerOf(name);
+    if (layer && *layer >= config.num_layers + num_mtp_layers_) stored.expected = false;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::Absent(const ExpectedTensor& expected) const {
+  const auto indexed = absent_.find(expected.name);
+  if (indexed == absent_.end()) {
+    const bool is_head = expected.name == "lm_head.weight";
+    return InvalidTensor(expected.name, absl::StrCat("config.json asks for it, found none; is a file absent?",
+                                                     is_head ? " (is tie_word_embeddings true?)" : ""));
+  }
+  std::error_code error;
+  const bool has_file = std::filesystem::exists(directory_ / indexed->second, error);
+  return InvalidTensor(expected.name,
+                       absl::StrFormat("expected in %s, as the index says, found %s", Quoted(indexed->second),
+                                       has_file ? "it not there; fetch that file again" : "no such file; fetch it"));
+}
+
+absl::Status Checkpoint::LeaveUnusedAside(const ModelConfig& config, const OnProblem& on_problem) {
+  std::vector<std::string> unused;
+  for (auto it = tensors_.begin(); it != tensors_.end();) {
+    if (it->second.expected) {
+      ++it;
+      continue;
+    }
+    const std::optional<int> layer = LayerOf(it->first);
+    if (layer && *layer < config.num_layers && IsOfMtp(it->first)) {
+      const absl::Status status = on_problem(InvalidTensor(
+          it->first, absl::StrFormat("expected only tensors that config.json asks for, found one of a layer that "
+                                     "predicts further tokens; does num_hidden_layers = %d count that layer, too?",
+                                     config.num_layers)));
+      if (!status.ok()) return status;
+    }
+    // Of an incomplete layer that predicts further tokens the warning is out.
+    const bool is_known = layer && *layer >= config.num_layers && *layer < config.num_layers + config.num_mtp_layers;
+    if (!is_known) unused.push_back(it->first);
+    it = tensors_.erase(it);
+  }
+  if (!unused.empty()) {
+    warnings_.push_back(absl::StrFormat("%d tensors are left aside, since config.json asks for no such ones: %s",
+                                        unused.size(), Few(unused)));
+  }
+  if (!absent_.empty()) {
+    warnings_.push_back(absl::StrFormat(
+        "the index names %d tensors that are not there, such as %s in %s; nothing that is used is among them",
+        absent_.size(), Quoted(absent_.begin()->first), Quoted(absent_.begin()->second)));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory, const ModelConfig& config,
                                             OnRead on_read) {
-  absl::StatusOr<Checkpoint> mapped = Map(directory, std::move(on_read));
+  absl::StatusOr<Checkpoint> mapped = Map(directory);
   if (!mapped.ok()) return mapped;
   Checkpoint& checkpoint = *mapped;
-  absl::Status status =
-      ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) { return checkpoint.Accept(expected); });
-  if (status.ok()) status = checkpoint.CheckAllExpected();
+  const absl::Status selected = checkpoint.Select(
+      config, [](const absl::Status& problem) { return problem; }, std::move(on_read));
+  // Of several things that are wrong the first in the model's order tells most: that config.json is another's, say.
+  absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
+    if (expected.mtp_layer >= checkpoint.num_mtp_layers_) return absl::OkStatus();
+    if (checkpoint.Has(expected.name)) return checkpoint.Accept(expected);
+    return expected.optional ? absl::OkStatus() : selected;
+  });
+  if (status.ok()) status = selected;
   if (!status.ok()) return InFile(directory, status);
   if (config.quantization.power_of_two_scales && checkpoint.num_uneven_scales_ > 0) {
     checkpoint.warnings_.push_back(
@@ -100,7 +210,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
 }
 
 std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& directory, const ModelConfig& config) {
-  absl::StatusOr<Checkpoint> checkpoint = Map(directory, nullptr);
+  absl::StatusOr<Checkpoint> checkpoint = Map(directory);
   if (!checkpoint.ok()) return {checkpoint.status()};
   ThreadPool pool(cpu::FindComputeThreads().count);
   std::vector<absl::Status> problems;
@@ -108,17 +218,12 @@ std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& 
     if (!status.ok()) problems.push_back(status);
     return problems.size() < kMaxProblems ? absl::OkStatus() : status;
   };
+  if (!checkpoint->Select(config, keep, nullptr).ok()) return problems;
   const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
+    if (!checkpoint->Has(expected.name)) return absl::OkStatus();  // that was told
     const absl::Status status = checkpoint->Accept(expected);
     return keep(status.ok() ? checkpoint->CheckValues(expected.name, pool) : status);
   });
-  for (const auto& [name, stored] : checkpoint->tensors_) {
-    if (stored.expected || problems.size() >= kMaxProblems) continue;
-    // Scales of a weight that is there were judged with it.
-    constexpr std::string_view kScales = "_scale_inv";
-    const bool is_judged = name.ends_with(kScales) && checkpoint->Has(name.substr(0, name.size() - kScales.size()));
-    if (!is_judged) problems.push_back(Unexpected(name));
-  }
   if (absl::Status status = checkpoint->CheckUncut(); !status.ok()) problems.push_back(status);
   return problems;
 }
@@ -160,13 +265,7 @@ absl::Status Checkpoint::CheckUncut() const {
 }
 
 absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
-  const auto found = tensors_.find(expected.name);
-  if (found == tensors_.end()) {
-    if (expected.optional) return absl::OkStatus();
-    return InvalidTensor(expected.name, "config.json asks for it, found none; is a file absent?");
-  }
-  Stored& stored = found->second;
-  stored.expected = true;
+  Stored& stored = tensors_.find(expected.name)->second;
   if (absl::Status status = CheckWeightType(expected.name, expected.role, stored.dtype); !status.ok()) return status;
   if (absl::Status status = CheckShape(expected.name, expected.shape, stored.shape); !status.ok()) return status;
   if (stored.shape.size() == 2) {
@@ -189,7 +288,6 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
   if (found == tensors_.end()) return InvalidTensor(scale_name, "expected beside its F8_E4M3 weight, found none");
 
   Stored& scales = found->second;
-  scales.expected = true;
   const std::optional<DType> dtype = FindDType(scales.dtype);
   if (!dtype || dtype == DType::kE4M3) {
     return InvalidTensor(scale_name, absl::StrFormat("expected F32, BF16 or F8_E8M0, found %s", scales.dtype));
@@ -208,13 +306,6 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
     }
     int exponent = 0;
     if (std::frexp(scale, &exponent) != 0.5f) ++num_uneven_scales_;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Checkpoint::CheckAllExpected() const {
-  for (const auto& [name, stored] : tensors_) {
-    if (!stored.expected) return Unexpected(name);
   }
   return absl::OkStatus();
 }

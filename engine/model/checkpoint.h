@@ -1,10 +1,12 @@
 // The tensors of a checkpoint directory, mapped and checked against the configuration: what Open accepts has every
-// tensor of the model in its exact shape and every FP8 scale beside its weight. The values of matrices are checked as
+// tensor of the model in its exact shape and every FP8 scale beside its weight; layers that predict further tokens may
+// be absent, and tensors that nothing uses are left aside, both with a warning. The values of matrices are checked as
 // they are read, since reading them takes most of a start. Any thread.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -46,6 +48,7 @@ class Checkpoint {
   absl::Status CheckUnread(int num_threads) const;
 
   uint64_t tensor_bytes() const { return tensor_bytes_; }  // scales included
+  int num_mtp_layers() const { return num_mtp_layers_; }   // at most the configuration's
   // Of every tensor's name, dtype, shape and some of its bytes; once all of them were read.
   uint64_t Digest() const;
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -62,11 +65,18 @@ class Checkpoint {
   };
   using Tensors = std::map<std::string, Stored, std::less<>>;
 
-  static absl::StatusOr<Checkpoint> Map(const std::filesystem::path& directory, OnRead on_read);
+  // Called with each thing that is wrong; what it returns ends the search unless it is OK.
+  using OnProblem = std::function<absl::Status(const absl::Status&)>;
+
+  static absl::StatusOr<Checkpoint> Map(const std::filesystem::path& directory);
+  // Finds what `config` asks for and leaves the rest aside.
+  absl::Status Select(const ModelConfig& config, const OnProblem& on_problem, OnRead on_read);
+  absl::Status MarkExpected(const ModelConfig& config, const OnProblem& on_problem);
+  absl::Status Absent(const ExpectedTensor& expected) const;
+  absl::Status LeaveUnusedAside(const ModelConfig& config, const OnProblem& on_problem);
   static StoredValues ValuesOf(const std::string& name, const Stored& stored);
   absl::Status Accept(const ExpectedTensor& expected);
   absl::Status AcceptScales(const std::string& name, Stored& weight);
-  absl::Status CheckAllExpected() const;
   absl::Status CheckValues(std::string_view name, ThreadPool& pool) const;
   absl::Status CheckUncut() const;
 
@@ -74,7 +84,9 @@ class Checkpoint {
   std::vector<SafetensorsFile> files_;
   std::unique_ptr<ReadRecord> reads_;
   Tensors tensors_;
+  std::map<std::string, std::string, std::less<>> absent_;  // see Shards
   uint64_t tensor_bytes_ = 0;
+  int num_mtp_layers_ = 0;
   int64_t num_uneven_scales_ = 0;  // not powers of two
   std::vector<std::string> warnings_;
 };

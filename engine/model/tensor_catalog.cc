@@ -20,12 +20,13 @@ class CatalogWalk {
     for (int layer = 0; layer < config_.num_layers && status_.ok(); ++layer) DecoderLayer(layer);
     Wide("model.norm.weight", {hidden});
     Visit({.name = "lm_head.weight", .shape = {vocab, hidden}, .optional = config_.tied_embedding});
-    for (int i = 0; i < config_.num_mtp_layers; ++i) MtpLayer(config_.num_layers + i);
+    for (mtp_layer_ = 0; mtp_layer_ < config_.num_mtp_layers; ++mtp_layer_) MtpLayer(config_.num_layers + mtp_layer_);
     return status_;
   }
 
  private:
-  void Visit(const ExpectedTensor& tensor) {
+  void Visit(ExpectedTensor tensor) {
+    tensor.mtp_layer = mtp_layer_;
     if (status_.ok()) status_ = visit_(tensor);
   }
   void Wide(std::string name, std::vector<int64_t> shape) {
@@ -106,6 +107,7 @@ class CatalogWalk {
   const ModelConfig& config_;
   const std::function<absl::Status(const ExpectedTensor&)>& visit_;
   absl::Status status_;
+  int mtp_layer_ = -1;
 };
 
 }  // namespace

@@ -22,6 +22,7 @@ struct ExpectedTensor {
   std::vector<int64_t> shape;  // [outputs, inputs] or [width]
   TensorRole role = TensorRole::kWide;
   bool optional = false;  // a copy of another tensor, which some checkpoints leave out
+  int mtp_layer = -1;     // which of the layers that predict further tokens it belongs to, from 0; -1: to none
 };
 
 // Visits one tensor after the other, FP8 scales not included, and keeps none: a configuration that names a million of

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -141,6 +142,84 @@ TEST(Checkpoint, OldRotaryBuffersAreIgnored) {
   const absl::StatusOr<Checkpoint> checkpoint = Open(draft);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ(checkpoint->Digest(), digest);
+}
+
+std::string OnlyWarning(const absl::StatusOr<Checkpoint>& checkpoint) {
+  if (!checkpoint.ok()) return checkpoint.status().ToString();
+  return checkpoint->warnings().size() == 1 ? checkpoint->warnings()[0]
+                                            : absl::StrFormat("%d warnings", checkpoint->warnings().size());
+}
+
+// Peers ignore them: vLLM and SGLang in silence, transformers with a warning.
+TEST(Checkpoint, TensorsThatNothingUsesAreLeftAside) {
+  const CheckpointDraft sound = DraftTinyCheckpoint({.projections = DType::kE4M3});
+  const uint64_t digest = Open(sound)->Digest();
+  for (const StoredTensor& extra :
+       {StoredTensor{"extra", "F32", {1}, "1234"}, StoredTensor{"a\\nb\xc3\xa4", "U8", {0}, ""},
+        StoredTensor{"nothing.weight_scale_inv", "F32", {1}, "1234"},
+        StoredTensor{"vision_tower.blocks.0.weight", "F16", {2}, "1234"},
+        StoredTensor{"model.layers.0.self_attn.q_a_proj.bias", "BF16", {2}, "1234"},
+        StoredTensor{"model.layers.62.eh_proj.weight", "BF16", {2}, "1234"},
+        StoredTensor{"model.layers.0.mlp.gate.e_score_correction_bias", "I64", {1}, "12345678"}}) {
+    SCOPED_TRACE(extra.name);
+    CheckpointDraft draft = sound;
+    draft.tensors.push_back(extra);
+    const absl::StatusOr<Checkpoint> checkpoint = Open(draft);
+    EXPECT_THAT(OnlyWarning(checkpoint),
+                ::testing::HasSubstr("1 tensors are left aside, since config.json asks for no"));
+    ASSERT_TRUE(checkpoint.ok());
+    EXPECT_EQ(checkpoint->Digest(), digest);
+    EXPECT_EQ(checkpoint->tensor_bytes(), Open(sound)->tensor_bytes());
+    EXPECT_FALSE(checkpoint->Has(extra.name));
+  }
+}
+
+TEST(Checkpoint, TheWarningNamesFewOfMany) {
+  CheckpointDraft draft = DraftTinyCheckpoint({});
+  for (int i = 0; i < 1000; ++i) draft.tensors.push_back({absl::StrFormat("optimizer.%04d", i), "U8", {1}, "x"});
+  const std::string warning = OnlyWarning(Open(draft));
+  EXPECT_THAT(warning, ::testing::HasSubstr("1000 tensors are left aside"));
+  EXPECT_THAT(warning, ::testing::HasSubstr("'optimizer.0000', 'optimizer.0001', 'optimizer.0002', …"));
+  EXPECT_LT(warning.size(), 300u);
+}
+
+TEST(Checkpoint, AHeadBesideATiedEmbeddingIsNoSurprise) {
+  CheckpointDraft draft = DraftTinyCheckpoint({.tied_embedding = true});
+  StoredTensor head = draft.Find("model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  draft.tensors.push_back(head);
+  const absl::StatusOr<Checkpoint> checkpoint = Open(draft);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_THAT(checkpoint->warnings(), ::testing::IsEmpty());
+}
+
+TEST(Checkpoint, LayersThatPredictFurtherTokensMayBeAbsent) {
+  CheckpointDraft draft = DraftTinyCheckpoint({.num_mtp_layers = 2});
+  EXPECT_EQ(Open(draft)->num_mtp_layers(), 2);
+  draft.Remove("model.layers.4.hnorm.weight");
+  absl::StatusOr<Checkpoint> checkpoint = Open(draft);
+  EXPECT_THAT(
+      OnlyWarning(checkpoint),
+      ::testing::HasSubstr("names 2 layers that predict further tokens (num_nextn_predict_layers), and of their "
+                           "tensors 1 are absent, such as 'model.layers.4.hnorm.weight': 1 of the layers"));
+  EXPECT_EQ(checkpoint->num_mtp_layers(), 1);
+  EXPECT_TRUE(checkpoint->Has("model.layers.3.eh_proj.weight"));
+  EXPECT_FALSE(checkpoint->Has("model.layers.4.eh_proj.weight"));
+
+  std::erase_if(draft.tensors, [](const StoredTensor& tensor) { return tensor.name.starts_with("model.layers.3."); });
+  checkpoint = Open(draft);
+  EXPECT_THAT(OnlyWarning(checkpoint), ::testing::HasSubstr("0 of the layers are served"));
+  EXPECT_EQ(checkpoint->num_mtp_layers(), 0);
+  // The digest is that of a model that never had them.
+  EXPECT_EQ(checkpoint->Digest(), Open(DraftTinyCheckpoint({.num_mtp_layers = 0}))->Digest());
+}
+
+TEST(Checkpoint, ALayerThatConfigDoesNotNameIsLeftAside) {
+  CheckpointDraft draft = DraftTinyCheckpoint({});
+  draft.Reconfigure(R"("num_nextn_predict_layers": 1)", R"("num_nextn_predict_layers": 0)");
+  const absl::StatusOr<Checkpoint> checkpoint = Open(draft);
+  EXPECT_THAT(OnlyWarning(checkpoint), ::testing::HasSubstr("'model.layers.3."));
+  EXPECT_EQ(checkpoint->num_mtp_layers(), 0);
 }
 
 TEST(Checkpoint, WarnsOfUnevenScalesUnderUe8m0) {

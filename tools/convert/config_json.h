@@ -1,16 +1,20 @@
-// What config.json says of the weights' format, changed in place; every other key keeps its value and its order.
+// What config.json says of the weights' format, changed in place; every other key keeps its value and its order. The
+// type is said once, in the spelling that the file has: torch_dtype of older files, dtype of newer ones.
 #pragma once
 
 #include <filesystem>
 
 #include <absl/status/status.h>
 
+#include "kernels/tensor.h"
 #include "tools/convert/planned_tensor.h"
 
 namespace latentd {
 
-absl::Status DeclareFp8(const std::filesystem::path& config_json, ScaleFormat format);
-absl::Status DeclareBf16(const std::filesystem::path& config_json);
-absl::Status DeclareF32(const std::filesystem::path& config_json);
+// Types are kBf16 or kF32: of what is not FP8, or of everything.
+absl::Status DeclareFp8(const std::filesystem::path& config_json, ScaleFormat format, DType others);
+absl::Status DeclareUnquantized(const std::filesystem::path& config_json, DType dtype);
+// A file that already says so keeps its bytes, and one that says nothing goes on to.
+absl::Status CorrectType(const std::filesystem::path& config_json, DType dtype);
 
 }  // namespace latentd

@@ -69,13 +69,28 @@ absl::StatusOr<Source> OpenSource(const std::filesystem::path& directory) {
 
 absl::Status ForEachStored(const Shards& shards,
                            const std::function<absl::Status(const SafetensorsEntry&, PlannedTensor)>& visit) {
-  for (const SafetensorsFile& file : shards.files) {
-    for (const SafetensorsEntry& entry : file.entries()) {
-      PlannedTensor copy = PlanCopy(entry.name, entry.dtype, entry.shape, file.BytesOf(entry));
-      if (absl::Status status = visit(entry, std::move(copy)); !status.ok()) return status;
-    }
-  }
-  return absl::OkStatus();
+  absl::Status status;
+  shards.ForEach([&](const SafetensorsFile& file, const SafetensorsEntry& entry) {
+    if (!status.ok()) return;
+    status = visit(entry, PlanCopy(entry.name, entry.dtype, entry.shape, file.BytesOf(entry)));
+  });
+  return status;
+}
+
+// Of the tensors that are never FP8.
+DType WideType(const Shards& shards) {
+  DType dtype = DType::kBf16;
+  shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
+    if (entry.name == "model.embed_tokens.weight" && entry.dtype == "F32") dtype = DType::kF32;
+  });
+  return dtype;
+}
+
+// What a daemon would leave aside is copied as it is.
+bool IsUsed(const Checkpoint& checkpoint, std::string_view name) {
+  constexpr std::string_view kScales = "_scale_inv";
+  if (name.ends_with(kScales)) name.remove_suffix(kScales.size());
+  return checkpoint.Has(name);
 }
 
 }  // namespace
@@ -87,7 +102,7 @@ absl::Status Quantize(const Route& route, ScaleFormat format) {
   if (!source.ok()) return source.status();
   Plan plan;
   const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
-    if (!source->projections.contains(entry.name)) {
+    if (!source->projections.contains(entry.name) || !IsUsed(source->checkpoint, entry.name)) {
       plan.push_back(std::move(copy));
       return absl::OkStatus();
     }
@@ -100,8 +115,8 @@ absl::Status Quantize(const Route& route, ScaleFormat format) {
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  return Fill(*output, route.from, {.tensors = plan, .edit_config = [format](const std::filesystem::path& config_json) {
-                                      return DeclareFp8(config_json, format);
+  return Fill(*output, route.from, {.tensors = plan, .edit_config = [&](const std::filesystem::path& config_json) {
+                                      return DeclareFp8(config_json, format, WideType(source->shards));
                                     }});
 }
 
@@ -113,8 +128,9 @@ absl::Status Dequantize(const Route& route) {
   Plan plan;
   bool found_fp8 = false;
   const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
-    if (entry.name.ends_with("_scale_inv")) return absl::OkStatus();
-    if (entry.dtype != "F8_E4M3") {
+    const bool is_used = IsUsed(source->checkpoint, entry.name);
+    if (is_used && entry.name.ends_with("_scale_inv")) return absl::OkStatus();
+    if (!is_used || entry.dtype != "F8_E4M3") {
       plan.push_back(std::move(copy));
       return absl::OkStatus();
     }
@@ -127,7 +143,9 @@ absl::Status Dequantize(const Route& route) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "%s: expected F8_E4M3 weights, found none; it needs no dequantizing", Quoted(route.from.string())));
   }
-  return Fill(*output, route.from, {.tensors = plan, .edit_config = DeclareBf16});
+  return Fill(*output, route.from, {.tensors = plan, .edit_config = [](const std::filesystem::path& config_json) {
+                                      return DeclareUnquantized(config_json, DType::kBf16);
+                                    }});
 }
 
 absl::Status Reshard(const Route& route, uint64_t max_shard_bytes) {
@@ -135,13 +153,24 @@ absl::Status Reshard(const Route& route, uint64_t max_shard_bytes) {
   if (!output.ok()) return output.status();
   const absl::StatusOr<Shards> shards = OpenShards(route.from);
   if (!shards.ok()) return shards.status();
+  if (!shards->absent.empty()) {
+    const auto& [tensor, file] = *shards->absent.begin();
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: expected every tensor of the index, found not %s in %s; fetch that file",
+                        Quoted(route.from.string()), Quoted(tensor), Quoted(file)));
+  }
   Plan plan;
   const absl::Status status = ForEachStored(*shards, [&](const SafetensorsEntry&, PlannedTensor copy) {
     plan.push_back(std::move(copy));
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  return Fill(*output, route.from, {.tensors = plan, .max_shard_bytes = max_shard_bytes, .edit_config = nullptr});
+  return Fill(*output, route.from,
+              {.tensors = plan,
+               .max_shard_bytes = max_shard_bytes,
+               .edit_config = [&](const std::filesystem::path& config_json) {
+                 return CorrectType(config_json, WideType(*shards));
+               }});
 }
 
 }  // namespace latentd

@@ -93,14 +93,12 @@ struct Amount {
 
 Json TensorFacts(const Shards& shards, const ModelConfig& config, uint64_t& total_bytes) {
   std::map<std::pair<std::string_view, std::string_view>, Amount> amounts;
-  for (const SafetensorsFile& file : shards.files) {
-    for (const SafetensorsEntry& entry : file.entries()) {
-      Amount& amount = amounts[{KindOf(entry.name, config), entry.dtype}];
-      ++amount.tensors;
-      amount.bytes += entry.end - entry.begin;
-      total_bytes += entry.end - entry.begin;
-    }
-  }
+  shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
+    Amount& amount = amounts[{KindOf(entry.name, config), entry.dtype}];
+    ++amount.tensors;
+    amount.bytes += entry.end - entry.begin;
+    total_bytes += entry.end - entry.begin;
+  });
   Json kinds = Json::array();
   for (const auto& [key, amount] : amounts) {
     kinds.push_back({{"kind", key.first}, {"dtype", key.second}, {"tensors", amount.tensors}, {"bytes", amount.bytes}});

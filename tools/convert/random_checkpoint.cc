@@ -80,9 +80,9 @@ std::vector<PlannedTensor> PlanOf(const ModelConfig& config, const RandomCheckpo
 }
 
 absl::Status DeclareType(const std::filesystem::path& path, DType dtype, const ModelConfig& config) {
-  if (dtype == DType::kF32) return DeclareF32(path);
-  if (dtype == DType::kBf16) return DeclareBf16(path);
-  return DeclareFp8(path, config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32);
+  if (dtype != DType::kE4M3) return DeclareUnquantized(path, dtype);
+  return DeclareFp8(path, config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32,
+                    DType::kBf16);
 }
 
 }  // namespace
