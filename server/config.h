@@ -13,14 +13,15 @@ namespace latentd {
 
 struct Config {
   std::string model_directory;
-  std::string device = "auto";           // a CUDA device where there is one, else the CPU
-  int64_t threads = 0;                   // 0: one per processor that affinity and CPU quota grant
-  int64_t max_context_tokens = 0;        // 0: the smaller of the model's and what the cache can hold
-  int64_t kv_blocks = 0;                 // 0: from kv_bytes
-  int64_t kv_bytes = 0;                  // 0: what max_rows full contexts need, within the memory that is left
-  std::string kv_dtype = "auto";         // what the device prefers
-  std::string fp8_activations = "auto";  // dynamic on a GPU where the weights are FP8, else off
-  int64_t max_step_tokens = 0;           // 0: from memory
+  std::string chat_template;               // a file, or the name of one of the model's; empty: as transformers chooses
+  std::string device = "auto";             // a CUDA device where there is one, else the CPU
+  int64_t threads = 0;                     // 0: one per processor that affinity and CPU quota grant
+  int64_t max_context_tokens = 0;          // 0: the smaller of the model's and what the cache can hold
+  int64_t kv_blocks = 0;                   // 0: from kv_bytes
+  int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
+  std::string kv_dtype = "auto";           // what the device prefers
+  std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
+  int64_t max_step_tokens = 0;             // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = 64;
   int64_t max_queued_requests = 256;

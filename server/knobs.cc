@@ -16,6 +16,7 @@ namespace latentd {
 namespace {
 
 constexpr double kDaySeconds = 86400.0;
+constexpr std::string_view kModel = "Model";
 constexpr std::string_view kListening = "Listening";
 constexpr std::string_view kLogging = "Logging";
 
@@ -64,6 +65,8 @@ std::vector<Knob> EngineKnobs() {
 
 std::vector<Knob> AroundTheEngine() {
   return {
+      {kModel, "chat-template", &Config::chat_template,
+       "File with a chat template, or the name of one of the model's; empty: the model's, tool_use for tools"},
       {kListening, "listen", &Config::listen,
        "HOST:PORT, [IPV6]:PORT or unix:/PATH of the gRPC API; port 0 takes a free one"},
       {kListening, "metrics-listen", &Config::metrics_listen,

@@ -11,9 +11,9 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model_executor.h"
 #include "kernels/cpu/processors.h"
-#include "server/chat_context.h"
 #include "server/choose_numerics.h"
 #include "server/grpc_server.h"
+#include "server/load_text.h"
 #include "server/sizing.h"
 
 namespace latentd {
@@ -61,30 +61,13 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   DescribeShape(facts, model.mutable_shape());
   DescribeLimits(config, loaded, model.mutable_limits());
   model.set_has_tokenizer(loaded.served.tokenizer != nullptr);
-  model.set_has_chat_template(loaded.served.chat.chat_template != nullptr);
+  model.set_has_chat_template(loaded.served.chat.chat_template != nullptr ||
+                              loaded.served.tool_use.chat_template != nullptr);
   if (facts.bos_id) model.set_bos_token_id(static_cast<uint32_t>(*facts.bos_id));
   for (const int32_t id : facts.eos_ids) model.add_eos_token_ids(static_cast<uint32_t>(id));
   v1::SamplingDefaults& defaults = *model.mutable_sampling_defaults();
   defaults.set_temperature(static_cast<float>(facts.default_temperature.value_or(1.0)));
   defaults.set_top_p(static_cast<float>(facts.default_top_p.value_or(1.0)));
-}
-
-absl::Status LoadText(const std::filesystem::path& directory, ServedModel& served) {
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
-  if (absl::IsNotFound(tokenizer.status())) return absl::OkStatus();  // token ids can be served without one
-  if (!tokenizer.ok()) return tokenizer.status();
-  served.tokenizer = *std::move(tokenizer);
-  served.answer_format = FindAnswerFormat(*served.tokenizer);
-  const TokenizerConfig& config = served.tokenizer->config();
-  if (config.chat_template.empty()) return absl::OkStatus();
-  absl::StatusOr<ChatTemplate> chat_template = ChatTemplate::Parse(config.chat_template);
-  if (!chat_template.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: chat template: %s", directory.string(), std::string(chat_template.status().message())));
-  }
-  served.chat.chat_template = std::make_unique<const ChatTemplate>(*std::move(chat_template));
-  served.chat.tool_call_style = FindToolCallStyle(*served.chat.chat_template, SpecialTokenVariables(config));
-  return absl::OkStatus();
 }
 
 VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
@@ -224,7 +207,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, Loa
   auto loaded = std::make_unique<LoadedModel>();
   const SteadyClock clock;
   const TimePoint text_started = clock.Now();
-  if (absl::Status status = LoadText(config.model_directory, loaded->served); !status.ok()) return status;
+  absl::StatusOr<std::vector<std::string>> text_warnings = LoadText(config, loaded->served);
+  if (!text_warnings.ok()) return text_warnings.status();
   const TimePoint weights_started = clock.Now();
   loaded->tokenizer_seconds = Seconds(weights_started - text_started);
   absl::StatusOr<ChosenBackend> chosen = ChooseBackend(config);
@@ -236,7 +220,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, Loa
       config.model_directory, *facts, [&progress](uint64_t read, uint64_t total) { progress.OnRead(read, total); });
   if (!checkpoint.ok()) return checkpoint.status();
   facts->num_mtp_layers = checkpoint->num_mtp_layers();
-  loaded->warnings = checkpoint->warnings();
+  for (const std::vector<std::string>& lines : {*text_warnings, checkpoint->warnings()}) {
+    loaded->warnings.insert(loaded->warnings.end(), lines.begin(), lines.end());
+  }
   absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(config, *checkpoint, *facts, loaded->chosen);
   if (!fp8_activations.ok()) return fp8_activations.status();
   loaded->fp8_activations = *fp8_activations;

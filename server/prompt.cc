@@ -40,10 +40,11 @@ absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_vie
   if (model.tokenizer == nullptr) return NoTokenizer(field);
   absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(text, encoding.special_tokens);
   if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));
-  const std::optional<int32_t> bos = model.tokenizer->bos_id();
-  const bool adds =
-      encoding.begin == BeginOfSequence::kAdd && model.tokenizer->config().add_bos_token && bos.has_value();
-  if (adds) ids->insert(ids->begin(), *bos);
+  if (encoding.begin == BeginOfSequence::kAdd) {
+    const PromptFrame& frame = model.tokenizer->frame();
+    ids->insert(ids->begin(), frame.before.begin(), frame.before.end());
+    ids->insert(ids->end(), frame.behind.begin(), frame.behind.end());
+  }
   return EncodedPrompt{.field = std::string(field), .ids = *std::move(ids)};
 }
 
@@ -64,7 +65,7 @@ absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_vie
   const std::string field = std::string(prefix) + "messages";
   if (model.tokenizer == nullptr) return NoTokenizer(field);
   const ChatFormat& format = model.FormatFor(chat.tools_size());
-  if (format.chat_template == nullptr) return NoChatTemplate(model.why_no_template);
+  if (format.chat_template == nullptr) return NoChatTemplate(format.why_no_template);
   FieldChecks checks;
   CheckTemplateKnows(chat, prefix, model, checks);
   if (absl::Status status = checks.Result(); !status.ok()) return status;

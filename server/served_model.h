@@ -17,6 +17,7 @@ namespace latentd {
 struct ChatFormat {
   std::unique_ptr<const ChatTemplate> chat_template;  // none: no Chat
   ToolCallStyle tool_call_style;
+  std::string why_no_template;  // empty: there is none to use
 };
 
 struct ServedModel {
@@ -24,12 +25,12 @@ struct ServedModel {
   std::unique_ptr<const Tokenizer> tokenizer;  // none: only token ids are served
   AnswerFormat answer_format;                  // of the tokenizer's vocabulary
   ChatFormat chat;
-  ChatFormat tool_use;          // of conversations with tools, where the model has a template of that name
-  std::string why_no_template;  // what keeps Chat from working where the model does have templates
+  ChatFormat tool_use;  // of conversations with tools, where the model has a template of that name, broken or not
 
   // Of a conversation with that many tools: without a template where there is none for it.
   const ChatFormat& FormatFor(int num_tools) const {
-    return num_tools > 0 && tool_use.chat_template != nullptr ? tool_use : chat;
+    const bool has_tool_use = tool_use.chat_template != nullptr || !tool_use.why_no_template.empty();
+    return num_tools > 0 && has_tool_use ? tool_use : chat;
   }
 };
 

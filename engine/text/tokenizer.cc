@@ -4,6 +4,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/text/listed_tokens.h"
 #include "engine/text/long_run_cuts.h"
 #include "engine/text/quoted_excerpt.h"
 #include "engine/text/tiktoken_file.h"
@@ -39,33 +40,107 @@ std::vector<AddedTokenFinder::Range> RecognizedWithin(std::span<const TextSpan> 
   return ranges;
 }
 
+// A link that leads nowhere is there, and an error of its own.
+bool IsThere(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(std::filesystem::symlink_status(path, error));
+}
+
+// Other files that tokenizers come in, which tell what to do.
+absl::Status NoTokenizerIn(const std::filesystem::path& directory) {
+  std::string found = "found neither";
+  for (const std::string_view other :
+       {"tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json", "tokenizer_config.json"}) {
+    if (!IsThere(directory / other)) continue;
+    found = absl::StrFormat("found only %s; load it with transformers' AutoTokenizer and save_pretrained to get them",
+                            other);
+    break;
+  }
+  return absl::NotFoundError(
+      absl::StrFormat("%s: expected tokenizer.json or tiktoken.model, %s", directory.string(), found));
+}
+
+// Classes of transformers that do not look at add_bos_token and add_eos_token.
+bool LeavesFrameToPostProcessor(std::string_view tokenizer_class) {
+  constexpr std::string_view kClasses[] = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend",
+                                           "GPT2TokenizerFast",       "GPT2Tokenizer",       "Qwen2TokenizerFast",
+                                           "Qwen2Tokenizer"};
+  return std::find(std::begin(kClasses), std::end(kClasses), tokenizer_class) != std::end(kClasses);
+}
+
+absl::Status NoAddedToken(std::string_view name, std::string_view token) {
+  return absl::InvalidArgumentError(absl::StrFormat("add_%s_token expects %s_token to be an added token, found %s",
+                                                    name, name, QuotedExcerpt(token)));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_directory) {
-  std::error_code error;
-  const bool tiktoken = !std::filesystem::exists(model_directory / "tokenizer.json", error) &&
-                        std::filesystem::exists(model_directory / "tiktoken.model", error);
-  auto tokenizer = tiktoken ? LoadTiktoken(model_directory) : LoadJson(model_directory);
-  if (tokenizer.ok() && (*tokenizer)->config().add_bos_token && !(*tokenizer)->bos_id()) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "%s: add_bos_token expects bos_token to be an added token, found %s",
-        (model_directory / "tokenizer_config.json").string(), QuotedExcerpt((*tokenizer)->config().bos_token)));
+  const bool has_json = IsThere(model_directory / "tokenizer.json");
+  const bool has_tiktoken = IsThere(model_directory / "tiktoken.model");
+  if (!has_json && !has_tiktoken) return NoTokenizerIn(model_directory);
+  PromptFrame of_post_processor;
+  auto tokenizer = has_json ? LoadJson(model_directory, of_post_processor) : LoadTiktoken(model_directory);
+  if (!tokenizer.ok()) return tokenizer;
+  if (absl::Status status = (*tokenizer)->FindFrame(of_post_processor); !status.ok()) {
+    return At(model_directory / "tokenizer_config.json", status);
   }
   return tokenizer;
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::LoadJson(const std::filesystem::path& model_directory) {
+absl::Status Tokenizer::FindFrame(const PromptFrame& of_post_processor) {
+  frame_ = of_post_processor;
+  // That no EOS is added says nothing where none would be.
+  const bool says_eos = config_.add_eos_token && (*config_.add_eos_token || !frame_.behind.empty());
+  if (!config_.add_bos_token && !says_eos) return absl::OkStatus();
+  if (LeavesFrameToPostProcessor(config_.tokenizer_class)) {
+    const bool is_contradicted = (config_.add_bos_token && *config_.add_bos_token == frame_.before.empty()) ||
+                                 (config_.add_eos_token && *config_.add_eos_token == frame_.behind.empty());
+    if (is_contradicted) {
+      warnings_.push_back(absl::StrFormat(
+          "tokenizer_config.json: add_bos_token and add_eos_token are not looked at for %s, as in transformers: the "
+          "post_processor of tokenizer.json decides",
+          config_.tokenizer_class));
+    }
+    return absl::OkStatus();
+  }
+  // As the Llama tokenizers of transformers 4: whoever says one thing decides both.
+  frame_ = {};
+  if (config_.add_bos_token.value_or(bos_id().has_value())) {
+    if (!bos_id()) return NoAddedToken("bos", config_.bos_token);
+    frame_.before.push_back(*bos_id());
+  }
+  if (config_.add_eos_token.value_or(false)) {
+    if (!eos_id()) return NoAddedToken("eos", config_.eos_token);
+    frame_.behind.push_back(*eos_id());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::LoadJson(const std::filesystem::path& model_directory,
+                                                               PromptFrame& of_post_processor) {
   const std::filesystem::path path = model_directory / "tokenizer.json";
-  const absl::StatusOr<TokenizerFile> file = ReadTokenizerFile(path);
+  absl::StatusOr<TokenizerFile> file = ReadTokenizerFile(path);
   if (!file.ok()) return file.status();
+  of_post_processor = file->frame;
   absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(model_directory);
   if (!config.ok()) return config.status();
+  const std::string left_aside = AddListedTokens(*config, *file);
   absl::StatusOr<PreTokenizer> pre_tokenizer = PreTokenizer::Create(file->stages);
   if (!pre_tokenizer.ok()) return At(path, pre_tokenizer.status());
   absl::StatusOr<TokenTables> tables = BuildTokenTables(*file);
   if (!tables.ok()) return At(path, tables.status());
-  return std::unique_ptr<Tokenizer>(new Tokenizer(*std::move(config), *std::move(tables),
-                                                  AddedTokenFinder(file->added_tokens), *std::move(pre_tokenizer)));
+  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(*std::move(config), *std::move(tables),
+                                                     AddedTokenFinder(file->added_tokens), *std::move(pre_tokenizer)));
+  if (!left_aside.empty()) tokenizer->warnings_.push_back(left_aside);
+  for (const std::vector<int32_t>& ids : {file->frame.before, file->frame.behind}) {
+    for (const int32_t id : ids) {
+      if (tokenizer->HasToken(id)) continue;
+      return At(path, absl::InvalidArgumentError(
+                          absl::StrFormat("post_processor: expected ids of tokens, found %d, which is none", id)));
+    }
+  }
+  return tokenizer;
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::LoadTiktoken(const std::filesystem::path& model_directory) {

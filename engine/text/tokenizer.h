@@ -15,6 +15,7 @@
 
 #include "engine/text/added_tokens.h"
 #include "engine/text/pre_tokenizer.h"
+#include "engine/text/prompt_frame.h"
 #include "engine/text/token_tables.h"
 #include "engine/text/tokenizer_config.h"
 
@@ -33,11 +34,12 @@ struct TextSpan {
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json or, where there is none, tiktoken.model.
-  // NOT_FOUND without both or without tokenizer_config.json; INVALID_ARGUMENT, one line, for anything unexpected.
+  // Reads tokenizer.json or, where there is none, tiktoken.model, which needs tokenizer_config.json for its special
+  // tokens. NOT_FOUND, with what is there instead, where there is no tokenizer; INVALID_ARGUMENT, one line, for
+  // anything unexpected.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_directory);
 
-  // Never adds BOS. INVALID_ARGUMENT if the text is not UTF-8 or too long.
+  // Without frame(). INVALID_ARGUMENT if the text is not UTF-8 or too long.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, SpecialTokens special_tokens) const;
   // One text in several spans, each with its own rule: a user's words between what a chat template wrote. Words, and
   // the white space that a token takes, may reach over the border of two spans, but an added token counts only inside
@@ -58,6 +60,9 @@ class Tokenizer {
   const TokenizerConfig& config() const { return config_; }
   std::optional<int32_t> bos_id() const { return IdOf(config_.bos_token); }
   std::optional<int32_t> eos_id() const { return IdOf(config_.eos_token); }
+  // What a plain text gets around it when it is a whole prompt.
+  const PromptFrame& frame() const { return frame_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }  // a line each
   const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
 
  private:
@@ -69,10 +74,13 @@ class Tokenizer {
         finder_(std::move(finder)),
         pre_tokenizer_(std::move(pre_tokenizer)) {}
 
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadJson(const std::filesystem::path& model_directory);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadJson(const std::filesystem::path& model_directory,
+                                                             PromptFrame& of_post_processor);
   static absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTiktoken(const std::filesystem::path& model_directory);
   absl::Status EncodeAround(std::string_view text, std::span<const AddedTokenFinder::Match> matches,
                             std::vector<int32_t>& ids) const;
+  // Decides between what the two files say of the frame, and checks it.
+  absl::Status FindFrame(const PromptFrame& of_post_processor);
   absl::Status EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const;
 
   TokenizerConfig config_;
@@ -80,6 +88,8 @@ class Tokenizer {
   AddedTokenFinder finder_;
   PreTokenizer pre_tokenizer_;
   LongRuns long_runs_ = LongRuns::kWhole;
+  PromptFrame frame_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace latentd

@@ -1,66 +1,164 @@
 #include "engine/text/tokenizer_config.h"
 
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <memory>
+
 #include <absl/strings/str_format.h>
 
 #include "engine/text/json_file.h"
-#include "engine/text/read_file.h"
-#include "engine/text/utf8.h"
+#include "engine/text/quoted_excerpt.h"
+#include "engine/text/vocabulary.h"
 
 namespace latentd {
 namespace {
 
-constexpr size_t kMaxTemplateBytes = 1 << 20;
+using Element = JsonFile::Element;
+using Object = JsonFile::Object;
 
-// A token is its text, or an object with the text as "content".
-std::string ReadToken(JsonFile& json, JsonFile::Object root, std::string_view key) {
-  const std::optional<JsonFile::Element> element = json.Find(root, key);
-  if (!element) return {};
-  JsonFile::Object token;
-  if (element->get(token) == simdjson::SUCCESS) return std::string(json.RequireString(token, "content", key));
-  return std::string(json.AsString(*element, key));
-}
+// Of tokenizer_config.json, or of special_tokens_map.json, which has the same keys.
+class ConfigReader {
+ public:
+  ConfigReader(JsonFile& json, TokenizerConfig& config) : json_(json), config_(config) {}
 
-// One template, or a list of named ones of which the one called "default" counts.
-std::string ReadTemplate(JsonFile& json, JsonFile::Object root) {
-  const std::optional<JsonFile::Element> element = json.Find(root, "chat_template");
-  if (!element) return {};
-  JsonFile::Array list;
-  if (element->get(list) != simdjson::SUCCESS) return std::string(json.AsString(*element, "chat_template"));
-  for (const JsonFile::Element entry : list) {
-    const std::optional<JsonFile::Object> named = json.AsObject(entry, "chat_template[]");
-    if (!named) return {};
-    if (json.RequireString(*named, "name", "chat_template[]") == "default") {
-      return std::string(json.RequireString(*named, "template", "chat_template[]"));
+  void ReadNames(Object root) {
+    ReadName(root, "bos_token", config_.bos_token);
+    ReadName(root, "eos_token", config_.eos_token);
+    ReadName(root, "pad_token", config_.pad_token);
+    ReadName(root, "unk_token", config_.unk_token);
+    for (const std::string_view key : {"additional_special_tokens", "extra_special_tokens"}) ReadExtra(root, key);
+  }
+
+  void ReadSwitches(Object root) {
+    const auto flag = [&](std::string_view key) {
+      return json_.Find(root, key) ? std::optional(json_.Flag(root, key, false, "")) : std::nullopt;
+    };
+    config_.add_bos_token = flag("add_bos_token");
+    config_.add_eos_token = flag("add_eos_token");
+    if (const auto name = json_.Find(root, "tokenizer_class")) {
+      config_.tokenizer_class = json_.AsString(*name, "tokenizer_class");
     }
   }
-  json.Refuse("chat_template", "a template named \"default\" in the list", "none");
-  return {};
+
+  // {"0": {"content": "<s>", …}}
+  void ReadDecoder(Element decoder) {
+    const auto entries = json_.AsObject(decoder, "added_tokens_decoder");
+    if (!entries) return;
+    for (const auto& [key, value] : *entries) {
+      if (!json_.ok()) return;
+      const std::string where = absl::StrFormat("added_tokens_decoder[%s]", QuotedExcerpt(key));
+      int32_t id = TokenizerConfig::kNoId;
+      const char* end = key.data() + key.size();
+      if (std::from_chars(key.data(), end, id).ptr != end || id < 0 || id >= Vocabulary::kMaxTokens) {
+        return json_.Refuse(where, absl::StrFormat("an id from 0 to %d", Vocabulary::kMaxTokens - 1), "another");
+      }
+      AddedToken token = ReadToken(value, where);
+      token.id = id;
+      config_.listed_tokens.push_back(std::move(token));
+    }
+  }
+
+  // {"<s>": 0}
+  void ReadIds(Object root) {
+    for (const auto& [content, id] : root) {
+      if (!json_.ok()) return;
+      const std::string where = QuotedExcerpt(content);
+      const bool special = IsNamed(content);
+      config_.listed_tokens.push_back({.id = json_.AsInteger(id, where, Vocabulary::kMaxTokens),
+                                       .content = std::string(content),
+                                       .special = special,
+                                       .normalized = !special});
+    }
+  }
+
+ private:
+  // A token is its text, or an object with the text as "content".
+  AddedToken ReadToken(Element element, std::string_view where) {
+    Object object;
+    if (element.get(object) != simdjson::SUCCESS) {
+      return {.id = TokenizerConfig::kNoId, .content = std::string(json_.AsString(element, where)), .special = true};
+    }
+    const bool special = json_.Flag(object, "special", false, where);
+    return {.id = TokenizerConfig::kNoId,
+            .content = std::string(json_.RequireString(object, "content", where)),
+            .special = special,
+            .normalized = json_.Flag(object, "normalized", !special, where),
+            .single_word = json_.Flag(object, "single_word", false, where),
+            .lstrip = json_.Flag(object, "lstrip", false, where),
+            .rstrip = json_.Flag(object, "rstrip", false, where)};
+  }
+
+  void ReadName(Object root, std::string_view key, std::string& name) {
+    const std::optional<Element> element = json_.Find(root, key);
+    if (!element) return;
+    AddedToken token = ReadToken(*element, key);
+    name = token.content;
+    token.special = true;
+    if (!name.empty()) config_.listed_tokens.push_back(std::move(token));
+  }
+
+  // A list, or an object of them by name.
+  void ReadExtra(Object root, std::string_view key) {
+    const std::optional<Element> element = json_.Find(root, key);
+    if (!element) return;
+    const auto add = [&](Element each) {
+      AddedToken token = ReadToken(each, key);
+      token.special = true;
+      if (!token.content.empty()) config_.listed_tokens.push_back(std::move(token));
+    };
+    Object named;
+    if (element->get(named) == simdjson::SUCCESS) {
+      for (const auto& [name, value] : named) add(value);
+    } else if (const auto list = json_.AsArray(*element, key)) {
+      for (const Element each : *list) add(each);
+    }
+  }
+
+  bool IsNamed(std::string_view content) const {
+    return std::any_of(config_.listed_tokens.begin(), config_.listed_tokens.end(),
+                       [&](const AddedToken& token) { return token.special && token.content == content; });
+  }
+
+  JsonFile& json_;
+  TokenizerConfig& config_;
+};
+
+// Lets `read` take the file's object; a file that is not there is as an empty one.
+template <class Read>
+absl::Status ReadObject(const std::filesystem::path& path, TokenizerConfig& config, const Read& read) {
+  const absl::StatusOr<std::unique_ptr<JsonFile>> json = JsonFile::Load(path);
+  if (absl::IsNotFound(json.status())) return absl::OkStatus();
+  if (!json.ok()) return json.status();
+  if (const auto root = (*json)->AsObject((*json)->root(), "the document")) {
+    read(ConfigReader(**json, config), **json, *root);
+  }
+  return (*json)->status();
 }
 
 }  // namespace
 
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::filesystem::path& model_directory) {
-  const absl::StatusOr<std::unique_ptr<JsonFile>> json = JsonFile::Load(model_directory / "tokenizer_config.json");
-  if (!json.ok()) return json.status();
-  const std::optional<JsonFile::Object> root = (*json)->AsObject((*json)->root(), "the document");
-  if (!root) return (*json)->status();
-  TokenizerConfig config{.bos_token = ReadToken(**json, *root, "bos_token"),
-                         .eos_token = ReadToken(**json, *root, "eos_token"),
-                         .pad_token = ReadToken(**json, *root, "pad_token"),
-                         .unk_token = ReadToken(**json, *root, "unk_token"),
-                         .add_bos_token = (*json)->Flag(*root, "add_bos_token", false, ""),
-                         .chat_template = ReadTemplate(**json, *root)};
-  if (!(*json)->ok()) return (*json)->status();
-
-  const std::filesystem::path template_path = model_directory / "chat_template.jinja";
-  absl::StatusOr<std::string> own_file = ReadFile(template_path, kMaxTemplateBytes);
-  if (absl::IsNotFound(own_file.status())) return config;
-  if (!own_file.ok()) return own_file.status();
-  if (const auto at = FindInvalidUtf8(*own_file)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: expected UTF-8, found another byte at %d", template_path.string(), *at));
+  TokenizerConfig config;
+  bool lists_tokens = false;
+  absl::Status status = ReadObject(model_directory / "tokenizer_config.json", config,
+                                   [&](ConfigReader reader, JsonFile& json, Object root) {
+                                     reader.ReadNames(root);
+                                     reader.ReadSwitches(root);
+                                     const auto decoder = json.Find(root, "added_tokens_decoder");
+                                     lists_tokens = decoder.has_value();
+                                     if (decoder) reader.ReadDecoder(*decoder);
+                                   });
+  // As transformers: only where the newer file has no list, and then they come before it.
+  if (status.ok() && !lists_tokens) {
+    status = ReadObject(model_directory / "special_tokens_map.json", config,
+                        [](ConfigReader reader, JsonFile&, Object root) { reader.ReadNames(root); });
   }
-  config.chat_template = *std::move(own_file);
+  if (status.ok() && !lists_tokens) {
+    status = ReadObject(model_directory / "added_tokens.json", config,
+                        [](ConfigReader reader, JsonFile&, Object root) { reader.ReadIds(root); });
+  }
+  if (!status.ok()) return status;
   return config;
 }
 

@@ -30,6 +30,7 @@ class TokenizerFileReader {
     if (const auto stage = json_.Require(*root, "pre_tokenizer", "")) ReadStage(*stage, "pre_tokenizer", 0);
     CheckByteLevelIsLast();
     ReadAddedTokens(*root);
+    file_.frame = ReadPostProcessor(json_, *root);
     if (const auto element = json_.Require(*root, "model", "")) {
       if (const auto model = json_.AsObject(*element, "model")) ReadModel(*model);
     }

@@ -11,6 +11,7 @@
 
 #include "engine/text/added_tokens.h"
 #include "engine/text/pre_tokenizer.h"
+#include "engine/text/prompt_frame.h"
 
 namespace latentd {
 
@@ -20,6 +21,7 @@ struct TokenizerFile {
   std::vector<std::pair<std::string, int32_t>> vocabulary;  // in the byte alphabet
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   bool ignore_merges = false;                               // a piece that is a token needs no merges
+  PromptFrame frame;                                        // of the post-processor
 };
 
 // Every part that we would not follow to the letter is refused.

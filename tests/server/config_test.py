@@ -236,6 +236,15 @@ class KnobTest(unittest.TestCase):
                     pass
             self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
 
+    def knob_chat_template(self):
+        template = pathlib.Path(self.id() + ".jinja").name
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / template
+            path.write_text("Say {{ messages[0].content }}")
+            with daemon.Daemon("--chat-template", path) as server:
+                chat = daemon.pb.ChatInput(messages=[daemon.pb.ChatMessage(role="user", content="yes")])
+                self.assertEqual(server.generation.Tokenize(daemon.pb.TokenizeRequest(chat=chat)).rendered, "Say yes")
+
     def knob_log_level(self):
         with daemon.Daemon("--log-level", "error") as server:
             self.assertEqual(server.log_text(), "")

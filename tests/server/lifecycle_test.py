@@ -51,11 +51,6 @@ class StartTest(unittest.TestCase):
                     make(self.model / name)
                     self.assert_refuses(says=name)
 
-    def test_template_that_does_not_compile(self):
-        self.copy_model()
-        (self.model / "chat_template.jinja").write_text("{% for message in %}")
-        self.assert_refuses(says="template")
-
     def test_address_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"

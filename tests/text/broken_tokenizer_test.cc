@@ -154,8 +154,9 @@ TEST(BrokenTokenizer, WrongConfigs) {
   refused({{"add_bos_token", "yes"}}, "add_bos_token");
   refused({{"add_bos_token", true}}, "add_bos_token expects bos_token");
   refused({{"add_bos_token", true}, {"bos_token", "<s>"}}, "found \"<s>\"");
-  refused({{"chat_template", 1}}, "chat_template");
-  refused({{"chat_template", json::array({{{"name", "tools"}, {"template", ""}}})}}, "chat_template");
+  refused({{"add_eos_token", true}}, "add_eos_token expects eos_token");
+  refused({{"tokenizer_class", 1}}, "tokenizer_class");
+  refused({{"added_tokens_decoder", {{"x", "y"}}}}, "added_tokens_decoder[\"x\"]");
 }
 
 TEST(BrokenTokenizer, AnIntegerBeyond64BitsIsNoDamage) {
@@ -165,19 +166,6 @@ TEST(BrokenTokenizer, AnIntegerBeyond64BitsIsNoDamage) {
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_EQ((*tokenizer)->config().bos_token, "\"[" + length + "]");
   ExpectRefused(LoadFrom(file, R"({"a": 1000000000000000019884624838656, "b": 1-2})").status(), "expected JSON");
-}
-
-TEST(BrokenTokenizer, TheTemplateComesFromTheListOrItsOwnFile) {
-  const TemporaryDirectory directory;
-  WriteFile(directory.path() / "tokenizer.json", SmallTokenizer().dump());
-  const json config = {{"chat_template", json::array({{{"name", "tools"}, {"template", "T"}},
-                                                      {{"name", "default"}, {"template", "D"}}})}};
-  WriteFile(directory.path() / "tokenizer_config.json", config.dump());
-  EXPECT_EQ((*Tokenizer::Load(directory.path()))->config().chat_template, "D");
-  WriteFile(directory.path() / "chat_template.jinja", "own file");
-  EXPECT_EQ((*Tokenizer::Load(directory.path()))->config().chat_template, "own file");
-  WriteFile(directory.path() / "chat_template.jinja", "\xFF");
-  EXPECT_FALSE(Tokenizer::Load(directory.path()).ok());
 }
 
 TEST(BrokenTokenizer, WhatIsNoFileIsToldApart) {

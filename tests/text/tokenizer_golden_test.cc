@@ -123,8 +123,8 @@ TEST_P(TokenizerGoldens, ConfigNamesTheSpecialTokens) {
   EXPECT_EQ(tokenizer_->config().bos_token, "<｜begin▁of▁sentence｜>");
   EXPECT_EQ(tokenizer_->bos_id(), 0);
   EXPECT_EQ(tokenizer_->eos_id(), 1);
-  EXPECT_TRUE(tokenizer_->config().add_bos_token);
-  EXPECT_TRUE(tokenizer_->config().chat_template.starts_with("{% if not add_generation_prompt is defined %}"));
+  EXPECT_TRUE(tokenizer_->config().add_bos_token.value_or(false));
+  EXPECT_EQ(tokenizer_->frame(), (PromptFrame{.before = {0}, .behind = {}}));
   EXPECT_TRUE(tokenizer_->IsSpecial(0));
   const auto user = tokenizer_->IdOf("<｜User｜>");
   ASSERT_TRUE(user.has_value());
