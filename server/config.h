@@ -14,6 +14,8 @@ namespace latentd {
 struct Config {
   std::string model_directory;
   std::string chat_template;               // a file, or the name of one of the model's; empty: as transformers chooses
+  std::string generation_config = "auto";  // the model's own; "none", or a file or directory
+  std::string eos_token_ids;               // ids, separated by commas, that end answers beside the model's own
   std::string device = "auto";             // a CUDA device where there is one, else the CPU
   int64_t threads = 0;                     // 0: one per processor that affinity and CPU quota grant
   int64_t max_context_tokens = 0;          // 0: the smaller of the model's and what the cache can hold

@@ -67,6 +67,10 @@ std::vector<Knob> AroundTheEngine() {
   return {
       {kModel, "chat-template", &Config::chat_template,
        "File with a chat template, or the name of one of the model's; empty: the model's, tool_use for tools"},
+      {kModel, "generation-config", &Config::generation_config,
+       "Where defaults of requests come from: auto, the model's generation_config.json; none; or a file or directory"},
+      {kModel, "eos-token-ids", &Config::eos_token_ids,
+       "Ids, separated by commas, that end answers beside those of the model's files"},
       {kListening, "listen", &Config::listen,
        "HOST:PORT, [IPV6]:PORT or unix:/PATH of the gRPC API; port 0 takes a free one"},
       {kListening, "metrics-listen", &Config::metrics_listen,

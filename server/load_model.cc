@@ -4,7 +4,10 @@
 #include <filesystem>
 #include <utility>
 
+#include <absl/strings/escaping.h>
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
 
 #include "engine/calibration.h"
 #include "engine/clock.h"
@@ -14,6 +17,7 @@
 #include "server/choose_numerics.h"
 #include "server/grpc_server.h"
 #include "server/load_text.h"
+#include "server/sampling_defaults.h"
 #include "server/sizing.h"
 
 namespace latentd {
@@ -47,6 +51,7 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
   limits->set_max_step_tokens(static_cast<uint32_t>(scheduler.max_step_tokens));
   limits->set_max_message_bytes(kMaxMessageBytes);
   limits->set_kv_blocks(static_cast<uint64_t>(scheduler.pool.num_blocks));
+  limits->set_kv_tokens(static_cast<uint64_t>(scheduler.pool.num_blocks - 1) * kBlockTokens);
 }
 
 void Describe(const Config& config, const Checkpoint& checkpoint, const ModelConfig& facts, LoadedModel& loaded) {
@@ -65,9 +70,42 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
                               loaded.served.tool_use.chat_template != nullptr);
   if (facts.bos_id) model.set_bos_token_id(static_cast<uint32_t>(*facts.bos_id));
   for (const int32_t id : facts.eos_ids) model.add_eos_token_ids(static_cast<uint32_t>(id));
-  v1::SamplingDefaults& defaults = *model.mutable_sampling_defaults();
-  defaults.set_temperature(static_cast<float>(facts.default_temperature.value_or(1.0)));
-  defaults.set_top_p(static_cast<float>(facts.default_top_p.value_or(1.0)));
+  *model.mutable_sampling_defaults() = SamplingDefaultsOf(facts.generation);
+  // Nobody could find them.
+  if (!model.has_tokenizer()) model.mutable_sampling_defaults()->clear_stop();
+}
+
+// Comma-separated, as --eos-token-ids has them.
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text, int vocab_size) {
+  std::vector<int32_t> ids;
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    int32_t id = -1;
+    if (!absl::SimpleAtoi(part, &id) || id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("eos-token-ids: expected ids from 0 to %d, separated by commas, found \"%s\"", vocab_size - 1,
+                          absl::Utf8SafeCEscape(part)));
+    }
+    ids.push_back(id);
+  }
+  return ids;
+}
+
+// vLLM and SGLang end at what any of the files names, the tokenizer's included.
+absl::Status AddEosIds(const Config& config, const Tokenizer* tokenizer, ModelConfig& facts) {
+  absl::StatusOr<std::vector<int32_t>> ids = ParseIds(config.eos_token_ids, facts.vocab_size);
+  if (!ids.ok()) return ids.status();
+  if (tokenizer != nullptr && tokenizer->eos_id().value_or(facts.vocab_size) < facts.vocab_size) {
+    ids->insert(ids->begin(), *tokenizer->eos_id());
+  }
+  for (const int32_t id : *ids) {
+    if (std::find(facts.eos_ids.begin(), facts.eos_ids.end(), id) == facts.eos_ids.end()) facts.eos_ids.push_back(id);
+  }
+  if (facts.eos_ids.empty()) {
+    facts.warnings.emplace_back(
+        "no file of the model names an end-of-sequence token: answers end at max_tokens or the request's own stops; "
+        "--eos-token-ids names it");
+  }
+  return absl::OkStatus();
 }
 
 VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
@@ -199,7 +237,7 @@ std::string ModelName(const std::filesystem::path& directory) {
 }
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, LoadProgress& progress) {
-  absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory);
+  absl::StatusOr<ModelConfig> facts = LoadModelConfig(config.model_directory, GenerationSourceOf(config));
   if (!facts.ok()) return facts.status();
   if (absl::Status status = CheckComputable(*facts); !status.ok()) return status;
   if (absl::StatusOr<int> context = MaxContext(config, *facts); !context.ok()) return context.status();
@@ -209,6 +247,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, Loa
   const TimePoint text_started = clock.Now();
   absl::StatusOr<std::vector<std::string>> text_warnings = LoadText(config, loaded->served);
   if (!text_warnings.ok()) return text_warnings.status();
+  if (absl::Status status = AddEosIds(config, loaded->served.tokenizer.get(), *facts); !status.ok()) return status;
   const TimePoint weights_started = clock.Now();
   loaded->tokenizer_seconds = Seconds(weights_started - text_started);
   absl::StatusOr<ChosenBackend> chosen = ChooseBackend(config);
@@ -220,7 +259,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, Loa
       config.model_directory, *facts, [&progress](uint64_t read, uint64_t total) { progress.OnRead(read, total); });
   if (!checkpoint.ok()) return checkpoint.status();
   facts->num_mtp_layers = checkpoint->num_mtp_layers();
-  for (const std::vector<std::string>& lines : {*text_warnings, checkpoint->warnings()}) {
+  for (const std::vector<std::string>& lines : {facts->warnings, *text_warnings, checkpoint->warnings()}) {
     loaded->warnings.insert(loaded->warnings.end(), lines.begin(), lines.end());
   }
   absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(config, *checkpoint, *facts, loaded->chosen);
@@ -251,6 +290,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, Loa
   Calibrate(config, *loaded);
   Report(config, *sizes, *loaded);
   Describe(config, *checkpoint, *facts, *loaded);
+  loaded->sizes.push_back(absl::StrFormat("defaults: what requests leave out is %s (generation-config=%s)",
+                                          DescribeDefaults(loaded->served.description.sampling_defaults()),
+                                          config.generation_config));
   return loaded;
 }
 

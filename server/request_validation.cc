@@ -15,6 +15,7 @@
 #include "server/drawable_tokens.h"
 #include "server/field_checks.h"
 #include "server/request_bounds.h"
+#include "server/sampling_defaults.h"
 #include "server/served_model.h"
 #include "server/status.h"
 
@@ -79,15 +80,7 @@ uint64_t DrawSeed() {
 }
 
 v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model& model) {
-  v1::Sampling sampling = message.sampling();
-  const v1::SamplingDefaults& defaults = model.sampling_defaults();
-  if (!sampling.has_temperature()) sampling.set_temperature(defaults.temperature());
-  if (!sampling.has_top_p()) sampling.set_top_p(defaults.top_p());
-  if (!sampling.has_top_k()) sampling.set_top_k(defaults.top_k());
-  sampling.set_min_p(sampling.min_p());
-  sampling.set_presence_penalty(sampling.presence_penalty());
-  sampling.set_frequency_penalty(sampling.frequency_penalty());
-  if (!sampling.has_repetition_penalty()) sampling.set_repetition_penalty(1.0f);
+  v1::Sampling sampling = SamplingOf(message, model.sampling_defaults());
   if (!sampling.has_seed()) sampling.set_seed(DrawSeed());
   sampling.set_n(1);
   return sampling;
@@ -242,7 +235,8 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   ValidRequest valid;
   valid.request_id = message.request_id();
   valid.sampling = ResolveSampling(message, model);
-  valid.stopping = ResolveStopping(message.stopping(), context - prompt_tokens);
+  const v1::Stopping stopping = StoppingOf(message, model.sampling_defaults(), context - prompt_tokens);
+  valid.stopping = ResolveStopping(stopping, context - prompt_tokens);
   const int max_tokens = static_cast<int>(valid.stopping.max_tokens());
   if (absl::Status status = CheckCapacity(prompt_tokens, max_tokens, model); !status.ok()) return status;
   valid.output = ResolveOutput(message.output(), model);
@@ -251,7 +245,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   request.prints_special_tokens = message.output().has_skip_special_tokens() && !message.output().skip_special_tokens();
   request.prompt = std::move(prompt.ids);
   request.sampling = ForEngine(valid.sampling, model.vocab_size());
-  request.stopping = ForEngine(message.stopping(), context);
+  request.stopping = ForEngine(stopping, context);
   if (message.output().has_logprobs()) request.num_top_logprobs = static_cast<int>(message.output().logprobs());
   SetDeadlines(message.scheduling(), received, &request);
   return valid;

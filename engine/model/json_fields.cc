@@ -51,6 +51,7 @@ absl::StatusOr<JsonFields> JsonFields::Read(const std::filesystem::path& file) {
     if (!fields.values_.emplace(key, value).second) {
       return absl::InvalidArgumentError(absl::StrFormat("expected each JSON key once, found %s twice", Quoted(key)));
     }
+    if (!path.empty()) fields.members_[absl::StrJoin(path.first(path.size() - 1), ".")].push_back(path.back());
     return absl::OkStatus();
   };
   if (absl::Status status = WalkJson(mapped->text(), kMaxDepth, visit); !status.ok()) return InFile(file, status);
@@ -61,6 +62,17 @@ const JsonValue* JsonFields::Find(const std::string& key) const {
   const auto found = values_.find(key);
   if (found == values_.end() || std::holds_alternative<std::monostate>(found->second)) return nullptr;
   return &found->second;
+}
+
+const std::vector<std::string>& JsonFields::Members(const std::string& key) const {
+  static const std::vector<std::string> kNone;
+  const auto found = members_.find(key);
+  return found == members_.end() ? kNone : found->second;
+}
+
+JsonValue JsonFields::Value(const std::string& key) const {
+  const JsonValue* value = Find(key);
+  return value == nullptr ? JsonValue() : *value;
 }
 
 void JsonFields::Refuse(const std::string& key, std::string_view expected) {

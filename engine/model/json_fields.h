@@ -37,6 +37,11 @@ class JsonFields {
   // A list of strings; empty where absent.
   std::vector<std::string> Strings(const std::string& key);
 
+  // What the object of that path holds, nulls included, in the file's order; the path "" is the whole file's.
+  const std::vector<std::string>& Members(const std::string& key) const;
+  // Null where absent.
+  JsonValue Value(const std::string& key) const;
+
   // Remembers "key: expected <expected>, found <what the file says>" unless something came first.
   void Refuse(const std::string& key, std::string_view expected);
   void Require(bool condition, const std::string& key, std::string_view expected) {
@@ -52,6 +57,7 @@ class JsonFields {
 
   std::filesystem::path file_;
   std::map<std::string, JsonValue> values_;
+  std::map<std::string, std::vector<std::string>> members_;  // of objects, by path
   uint64_t digest_ = 0;
   absl::Status status_;
 };

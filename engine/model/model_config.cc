@@ -4,15 +4,16 @@
 #include <array>
 #include <cstddef>
 #include <string_view>
+#include <utility>
 
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 
 #include "engine/model/json_fields.h"
-#include "engine/model/mapped_file.h"
 #include "engine/model/rope.h"
-#include "kernels/number_text.h"
+#include "engine/model/rope_config.h"
 
 namespace latentd {
 namespace {
@@ -31,8 +32,6 @@ constexpr Range<int> kSharedExperts = {0, 1 << 6};
 constexpr Range<int> kMtpLayers = {0, 1 << 4};
 constexpr Range<double> kEpsilons = {1e-12, 1e-2};
 constexpr Range<double> kScalings = {1e-6, 1e6};
-constexpr Range<double> kThetas = {1.001, 1e12};
-constexpr Range<double> kMscales = {0.0, 100.0};
 
 // What a family's files leave out, and what it is called where one goes by another's rules (spec 1.1).
 struct Family {
@@ -40,28 +39,41 @@ struct Family {
   std::string_view scoring_func;
   std::string_view topk_method;
   bool norm_topk_prob;
+  // What transformers' classes take where a file leaves it out; here it is 1.
+  int n_group;
+  int topk_group;
+  double routed_scaling_factor;
   bool has_indexer = false;
 };
 constexpr std::array kFamilies = {
-    Family{"deepseek_v3", "sigmoid", "noaux_tc", true}, Family{"deepseek_v32", "sigmoid", "noaux_tc", true, true},
-    Family{"kimi_k2", "sigmoid", "noaux_tc", true},     Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true},
-    Family{"deepseek_v2", "softmax", "greedy", false},
+    Family{"deepseek_v3", "sigmoid", "noaux_tc", true, 8, 4, 2.5},
+    Family{"deepseek_v32", "sigmoid", "noaux_tc", true, 8, 4, 2.5, true},
+    Family{"kimi_k2", "sigmoid", "noaux_tc", true, 8, 4, 2.5},
+    Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true, 1, 1, 1.8},
+    Family{"deepseek_v2", "softmax", "greedy", false, 1, 1, 1.0},
 };
 
 const Family& ReadFamily(JsonFields& fields, ModelConfig& config) {
-  config.architecture = fields.String("model_type");
+  config.model_type = fields.String("model_type");
+  const std::vector<std::string> architectures = fields.Strings("architectures");
+  config.architecture = architectures.empty() ? config.model_type : architectures.front();
   for (const Family& family : kFamilies) {
-    if (family.model_type == config.architecture) return family;
+    if (family.model_type == config.model_type) return family;
   }
   fields.Refuse("model_type", "a supported architecture (deepseek_v3, deepseek_v2, kimi_k2 or glm4_moe_lite)");
   return kFamilies.front();
+}
+
+// transformers reads either name.
+std::string OneOf(const JsonFields& fields, const char* name, const char* other) {
+  return !fields.Has(name) && fields.Has(other) ? other : name;
 }
 
 void ReadSizes(JsonFields& fields, ModelConfig& config) {
   config.vocab_size = fields.Int("vocab_size", kVocabSizes);
   config.hidden_size = fields.Int("hidden_size", kWidths);
   config.num_layers = fields.Int("num_hidden_layers", kLayers);
-  config.num_mtp_layers = fields.Int("num_nextn_predict_layers", kMtpLayers, 0);
+  config.num_mtp_layers = fields.Int(OneOf(fields, "num_nextn_predict_layers", "num_mtp_layers"), kMtpLayers, 0);
   config.max_context = fields.Int("max_position_embeddings", kContexts);
   config.epsilon = fields.Number("rms_norm_eps", kEpsilons, 1e-6);
   config.tied_embedding = fields.Bool("tie_word_embeddings", false);
@@ -124,9 +136,22 @@ int NumLeadingDenseLayers(JsonFields& fields) {
   return static_cast<int>(std::find(kinds.begin(), kinds.end(), "sparse") - kinds.begin());
 }
 
+// Released files say each of these. In one that leaves something out the numbers depend on whose default it meant.
+void WarnOfOtherDefaults(const JsonFields& fields, const Family& family, ModelConfig& config) {
+  const auto warn = [&](const char* key, double of_transformers) {
+    if (fields.Has(key) || of_transformers == 1.0) return;
+    config.warnings.push_back(absl::StrFormat(
+        "config.json: %s is not there and 1 is taken, where transformers takes %g; write down which is meant", key,
+        of_transformers));
+  };
+  warn("n_group", family.n_group);
+  warn("topk_group", fields.Has("n_group") && config.routing.num_groups == 1 ? 1 : family.topk_group);
+  warn("routed_scaling_factor", family.routed_scaling_factor);
+}
+
 void ReadExperts(JsonFields& fields, const Family& family, ModelConfig& config) {
   RoutingRule& rule = config.routing;
-  rule.num_experts = fields.Int("n_routed_experts", kExperts, 0);
+  rule.num_experts = fields.Int(OneOf(fields, "n_routed_experts", "num_local_experts"), kExperts, 0);
   config.first_moe_layer = fields.Int("first_k_dense_replace", {0, kLayers.most}, NumLeadingDenseLayers(fields));
   config.moe_layer_period = fields.Int("moe_layer_freq", {1, kLayers.most}, 1);
   if (rule.num_experts == 0) return;
@@ -139,6 +164,7 @@ void ReadExperts(JsonFields& fields, const Family& family, ModelConfig& config) 
   rule.scale = static_cast<float>(fields.Number("routed_scaling_factor", kScalings, 1.0));
   config.expert_width = fields.Int("moe_intermediate_size", kWidths);
   config.shared_expert_width = config.expert_width * fields.Int("n_shared_experts", kSharedExperts, 0);
+  WarnOfOtherDefaults(fields, family, config);
 }
 
 // A list that contradicts the rule would load the wrong tensors.
@@ -159,42 +185,6 @@ void ReadFeedForward(JsonFields& fields, const Family& family, ModelConfig& conf
   CheckLayerKinds(fields, config);
 }
 
-YarnScaling ReadYarn(JsonFields& fields, const std::string& at) {
-  YarnScaling yarn;
-  yarn.factor = fields.Number(at + "factor", {1.0, 1e4});
-  yarn.original_context = fields.Int(at + "original_max_position_embeddings", kContexts);
-  yarn.beta_fast = fields.Number(at + "beta_fast", {1e-3, 1e6}, 32.0);
-  yarn.beta_slow = fields.Number(at + "beta_slow", {1e-3, 1e6}, 1.0);
-  yarn.mscale = fields.Number(at + "mscale", kMscales, 0.0);
-  yarn.mscale_all_dim = fields.Number(at + "mscale_all_dim", kMscales, 0.0);
-  fields.Require(yarn.beta_slow <= yarn.beta_fast, at + "beta_slow",
-                 absl::StrFormat("at most beta_fast = %s", NumberText(yarn.beta_fast)));
-  fields.Require(!fields.Has(at + "attention_factor"), at + "attention_factor", "mscale and mscale_all_dim instead");
-  fields.Require(fields.Bool(at + "truncate", true), at + "truncate", "true");
-  return yarn;
-}
-
-void ReadRope(JsonFields& fields, ModelConfig& config) {
-  // transformers 5 writes everything under rope_parameters, older files theta apart and the rest under rope_scaling.
-  const bool merged = fields.Has("rope_parameters");
-  fields.Require(!merged || !fields.Has("rope_scaling"), "rope_scaling", "nothing beside rope_parameters");
-  const std::string key = merged ? "rope_parameters" : "rope_scaling";
-  const std::string at = key + ".";
-  const std::string theta = fields.Has(at + "rope_theta") ? at + "rope_theta" : "rope_theta";
-  config.rope.theta = fields.Number(theta, kThetas, 10000.0);
-  config.rope.pairs = fields.Bool("rope_interleave", true) ? RopePairs::kAdjacent : RopePairs::kHalfSplit;
-  for (const std::string& partial : {std::string("partial_rotary_factor"), at + "partial_rotary_factor"}) {
-    fields.Require(fields.Number(partial, {0.0, 1.0}, 1.0) == 1.0, partial, "1");
-  }
-  if (!fields.Has(key)) return;
-
-  const std::string type_key = fields.Has(at + "rope_type") ? at + "rope_type" : at + "type";
-  const std::string type = fields.String(type_key, merged ? std::optional<std::string>("default") : std::nullopt);
-  fields.Require(type == "yarn" || type == "default", type_key, "yarn or default");
-  fields.Require(fields.String(at + "type", type) == type, at + "type", "the same as rope_type");
-  if (type == "yarn") config.rope.yarn = ReadYarn(fields, at);
-}
-
 void ReadQuantization(JsonFields& fields, ModelConfig& config) {
   const std::string key = "quantization_config";
   if (!fields.Has(key)) return;
@@ -209,30 +199,54 @@ void ReadQuantization(JsonFields& fields, ModelConfig& config) {
   config.quantization = {.declared_fp8 = true, .power_of_two_scales = scales == "ue8m0"};
 }
 
-// The ids of one of the two files; what a file has not leaves things as they are.
-void ReadTokenIds(JsonFields& fields, ModelConfig& config) {
-  const Range<int> ids = {0, config.vocab_size - 1};
-  if (fields.Has("bos_token_id")) config.bos_id = fields.Int("bos_token_id", ids);
-  const std::vector<int> eos_ids = fields.Ints("eos_token_id", ids);
-  if (!eos_ids.empty()) config.eos_ids.assign(eos_ids.begin(), eos_ids.end());
+// vLLM and SGLang stop at whatever any of the files names.
+void AddEosIds(const std::vector<int32_t>& ids, ModelConfig& config) {
+  for (const int32_t id : ids) {
+    if (std::find(config.eos_ids.begin(), config.eos_ids.end(), id) == config.eos_ids.end()) {
+      config.eos_ids.push_back(id);
+    }
+  }
 }
 
-// generation_config.json is optional and, where it is, overrides config.json.
-absl::Status ReadGenerationConfig(const std::filesystem::path& file, ModelConfig& config) {
-  absl::StatusOr<JsonFields> fields = JsonFields::Read(file);
-  if (absl::IsNotFound(fields.status())) return absl::OkStatus();
-  if (!fields.ok()) return fields.status();
-  ReadTokenIds(*fields, config);
-  if (fields->Has("temperature")) config.default_temperature = fields->Number("temperature", {0.0, 100.0});
-  if (fields->Has("top_p")) config.default_top_p = fields->Number("top_p", {1e-6, 1.0});
-  return fields->status();
+// What it says comes before config.json's; without the file nothing changes.
+absl::Status ReadGeneration(const std::filesystem::path& directory, const GenerationSource& source,
+                            ModelConfig& config) {
+  const std::filesystem::path file = source.file.empty() ? directory / "generation_config.json" : source.file;
+  absl::StatusOr<GenerationConfig> generation = ReadGenerationConfig(file, config.vocab_size, source.part);
+  if (absl::IsNotFound(generation.status()) && source.file.empty()) return absl::OkStatus();
+  if (!generation.ok()) return generation.status();
+  if (generation->bos_id) config.bos_id = generation->bos_id;
+  const std::vector<int32_t> of_config_json = std::exchange(config.eos_ids, {});
+  AddEosIds(generation->eos_ids, config);
+  AddEosIds(of_config_json, config);
+  config.generation = std::move(generation->defaults);
+  if (!config.generation.left_aside.empty()) {
+    config.warnings.push_back(absl::StrFormat("%s: nothing here does what these ask for, they are left aside: %s",
+                                              file.filename().string(),
+                                              absl::StrJoin(config.generation.left_aside, ", ")));
+  }
+  return absl::OkStatus();
+}
+
+// What people point at in place of a model's directory.
+absl::Status WithAdvice(const absl::Status& absent, const std::filesystem::path& directory) {
+  const auto has = [&](const char* name) {
+    std::error_code error;
+    return std::filesystem::exists(directory / name, error);
+  };
+  const char* advice = has("snapshots")     ? "in a cache of Hugging Face's it is one of the folders in snapshots/"
+                       : has("params.json") ? "fetch the files with Hugging Face's names, too"
+                                            : "give the directory of a model as it is published";
+  return absl::Status(absent.code(), absl::StrCat(absent.message(), "; ", advice));
 }
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directory) {
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directory,
+                                            const GenerationSource& generation) {
   const std::filesystem::path file = directory / "config.json";
   absl::StatusOr<JsonFields> fields = JsonFields::Read(file);
+  if (absl::IsNotFound(fields.status())) return WithAdvice(fields.status(), directory);
   if (!fields.ok()) return fields.status();
   ModelConfig config;
   config.digest = fields->digest();
@@ -241,16 +255,14 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directo
   ReadAttention(*fields, config);
   ReadIndexer(*fields, family, config);
   ReadFeedForward(*fields, family, config);
-  ReadRope(*fields, config);
+  config.rope = ReadRope(*fields, config.max_context, config.warnings);
   ReadQuantization(*fields, config);
-  ReadTokenIds(*fields, config);
+  const Range<int> ids = {0, config.vocab_size - 1};
+  if (fields->Has("bos_token_id")) config.bos_id = fields->Int("bos_token_id", ids);
+  AddEosIds(fields->Ints("eos_token_id", ids), config);
   if (!fields->status().ok()) return fields->status();
 
-  const std::filesystem::path generation = directory / "generation_config.json";
-  if (absl::Status status = ReadGenerationConfig(generation, config); !status.ok()) return status;
-  fields->Require(!config.eos_ids.empty(), "eos_token_id",
-                  "the id of the end token, here or in generation_config.json");
-  if (!fields->status().ok()) return fields->status();
+  if (absl::Status status = ReadGeneration(directory, generation, config); !status.ok()) return status;
   config.softmax_scale = SoftmaxScale(config.attention, config.rope);
   return config;
 }

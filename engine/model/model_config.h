@@ -10,6 +10,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "engine/model/generation_config.h"
 #include "kernels/tensor.h"
 
 namespace latentd {
@@ -22,12 +23,14 @@ struct YarnScaling {
   double beta_slow = 1.0;
   double mscale = 0.0;  // 0 where the file has none
   double mscale_all_dim = 0.0;
+  bool operator==(const YarnScaling&) const = default;
 };
 
 struct RopeFacts {
   double theta = 10000.0;
   std::optional<YarnScaling> yarn;
   RopePairs pairs = RopePairs::kAdjacent;
+  bool operator==(const RopeFacts&) const = default;
 };
 
 // How the checkpoint says it is quantised. Each tensor's own dtype decides; this is for reports and activations.
@@ -45,7 +48,8 @@ struct IndexerShape {
 };
 
 struct ModelConfig {
-  std::string architecture;  // model_type, such as "deepseek_v3"
+  std::string model_type;    // such as "deepseek_v3"
+  std::string architecture;  // such as "DeepseekV3ForCausalLM"; model_type where the file names none
   uint64_t digest = 0;       // of config.json's bytes
 
   int vocab_size = 0;
@@ -74,9 +78,9 @@ struct ModelConfig {
   QuantizationFacts quantization;
 
   std::optional<int32_t> bos_id;
-  std::vector<int32_t> eos_ids;  // at least one
-  std::optional<double> default_temperature;
-  std::optional<double> default_top_p;
+  std::vector<int32_t> eos_ids;  // of both files, each once; empty: what ends a text is in the tokenizer's files
+  GenerationDefaults generation;
+  std::vector<std::string> warnings;  // one line each
 
   bool IsMoe(int layer) const {
     return routing.num_experts > 0 && layer >= first_moe_layer && layer % moe_layer_period == 0;
@@ -85,6 +89,7 @@ struct ModelConfig {
 
 // `directory` holds config.json and perhaps generation_config.json. Errors name the file, the key, what was expected
 // and what was found, on one line.
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directory);
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directory,
+                                            const GenerationSource& generation = {});
 
 }  // namespace latentd

@@ -116,7 +116,7 @@ absl::Status CheckComputable(const ModelConfig& config) {
   return absl::UnimplementedError(
       absl::StrFormat("%s: expected attention to all positions, found sparse attention (index_topk = %d), which is not "
                       "implemented yet; serve a model without it",
-                      config.architecture, config.indexer.selected_tokens));
+                      config.model_type, config.indexer.selected_tokens));
 }
 
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops) {

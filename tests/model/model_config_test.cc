@@ -38,7 +38,8 @@ json V3With(const char* pointer, const json& value) {
 TEST(ModelConfig, DeepSeekV3) {
   const absl::StatusOr<ModelConfig> config = Load(V3());
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->architecture, "deepseek_v3");
+  EXPECT_EQ(config->model_type, "deepseek_v3");
+  EXPECT_EQ(config->architecture, "DeepseekV3ForCausalLM");
   EXPECT_EQ(config->vocab_size, 129280);
   EXPECT_EQ(config->hidden_size, 7168);
   EXPECT_EQ(config->num_layers, 61);
@@ -68,7 +69,7 @@ TEST(ModelConfig, DeepSeekV3) {
   EXPECT_FALSE(config->quantization.power_of_two_scales);
   EXPECT_EQ(config->bos_id, 0);
   EXPECT_THAT(config->eos_ids, ElementsAre(1));
-  EXPECT_FALSE(config->default_temperature.has_value());
+  EXPECT_FALSE(config->generation.temperature.has_value());
 }
 
 TEST(ModelConfig, V2LiteRoutesGreedilyBySoftmaxWithoutBias) {
@@ -129,34 +130,6 @@ TEST(ModelConfig, KeysThatFamiliesLeaveOut) {
   EXPECT_EQ(config->routing.score, ExpertScore::kSoftmax);
   EXPECT_EQ(config->routing.num_groups, 1);
   EXPECT_FALSE(config->routing.normalize);
-}
-
-TEST(ModelConfig, RopeParametersOfNewerFiles) {
-  json config = V3();
-  config["rope_parameters"] = config["rope_scaling"];
-  config["rope_parameters"]["rope_type"] = "yarn";
-  config["rope_parameters"]["rope_theta"] = 50000;
-  config.erase("rope_scaling");
-  config.erase("rope_theta");
-  config["dtype"] = "bfloat16";
-  config.erase("torch_dtype");
-  absl::StatusOr<ModelConfig> loaded = Load(config);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
-  EXPECT_EQ(loaded->rope.theta, 50000.0);
-  ASSERT_TRUE(loaded->rope.yarn.has_value());
-  EXPECT_EQ(loaded->rope.yarn->factor, 40.0);
-
-  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}};
-  loaded = Load(config);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
-  EXPECT_EQ(loaded->rope.theta, 1e6);
-  EXPECT_FALSE(loaded->rope.yarn.has_value());
-}
-
-TEST(ModelConfig, HalfSplitPairsWhereTheFileSaysSo) {
-  const absl::StatusOr<ModelConfig> config = Load(V3With("/rope_interleave", false));
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->rope.pairs, RopePairs::kHalfSplit);
 }
 
 TEST(ModelConfig, PowerOfTwoScales) {
@@ -223,16 +196,6 @@ TEST(ModelConfig, OneGroupNeedsNoTopkGroup) {
   EXPECT_TRUE(loaded->routing.normalize);  // RouteExperts leaves a single weight as it is
 }
 
-// The window may be shorter than what YaRN stretched; the model stays the same, and the window is what the file says.
-TEST(ModelConfig, AShortWindowKeepsYarn) {
-  const absl::StatusOr<ModelConfig> config = Load(V3With("/max_position_embeddings", 2048));
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->max_context, 2048);
-  ASSERT_TRUE(config->rope.yarn.has_value());
-  EXPECT_EQ(config->rope.yarn->original_context, 4096);
-  EXPECT_EQ(config->softmax_scale, Load(V3())->softmax_scale);
-}
-
 TEST(ModelConfig, SparseAttentionIsReadButNotComputable) {
   json config = V3With("/model_type", "deepseek_v32");
   config["index_n_heads"] = 64;
@@ -268,8 +231,60 @@ TEST(ModelConfig, GenerationConfigOverrides) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->bos_id, 7);
   EXPECT_THAT(config->eos_ids, ElementsAre(1, 3, 5));
-  EXPECT_EQ(config->default_temperature, 1.0);
-  EXPECT_EQ(config->default_top_p, 0.95);
+  EXPECT_EQ(config->generation.temperature, 1.0);
+  EXPECT_EQ(config->generation.top_p, 0.95);
+}
+
+TEST(ModelConfig, DefaultsThatAreNotTransformersAreSaid) {
+  EXPECT_THAT(Load(V3())->warnings, ::testing::IsEmpty());
+  EXPECT_THAT(
+      Load(V3With("/routed_scaling_factor", nullptr))->warnings,
+      ElementsAre(HasSubstr("routed_scaling_factor is not there and 1 is taken, where transformers takes 2.5")));
+  json config = V3With("/n_group", nullptr);
+  EXPECT_THAT(Load(config).status().message(), HasSubstr("topk_group"));
+  config.erase("topk_group");
+  EXPECT_THAT(Load(config)->warnings, ElementsAre(HasSubstr("n_group is not there"), HasSubstr("topk_group is not")));
+  EXPECT_THAT(Load(json::parse(kV2LiteJson))->warnings, ::testing::IsEmpty());
+  EXPECT_THAT(Load(json::parse(kMoonlightJson))->warnings, ::testing::IsEmpty());
+}
+
+TEST(ModelConfig, EndOfSequenceIsTheUnionOfBothFiles) {
+  EXPECT_THAT(Load(V3(), json{{"eos_token_id", 5}})->eos_ids, ElementsAre(5, 1));
+  EXPECT_THAT(Load(V3With("/eos_token_id", json{1, 7}), json{{"eos_token_id", {5, 7}}})->eos_ids, ElementsAre(5, 7, 1));
+  EXPECT_THAT(Load(V3With("/eos_token_id", nullptr), json{{"eos_token_id", 5}})->eos_ids, ElementsAre(5));
+  EXPECT_THAT(Load(V3With("/eos_token_id", nullptr))->eos_ids, ::testing::IsEmpty());
+}
+
+TEST(ModelConfig, ArchitectureIsTheFirstThatTheFileNames) {
+  EXPECT_EQ(Load(V3With("/architectures", json{"Own", "Other"}))->architecture, "Own");
+  EXPECT_EQ(Load(V3With("/architectures", nullptr))->architecture, "deepseek_v3");
+}
+
+TEST(ModelConfig, NamesThatTransformersMapsToThese) {
+  json config = V3();
+  config["num_mtp_layers"] = config["num_nextn_predict_layers"];
+  config["num_local_experts"] = config["n_routed_experts"];
+  config.erase("num_nextn_predict_layers");
+  config.erase("n_routed_experts");
+  EXPECT_EQ(Load(config)->num_mtp_layers, 1);
+  EXPECT_EQ(Load(config)->routing.num_experts, 256);
+}
+
+TEST(ModelConfig, GenerationConfigMayLieElsewhere) {
+  const TemporaryDirectory directory;
+  WriteFile(directory.path() / "config.json", V3().dump());
+  WriteFile(directory.path() / "generation_config.json", R"({"temperature": 0.5, "eos_token_id": 9, "num_beams": 2})");
+  WriteFile(directory.path() / "other.json", R"({"top_k": 7})");
+  EXPECT_EQ(LoadModelConfig(directory.path())->generation.temperature, 0.5);
+  EXPECT_THAT(LoadModelConfig(directory.path())->warnings, ElementsAre(HasSubstr("left aside: num_beams")));
+  const auto none = LoadModelConfig(directory.path(), {.file = {}, .part = GenerationPart::kTokenIds});
+  EXPECT_FALSE(none->generation.temperature);
+  EXPECT_THAT(none->eos_ids, ElementsAre(9, 1));
+  const auto other =
+      LoadModelConfig(directory.path(), {.file = directory.path() / "other.json", .part = GenerationPart::kAll});
+  EXPECT_EQ(other->generation.top_k, 7);
+  EXPECT_THAT(other->eos_ids, ElementsAre(1));
+  EXPECT_FALSE(LoadModelConfig(directory.path(), {.file = "/nowhere", .part = GenerationPart::kAll}).ok());
 }
 
 TEST(ModelConfig, DigestFollowsTheFile) {
@@ -366,7 +381,6 @@ const Refusal kRefusals[] = {
     {"/bos_token_id", 129280, "bos_token_id: expected an integer from 0 to 129279, found 129280"},
     {"/eos_token_id", json::array({1, 129280}), "eos_token_id.1: "},
     {"/eos_token_id", json::array({nullptr}), "eos_token_id.0: "},
-    {"/eos_token_id", nullptr, "eos_token_id: expected the id of the end token"},
     {"/eos_token_id", "</s>", "eos_token_id: "},
     {"/mlp_layer_types", "dense", "mlp_layer_types: expected a list of strings"},
 };
@@ -391,6 +405,9 @@ TEST(ModelConfig, RefusesFilesThatAreNotOne) {
   const TemporaryDirectory directory;
   const std::filesystem::path file = directory.path() / "config.json";
   ExpectOneLine(LoadModelConfig(directory.path()).status(), "config.json': expected a readable file");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "; give the directory of a model as it is published");
+  std::filesystem::create_directory(directory.path() / "snapshots");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "it is one of the folders in snapshots/");
   WriteFile(file, "");
   ExpectOneLine(LoadModelConfig(directory.path()).status(), "found an empty one");
   WriteFile(file, "{\"model_type\": ");

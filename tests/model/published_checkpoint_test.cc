@@ -27,8 +27,8 @@ TEST(PublishedCheckpoint, BundledModel) {
   EXPECT_EQ(config->max_context, 2048);
   EXPECT_EQ(config->num_mtp_layers, 1);
   EXPECT_THAT(config->eos_ids, ::testing::ElementsAre(1));
-  EXPECT_EQ(config->default_temperature, 0.6);
-  EXPECT_EQ(config->default_top_p, 0.95);
+  EXPECT_EQ(config->generation.temperature, 0.6);
+  EXPECT_EQ(config->generation.top_p, 0.95);
   const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_THAT(checkpoint->warnings(), ::testing::IsEmpty());

@@ -245,6 +245,16 @@ class KnobTest(unittest.TestCase):
                 chat = daemon.pb.ChatInput(messages=[daemon.pb.ChatMessage(role="user", content="yes")])
                 self.assertEqual(server.generation.Tokenize(daemon.pb.TokenizeRequest(chat=chat)).rendered, "Say yes")
 
+    def knob_generation_config(self):
+        with daemon.Daemon("--generation-config", "none") as server:
+            model = server.models.GetModel(daemon.models_pb2.GetModelRequest())
+            self.assertEqual(model.sampling_defaults.temperature, 1)
+
+    def knob_eos_token_ids(self):
+        with daemon.Daemon("--eos-token-ids", "5,7") as server:
+            model = server.models.GetModel(daemon.models_pb2.GetModelRequest())
+            self.assertEqual(list(model.eos_token_ids), [1, 5, 7])
+
     def knob_log_level(self):
         with daemon.Daemon("--log-level", "error") as server:
             self.assertEqual(server.log_text(), "")

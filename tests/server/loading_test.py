@@ -170,7 +170,7 @@ class SparseAttentionTest(unittest.TestCase):
         self.assertRegex(run.stdout, r"^ok: \d+ bytes of tensors\n$")
         run = subprocess.run([BIN / "latent-convert", "inspect", self.MODEL], capture_output=True, text=True)
         self.assertEqual((run.returncode, run.stderr), (0, ""))
-        self.assertIn("architecture=deepseek_v32", run.stdout)
+        self.assertIn("model_type=deepseek_v32", run.stdout)
 
 
 if __name__ == "__main__":

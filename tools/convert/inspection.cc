@@ -52,6 +52,7 @@ Json ConfigFacts(const ModelConfig& config) {
   int moe_layers = 0;
   for (int layer = 0; layer < config.num_layers; ++layer) moe_layers += config.IsMoe(layer) ? 1 : 0;
   return {{"architecture", config.architecture},
+          {"model_type", config.model_type},
           {"layers", config.num_layers},
           {"moe_layers", moe_layers},
           {"mtp_layers", config.num_mtp_layers},

@@ -229,7 +229,7 @@ class Conversion(unittest.TestCase):
         self.assertEqual(report["cache_bf16"]["bytes_per_token"], 5 * (64 + 16) * 2)
         self.assertEqual(report["cache_fp8"]["bytes_per_token"], 5 * (64 + 4 + 16 * 2))
         text = run("inspect", MODEL).stdout
-        self.assertIn("architecture=deepseek_v3", text)
+        self.assertIn("architecture=DeepseekV3ForCausalLM  model_type=deepseek_v3", text)
         self.assertIn("routed experts", text)
 
     def test_quantizing_twice_is_refused(self):
