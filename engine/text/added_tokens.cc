@@ -84,7 +84,10 @@ size_t LeadingWhiteSpace(std::string_view text) {
 }  // namespace
 
 AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens) {
-  for (const AddedToken& token : tokens) (token.normalized ? normalized_ : literal_).Add(token);
+  for (const AddedToken& token : tokens) {
+    (token.normalized ? normalized_ : literal_).Add(token);
+    takes_white_space_ = takes_white_space_ || token.lstrip || token.rstrip;
+  }
 }
 
 std::vector<AddedTokenFinder::Match> AddedTokenFinder::Find(std::string_view text,

@@ -37,6 +37,9 @@ class AddedTokenFinder {
 
   explicit AddedTokenFinder(const std::vector<AddedToken>& tokens);
 
+  // Whether any of them takes the white space around it.
+  bool takes_white_space() const { return takes_white_space_; }
+
   // In order, not overlapping: the leftmost, the longest of those that begin there. A token counts only where all of
   // it stands within one of the ranges, which are in order and apart from each other; the white space that it takes,
   // and the words that it may not touch, are the text's. `text` must be valid UTF-8.
@@ -64,6 +67,7 @@ class AddedTokenFinder {
   };
 
   Pass literal_, normalized_;
+  bool takes_white_space_ = false;
 };
 
 }  // namespace latentd

@@ -2,6 +2,8 @@
 
 #include <queue>
 
+#include "engine/text/interruption.h"
+
 namespace latentd {
 namespace {
 
@@ -94,7 +96,7 @@ void Bpe::EncodeLong(std::string_view piece, std::vector<int32_t>& ids) const {
     symbols[i].next = i + 1 == symbols.size() ? kEnd : i + 1;
   }
   for (uint32_t i = 0; i < symbols.size(); ++i) push(i);
-  while (!candidates.empty()) {
+  while (!candidates.empty() && !IsInterrupted()) {
     const Candidate best = candidates.top();
     candidates.pop();
     Symbol& left = symbols[best.left];

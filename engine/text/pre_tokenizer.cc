@@ -14,6 +14,7 @@ void PrefixSpaces(std::vector<std::string_view>& pieces, std::deque<std::string>
 }  // namespace
 
 absl::Status PreTokenizer::Add(const SplitStage& stage) {
+  keeps_all_text_ = keeps_all_text_ && stage.behavior != SplitBehavior::kRemoved;
   absl::StatusOr<Splitter> splitter = Splitter::Create(stage);
   if (splitter.ok()) steps_.emplace_back(*std::move(splitter));
   return splitter.status();

@@ -37,6 +37,8 @@ class PreTokenizer {
   // `text` must be valid UTF-8 and outlive the pieces. No piece is empty. A stage works on every piece that the stages
   // before it left, and looks at nothing outside of it.
   absl::StatusOr<Pieces> Split(std::string_view text) const;
+  // Whether all of the text is in the pieces: some stages remove what matches.
+  bool keeps_all_text() const { return keeps_all_text_; }
 
  private:
   struct PrefixSpace {};
@@ -48,6 +50,7 @@ class PreTokenizer {
   absl::Status Add(const ByteLevelStage& stage);
 
   std::vector<Step> steps_;
+  bool keeps_all_text_ = true;
 };
 
 }  // namespace latentd

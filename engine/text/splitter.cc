@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/text/interruption.h"
 #include "engine/text/regex_dialect.h"
 #include "engine/text/utf8.h"
 
@@ -19,6 +20,7 @@ absl::Status FindCuts(const Regex& regex, std::string_view piece, std::vector<Cu
   size_t covered = 0;  // the end of the last match
   bool any_match = false;
   for (size_t at = 0; at < piece.size();) {
+    if (IsInterrupted()) return Interrupted();
     const absl::StatusOr<std::optional<Regex::Match>> found = regex.Find(piece, at);
     if (!found.ok()) return found.status();
     if (!*found) break;

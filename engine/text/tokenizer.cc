@@ -4,6 +4,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/text/interruption.h"
 #include "engine/text/listed_tokens.h"
 #include "engine/text/long_run_cuts.h"
 #include "engine/text/quoted_excerpt.h"
@@ -205,8 +206,16 @@ absl::Status Tokenizer::EncodeAround(std::string_view text, std::span<const Adde
 absl::Status Tokenizer::EncodeOrdinary(std::string_view text, std::vector<int32_t>& ids) const {
   const absl::StatusOr<Pieces> pieces = pre_tokenizer_.Split(text);
   if (!pieces.ok()) return pieces.status();
-  for (const std::string_view piece : pieces->views) tables_.bpe.Encode(piece, ids);
+  for (const std::string_view piece : pieces->views) {
+    tables_.bpe.Encode(piece, ids);
+    if (IsInterrupted()) return Interrupted();
+  }
   return absl::OkStatus();
+}
+
+std::optional<size_t> Tokenizer::MostTextBytes(size_t num_tokens) const {
+  if (finder_.takes_white_space() || !pre_tokenizer_.keeps_all_text()) return std::nullopt;
+  return num_tokens * tables_.vocabulary.longest_bytes();
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> ids, SpecialText special_text) const {

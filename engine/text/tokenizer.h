@@ -46,6 +46,10 @@ class Tokenizer {
   // of spans that recognize it.
   absl::StatusOr<std::vector<int32_t>> Encode(std::span<const TextSpan> spans) const;
 
+  // So many tokens are the encoding of no longer text. Nothing where that has no bound, since some text leaves no
+  // trace: the white space around an added token that takes it, what the pre-tokenizer removes.
+  std::optional<size_t> MostTextBytes(size_t num_tokens) const;
+
   // Ids that do not exist are left out; bytes that are no UTF-8 become U+FFFD.
   std::string Decode(std::span<const int32_t> ids, SpecialText special_text) const;
 

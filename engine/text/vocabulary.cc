@@ -1,5 +1,7 @@
 #include "engine/text/vocabulary.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_format.h>
 
 #include "engine/text/quoted_excerpt.h"
@@ -18,6 +20,7 @@ absl::Status Vocabulary::Add(int32_t id, std::string_view bytes) {
   entries_[static_cast<size_t>(id)] = {
       .offset = bytes_.size(), .length = static_cast<uint32_t>(bytes.size()), .exists = true};
   bytes_ += bytes;
+  longest_bytes_ = std::max(longest_bytes_, bytes.size());
   return absl::OkStatus();
 }
 

@@ -22,6 +22,7 @@ class Vocabulary {
   int size() const { return static_cast<int>(entries_.size()); }  // the highest id + 1
   bool Has(int32_t id) const { return id >= 0 && id < size() && entries_[static_cast<size_t>(id)].exists; }
   bool IsSpecial(int32_t id) const { return Has(id) && entries_[static_cast<size_t>(id)].special; }
+  size_t longest_bytes() const { return longest_bytes_; }  // of any token
   // Empty for ids that do not exist.
   std::string_view Bytes(int32_t id) const;
 
@@ -35,6 +36,7 @@ class Vocabulary {
 
   std::string bytes_;  // of all tokens, one behind another
   std::vector<Entry> entries_;
+  size_t longest_bytes_ = 0;
 };
 
 }  // namespace latentd

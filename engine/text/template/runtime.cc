@@ -6,6 +6,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/text/interruption.h"
 #include "engine/text/template/comparison.h"
 #include "engine/text/template/printing.h"
 
@@ -48,6 +49,10 @@ Value Runtime::FailUndefined(const Value& value) {
 
 bool Runtime::Spend(size_t work) {
   if (failed()) return false;
+  if (IsInterrupted()) {
+    status_ = Interrupted();
+    return false;
+  }
   if (work > limits_.work - spent_) {
     Fail(absl::StrCat("the template takes more than ", limits_.work,
                       " steps; shorten the conversation or the template"));

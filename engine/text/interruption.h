@@ -1,0 +1,35 @@
+// Long work on text that nobody waits for any more ends early: whoever starts it says where the wish to end it shows,
+// and loops over the text look there. Each thread has its own; where nobody said anything, nothing is interrupted.
+#pragma once
+
+#include <atomic>
+
+#include <absl/status/status.h>
+
+namespace latentd {
+
+namespace internal {
+inline thread_local const std::atomic<bool>* interruption_asked = nullptr;
+}
+
+// For as long as it lives, this thread's work is interrupted once `asked`, which must outlive it.
+class Interruptible {
+ public:
+  explicit Interruptible(const std::atomic<bool>& asked) : before_(internal::interruption_asked) {
+    internal::interruption_asked = &asked;
+  }
+  ~Interruptible() { internal::interruption_asked = before_; }
+  Interruptible(const Interruptible&) = delete;
+  Interruptible& operator=(const Interruptible&) = delete;
+
+ private:
+  const std::atomic<bool>* const before_;
+};
+
+inline bool IsInterrupted() {
+  return internal::interruption_asked != nullptr && internal::interruption_asked->load(std::memory_order_relaxed);
+}
+
+inline absl::Status Interrupted() { return absl::CancelledError("nobody waits for this any more"); }
+
+}  // namespace latentd
