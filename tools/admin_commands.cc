@@ -72,6 +72,7 @@ int ShowStatus(const AdminOptions& options) {
 int ListRequests(const AdminOptions& options) {
   const AdminConnection connection(options);
   grpc::ClientContext context;
+  AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
   v1::ListRequestsResult list;
   const grpc::Status status = connection.admin->ListRequests(&context, {}, &list);

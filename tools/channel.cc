@@ -28,6 +28,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& server, ProxyUse p
   if (proxy == ProxyUse::kNone || (address.ok() && GoesWithoutProxy(*address, NoProxyList()))) {
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   }
+  arguments.SetMaxReceiveMessageSize(-1);  // our tools take answers of any size
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
 

@@ -1,6 +1,8 @@
 #include "tools/client.h"
 
+#include <cstdint>
 #include <iostream>
+#include <limits>
 
 #include <absl/status/status.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -40,6 +42,10 @@ grpc::Status Client::CheckHealth(const std::string& service, grpc::ClientContext
   if (status.ok()) status = response.DumpToSingleSlice(&answer);
   *serving = std::string(answer.begin(), answer.end()) == kServing;
   return status;
+}
+
+void AcceptAnyAnswer(grpc::ClientContext& context) {
+  context.AddMetadata("latentd-max-answer-bytes", std::to_string(std::numeric_limits<int32_t>::max()));
 }
 
 void SetTimeout(double seconds, grpc::ClientContext& context) {

@@ -29,6 +29,9 @@ class Client {
   const std::unique_ptr<v1::Models::Stub> models_;
 };
 
+// Tells the server that this client takes answers of any size.
+void AcceptAnyAnswer(grpc::ClientContext& context);
+
 // No deadline where `seconds` is 0.
 void SetTimeout(double seconds, grpc::ClientContext& context);
 

@@ -35,6 +35,7 @@ int Generate(const CommonOptions& options, const v1::GenerateRequest& request) {
 int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
   Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
+  AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
   v1::ScoreResult result;
   const grpc::Status status = client.generation().Score(&context, request, &result);
@@ -60,6 +61,7 @@ int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
 int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request) {
   Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
+  AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
   v1::TokenizeResult result;
   const grpc::Status status = client.generation().Tokenize(&context, request, &result);
@@ -77,6 +79,7 @@ int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request) {
 int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& request) {
   Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
+  AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
   v1::DetokenizeResult result;
   const grpc::Status status = client.generation().Detokenize(&context, request, &result);
