@@ -88,7 +88,12 @@ struct MetricsData {
 
   uint64_t sequences_paused = 0;
   uint64_t sequences_resumed = 0;
-  int64_t stream_backlog_bytes = 0;  // filled in by Snapshot
+  // Filled in by Snapshot.
+  int64_t stream_backlog_bytes = 0;
+  int64_t request_bytes = 0;
+  int64_t answer_bytes = 0;
+
+  int64_t max_buffered_bytes = 0;  // the bound of each of the two above
 
   uint64_t model_bytes_loaded = 0;
   uint64_t model_bytes_total = 0;  // 0: not known yet
@@ -109,16 +114,24 @@ class Metrics {
     std::lock_guard lock(mutex_);
     MetricsData data = data_;
     data.stream_backlog_bytes = stream_backlog_bytes_.load(std::memory_order_relaxed);
+    data.request_bytes = request_bytes_.load(std::memory_order_relaxed);
+    data.answer_bytes = answer_bytes_.load(std::memory_order_relaxed);
     return data;
   }
 
   // Output of all streams that nobody took yet. Streams change it at every token, so it has no lock; no law needs it.
   std::atomic<int64_t>& stream_backlog_bytes() { return stream_backlog_bytes_; }
+  // Of messages that are being received, with the room that they may need, or wait to be worked on.
+  std::atomic<int64_t>& request_bytes() { return request_bytes_; }
+  // Of answers in one message that their clients have not read yet.
+  std::atomic<int64_t>& answer_bytes() { return answer_bytes_; }
 
  private:
   mutable std::mutex mutex_;
   MetricsData data_;
   std::atomic<int64_t> stream_backlog_bytes_{0};
+  std::atomic<int64_t> request_bytes_{0};
+  std::atomic<int64_t> answer_bytes_{0};
 };
 
 }  // namespace latentd

@@ -39,7 +39,7 @@ bool TokenStream::Append(StreamChunk chunk) {
   const size_t num_bytes = BytesOf(chunk);
   pending_bytes_ += num_bytes;
   AddToBacklog(static_cast<int64_t>(num_bytes));
-  full_ = pending_bytes_ > max_pending_bytes_;
+  full_ = IsOverBound();
   const bool was_empty = pending_.empty();
   const size_t num_unmerged = first_is_pending_ ? 1 : 0;
   if (pending_.size() > num_unmerged && pending_.back().num_bytes < kMaxChunkBytes) {
@@ -51,6 +51,12 @@ bool TokenStream::Append(StreamChunk chunk) {
   // An end wakes even a sink that was woken before: it may be waiting for a client that reads no more.
   if ((was_empty || has_end_) && sink_ != nullptr) sink_->Wake();
   return !full_;
+}
+
+bool TokenStream::IsOverBound() const {
+  if (pending_bytes_ > max_pending_bytes_) return true;
+  return pending_bytes_ > kMaxChunkBytes && backlog_.num_bytes != nullptr &&
+         backlog_.num_bytes->load(std::memory_order_relaxed) > backlog_.max_bytes;
 }
 
 bool TokenStream::full() const {
@@ -85,7 +91,7 @@ std::optional<StreamChunk> TokenStream::Take(bool* was_full) {
   first_is_pending_ = false;
   oldest->more_pending = !pending_.empty();
   AddToBacklog(-static_cast<int64_t>(num_bytes));
-  *was_full = full_ && pending_bytes_ <= max_pending_bytes_;
+  *was_full = full_ && !IsOverBound();
   full_ = full_ && !*was_full;
   return oldest;
 }

@@ -76,12 +76,18 @@ class TextSink {
   virtual void Wake() = 0;
 };
 
+// The pending output of all streams. Past its bound each of them may hold no more than one chunk.
+struct StreamBacklog {
+  std::atomic<int64_t>* num_bytes = nullptr;
+  int64_t max_bytes = INT64_MAX;
+};
+
 class TokenStream {
  public:
   // `sink` must outlive the stream's last Append or be detached before it goes.
-  // What is pending is added to `backlog_bytes`, if any, for as long as it is.
-  TokenStream(TextSink* sink, size_t max_pending_bytes, std::atomic<int64_t>* backlog_bytes = nullptr)
-      : max_pending_bytes_(max_pending_bytes), backlog_bytes_(backlog_bytes), sink_(sink) {}
+  // What is pending is added to the backlog of all streams, if any, for as long as it is.
+  TokenStream(TextSink* sink, size_t max_pending_bytes, const StreamBacklog& backlog = {})
+      : max_pending_bytes_(max_pending_bytes), backlog_(backlog), sink_(sink) {}
   ~TokenStream() { AddToBacklog(-static_cast<int64_t>(pending_bytes_)); }
 
   // Publisher side. Nothing is ever dropped: true while the pending bytes are within the bound, past it the caller
@@ -108,11 +114,12 @@ class TokenStream {
     size_t num_bytes = 0;
   };
   void AddToBacklog(int64_t num_bytes) {
-    if (backlog_bytes_ != nullptr) backlog_bytes_->fetch_add(num_bytes, std::memory_order_relaxed);
+    if (backlog_.num_bytes != nullptr) backlog_.num_bytes->fetch_add(num_bytes, std::memory_order_relaxed);
   }
+  bool IsOverBound() const;
 
   const size_t max_pending_bytes_;
-  std::atomic<int64_t>* const backlog_bytes_;
+  const StreamBacklog backlog_;
 
   mutable std::mutex mutex_;  // guards all below
   TextSink* sink_;

@@ -3,7 +3,7 @@
 # Usage: scripts/install-packages.sh [build|test|fuzz|container]…; default: build and test.
 set -eu
 build="g++ cmake ninja-build ccache pkg-config
-  protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev libabsl-dev libssl-dev prometheus-cpp-dev
+  protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev zlib1g-dev libabsl-dev libssl-dev prometheus-cpp-dev
   libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
   libtomlplusplus-dev libcpp-httplib-dev"
 test="binutils libgtest-dev libgmock-dev libbenchmark-dev clang-format xz-utils python3 python3-grpcio python3-protobuf

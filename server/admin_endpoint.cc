@@ -15,16 +15,14 @@ constexpr std::chrono::milliseconds kLastStreams{500};  // for streams that are 
 AdminEndpoint::AdminEndpoint(Parts parts)
     : drain_(parts.drain),
       load_(parts.metrics, parts.gate),
-      egress_(1),
+      egress_(1, FromSeconds(parts.config.slow_consumer_seconds)),
       admin_({.gate = parts.gate,
-              .metrics = parts.metrics,
               .load = load_,
               .drain = parts.drain,
               .stop = parts.stop,
-              .egress = egress_,
               .drain_seconds = parts.config.drain_seconds},
-             std::move(parts.knobs)),
-      models_(parts.gate, parts.metrics) {}
+             parts.reception.PartsWith(egress_), std::move(parts.knobs)),
+      models_(parts.gate, parts.reception.PartsWith(egress_)) {}
 
 absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts) {
   const std::string listen = parts.config.admin_listen;

@@ -14,6 +14,7 @@
 #include "server/config.h"
 #include "server/grpc_server.h"
 #include "server/models_service.h"
+#include "server/reception.h"
 
 namespace latentd {
 
@@ -23,6 +24,7 @@ class AdminEndpoint {
   struct Parts {
     const ServingGate& gate;
     Metrics& metrics;
+    Reception& reception;
     DrainState& drain;
     StopRequest& stop;
     const Config& config;

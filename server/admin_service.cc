@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -9,7 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include "server/field_checks.h"
-#include "server/immediate_answer.h"
+#include "server/immediate_rpc.h"
 #include "server/logging.h"
 #include "server/proto_time.h"
 #include "server/request_list.h"
@@ -67,6 +68,45 @@ absl::StatusOr<Message> Parse(const grpc::ByteBuffer& bytes) {
 
 }  // namespace
 
+AdminService::AdminService(const Parts& parts, const RpcParts& rpc, std::vector<KnobValue> knobs)
+    : ByteService(*v1::AbortRequest::descriptor()->file()->FindServiceByName("Admin")),
+      parts_(parts),
+      rpc_(rpc),
+      streams_(rpc.egress),
+      knobs_(std::move(knobs)) {
+  RegisterAnswer("Abort", &AdminService::Abort);
+  RegisterAnswer("GetLoad", &AdminService::GetLoad);
+  RegisterAnswer("FlushPrefixCache", &AdminService::FlushPrefixCache);
+  RegisterAnswer("GetConfig", &AdminService::GetConfig);
+  RegisterAnswer("SetLogLevel", &AdminService::SetLogLevel);
+  RegisterStream("Drain", &AdminService::Drain);
+  RegisterStream("WatchLoad", &AdminService::WatchLoad);
+  RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
+  Register("ListRequests", [this](grpc::CallbackServerContext* context) {
+    auto* list = new RequestList(*context, rpc_, parts_.gate);
+    list->Receive();
+    return list;
+  });
+  CheckComplete();
+}
+
+template <class Result>
+void AdminService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
+  Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
+    auto* rpc = new ImmediateRpc<Result>(*context, rpc_, method, std::bind_front(answer, this));
+    rpc->Receive();
+    return rpc;
+  });
+}
+
+void AdminService::RegisterStream(const std::string& method, Open open) {
+  Register(method, [this, method, open](grpc::CallbackServerContext* context) {
+    auto* stream = new AdminStream(*context, rpc_, method, streams_, std::bind_front(open, this));
+    stream->Receive();
+    return stream;
+  });
+}
+
 // ---------------------------------------------------------------------------------------------------------- requests
 
 LiveRequests* AdminService::FindLive() const {
@@ -74,7 +114,7 @@ LiveRequests* AdminService::FindLive() const {
   return serving == nullptr ? nullptr : &serving->live;
 }
 
-absl::StatusOr<v1::AbortResult> AdminService::AbortNow(const Bytes& bytes) {
+absl::StatusOr<v1::AbortResult> AdminService::Abort(const Bytes& bytes) {
   absl::StatusOr<v1::AbortRequest> message = Parse<v1::AbortRequest>(bytes);
   if (!message.ok()) return message.status();
   std::vector<std::string> ids(message->request_ids().begin(), message->request_ids().end());
@@ -95,25 +135,6 @@ absl::StatusOr<v1::AbortResult> AdminService::AbortNow(const Bytes& bytes) {
   return result;
 }
 
-grpc::ServerUnaryReactor* AdminService::Abort(Context* context, const Bytes* request, Bytes* response) {
-  CallRecord record(*context, parts_.metrics, "Abort");
-  return AnswerNow(*context, std::move(record), AbortNow(*request), *response);
-}
-
-grpc::ServerUnaryReactor* AdminService::ListRequests(Context* context, const Bytes* request, Bytes* response) {
-  CallRecord record(*context, parts_.metrics, "ListRequests");
-  const absl::Status status = Parse<v1::ListRequestsRequest>(*request).status();
-  LiveRequests* live = FindLive();
-  if (!status.ok() || live == nullptr) {
-    const v1::ListRequestsResult none;
-    return AnswerNow(*context, std::move(record), status.ok() ? absl::StatusOr<v1::ListRequestsResult>(none) : status,
-                     *response);
-  }
-  auto* list = new RequestList(parts_.egress, std::move(record), *response);
-  list->Start(*context, *live);
-  return list;
-}
-
 // -------------------------------------------------------------------------------------------------------------- load
 
 v1::Load AdminService::ReadLoad() const {
@@ -122,13 +143,9 @@ v1::Load AdminService::ReadLoad() const {
   return load;
 }
 
-grpc::ServerUnaryReactor* AdminService::GetLoad(Context* context, const Bytes* request, Bytes* response) {
-  CallRecord record(*context, parts_.metrics, "GetLoad");
-  const auto answer = [&]() -> absl::StatusOr<v1::Load> {
-    if (absl::Status status = Parse<v1::GetLoadRequest>(*request).status(); !status.ok()) return status;
-    return ReadLoad();
-  };
-  return AnswerNow(*context, std::move(record), answer(), *response);
+absl::StatusOr<v1::Load> AdminService::GetLoad(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::GetLoadRequest>(bytes).status(); !status.ok()) return status;
+  return ReadLoad();
 }
 
 AdminStream::Source AdminService::LoadSource(Duration interval) {
@@ -144,21 +161,14 @@ AdminStream::Source AdminService::LoadSource(Duration interval) {
   };
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::WatchLoad(Context* context, const Bytes* request) {
-  auto* stream = new AdminStream(streams_, CallRecord(*context, parts_.metrics, "WatchLoad"));
-  const auto parse = [&]() -> absl::StatusOr<double> {
-    const absl::StatusOr<v1::WatchLoadRequest> message = Parse<v1::WatchLoadRequest>(*request);
-    if (!message.ok()) return message.status();
-    if (!message->has_interval()) return kDefaultInterval;
-    return SecondsOf("interval", message->interval(), {kShortestInterval, kLongestInterval});
-  };
-  const absl::StatusOr<double> interval = parse();
-  if (interval.ok()) {
-    stream->Start(*context, LoadSource(FromSeconds(*interval)));
-  } else {
-    stream->Refuse(interval.status());
-  }
-  return stream;
+absl::StatusOr<AdminStream::Source> AdminService::WatchLoad(const Bytes& bytes) {
+  const absl::StatusOr<v1::WatchLoadRequest> message = Parse<v1::WatchLoadRequest>(bytes);
+  if (!message.ok()) return message.status();
+  if (!message->has_interval()) return LoadSource(FromSeconds(kDefaultInterval));
+  const absl::StatusOr<double> interval =
+      SecondsOf("interval", message->interval(), {kShortestInterval, kLongestInterval});
+  if (!interval.ok()) return interval.status();
+  return LoadSource(FromSeconds(*interval));
 }
 
 // ------------------------------------------------------------------------------------------------------------- drain
@@ -184,41 +194,29 @@ AdminStream::Source AdminService::DrainSource() {
   };
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::Drain(Context* context, const Bytes* request) {
-  auto* stream = new AdminStream(streams_, CallRecord(*context, parts_.metrics, "Drain"));
-  const auto parse = [&]() -> absl::StatusOr<double> {
-    const absl::StatusOr<v1::DrainRequest> message = Parse<v1::DrainRequest>(*request);
-    if (!message.ok()) return message.status();
-    if (!message->has_timeout()) return parts_.drain_seconds;
-    return SecondsOf("timeout", message->timeout(), {0.0, kLongestDrain});
-  };
-  const absl::StatusOr<double> timeout = parse();
-  if (!timeout.ok()) {
-    stream->Refuse(timeout.status());
-    return stream;
-  }
+absl::StatusOr<AdminStream::Source> AdminService::Drain(const Bytes& bytes) {
+  const absl::StatusOr<v1::DrainRequest> message = Parse<v1::DrainRequest>(bytes);
+  if (!message.ok()) return message.status();
+  absl::StatusOr<double> timeout = parts_.drain_seconds;
+  if (message->has_timeout()) timeout = SecondsOf("timeout", message->timeout(), {0.0, kLongestDrain});
+  if (!timeout.ok()) return timeout.status();
   if (parts_.drain.Ask(std::chrono::steady_clock::now() + FromSeconds(*timeout))) parts_.stop.Send();
-  stream->Start(*context, DrainSource());
-  return stream;
+  return DrainSource();
 }
 
 // ------------------------------------------------------------------------------------------------------------- knobs
 
-grpc::ServerUnaryReactor* AdminService::GetConfig(Context* context, const Bytes* request, Bytes* response) {
-  CallRecord record(*context, parts_.metrics, "GetConfig");
-  const auto answer = [&]() -> absl::StatusOr<v1::Configuration> {
-    if (absl::Status status = Parse<v1::GetConfigRequest>(*request).status(); !status.ok()) return status;
-    v1::Configuration configuration;
-    std::lock_guard lock(mutex_);
-    for (const KnobValue& knob : knobs_) {
-      v1::Configuration::Knob* entry = configuration.add_knobs();
-      entry->set_name(knob.name);
-      entry->set_value(knob.value);
-      entry->set_source(SourceOf(knob.source));
-    }
-    return configuration;
-  };
-  return AnswerNow(*context, std::move(record), answer(), *response);
+absl::StatusOr<v1::Configuration> AdminService::GetConfig(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::GetConfigRequest>(bytes).status(); !status.ok()) return status;
+  v1::Configuration configuration;
+  std::lock_guard lock(mutex_);
+  for (const KnobValue& knob : knobs_) {
+    v1::Configuration::Knob* entry = configuration.add_knobs();
+    entry->set_name(knob.name);
+    entry->set_value(knob.value);
+    entry->set_source(SourceOf(knob.source));
+  }
+  return configuration;
 }
 
 void AdminService::Resolve(const LoadedModel& loaded) {
@@ -226,7 +224,7 @@ void AdminService::Resolve(const LoadedModel& loaded) {
   knobs_ = loaded.Resolve(std::move(knobs_));
 }
 
-absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevelNow(const Bytes& bytes) {
+absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(const Bytes& bytes) {
   const absl::StatusOr<v1::SetLogLevelRequest> message = Parse<v1::SetLogLevelRequest>(bytes);
   if (!message.ok()) return message.status();
   std::lock_guard lock(mutex_);  // or the knob could say other than what holds
@@ -242,29 +240,16 @@ absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevelNow(const Bytes& 
   return result;
 }
 
-grpc::ServerUnaryReactor* AdminService::SetLogLevel(Context* context, const Bytes* request, Bytes* response) {
-  CallRecord record(*context, parts_.metrics, "SetLogLevel");
-  return AnswerNow(*context, std::move(record), SetLogLevelNow(*request), *response);
-}
-
 // ----------------------------------------------------------------------------------------------- not implemented yet
 
-grpc::ServerUnaryReactor* AdminService::FlushPrefixCache(Context* context, const Bytes* request, Bytes* response) {
-  CallRecord record(*context, parts_.metrics, "FlushPrefixCache");
-  const auto answer = [&]() -> absl::StatusOr<v1::FlushPrefixCacheResult> {
-    if (absl::Status status = Parse<v1::FlushPrefixCacheRequest>(*request).status(); !status.ok()) return status;
-    return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
-  };
-  return AnswerNow(*context, std::move(record), answer(), *response);
+absl::StatusOr<v1::FlushPrefixCacheResult> AdminService::FlushPrefixCache(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::FlushPrefixCacheRequest>(bytes).status(); !status.ok()) return status;
+  return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::DumpFlightRecorder(Context* context, const Bytes* request) {
-  auto* stream = new AdminStream(streams_, CallRecord(*context, parts_.metrics, "DumpFlightRecorder"));
-  const absl::Status parsed = Parse<v1::DumpFlightRecorderRequest>(*request).status();
-  stream->Refuse(parsed.ok() ? UnsupportedField("DumpFlightRecorder",
-                                                "this server has no flight recorder yet: nothing was recorded")
-                             : parsed);
-  return stream;
+absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;
+  return UnsupportedField("DumpFlightRecorder", "this server has no flight recorder yet: nothing was recorded");
 }
 
 }  // namespace latentd

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include <absl/status/statusor.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
-#include "engine/metrics.h"
-#include "latentd/v1/admin.grpc.pb.h"
+#include "latentd/v1/admin.pb.h"
 #include "server/admin_stream.h"
+#include "server/byte_service.h"
 #include "server/config.h"
 #include "server/drain_state.h"
 #include "server/load_model.h"
@@ -21,55 +21,49 @@
 
 namespace latentd {
 
-// Raw methods get the bytes of requests, see server/wire_message.h.
-template <class Base>
-using RawAdmin = v1::Admin::WithRawCallbackMethod_Abort<v1::Admin::WithRawCallbackMethod_Drain<
-    v1::Admin::WithRawCallbackMethod_GetLoad<v1::Admin::WithRawCallbackMethod_WatchLoad<
-        v1::Admin::WithRawCallbackMethod_ListRequests<v1::Admin::WithRawCallbackMethod_FlushPrefixCache<
-            v1::Admin::WithRawCallbackMethod_GetConfig<v1::Admin::WithRawCallbackMethod_SetLogLevel<
-                v1::Admin::WithRawCallbackMethod_DumpFlightRecorder<Base>>>>>>>>>;
-
-class AdminService final : public RawAdmin<v1::Admin::Service> {
+class AdminService final : public ByteService {
  public:
   // All outlive the server that the service is registered with.
   struct Parts {
     const ServingGate& gate;
-    Metrics& metrics;
     const LoadMonitor& load;
     DrainState& drain;
     StopRequest& stop;
-    Egress& egress;  // of this service alone: its streams delay no answer
     double drain_seconds = 0.0;
   };
-  AdminService(const Parts& parts, std::vector<KnobValue> knobs)
-      : parts_(parts), streams_(parts.egress), knobs_(std::move(knobs)) {}
+  // The egress of `rpc` is this service's alone: its streams delay no answer.
+  AdminService(const Parts& parts, const RpcParts& rpc, std::vector<KnobValue> knobs);
 
   // What was left to the daemon is decided.
   void Resolve(const LoadedModel& loaded);
   // The drain moved on: its streams, and those that end with it, look at it now.
   void WakeStreams() { streams_.WakeAll(); }
 
-  using Context = grpc::CallbackServerContext;
-  using Bytes = grpc::ByteBuffer;
-  grpc::ServerUnaryReactor* Abort(Context* context, const Bytes* request, Bytes* response) override;
-  grpc::ServerWriteReactor<Bytes>* Drain(Context* context, const Bytes* request) override;
-  grpc::ServerUnaryReactor* GetLoad(Context* context, const Bytes* request, Bytes* response) override;
-  grpc::ServerWriteReactor<Bytes>* WatchLoad(Context* context, const Bytes* request) override;
-  grpc::ServerUnaryReactor* ListRequests(Context* context, const Bytes* request, Bytes* response) override;
-  grpc::ServerUnaryReactor* FlushPrefixCache(Context* context, const Bytes* request, Bytes* response) override;
-  grpc::ServerUnaryReactor* GetConfig(Context* context, const Bytes* request, Bytes* response) override;
-  grpc::ServerUnaryReactor* SetLogLevel(Context* context, const Bytes* request, Bytes* response) override;
-  grpc::ServerWriteReactor<Bytes>* DumpFlightRecorder(Context* context, const Bytes* request) override;
-
  private:
+  using Bytes = grpc::ByteBuffer;
+  template <class Result>
+  using Answer = absl::StatusOr<Result> (AdminService::*)(const Bytes& bytes);
+  template <class Result>
+  void RegisterAnswer(const std::string& method, Answer<Result> answer);
+  using Open = absl::StatusOr<AdminStream::Source> (AdminService::*)(const Bytes& bytes);
+  void RegisterStream(const std::string& method, Open open);
+
+  absl::StatusOr<v1::AbortResult> Abort(const Bytes& bytes);
+  absl::StatusOr<v1::Load> GetLoad(const Bytes& bytes);
+  absl::StatusOr<v1::FlushPrefixCacheResult> FlushPrefixCache(const Bytes& bytes);
+  absl::StatusOr<v1::Configuration> GetConfig(const Bytes& bytes);
+  absl::StatusOr<v1::SetLogLevelResult> SetLogLevel(const Bytes& bytes);
+  absl::StatusOr<AdminStream::Source> Drain(const Bytes& bytes);
+  absl::StatusOr<AdminStream::Source> WatchLoad(const Bytes& bytes);
+  absl::StatusOr<AdminStream::Source> DumpFlightRecorder(const Bytes& bytes);
+
   LiveRequests* FindLive() const;  // null while the model loads: there are no requests then
   v1::Load ReadLoad() const;
-  absl::StatusOr<v1::AbortResult> AbortNow(const Bytes& bytes);
-  absl::StatusOr<v1::SetLogLevelResult> SetLogLevelNow(const Bytes& bytes);
   AdminStream::Source DrainSource();
   AdminStream::Source LoadSource(Duration interval);
 
   const Parts parts_;
+  const RpcParts rpc_;
   OpenStreams streams_;
   std::mutex mutex_;
   std::vector<KnobValue> knobs_;  // guarded by mutex_

@@ -1,6 +1,6 @@
 // The answer of Drain and WatchLoad: a source says what to write and when to be asked again. Written by the Admin
-// service's egress thread, one write at a time; a reader that takes nothing holds one message. Deletes itself when gRPC
-// is done.
+// service's egress thread, one write at a time; a reader that takes nothing holds one message, until it ends with
+// SLOW_CONSUMER.
 #pragma once
 
 #include <atomic>
@@ -8,14 +8,15 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string_view>
+#include <utility>
 
-#include <grpcpp/server_context.h>
+#include <absl/status/statusor.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
 #include "engine/clock.h"
 #include "server/egress.h"
-#include "server/live_call.h"
+#include "server/rpc.h"
 
 namespace latentd {
 
@@ -44,7 +45,7 @@ class OpenStreams {
   std::set<Egress::Slot*> slots_;
 };
 
-class AdminStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+class AdminStream final : public Rpc {
  public:
   struct Turn {
     std::optional<grpc::ByteBuffer> message = {};
@@ -53,31 +54,31 @@ class AdminStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   };
   // Asked on the egress thread whenever the stream can be written to and is due, or was woken.
   using Source = std::function<Turn(TimePoint now)>;
+  // From the request to what is told; on a thread of the pool.
+  using Opener = std::function<absl::StatusOr<Source>(const grpc::ByteBuffer& request)>;
 
   // `open` outlives the RPC.
-  AdminStream(OpenStreams& open, CallRecord record);
-
-  // Exactly one of the two, from the handler, once.
-  void Start(grpc::CallbackServerContext& context, Source source);
-  void Refuse(const absl::Status& status);
+  AdminStream(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method, OpenStreams& open,
+              Opener opener)
+      : Rpc(context, parts, method), open_(open), opener_(std::move(opener)) {}
 
   void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
 
  private:
-  void Pump();
-  void End(const absl::Status& status);
+  void Handle(const grpc::ByteBuffer& request) override;
+  void Pump() override;
+  void Tell(Turn turn, TimePoint now);
+  void ClientLeft() override;
+  void Detach() override { open_.Remove(slot_); }
 
   OpenStreams& open_;
-  CallRecord record_;
-  Egress::Slot slot_;
+  const Opener opener_;
 
-  // Of the egress thread, once started.
+  // Of the egress thread, once opened.
   Source source_;
   grpc::ByteBuffer buffer_;  // of the write in flight
+  TimePoint write_due_ = kNever;
   bool is_complete_ = false;
-  bool has_ended_ = false;
 
   std::atomic<bool> is_writing_ = false;  // set by the egress thread, cleared by gRPC's
   std::atomic<bool> is_broken_ = false;   // nothing can be written any more

@@ -30,6 +30,7 @@ struct Config {
   int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
   double slow_consumer_seconds = 30.0;
   int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written
+  int64_t max_buffered_bytes = 0;         // of requests that come in, and as many of answers; 0: from memory
   int64_t egress_threads = 2;
   double stall_seconds = 30.0;  // without a step while there is work: not serving
   double drain_seconds = 30.0;

@@ -17,16 +17,19 @@ class CutOff {
   CutOff(grpc::CallbackServerContext& context, Egress& egress, Egress::Slot& slot)
       : context_(context), egress_(egress), slot_(slot) {}
 
-  // Egress thread, after Finish: the RPC is cancelled by a pump at `due`, unless it is over by then.
+  // Any thread, before Finish: the RPC is cancelled by a pump at `due`, unless it is over by then.
   void Arm(TimePoint due) {
-    due_ = due;
+    {
+      std::lock_guard lock(mutex_);
+      due_ = due;
+    }
     egress_.WakeAt(slot_, due);
   }
   // Egress thread, at each pump that follows.
   void CancelIfDue(TimePoint now) {
+    std::lock_guard lock(mutex_);
     if (now < due_) return;
     due_ = kNever;
-    std::lock_guard lock(mutex_);
     if (!is_over_) context_.TryCancel();
   }
   // From OnDone, after which gRPC may take the context away.
@@ -39,9 +42,9 @@ class CutOff {
   grpc::CallbackServerContext& context_;
   Egress& egress_;
   Egress::Slot& slot_;
-  TimePoint due_ = kNever;  // egress thread only
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards both below
+  TimePoint due_ = kNever;
   bool is_over_ = false;
 };
 

@@ -38,9 +38,10 @@ Daemon::Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started)
       configured_(clock_.Now()),
       progress_(metrics_, clock_),
       gate_(progress_),
+      reception_(config_, metrics_),
       egress_(static_cast<int>(config_.egress_threads), FromSeconds(config_.slow_consumer_seconds)),
-      generation_(gate_, egress_, metrics_),
-      models_(gate_, metrics_) {}
+      generation_(gate_, reception_.PartsWith(egress_)),
+      models_(gate_, reception_.PartsWith(egress_)) {}
 
 Daemon::~Daemon() {
   watch_.reset();
@@ -51,9 +52,14 @@ Daemon::~Daemon() {
 absl::Status Daemon::Run() {
   if (absl::Status status = PreparePortFile(config_.port_file); !status.ok()) return status;
   NameModelInRequestLog(ModelName(config_.model_directory));
-  absl::StatusOr<std::unique_ptr<Listeners>> listeners = Listeners::Start(
-      {&generation_, &models_},
-      {.gate = gate_, .metrics = metrics_, .drain = drain_, .stop = stop_, .config = config_, .knobs = parsed_.knobs});
+  absl::StatusOr<std::unique_ptr<Listeners>> listeners =
+      Listeners::Start({&generation_, &models_}, {.gate = gate_,
+                                                  .metrics = metrics_,
+                                                  .reception = reception_,
+                                                  .drain = drain_,
+                                                  .stop = stop_,
+                                                  .config = config_,
+                                                  .knobs = parsed_.knobs});
   if (!listeners.ok()) return listeners.status();
   listeners_ = *std::move(listeners);
   spdlog::debug("listening on {}; loading {}", listeners_->Text(), config_.model_directory);
@@ -82,7 +88,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
 }
 
 absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
-  runtime_ = std::make_unique<ModelRuntime>(std::move(loaded), config_, clock_, metrics_);
+  runtime_ = std::make_unique<ModelRuntime>(
+      std::move(loaded), config_, clock_,
+      ModelRuntime::Output{.metrics = metrics_, .max_backlog_bytes = reception_.max_bytes()});
   listeners_->Describe(runtime_->loaded(), runtime_->loaded().Resolve(parsed_.knobs));
   gate_.Open(runtime_->serving());
   ReportStart();
@@ -91,9 +99,10 @@ absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
     listeners_->SetHealth(health == EngineHealth::kMoving ? GrpcServer::Health::kServing
                                                           : GrpcServer::Health::kStalled);
   };
-  watch_ = std::make_unique<StallWatch>(
-      runtime_->engine().progress(), clock_, metrics_,
-      StallWatchOptions{.stall_seconds = config_.stall_seconds, .on_change = set_readiness});
+  watch_ = std::make_unique<StallWatch>(runtime_->engine().progress(), clock_, metrics_,
+                                        StallWatchOptions{.stall_seconds = config_.stall_seconds,
+                                                          .on_change = set_readiness,
+                                                          .on_look = [this](TimePoint now) { heap_trim_.Tick(now); }});
   return WritePortFile(config_.port_file, listeners_->addresses());
 }
 

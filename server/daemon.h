@@ -13,10 +13,12 @@
 #include "server/drain_state.h"
 #include "server/egress.h"
 #include "server/generation_service.h"
+#include "server/heap.h"
 #include "server/listeners.h"
 #include "server/load_progress.h"
 #include "server/model_runtime.h"
 #include "server/models_service.h"
+#include "server/reception.h"
 #include "server/serving_gate.h"
 #include "server/signals.h"
 #include "server/stall_watch.h"
@@ -55,11 +57,13 @@ class Daemon {
   LoadProgress progress_;
   ServingGate gate_;
   DrainState drain_;
+  Reception reception_;
   Egress egress_;
   GenerationService generation_;
   ModelsService models_;
   std::unique_ptr<ModelRuntime> runtime_;  // null while the model loads; outlives what serves it
   std::unique_ptr<Listeners> listeners_;
+  HeapTrim heap_trim_;  // of the watch's thread
   std::unique_ptr<StallWatch> watch_;
 };
 

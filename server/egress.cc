@@ -56,8 +56,8 @@ void Egress::WakeAt(Slot& slot, TimePoint when) {
   std::lock_guard lock(thread.mutex);
   thread.alarms.erase({slot.alarm, &slot});
   slot.alarm = when;
-  thread.alarms.emplace(when, &slot);
-  thread.changed.notify_one();
+  const auto place = thread.alarms.emplace(when, &slot).first;
+  if (place == thread.alarms.begin()) thread.changed.notify_one();  // else the thread wakes soon enough anyway
 }
 
 void Egress::Done(Slot& slot) {

@@ -1,10 +1,9 @@
 #include "server/generation_service.h"
 
-#include <chrono>
+#include <functional>
 #include <utility>
 
-#include "server/immediate_answer.h"
-#include "server/live_call.h"
+#include "server/immediate_rpc.h"
 #include "server/prompt.h"
 #include "server/request_bounds.h"
 #include "server/request_validation.h"
@@ -15,13 +14,6 @@
 
 namespace latentd {
 namespace {
-
-TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
-  const auto deadline = context.deadline();
-  const auto now = std::chrono::system_clock::now();
-  if (deadline - now > std::chrono::hours(24 * 365)) return kNever;  // none was set
-  return std::chrono::steady_clock::now() + (deadline - now);
-}
 
 absl::StatusOr<ValidRequest> MakeFrom(const v1::GenerateRequest& message, const ServedModel& model,
                                       TimePoint received) {
@@ -48,18 +40,36 @@ absl::StatusOr<ValidRequest> MakeFrom(const v1::ScoreRequest& message, const Ser
   return MakeRequest(message, model.description, *std::move(prompt), received);
 }
 
-// A stream that ends before the model has anything to do with it.
-class RefusedStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
- public:
-  explicit RefusedStream(const grpc::Status& status) { Finish(status); }
-  void OnDone() override { delete this; }
-};
-
 ModelBounds BoundsOf(const v1::Model& model) {
   return {.vocab_size = model.vocab_size(), .max_context_tokens = model.limits().max_context_tokens()};
 }
 
 }  // namespace
+
+GenerationService::GenerationService(const ServingGate& gate, const RpcParts& parts)
+    : ByteService(*v1::GenerateRequest::descriptor()->file()->FindServiceByName("Generation")),
+      gate_(gate),
+      parts_(parts) {
+  RegisterRun<v1::GenerateRequest, StreamWriter>("Generate");
+  RegisterRun<v1::GenerateRequest, UnaryWriter<v1::GenerateResult>>("GenerateOnce");
+  RegisterRun<v1::ChatRequest, StreamWriter>("Chat");
+  RegisterRun<v1::ScoreRequest, UnaryWriter<v1::ScoreResult>>("Score");
+  RegisterAnswer("Tokenize", &GenerationService::TokenizeNow);
+  RegisterAnswer("Detokenize", &GenerationService::DetokenizeNow);
+  CheckComplete();
+}
+
+void GenerationService::StopAdmitting() {
+  is_draining_ = true;
+  parts_.intake.Close();
+}
+
+absl::StatusOr<const ModelInService*> GenerationService::FindModel() const {
+  if (is_draining_) return Draining();
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) return gate_.Loading();
+  return serving;
+}
 
 template <class Message>
 absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& bytes, const ServedModel& model,
@@ -71,79 +81,40 @@ absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& by
   return MakeFrom(message, model, received);
 }
 
-template <class Message>
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Stream(grpc::CallbackServerContext& context,
-                                                                      const grpc::ByteBuffer& bytes,
-                                                                      std::string_view method) {
-  CallRecord record(context, metrics_, method);
-  const ModelInService* serving = gate_.Find();
-  if (serving == nullptr) {
-    const absl::Status loading = gate_.Loading();
-    record.Finish(loading);
-    return new RefusedStream(ToGrpcStatus(loading, context));
-  }
-  const ServedModel& model = serving->model;
-  auto* writer = new StreamWriter(context, egress_, model.description, serving->live);
-  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, model, record.received());
-  if (request.ok()) {
-    writer->Start(std::move(record), *std::move(request), DeadlineOf(context));
-  } else {
-    writer->Refuse(std::move(record), request.status());
-  }
-  return writer;
+// A request that is to be refused whatever it says is not received.
+template <class Message, class Writer>
+void GenerationService::RegisterRun(const std::string& method) {
+  Register(method, [this, method](grpc::CallbackServerContext* context) -> RpcReactor* {
+    const absl::StatusOr<const ModelInService*> serving = FindModel();
+    if (!serving.ok()) return RefuseUnread(*context, parts_, method, serving.status());
+    const ServedModel& model = (*serving)->model;
+    EngineRpcParts engine_parts{.method = method,
+                                .model = model.description,
+                                .live = (*serving)->live,
+                                .admit = [this, &model](const grpc::ByteBuffer& bytes, TimePoint received) {
+                                  return Admit<Message>(bytes, model, received);
+                                }};
+    auto* writer = new Writer(*context, parts_, std::move(engine_parts));
+    writer->Receive();
+    return writer;
+  });
 }
 
-template <class Message, class Result>
-grpc::ServerUnaryReactor* GenerationService::Collect(grpc::CallbackServerContext& context,
-                                                     const grpc::ByteBuffer& bytes, grpc::ByteBuffer& response,
-                                                     std::string_view method) {
-  CallRecord record(context, metrics_, method);
-  const ModelInService* serving = gate_.Find();
-  if (serving == nullptr) {
-    return AnswerNow(context, std::move(record), absl::StatusOr<Result>(gate_.Loading()), response);
-  }
-  const ServedModel& model = serving->model;
-  auto* writer = new UnaryWriter<Result>(context, egress_, model.description, response);
-  absl::StatusOr<ValidRequest> request = Admit<Message>(bytes, model, record.received());
-  if (request.ok()) {
-    writer->Start(std::move(record), *std::move(request), DeadlineOf(context), serving->live);
-  } else {
-    writer->Refuse(std::move(record), request.status());
-  }
-  return writer;
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(grpc::CallbackServerContext* context,
-                                                                        const grpc::ByteBuffer* request) {
-  return Stream<v1::GenerateRequest>(*context, *request, "Generate");
-}
-
-grpc::ServerUnaryReactor* GenerationService::GenerateOnce(grpc::CallbackServerContext* context,
-                                                          const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return Collect<v1::GenerateRequest, v1::GenerateResult>(*context, *request, *response, "GenerateOnce");
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Chat(grpc::CallbackServerContext* context,
-                                                                    const grpc::ByteBuffer* request) {
-  return Stream<v1::ChatRequest>(*context, *request, "Chat");
-}
-
-grpc::ServerUnaryReactor* GenerationService::Score(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return Collect<v1::ScoreRequest, v1::ScoreResult>(*context, *request, *response, "Score");
-}
-
-absl::StatusOr<const ServedModel*> GenerationService::FindModel() const {
-  if (is_draining_) return Draining();
-  const ModelInService* serving = gate_.Find();
-  if (serving == nullptr) return gate_.Loading();
-  return &serving->model;
+template <class Result>
+void GenerationService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
+  Register(method, [this, method, answer](grpc::CallbackServerContext* context) -> RpcReactor* {
+    const absl::StatusOr<const ModelInService*> serving = FindModel();
+    if (!serving.ok()) return RefuseUnread(*context, parts_, method, serving.status());
+    auto* rpc = new ImmediateRpc<Result>(*context, parts_, method, std::bind_front(answer, this));
+    rpc->Receive();
+    return rpc;
+  });
 }
 
 absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes) const {
-  const absl::StatusOr<const ServedModel*> found = FindModel();
+  const absl::StatusOr<const ModelInService*> found = FindModel();
   if (!found.ok()) return found.status();
-  const ServedModel& model = **found;
+  const ServedModel& model = (*found)->model;
   v1::TokenizeRequest message;
   if (absl::Status status = ParseMessage(bytes, BoundsOf(model.description), &message); !status.ok()) return status;
   if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
@@ -166,9 +137,9 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
 }
 
 absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes) const {
-  const absl::StatusOr<const ServedModel*> found = FindModel();
+  const absl::StatusOr<const ModelInService*> found = FindModel();
   if (!found.ok()) return found.status();
-  const ServedModel& model = **found;
+  const ServedModel& model = (*found)->model;
   v1::DetokenizeRequest message;
   if (absl::Status status = ParseMessage(bytes, BoundsOf(model.description), &message); !status.ok()) return status;
   if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
@@ -178,18 +149,6 @@ absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc
   v1::DetokenizeResult result;
   result.set_text(model.tokenizer->Decode(ids, skips ? SpecialText::kSkip : SpecialText::kPrint));
   return result;
-}
-
-grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallRecord record(*context, metrics_, "Tokenize");
-  return AnswerNow(*context, std::move(record), TokenizeNow(*request), *response);
-}
-
-grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallRecord record(*context, metrics_, "Detokenize");
-  return AnswerNow(*context, std::move(record), DetokenizeNow(*request), *response);
 }
 
 }  // namespace latentd

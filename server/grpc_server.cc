@@ -16,7 +16,11 @@ constexpr int kKeepaliveMs = 20'000;        // a client that vanished without a 
 constexpr int kKeepaliveTimeoutMs = 5'000;  // … and so long again
 
 void SetLimits(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxReceiveMessageSize(-1);  // gRPC looks when it has all of it; Rpc does so, too, and says more
+  // Rpc unpacks gzip itself, see server/inflate.h; of what else gRPC knows a client is told that it is not taken.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // or what an RPC may hold unread grows beyond 64 KiB
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // or two daemons would share a port in silence
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);

@@ -20,6 +20,10 @@ std::optional<double> SecondsBetween(TimePoint from, TimePoint to) {
 
 }  // namespace
 
+bool IsExpired(TimePoint cancelled_at, TimePoint rpc_deadline) {
+  return rpc_deadline != kNever && cancelled_at != kNever && cancelled_at + kDeadlineSlack >= rpc_deadline;
+}
+
 CallRecord::CallRecord(const grpc::CallbackServerContext& context, Metrics& metrics, std::string_view method)
     : metrics_(metrics),
       method_(method),
@@ -98,7 +102,9 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint rpc_deadline, Text
   prompt_tokens_ = static_cast<int>(request_.request.prompt.size());
   record_.facts().request_id = name;
   record_.facts().prompt_tokens = prompt_tokens_;
-  stream_ = std::make_shared<TokenStream>(sink, live_.max_pending_bytes(), &record_.metrics().stream_backlog_bytes());
+  const StreamBacklog backlog{.num_bytes = &record_.metrics().stream_backlog_bytes(),
+                              .max_bytes = static_cast<int64_t>(live_.max_backlog_bytes())};
+  stream_ = std::make_shared<TokenStream>(sink, live_.max_pending_bytes(), backlog);
   const bool is_new = live_.Claim({.request_id = name,
                                    .method = record_.method(),
                                    .id = id_,
@@ -150,10 +156,8 @@ void LiveCall::Finish(const absl::Status& status, const StreamEnd& end) {
 }
 
 absl::Status LiveCall::StatusOf(const StreamEnd& end) const {
-  const TimePoint cancelled_at = cancelled_at_;
-  const bool expired =
-      rpc_deadline_ != kNever && cancelled_at != kNever && cancelled_at + kDeadlineSlack >= rpc_deadline_;
-  return StatusOfEnd({.end = end, .request_id = request_id_, .rpc_deadline_passed = expired});
+  return StatusOfEnd(
+      {.end = end, .request_id = request_id_, .rpc_deadline_passed = IsExpired(cancelled_at_, rpc_deadline_)});
 }
 
 }  // namespace latentd

@@ -21,6 +21,9 @@
 
 namespace latentd {
 
+// Whether an RPC that gRPC cancelled then had reached its deadline: else it is its client that left.
+bool IsExpired(TimePoint cancelled_at, TimePoint rpc_deadline);
+
 // One RPC in the metrics and in the log. Finish must be called exactly once, before the client can learn the outcome.
 class CallRecord {
  public:
@@ -38,6 +41,7 @@ class CallRecord {
   void EchoTrace(grpc::CallbackServerContext& context) const;
 
   TimePoint received() const { return received_; }
+  const std::string& peer() const { return origin_.peer; }
   const std::string& method() const { return method_; }
   CallFacts& facts() { return facts_; }
   Metrics& metrics() { return metrics_; }

@@ -17,8 +17,11 @@ std::string RandomPrefix() {
 
 }  // namespace
 
-LiveRequests::LiveRequests(EngineThread& engine, size_t max_pending_bytes)
-    : engine_(engine), max_pending_bytes_(max_pending_bytes), prefix_(RandomPrefix()) {}
+LiveRequests::LiveRequests(EngineThread& engine, size_t max_pending_bytes, size_t max_backlog_bytes)
+    : engine_(engine),
+      max_pending_bytes_(max_pending_bytes),
+      max_backlog_bytes_(max_backlog_bytes),
+      prefix_(RandomPrefix()) {}
 
 std::string LiveRequests::MakeName(SequenceId id) const { return absl::StrFormat("%s-%d", prefix_, id); }
 

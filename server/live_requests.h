@@ -28,11 +28,13 @@ struct LiveRequest {
 
 class LiveRequests {
  public:
-  // The engine must outlive this. `max_pending_bytes`: output of one reader that may wait before its sequence pauses.
-  LiveRequests(EngineThread& engine, size_t max_pending_bytes);
+  // The engine must outlive this. `max_pending_bytes`: output of one reader that may wait before its sequence pauses;
+  // `max_backlog_bytes`: of all readers, before those with much of it pause.
+  LiveRequests(EngineThread& engine, size_t max_pending_bytes, size_t max_backlog_bytes = size_t{1} << 30);
 
   EngineThread& engine() { return engine_; }
   size_t max_pending_bytes() const { return max_pending_bytes_; }
+  size_t max_backlog_bytes() const { return max_backlog_bytes_; }
   // A name for a request that came without one.
   std::string MakeName(SequenceId id) const;
 
@@ -48,6 +50,7 @@ class LiveRequests {
  private:
   EngineThread& engine_;
   const size_t max_pending_bytes_;
+  const size_t max_backlog_bytes_;
   const std::string prefix_;  // of this process
 
   mutable std::mutex mutex_;

@@ -14,6 +14,8 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model_executor.h"
 #include "kernels/cpu/processors.h"
+#include "server/answer_limit.h"
+#include "server/chat_context.h"
 #include "server/choose_numerics.h"
 #include "server/grpc_server.h"
 #include "server/load_text.h"
@@ -50,6 +52,7 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
   limits->set_max_rows(static_cast<uint32_t>(scheduler.max_step_rows));
   limits->set_max_step_tokens(static_cast<uint32_t>(scheduler.max_step_tokens));
   limits->set_max_message_bytes(kMaxMessageBytes);
+  limits->set_max_answer_bytes(kDefaultAnswerBytes);
   limits->set_kv_blocks(static_cast<uint64_t>(scheduler.pool.num_blocks));
   limits->set_kv_tokens(static_cast<uint64_t>(scheduler.pool.num_blocks - 1) * kBlockTokens);
 }

@@ -109,6 +109,8 @@ v1::Load LoadMonitor::Read() const {
   load.set_kv_blocks_total(static_cast<uint64_t>(data.kv_blocks_total));
   load.set_kv_blocks_active(static_cast<uint64_t>(data.kv_blocks_active));
   load.set_kv_blocks_free(static_cast<uint64_t>(data.kv_blocks_free + data.kv_blocks_promised));  // both are empty
+  load.set_request_bytes(static_cast<uint64_t>(data.request_bytes));
+  load.set_answer_bytes(static_cast<uint64_t>(data.answer_bytes));
   std::lock_guard lock(mutex_);
   SetRecent(window_.Start(std::chrono::steady_clock::now()), data, &load);
   return load;

@@ -11,6 +11,7 @@
 #include "server/config.h"
 #include "server/core_dumps.h"
 #include "server/daemon.h"
+#include "server/heap.h"
 #include "server/logging.h"
 #include "server/port_file.h"
 #include "server/signals.h"
@@ -55,6 +56,7 @@ int Run(int argc, char** argv, StopRequest& stop) {
 }  // namespace latentd
 
 int main(int argc, char** argv) {
+  latentd::BoundHeap();
   latentd::StopRequest stop;
   return latentd::RunUnderSignals(
       stop, [&] { return latentd::Run(argc, argv, stop); }, latentd::RemovePortFile);

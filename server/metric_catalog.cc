@@ -140,6 +140,22 @@ void AppendSteps(Descriptors& all) {
 void AppendStreams(Descriptors& all) {
   all.push_back(
       {"latentd_stream_backlog_bytes", kGauge, "bytes", {}, "Output that waits to be written, of all streams"});
+  all.push_back({"latentd_buffered_bytes",
+                 kGauge,
+                 "bytes",
+                 {{"kind", {"requests", "answers"}}},
+                 "Messages that are being received, with the room that they may need, or wait to be worked on; answers "
+                 "in one message that their clients have not read yet"});
+  all.push_back({"latentd_buffered_bytes_capacity",
+                 kGauge,
+                 "bytes",
+                 {{"kind", {"requests", "answers"}}},
+                 "What latentd_buffered_bytes may come to"});
+  all.push_back({"latentd_buffer_refusals_total",
+                 kCounter,
+                 "RPCs",
+                 {{"kind", {"requests", "answers"}}},
+                 "RPCs refused for want of room, or ended to make room: INTAKE_FULL and SLOW_SENDER, ANSWERS_FULL"});
   all.push_back({"latentd_slow_consumer_total",
                  kCounter,
                  "sequences",

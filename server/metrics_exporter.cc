@@ -185,6 +185,12 @@ void AddSteps(const MetricsData& data, std::vector<MetricFamily>& all) {
 
 void AddStreams(const MetricsData& data, std::vector<MetricFamily>& all) {
   AddScalar("latentd_stream_backlog_bytes", data.stream_backlog_bytes, all);
+  AddByEnum("latentd_buffered_bytes", std::array{data.request_bytes, data.answer_bytes}, all);
+  AddByEnum("latentd_buffered_bytes_capacity", std::array{data.max_buffered_bytes, data.max_buffered_bytes}, all);
+  AddByEnum("latentd_buffer_refusals_total",
+            std::array{FinishedFor("INTAKE_FULL", data) + FinishedFor("SLOW_SENDER", data),
+                       FinishedFor("ANSWERS_FULL", data)},
+            all);
   AddByEnum("latentd_slow_consumer_total",
             std::array{data.sequences_paused, data.sequences_resumed, FinishedFor("SLOW_CONSUMER", data)}, all);
 }

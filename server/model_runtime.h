@@ -19,8 +19,12 @@ namespace latentd {
 
 class ModelRuntime {
  public:
-  // `clock` and `metrics` must outlive it.
-  ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock, Metrics& metrics);
+  struct Output {
+    Metrics& metrics;
+    size_t max_backlog_bytes = 0;  // of all readers
+  };
+  // `clock` and the metrics must outlive it.
+  ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock, const Output& output);
 
   const LoadedModel& loaded() const { return *loaded_; }
   EngineThread& engine() { return engine_; }

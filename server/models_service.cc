@@ -1,14 +1,30 @@
 #include "server/models_service.h"
 
+#include <functional>
 #include <utility>
 
-#include <absl/status/statusor.h>
-
-#include "server/immediate_answer.h"
+#include "server/immediate_rpc.h"
 #include "server/status.h"
 #include "server/wire_message.h"
 
 namespace latentd {
+
+// Both answer while the server drains, too: they cost nothing and a router may still want to know.
+ModelsService::ModelsService(const ServingGate& gate, const RpcParts& parts)
+    : ByteService(*v1::Model::descriptor()->file()->FindServiceByName("Models")), gate_(gate), parts_(parts) {
+  RegisterAnswer("GetModel", &ModelsService::GetModel);
+  RegisterAnswer("ListModels", &ModelsService::ListModels);
+  CheckComplete();
+}
+
+template <class Result>
+void ModelsService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
+  Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
+    auto* rpc = new ImmediateRpc<Result>(*context, parts_, method, std::bind_front(answer, this));
+    rpc->Receive();
+    return rpc;
+  });
+}
 
 absl::StatusOr<v1::Model> ModelsService::FindModel() const {
   const ModelInService* serving = gate_.Find();
@@ -16,33 +32,22 @@ absl::StatusOr<v1::Model> ModelsService::FindModel() const {
   return serving->model.description;
 }
 
-// Both answer while the server drains, too: they cost nothing and a router may still want to know.
-grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                                  grpc::ByteBuffer* response) {
-  CallRecord record(*context, metrics_, "GetModel");
-  const auto answer = [&]() -> absl::StatusOr<v1::Model> {
-    v1::GetModelRequest message;
-    if (absl::Status status = ParseMessage(*request, &message); !status.ok()) return status;
-    absl::StatusOr<v1::Model> model = FindModel();
-    if (!model.ok() || !message.has_model() || message.model() == model->name()) return model;
-    return ModelNotFound(message.model(), model->name());
-  };
-  return AnswerNow(*context, std::move(record), answer(), *response);
+absl::StatusOr<v1::Model> ModelsService::GetModel(const grpc::ByteBuffer& bytes) const {
+  v1::GetModelRequest message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  absl::StatusOr<v1::Model> model = FindModel();
+  if (!model.ok() || !message.has_model() || message.model() == model->name()) return model;
+  return ModelNotFound(message.model(), model->name());
 }
 
-grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallRecord record(*context, metrics_, "ListModels");
-  const auto answer = [&]() -> absl::StatusOr<v1::ListModelsResult> {
-    v1::ListModelsRequest message;
-    if (absl::Status status = ParseMessage(*request, &message); !status.ok()) return status;
-    absl::StatusOr<v1::Model> model = FindModel();
-    if (!model.ok()) return model.status();
-    v1::ListModelsResult result;
-    *result.add_models() = *std::move(model);
-    return result;
-  };
-  return AnswerNow(*context, std::move(record), answer(), *response);
+absl::StatusOr<v1::ListModelsResult> ModelsService::ListModels(const grpc::ByteBuffer& bytes) const {
+  v1::ListModelsRequest message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  absl::StatusOr<v1::Model> model = FindModel();
+  if (!model.ok()) return model.status();
+  v1::ListModelsResult result;
+  *result.add_models() = *std::move(model);
+  return result;
 }
 
 }  // namespace latentd

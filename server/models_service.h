@@ -1,31 +1,36 @@
 // latentd.v1.Models: what is served.
 #pragma once
 
-#include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
+#include <string>
 
-#include "engine/metrics.h"
-#include "latentd/v1/models.grpc.pb.h"
+#include <absl/status/statusor.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include "latentd/v1/models.pb.h"
+#include "server/byte_service.h"
+#include "server/rpc.h"
 #include "server/serving_gate.h"
 
 namespace latentd {
 
-class ModelsService final : public v1::Models::WithRawCallbackMethod_GetModel<
-                                v1::Models::WithRawCallbackMethod_ListModels<v1::Models::Service>> {
+class ModelsService final : public ByteService {
  public:
-  // Both references outlive the server that the service is registered with.
-  ModelsService(const ServingGate& gate, Metrics& metrics) : gate_(gate), metrics_(metrics) {}
-
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                     grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override;
+  // All references outlive the server that the service is registered with.
+  ModelsService(const ServingGate& gate, const RpcParts& parts);
 
  private:
+  template <class Result>
+  using Answer = absl::StatusOr<Result> (ModelsService::*)(const grpc::ByteBuffer& bytes) const;
+  template <class Result>
+  void RegisterAnswer(const std::string& method, Answer<Result> answer);
+
+  absl::StatusOr<v1::Model> GetModel(const grpc::ByteBuffer& bytes) const;
+  absl::StatusOr<v1::ListModelsResult> ListModels(const grpc::ByteBuffer& bytes) const;
+
   absl::StatusOr<v1::Model> FindModel() const;
 
   const ServingGate& gate_;
-  Metrics& metrics_;
+  const RpcParts parts_;
 };
 
 }  // namespace latentd

@@ -13,22 +13,30 @@ struct Cause {
 };
 
 constexpr Cause kMalformed[] = {{"INVALID_ARGUMENT", "INVALID_FIELD"}};
+// On the way in and out, of every method.
+constexpr Cause kTransfer[] = {
+    {"RESOURCE_EXHAUSTED", "INTAKE_FULL"},
+    {"RESOURCE_EXHAUSTED", "SLOW_SENDER"},
+    {"RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"},
+    {"RESOURCE_EXHAUSTED", "SLOW_CONSUMER"},
+    {"UNAVAILABLE", "DRAINING"},
+    {"DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE"},
+    {"CANCELLED", "CLIENT_CANCEL"},
+};
+constexpr Cause kOneAnswer[] = {{"INVALID_ARGUMENT", "ANSWER_TOO_LARGE"}, {"RESOURCE_EXHAUSTED", "ANSWERS_FULL"}};
+constexpr Cause kTooLong[] = {{"INVALID_ARGUMENT", "CONTEXT_LENGTH_EXCEEDED"}};
 constexpr Cause kWrongModel[] = {{"NOT_FOUND", "MODEL_NOT_FOUND"}};
-constexpr Cause kUseRefusals[] = {{"FAILED_PRECONDITION", "NO_TOKENIZER"}, {"UNAVAILABLE", "DRAINING"}};
+constexpr Cause kNoTokenizer[] = {{"FAILED_PRECONDITION", "NO_TOKENIZER"}};
 constexpr Cause kLoading[] = {{"UNAVAILABLE", "LOADING"}};
 constexpr Cause kUnsupported[] = {{"UNIMPLEMENTED", "UNSUPPORTED_FEATURE"}};
 constexpr Cause kNoTemplate[] = {{"FAILED_PRECONDITION", "NO_CHAT_TEMPLATE"}};
 constexpr Cause kEngineCauses[] = {
-    {"INVALID_ARGUMENT", "CONTEXT_LENGTH_EXCEEDED"},
     {"FAILED_PRECONDITION", "KV_CAPACITY_EXCEEDED"},
     {"ALREADY_EXISTS", "DUPLICATE_REQUEST_ID"},
     {"RESOURCE_EXHAUSTED", "QUEUE_FULL"},
     {"RESOURCE_EXHAUSTED", "QUEUE_TOKENS"},
-    {"RESOURCE_EXHAUSTED", "SLOW_CONSUMER"},
-    {"DEADLINE_EXCEEDED", "EXPIRED_IN_QUEUE"},
     {"DEADLINE_EXCEEDED", "EXPIRED_IN_PREFILL"},
     {"DEADLINE_EXCEEDED", "EXPIRED_IN_DECODE"},
-    {"CANCELLED", "CLIENT_CANCEL"},
     {"ABORTED", "ADMIN_ABORT"},
     {"DATA_LOSS", "NAN_LOGITS"},
 };
@@ -42,8 +50,6 @@ template <size_t kCount>
 void Add(const std::string& method, const Cause (&causes)[kCount], std::vector<Outcome>& outcomes) {
   for (const Cause& cause : causes) outcomes.push_back({method, cause.grpc_code, cause.reason});
 }
-
-constexpr Cause kClientLeft[] = {{"CANCELLED", "CLIENT_CANCEL"}};
 
 constexpr const char* kAdminMethods[] = {"Abort",     "Drain",        "GetLoad",
                                          "WatchLoad", "ListRequests", "FlushPrefixCache",
@@ -59,12 +65,14 @@ bool Contains(const std::vector<std::string>& names, std::string_view name) {
 
 void AddAdmin(const std::string& method, std::vector<Outcome>& outcomes) {
   Add(method, kMalformed, outcomes);
+  Add(method, kTransfer, outcomes);
+  const bool streams = method == "Drain" || method == "WatchLoad" || method == "DumpFlightRecorder";
+  if (!streams) Add(method, kOneAnswer, outcomes);
   if (method == "FlushPrefixCache" || method == "DumpFlightRecorder") {
     Add(method, kUnsupported, outcomes);
   } else {
     Add(method, kAnswered, outcomes);
   }
-  if (method == "Drain" || method == "WatchLoad") Add(method, kClientLeft, outcomes);
 }
 
 void AddServing(const std::string& method, std::vector<Outcome>& outcomes) {
@@ -72,9 +80,12 @@ void AddServing(const std::string& method, std::vector<Outcome>& outcomes) {
   const bool generates = runs && method != "Score";
   const bool lists = method == "GetModel" || method == "ListModels";
   Add(method, kMalformed, outcomes);
+  Add(method, kTransfer, outcomes);
+  if (method != "Generate" && method != "Chat") Add(method, kOneAnswer, outcomes);
   if (method != "ListModels") Add(method, kWrongModel, outcomes);
   Add(method, kLoading, outcomes);
-  if (!lists) Add(method, kUseRefusals, outcomes);
+  if (!lists) Add(method, kNoTokenizer, outcomes);
+  if (runs || method == "Tokenize") Add(method, kTooLong, outcomes);
   if (runs || method == "Tokenize") Add(method, kUnsupported, outcomes);
   if (method == "Chat" || method == "Tokenize") Add(method, kNoTemplate, outcomes);
   if (runs) Add(method, kEngineCauses, outcomes);

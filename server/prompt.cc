@@ -19,6 +19,14 @@ absl::StatusOr<EncodedPrompt> EncodeEither(const Message& request, const ServedM
   return EncodedPrompt{.field = "token_ids.ids", .ids = {ids.begin(), ids.end()}};
 }
 
+// Text that the context cannot hold, however long its tokens are, is not encoded to find that out.
+absl::Status CheckSize(std::string_view field, size_t text_bytes, const ServedModel& model) {
+  const size_t context = model.description.limits().max_context_tokens();
+  const std::optional<size_t> most = model.tokenizer->MostTextBytes(context);
+  if (!most || context == 0 || text_bytes <= *most) return absl::OkStatus();
+  return TextTooLong(field, {.text_bytes = text_bytes, .longest_token_bytes = *most / context, .limit = context});
+}
+
 // What the template wrote is read as it is meant, control tokens included; what came with the request is text.
 std::vector<TextSpan> SpansOf(const jinja::TracedText& rendered) {
   const std::string_view text = rendered.text;
@@ -38,6 +46,7 @@ std::vector<TextSpan> SpansOf(const jinja::TracedText& rendered) {
 absl::StatusOr<EncodedPrompt> EncodeText(std::string_view field, std::string_view text, TextEncoding encoding,
                                          const ServedModel& model) {
   if (model.tokenizer == nullptr) return NoTokenizer(field);
+  if (absl::Status status = CheckSize(field, text.size(), model); !status.ok()) return status;
   absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(text, encoding.special_tokens);
   if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));
   if (encoding.begin == BeginOfSequence::kAdd) {
@@ -77,6 +86,7 @@ absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_vie
                                              ContinuedText(*chat.messages().rbegin()), *rendered);
     if (!status.ok()) return status;
   }
+  if (absl::Status status = CheckSize(field, rendered->text.size(), model); !status.ok()) return status;
   absl::StatusOr<std::vector<int32_t>> ids = model.tokenizer->Encode(SpansOf(*rendered));
   if (!ids.ok()) return InvalidField(field, std::string(ids.status().message()));
   if (ids->empty()) return InvalidField(field, "expected messages that make a prompt, found none that say anything");

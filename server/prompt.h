@@ -1,5 +1,5 @@
 // Prompts as token ids: text through the tokenizer, messages through the model's chat template and then the tokenizer.
-// Runs on gRPC's threads.
+// Runs on the threads of the work pool.
 #pragma once
 
 #include <string>

@@ -68,26 +68,38 @@ v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const s
   return result;
 }
 
-RequestList::RequestList(Egress& egress, CallRecord record, grpc::ByteBuffer& response)
-    : egress_(egress), record_(std::move(record)), response_(response) {
-  slot_.pump = [this] { Answer(); };
-  slot_.release = [this] { delete this; };
-  egress_.Attach(slot_);
-}
-
-void RequestList::Start(grpc::CallbackServerContext& context, LiveRequests& live) {
-  record_.EchoTrace(context);
-  live_ = live.List();  // before the engine is asked: what it does not know then has left it
-  live.engine().Describe([this](std::vector<SequenceStatus> in_engine) {
-    in_engine_ = std::move(in_engine);
-    egress_.Wake(slot_);
+void RequestList::Handle(const grpc::ByteBuffer& request) {
+  v1::ListRequestsRequest message;
+  if (absl::Status status = ParseMessage(request, &message); !status.ok()) return Refuse(status);
+  EchoTrace();
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) return Answer(v1::ListRequestsResult());  // while the model loads there are none
+  listed_ = serving->live.List();  // before the engine is asked: what it does not know then has left it
+  reply_->wake = [this] { parts_.egress.Wake(slot_); };
+  serving->live.engine().Describe([reply = reply_](std::vector<SequenceStatus> in_engine) {
+    std::lock_guard lock(reply->mutex);
+    reply->in_engine = std::move(in_engine);
+    if (reply->wake) reply->wake();
   });
 }
 
-void RequestList::Answer() {
-  response_ = SerializeMessage(MergeStatus(live_, in_engine_, std::chrono::steady_clock::now()));
-  record_.Finish(absl::OkStatus(), "ANSWERED");
-  Finish(grpc::Status::OK);
+void RequestList::Pump() {
+  if (has_left()) {
+    End(StatusOfLeaving());
+    return;
+  }
+  std::unique_lock lock(reply_->mutex);
+  if (!reply_->in_engine) return;
+  const std::vector<SequenceStatus> in_engine = *std::move(reply_->in_engine);
+  lock.unlock();
+  Answer(MergeStatus(listed_, in_engine, std::chrono::steady_clock::now()));
+}
+
+void RequestList::ClientLeft() { parts_.egress.Wake(slot_); }
+
+void RequestList::Detach() {
+  std::lock_guard lock(reply_->mutex);
+  reply_->wake = nullptr;
 }
 
 }  // namespace latentd

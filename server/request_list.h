@@ -2,18 +2,20 @@
 // Deletes itself when gRPC is done.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
 #include "engine/clock.h"
 #include "engine/sequence_status.h"
 #include "latentd/v1/admin.pb.h"
-#include "server/egress.h"
-#include "server/live_call.h"
 #include "server/live_requests.h"
+#include "server/rpc.h"
+#include "server/serving_gate.h"
 
 namespace latentd {
 
@@ -21,23 +23,28 @@ namespace latentd {
 v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
                                    TimePoint now);
 
-class RequestList final : public grpc::ServerUnaryReactor {
+class RequestList final : public Rpc {
  public:
-  // `egress` and `live` outlive the RPC.
-  RequestList(Egress& egress, CallRecord record, grpc::ByteBuffer& response);
-
-  void Start(grpc::CallbackServerContext& context, LiveRequests& live);
-  void OnDone() override { egress_.Done(slot_); }
+  // All references outlive the RPC.
+  RequestList(grpc::CallbackServerContext& context, const RpcParts& parts, const ServingGate& gate)
+      : Rpc(context, parts, "ListRequests"), gate_(gate) {}
 
  private:
-  void Answer();
+  void Handle(const grpc::ByteBuffer& request) override;
+  void Pump() override;
+  void ClientLeft() override;
+  void Detach() override;
 
-  Egress& egress_;
-  CallRecord record_;
-  grpc::ByteBuffer& response_;
-  Egress::Slot slot_;
-  std::vector<LiveRequest> live_;
-  std::vector<SequenceStatus> in_engine_;  // written by the engine thread before it wakes the slot
+  // The engine may still answer when the RPC is long over.
+  struct Reply {
+    std::mutex mutex;
+    std::function<void()> wake;  // none: nobody waits any more
+    std::optional<std::vector<SequenceStatus>> in_engine;
+  };
+
+  const ServingGate& gate_;
+  std::vector<LiveRequest> listed_;
+  const std::shared_ptr<Reply> reply_ = std::make_shared<Reply>();
 };
 
 }  // namespace latentd

@@ -47,7 +47,9 @@ void StallWatch::Run() {
       std::clamp(FromSeconds(options_.stall_seconds) / kChecksPerStall, kShortestPause, kLongestPause);
   std::unique_lock lock(mutex_);
   while (!stopped_.wait_for(lock, pause, [this] { return is_stopping_; })) {
-    const EngineHealth health = rule_.Check(clock_.Now());
+    const TimePoint now = clock_.Now();
+    if (options_.on_look) options_.on_look(now);
+    const EngineHealth health = rule_.Check(now);
     if (health != health_) Become(health);
   }
 }

@@ -17,7 +17,9 @@ enum class EngineHealth : uint8_t { kMoving, kStalled };
 
 struct StallWatchOptions {
   double stall_seconds = 30.0;
-  std::function<void(EngineHealth)> on_change;  // on the watch's thread
+  // Both on the watch's thread; the second one, if any, at each look, once a second or more often.
+  std::function<void(EngineHealth)> on_change;
+  std::function<void(TimePoint now)> on_look = {};
 };
 
 // The rule, without a thread. One thread at a time.

@@ -179,6 +179,18 @@ absl::Status ContextLengthExceeded(std::string_view field, size_t prompt_tokens,
   return status;
 }
 
+absl::Status TextTooLong(std::string_view field, const TextSize& size) {
+  const size_t tokens = (size.text_bytes + size.longest_token_bytes - 1) / size.longest_token_bytes;
+  const std::string description =
+      absl::StrFormat("the text has %d bytes, so %d tokens at least, but the context holds %d; shorten the text",
+                      size.text_bytes, tokens, size.limit);
+  absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED",
+                                absl::StrFormat("%s: %s", field, description),
+                                {{"prompt_tokens", std::to_string(tokens)}, {"limit", std::to_string(size.limit)}});
+  AttachViolations({{std::string(field), description}}, &status);
+  return status;
+}
+
 absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks) {
   return Failure(absl::StatusCode::kFailedPrecondition, "KV_CAPACITY_EXCEEDED",
                  absl::StrFormat("prompt and max_tokens need %d cache blocks, the cache has %d; shorten the prompt or "
@@ -233,6 +245,57 @@ absl::Status Loading(const BytesRead& bytes) {
   return status;
 }
 
+absl::Status SlowSender() {
+  absl::Status status = Failure(absl::StatusCode::kResourceExhausted, "SLOW_SENDER",
+                                "expected the whole request in time, found a part of it, and others wait for its "
+                                "memory or its time is over; send it again, all at once");
+  AttachRetry(kElsewhere, &status);
+  return status;
+}
+
+absl::Status IntakeFull() {
+  absl::Status status = Failure(absl::StatusCode::kResourceExhausted, "INTAKE_FULL",
+                                "expected room for another request, found too many that are being received or wait to "
+                                "be worked on; try again later");
+  AttachRetry(kElsewhere, &status);
+  return status;
+}
+
+absl::Status MessageTooLarge(size_t num_bytes, size_t limit) {
+  return Failure(
+      absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
+      absl::StrFormat("expected a request of at most %d bytes, found %d; send less at once", limit, num_bytes),
+      {{"message_bytes", std::to_string(num_bytes)}, {"limit", std::to_string(limit)}});
+}
+
+absl::Status AnswerTooLarge(std::string_view fields, size_t num_bytes, size_t limit) {
+  const std::string description = absl::StrFormat(
+      "the answer may have %d bytes in one message, and the client or the server takes at most %d; ask for less, or "
+      "let the client take more and say so in the metadata latentd-max-answer-bytes",
+      num_bytes, limit);
+  absl::Status status =
+      Failure(absl::StatusCode::kInvalidArgument, "ANSWER_TOO_LARGE", absl::StrFormat("%s: %s", fields, description),
+              {{"answer_bytes", std::to_string(num_bytes)}, {"limit", std::to_string(limit)}});
+  AttachViolations({{std::string(fields), description}}, &status);
+  return status;
+}
+
+absl::Status AnswersFull() {
+  absl::Status status = Failure(absl::StatusCode::kResourceExhausted, "ANSWERS_FULL",
+                                "expected room for another answer, found too many that their clients have not read "
+                                "yet; try again later");
+  AttachRetry(kElsewhere, &status);
+  return status;
+}
+
+absl::Status SlowConsumer(size_t unread_bytes) {
+  return Failure(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
+                 absl::StrFormat("the client left %d bytes of its answer unread for too long; read faster or ask for "
+                                 "fewer tokens",
+                                 unread_bytes),
+                 {{"buffered_bytes", std::to_string(unread_bytes)}});
+}
+
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id) {
   switch (refusal.cause) {
     case RefusalCause::kDraining:
@@ -275,11 +338,7 @@ absl::Status StatusOfEnd(const EndedRequest& ended) {
     case FinishReason::kExpiredInDecode:
       return Expired("EXPIRED_IN_DECODE", end);
     case FinishReason::kSlowConsumer:
-      return Failure(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
-                     absl::StrFormat("the client left %d bytes of its answer unread for too long; read faster or ask "
-                                     "for fewer tokens",
-                                     end.buffered_bytes),
-                     {{"buffered_bytes", std::to_string(end.buffered_bytes)}});
+      return SlowConsumer(end.buffered_bytes);
     case FinishReason::kDraining:
       return Draining();
     case FinishReason::kNonFiniteLogits:

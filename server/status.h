@@ -38,12 +38,27 @@ absl::Status InvalidFields(const std::vector<FieldViolation>& violations);  // a
 absl::Status InvalidField(std::string_view field, std::string_view description);
 absl::Status UnsupportedField(std::string_view field, std::string_view description);
 absl::Status ContextLengthExceeded(std::string_view field, size_t prompt_tokens, size_t min_tokens, size_t limit);
+struct TextSize {
+  size_t text_bytes = 0;
+  size_t longest_token_bytes = 0;
+  size_t limit = 0;  // in tokens
+};
+// The same of a text that was not encoded: its size tells.
+absl::Status TextTooLong(std::string_view field, const TextSize& size);
 absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks);
 absl::Status NoTokenizer(std::string_view field);
 absl::Status NoChatTemplate(std::string_view why);  // empty: there is none
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 absl::Status DuplicateRequestId(std::string_view request_id);
 absl::Status Draining();
+// On the way in: the message was not whole in time, there is no room for more, it is too large.
+absl::Status SlowSender();
+absl::Status IntakeFull();
+absl::Status MessageTooLarge(size_t num_bytes, size_t limit);
+// On the way out. `fields` decide how large the answer becomes.
+absl::Status AnswerTooLarge(std::string_view fields, size_t num_bytes, size_t limit);
+absl::Status AnswersFull();
+absl::Status SlowConsumer(size_t unread_bytes);
 absl::Status Loading(const BytesRead& bytes);
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
 

@@ -20,34 +20,18 @@ bool HasOutput(const StreamChunk& chunk) {
 
 }  // namespace
 
-StreamWriter::StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model,
-                           LiveRequests& live)
-    : context_(context), egress_(egress), model_(model), live_(live), cut_off_(context, egress, slot_) {
-  slot_.pump = [this] { Pump(); };
-  slot_.release = [this] { delete this; };
-  egress_.Attach(slot_);
-}
+StreamWriter::StreamWriter(grpc::CallbackServerContext& context, const RpcParts& rpc, EngineRpcParts parts)
+    : Rpc(context, rpc, parts.method), model_(parts.model), live_(parts.live), admit_(std::move(parts.admit)) {}
 
-void StreamWriter::Start(CallRecord record, ValidRequest request, TimePoint rpc_deadline) {
-  call_.emplace(live_, std::move(record));
-  const absl::Status refusal = call_->Submit(std::move(request), rpc_deadline, this);
-  if (refusal.ok()) {
-    Wake();
-  } else {
-    has_ended_ = true;
-    call_->record().Finish(refusal);
-    Finish(ToGrpcStatus(refusal, context_));
-  }
-}
-
-void StreamWriter::Refuse(CallRecord record, const absl::Status& status) {
-  has_ended_ = true;
-  record.Finish(status);
-  Finish(ToGrpcStatus(status, context_));
+void StreamWriter::Handle(const grpc::ByteBuffer& request) {
+  absl::StatusOr<ValidRequest> valid = admit_(request, received());
+  if (!valid.ok()) return Refuse(valid.status());
+  call_.emplace(live_, TakeRecord());
+  const absl::Status refusal = call_->Submit(*std::move(valid), deadline(), this);
+  if (!refusal.ok()) Refuse(refusal);
 }
 
 void StreamWriter::Pump() {
-  if (has_ended_) return cut_off_.CancelIfDue(Now());
   if (!has_begun_) Begin();
   const bool is_writing = PumpAfterWrite();
   may_have_more_ = true;  // unless it is looked at
@@ -59,7 +43,7 @@ void StreamWriter::Pump() {
     TakeChunk();
   }
   if (is_broken_) events_.clear();
-  if (end_ && end_->reason == FinishReason::kSlowConsumer) return End();  // it had its time
+  if (end_ && end_->reason == FinishReason::kSlowConsumer) return EndAnswer();  // it had its time
   if (is_writing) {
     GiveUpIfStuck();
   } else {
@@ -99,7 +83,7 @@ bool StreamWriter::TakeChunk() {
 
 void StreamWriter::WriteNext() {
   if (events_.empty()) {
-    if (end_) End();
+    if (end_) EndAnswer();
     return;
   }
   buffer_ = SerializeMessage(events_.front());
@@ -116,14 +100,14 @@ void StreamWriter::WriteNext() {
 void StreamWriter::GiveUpIfStuck() {
   if (!end_) return;
   if (stuck_since_ == kNever) return LimitWrite();
-  if (Now() < stuck_since_ + egress_.patience()) return;
+  if (Now() < stuck_since_ + parts_.egress.patience()) return;
   if (call_->StatusOf(*end_).ok()) end_->reason = FinishReason::kSlowConsumer;
-  End();
+  EndAnswer();
 }
 
 void StreamWriter::LimitWrite() {
   stuck_since_ = Now();
-  egress_.WakeAt(slot_, stuck_since_ + egress_.patience());
+  parts_.egress.WakeAt(slot_, stuck_since_ + parts_.egress.patience());
 }
 
 size_t StreamWriter::UnreadBytes() const {
@@ -132,16 +116,12 @@ size_t StreamWriter::UnreadBytes() const {
   return num_bytes;
 }
 
-void StreamWriter::End() {
+void StreamWriter::EndAnswer() {
   // Complete for the engine, but not for a client that is gone.
   if (is_broken_ && call_->StatusOf(*end_).ok()) end_->reason = FinishReason::kCancelled;
   if (end_->reason == FinishReason::kSlowConsumer) end_->buffered_bytes = UnreadBytes();
   events_.clear();
-  const absl::Status status = call_->StatusOf(*end_);
-  has_ended_ = true;
-  call_->Finish(status, *end_);
-  Finish(ToGrpcStatus(status, context_));
-  cut_off_.Arm(Now() + egress_.patience());
+  End(call_->StatusOf(*end_));
 }
 
 void StreamWriter::OnWriteDone(bool ok) {
@@ -153,16 +133,20 @@ void StreamWriter::OnWriteDone(bool ok) {
   if (write_.exchange(Write::kIdle) == Write::kBusyAndPumpWanted || !ok) Wake();
 }
 
-void StreamWriter::OnCancel() {
+void StreamWriter::ClientLeft() {
   is_broken_ = true;
-  if (call_) call_->Cancel();
+  call_->Cancel();
   Wake();
 }
 
-void StreamWriter::OnDone() {
+void StreamWriter::Detach() {
   if (call_) call_->Detach();
-  cut_off_.Disarm();
-  egress_.Done(slot_);
+}
+
+void StreamWriter::Count(const absl::Status& status) {
+  if (!call_) return Rpc::Count(status);
+  if (end_) return call_->Finish(status, *end_);
+  call_->record().Finish(status);
 }
 
 }  // namespace latentd

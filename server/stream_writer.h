@@ -14,39 +14,34 @@
 #include <deque>
 #include <optional>
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
 #include "engine/token_stream.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
-#include "server/cut_off.h"
-#include "server/egress.h"
+#include "server/engine_rpc.h"
 #include "server/live_call.h"
+#include "server/rpc.h"
 
 namespace latentd {
 
-class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public TextSink {
+class StreamWriter final : public Rpc, public TextSink {
  public:
-  // All references outlive the RPC.
-  StreamWriter(grpc::CallbackServerContext& context, Egress& egress, const v1::Model& model, LiveRequests& live);
+  StreamWriter(grpc::CallbackServerContext& context, const RpcParts& rpc, EngineRpcParts parts);
 
-  // Exactly one of the two, from the handler, once.
-  void Start(CallRecord record, ValidRequest request, TimePoint rpc_deadline);
-  void Refuse(CallRecord record, const absl::Status& status);
-
-  void Wake() override { egress_.Wake(slot_); }
-
+  void Wake() override { parts_.egress.Wake(slot_); }
   void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
 
  private:
   // A pump that found the write busy, or would find more to do after it, wants one when it is done.
   enum class Write : uint8_t { kIdle, kBusy, kBusyAndPumpWanted };
 
-  void Pump();
+  void Handle(const grpc::ByteBuffer& request) override;
+  void Pump() override;
+  void ClientLeft() override;
+  void Detach() override;
+  void Count(const absl::Status& status) override;
+
   void Begin();
   // False where the write in flight is done: there will be no pump after it.
   bool PumpAfterWrite();
@@ -56,19 +51,15 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pu
   void LimitWrite();
   void GiveUpIfStuck();
   size_t UnreadBytes() const;
-  void End();
+  void EndAnswer();
 
-  grpc::CallbackServerContext& context_;
-  Egress& egress_;
   const v1::Model& model_;
   LiveRequests& live_;
-  Egress::Slot slot_;
-  CutOff cut_off_;
+  const Admission admit_;
   std::optional<LiveCall> call_;
 
   // Of the egress thread.
   bool has_begun_ = false;
-  bool has_ended_ = false;
   std::deque<v1::GenerateEvent> events_;  // to be written: of one chunk, of all that are left once the end is there
   bool may_have_more_ = false;            // the token stream: it wakes nobody for what joins what nobody took
   grpc::ByteBuffer buffer_;               // of the write in flight

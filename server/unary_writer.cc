@@ -27,4 +27,8 @@ void CollectInto(const LiveCall& call, const v1::Model& model, const StreamChunk
   *result->mutable_timings() = MakeTimings(*chunk.end);
 }
 
+std::string_view SizingFields(const v1::GenerateResult&) { return "output.logprobs, stopping.max_tokens"; }
+
+std::string_view SizingFields(const v1::ScoreResult&) { return "top_logprobs"; }
+
 }  // namespace latentd

@@ -17,6 +17,7 @@
 #include "server/egress.h"
 #include "server/generation_service.h"
 #include "server/grpc_server.h"
+#include "server/reception.h"
 #include "tests/bench/egress_bench.h"
 #include "tests/bench/naive_writer.h"
 #include "tests/server/fake_model.h"
@@ -144,13 +145,14 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
   const SteadyClock clock;
   const LoadProgress progress(metrics, clock);
   ServingGate gate(progress);
+  Reception reception(Config{}, metrics);
   Egress egress(kEgressThreads);
   std::unique_ptr<grpc::Service> service;
   if (run.writer == Writer::kNaive) {
     service = std::make_unique<NaiveService>(model, engine, metrics);
   } else {
     gate.Open(in_service);
-    service = std::make_unique<GenerationService>(gate, egress, metrics);
+    service = std::make_unique<GenerationService>(gate, reception.PartsWith(egress));
   }
   const std::unique_ptr<GrpcServer> server =
       OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {service.get()}}));

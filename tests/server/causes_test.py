@@ -9,6 +9,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 import daemon
+import transfers
 from daemon import Details, MODEL, pb, long_request, request, stubborn_channel, wait_until
 from doctored_model import copy_with_overflow
 from loading_daemon import LoadingDaemon
@@ -208,6 +209,20 @@ class CausesTest(unittest.TestCase):
         self.expect(details, grpc.StatusCode.UNAVAILABLE, "LOADING")
         self.assertGreater(details.retry_seconds, 0)
         self.assertEqual(set(details.metadata), {"loaded_bytes", "total_bytes"})
+
+    # ------------------------------------------------------------------------------------------- the way in and out
+
+    def test_transfers(self):
+        with daemon.Daemon(*transfers.FLAGS) as server:
+            for reason, provoke in transfers.CAUSES.items():
+                with self.subTest(reason):
+                    is_request = reason == "ANSWER_TOO_LARGE"
+                    code = "INVALID_ARGUMENT" if is_request else "RESOURCE_EXHAUSTED"
+                    details = provoke(server)
+                    self.expect(details, grpc.StatusCode[code], reason)
+                    if reason in ("SLOW_SENDER", "INTAKE_FULL", "ANSWERS_FULL"):
+                        self.assertGreater(details.retry_seconds, 0)
+                    server.wait_until_idle()
 
     # ------------------------------------------------------------------------------------------------- time runs out
 

@@ -215,6 +215,16 @@ class KnobTest(unittest.TestCase):
                 wait_until(lambda: bound < server.sum("stream_backlog_bytes") < bound + 65536, "so much waits")
                 call.cancel()
 
+    def knob_max_buffered_bytes(self):
+        for flags, bound in (((), None), (("--max-buffered-bytes", str(9 << 20)), 9 << 20)):
+            with daemon.Daemon(*flags) as server:
+                found = server.sum("buffered_bytes_capacity", kind="requests")
+                self.assertEqual(server.sum("buffered_bytes_capacity", kind="answers"), found)
+                if bound:
+                    self.assertEqual(found, bound)
+                else:
+                    self.assertTrue(16 << 20 <= found <= 1 << 30, found)
+
     def knob_stall_seconds(self):
         """Steps of a whole prompt stall a daemon that is patient for a hundredth of a second, and no other."""
         prompt = daemon.pb.GenerateRequest(token_ids=daemon.pb.TokenIds(ids=[5] * 1800))

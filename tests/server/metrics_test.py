@@ -18,9 +18,11 @@ from google.protobuf import duration_pb2
 import daemon
 import laws
 import prometheus
+import transfers
 from daemon import MODEL, Details, held_request, long_request, pb, request, stubborn_channel, wait_until
 from doctored_model import copy_with_overflow
 from loading_daemon import LoadingDaemon
+from raw_http2 import RawClient, framed
 
 LOAD_SEED = 20240611
 
@@ -93,6 +95,7 @@ class ScriptedLoad:
         self.small_cache()
         self.models_without_text()
         self.slow_reader_that_does_not()
+        self.transfers()
         self.operators()
         self.stall()
         self.drain()
@@ -242,6 +245,20 @@ class ScriptedLoad:
             next(call)
             wait_until(lambda: self.scrape(server)['latentd_slow_consumer_total{action="ended"}'] > 0,
                        "the slow reader's request ends")
+
+    def transfers(self):
+        with self.serving(*transfers.FLAGS) as server:
+            for provoke in transfers.CAUSES.values():
+                provoke(server)
+                self.scrape(server)
+            with RawClient(server.address) as client:
+                client.begin("Tokenize")
+                wait_until(lambda: self.scrape(server)['latentd_buffered_bytes{kind="requests"}'] > 0, "it is counted")
+            message = transfers.detokenize_request(server, transfers.ANSWER_BYTES)
+            with RawClient(server.address, window=10) as client:
+                client.begin("Detokenize")
+                client.send_body(framed(message.SerializeToString()))
+                wait_until(lambda: self.scrape(server)['latentd_buffered_bytes{kind="answers"}'] > 0, "so is this")
 
     def operators(self):
         with self.serving("--admin-listen", "127.0.0.1:0") as server:

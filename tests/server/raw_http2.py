@@ -4,7 +4,7 @@ import struct
 
 import daemon
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0, 1, 3, 4, 6
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 ACK, END_STREAM, END_HEADERS = 1, 1, 4
 INITIAL_WINDOW_SIZE = 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -23,6 +23,11 @@ def request_headers(path, authority):
     return b"".join(header(name, value) for name, value in (
         (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", authority), ("te", "trailers"),
         ("content-type", "application/grpc")))
+
+
+def framed(message, compressed=0):
+    """A message as gRPC puts it on the stream."""
+    return bytes([compressed]) + struct.pack(">I", len(message)) + message
 
 
 class RawClient:
@@ -50,6 +55,37 @@ class RawClient:
         path = f"/latentd.v1.Generation/{method}"
         self.socket.sendall(frame(HEADERS, END_HEADERS, 1, request_headers(path, self.address)) +
                             frame(DATA, END_STREAM, 1, b"\0" + struct.pack(">I", len(body)) + body))
+
+    def begin(self, method, stream=1, encoding=None):
+        """The headers of a call, whose message follows or not."""
+        extra = header("grpc-encoding", encoding) if encoding else b""
+        path = f"/latentd.v1.Generation/{method}"
+        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, request_headers(path, self.address) + extra))
+
+    def send_body(self, body, patience=daemon.PATIENCE_SECONDS, end=END_STREAM):
+        """Bytes of the first stream's message as fast as the daemon's windows allow; the number that it took."""
+        self.socket.settimeout(patience)
+        windows, sent = {0: 65535, 1: 65535}, 0
+        try:
+            while sent < len(body):
+                size = min(windows[0], windows[1], 16384, len(body) - sent)
+                if size > 0:
+                    flags = end if sent + size == len(body) else 0
+                    self.socket.sendall(frame(DATA, flags, 1, body[sent:sent + size]))
+                    sent += size
+                    windows = {stream: window - size for stream, window in windows.items()}
+                    continue
+                head = self.read_exactly(9)
+                payload = self.read_exactly(int.from_bytes(head[:3], "big"))
+                if head[3] == WINDOW_UPDATE:
+                    windows[int.from_bytes(head[5:], "big")] += int.from_bytes(payload, "big")
+                elif head[3] == PING and not head[4] & ACK:
+                    self.socket.sendall(frame(PING, ACK, payload=payload))
+                elif head[3] in (HEADERS, RST_STREAM):
+                    break
+        except OSError:
+            pass  # the daemon stopped taking it
+        return sent
 
     def read_exactly(self, num_bytes):
         parts = []

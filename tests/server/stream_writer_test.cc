@@ -12,8 +12,10 @@
 
 #include "engine/engine.h"
 #include "engine/publisher.h"
+#include "latentd/v1/generation.grpc.pb.h"
 #include "server/generation_service.h"
 #include "server/grpc_server.h"
+#include "server/reception.h"
 #include "tests/server/fake_model.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/or_die.h"
@@ -40,7 +42,7 @@ class Serving {
         engine_(std::make_unique<Engine>(executor_, Options(), metrics_), publisher_, clock_,
                 QueueLoad{.requests = 10, .tokens = 1000}),
         live_(engine_, 256 << 10),
-        service_(gate_, egress_, metrics_),
+        service_(gate_, reception_.PartsWith(egress_)),
         server_(OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&service_}}))) {
     hold_.pump = [this] {
       held_.set_value();
@@ -94,6 +96,7 @@ class Serving {
   const ModelInService in_service_{.model = model_, .live = live_};
   const LoadProgress progress_{metrics_, clock_};
   ServingGate gate_{progress_};
+  Reception reception_{Config{}, metrics_};
   Egress egress_{1};
   Egress::Slot hold_;
   std::promise<void> held_, release_;

@@ -1,0 +1,30 @@
+#include "server/heap.h"
+
+#include <chrono>
+#include <cstddef>
+
+#include <malloc.h>
+
+namespace latentd {
+namespace {
+
+constexpr int kMaxArenas = 4;
+constexpr int kMappedBytes = 256 << 10;      // blocks from this size on; fixed, or glibc would raise it
+constexpr size_t kMuchBytes = 16 << 20;      // that is free and worth a walk over the heap
+constexpr std::chrono::seconds kBetween{2};  // the pages of a busy heap are not taken from it all the time
+
+}  // namespace
+
+void BoundHeap() {
+  mallopt(M_ARENA_MAX, kMaxArenas);
+  mallopt(M_MMAP_THRESHOLD, kMappedBytes);
+  mallopt(M_TRIM_THRESHOLD, kMappedBytes);
+}
+
+void HeapTrim::Tick(TimePoint now) {
+  if (now - last_ < kBetween || mallinfo2().fordblks < kMuchBytes) return;
+  last_ = now;
+  malloc_trim(0);
+}
+
+}  // namespace latentd

@@ -1,0 +1,18 @@
+// Requests that a client compressed with gzip, as gRPC's libraries do on wish. gRPC itself would unpack a message of
+// 400 KB into 400 MB before anybody could look at its size; this stops at the bound.
+#pragma once
+
+#include <cstddef>
+
+#include <absl/status/status.h>
+#include <grpcpp/support/byte_buffer.h>
+
+namespace latentd {
+
+// A message begins so in gzip and never as protobuf, where these bits name no type of field.
+bool IsGzip(const grpc::ByteBuffer& bytes);
+
+// Unpacks it in place. RESOURCE_EXHAUSTED where it has more than `max_bytes`, INVALID_ARGUMENT where it is no gzip.
+absl::Status InflateGzip(size_t max_bytes, grpc::ByteBuffer* bytes);
+
+}  // namespace latentd

@@ -1,0 +1,37 @@
+// What all RPCs pass on their way in and out, whichever server took their connection: the intake, the work pool, the
+// budget of answers. Owned by Serve(); outlives every server and every egress.
+#pragma once
+
+#include <cstddef>
+
+#include "engine/metrics.h"
+#include "server/byte_budget.h"
+#include "server/config.h"
+#include "server/egress.h"
+#include "server/intake.h"
+#include "server/rpc.h"
+#include "server/work_pool.h"
+
+namespace latentd {
+
+// Bytes for messages on their way in, and as many for answers on their way out: max-buffered-bytes, or an eighth of the
+// memory that this process may still take, within 16 MiB and 1 GiB.
+size_t BufferBytes(const Config& config, size_t available_memory);
+
+class Reception {
+ public:
+  Reception(const Config& config, Metrics& metrics);
+
+  size_t max_bytes() const { return answers_.max_bytes(); }  // for answers
+  RpcParts PartsWith(Egress& egress) {
+    return {.intake = intake_, .pool = pool_, .answers = answers_, .egress = egress, .metrics = metrics_};
+  }
+
+ private:
+  Metrics& metrics_;
+  Intake intake_;
+  ByteBudget answers_;
+  WorkPool pool_;
+};
+
+}  // namespace latentd

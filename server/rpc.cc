@@ -1,0 +1,272 @@
+#include "server/rpc.h"
+
+#include <chrono>
+#include <utility>
+
+#include "engine/text/interruption.h"
+#include "server/answer_limit.h"
+#include "server/grpc_server.h"
+#include "server/inflate.h"
+#include "server/status.h"
+#include "server/wire_message.h"
+
+namespace latentd {
+namespace {
+
+TimePoint Now() { return std::chrono::steady_clock::now(); }
+
+TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  const auto now = std::chrono::system_clock::now();
+  if (deadline - now > std::chrono::hours(24 * 365)) return kNever;  // none was set
+  return Now() + (deadline - now);
+}
+
+absl::Status Unpack(grpc::ByteBuffer* message) {
+  if (message->Length() > static_cast<size_t>(kMaxMessageBytes)) {
+    return MessageTooLarge(message->Length(), kMaxMessageBytes);
+  }
+  return IsGzip(*message) ? InflateGzip(kMaxMessageBytes, message) : absl::OkStatus();
+}
+
+}  // namespace
+
+Rpc::Rpc(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method)
+    : context_(context),
+      parts_(parts),
+      received_(Now()),
+      deadline_(DeadlineOf(context)),
+      record_(CallRecord(context, parts.metrics, method)),
+      cut_off_(context, parts.egress, slot_) {
+  slot_.pump = [this] { PumpSlot(); };
+  slot_.release = [this] { delete this; };
+  parts_.egress.Attach(slot_);
+  place_.peer = record_->peer();
+  place_.wake = [this] { parts_.egress.Wake(slot_); };
+}
+
+void Rpc::Receive() { Attend(parts_.intake.Arrive(place_, Now())); }
+
+Rpc::Stage Rpc::stage() const {
+  std::lock_guard lock(mutex_);
+  return stage_;
+}
+
+bool Rpc::MoveOn(Stage from, Stage to) {
+  std::lock_guard lock(mutex_);
+  if (stage_ != from) return false;
+  stage_ = to;
+  return true;
+}
+
+void Rpc::PumpSlot() {
+  switch (stage()) {
+    case Stage::kArriving:
+    case Stage::kReceiving:
+      return Attend(parts_.intake.Look(place_, Now()));
+    case Stage::kQueued:
+    case Stage::kHandling:
+      return;
+    case Stage::kAnswering:
+      return answer_due_.load() == kNever ? Pump() : GiveUpAnswer();
+    case Stage::kOver:
+      return cut_off_.CancelIfDue(Now());
+  }
+}
+
+void Rpc::Attend(Intake::Standing standing) {
+  switch (standing) {
+    case Intake::Standing::kReceiving:
+      if (MoveOn(Stage::kArriving, Stage::kReceiving)) StartRead(&request_);
+      [[fallthrough]];
+    case Intake::Standing::kWaiting:
+      return parts_.egress.WakeAt(slot_, parts_.intake.next_look(place_));
+    case Intake::Standing::kOverdue:
+      return Refuse(SlowSender());
+    case Intake::Standing::kNoRoom:
+      return Refuse(IntakeFull());
+    case Intake::Standing::kClosed:
+      return Refuse(Draining());
+    case Intake::Standing::kReceived:
+    case Intake::Standing::kOutside:
+      return;  // it moved on meanwhile
+  }
+}
+
+void Rpc::OnReadDone(bool ok) {
+  if (ok) {
+    parts_.intake.Received(place_, request_.Length(), Now());
+    return Enqueue();
+  }
+  if (stage() != Stage::kReceiving) return;  // it ended before
+  if (context_.IsCancelled()) {
+    left_at_ = Now();
+    has_left_ = true;
+  }
+  Refuse(InvalidField("", "expected one whole message, found none"));
+}
+
+void Rpc::Enqueue() {
+  std::unique_lock lock(mutex_);
+  if (stage_ != Stage::kReceiving) return;
+  stage_ = Stage::kQueued;
+  ticket_ = parts_.pool.Submit({.peer = place_.peer,
+                                .num_bytes = request_.Length(),
+                                .run = [this] { Work(); },
+                                .displaced = [this] { Refuse(IntakeFull()); }});
+  const bool has_place = ticket_.has_value();
+  lock.unlock();
+  if (!has_place) Refuse(IntakeFull());
+}
+
+void Rpc::Work() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stage_ != Stage::kQueued) return;
+    stage_ = Stage::kHandling;
+    is_working_ = true;
+  }
+  if (has_left_) {
+    Refuse(StatusOfLeaving());
+  } else if (const absl::Status status = Unpack(&request_); !status.ok()) {
+    Refuse(status);
+  } else {
+    const Interruptible interruptible(has_left_);
+    Handle(request_);
+  }
+  request_.Clear();
+  parts_.intake.Leave(place_, Now());
+  std::unique_lock lock(mutex_);
+  const bool is_answering = stage_ == Stage::kHandling;
+  if (is_answering) stage_ = Stage::kAnswering;
+  const bool has_left = is_answering && has_left_;
+  lock.unlock();
+  if (has_left) ClientLeft();
+  if (is_answering && answer_due_.load() == kNever) parts_.egress.Wake(slot_);
+  lock.lock();
+  is_working_ = false;
+  if (!is_done_) return;
+  lock.unlock();
+  Depart();
+}
+
+void Rpc::OnCancel() {
+  left_at_ = Now();
+  has_left_ = true;
+  std::unique_lock lock(mutex_);
+  const Stage stage = stage_;
+  const std::optional<WorkPool::Ticket> ticket = ticket_;
+  lock.unlock();
+  switch (stage) {
+    case Stage::kArriving:
+    case Stage::kReceiving:
+      return Refuse(StatusOfLeaving());
+    case Stage::kQueued:
+      // Else its turn came, and Work sees that the client left.
+      if (parts_.pool.Withdraw(*ticket)) Refuse(StatusOfLeaving());
+      return;
+    case Stage::kAnswering:
+      if (answer_due_.load() != kNever) End(StatusOfLeaving());
+      return ClientLeft();
+    case Stage::kHandling:
+    case Stage::kOver:
+      return;
+  }
+}
+
+void Rpc::OnDone() {
+  cut_off_.Disarm();
+  {
+    std::lock_guard lock(mutex_);
+    is_done_ = true;
+    if (is_working_) return;  // the pool's thread departs
+  }
+  Depart();
+}
+
+void Rpc::Depart() {
+  Detach();
+  parts_.intake.Leave(place_, Now());
+  answer_share_ = {};
+  parts_.egress.Done(slot_);
+}
+
+absl::Status Rpc::StatusOfLeaving() const {
+  const StreamEnd end{.reason = FinishReason::kCancelled};
+  return StatusOfEnd({.end = end, .request_id = "", .rpc_deadline_passed = IsExpired(left_at_, deadline_)});
+}
+
+void Rpc::Refuse(absl::Status status) {
+  if (has_left_) status = StatusOfLeaving();
+  End(status);
+}
+
+bool Rpc::End(const absl::Status& status) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stage_ == Stage::kOver) return false;
+    stage_ = Stage::kOver;
+  }
+  Count(status);
+  cut_off_.Arm(Now() + parts_.egress.patience());
+  Finish(ToGrpcStatus(status, context_));
+  return true;
+}
+
+absl::Status Rpc::ReserveAnswer(size_t num_bytes, std::string_view fields) {
+  absl::StatusOr<size_t> accepted = AcceptedAnswerBytes(context_);
+  if (!accepted.ok()) return accepted.status();
+  const size_t limit = std::min(*accepted, parts_.answers.max_bytes_of_peer());
+  if (num_bytes > limit) return AnswerTooLarge(fields, num_bytes, limit);
+  ByteBudget::Share share;
+  if (!parts_.answers.TryTake(place_.peer, num_bytes, &share)) return AnswersFull();
+  answer_share_ = std::move(share);
+  return absl::OkStatus();
+}
+
+void Rpc::Answer(const google::protobuf::Message& message) {
+  const size_t num_bytes = message.ByteSizeLong();
+  if (num_bytes > answer_share_.num_bytes()) {
+    answer_share_ = {};
+    if (absl::Status status = ReserveAnswer(num_bytes, "the answer"); !status.ok()) return Refuse(status);
+  }
+  answer_share_.Resize(num_bytes);
+  answer_ = SerializeMessage(message);
+  const TimePoint due = Now() + parts_.egress.patience();
+  StartWrite(&answer_);
+  answer_due_ = due;  // not before: nothing may end the RPC between this and the write
+  parts_.egress.WakeAt(slot_, due);
+}
+
+void Rpc::GiveUpAnswer() {
+  if (Now() < answer_due_.load()) return;
+  End(SlowConsumer(answer_.Length()));
+}
+
+void Rpc::OnWriteDone(bool ok) {
+  if (!ok && left_at_.load() == kNever) left_at_ = Now();
+  End(ok ? absl::OkStatus() : StatusOfLeaving());
+}
+
+namespace {
+
+class UnreadRpc final : public Rpc {
+ public:
+  UnreadRpc(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method,
+            const absl::Status& status)
+      : Rpc(context, parts, method) {
+    Refuse(status);
+  }
+
+ private:
+  void Handle(const grpc::ByteBuffer&) override {}
+};
+
+}  // namespace
+
+RpcReactor* RefuseUnread(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method,
+                         const absl::Status& status) {
+  return new UnreadRpc(context, parts, method, status);
+}
+
+}  // namespace latentd

@@ -1,0 +1,238 @@
+"""Clients that send half of a request, read nothing, or send far too much, under a memory limit: each costs the daemon
+a bounded amount of memory for a bounded time, and its neighbours next to nothing."""
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import threading
+import time
+import unittest
+import zlib
+
+import grpc
+
+import daemon
+import laws
+from daemon import pb, request, wait_until
+from raw_http2 import RawClient, framed
+from transfers import detokenize_request, failure
+
+LIMIT_BYTES = 512 << 20
+BUDGET_BYTES = 64 << 20  # an eighth of the limit, as the daemon takes it by itself where it sees one
+MESSAGE_BYTES = 4 << 20
+# What is not counted: 64 KiB unread for each RPC, gRPC's and the allocator's habits.
+SLACK_BYTES = 64 << 20
+HOME_BYTES = 30 << 20
+GROUPS = pathlib.Path("/sys/fs/cgroup/memory")
+
+
+@contextlib.contextmanager
+def memory_group():
+    """A cgroup with LIMIT_BYTES where this machine lets us make one, else None."""
+    group = GROUPS / f"latentd-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
+    except OSError:
+        yield None
+        return
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+def peak_bytes(server):
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) << 10
+
+
+def forget_peak(server):
+    pathlib.Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
+
+
+class Neighbour:
+    """A well-behaved client beside the attack: the same short request over and over, and the health check."""
+
+    def __init__(self, server):
+        self.server, self.expected = server, server.once(request()).text
+        self.stop, self.texts, self.longest_check = threading.Event(), [], 0.0
+        self.threads = [threading.Thread(target=self.ask), threading.Thread(target=self.check)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        wait_until(lambda: self.texts, "the neighbour is served")
+        return self
+
+    def __exit__(self, *_):
+        before = len(self.texts)
+        wait_until(lambda: len(self.texts) > before, "the neighbour is still served")
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        assert set(self.texts) == {self.expected}, "its bytes are the same"
+        print(f"neighbour: {len(self.texts)} answers, longest health check {self.longest_check * 1e3:.0f} ms")
+
+    def ask(self):
+        with grpc.insecure_channel(self.server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = daemon.generation_pb2_grpc.GenerationStub(channel)
+            while not self.stop.is_set():
+                self.texts.append(daemon.Answer(stub.Generate(request(), timeout=daemon.PATIENCE_SECONDS)).text)
+
+    def check(self):
+        while not self.stop.wait(0.02):
+            began = time.monotonic()
+            assert self.server.health() == 1
+            self.longest_check = max(self.longest_check, time.monotonic() - began)
+
+
+class IsolationTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        group = cls.enterClassContext(memory_group())
+        cls.server = cls.enterClassContext(daemon.Daemon(
+            "--slow-consumer-seconds", "3", "--max-buffered-bytes", str(BUDGET_BYTES), "--kv-blocks", "200"))
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(cls.server.process.pid))
+        print(f"memory limit: {'a cgroup' if group else 'none, the peak alone is looked at'}")
+        cls.server.once(request())
+        cls.home = cls.server.resident_bytes()
+
+    def setUp(self):
+        forget_peak(self.server)
+        self.before = self.server.resident_bytes()
+
+    def tearDown(self):
+        """Whatever the attack was: all is home, and counted."""
+        self.server.wait_until_idle()
+        wait_until(lambda: self.server.sum("buffered_bytes") == 0, "all bytes are home")
+        self.assertEqual(laws.violations(self.server.metrics()), [])
+        wait_until(lambda: self.server.resident_bytes() < self.home + HOME_BYTES, "memory is given back")
+
+    def assert_peak_below(self, num_bytes):
+        grown = peak_bytes(self.server) - self.before
+        print(f"{self.id().split('.')[-1]}: peak +{grown / 1e6:.0f} MB")
+        self.assertLess(grown, num_bytes)
+
+    def finished(self, reason):
+        return self.server.sum("requests_finished_total", reason=reason)
+
+    def test_half_sent_requests_of_eighty_peers(self):
+        body = framed(bytes(MESSAGE_BYTES - 5))[:-1]
+        before = self.finished("SLOW_SENDER") + self.finished("INTAKE_FULL")
+        largest = 0
+
+        def upload(client):
+            client.begin("Tokenize")
+            return client.send_body(body, patience=1, end=0)
+
+        with Neighbour(self.server), contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(RawClient(self.server.address)) for _ in range(80)]
+            with concurrent.futures.ThreadPoolExecutor(80) as pool:
+                sent = [pool.submit(upload, client) for client in clients]
+                while not all(future.done() for future in sent):
+                    held = self.server.sum("buffered_bytes", kind="requests")
+                    self.assertLessEqual(held, self.server.sum("buffered_bytes_capacity", kind="requests"))
+                    largest = max(largest, held)
+            self.assertGreater(largest, MESSAGE_BYTES, "they are seen in the metrics")
+            wait_until(lambda: self.finished("SLOW_SENDER") + self.finished("INTAKE_FULL") == before + 80,
+                       "each of them is ended although its connection stays")
+        self.assert_peak_below(BUDGET_BYTES + SLACK_BYTES)
+
+    def test_unread_answers(self):
+        message = detokenize_request(self.server, 3 << 20)
+        before = self.finished("SLOW_CONSUMER")
+        with Neighbour(self.server), contextlib.ExitStack() as stack:
+            for _ in range(12):
+                client = stack.enter_context(RawClient(self.server.address, window=10))
+                client.begin("Detokenize")
+                client.send_body(framed(message.SerializeToString()))
+            wait_until(lambda: self.finished("SLOW_CONSUMER") == before + 12, "each answer is taken back")
+        self.assert_peak_below(BUDGET_BYTES + SLACK_BYTES)
+
+    def test_answers_beyond_the_budget_are_refused(self):
+        message = detokenize_request(self.server, 3 << 20)
+        before = self.finished("ANSWERS_FULL")
+        with contextlib.ExitStack() as stack:
+            for _ in range(BUDGET_BYTES // (3 << 20) + 3):
+                client = stack.enter_context(RawClient(self.server.address, window=10))
+                client.begin("Detokenize")
+                client.send_body(framed(message.SerializeToString()))
+            wait_until(lambda: self.finished("ANSWERS_FULL") > before, "some find no room")
+            self.assertLessEqual(self.server.sum("buffered_bytes", kind="answers"), BUDGET_BYTES)
+        self.assert_peak_below(2 * BUDGET_BYTES + SLACK_BYTES)
+
+    def test_text_far_beyond_the_context(self):
+        """Arabic, 4 MB, as eight clients sent it: the size tells that it cannot fit."""
+        message = pb.TokenizeRequest(text="\u0645\u0631\u062d\u0628\u0627 " * 370_000)
+        used = self.server.metrics()["process_cpu_seconds_total"]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            details = list(pool.map(lambda _: failure(lambda: self.server.generation.Tokenize(message)), range(16)))
+        self.assertEqual({one.reason for one in details}, {"CONTEXT_LENGTH_EXCEEDED"})
+        self.assertEqual({one.metadata["limit"] for one in details}, {"2048"})
+        self.assertGreater(int(details[0].metadata["prompt_tokens"]), 2048)
+        self.assertLess(self.server.metrics()["process_cpu_seconds_total"] - used, 4.0, "30 s before")
+        self.assert_peak_below(BUDGET_BYTES + SLACK_BYTES)
+
+    def test_message_that_unpacks_to_a_hundred_times_its_size(self):
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        packed = packer.compress(bytes(400 << 20)) + packer.flush()
+        with RawClient(self.server.address) as client:
+            client.begin("Tokenize", encoding="gzip")
+            client.send_body(framed(packed, compressed=1))
+            wait_until(lambda: self.finished("MESSAGE_TOO_LARGE") > 0, "it is refused")
+        self.assert_peak_below(SLACK_BYTES)
+
+    def test_gzip_of_a_well_behaved_client_is_read(self):
+        text = "Once upon a time there was a king. " * 40
+        plain = self.server.generation.Tokenize(pb.TokenizeRequest(text=text))
+        with grpc.insecure_channel(self.server.address, compression=grpc.Compression.Gzip) as channel:
+            packed = daemon.generation_pb2_grpc.GenerationStub(channel).Tokenize(pb.TokenizeRequest(text=text))
+        self.assertEqual(packed.token_ids, plain.token_ids)
+
+    def test_message_over_the_limit(self):
+        for size, code in ((MESSAGE_BYTES, "CONTEXT_LENGTH_EXCEEDED"), (MESSAGE_BYTES + 1, "MESSAGE_TOO_LARGE")):
+            message = pb.TokenizeRequest(text="a" * (size - 5))
+            self.assertEqual(message.ByteSize(), size)
+            self.assertEqual(failure(lambda: self.server.generation.Tokenize(message)).reason, code)
+
+    def test_client_that_leaves_is_counted_as_such(self):
+        """Valid calls cancelled at once, and uploads cut: neither is malformed."""
+        malformed, cancelled = self.finished("INVALID_FIELD"), self.finished("CLIENT_CANCEL")
+        received = self.server.sum("requests_received_total")
+        for _ in range(300):
+            self.server.generation.Generate(request()).cancel()
+        for _ in range(20):
+            with RawClient(self.server.address) as client:
+                client.begin("Score")
+                client.send_body(framed(bytes(1000))[:500], end=0)
+                seen = self.server.sum("requests_received_total")
+                client.reset_connection()
+        wait_until(lambda: self.finished("CLIENT_CANCEL") >= cancelled + 20, "the cut uploads are counted")
+        self.server.wait_until_idle()
+        self.assertGreaterEqual(seen, received + 20)
+        self.assertEqual(self.finished("INVALID_FIELD"), malformed)
+
+    def test_answer_is_announced_before_it_is_computed(self):
+        """The bound that the refusal names is the edge, and nothing is computed below it."""
+        message = pb.ScoreRequest(token_ids=pb.TokenIds(ids=[0] + [1900] * 500), top_logprobs=32)
+
+        def score(num_bytes):
+            return self.server.generation.Score(message, metadata=(("latentd-max-answer-bytes", str(num_bytes)),))
+
+        computed = self.server.sum("prompt_tokens_total")
+        details = failure(lambda: score(1))
+        self.assertEqual((details.code, details.reason), (grpc.StatusCode.INVALID_ARGUMENT, "ANSWER_TOO_LARGE"))
+        self.assertEqual(details.fields, ["top_logprobs"])
+        bound = int(details.metadata["answer_bytes"])
+        self.assertEqual(failure(lambda: score(bound - 1)).metadata["answer_bytes"], str(bound))
+        self.assertEqual(self.server.sum("prompt_tokens_total"), computed, "nothing was computed")
+        size = score(bound).ByteSize()
+        self.assertLessEqual(size, bound)
+        self.assertGreater(size, 0.9 * bound - 4096, "and the bound is no wild guess")
+        self.assertEqual(failure(lambda: score("much")).reason, "INVALID_FIELD")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
