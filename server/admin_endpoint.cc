@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "server/descriptors.h"
+
 namespace latentd {
 namespace {
 
@@ -26,13 +28,18 @@ AdminEndpoint::AdminEndpoint(Parts parts)
 
 absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts) {
   const std::string listen = parts.config.admin_listen;
+  const double slow_consumer_seconds = parts.config.slow_consumer_seconds;
   if (listen.empty()) return nullptr;
   std::unique_ptr<AdminEndpoint> endpoint(new AdminEndpoint(std::move(parts)));
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
       GrpcServer::Start({.listen = listen,
                          .flag = "--admin-listen",
                          .services = {&endpoint->admin_, &endpoint->models_},
-                         .health_names = {"latentd.v1.Admin", kModels, kGeneration}});
+                         .service_names = {"latentd.v1.Admin", kModels},
+                         .health_names = {kGeneration},
+                         .kind = ListenerKind::kAdmin,
+                         .limits = LimitsOfAdmin(MaxDescriptors()),
+                         .slow_consumer_seconds = slow_consumer_seconds});
   if (!server.ok()) return server.status();
   endpoint->server_ = *std::move(server);
   endpoint->SetHealth(GrpcServer::Health::kLoading);

@@ -33,7 +33,7 @@ class AdminEndpoint {
   // Null where config.admin_listen is empty.
   static absl::StatusOr<std::unique_ptr<AdminEndpoint>> Start(Parts parts);
 
-  const std::string& address() const { return server_->address(); }
+  std::string address() const { return server_->address(); }
   // Of Generation, as its own server shows it. Any thread.
   void SetHealth(GrpcServer::Health health);
   // What was left to the daemon is decided.

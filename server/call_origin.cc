@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include <absl/strings/str_replace.h>
+
 namespace latentd {
 namespace {
 
@@ -29,8 +31,10 @@ bool IsValidTraceparent(std::string_view value) {
   return version != "00" && value[kPattern.size()] == '-';
 }
 
+std::string ReadablePeer(std::string peer) { return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}}); }
+
 CallOrigin OriginOf(const grpc::CallbackServerContext& context) {
-  CallOrigin origin{.peer = context.peer(), .traceparent = {}};
+  CallOrigin origin{.peer = ReadablePeer(context.peer()), .traceparent = {}};
   const auto [first, last] = context.client_metadata().equal_range("traceparent");
   if (first == last || std::next(first) != last) return origin;  // two parents are none
   const std::string_view value(first->second.data(), first->second.size());

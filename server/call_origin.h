@@ -9,11 +9,14 @@
 namespace latentd {
 
 struct CallOrigin {
-  std::string peer;         // as gRPC writes it: "ipv4:127.0.0.1:50312"
+  std::string peer;         // "ipv4:127.0.0.1:50312", "ipv6:[::1]:50312", "unix:"
   std::string traceparent;  // W3C trace context, verbatim; empty where there is none that is valid
 };
 
 CallOrigin OriginOf(const grpc::CallbackServerContext& context);
+
+// What gRPC calls a peer, with the brackets of IPv6 that it escapes as in a URI.
+std::string ReadablePeer(std::string peer);
 
 // version "-" trace id "-" parent id "-" flags, in lower-case hexadecimal; versions after 00 may go on behind that.
 bool IsValidTraceparent(std::string_view value);

@@ -103,7 +103,7 @@ absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
                                         StallWatchOptions{.stall_seconds = config_.stall_seconds,
                                                           .on_change = set_readiness,
                                                           .on_look = [this](TimePoint now) { heap_trim_.Tick(now); }});
-  return WritePortFile(config_.port_file, listeners_->addresses());
+  return WritePortFile(config_.port_file, listeners_->addresses_to_dial());
 }
 
 void Daemon::ReportStart() {

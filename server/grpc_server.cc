@@ -1,81 +1,130 @@
 #include "server/grpc_server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
-#include <absl/strings/str_format.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
+
+#include "server/address.h"
+#include "server/listening_socket.h"
+#include "server/reflection_service.h"
 
 namespace latentd {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
-constexpr int kKeepaliveMs = 20'000;        // a client that vanished without a word is noticed after so long …
-constexpr int kKeepaliveTimeoutMs = 5'000;  // … and so long again
+// A connection that says nothing has so long to begin with HTTP/2.
+constexpr int kHandshakeMs = 10'000;
+// A client that vanished without a word is noticed after so long, and then as long as two slow readers get and these
+// moments more: one that stands still for a while, or does not read, answers no ping either.
+constexpr int kKeepaliveMs = 20'000;
+constexpr double kKeepaliveMomentsSeconds = 5.0;
+constexpr double kMaxKeepaliveSeconds = 1e6;  // fits in an int of milliseconds
+// Clients may ping an idle connection at any interval that they are known to choose; a flood is cut off by FrameGuard.
+constexpr int kMinPingIntervalMs = 1'000;
 
-void SetLimits(grpc::ServerBuilder& builder) {
+void SetLimits(const GrpcServer::Endpoint& endpoint, grpc::ServerBuilder& builder) {
+  const double keepalive_timeout =
+      std::min(2.0 * endpoint.slow_consumer_seconds + kKeepaliveMomentsSeconds, kMaxKeepaliveSeconds);
   builder.SetMaxReceiveMessageSize(-1);  // gRPC looks when it has all of it; Rpc does so, too, and says more
   // Rpc unpacks gzip itself, see server/inflate.h; of what else gRPC knows a client is told that it is not taken.
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // or what an RPC may hold unread grows beyond 64 KiB
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // or two daemons would share a port in silence
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(keepalive_timeout * 1e3));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+}
+
+using GrpcAcceptor = grpc::experimental::ExternalConnectionAcceptor;
+
+void HandOver(GrpcAcceptor& acceptor, int descriptor) {
+  GrpcAcceptor::NewConnectionParameters connection;
+  connection.fd = descriptor;
+  acceptor.HandleNewConnection(&connection);
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& endpoint) {
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  const absl::StatusOr<Address> address = ParseAddress(endpoint.listen, AddressUse::kGrpcListener);
+  if (!address.ok()) return address.status();
+  absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(*address, endpoint.flag);
+  if (!socket.ok()) return socket.status();
+  std::unique_ptr<GrpcServer> started(new GrpcServer(endpoint));
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(endpoint.listen, grpc::InsecureServerCredentials(), &port);
-  SetLimits(builder);
+  const std::shared_ptr<GrpcAcceptor> connections = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  SetLimits(endpoint, builder);
   for (grpc::Service* service : endpoint.services) builder.RegisterService(service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    return absl::UnavailableError(
-        absl::StrFormat("expected a free HOST:PORT, found %s: address already in use or not of this machine; choose "
-                        "another with %s",
-                        endpoint.listen, endpoint.flag));
+  builder.RegisterService(&started->health_service_);
+  for (const auto& service : started->reflection_) builder.RegisterService(service.get());
+  started->server_ = builder.BuildAndStart();
+  if (started->server_ == nullptr) {
+    return absl::InternalError("expected gRPC's server to start, found that it does not");
   }
-  std::vector<std::string> names = {""};
-  names.insert(names.end(), endpoint.health_names.begin(), endpoint.health_names.end());
-  const std::string host = endpoint.listen.substr(0, endpoint.listen.rfind(':'));
-  const std::string address = absl::StrFormat("%s:%d", host, port);
-  std::unique_ptr<GrpcServer> started(new GrpcServer(std::move(server), address, std::move(names)));
-  started->server_->GetHealthCheckService()->SetServingStatus("latentd.liveness", true);
-  started->SetHealth(endpoint.health);
+  absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Start(
+      *std::move(socket), {.kind = endpoint.kind,
+                           .limits = endpoint.limits,
+                           .hand_over = [connections](int descriptor) { HandOver(*connections, descriptor); },
+                           .on_change = [&server = *started](bool can_accept) { server.SetAccepting(can_accept); }});
+  if (!acceptor.ok()) {
+    started->server_->Shutdown();
+    return acceptor.status();
+  }
+  started->acceptor_ = *std::move(acceptor);
   return started;
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::string address,
-                       std::vector<std::string> service_names)
-    : server_(std::move(server)), address_(std::move(address)), service_names_(std::move(service_names)) {}
+GrpcServer::GrpcServer(const Endpoint& endpoint) {
+  std::vector<std::string> reflected = endpoint.service_names;
+  reflected.emplace_back("grpc.health.v1.Health");
+  reflection_ = MakeReflectionServices(std::move(reflected));
+  health_service_.Set("latentd.liveness", HealthService::Response::SERVING);
+  health_of_[""] = endpoint.health;
+  for (const std::string& name : endpoint.service_names) health_of_[name] = endpoint.health;
+  for (const std::string& name : endpoint.health_names) health_of_[name] = endpoint.health;
+  SetHealth(endpoint.health);
+}
 
 GrpcServer::~GrpcServer() = default;
 
 void GrpcServer::SetHealth(Health health) {
   std::lock_guard lock(health_mutex_);
-  if (is_draining_) return;
-  is_draining_ = health == Health::kDraining;
-  grpc::HealthCheckServiceInterface* service = server_->GetHealthCheckService();
-  for (const std::string& name : service_names_) service->SetServingStatus(name, health == Health::kServing);
+  if (health_ == Health::kDraining) return;
+  health_ = health;
+  for (auto& [name, of_name] : health_of_) of_name = health;
+  ShowHealth();
 }
 
 void GrpcServer::SetHealthOf(const std::string& name, Health health) {
   std::lock_guard lock(health_mutex_);
-  if (is_draining_) return;
-  server_->GetHealthCheckService()->SetServingStatus(name, health == Health::kServing);
+  if (health_ == Health::kDraining) return;
+  health_of_[name] = health;
+  ShowHealth();
+}
+
+void GrpcServer::SetAccepting(bool can_accept) {
+  std::lock_guard lock(health_mutex_);
+  can_accept_ = can_accept;
+  ShowHealth();
+}
+
+void GrpcServer::ShowHealth() {
+  using Response = HealthService::Response;
+  for (const auto& [name, health] : health_of_) {
+    const bool is_ready = health == Health::kServing && can_accept_;
+    health_service_.Set(name, is_ready ? Response::SERVING : Response::NOT_SERVING);
+  }
 }
 
 void GrpcServer::Shutdown(TimePoint deadline) {
+  acceptor_->Stop();
+  health_service_.End();
   const auto left = deadline - std::chrono::steady_clock::now();
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::duration_cast<std::chrono::system_clock::duration>(left));

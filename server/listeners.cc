@@ -5,7 +5,11 @@
 
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
+#include <spdlog/spdlog.h>
 
+#include "server/address.h"
+#include "server/descriptors.h"
+#include "server/exposure.h"
 #include "server/knobs.h"
 
 namespace latentd {
@@ -23,6 +27,11 @@ std::vector<std::pair<std::string, std::string>> ConfigLabels(const std::vector<
   return labels;
 }
 
+std::string ToDial(const std::string& bound) {
+  const absl::StatusOr<Address> address = ParseAddress(bound, AddressUse::kGrpcListener);
+  return address.ok() ? AddressToDial(*address).ToString() : bound;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<grpc::Service*>& services,
@@ -37,13 +46,16 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<gr
       GrpcServer::Start({.listen = config.listen,
                          .flag = "--listen",
                          .services = services,
-                         .health_names = {"latentd.v1.Generation", "latentd.v1.Models"},
-                         .health = GrpcServer::Health::kLoading});
+                         .service_names = {"latentd.v1.Generation", "latentd.v1.Models"},
+                         .health = GrpcServer::Health::kLoading,
+                         .limits = LimitsOfApi(config, MaxDescriptors()),
+                         .slow_consumer_seconds = config.slow_consumer_seconds});
   if (!api.ok()) return api.status();
   listeners->api_ = *std::move(api);
   absl::StatusOr<std::unique_ptr<AdminEndpoint>> admin = AdminEndpoint::Start(std::move(admin_parts));
   if (!admin.ok()) return admin.status();
   listeners->admin_ = *std::move(admin);
+  for (const std::string& warning : ExposureWarnings(listeners->addresses())) spdlog::warn("{}", warning);
   return listeners;
 }
 
@@ -77,6 +89,11 @@ void Listeners::ShutDownAdmin(TimePoint deadline) {
 
 BoundAddresses Listeners::addresses() const {
   return {.grpc = api_->address(), .metrics = metrics_->address(), .admin = admin_ == nullptr ? "" : admin_->address()};
+}
+
+BoundAddresses Listeners::addresses_to_dial() const {
+  const BoundAddresses bound = addresses();
+  return {.grpc = ToDial(bound.grpc), .metrics = ToDial(bound.metrics), .admin = ToDial(bound.admin)};
 }
 
 std::string Listeners::Text() const {

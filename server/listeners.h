@@ -37,7 +37,8 @@ class Listeners {
   void ShutDownApi(TimePoint deadline);
   void ShutDownAdmin(TimePoint deadline);
 
-  BoundAddresses addresses() const;
+  BoundAddresses addresses() const;          // as they were bound
+  BoundAddresses addresses_to_dial() const;  // for clients on this machine
   std::string Text() const;
 
  private:

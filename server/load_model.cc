@@ -15,7 +15,6 @@
 #include "engine/model_executor.h"
 #include "kernels/cpu/processors.h"
 #include "server/answer_limit.h"
-#include "server/chat_context.h"
 #include "server/choose_numerics.h"
 #include "server/grpc_server.h"
 #include "server/load_text.h"

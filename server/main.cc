@@ -11,6 +11,7 @@
 #include "server/config.h"
 #include "server/core_dumps.h"
 #include "server/daemon.h"
+#include "server/descriptors.h"
 #include "server/heap.h"
 #include "server/logging.h"
 #include "server/port_file.h"
@@ -56,6 +57,7 @@ int Run(int argc, char** argv, StopRequest& stop) {
 }  // namespace latentd
 
 int main(int argc, char** argv) {
+  latentd::RaiseDescriptorLimit();
   latentd::BoundHeap();
   latentd::StopRequest stop;
   return latentd::RunUnderSignals(

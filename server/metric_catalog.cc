@@ -163,6 +163,32 @@ void AppendStreams(Descriptors& all) {
                  "Requests paused because their reader was slow, resumed when it caught up, ended with SLOW_CONSUMER"});
 }
 
+void AppendConnections(Descriptors& all) {
+  all.push_back({"latentd_connections",
+                 kGauge,
+                 "connections",
+                 {{"listener", {"api", "admin"}}},
+                 "Open connections; an end is seen up to half a second late"});
+  all.push_back({"latentd_connections_refused_total",
+                 kCounter,
+                 "connections",
+                 {{"reason", {"process_limit", "peer_limit", "descriptors"}}},
+                 "Connections closed at once: beyond max-connections, beyond max-connections-per-peer, or for lack of "
+                 "descriptors or memory"});
+  all.push_back(
+      {"latentd_connections_cut_off_total",
+       kCounter,
+       "connections",
+       {{"reason", {"header_block", "header_bytes", "control_frames", "pings", "resets", "unasked_bytes"}}},
+       "Connections closed because their client took without asking; docs/hostile-clients.md has the bounds"});
+  all.push_back(
+      {"latentd_accepting",
+       kGauge,
+       "",
+       {},
+       "0 while connections can't be accepted for lack of descriptors or memory, else 1; readiness follows it"});
+}
+
 void AppendLifecycle(Descriptors& all) {
   all.push_back({"latentd_build_info",
                  kGauge,
@@ -214,6 +240,7 @@ Descriptors MakeCatalog() {
   AppendCache(all);
   AppendSteps(all);
   AppendStreams(all);
+  AppendConnections(all);
   AppendLifecycle(all);
   AppendProcess(all);
   return all;

@@ -11,6 +11,7 @@
 #include <prometheus/text_serializer.h>
 
 #include "kernels/check.h"
+#include "server/connection_table.h"
 #include "server/metric_catalog.h"
 #include "server/outcomes.h"
 #include "server/process_metrics.h"
@@ -195,6 +196,13 @@ void AddStreams(const MetricsData& data, std::vector<MetricFamily>& all) {
             std::array{data.sequences_paused, data.sequences_resumed, FinishedFor("SLOW_CONSUMER", data)}, all);
 }
 
+void AddConnections(const ConnectionCounts& counts, std::vector<MetricFamily>& all) {
+  AddByEnum("latentd_connections", counts.open, all);
+  AddByEnum("latentd_connections_refused_total", counts.refused, all);
+  AddByEnum("latentd_connections_cut_off_total", counts.cut, all);
+  AddScalar("latentd_accepting", counts.is_accepting ? 1 : 0, all);
+}
+
 void AddLifecycle(const MetricsData& data, const ExporterFacts& facts, std::vector<MetricFamily>& all) {
   AddValue({{"version", LATENTD_VERSION}, {"compiler", LATENTD_COMPILER}, {"architecture", LATENTD_ARCHITECTURE}}, 1,
            AddFamily("latentd_build_info", all));
@@ -235,6 +243,7 @@ std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const Exporte
   AddCache(data, facts, all);
   AddSteps(data, all);
   AddStreams(data, all);
+  AddConnections(ConnectionTable::OfProcess().counts(), all);
   AddLifecycle(data, facts, all);
   AddProcess(ReadProcessFacts(), all);
   return all;

@@ -27,7 +27,7 @@ ALLOWED_INCLUDES = {
                       "kernels/row_lender.h", "kernels/stored_value.h",
                       "kernels/cpu/processors.h", "kernels/cpu/thread_pool.h"],
     "engine/": ["engine/", "kernels/"],
-    "server/": ["server/", "engine/", "kernels/", "latentd/v1/", "google/rpc/"],
+    "server/": ["server/", "engine/", "kernels/", "latentd/v1/", "google/rpc/", "grpc/"],
     "tools/": ["tools/", "server/address.h", "engine/model/", "kernels/", "latentd/v1/", "google/rpc/"],
     "tests/": [""],
 }

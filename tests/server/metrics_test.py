@@ -26,10 +26,14 @@ from raw_http2 import RawClient, framed
 
 LOAD_SEED = 20240611
 
-# Series that cannot be seen to move from outside.
+# Series that this load does not move.
 UNSEEN = {
     'latentd_kv_blocks{state="cached"}': "always 0, see METRICS.md",
     'latentd_prompt_tokens_total{source="prefix_cache"}': "always 0, see METRICS.md",
+    **{f'latentd_connections_refused_total{{reason="{reason}"}}': "see connections_test.py and acceptor_test.cc"
+       for reason in ("process_limit", "peer_limit", "descriptors")},
+    **{f'latentd_connections_cut_off_total{{reason="{reason}"}}': "see hostile_connections_test.py"
+       for reason in ("header_block", "header_bytes", "control_frames", "pings", "resets", "unasked_bytes")},
 }
 
 

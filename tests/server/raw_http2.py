@@ -1,10 +1,11 @@
 """A client that speaks HTTP/2 by hand, to behave as no gRPC library would: tiny windows, single bytes, sudden ends."""
 import socket
 import struct
+import threading
 
 import daemon
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 ACK, END_STREAM, END_HEADERS = 1, 1, 4
 INITIAL_WINDOW_SIZE = 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -31,7 +32,7 @@ def framed(message, compressed=0):
 
 
 class RawClient:
-    """One connection with one stream, which grants `window` bytes and never more."""
+    """One connection whose streams grant `window` bytes each and never more."""
 
     def __init__(self, address, window=65535, receive_buffer=4096):
         host, port = address.rsplit(":", 1)
@@ -50,11 +51,11 @@ class RawClient:
     def __exit__(self, *_):
         self.socket.close()
 
-    def call(self, method, message):
+    def call(self, method, message, stream=1):
         body = message.SerializeToString()
         path = f"/latentd.v1.Generation/{method}"
-        self.socket.sendall(frame(HEADERS, END_HEADERS, 1, request_headers(path, self.address)) +
-                            frame(DATA, END_STREAM, 1, b"\0" + struct.pack(">I", len(body)) + body))
+        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, request_headers(path, self.address)) +
+                            frame(DATA, END_STREAM, stream, b"\0" + struct.pack(">I", len(body)) + body))
 
     def begin(self, method, stream=1, encoding=None):
         """The headers of a call, whose message follows or not."""
@@ -111,6 +112,10 @@ class RawClient:
             found, flags, payload = self.read_frame()
             if found == kind:
                 return flags, payload
+
+    def stand_still(self, seconds):
+        """Reads nothing for so long: what a client does that is stopped, or has nothing to say."""
+        threading.Event().wait(seconds)
 
     def reset_connection(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

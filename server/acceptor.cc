@@ -1,0 +1,162 @@
+#include "server/acceptor.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <system_error>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace latentd {
+namespace {
+
+constexpr int kMaxAcceptsPerTurn = 256;  // then a stop is looked for
+constexpr int kSweepMs = 500;            // an end is seen so much later at most
+constexpr int kBlockedMs = 100;
+
+// SETTINGS, without any, then GOAWAY with ENHANCE_YOUR_CALM and a text: gRPC's clients show it.
+constexpr char kTooMany[] =
+    "\0\0\0\x4\0\0\0\0\0"
+    "\0\0\x1c\x7\0\0\0\0\0"
+    "\0\0\0\0"
+    "\0\0\0\xb"
+    "too many connections";
+
+int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+bool IsLackOfResources(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+
+void Refuse(int descriptor) {
+  [[maybe_unused]] const auto sent = send(descriptor, kTooMany, sizeof(kTooMany) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  close(descriptor);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Start(ListeningSocket socket, Options options) {
+  const int reserve = OpenReserve();
+  const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (reserve >= 0 && wake >= 0) {
+    return std::unique_ptr<Acceptor>(new Acceptor(std::move(socket), std::move(options), reserve, wake));
+  }
+  const std::string reason = std::generic_category().message(errno);
+  for (const int descriptor : {reserve, wake}) {
+    if (descriptor >= 0) close(descriptor);
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("expected file descriptors for connections, found none: %s; raise ulimit -n", reason));
+}
+
+Acceptor::Acceptor(ListeningSocket socket, Options options, int reserve, int wake)
+    : address_(socket.address()),
+      socket_(std::move(socket)),
+      options_(std::move(options)),
+      reserve_(reserve),
+      wake_(wake) {
+  sigset_t all, before;
+  sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&all, fault);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { Run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Acceptor::~Acceptor() {
+  Stop();
+  if (reserve_ >= 0) close(reserve_);
+  close(wake_);
+}
+
+void Acceptor::Stop() {
+  if (!thread_.joinable()) return;
+  const uint64_t one = 1;
+  [[maybe_unused]] const auto written = write(wake_, &one, sizeof(one));
+  thread_.join();
+  socket_.reset();
+}
+
+void Acceptor::Run() {
+  for (;;) {
+    // A listener that can't be accepted from stays readable: not to be waited for.
+    std::array<pollfd, 2> waits = {pollfd{.fd = wake_, .events = POLLIN, .revents = 0},
+                                   pollfd{.fd = socket_->descriptor(), .events = POLLIN, .revents = 0}};
+    const bool is_blocked = blocked_by_ != 0;
+    poll(waits.data(), is_blocked ? 1 : 2, is_blocked ? kBlockedMs : kSweepMs);
+    if ((waits[0].revents & POLLIN) != 0) return;
+    ConnectionTable::OfProcess().Sweep();
+    if (!is_blocked || HasRecovered()) {
+      SetAccepting(AcceptAll());
+    } else {
+      RefuseFromReserve();
+    }
+  }
+}
+
+int Acceptor::AcceptAll() {
+  for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
+    const int descriptor = accept4(socket_->descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor >= 0) {
+      Take(descriptor);
+    } else if (IsLackOfResources(errno)) {
+      return errno;
+    } else if (errno == EAGAIN) {
+      return 0;
+    }  // else it was of that connection alone
+  }
+  return 0;
+}
+
+void Acceptor::Take(int descriptor) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof(peer);
+  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) != 0) {  // reset by now
+    close(descriptor);
+    return;
+  }
+  if (ConnectionTable::OfProcess().Add(descriptor, options_.kind, options_.limits)) return Refuse(descriptor);
+  const int on = 1;
+  setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  options_.hand_over(descriptor);
+}
+
+void Acceptor::RefuseFromReserve() {
+  if (reserve_ >= 0) close(reserve_);
+  for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
+    const int descriptor = accept4(socket_->descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor < 0) break;
+    ConnectionTable::OfProcess().CountRefusal(ConnectionRefusal::kDescriptors);
+    Refuse(descriptor);
+  }
+  reserve_ = OpenReserve();
+}
+
+bool Acceptor::HasRecovered() {
+  if (reserve_ < 0) reserve_ = OpenReserve();
+  const int spare = reserve_ < 0 ? -1 : OpenReserve();
+  if (spare >= 0) close(spare);
+  return spare >= 0;
+}
+
+void Acceptor::SetAccepting(int error) {
+  if ((error == 0) == (blocked_by_ == 0)) return;
+  blocked_by_ = error;
+  ConnectionTable::OfProcess().SetAccepting(options_.kind, error == 0);
+  if (error == 0) {
+    spdlog::warn("connections: accepted on {} again", address().ToString());
+  } else {
+    spdlog::error("connections: none can be accepted on {}: {}; not serving until one can", address().ToString(),
+                  std::generic_category().message(error));
+  }
+  if (options_.on_change) options_.on_change(error == 0);
+}
+
+}  // namespace latentd

@@ -1,0 +1,224 @@
+#include "server/connection_table.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include <absl/strings/str_format.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <spdlog/spdlog.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace latentd {
+namespace {
+
+// A sweep looks at each open connection for less than a microsecond: it may take a tenth of the time.
+constexpr std::chrono::microseconds kBetweenSweepsEach{10};
+constexpr std::chrono::seconds kBetweenLogLines{10};
+constexpr size_t kPrefixBytes = 8;  // of an IPv6 address: what one customer is given
+
+TimePoint Now() { return std::chrono::steady_clock::now(); }
+
+// 0: no socket.
+uint64_t CookieOf(int descriptor) {
+  uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  return getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
+// The address without its port; empty for a unix socket.
+std::string PeerOf(int descriptor) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof(storage);
+  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return "";
+  char text[INET6_ADDRSTRLEN] = "";
+  if (storage.ss_family == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage).sin_addr, text, sizeof(text));
+  } else if (storage.ss_family == AF_INET6) {
+    in6_addr address = reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
+    if (!IN6_IS_ADDR_V4MAPPED(&address)) std::memset(&address.s6_addr[kPrefixBytes], 0, sizeof(address) - kPrefixBytes);
+    inet_ntop(AF_INET6, &address, text, sizeof(text));
+  }
+  return text;
+}
+
+const char* Describe(Offence offence) {
+  static constexpr const char* kTexts[kNumOffences] = {"a header block that is too long", "too many bytes of headers",
+                                                       "too many control frames",         "too many pings",
+                                                       "streams opened to be reset",      "data that nobody asked for"};
+  return kTexts[static_cast<size_t>(offence)];
+}
+
+}  // namespace
+
+ConnectionTable& ConnectionTable::OfProcess() {
+  static auto* const table = new ConnectionTable;  // gRPC's threads may read to the very end
+  return *table;
+}
+
+ConnectionTable::Slot* ConnectionTable::Find(int descriptor) const {
+  const auto index = static_cast<size_t>(descriptor);
+  if (descriptor < 0 || index >= kMaxChunks * kSlotsPerChunk) return nullptr;
+  Chunk* chunk = chunks_[index / kSlotsPerChunk].load(std::memory_order_acquire);
+  return chunk == nullptr ? nullptr : &(*chunk)[index % kSlotsPerChunk];
+}
+
+ConnectionTable::Slot* ConnectionTable::FindOrMake(int descriptor) {
+  const auto index = static_cast<size_t>(descriptor);
+  if (index >= kMaxChunks * kSlotsPerChunk) return nullptr;
+  std::atomic<Chunk*>& chunk = chunks_[index / kSlotsPerChunk];
+  if (chunk.load(std::memory_order_acquire) == nullptr) chunk.store(new Chunk, std::memory_order_release);
+  return Find(descriptor);
+}
+
+std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKind kind,
+                                                      const ConnectionLimits& limits) {
+  const TimePoint now = Now();
+  const std::string address = PeerOf(descriptor);
+  const std::string peer = absl::StrFormat("%d %s", static_cast<int>(kind), address);
+  std::lock_guard lock(mutex_);
+  Slot* slot = FindOrMake(descriptor);
+  if (slot != nullptr && slot->is_watched) {  // the number was free, so that connection is over
+    Forget(*slot);
+    std::erase(open_, descriptor);
+  }
+  const auto is_full = [&]() -> std::optional<ConnectionRefusal> {
+    if (slot == nullptr || counts_.open[static_cast<size_t>(kind)] >= limits.connections) {
+      return ConnectionRefusal::kProcessLimit;
+    }
+    const auto of_peer = connections_of_peer_.find(peer);
+    const bool is_many = of_peer != connections_of_peer_.end() && of_peer->second >= limits.per_peer;
+    return is_many && !address.empty() ? std::optional(ConnectionRefusal::kPeerLimit) : std::nullopt;
+  };
+  std::optional<ConnectionRefusal> refusal = is_full();
+  if (refusal) {
+    SweepIfDue(now);
+    refusal = is_full();
+  }
+  if (refusal) {
+    ++counts_.refused[static_cast<size_t>(*refusal)];
+    return refusal;
+  }
+  slot->cookie = CookieOf(descriptor);
+  slot->kind = kind;
+  slot->peer = peer;
+  slot->bytes_sent = 0;
+  slot->num_reads.load(std::memory_order_acquire);
+  slot->guard.emplace(now);
+  slot->is_watched.store(true, std::memory_order_release);
+  open_.push_back(descriptor);
+  ++counts_.open[static_cast<size_t>(kind)];
+  ++connections_of_peer_[peer];
+  return std::nullopt;
+}
+
+void ConnectionTable::Forget(Slot& slot) {
+  slot.is_watched.store(false, std::memory_order_release);
+  --counts_.open[static_cast<size_t>(slot.kind)];
+  if (const auto of_peer = connections_of_peer_.find(slot.peer); --of_peer->second == 0) {
+    connections_of_peer_.erase(of_peer);
+  }
+}
+
+void ConnectionTable::CountRefusal(ConnectionRefusal reason) {
+  std::lock_guard lock(mutex_);
+  ++counts_.refused[static_cast<size_t>(reason)];
+}
+
+void ConnectionTable::SetAccepting(ListenerKind kind, bool is_accepting) {
+  std::lock_guard lock(mutex_);
+  is_blocked_[static_cast<size_t>(kind)] = !is_accepting;
+  counts_.is_accepting = std::none_of(is_blocked_.begin(), is_blocked_.end(), [](bool blocked) { return blocked; });
+}
+
+void ConnectionTable::Sweep() {
+  const TimePoint now = Now();
+  std::lock_guard lock(mutex_);
+  SweepIfDue(now);
+}
+
+void ConnectionTable::SweepIfDue(TimePoint now) {
+  if (now - swept_ < open_.size() * kBetweenSweepsEach) return;
+  swept_ = now;
+  std::erase_if(open_, [this](int descriptor) {
+    Slot& slot = *Find(descriptor);
+    if (CookieOf(descriptor) == slot.cookie) return false;
+    Forget(slot);
+    return true;
+  });
+}
+
+ConnectionCounts ConnectionTable::counts() const {
+  std::lock_guard lock(mutex_);
+  return counts_;
+}
+
+bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_bytes) {
+  Slot* slot = Find(descriptor);
+  if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return true;
+  FrameGuard& guard = *slot->guard;
+  const uint64_t bytes_sent = slot->bytes_sent.load(std::memory_order_relaxed);
+  const TimePoint now = Now();
+  bool is_accused = false;
+  for (size_t i = 0; i < message.msg_iovlen && num_bytes > 0 && !is_accused; ++i) {
+    const size_t size = std::min(message.msg_iov[i].iov_len, num_bytes);
+    num_bytes -= size;
+    is_accused = !guard.Inspect({static_cast<const uint8_t*>(message.msg_iov[i].iov_base), size}, bytes_sent, now);
+  }
+  slot->num_reads.fetch_add(1, std::memory_order_release);
+  return !is_accused || !CutOff(descriptor, *slot);
+}
+
+void ConnectionTable::CountSent(int descriptor, size_t num_bytes) {
+  Slot* slot = Find(descriptor);
+  if (slot != nullptr && slot->is_watched.load(std::memory_order_relaxed)) {
+    slot->bytes_sent.fetch_add(num_bytes, std::memory_order_relaxed);
+  }
+}
+
+// The descriptor is being read, so it can't be closed and given anew meanwhile; but it may have been before, to a
+// socket that has nothing to do with us.
+bool ConnectionTable::CutOff(int descriptor, Slot& slot) {
+  const Offence offence = slot.guard->offence();
+  {
+    std::lock_guard lock(mutex_);
+    if (!slot.is_watched || CookieOf(descriptor) != slot.cookie) return false;
+    ++counts_.cut[static_cast<size_t>(offence)];
+  }
+  LogCut(descriptor, offence);
+  shutdown(descriptor, SHUT_RDWR);
+  return true;
+}
+
+void ConnectionTable::LogCut(int descriptor, Offence offence) {
+  std::lock_guard lock(log_mutex_);
+  ++cut_since_logged_;
+  const TimePoint now = Now();
+  if (logged_ != TimePoint{} && now - logged_ < kBetweenLogLines) return;
+  logged_ = now;
+  spdlog::warn("connections: cut off {} for {}; {} since the last such line", PeerOf(descriptor), Describe(offence),
+               cut_since_logged_);
+  cut_since_logged_ = 0;
+}
+
+}  // namespace latentd
+
+// In place of the C library's, for the whole process. The loader gives gRPC's library the program's own.
+extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
+  const auto received = static_cast<ssize_t>(syscall(SYS_recvmsg, descriptor, message, flags));
+  if (received <= 0 || (flags & MSG_PEEK) != 0) return received;
+  if (latentd::ConnectionTable::OfProcess().Inspect(descriptor, *message, static_cast<size_t>(received))) {
+    return received;
+  }
+  errno = ECONNRESET;
+  return -1;
+}
+
+extern "C" ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
+  const auto sent = static_cast<ssize_t>(syscall(SYS_sendmsg, descriptor, message, flags));
+  if (sent > 0) latentd::ConnectionTable::OfProcess().CountSent(descriptor, static_cast<size_t>(sent));
+  return sent;
+}

@@ -1,0 +1,111 @@
+// Every connection that the acceptors of this process handed to gRPC, by its descriptor: whose it is, how many there
+// are and, through FrameGuard, what it sends. gRPC owns the descriptors and closes them without a word; a socket's
+// cookie tells whether a number still means the connection that it was given for.
+//
+// gRPC reads and writes through the C library, so the program's own recvmsg and sendmsg, defined beside this, see all
+// bytes on their way, in the thread that asked for them; a connection that a guard accuses is shut down there, before
+// gRPC parses what it sent. That makes this the process's: there is one, and it stays to the end.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/socket.h>
+
+#include "engine/clock.h"
+#include "server/frame_guard.h"
+
+namespace latentd {
+
+// Which server took a connection; in the order of the metric's label.
+enum class ListenerKind : uint8_t { kApi, kAdmin };
+inline constexpr int kNumListenerKinds = 2;
+
+// Why a connection was refused; in the order of the metric's label.
+enum class ConnectionRefusal : uint8_t {
+  kProcessLimit,
+  kPeerLimit,
+  kDescriptors,  // the system has none left, or no memory for one
+};
+inline constexpr int kNumConnectionRefusals = 3;
+
+// Of one listener.
+struct ConnectionLimits {
+  int64_t connections = 1024;
+  int64_t per_peer = 1024;  // of one IPv4 address, of one /64 of IPv6; a unix socket is no peer
+};
+
+struct ConnectionCounts {
+  std::array<int64_t, kNumListenerKinds> open{};
+  std::array<uint64_t, kNumConnectionRefusals> refused{};
+  std::array<uint64_t, kNumOffences> cut{};  // by a guard
+  bool is_accepting = true;
+};
+
+class ConnectionTable {
+ public:
+  static ConnectionTable& OfProcess();
+  ConnectionTable(const ConnectionTable&) = delete;
+  ConnectionTable& operator=(const ConnectionTable&) = delete;
+
+  // From an acceptor's thread, for a descriptor that it has just accepted and hands to gRPC next. A reason: it is not
+  // taken, and the caller's to close; counted.
+  std::optional<ConnectionRefusal> Add(int descriptor, ListenerKind kind, const ConnectionLimits& limits);
+  void CountRefusal(ConnectionRefusal reason);
+  void SetAccepting(ListenerKind kind, bool is_accepting);
+  // Looks which connections are over.
+  void Sweep();
+  ConnectionCounts counts() const;
+
+  // Of the hooks. False: the connection is accused, and what was read is not to be parsed.
+  bool Inspect(int descriptor, const msghdr& message, size_t num_bytes);
+  void CountSent(int descriptor, size_t num_bytes);
+
+ private:
+  // Stays where it is once made: a hook may hold it whenever its descriptor is read.
+  struct Slot {
+    std::atomic<bool> is_watched{false};
+    std::atomic<uint64_t> bytes_sent{0};
+    std::atomic<uint64_t> num_reads{0};  // what the reader did comes before what the next connection's reader does
+    std::optional<FrameGuard> guard;     // of the thread that reads, until the descriptor is given anew
+
+    // Guarded by mutex_.
+    uint64_t cookie = 0;
+    ListenerKind kind{};
+    std::string peer;
+  };
+  static constexpr size_t kSlotsPerChunk = 1024;
+  static constexpr size_t kMaxChunks = 1024;
+  using Chunk = std::array<Slot, kSlotsPerChunk>;
+
+  ConnectionTable() = default;
+  Slot* Find(int descriptor) const;
+  Slot* FindOrMake(int descriptor);
+  void Forget(Slot& slot);
+  void SweepIfDue(TimePoint now);  // with mutex_ held
+  bool CutOff(int descriptor, Slot& slot);
+  void LogCut(int descriptor, Offence offence);
+
+  std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};  // never freed
+
+  mutable std::mutex mutex_;
+  std::vector<int> open_;                               // descriptors
+  std::map<std::string, int64_t> connections_of_peer_;  // by listener and address
+  ConnectionCounts counts_;
+  std::array<bool, kNumListenerKinds> is_blocked_{};
+  TimePoint swept_{};
+
+  std::mutex log_mutex_;
+  TimePoint logged_{};
+  uint64_t cut_since_logged_ = 0;
+};
+
+}  // namespace latentd

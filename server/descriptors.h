@@ -1,0 +1,20 @@
+// How many files and connections the process may have open at a time, and how connections share that.
+#pragma once
+
+#include <cstdint>
+
+#include "server/config.h"
+#include "server/connection_table.h"
+
+namespace latentd {
+
+// Raises the soft limit to the hard one, which costs nothing: programs that use select(2) are why the soft one is low.
+// To be called first, before anything is open.
+void RaiseDescriptorLimit();
+int64_t MaxDescriptors();
+
+// From `max_descriptors` and what the knobs say. A part is left to files, metrics and the Admin service.
+ConnectionLimits LimitsOfApi(const Config& config, int64_t max_descriptors);
+ConnectionLimits LimitsOfAdmin(int64_t max_descriptors);
+
+}  // namespace latentd

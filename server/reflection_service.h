@@ -1,0 +1,21 @@
+// Server reflection, v1 and v1alpha: what tools such as grpcurl ask to learn the API. gRPC's own holds a thread for
+// each open stream. Answers come from the descriptors that the program is linked with, one at a time: a client that
+// reads nothing is asked for nothing. Owned by GrpcServer; any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace grpc {
+class Service;
+}  // namespace grpc
+
+namespace latentd {
+
+inline constexpr int kMaxReflectionStreams = 64;
+
+// One service for each version. `service_names` are those that are listed, besides themselves.
+std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names);
+
+}  // namespace latentd

@@ -1,0 +1,56 @@
+#include "server/descriptors.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "server/exposure.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+Config With(int64_t connections, int64_t per_peer) {
+  Config config;
+  config.max_connections = connections;
+  config.max_connections_per_peer = per_peer;
+  return config;
+}
+
+TEST(Descriptors, ConnectionsLeaveSomeToTheRest) {
+  for (const int64_t limit : {8, 64, 128, 256, 1'024, 65'536, 1 << 20}) {
+    const ConnectionLimits api = LimitsOfApi({}, limit);
+    const ConnectionLimits admin = LimitsOfAdmin(limit);
+    EXPECT_GE(api.connections, 1) << limit;
+    EXPECT_GE(api.per_peer, 1) << limit;
+    EXPECT_GE(admin.connections, 1) << limit;
+    EXPECT_LE(api.connections + admin.connections, limit) << limit;
+    EXPECT_GE(limit - api.connections, std::min<int64_t>(192, limit / 2)) << limit;
+  }
+}
+
+TEST(Descriptors, TheKnobsHoldWithinTheLimit) {
+  const ConnectionLimits chosen = LimitsOfApi(With(100, 7), 65'536);
+  EXPECT_EQ(chosen.connections, 100);
+  EXPECT_EQ(chosen.per_peer, 7);
+  EXPECT_EQ(LimitsOfApi(With(100'000, 0), 1'024).connections, 1'024 - 192);
+  EXPECT_EQ(LimitsOfApi(With(10, 50), 1'024).per_peer, 10);
+  EXPECT_EQ(LimitsOfApi({}, 65'536).connections, 2'048);
+}
+
+TEST(Exposure, ListenersBeyondLoopbackAreWarnedOfOnceEach) {
+  EXPECT_THAT(ExposureWarnings({.grpc = "0.0.0.0:1", .metrics = "[::]:2", .admin = "10.0.0.1:3"}),
+              ElementsAre(AllOf(HasSubstr("admin-listen: 10.0.0.1:3"), HasSubstr("stop the daemon")),
+                          HasSubstr("listen: 0.0.0.0:1"), HasSubstr("metrics-listen: [::]:2")));
+}
+
+TEST(Exposure, LoopbackAndUnixSocketsAreNot) {
+  EXPECT_THAT(ExposureWarnings({.grpc = "127.0.0.1:1", .metrics = "[::1]:2", .admin = "unix:/run/admin"}), IsEmpty());
+  EXPECT_THAT(ExposureWarnings({.grpc = "127.0.0.1:1", .metrics = "127.0.0.1:2", .admin = ""}), IsEmpty());
+}
+
+}  // namespace
+}  // namespace latentd

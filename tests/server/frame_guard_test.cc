@@ -1,0 +1,216 @@
+#include "server/frame_guard.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace latentd {
+namespace {
+
+using ::testing::Eq;
+using ::testing::Optional;
+
+constexpr uint8_t kData = 0, kHeaders = 1, kPriority = 2, kResetStream = 3, kSettings = 4, kPing = 6, kGoaway = 7,
+                  kWindowUpdate = 8, kContinuation = 9;
+constexpr uint8_t kAck = 1, kEndStream = 1, kEndHeaders = 4;
+constexpr size_t kMaxFrame = 16'384;
+
+struct Sent {
+  uint8_t kind;
+  size_t num_bytes = 0;
+  uint32_t stream = 0;
+  uint8_t flags = 0;
+};
+
+// One connection, with a clock that only the test moves.
+class Connection {
+ public:
+  Connection() { SendBytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); }
+
+  // What it was cut off for, if it was by now.
+  std::optional<Offence> SendBytes(const std::string& bytes) {
+    const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+    if (!is_cut_ && !guard_.Inspect({data, bytes.size()}, bytes_sent_, now_)) is_cut_ = true;
+    return is_cut_ ? std::optional(guard_.offence()) : std::nullopt;
+  }
+  std::optional<Offence> Send(const Sent& frame) { return SendBytes(Bytes(frame)); }
+  // The same frame until it is cut off, `count` times at most: how many were sent, or nothing.
+  std::optional<int> CutAfter(const Sent& frame, int count) {
+    for (int i = 1; i <= count; ++i) {
+      if (Send(frame)) return i;
+    }
+    return std::nullopt;
+  }
+  static std::string Bytes(const Sent& frame) {
+    std::string bytes;
+    for (const int shift : {16, 8, 0}) bytes += static_cast<char>(frame.num_bytes >> shift & 0xff);
+    bytes += static_cast<char>(frame.kind);
+    bytes += static_cast<char>(frame.flags);
+    for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>(frame.stream >> shift & 0xff);
+    return bytes + std::string(frame.num_bytes, 'x');
+  }
+  // A request with a body of so many bytes, as gRPC's clients send it; 20,000 in a second.
+  std::optional<Offence> Call(size_t body_bytes) {
+    Wait(50e-6);
+    stream_ += 2;
+    Send({.kind = kHeaders, .num_bytes = 200, .stream = stream_, .flags = kEndHeaders});
+    for (; body_bytes > kMaxFrame; body_bytes -= kMaxFrame) {
+      Send({.kind = kData, .num_bytes = kMaxFrame, .stream = stream_});
+    }
+    return Send({.kind = kData, .num_bytes = body_bytes, .stream = stream_, .flags = kEndStream});
+  }
+  std::optional<Offence> OpenAndReset(size_t body_bytes = 0) {
+    stream_ += 2;
+    Send({.kind = kHeaders, .num_bytes = 200, .stream = stream_, .flags = kEndHeaders});
+    for (size_t i = 0; i < body_bytes / kMaxFrame; ++i) {
+      Send({.kind = kData, .num_bytes = kMaxFrame, .stream = stream_});
+    }
+    return Send({.kind = kResetStream, .num_bytes = 4, .stream = stream_});
+  }
+  void Answer(uint64_t num_bytes) { bytes_sent_ += num_bytes; }
+  void Wait(double seconds) { now_ += FromSeconds(seconds); }
+
+ private:
+  TimePoint now_ = TimePoint{} + std::chrono::hours(1);
+  FrameGuard guard_{now_};
+  uint64_t bytes_sent_ = 0;
+  uint32_t stream_ = 1;
+  bool is_cut_ = false;
+};
+
+TEST(FrameGuard, CallsOfAnySizePass) {
+  Connection connection;
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(connection.Call(4 << 20), std::nullopt);
+  for (int i = 0; i < 50'000; ++i) EXPECT_EQ(connection.Call(100), std::nullopt);
+}
+
+TEST(FrameGuard, ManyUploadsAtATimePass) {
+  Connection connection;
+  constexpr uint32_t kUploads = 300;
+  for (uint32_t i = 0; i < kUploads; ++i) {
+    connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 2 * i + 1, .flags = kEndHeaders});
+  }
+  for (size_t sent = 0; sent + kMaxFrame <= 4 << 20; sent += kMaxFrame) {
+    for (uint32_t i = 0; i < kUploads; ++i) {
+      ASSERT_EQ(connection.Send({.kind = kData, .num_bytes = kMaxFrame, .stream = 2 * i + 1}), std::nullopt);
+    }
+  }
+}
+
+TEST(FrameGuard, AThousandCallsCancelledAtOncePassAndEverySecondOneForEver) {
+  Connection connection;
+  for (int i = 0; i < 1'000; ++i) EXPECT_EQ(connection.OpenAndReset(), std::nullopt);
+  for (int i = 0; i < 20'000; ++i) {
+    EXPECT_EQ(connection.Call(100), std::nullopt);
+    EXPECT_EQ(connection.OpenAndReset(), std::nullopt);
+  }
+}
+
+TEST(FrameGuard, AReaderMayAnswerAllThatItIsSent) {
+  Connection connection;
+  for (int i = 0; i < 100'000; ++i) {
+    connection.Answer(80);
+    EXPECT_EQ(connection.Send({.kind = kWindowUpdate, .num_bytes = 4, .stream = 1}), std::nullopt);
+  }
+  for (int i = 0; i < 100'000; ++i) {
+    connection.Answer(60 + 17);  // a token, and what answers the ping
+    EXPECT_EQ(connection.Send({.kind = kPing, .num_bytes = 8}), std::nullopt);
+  }
+}
+
+TEST(FrameGuard, TheBytesMayComeInAnyPieces) {
+  const std::string call = Connection::Bytes({.kind = kHeaders, .num_bytes = 40, .stream = 3, .flags = kEndHeaders}) +
+                           Connection::Bytes({.kind = kData, .num_bytes = 30, .stream = 3, .flags = kEndStream});
+  Connection connection;
+  for (const char byte : call) EXPECT_EQ(connection.SendBytes(std::string(1, byte)), std::nullopt);
+  EXPECT_THAT(connection.CutAfter({.kind = kData, .num_bytes = kMaxFrame, .stream = 3}, 1'000), Optional(Eq(513)))
+      << "each frame was told from the next: this stream is over, and its data unasked";
+}
+
+TEST(FrameGuard, AHeaderBlockEndsSoon) {
+  for (const size_t size : {kMaxFrame, size_t{1000}, size_t{1}, size_t{0}}) {
+    Connection connection;
+    connection.Send({.kind = kHeaders, .num_bytes = size, .stream = 1});
+    EXPECT_NE(connection.CutAfter({.kind = kContinuation, .num_bytes = size, .stream = 1}, 32), std::nullopt) << size;
+    EXPECT_THAT(connection.SendBytes(""), Optional(Offence::kHeaderBlock));
+  }
+}
+
+TEST(FrameGuard, HeadersInAllAreBounded) {
+  Connection connection;
+  uint32_t stream = 1;
+  std::optional<Offence> offence;
+  for (int i = 0; i < 2'000 && !offence; ++i, stream += 2) {
+    offence = connection.Send({.kind = kHeaders, .num_bytes = kMaxFrame, .stream = stream, .flags = kEndStream});
+  }
+  EXPECT_THAT(offence, Optional(Offence::kHeaderBytes));
+}
+
+TEST(FrameGuard, ControlFramesThatNothingExplainsAreBounded) {
+  for (const Sent& frame : {Sent{.kind = kPing, .num_bytes = 8, .flags = kAck}, Sent{.kind = kSettings, .num_bytes = 6},
+                            Sent{.kind = kWindowUpdate, .num_bytes = 4}, Sent{.kind = kPriority, .num_bytes = 5},
+                            Sent{.kind = kGoaway, .num_bytes = 1000}, Sent{.kind = 0x42, .num_bytes = 9000},
+                            Sent{.kind = kData, .num_bytes = 0, .stream = 1}}) {
+    Connection connection;
+    EXPECT_NE(connection.CutAfter(frame, 10'001), std::nullopt) << int{frame.kind};
+    EXPECT_THAT(connection.SendBytes(""), Optional(Offence::kControlFrames));
+  }
+}
+
+TEST(FrameGuard, PingsThatNothingExplainsAreBounded) {
+  Connection connection;
+  std::optional<Offence> offence;
+  for (int i = 0; i < 20'000 && !offence; ++i) {
+    offence = connection.Send({.kind = kPing, .num_bytes = 8});
+    connection.Answer(17);
+  }
+  EXPECT_THAT(offence, Optional(Offence::kPings)) << "what answers them is no explanation";
+}
+
+TEST(FrameGuard, ABodyInTinyFramesIsCutOff) {
+  Connection connection;
+  connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 1, .flags = kEndHeaders});
+  EXPECT_NE(connection.CutAfter({.kind = kData, .num_bytes = 1, .stream = 1}, 10'001), std::nullopt);
+}
+
+TEST(FrameGuard, StreamsThatAreOpenedToBeResetAreBounded) {
+  Connection bare, with_bodies;
+  std::optional<Offence> offence;
+  int resets = 0;
+  for (; resets < 3'000 && !offence; ++resets) offence = bare.OpenAndReset();
+  EXPECT_THAT(offence, Optional(Offence::kResets));
+  EXPECT_GT(resets, 1'000);
+  offence.reset();
+  for (resets = 0; resets < 3'000 && !offence; ++resets) offence = with_bodies.OpenAndReset(4 << 20);
+  EXPECT_THAT(offence, Optional(Offence::kResets));
+  EXPECT_LT(resets, 200);
+}
+
+TEST(FrameGuard, DataBeyondTheLargestMessageIsCutOff) {
+  Connection connection;
+  connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 1, .flags = kEndHeaders});
+  const auto cut = connection.CutAfter({.kind = kData, .num_bytes = kMaxFrame, .stream = 1}, 10'000);
+  EXPECT_LE(cut.value_or(10'000) * kMaxFrame, FrameGuard::kMaxBodyBytes + FrameGuard::kMaxUnaskedBytes + kMaxFrame);
+  EXPECT_THAT(connection.SendBytes(""), Optional(Offence::kUnaskedBytes));
+}
+
+TEST(FrameGuard, DataOfNoStreamIsCutOff) {
+  Connection connection;
+  EXPECT_NE(connection.CutAfter({.kind = kData, .num_bytes = kMaxFrame, .stream = 7}, 513), std::nullopt);
+  EXPECT_THAT(connection.SendBytes(""), Optional(Offence::kUnaskedBytes));
+}
+
+TEST(FrameGuard, WhatWasTakenComesBackInTime) {
+  Connection connection;
+  for (int hour = 0; hour < 3; ++hour) {
+    EXPECT_EQ(connection.CutAfter({.kind = kPing, .num_bytes = 8}, 400), std::nullopt);
+    connection.Wait(3600.0);
+  }
+}
+
+}  // namespace
+}  // namespace latentd
