@@ -206,7 +206,7 @@ TEST(StreamText, TokensOfReasoningCountForMinTokens) {
 TEST(StreamText, SpecialTokensAreTextWhereTheyAreAskedFor) {
   Request request = ChatRequest();
   request.prints_special_tokens = true;
-  EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b<think>c<|end|></think>d", request), "a<|end|>b(c<|end|>)d");
+  EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b<think>c<|end|></think>d", request), "(c<|end|>)a<|end|>bd");
   request.stopping.stop_strings = {"<|end|>b"};
   EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b", request), "a");
 }
