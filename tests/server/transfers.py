@@ -1,5 +1,4 @@
 """What keeps a message from coming in or an answer from going out, brought about one by one."""
-import base64
 import contextlib
 import threading
 
@@ -15,36 +14,15 @@ ANSWER_BYTES = 3 << 20
 MOST_WAITING = 1024  # RPCs that wait to be received
 
 
-class RawError:
-    """Of the headers that end an RPC, as gRPC 1.51 writes them: each value a plain literal behind its name."""
+class RawStatus:
+    """What the headers that end an RPC say in plain bytes; its details are packed, so the daemon's count tells the reason."""
 
-    def __init__(self, headers):
-        self.headers = headers
-
-    def value_of(self, name):
-        at = self.headers.index(name) + len(name)
-        length = self.headers[at]
-        at += 1
-        if length == 127:  # the prefix is full: the rest follows, 7 bits a byte
-            shift = 0
-            while True:
-                length += (self.headers[at] & 127) << shift
-                shift += 7
-                at += 1
-                if not self.headers[at - 1] & 128:
-                    break
-        return self.headers[at:at + length]
-
-    def code(self):
-        number = int(self.value_of(b"grpc-status"))
-        return next(code for code in grpc.StatusCode if code.value[0] == number)
-
-    def details(self):
-        return self.value_of(b"grpc-message").decode()
-
-    def trailing_metadata(self):
-        value = self.value_of(b"grpc-status-details-bin")
-        return (("grpc-status-details-bin", base64.b64decode(value + b"=" * (-len(value) % 4))),)
+    def __init__(self, headers, server):
+        at = headers.index(b"grpc-status\x01") + len(b"grpc-status\x01")
+        number = int(headers[at:at + 1])
+        self.code = next(code for code in grpc.StatusCode if code.value[0] == number)
+        self.is_room_wanted = b"room for another request" in headers
+        self.reasons = {reason for reason in CAUSES if server.sum("requests_finished_total", reason=reason)}
 
 
 def failure(call):
@@ -104,9 +82,9 @@ def intake_full(server):
         for i in range(3):
             other.begin("Tokenize", stream=2 * i + 1)
         while True:
-            details = Details(RawError(crowd.read_until(HEADERS)[1]))
-            if details.reason != "SLOW_SENDER":
-                return details
+            status = RawStatus(crowd.read_until(HEADERS)[1], server)
+            if status.is_room_wanted:
+                return status
 
 
 def answers_full(server):
