@@ -15,7 +15,7 @@ MOST_WAITING = 1024  # RPCs that wait to be received
 
 
 class RawStatus:
-    """What the headers that end an RPC say in plain bytes; its details are packed, so the daemon's count tells the reason."""
+    """What the headers that end an RPC say in plain bytes; the reason is packed, so the daemon's count tells it."""
 
     def __init__(self, headers, server):
         at = headers.index(b"grpc-status\x01") + len(b"grpc-status\x01")
