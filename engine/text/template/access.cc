@@ -191,6 +191,9 @@ Value GetItem(Runtime& runtime, const Value& value, const Value& key) {
 }
 
 Value GetAttribute(Runtime& runtime, const Value& value, std::string_view name) {
+  if (value.is_undefined() && name.starts_with("__")) {
+    return runtime.FailNotImplemented(absl::StrFormat("attribute '%s' of an undefined value", name));
+  }
   if (value.is_undefined()) return runtime.FailUndefined(value);
   if (value.is_group() && name == "grouper") return value.items()[0];
   if (value.is_group() && name == "list") return value.items()[1];

@@ -35,17 +35,12 @@ Arguments Evaluator::EvaluateArguments(const std::vector<Argument>& arguments) {
   for (const Argument& argument : arguments) {
     Value value = Evaluate(*argument.value);
     if (runtime_.failed()) break;
-    for (const auto& [name, other] : evaluated.named) {
-      if (argument.kind == Argument::Kind::kNamed && name == argument.name) {
-        runtime_.Fail(absl::StrFormat("two values for the argument '%s'", name));
-      }
-    }
     switch (argument.kind) {
       case Argument::Kind::kPositional:
         evaluated.positional.push_back(std::move(value));
         break;
       case Argument::Kind::kNamed:
-        evaluated.named.emplace_back(argument.name, std::move(value));
+        AddNamed(argument.name, std::move(value), &evaluated);
         break;
       case Argument::Kind::kSpread:
         Spread(value, &evaluated);
@@ -56,6 +51,14 @@ Arguments Evaluator::EvaluateArguments(const std::vector<Argument>& arguments) {
     }
   }
   return evaluated;
+}
+
+void Evaluator::AddNamed(const std::string& name, Value value, Arguments* arguments) {
+  for (const auto& [other, given] : arguments->named) {
+    if (other == name) runtime_.Fail(absl::StrFormat("two values for the argument '%s'", name));
+  }
+  if (!runtime_.Spend(arguments->named.size() + 1)) return;
+  arguments->named.emplace_back(name, std::move(value));
 }
 
 void Evaluator::Spread(const Value& value, Arguments* arguments) {
@@ -77,7 +80,7 @@ void Evaluator::SpreadNamed(const Value& value, Arguments* arguments) {
       return;
     }
     if (!runtime_.SpendBytes(entry.key.text().size())) return;
-    arguments->named.emplace_back(entry.key.text(), entry.value);
+    AddNamed(entry.key.text(), entry.value, arguments);
   }
 }
 

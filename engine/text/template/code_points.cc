@@ -267,7 +267,7 @@ std::string SwapCase(std::string_view text) {
     if (IsUpper(c)) {
       AppendLower(text, start, position, &swapped);
     } else {
-      AppendCase(IsLower(c) ? Case::kUpper : Case::kLower, c, &swapped);
+      IsLower(c) ? AppendCase(Case::kUpper, c, &swapped) : AppendCodePoint(c, &swapped);
     }
   }
   return swapped;

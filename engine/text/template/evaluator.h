@@ -68,6 +68,7 @@ class Evaluator {
   Arguments EvaluateArguments(const std::vector<Argument>& arguments);
   void Spread(const Value& value, Arguments* arguments);
   void SpreadNamed(const Value& value, Arguments* arguments);
+  void AddNamed(const std::string& name, Value value, Arguments* arguments);
   Value Invoke(const Value& callee, const Arguments& arguments);
   Value InvokeMacro(const Callable& callable, const Arguments& arguments);
   void BindParameters(const Macro& macro, const Arguments& arguments);

@@ -85,6 +85,9 @@ std::vector<Argument> ExpressionParser::ParseArguments() {
       argument.kind = Argument::Kind::kNamed;
       argument.name = tokens_.Take().text;
       tokens_.Take();
+      for (const Argument& other : arguments) {
+        if (other.name == argument.name) tokens_.Fail(tokens_.line(), "expected one value for " + argument.name);
+      }
     }
     const bool in_order = last == Argument::Kind::kPositional || argument.kind == Argument::Kind::kNamedSpread ||
                           argument.kind == Argument::Kind::kNamed;

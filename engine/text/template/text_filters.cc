@@ -166,9 +166,10 @@ Value IndentFilter(Runtime& runtime, const Value& value, const Arguments& argume
 Value TruncateFilter(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Parameters parameters(runtime, "truncate", arguments, {"length", "killwords", "end", "leeway"});
   if (value.is_markup()) return FailMarkup(runtime);
-  const int64_t length = parameters.Integer(0, 255);
+  constexpr int64_t kLongest = int64_t{1} << 40;
+  const int64_t length = std::min(parameters.Integer(0, 255), kLongest);
   const std::string end = parameters.Text(2, "...");
-  const int64_t leeway = parameters.Get(3).is_none() ? 5 : parameters.Integer(3, 5);
+  const int64_t leeway = std::min(parameters.Get(3).is_none() ? 5 : parameters.Integer(3, 5), kLongest);
   const auto end_length = static_cast<int64_t>(CountCodePoints(end));
   if (length < end_length || leeway < 0)
     return runtime.Fail("truncate needs a length that holds its end, and a leeway");
@@ -178,7 +179,7 @@ Value TruncateFilter(Runtime& runtime, const Value& value, const Arguments& argu
   }
   const std::string& text = value.text();
   runtime.SpendBytes(text.size());
-  if (static_cast<int64_t>(CountCodePoints(text)) <= length + std::min(leeway, length)) return value;
+  if (static_cast<int64_t>(CountCodePoints(text)) <= length + leeway) return value;
   std::string kept = text.substr(0, ByteOffset(text, static_cast<size_t>(length - end_length)));
   if (!parameters.Truth(1, false)) kept = kept.substr(0, kept.rfind(' '));
   return runtime.Text(kept + end);
