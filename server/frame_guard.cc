@@ -9,8 +9,10 @@ namespace {
 constexpr uint8_t kData = 0, kHeaders = 1, kResetStream = 3, kSettings = 4, kPing = 6, kContinuation = 9;
 constexpr uint8_t kEndStream = 0x1, kAck = 0x1;
 
-// Clients answer what they are sent, with window updates and pings that measure; the answer to a ping has 17 bytes.
-constexpr double kSentBytesPerControlFrame = 48.0;
+// Clients answer what they are sent: gRPC's with two window updates for each message, and one token makes a message of
+// 45 bytes with its framing; and with pings that measure. The answer to a ping has 17 bytes.
+constexpr double kSentBytesPerControlFrame = 16.0;
+constexpr double kSentBytesPerPing = 48.0;
 // A client may cancel every second call for ever.
 constexpr double kResetsPerStream = 0.5;
 // A reset wastes what was uploaded for it.
@@ -65,9 +67,9 @@ void FrameGuard::Refill(uint64_t bytes_sent, TimePoint now) {
   for (Allowance* allowance : {&header_bytes_, &control_frames_, &pings_, &resets_, &unasked_bytes_}) {
     allowance->Refill(seconds);
   }
-  const double explained = static_cast<double>(bytes_sent - bytes_sent_) / kSentBytesPerControlFrame;
-  control_frames_.Add(explained);
-  pings_.Add(explained);
+  const auto sent = static_cast<double>(bytes_sent - bytes_sent_);
+  control_frames_.Add(sent / kSentBytesPerControlFrame);
+  pings_.Add(sent / kSentBytesPerPing);
   bytes_sent_ = bytes_sent;
 }
 

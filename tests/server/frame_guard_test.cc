@@ -82,6 +82,16 @@ class Connection {
   bool is_cut_ = false;
 };
 
+// As fast as a daemon can make them.
+TEST(FrameGuard, WindowUpdatesForEachTokenPass) {
+  Connection connection;
+  for (int i = 0; i < 100'000; ++i) {
+    connection.Answer(45);
+    EXPECT_EQ(connection.Send({.kind = kWindowUpdate, .num_bytes = 4, .stream = 0}), std::nullopt);
+    EXPECT_EQ(connection.Send({.kind = kWindowUpdate, .num_bytes = 4, .stream = 1}), std::nullopt);
+  }
+}
+
 TEST(FrameGuard, CallsOfAnySizePass) {
   Connection connection;
   for (int i = 0; i < 200; ++i) EXPECT_EQ(connection.Call(4 << 20), std::nullopt);
