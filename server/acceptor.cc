@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "kernels/signal_mask.h"
+
 namespace latentd {
 namespace {
 
@@ -62,10 +64,7 @@ Acceptor::Acceptor(ListeningSocket socket, Options options, int reserve, int wak
       options_(std::move(options)),
       reserve_(reserve),
       wake_(wake) {
-  sigset_t all, before;
-  sigfillset(&all);
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&all, fault);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const sigset_t before = BlockSignalsButFaults();
   thread_ = std::thread([this] { Run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

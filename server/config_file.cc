@@ -5,12 +5,21 @@
 #include <absl/strings/str_format.h>
 #include <toml++/toml.h>
 
+#include "engine/text/read_file.h"
+
 namespace latentd {
+namespace {
+
+constexpr size_t kMaxConfigBytes = 1 << 20;
+
+}  // namespace
 
 absl::StatusOr<std::map<std::string, FileEntry>> ReadConfigFile(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadFile(path, kMaxConfigBytes);
+  if (!text.ok()) return text.status();
   toml::table table;
   try {
-    table = toml::parse_file(path);
+    table = toml::parse(*text, path);
   } catch (const toml::parse_error& error) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s:%d: %s", path, error.source().begin.line, std::string(error.description())));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <absl/strings/str_format.h>
 #include <sys/resource.h>
 
 namespace latentd {
@@ -13,6 +14,9 @@ constexpr int64_t kDefaultConnections = 2'048;
 constexpr int64_t kKeptDescriptors = 192;
 constexpr int64_t kAdminConnections = 32;
 
+// What the daemon holds before its first client, listeners, gRPC's and files of the model, and some clients.
+constexpr int64_t kLeastDescriptors = 64;
+
 int64_t KeptDescriptors(int64_t max_descriptors) { return std::min(kKeptDescriptors, max_descriptors / 2); }
 
 }  // namespace
@@ -22,6 +26,14 @@ void RaiseDescriptorLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+absl::Status CheckDescriptors() {
+  if (const int64_t most = MaxDescriptors(); most < kLeastDescriptors) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "expected a limit of at least %d descriptors, found %d; raise ulimit -n", kLeastDescriptors, most));
+  }
+  return absl::OkStatus();
 }
 
 int64_t MaxDescriptors() {

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <absl/status/status.h>
+
 #include "server/config.h"
 #include "server/connection_table.h"
 
@@ -11,6 +13,8 @@ namespace latentd {
 // Raises the soft limit to the hard one, which costs nothing: programs that use select(2) are why the soft one is low.
 // To be called first, before anything is open.
 void RaiseDescriptorLimit();
+// RESOURCE_EXHAUSTED where the limit leaves too few to start with.
+absl::Status CheckDescriptors();
 int64_t MaxDescriptors();
 
 // From `max_descriptors` and what the knobs say. A part is left to files, metrics and the Admin service.

@@ -2,12 +2,15 @@
 
 #include <charconv>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include <absl/strings/ascii.h>
+#include <absl/strings/escaping.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "engine/text/utf8.h"
 #include "kernels/number_text.h"
 #include "server/address.h"
 #include "server/choose_backend.h"
@@ -135,6 +138,11 @@ absl::Status AssignText(const Knob& knob, const std::string& text, std::string* 
   if (!is_choice) {
     return absl::InvalidArgumentError(
         absl::StrFormat("expected one of %s, found \"%s\"", absl::StrJoin(names, ", "), text));
+  }
+  // It is shown by metrics, GetModel and GetConfig, which know no other text.
+  if (const std::optional<size_t> at = FindInvalidUtf8(text)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected UTF-8, found \"%s\" with a byte at %d that is not", absl::CHexEscape(text), *at));
   }
   *member = text;
   return absl::OkStatus();

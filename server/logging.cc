@@ -6,9 +6,12 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <exception>
 #include <memory>
+#include <new>
 #include <utility>
 
+#include <absl/strings/match.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 #include <google/protobuf/stubs/logging.h>
@@ -18,8 +21,10 @@
 #include <spdlog/async_logger.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "engine/text/quoted_excerpt.h"
+#include "kernels/signal_mask.h"
 #include "server/standard_error.h"
 
 namespace latentd {
@@ -97,7 +102,18 @@ class StandardErrorSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
-void LogGrpc(gpr_log_func_args* args) { spdlog::debug("grpc: {}:{}: {}", args->file, args->line, args->message); }
+void LogGrpc(gpr_log_func_args* args) {
+  // gRPC aborts next, and of what the log's thread has yet to write nothing would be seen.
+  if (absl::StartsWith(args->message, "assertion failed")) {
+    LogFatal(
+        absl::StrFormat("gRPC cannot go on (%s, line %d): %s; the limits of descriptors, threads and memory may be "
+                        "too low (ulimit -a)",
+                        args->file, args->line, args->message));
+    _exit(1);
+  }
+  const auto level = args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::err : spdlog::level::debug;
+  spdlog::log(level, "grpc: {}:{}: {}", args->file, args->line, args->message);
+}
 
 void LogProtobuf(google::protobuf::LogLevel, const char* file, int line, const std::string& message) {
   spdlog::debug("protobuf: {}:{}: {}", file, line, message);
@@ -126,12 +142,7 @@ const std::vector<std::string>& LogLevels() {
 void StartLogging(const LoggingOptions& options) {
   format_in_use = options.format;
   // It runs before the daemon has decided how to take signals, and takes none itself.
-  const auto take_no_signals = [] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  };
-  writer = std::make_shared<spdlog::details::thread_pool>(kMaxQueuedLines, 1, take_no_signals);
+  writer = std::make_shared<spdlog::details::thread_pool>(kMaxQueuedLines, 1, [] { BlockSignalsButFaults(); });
   const auto sink = std::make_shared<StandardErrorSink>();
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   event_logger = MakeLogger(kEventLogger, sink);
@@ -172,6 +183,39 @@ void LogFatal(std::string_view why) {
     Output().Write(absl::StrFormat("latentd: %s\n", why));
   }
 }
+
+namespace {
+
+// LogFatal, or its line in a smaller way where there is no memory left to compose it.
+void LogLastLine(const char* why) {
+  try {
+    LogFatal(why);
+  } catch (...) {
+    char line[512];
+    const char* format =
+        format_in_use == LogFormat::kJson ? "{\"level\":\"critical\",\"message\":\"%s\"}\n" : "latentd: %s\n";
+    const int size = snprintf(line, sizeof(line), format, why);
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, std::min<size_t>(size, sizeof(line) - 1));
+  }
+}
+
+[[noreturn]] void OnTermination() {
+  try {
+    if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
+    LogLastLine("ended by a library without a reason");
+  } catch (const std::bad_alloc&) {
+    LogLastLine("expected more memory than the system gives; raise ulimit -v or the limit of the container");
+  } catch (const std::exception& error) {
+    LogLastLine(error.what());
+  } catch (...) {
+    LogLastLine("ended by an exception of an unknown type");
+  }
+  _exit(1);
+}
+
+}  // namespace
+
+void ExplainTermination() { std::set_terminate(&OnTermination); }
 
 void LogFields::AddRaw(std::string_view key, std::string_view value) {
   const bool is_json = format_in_use == LogFormat::kJson;

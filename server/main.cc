@@ -8,6 +8,7 @@
 #include "engine/model/file_faults.h"
 #include "kernels/cpu/processors.h"
 #include "kernels/cpu/thread_room.h"
+#include "kernels/standard_descriptors.h"
 #include "server/config.h"
 #include "server/core_dumps.h"
 #include "server/daemon.h"
@@ -30,6 +31,7 @@ absl::Status CheckThreads(const Config& config) {
 
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
   SetCoreDumps(parsed.config.core_dumps == "on" ? CoreDumps::kOn : CoreDumps::kOff);
+  if (absl::Status status = CheckDescriptors(); !status.ok()) return status;
   if (absl::Status status = CheckThreads(parsed.config); !status.ok()) return status;
   const bool is_json = parsed.config.log_format == "json";
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
@@ -57,8 +59,11 @@ int Run(int argc, char** argv, StopRequest& stop) {
 }  // namespace latentd
 
 int main(int argc, char** argv) {
+  latentd::OpenMissingStandardDescriptors();
   latentd::RaiseDescriptorLimit();
+  latentd::ExplainTermination();
   latentd::BoundHeap();
+  latentd::cpu::GiveThreadsFullStacks();
   latentd::StopRequest stop;
   return latentd::RunUnderSignals(
       stop, [&] { return latentd::Run(argc, argv, stop); }, latentd::RemovePortFile);

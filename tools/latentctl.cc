@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "kernels/standard_descriptors.h"
 #include "tools/address_flag.h"
 #include "tools/admin_flags.h"
 #include "tools/channel.h"
@@ -200,6 +201,7 @@ void AddLookups(CLI::App& app, Flags& flags, int& code) {
 }  // namespace latentd
 
 int main(int argc, char** argv) {
+  latentd::OpenMissingStandardDescriptors();
   CLI::App app("Talks to a latentd daemon.", "latentctl");
   app.require_subcommand(1);
   app.failure_message([](const CLI::App*, const CLI::Error& error) {

@@ -6,6 +6,7 @@
 #include <hwy/cache_control.h>
 
 #include "kernels/check.h"
+#include "kernels/signal_mask.h"
 
 namespace latentd {
 namespace {
@@ -27,9 +28,7 @@ void AwaitChange(const std::atomic<int>& value, int old) {
 ThreadPool::ThreadPool(int num_threads) : inside_(kClosed) {
   CHECK_GE(num_threads, 1);
   // Signals are for the thread that made the pool: a new thread inherits what its maker blocks.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const sigset_t before = BlockSignalsButFaults();
   try {
     for (int thread = 1; thread < num_threads; ++thread) threads_.emplace_back([this, thread] { Work(thread); });
   } catch (const std::system_error&) {

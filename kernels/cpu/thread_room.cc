@@ -15,6 +15,7 @@
 namespace latentd::cpu {
 namespace {
 
+constexpr size_t kFullStackBytes = size_t{8} << 20;  // what systems give unless told otherwise
 constexpr size_t kStackBytes = size_t{64} << 10;  // it is the threads that are counted, not their memory
 
 struct Gate {
@@ -44,6 +45,18 @@ std::string NearestLimit(const std::filesystem::path& root) {
 }
 
 }  // namespace
+
+void GiveThreadsFullStacks() {
+  pthread_attr_t attributes;
+  size_t stack_bytes = 0;
+  if (pthread_getattr_default_np(&attributes) != 0) return;
+  pthread_attr_getstacksize(&attributes, &stack_bytes);
+  if (stack_bytes < kFullStackBytes) {
+    pthread_attr_setstacksize(&attributes, kFullStackBytes);
+    pthread_setattr_default_np(&attributes);
+  }
+  pthread_attr_destroy(&attributes);
+}
 
 absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {
   Gate gate;

@@ -1,5 +1,5 @@
-// Whether the system lets this process start threads at all: a cgroup's pids.max or `ulimit -u` is a line at start, not
-// an abort inside a library later.
+// Whether the system lets this process start threads at all, and with how much stack: a cgroup's pids.max, `ulimit -u`
+// and `ulimit -s` are a line at start or make no difference, and are no abort inside a library later.
 #pragma once
 
 #include <filesystem>
@@ -7,6 +7,10 @@
 #include <absl/status/status.h>
 
 namespace latentd::cpu {
+
+// Threads from here on, those of libraries too, get as much stack as the code was written for where `ulimit -s` would
+// give them less.
+void GiveThreadsFullStacks();
 
 // RESOURCE_EXHAUSTED with the system's reason and the nearest limit where `count` more threads cannot run at once.
 // Starts and ends them. `root` stands before /proc and /sys, for tests.

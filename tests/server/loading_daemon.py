@@ -15,8 +15,10 @@ from daemon import BIN, MODEL, Daemon, wait_until
 
 
 def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    """On a loopback address of this process's own: nobody else takes the port meanwhile."""
+    host = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
+    with socket.create_server((host, 0)) as server:
+        return f"{host}:{server.getsockname()[1]}"
 
 
 class Terminal:

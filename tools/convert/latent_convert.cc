@@ -15,6 +15,7 @@
 #include "engine/model/file_faults.h"
 #include "engine/model/mapped_file.h"
 #include "engine/model/model_config.h"
+#include "kernels/standard_descriptors.h"
 #include "tools/convert/conversions.h"
 #include "tools/convert/inspection.h"
 #include "tools/convert/output_directory.h"
@@ -153,4 +154,7 @@ int RunLatentConvert(int argc, char** argv) {
 
 }  // namespace latentd
 
-int main(int argc, char** argv) { return latentd::RunLatentConvert(argc, argv); }
+int main(int argc, char** argv) {
+  latentd::OpenMissingStandardDescriptors();
+  return latentd::RunLatentConvert(argc, argv);
+}

@@ -1,0 +1,11 @@
+// Descriptors 0, 1 and 2, which programs take for granted and which whoever starts them may have closed.
+#pragma once
+
+namespace latentd {
+
+// Opens /dev/null on each of them that is closed, or the first file or socket of the program would take its number and
+// be read as input or written over with messages. Runs before main, and before the constructors of libraries, in every
+// program that calls it.
+void OpenMissingStandardDescriptors();
+
+}  // namespace latentd

@@ -1,0 +1,220 @@
+"""Odd surroundings: files that are none, closed descriptors, low limits, process 1. The daemon serves, or says in a
+line why it does not, and ends when it is told to. 15 s.
+"""
+import fcntl
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+import daemon
+from daemon import BIN, HOLD_TWO, MODEL, PATIENCE_SECONDS, held_request, request, run, wait_until
+from loading_daemon import LoadingDaemon
+
+UNPRIVILEGED_ID = 65534
+
+
+class OddStartsTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="latentd-test-")))
+
+    def refused(self, done, *parts):
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for part in parts:
+            self.assertIn(part, done.stderr)
+
+    # ------------------------------------------------------------------------------------------------ files
+
+    def test_config_that_is_no_file(self):
+        fifo = self.folder / "fifo"
+        os.mkfifo(fifo)
+        for path, what in ((self.folder, "a directory"), ("/dev/zero", "a device"), ("/dev/null", "a device"),
+                           (fifo, "a pipe"), (self.folder / "absent", "no such file"),
+                           (MODEL / "config.json" / "x", "Not a directory"),
+                           (self.folder / ("n" * 300), "File name too long")):
+            with self.subTest(path=path):
+                self.refused(run("--config", path, "--model", MODEL), str(path), what)
+
+    def test_config_that_is_too_large(self):
+        path = self.folder / "large.toml"
+        path.write_text("# " + "x" * (2 << 20))
+        self.refused(run("--config", path, "--model", MODEL), "at most 1048576 bytes, found 2097154")
+
+    def test_files_that_may_not_be_read(self):
+        """As a user who is not root, to whom nothing is forbidden."""
+        model = self.folder / "model"
+        shutil.copytree(MODEL, model)
+        self.folder.chmod(0o755)
+        config = self.folder / "config.toml"
+        config.write_text("max-rows = 4\n")
+        names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+        files = [model / name for name in names if (model / name).exists()]
+        for path in (config, *files):
+            with self.subTest(path=path.name):
+                path.chmod(0)
+                self.refused(self.run_unprivileged("--config", config, "--model", model), path.name,
+                             "Permission denied")
+                path.chmod(0o644)
+
+    def run_unprivileged(self, *flags):
+        drop = {} if os.geteuid() != 0 else dict(user=UNPRIVILEGED_ID, group=UNPRIVILEGED_ID, extra_groups=[])
+        copy = self.folder / "latentd"  # from where anybody may start it
+        if not copy.exists():
+            shutil.copy(BIN / "latentd", copy)
+        return subprocess.run([copy, *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                              timeout=PATIENCE_SECONDS, **drop)
+
+    def test_names_that_are_not_utf8(self):
+        odd = os.fsencode(self.folder) + b"/model-\xff"
+        shutil.copytree(os.fsencode(MODEL), odd)
+        self.refused(run("--model", odd), "model", "expected UTF-8", "\\xff")
+
+    # ------------------------------------------------------------------------------------------ descriptors
+
+    def started_without(self, *closed):
+        """The open descriptors of the daemon that starts with these ones closed, as {number: what}."""
+        close = " ".join(f"{number}<&-" if number == 0 else f"{number}>&-" for number in closed)
+        with daemon.Daemon(under=("sh", "-c", f'exec "$0" "$@" {close}')) as server:
+            self.assertGreater(len(server.once(request()).text), 20)
+            folder = pathlib.Path(f"/proc/{server.process.pid}/fd")
+            return {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+
+    def test_closed_descriptors_are_devices_not_sockets(self):
+        for closed in ((0,), (1,), (2,), (0, 1, 2)):
+            with self.subTest(closed=closed):
+                found = self.started_without(*closed)
+                for number in closed:
+                    self.assertEqual(found[number], "/dev/null")
+
+    def test_tools_keep_their_numbers_too(self):
+        for tool, arguments in (("latentctl", ["--help"]), ("latent-convert", ["inspect", str(MODEL)])):
+            done = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&-', BIN / tool, *arguments], capture_output=True,
+                                  timeout=PATIENCE_SECONDS)
+            self.assertEqual((done.returncode, done.stderr), (0, b""), tool)
+
+    # ------------------------------------------------------------------------------------------------ limits
+
+    def test_small_stacks_make_no_difference(self):
+        for kibibytes in (64, 128, 256):
+            with self.subTest(kibibytes=kibibytes):
+                with daemon.Daemon(under=("sh", "-c", f'ulimit -s {kibibytes} && exec "$0" "$@"')) as server:
+                    self.assertGreater(len(server.once(request()).text), 20)
+
+    def limited(self, limit):
+        """How a daemon under this limit of the shell's ends; it is told to once it serves."""
+        port_file = self.folder / "ports.json"
+        process = subprocess.Popen(["sh", "-c", f'ulimit {limit} && exec "$0" "$@"', BIN / "latentd", "--model", MODEL,
+                                    "--threads", "2", "--port-file", port_file],
+                                   stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        wait_until(lambda: port_file.exists() or process.poll() is not None, "it serves or exits")
+        serves = process.poll() is None
+        if serves:
+            process.terminate()
+        text = process.communicate(timeout=PATIENCE_SECONDS)[1]
+        return serves, process.returncode, text
+
+    def test_few_descriptors_are_a_line(self):
+        for count in (5, 8, 16, 32):
+            with self.subTest(count=count):
+                serves, code, text = self.limited(f"-n {count}")
+                self.assertEqual((serves, code, text.count("\n")), (False, 1, 1), text)
+                self.assertIn(f"found {count}; raise ulimit -n", text)
+
+    def test_little_memory_is_a_line(self):
+        served = set()
+        for mebibytes in (40, 60, 100, 200, 300, 500, 700):
+            with self.subTest(mebibytes=mebibytes):
+                serves, code, text = self.limited(f"-v {mebibytes << 10}")
+                served.add(serves)
+                if not serves:
+                    self.assertGreater(code, 0, f"ended by a signal: {text}")
+                    self.assertEqual(text.count("\n"), 1, text)
+                else:
+                    self.assertEqual(code, 0, text)
+        self.assertIn(False, served, "the least of these is not enough")
+
+    # ----------------------------------------------------------------------------------------------- signals
+
+    def test_no_thread_blocks_the_signals_of_its_own_faults(self):
+        """Blocked, a fault ends the process by the kernel's default action, whatever handler names the file."""
+        faults = {number: 1 << (number - 1) for number in (signal.SIGBUS, signal.SIGSEGV, signal.SIGFPE)}
+        with daemon.Daemon() as server:
+            server.once(request())
+            for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir():
+                fields = dict(line.split(":\t") for line in (task / "status").read_text().splitlines() if ":\t" in line)
+                for number, bit in faults.items():
+                    self.assertEqual(int(fields["SigBlk"], 16) & bit, 0, f"{number!r} in {fields['Name']}")
+
+    def need_namespaces(self):
+        if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode != 0:
+            self.skipTest("SKIPPED there may be no process namespaces here")
+
+    @staticmethod
+    def signal_process_one(server):
+        pid = server.process.pid
+        (child,) = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+
+    def test_process_one_ends_while_it_loads(self):
+        self.need_namespaces()
+        with LoadingDaemon(launcher=("unshare", "--pid", "--fork")) as server:
+            self.signal_process_one(server)
+            self.assertEqual(server.end(), 0)
+
+    def test_process_one_ends_at_once_at_the_second_signal(self):
+        self.need_namespaces()
+        server = daemon.Daemon(*HOLD_TWO, "--drain-seconds", "3600", under=("unshare", "--pid", "--fork"))
+        self.addCleanup(shutil.rmtree, server.folder)
+        call = server.generation.Generate(held_request("held"))
+        next(call)
+        self.signal_process_one(server)
+        wait_until(lambda: server.health() == 2, "the drain has begun")
+        self.signal_process_one(server)
+        self.assertEqual(server.process.wait(PATIENCE_SECONDS), 128 + signal.SIGTERM)
+        server.channel.close()
+
+    # ------------------------------------------------------------------------------------------- what it writes
+
+    def test_full_pipe_as_standard_error_holds_up_nothing(self):
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        flags = fcntl.fcntl(writer, fcntl.F_GETFL)
+        fcntl.fcntl(writer, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        try:
+            while os.write(writer, b"x" * 65536):
+                pass
+        except BlockingIOError:
+            fcntl.fcntl(writer, fcntl.F_SETFL, flags)
+        port_file = self.folder / "ports.json"
+        start = dict(stderr=writer, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([BIN / "latentd", "--model", MODEL, "--port-file", port_file], **start)
+        wait_until(port_file.exists, "it serves")
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+        refused = subprocess.Popen([BIN / "latentd", "--model", "/nowhere"], **start)
+        self.assertEqual(refused.wait(PATIENCE_SECONDS), 1)
+        os.close(writer)
+
+    def test_port_file_is_there_while_it_serves_and_follows_no_link(self):
+        port_file, victim = self.folder / "ports.json", self.folder / "victim"
+        port_file.write_text("of a daemon before")
+        run("--model", "/nowhere", "--port-file", port_file)
+        self.assertFalse(port_file.exists(), "a start that is refused leaves no stale one either")
+        victim.write_text("untouched")
+        for ending in ("", ".tmp", "~", ".new"):
+            (self.folder / f"ports.json{ending}").symlink_to(victim)
+        process = subprocess.Popen([BIN / "latentd", "--model", MODEL, "--port-file", port_file],
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        wait_until(lambda: port_file.exists() and not port_file.is_symlink(), "it serves")
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+        self.assertFalse(port_file.exists())
+        self.assertEqual(victim.read_text(), "untouched")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
