@@ -156,7 +156,7 @@ TEST(TokenStream, BacklogHoldsWhatIsPendingAndNothingAfterTheStream) {
   std::atomic<int64_t> backlog{0};
   bool was_full = false;
   {
-    TokenStream stream(nullptr, 1000, &backlog);
+    TokenStream stream(nullptr, 1000, {.num_bytes = &backlog});
     stream.Append({.text = "abc"});
     stream.Append({.text = "de"});
     EXPECT_EQ(backlog, 5);

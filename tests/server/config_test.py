@@ -1,10 +1,12 @@
 """Each knob on the real daemon: what it changes there, where it can come from, and how a wrong one is refused."""
+import contextlib
 import json
 import os
 import pathlib
 import re
 import resource
 import shutil
+import socket
 import tempfile
 import unittest
 
@@ -214,6 +216,20 @@ class KnobTest(unittest.TestCase):
                 wait_until(lambda: server.sum("slow_consumer_total", action="paused") > 0, "its sequence pauses")
                 wait_until(lambda: bound < server.sum("stream_backlog_bytes") < bound + 65536, "so much waits")
                 call.cancel()
+
+    def knob_max_connections(self):
+        self.connect_up_to("--max-connections", "4", "--max-connections-per-peer", "4", limit="process_limit")
+
+    def knob_max_connections_per_peer(self):
+        self.connect_up_to("--max-connections-per-peer", "4", limit="peer_limit")
+
+    def connect_up_to(self, *flags, limit):
+        with daemon.Daemon(*flags) as server:
+            with contextlib.ExitStack() as stack:
+                for _ in range(8):
+                    stack.enter_context(socket.create_connection(server.address.rsplit(":", 1)))
+                wait_until(lambda: server.sum("connections_refused_total", reason=limit) >= 4, f"{limit} is met")
+                self.assertLessEqual(server.sum("connections"), 4)
 
     def knob_max_buffered_bytes(self):
         for flags, bound in (((), None), (("--max-buffered-bytes", str(9 << 20)), 9 << 20)):
