@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <absl/strings/str_format.h>
+#include <grpcpp/impl/codegen/server_callback_handlers.h>
 
 #include "kernels/check.h"
 

@@ -115,7 +115,7 @@ void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, F
   if (options.has_reasoning_effort()) {
     checks.Length(path + "reasoning_effort", options.reasoning_effort(), 1, kMaxNameBytes);
   }
-  if (!checks.Count(path + "variables_json", options.variables_json_size(), kMaxVariables)) return;
+  if (!checks.Count(path + "variables_json", static_cast<size_t>(options.variables_json_size()), kMaxVariables)) return;
   for (const auto& [name, value] : options.variables_json()) {
     const std::string field = VariableField(prefix, name);
     checks.Length(field, name, 1, kMaxNameBytes);

@@ -32,7 +32,7 @@ void CheckLengths(std::string_view field, const Texts& texts, size_t highest, Fi
 }
 
 void CheckLogitBias(const v1::Sampling& sampling, const v1::Model& model, FieldChecks& checks) {
-  if (!checks.Count("sampling.logit_bias", sampling.logit_bias_size(), kMaxLogitBiases)) return;
+  if (!checks.Count("sampling.logit_bias", static_cast<size_t>(sampling.logit_bias_size()), kMaxLogitBiases)) return;
   for (const auto& [id, bias] : sampling.logit_bias()) {
     if (checks.is_full()) return;
     const std::string field = absl::StrFormat("sampling.logit_bias[%d]", id);

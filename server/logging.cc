@@ -195,7 +195,8 @@ void LogLastLine(const char* why) {
     const char* format =
         format_in_use == LogFormat::kJson ? "{\"level\":\"critical\",\"message\":\"%s\"}\n" : "latentd: %s\n";
     const int size = snprintf(line, sizeof(line), format, why);
-    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, std::min<size_t>(size, sizeof(line) - 1));
+    const size_t whole = std::min(static_cast<size_t>(size), sizeof(line) - 1);
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, whole);
   }
 }
 

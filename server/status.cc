@@ -22,7 +22,7 @@ constexpr char kTypePrefix[] = "type.googleapis.com/";
 constexpr std::chrono::seconds kElsewhere{1};  // about the time in which a client finds another replica
 // The weights are not all that a model needs, and how fast a disk reads is no promise for hours.
 constexpr std::chrono::seconds kSoonest{1};
-constexpr std::chrono::hours kLatest{1};
+constexpr std::chrono::seconds kLatest{30};  // the rate of the first moments may say anything
 using Numbers = std::map<std::string, std::string>;
 
 // Shares of kMaxStatusBytes. A message is sent twice, in its own header and in the details.

@@ -18,6 +18,7 @@ MODEL = ROOT / "models/tiny-tales"
 BIN = pathlib.Path(os.environ.get("LATENTD_BIN", ROOT / "build/release/bin"))
 STUBS = pathlib.Path(os.environ.get("LATENTD_STUBS", ROOT / "build/release/tests/server/stubs"))
 PATIENCE_SECONDS = 60  # for anything that happens soon on a machine that is not broken
+MAX_LOG_SHOWN = 20000  # characters of a daemon that failed
 # Every daemon that a test starts takes free ports, unless a flag names one: tests run side by side.
 os.environ.update(LATENTD_LISTEN="127.0.0.1:0", LATENTD_METRICS_LISTEN="127.0.0.1:0")
 
@@ -136,7 +137,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
         code = self.process.wait(PATIENCE_SECONDS)
-        text = self.log_text()
+        text = self.log_text()[-MAX_LOG_SHOWN:]
         shutil.rmtree(self.folder)
         assert kind is not None or code == 0, f"exit code {code}\n{text}"
 
@@ -173,6 +174,11 @@ class Daemon:
     def resident_bytes(self):
         with open(f"/proc/{self.process.pid}/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_bytes(self):
+        """The most that was ever resident."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
 
     def num_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

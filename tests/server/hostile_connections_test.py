@@ -153,7 +153,7 @@ class HostileConnectionsTest(unittest.TestCase):
                 self.assertEqual(neighbour.failures, [])
                 self.assertLess(neighbour.longest, MAX_WAIT_SECONDS)
                 if reason:
-                    self.assertEqual(self.cut_off(reason), before + ATTACKERS)
+                    self.assertGreaterEqual(self.cut_off(reason), before + ATTACKERS)
                 self.assertLess(self.server.resident_bytes(), self.resident + MAX_GROWTH_BYTES)
         self.server.wait_until_idle()
         wait_until(lambda: self.server.sum("connections", listener="api") <= 1, "their connections are gone")

@@ -1,0 +1,139 @@
+#!/usr/bin/python3
+"""All attacks at once, from twenty peers for a minute, in 512 MB: the daemon should live, its neighbours keep their
+bytes, its laws hold, its memory come home. Run by hand, LATENTD_BIN and LATENTD_STUBS set as ctest sets them.
+
+No test yet, since it fails: floods of header table entries and of resets make gRPC take more than 512 MB before the
+connections are cut off. Each other attack alone is held. Pace and latency are printed, and held to generous bounds.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import grpc
+
+import daemon
+import laws
+from daemon import long_request, pb, wait_until
+from hostile_peers import ATTACKS
+
+SECONDS = float(os.environ.get("LATENTD_SIEGE_SECONDS", 60))
+NUM_PEERS = 20
+MEMORY_BYTES = 512 << 20
+MAX_GROWTH_BYTES = 30 << 20
+MAX_HEALTH_SECONDS = 2.0  # p99; 0.2 s on a machine of its own
+MIN_PACE = 0.2  # of the pace before; 0.7 on a machine of its own
+
+
+def make_cgroup():
+    """A cgroup of this process's own with the memory limit, or None where there may be none."""
+    line = next((x for x in pathlib.Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in x), None)
+    try:
+        if line is None:
+            base = pathlib.Path("/sys/fs/cgroup") / pathlib.Path("/proc/self/cgroup").read_text()[3:].strip("/\n")
+            limit = "memory.max"
+        else:
+            base, limit = pathlib.Path("/sys/fs/cgroup/memory") / line.split(":")[2].strip("/"), "memory.limit_in_bytes"
+        folder = base / f"latentd-siege-{os.getpid()}"
+        folder.mkdir()
+        (folder / limit).write_text(str(MEMORY_BYTES))
+        return folder
+    except OSError as error:
+        print(f"SKIPPED the memory limit: {error}")
+        return None
+
+
+class Neighbour:
+    """A well-behaved client: one stream after the other, whose bytes and pace it compares; and the health check."""
+
+    def __init__(self, server):
+        self.server = server
+        self.channel = grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)])
+        self.generation = daemon.generation_pb2_grpc.GenerationStub(self.channel)
+
+    def stream(self):
+        """(text, tokens a second) of a request that takes a while."""
+        message = long_request(max_tokens=1000)
+        started = time.monotonic()
+        answer = daemon.Answer(self.generation.Generate(message, timeout=600))
+        return answer.text, answer.end.output_tokens / (time.monotonic() - started)
+
+    def health_seconds(self):
+        check = self.channel.unary_unary("/grpc.health.v1.Health/Check", lambda m: m, lambda m: m)
+        started = time.monotonic()
+        assert check(b"", timeout=daemon.PATIENCE_SECONDS) == b"\x08\x01"
+        return time.monotonic() - started
+
+
+def repeat(function, results, over):
+    """Collects what `function` gives until it is over; what it raises is a result as well, and the last one."""
+    while not over.wait(0.02):
+        try:
+            results.append(function())
+        except Exception as error:  # pylint: disable=broad-except
+            results.append(error)
+            return
+
+
+class SiegeTest(unittest.TestCase):
+    def start(self):
+        cgroup = make_cgroup()
+        flags = ("--slow-consumer-seconds", "5")
+        if cgroup is None:
+            return self.enterContext(daemon.Daemon(*flags))
+        self.addCleanup(cgroup.rmdir)
+        enter = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup)
+        return self.enterContext(daemon.Daemon(*flags, under=enter))
+
+    def besiege(self, server, seconds):
+        """Runs every attack for so long; gives the attackers' own reports."""
+        attackers = [subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("hostile_peers.py"), server.address,
+             server.metrics_address, ATTACKS[i % len(ATTACKS)].__name__, f"127.0.0.{2 + i}", str(seconds)],
+            stdout=subprocess.PIPE, text=True) for i in range(NUM_PEERS)]
+        return [attacker.communicate(timeout=seconds + 120)[0] for attacker in attackers]
+
+    def test_all_attacks_at_once(self):
+        server = self.start()
+        neighbour = Neighbour(server)
+        expected, pace_before = neighbour.stream()
+        neighbour.stream()
+        server.wait_until_idle()
+        resident, num_files = server.resident_bytes(), server.num_files()
+
+        over, streams, health, scrapes = threading.Event(), [], [], []
+        watchers = [threading.Thread(target=repeat, args=(function, results, over)) for function, results in (
+            (neighbour.stream, streams), (Neighbour(server).health_seconds, health),
+            (lambda: laws.violations(server.metrics()), scrapes))]
+        for watcher in watchers:
+            watcher.start()
+        reports = self.besiege(server, SECONDS)
+        over.set()
+        for watcher in watchers:
+            watcher.join(600)
+
+        print("".join(reports))
+        self.assertTrue(all(reports), "every attacker ran to its end")
+        self.assertIsNone(server.process.poll(), "the daemon lives")
+        failures = [result for result in (*streams, *health, *scrapes) if isinstance(result, Exception)]
+        self.assertEqual(failures, [], "its neighbours were served all the time")
+        self.assertEqual([broken for broken in scrapes if broken], [], "every law held in every scrape")
+        self.assertEqual({text for text, _ in streams}, {expected}, "the neighbour's bytes")
+        pace = sorted(rate for _, rate in streams)[len(streams) // 2] / pace_before
+        p99 = sorted(health)[int(len(health) * 0.99)]
+        wait_until(lambda: server.resident_bytes() < resident + MAX_GROWTH_BYTES, "the memory comes home")
+        server.wait_until_idle()
+        wait_until(lambda: server.num_files() <= num_files + 4, "the descriptors come home")
+        print(f"health p99 {p99 * 1e3:.0f} ms of {len(health)}, neighbour's pace {pace:.0%} in {len(streams)} streams, "
+              f"resident {resident >> 20} -> {server.resident_bytes() >> 20} MiB, peak {server.peak_bytes() >> 20} MiB")
+        self.assertLess(server.peak_bytes(), MEMORY_BYTES)
+        self.assertLess(p99, MAX_HEALTH_SECONDS)
+        self.assertGreater(pace, MIN_PACE)
+        self.assertEqual(neighbour.stream()[0], expected)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
