@@ -130,7 +130,8 @@ void Egress::Run(Thread& thread) {
     } else if (thread.alarms.empty()) {
       thread.changed.wait(lock);
     } else {
-      thread.changed.wait_until(lock, thread.alarms.begin()->first);
+      const TimePoint next = thread.alarms.begin()->first;  // a copy: the alarm may be taken back meanwhile
+      thread.changed.wait_until(lock, next);
     }
   }
 }
