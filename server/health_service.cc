@@ -29,15 +29,18 @@ class HealthService::Watcher final : public grpc::ServerWriteReactor<Response> {
     if (std::exchange(is_over_, true)) return;
     Finish(status);
   }
+  // Once the last change is told.
+  void EndSoon() {
+    is_ending_ = true;
+    if (!is_writing_) End(kGoing);
+  }
 
   void OnWriteDone(bool ok) override {
     std::lock_guard lock(service_.mutex_);
     is_writing_ = false;
-    if (ok) {
-      Tell();
-    } else {
-      End(grpc::Status::CANCELLED);
-    }
+    if (!ok) return End(grpc::Status::CANCELLED);
+    Tell();
+    if (is_ending_) EndSoon();
   }
   void OnCancel() override {
     std::lock_guard lock(service_.mutex_);
@@ -58,6 +61,7 @@ class HealthService::Watcher final : public grpc::ServerWriteReactor<Response> {
   Response response_;
   bool has_told_ = false;
   bool is_writing_ = false;
+  bool is_ending_ = false;
   bool is_over_ = false;
 };
 
@@ -75,7 +79,7 @@ void HealthService::Set(const std::string& name, Status status) {
 void HealthService::End() {
   std::lock_guard lock(mutex_);
   has_ended_ = true;
-  for (Watcher* watcher : watchers_) watcher->End(kGoing);
+  for (Watcher* watcher : watchers_) watcher->EndSoon();
 }
 
 grpc::ServerUnaryReactor* HealthService::Check(Context* context, const Request* request, Response* response) {
