@@ -1,7 +1,6 @@
 #include "engine/model/model_config.h"
 
 #include <filesystem>
-#include <optional>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -10,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "engine/model/weights.h"
+#include "tests/model/edited_config.h"
 #include "tests/model/published_configs.h"
 #include "tests/support/temporary_directory.h"
 
@@ -19,21 +19,6 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-absl::StatusOr<ModelConfig> Load(const json& config, const std::optional<json>& generation = std::nullopt) {
-  const TemporaryDirectory directory;
-  WriteFile(directory.path() / "config.json", config.dump());
-  if (generation) WriteFile(directory.path() / "generation_config.json", generation->dump());
-  return LoadModelConfig(directory.path());
-}
-
-json V3() { return json::parse(kV3Json); }
-
-json V3With(const char* pointer, const json& value) {
-  json config = V3();
-  config[json::json_pointer(pointer)] = value;
-  return config;
-}
 
 TEST(ModelConfig, DeepSeekV3) {
   const absl::StatusOr<ModelConfig> config = Load(V3());

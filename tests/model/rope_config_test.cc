@@ -1,14 +1,11 @@
 // The spellings in which config.json says how positions are rotated.
 #include "engine/model/rope_config.h"
 
-#include <filesystem>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "tests/model/published_configs.h"
-#include "tests/support/temporary_directory.h"
+#include "tests/model/edited_config.h"
 
 namespace latentd {
 namespace {
@@ -16,20 +13,6 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-absl::StatusOr<ModelConfig> Load(const json& config) {
-  const TemporaryDirectory directory;
-  WriteFile(directory.path() / "config.json", config.dump());
-  return LoadModelConfig(directory.path());
-}
-
-json V3() { return json::parse(kV3Json); }
-
-json V3With(const char* pointer, const json& value) {
-  json config = V3();
-  config[json::json_pointer(pointer)] = value;
-  return config;
-}
 
 TEST(RopeConfig, RopeParametersOfNewerFiles) {
   json config = V3();

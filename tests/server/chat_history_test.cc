@@ -8,10 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/text/answer_parser.h"
-#include "google/rpc/error_details.pb.h"
 #include "server/chat_checks.h"
-#include "server/chat_context.h"
-#include "server/prompt.h"
+#include "tests/server/chat_input.h"
 
 namespace latentd {
 namespace {
@@ -19,23 +17,14 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-ServedModel ModelWith(std::string_view source) {
-  ServedModel model;
-  model.tokenizer = *Tokenizer::Load("models/tiny-tales");
-  model.chat.chat_template = std::make_unique<const ChatTemplate>(*ChatTemplate::Parse(source));
-  model.chat.tool_call_style =
-      FindToolCallStyle(*model.chat.chat_template, SpecialTokenVariables(model.tokenizer->config()));
-  return model;
-}
-
-v1::ChatMessage& Add(v1::ChatInput& chat, const std::string& role, const std::string& content) {
+v1::ChatMessage& AddMessage(v1::ChatInput& chat, const std::string& role, const std::string& content) {
   v1::ChatMessage& message = *chat.add_messages();
   message.set_role(role);
   if (!content.empty()) message.set_content(content);
   return message;
 }
 
-v1::ToolCall& AddCall(v1::ChatMessage& message, const std::string& id, const std::string& arguments) {
+v1::ToolCall& AddWeatherCall(v1::ChatMessage& message, const std::string& id, const std::string& arguments) {
   v1::ToolCall& call = *message.add_tool_calls();
   call.set_id(id);
   call.set_name("weather");
@@ -43,26 +32,10 @@ v1::ToolCall& AddCall(v1::ChatMessage& message, const std::string& id, const std
   return call;
 }
 
-// The prompt, or why there is none.
-std::string Prompt(const ServedModel& model, const v1::ChatInput& chat) {
-  FieldChecks checks;
-  CheckChat(chat, "", checks);
-  if (absl::Status checked = checks.Result(); !checked.ok()) return std::string(checked.message());
-  const absl::StatusOr<ChatPrompt> prompt = EncodeChat(chat, "", model);
-  return prompt.ok() ? prompt->rendered : std::string(prompt.status().message());
-}
-
-std::string Prompt(std::string_view source, const v1::ChatInput& chat) { return Prompt(ModelWith(source), chat); }
-
 std::vector<std::string> Refused(std::string_view source, const v1::ChatInput& chat) {
   FieldChecks checks;
   CheckTemplateKnows(chat, "", ModelWith(source), checks);
-  google::rpc::BadRequest bad;
-  const auto payload = checks.Result().GetPayload("type.googleapis.com/google.rpc.BadRequest");
-  std::vector<std::string> fields;
-  if (!payload || !bad.ParseFromString(std::string(*payload))) return fields;
-  for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
-  return fields;
+  return FieldsOf(checks);
 }
 
 // ------------------------------------------------------------------------------------------- what the daemon emitted
@@ -76,12 +49,12 @@ const std::string kJsonCalls =
 
 TEST(ChatHistory, CallWithoutArgumentsIsTakenBack) {
   v1::ChatInput chat;
-  Add(chat, "user", "a");
-  AddCall(Add(chat, "assistant", ""), "call_0", "");
-  EXPECT_EQ(Prompt(kTextCalls, chat), "[|a][|<weather >]");
-  EXPECT_EQ(Prompt(kJsonCalls, chat), "[|a][|<weather {}>]");
+  AddMessage(chat, "user", "a");
+  AddWeatherCall(AddMessage(chat, "assistant", ""), "call_0", "");
+  EXPECT_EQ(RenderedBy(kTextCalls, chat), "[|a][|<weather >]");
+  EXPECT_EQ(RenderedBy(kJsonCalls, chat), "[|a][|<weather {}>]");
   chat.mutable_messages(1)->mutable_tool_calls(0)->clear_arguments_json();
-  EXPECT_EQ(Prompt(kTextCalls, chat), "[|a][|<weather {}>]");
+  EXPECT_EQ(RenderedBy(kTextCalls, chat), "[|a][|<weather {}>]");
 }
 
 TEST(ChatHistory, ArgumentsThatAreNoJsonAreTakenBackAsTheyStand) {
@@ -90,12 +63,12 @@ TEST(ChatHistory, ArgumentsThatAreNoJsonAreTakenBackAsTheyStand) {
        {std::string("{\"city\": \"Bern"), std::string("{"), std::string("{'city': 1}"), std::string("{}\n```"),
         std::string("{\"a\": NaN, }"), std::string(300, '['), std::string("\"\\"), deep}) {
     v1::ChatInput chat;
-    Add(chat, "user", "a");
-    AddCall(Add(chat, "assistant", ""), "call_0", arguments);
+    AddMessage(chat, "user", "a");
+    AddWeatherCall(AddMessage(chat, "assistant", ""), "call_0", arguments);
     for (const bool safe_mode : {false, true}) {
       chat.set_safe_mode(safe_mode);
-      EXPECT_EQ(Prompt(kTextCalls, chat), "[|a][|<weather " + arguments + ">]");
-      EXPECT_EQ(Prompt(kJsonCalls, chat), "[|a][|<weather " + arguments + ">]");
+      EXPECT_EQ(RenderedBy(kTextCalls, chat), "[|a][|<weather " + arguments + ">]");
+      EXPECT_EQ(RenderedBy(kJsonCalls, chat), "[|a][|<weather " + arguments + ">]");
     }
   }
 }
@@ -160,7 +133,7 @@ TEST(ChatHistory, EveryAnswerIsTakenBackByteForByte) {
     const AnswerParts answer = RandomAnswer(random, i % 2 == 0 ? ToolCallSyntax::kDeepSeek : ToolCallSyntax::kKimi);
     v1::ChatInput chat;
     chat.set_safe_mode(i % 3 == 0);
-    Add(chat, "user", "Hi");
+    AddMessage(chat, "user", "Hi");
     *chat.add_messages() = MessageOf(answer);
     std::string expected = "[|Hi][" + answer.reasoning + "|" + answer.content;
     for (const ToolCallFragment& call : answer.tool_calls) {
@@ -168,8 +141,8 @@ TEST(ChatHistory, EveryAnswerIsTakenBackByteForByte) {
       num_empty += call.arguments.empty() ? 1 : 0;
     }
     num_calls += answer.tool_calls.size();
-    ASSERT_EQ(Prompt(text_calls, chat), expected + "]") << "seed " << kSeed << ", answer " << i;
-    const std::string as_json = Prompt(json_calls, chat);
+    ASSERT_EQ(RenderedBy(text_calls, chat), expected + "]") << "seed " << kSeed << ", answer " << i;
+    const std::string as_json = RenderedBy(json_calls, chat);
     ASSERT_THAT(as_json, ::testing::StartsWith("[|Hi][" + answer.reasoning + "|" + answer.content)) << i;
     for (const ToolCallFragment& call : answer.tool_calls) ASSERT_THAT(as_json, HasSubstr("<" + call.name + " "));
   }
@@ -193,7 +166,7 @@ TEST(ChatHistory, AsManyCallsAndNamesAsLongAsAnAnswerHas) {
   EXPECT_EQ(answer.tool_calls[0].id, longest);
   v1::ChatInput chat;
   *chat.add_messages() = MessageOf(answer);
-  EXPECT_THAT(Prompt(kTextCalls, chat), HasSubstr("<f ><f ><f >"));
+  EXPECT_THAT(RenderedBy(kTextCalls, chat), HasSubstr("<f ><f ><f >"));
 }
 
 // --------------------------------------------------------------------------------------- what a template leaves out
@@ -205,12 +178,12 @@ const std::string kIdsOnly =
 
 TEST(ChatDrops, NameOfACallWhereOnlyItsIdIsPrinted) {
   v1::ChatInput chat;
-  Add(chat, "user", "a");
-  AddCall(Add(chat, "assistant", ""), "call_0", "{}");
+  AddMessage(chat, "user", "a");
+  AddWeatherCall(AddMessage(chat, "assistant", ""), "call_0", "{}");
   EXPECT_THAT(Refused(kIdsOnly, chat), ElementsAre("messages[1].tool_calls[0].name"));
-  EXPECT_THAT(Prompt(kIdsOnly, chat), HasSubstr("functions.weather:0"));
+  EXPECT_THAT(RenderedBy(kIdsOnly, chat), HasSubstr("functions.weather:0"));
   chat.mutable_messages(1)->mutable_tool_calls(0)->set_id("functions.weather:0");
-  EXPECT_EQ(Prompt(kIdsOnly, chat), "afunctions.weather:0{}");
+  EXPECT_EQ(RenderedBy(kIdsOnly, chat), "afunctions.weather:0{}");
   // The name elsewhere in the conversation says nothing about the call.
   chat.mutable_messages(1)->mutable_tool_calls(0)->set_id("call_0");
   chat.mutable_messages(0)->set_content("weather");
@@ -224,20 +197,20 @@ TEST(ChatDrops, ArgumentsAndWhatIsInThem) {
       "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls %}{{ c.function.name }}{% if loop.first "
       "%}{{ c.function.arguments }}{% endif %}{% endfor %}{% endfor %}";
   v1::ChatInput chat;
-  v1::ChatMessage& message = Add(chat, "assistant", "");
-  AddCall(message, "call_0", R"({"city": "Bern"})");
+  v1::ChatMessage& message = AddMessage(chat, "assistant", "");
+  AddWeatherCall(message, "call_0", R"({"city": "Bern"})");
   EXPECT_THAT(Refused(keys_only, chat), ElementsAre());
-  AddCall(message, "call_1", "{}");
+  AddWeatherCall(message, "call_1", "{}");
   EXPECT_THAT(Refused(keys_only, chat), ElementsAre());
-  AddCall(message, "call_2", R"({"city": "Bern"})");
+  AddWeatherCall(message, "call_2", R"({"city": "Bern"})");
   EXPECT_THAT(Refused(keys_only, chat), ElementsAre("messages[0].tool_calls[2].arguments_json"));
 }
 
 TEST(ChatDrops, MessagesByRoleAndPlace) {
   v1::ChatInput chat;
-  Add(chat, "system", "be brief");
-  Add(chat, "user", "a");
-  Add(chat, "system", "be long");
+  AddMessage(chat, "system", "be brief");
+  AddMessage(chat, "user", "a");
+  AddMessage(chat, "system", "be long");
   EXPECT_THAT(Refused("{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}{% endif %}{% endfor %}", chat),
               ElementsAre("messages[0].content", "messages[2].content"));
   EXPECT_THAT(Refused("{{ messages[0].content }}{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}"
@@ -251,14 +224,14 @@ TEST(ChatDrops, MessagesByRoleAndPlace) {
 TEST(ChatDrops, NamesOfSpeakers) {
   const std::string_view source = "{% for m in messages %}{{ m.content }}{% endfor %}";
   v1::ChatInput chat;
-  Add(chat, "user", "Bob says hello").set_name("Bob");
+  AddMessage(chat, "user", "Bob says hello").set_name("Bob");
   EXPECT_THAT(Refused(source, chat), ElementsAre("messages[0].name"));
   EXPECT_THAT(Refused("{% for m in messages %}{{ m.name }}{{ m.content }}{% endfor %}", chat), ElementsAre());
 }
 
 TEST(ChatDrops, PartsOfATool) {
   v1::ChatInput chat;
-  Add(chat, "user", "a");
+  AddMessage(chat, "user", "a");
   v1::Tool& tool = *chat.add_tools();
   tool.set_name("weather");
   tool.set_description("of a city");
@@ -281,11 +254,11 @@ TEST(ChatDrops, ResultsOutOfOrderWhereTheirIdsAreNotPrinted) {
       "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls %}{{ c.function.name + "
       "c.function.arguments }}{% endfor %}{% endfor %}";
   v1::ChatInput chat;
-  v1::ChatMessage& message = Add(chat, "assistant", "");
-  AddCall(message, "call_0", "{}");
-  AddCall(message, "call_1", "{}");
-  Add(chat, "tool", "first").set_tool_call_id("call_0");
-  Add(chat, "tool", "second").set_tool_call_id("call_1");
+  v1::ChatMessage& message = AddMessage(chat, "assistant", "");
+  AddWeatherCall(message, "call_0", "{}");
+  AddWeatherCall(message, "call_1", "{}");
+  AddMessage(chat, "tool", "first").set_tool_call_id("call_0");
+  AddMessage(chat, "tool", "second").set_tool_call_id("call_1");
   EXPECT_THAT(Refused(without_ids, chat), ElementsAre());
   chat.mutable_messages()->SwapElements(1, 2);
   EXPECT_THAT(Refused(without_ids, chat), ElementsAre("messages[1].tool_call_id", "messages[2].tool_call_id"));
@@ -297,14 +270,14 @@ TEST(ChatDrops, ResultsOutOfOrderWhereTheirIdsAreNotPrinted) {
 
 TEST(ChatDrops, ReasoningIsTheTemplatesToDrop) {
   v1::ChatInput chat;
-  Add(chat, "assistant", "a").set_reasoning("Hm.");
+  AddMessage(chat, "assistant", "a").set_reasoning("Hm.");
   EXPECT_THAT(Refused("{% for m in messages %}{{ m.content }}{% endfor %}", chat), ElementsAre());
 }
 
 TEST(ChatDrops, TemplateThatPrintsNoMessagesDropsNone) {
   v1::ChatInput chat;
-  Add(chat, "user", "a").set_name("Bob");
-  EXPECT_EQ(Prompt("Go.", chat), "Go.");
+  AddMessage(chat, "user", "a").set_name("Bob");
+  EXPECT_EQ(RenderedBy("Go.", chat), "Go.");
 }
 
 }  // namespace

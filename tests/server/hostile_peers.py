@@ -13,10 +13,9 @@ import time
 
 import daemon
 from daemon import pb
-from raw_http2 import (ACK, DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, PING, PREFACE, RST_STREAM,
-                       SETTINGS, frame, header, request_headers)
+from raw_http2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, PING, PREFACE,
+                       RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, framed, header, request_headers)
 
-CONTINUATION, WINDOW_UPDATE, PADDED = 9, 8, 8
 MAX_FRAME_BYTES = 16384
 MESSAGE_LIMIT_BYTES = 4 << 20
 MAX_ROUNDS = 5000  # of one attack, however quickly it is turned away
@@ -54,7 +53,7 @@ class Peer:
         """Sends all of a request but its last bytes; with none withheld the stream is half closed."""
         body = message if isinstance(message, bytes) else message.SerializeToString()
         stream = self.headers(path)
-        data = b"\0" + struct.pack(">I", len(body)) + body
+        data = framed(body)
         data = data[:len(data) - withheld_bytes]
         while data:
             room = min(len(data), MAX_FRAME_BYTES, self.connection_window, self.stream_windows[stream])
@@ -176,7 +175,7 @@ def table_flood(peer, until):
 
 
 def rapid_resets(peer, until):
-    body = b"\0" + struct.pack(">I", 1000) + b"x" * 1000
+    body = framed(b"x" * 1000)
     while time.monotonic() < until:
         stream = peer.headers(GENERATION + "Generate")
         peer.send(frame(DATA, 0, stream, body) + frame(RST_STREAM, 0, stream, struct.pack(">I", 8)))

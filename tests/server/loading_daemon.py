@@ -52,13 +52,13 @@ class LoadingDaemon(Daemon):
     """Its standard error is a stopped terminal: it waits with its first line of progress, until `resume`. Use as a
     context; `end` says how it went."""
 
-    def __init__(self, *flags, model=MODEL, launcher=()):
+    def __init__(self, *flags, model=MODEL, under=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
         self.port_file = self.folder / "ports.json"
         self.terminal = Terminal()
         addresses = {name: free_address() for name in ("grpc", "metrics", "admin")}
         self.process = subprocess.Popen(
-            [*launcher, BIN / "latentd", "--model", model, "--threads", "2", "--port-file", self.port_file,
+            [*under, BIN / "latentd", "--model", model, "--threads", "2", "--port-file", self.port_file,
              "--listen", addresses["grpc"], "--metrics-listen", addresses["metrics"],
              "--admin-listen", addresses["admin"], *flags], stderr=self.terminal.slave, stdin=subprocess.DEVNULL)
         self.output = None

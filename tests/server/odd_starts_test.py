@@ -161,7 +161,7 @@ class OddStartsTest(unittest.TestCase):
 
     def test_process_one_ends_while_it_loads(self):
         self.need_namespaces()
-        with LoadingDaemon(launcher=("unshare", "--pid", "--fork")) as server:
+        with LoadingDaemon(under=("unshare", "--pid", "--fork")) as server:
             self.signal_process_one(server)
             self.assertEqual(server.end(), 0)
 

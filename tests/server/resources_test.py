@@ -1,47 +1,13 @@
 """What the machine grants is what the programs take: processors, CPU time, memory, threads. Groups need root."""
-import itertools
 import json
 import os
-import pathlib
 import subprocess
 import unittest
 
 import daemon
+from cgroup import Cgroup, memory_limit
 
-ROOT_GROUP = pathlib.Path("/sys/fs/cgroup")
 ONE_PROCESSOR = min(os.sched_getaffinity(0))
-numbers = itertools.count()
-
-
-class Cgroup:
-    """A control group of the test's own, as a context; skips the test where none can be made."""
-
-    def __init__(self, controller, **limits):
-        """`limits`: for v1 and v2 what is written into which files."""
-        offered = ROOT_GROUP / "cgroup.controllers"
-        is_v2 = offered.exists() and controller in offered.read_text().split()
-        self.folder = (ROOT_GROUP if is_v2 else ROOT_GROUP / controller) / f"latentd-test-{os.getpid()}-{next(numbers)}"
-        self.limits = limits["v2" if is_v2 else "v1"]
-
-    def __enter__(self):
-        try:
-            self.folder.mkdir()
-            for name, value in self.limits.items():
-                (self.folder / name).write_text(value)
-        except OSError as error:
-            if self.folder.exists():
-                self.folder.rmdir()
-            raise unittest.SkipTest(f"no control group can be made here: {error}")
-        return self
-
-    def __exit__(self, *_):
-        daemon.wait_until(lambda: not (self.folder / "cgroup.procs").read_text(), "the group is empty")
-        self.folder.rmdir()
-
-    @property
-    def enter(self):
-        """The beginning of a command that runs in the group."""
-        return ["sh", "-c", f'echo $$ >{self.folder}/cgroup.procs && exec "$@"', "sh"]
 
 
 def threads_line(*flags, under=()):
@@ -79,8 +45,7 @@ class MemoryTest(unittest.TestCase):
         return json.loads(done.stdout)
 
     def test_inspect_promises_what_the_container_has(self):
-        limit = {"v1": {"memory.limit_in_bytes": str(self.LIMIT)}, "v2": {"memory.max": str(self.LIMIT)}}
-        with Cgroup("memory", **limit) as group:
+        with Cgroup("memory", **memory_limit(self.LIMIT)) as group:
             report = self.inspected(group.enter)
             with daemon.Daemon(under=group.enter) as server:
                 cache_bytes = server.sum("kv_cache_bytes")

@@ -17,6 +17,7 @@ import grpc
 
 import daemon
 import laws
+from cgroup import Cgroup, memory_limit
 from daemon import long_request, pb, wait_until
 from hostile_peers import ATTACKS
 
@@ -26,24 +27,6 @@ MEMORY_BYTES = 512 << 20
 MAX_GROWTH_BYTES = 30 << 20
 MAX_HEALTH_SECONDS = 2.0  # p99; 0.2 s on a machine of its own
 MIN_PACE = 0.2  # of the pace before; 0.7 on a machine of its own
-
-
-def make_cgroup():
-    """A cgroup of this process's own with the memory limit, or None where there may be none."""
-    line = next((x for x in pathlib.Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in x), None)
-    try:
-        if line is None:
-            base = pathlib.Path("/sys/fs/cgroup") / pathlib.Path("/proc/self/cgroup").read_text()[3:].strip("/\n")
-            limit = "memory.max"
-        else:
-            base, limit = pathlib.Path("/sys/fs/cgroup/memory") / line.split(":")[2].strip("/"), "memory.limit_in_bytes"
-        folder = base / f"latentd-siege-{os.getpid()}"
-        folder.mkdir()
-        (folder / limit).write_text(str(MEMORY_BYTES))
-        return folder
-    except OSError as error:
-        print(f"SKIPPED the memory limit: {error}")
-        return None
 
 
 class Neighbour:
@@ -80,13 +63,8 @@ def repeat(function, results, over):
 
 class SiegeTest(unittest.TestCase):
     def start(self):
-        cgroup = make_cgroup()
-        flags = ("--slow-consumer-seconds", "5")
-        if cgroup is None:
-            return self.enterContext(daemon.Daemon(*flags))
-        self.addCleanup(cgroup.rmdir)
-        enter = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup)
-        return self.enterContext(daemon.Daemon(*flags, under=enter))
+        group = self.enterContext(Cgroup("memory", **memory_limit(MEMORY_BYTES)))
+        return self.enterContext(daemon.Daemon("--slow-consumer-seconds", "5", under=group.enter))
 
     def besiege(self, server, seconds):
         """Runs every attack for so long; gives the attackers' own reports."""
