@@ -169,6 +169,7 @@ absl::StatusOr<Shards> OpenWithoutIndex(const std::filesystem::path& directory) 
     if (absl::Status status = opener.Open(name); !status.ok()) return status;
   }
   absl::StatusOr<Shards> shards = std::move(opener).Finish();
+  if (!shards.ok()) return shards;
   shards->warnings.push_back(
       absl::StrFormat("neither model.safetensors nor an index is there: all %d files are read that end in .safetensors",
                       names->size()));

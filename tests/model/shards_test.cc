@@ -149,6 +149,11 @@ TEST_F(ShardsTest, FilesWithoutAnIndexAreReadTogether) {
   ExpectRefusal(OpenShards(path()), "expected 'model-00002-of-00003.safetensors' beside 'model-00001-of-00003");
 }
 
+TEST_F(ShardsTest, CopiesThatDifferWithoutAnIndexAreRefused) {
+  WriteFile(path() / "two.safetensors", SafetensorsBytes({{"a", "U8", {1}, "y"}}));
+  ExpectRefusal(OpenShards(path()), "expected the index to say which");
+}
+
 TEST_F(ShardsTest, WhatIsThereInsteadIsNamed) {
   std::filesystem::remove(path() / "one.safetensors");
   std::filesystem::remove(path() / "two.safetensors");
