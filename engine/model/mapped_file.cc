@@ -2,62 +2,23 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstdint>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <absl/status/status.h>
 #include <absl/strings/escaping.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/file_kind.h"
 #include "engine/model/file_faults.h"
+#include "engine/regular_file.h"
 
 namespace latentd {
 namespace {
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int number) : number_(number) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor() {
-    if (number_ >= 0) close(number_);
-  }
-  int number() const { return number_; }
-  int Release() { return std::exchange(number_, -1); }
-
- private:
-  int number_;
-};
-
-absl::Status SystemError(const std::filesystem::path& path, const char* wanted) {
-  const int error = errno;
-  std::error_code ignored;
-  if (error == ENOENT && std::filesystem::is_symlink(path, ignored)) {
-    const std::string target = std::filesystem::read_symlink(path, ignored).string();
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: expected %s, found a symbolic link to %s, which is not there; fetch it again",
-                        Quoted(path.string()), wanted, Quoted(target)));
-  }
-  const std::string reason = std::system_category().message(error);
-  const std::string message = absl::StrFormat("%s: expected %s: %s", Quoted(path.string()), wanted, reason);
-  return error == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
-}
-
-const char* KindOf(mode_t mode) {
-  if (S_ISDIR(mode)) return "a directory";
-  if (S_ISFIFO(mode)) return "a FIFO";
-  if (S_ISSOCK(mode)) return "a socket";
-  return "a device";
-}
 
 // Of the pages that hold these bytes. Whatever becomes of the advice, the content stays the same.
 void Advise(std::span<const std::byte> bytes, int advice) {
@@ -84,28 +45,22 @@ void MappedFile::Unmap::operator()(Mapping* mapping) const {
 MappedFile::MappedFile(std::unique_ptr<Mapping, Unmap> mapping) : mapping_(std::move(mapping)) {}
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (file.number() < 0) return SystemError(path, "a readable file");
-  struct stat facts {};
-  if (fstat(file.number(), &facts) != 0) return SystemError(path, "a readable file");
-  if (!S_ISREG(facts.st_mode)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: expected a regular file, found %s", Quoted(path.string()), KindOf(facts.st_mode)));
+  const std::string name = Quoted(path.string());
+  absl::StatusOr<RegularFile> file = RegularFile::Open(path, name);
+  if (!file.ok()) return file.status();
+  const size_t size = file->num_bytes();
+  if (size == 0) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s: expected a file with content, found an empty one", name));
   }
-  if (facts.st_size <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: expected a file with content, found an empty one", Quoted(path.string())));
-  }
-  const size_t size = static_cast<size_t>(facts.st_size);
-  void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
-  if (address == MAP_FAILED) return SystemError(path, "a file that can be mapped");
+  void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file->descriptor(), 0);
+  if (address == MAP_FAILED) return FileError(name, "a file that can be mapped");
   madvise(address, size, MADV_DONTDUMP);  // weights are in a file already, and not for everybody
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(address), size);
   std::unique_ptr<Mapping, Unmap> mapping(new Mapping{.bytes = bytes, .known = nullptr});
-  mapping->known = Remember(path, bytes, file.Release());
+  mapping->known = Remember(path, bytes, file->Release());
   MappedFile mapped(std::move(mapping));
   if (const std::string other = NotTheFile(mapped.text()); !other.empty()) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s: expected the file, found %s", Quoted(path.string()), other));
+    return absl::InvalidArgumentError(absl::StrFormat("%s: expected the file, found %s", name, other));
   }
   return mapped;
 }

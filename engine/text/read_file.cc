@@ -1,30 +1,15 @@
 #include "engine/text/read_file.h"
 
 #include <cerrno>
-#include <system_error>
 
-#include <absl/cleanup/cleanup.h>
 #include <absl/strings/str_format.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/file_kind.h"
+#include "engine/regular_file.h"
 
 namespace latentd {
 namespace {
-
-absl::Status SystemError(const std::filesystem::path& path, int error) {
-  std::error_code ignored;
-  if (error == ENOENT && std::filesystem::is_symlink(path, ignored)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: expected a regular file, found a symbolic link to %s, which is not there; fetch it again",
-                        path.string(), std::filesystem::read_symlink(path, ignored).string()));
-  }
-  if (error == ENOENT) return absl::NotFoundError(absl::StrFormat("%s: no such file", path.string()));
-  return absl::InvalidArgumentError(
-      absl::StrFormat("%s: expected a readable file: %s", path.string(), std::generic_category().message(error)));
-}
 
 // Nothing at the end of the file, or on an error, which errno tells.
 ssize_t ReadSome(int descriptor, std::string& text, size_t at) {
@@ -38,32 +23,26 @@ ssize_t ReadSome(int descriptor, std::string& text, size_t at) {
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for a writer
-  if (descriptor < 0) return SystemError(path, errno);
-  const absl::Cleanup close_it = [descriptor] { close(descriptor); };
-  struct stat found = {};
-  if (fstat(descriptor, &found) != 0) return SystemError(path, errno);
-  if (!S_ISREG(found.st_mode)) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s: expected a regular file, found %s", path.string(),
-                                                      S_ISDIR(found.st_mode) ? "a directory" : "a device or a pipe"));
-  }
-  const auto size = static_cast<size_t>(found.st_size);
+  const std::string name = path.string();
+  const absl::StatusOr<RegularFile> file = RegularFile::Open(path, name);
+  if (absl::IsNotFound(file.status())) return absl::NotFoundError(absl::StrFormat("%s: no such file", name));
+  if (!file.ok()) return file.status();
+  const size_t size = file->num_bytes();
   if (size > max_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("%s: expected at most %d bytes, found %d", path.string(), max_bytes, size));
+        absl::StrFormat("%s: expected at most %d bytes, found %d", name, max_bytes, size));
   }
   std::string text(size, '\0');
   for (size_t at = 0; at < size;) {
-    const ssize_t count = ReadSome(descriptor, text, at);
-    if (count < 0) return SystemError(path, errno);
+    const ssize_t count = ReadSome(file->descriptor(), text, at);
+    if (count < 0) return FileError(name, "a readable file");
     if (count == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s: expected %d readable bytes, found %d", path.string(), size, at));
+      return absl::InvalidArgumentError(absl::StrFormat("%s: expected %d readable bytes, found %d", name, size, at));
     }
     at += static_cast<size_t>(count);
   }
   if (const std::string other = NotTheFile(text); !other.empty()) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s: expected the file, found %s", path.string(), other));
+    return absl::InvalidArgumentError(absl::StrFormat("%s: expected the file, found %s", name, other));
   }
   return text;
 }
