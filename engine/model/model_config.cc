@@ -20,7 +20,6 @@ namespace {
 
 // Far above any released model, and low enough that no product of two sizes leaves an int.
 constexpr Range<int> kVocabSizes = {2, 1 << 22};
-constexpr Range<int> kContexts = {1, 1 << 24};
 constexpr Range<int> kWidths = {1, 1 << 18};
 constexpr Range<int> kLatentWidths = {1, 1 << 14};
 constexpr Range<int> kHeadWidths = {1, 1 << 10};

@@ -14,7 +14,6 @@
 namespace latentd {
 namespace {
 
-constexpr Range<int> kContexts = {1, 1 << 24};
 constexpr Range<double> kThetas = {1.001, 1e12};
 constexpr Range<double> kMscales = {0.0, 100.0};
 

@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/text/template/comparison.h"
 #include "engine/text/template/format.h"
 #include "engine/text/template/runtime.h"
 
@@ -14,10 +15,7 @@ namespace {
 Value FailOperands(Runtime& runtime, std::string_view operation, const Value& left, const Value& right) {
   if (left.is_undefined()) return runtime.FailUndefined(left);
   if (right.is_undefined()) return runtime.FailUndefined(right);
-  const auto is_unknown = [](const Value& value) {
-    return value.type() == Type::kBigInteger || value.is_markup() ||
-           (value.is_iterable() && value.iterable().kind != IterableKind::kGenerator);
-  };
+  const auto is_unknown = [](const Value& value) { return value.is_markup() || HasUnknownOperators(value); };
   if (is_unknown(left) || is_unknown(right)) {
     return runtime.FailNotImplemented(
         absl::StrFormat("'%s' between %s and %s of this kind", operation, TypeName(left), TypeName(right)));

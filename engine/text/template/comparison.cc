@@ -67,20 +67,15 @@ bool ContainsAmong(Runtime& runtime, Iterable& iterable, const Value& item) {
   return false;
 }
 
-bool FailOrder(Runtime& runtime, const Value& left, const Value& right, std::string_view operation) {
-  const auto is_unordered_here = [](const Value& value) {
-    return value.type() == Type::kBigInteger ||
-           (value.is_iterable() && value.iterable().kind != IterableKind::kGenerator);
-  };
+void FailOrder(Runtime& runtime, const Value& left, const Value& right, std::string_view operation) {
   if (left.is_undefined() || right.is_undefined()) {
     runtime.FailUndefined(left.is_undefined() ? left : right);
-  } else if (is_unordered_here(left) || is_unordered_here(right)) {
+  } else if (HasUnknownOperators(left) || HasUnknownOperators(right)) {
     runtime.FailNotImplemented(
         absl::StrFormat("'%s' between %s and %s of this kind", operation, TypeName(left), TypeName(right)));
   } else {
     runtime.Fail(absl::StrFormat("'%s' has no meaning between %s and %s", operation, TypeName(left), TypeName(right)));
   }
-  return false;
 }
 
 int CompareLists(Runtime& runtime, const Value& left, const Value& right, std::string_view operation) {
@@ -94,6 +89,11 @@ int CompareLists(Runtime& runtime, const Value& left, const Value& right, std::s
 }
 
 }  // namespace
+
+bool HasUnknownOperators(const Value& value) {
+  return value.type() == Type::kBigInteger ||
+         (value.is_iterable() && value.iterable().kind != IterableKind::kGenerator);
+}
 
 bool IsTrue(const Value& value) {
   switch (value.type()) {

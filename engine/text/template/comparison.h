@@ -11,6 +11,8 @@ namespace latentd::jinja {
 class Runtime;
 
 bool IsTrue(const Value& value);
+// Values of its kind have operators in Python that are not implemented here.
+bool HasUnknownOperators(const Value& value);
 
 // False, and failed(), when the budget runs out: shared lists can stand for exponentially large ones.
 bool Equal(Runtime& runtime, const Value& left, const Value& right);
