@@ -52,10 +52,8 @@ class RawClient:
         self.socket.close()
 
     def call(self, method, message, stream=1):
-        body = message.SerializeToString()
-        path = f"/latentd.v1.Generation/{method}"
-        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, request_headers(path, self.address)) +
-                            frame(DATA, END_STREAM, stream, b"\0" + struct.pack(">I", len(body)) + body))
+        self.begin(method, stream)
+        self.socket.sendall(frame(DATA, END_STREAM, stream, framed(message.SerializeToString())))
 
     def begin(self, method, stream=1, encoding=None):
         """The headers of a call, whose message follows or not."""
@@ -76,13 +74,10 @@ class RawClient:
                     sent += size
                     windows = {stream: window - size for stream, window in windows.items()}
                     continue
-                head = self.read_exactly(9)
-                payload = self.read_exactly(int.from_bytes(head[:3], "big"))
-                if head[3] == WINDOW_UPDATE:
-                    windows[int.from_bytes(head[5:], "big")] += int.from_bytes(payload, "big")
-                elif head[3] == PING and not head[4] & ACK:
-                    self.socket.sendall(frame(PING, ACK, payload=payload))
-                elif head[3] in (HEADERS, RST_STREAM):
+                kind, _, stream, payload = self.read_whole_frame()
+                if kind == WINDOW_UPDATE:
+                    windows[stream] += int.from_bytes(payload, "big")
+                elif kind in (HEADERS, RST_STREAM):
                     break
         except OSError:
             pass  # the daemon stopped taking it
@@ -98,13 +93,18 @@ class RawClient:
             num_bytes -= len(part)
         return b"".join(parts)
 
-    def read_frame(self):
-        """Kind, flags and payload of the next frame; pings are answered as any client would."""
+    def read_whole_frame(self):
+        """Kind, flags, stream and payload of the next frame; pings are answered as any client would."""
         head = self.read_exactly(9)
         kind, flags = head[3], head[4]
         payload = self.read_exactly(int.from_bytes(head[:3], "big"))
         if kind == PING and not flags & ACK:
             self.socket.sendall(frame(PING, ACK, payload=payload))
+        return kind, flags, int.from_bytes(head[5:], "big"), payload
+
+    def read_frame(self):
+        """Its kind, flags and payload."""
+        kind, flags, _, payload = self.read_whole_frame()
         return kind, flags, payload
 
     def read_until(self, kind):
