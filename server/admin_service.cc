@@ -7,8 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "server/field_checks.h"
 #include "server/immediate_rpc.h"
 #include "server/logging.h"
@@ -82,28 +80,21 @@ AdminService::AdminService(const Parts& parts, const RpcParts& rpc, std::vector<
   RegisterStream("Drain", &AdminService::Drain);
   RegisterStream("WatchLoad", &AdminService::WatchLoad);
   RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
-  Register("ListRequests", [this](grpc::CallbackServerContext* context) {
-    auto* list = new RequestList(*context, rpc_, parts_.gate);
-    list->Receive();
-    return list;
-  });
+  Register("ListRequests",
+           [this](grpc::CallbackServerContext* context) { return Received<RequestList>(*context, rpc_, parts_.gate); });
   CheckComplete();
 }
 
 template <class Result>
 void AdminService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
-    auto* rpc = new ImmediateRpc<Result>(*context, rpc_, method, std::bind_front(answer, this));
-    rpc->Receive();
-    return rpc;
+    return Received<ImmediateRpc<Result>>(*context, rpc_, method, std::bind_front(answer, this));
   });
 }
 
 void AdminService::RegisterStream(const std::string& method, Open open) {
   Register(method, [this, method, open](grpc::CallbackServerContext* context) {
-    auto* stream = new AdminStream(*context, rpc_, method, streams_, std::bind_front(open, this));
-    stream->Receive();
-    return stream;
+    return Received<AdminStream>(*context, rpc_, method, streams_, std::bind_front(open, this));
   });
 }
 

@@ -25,7 +25,6 @@ class OpenStreams {
  public:
   explicit OpenStreams(Egress& egress) : egress_(egress) {}
 
-  Egress& egress() { return egress_; }
   void Add(Egress::Slot& slot) {
     std::lock_guard lock(mutex_);
     slots_.insert(&slot);

@@ -1,5 +1,5 @@
 // What can be wrong with the messages, tools and template options of Chat and Tokenize: first of itself, then for the
-// served model's chat template, which would leave out in silence what it does not know. Runs on gRPC's threads.
+// served model's chat template, which would leave out in silence what it does not know. Runs on the pool's threads.
 #pragma once
 
 #include <string_view>

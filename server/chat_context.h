@@ -1,5 +1,5 @@
 // The variables that a chat template sees: what a caller of Hugging Face's apply_chat_template would give, made of
-// what a request says. Runs on gRPC's threads.
+// what a request says. Runs on the pool's threads.
 #pragma once
 
 #include <array>

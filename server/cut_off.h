@@ -1,5 +1,5 @@
 // Ends an RPC whose client leaves the last bytes of its answer unread: they would keep their memory and their stream
-// for as long as the connection lives. Owned by the writer of the answer.
+// for as long as the connection lives. Owned by the Rpc.
 #pragma once
 
 #include <mutex>
@@ -28,9 +28,10 @@ class CutOff {
   // Egress thread, at each pump that follows.
   void CancelIfDue(TimePoint now) {
     std::lock_guard lock(mutex_);
-    if (now < due_) return;
+    if (due_ == kNever || is_over_) return;
+    if (now < due_) return egress_.WakeAt(slot_, due_);  // the alarm was one of an earlier stage
     due_ = kNever;
-    if (!is_over_) context_.TryCancel();
+    context_.TryCancel();
   }
   // From OnDone, after which gRPC may take the context away.
   void Disarm() {

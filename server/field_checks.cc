@@ -11,7 +11,6 @@ namespace latentd {
 namespace {
 
 constexpr double kSecondsPerDay = 86400.0;
-constexpr uint32_t kMaxTopLogprobs = 32;
 
 std::string Indexed(std::string_view field, int index) { return absl::StrFormat("%s[%d]", field, index); }
 

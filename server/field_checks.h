@@ -20,6 +20,8 @@
 
 namespace latentd {
 
+inline constexpr uint32_t kMaxTopLogprobs = 32;  // of each token, beside its own
+
 class FieldChecks {
  public:
   void Invalid(std::string_view field, std::string_view description);

@@ -94,9 +94,7 @@ void GenerationService::RegisterRun(const std::string& method) {
                                 .admit = [this, &model](const grpc::ByteBuffer& bytes, TimePoint received) {
                                   return Admit<Message>(bytes, model, received);
                                 }};
-    auto* writer = new Writer(*context, parts_, std::move(engine_parts));
-    writer->Receive();
-    return writer;
+    return Received<Writer>(*context, parts_, std::move(engine_parts));
   });
 }
 
@@ -105,9 +103,7 @@ void GenerationService::RegisterAnswer(const std::string& method, Answer<Result>
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) -> RpcReactor* {
     const absl::StatusOr<const ModelInService*> serving = FindModel();
     if (!serving.ok()) return RefuseUnread(*context, parts_, method, serving.status());
-    auto* rpc = new ImmediateRpc<Result>(*context, parts_, method, std::bind_front(answer, this));
-    rpc->Receive();
-    return rpc;
+    return Received<ImmediateRpc<Result>>(*context, parts_, method, std::bind_front(answer, this));
   });
 }
 

@@ -11,7 +11,7 @@ namespace {
 constexpr int kMaxArenas = 4;
 constexpr int kMappedBytes = 256 << 10;      // blocks from this size on; fixed, or glibc would raise it
 constexpr size_t kMuchBytes = 16 << 20;      // that is free and worth a walk over the heap
-constexpr std::chrono::seconds kBetween{2};  // the pages of a busy heap are not taken from it all the time
+constexpr std::chrono::seconds kBetween{2};  // the heap is not asked, nor its pages taken, all the time
 
 }  // namespace
 
@@ -22,9 +22,9 @@ void BoundHeap() {
 }
 
 void HeapTrim::Tick(TimePoint now) {
-  if (now - last_ < kBetween || mallinfo2().fordblks < kMuchBytes) return;
-  last_ = now;
-  malloc_trim(0);
+  if (now - last_ < kBetween) return;
+  last_ = now;  // to ask how much is free takes all arenas' locks, too
+  if (mallinfo2().fordblks >= kMuchBytes) malloc_trim(0);
 }
 
 }  // namespace latentd

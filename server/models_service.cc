@@ -20,9 +20,7 @@ ModelsService::ModelsService(const ServingGate& gate, const RpcParts& parts)
 template <class Result>
 void ModelsService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
-    auto* rpc = new ImmediateRpc<Result>(*context, parts_, method, std::bind_front(answer, this));
-    rpc->Receive();
-    return rpc;
+    return Received<ImmediateRpc<Result>>(*context, parts_, method, std::bind_front(answer, this));
   });
 }
 

@@ -1,5 +1,6 @@
 #include "server/request_bounds.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <memory>

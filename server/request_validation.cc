@@ -209,7 +209,7 @@ absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model
   FieldChecks checks;
   CheckPrompt(request, model, checks);
   if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
-  checks.Range("top_logprobs", request.top_logprobs(), 0, 32);
+  checks.Range("top_logprobs", request.top_logprobs(), 0, kMaxTopLogprobs);
   CheckCache(request.cache(), checks);
   CheckScheduling(request.scheduling(), checks);
   return checks.Result();

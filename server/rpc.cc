@@ -1,5 +1,6 @@
 #include "server/rpc.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -82,11 +83,11 @@ void Rpc::Attend(Intake::Standing standing) {
     case Intake::Standing::kWaiting:
       return parts_.egress.WakeAt(slot_, parts_.intake.next_look(place_));
     case Intake::Standing::kOverdue:
-      return Refuse(SlowSender());
+      return RefuseUnreceived(SlowSender());
     case Intake::Standing::kNoRoom:
-      return Refuse(IntakeFull());
+      return RefuseUnreceived(IntakeFull());
     case Intake::Standing::kClosed:
-      return Refuse(Draining());
+      return RefuseUnreceived(Draining());
     case Intake::Standing::kReceived:
     case Intake::Standing::kOutside:
       return;  // it moved on meanwhile
@@ -109,14 +110,14 @@ void Rpc::OnReadDone(bool ok) {
 void Rpc::Enqueue() {
   std::unique_lock lock(mutex_);
   if (stage_ != Stage::kReceiving) return;
-  stage_ = Stage::kQueued;
   ticket_ = parts_.pool.Submit({.peer = place_.peer,
                                 .num_bytes = request_.Length(),
                                 .run = [this] { Work(); },
                                 .displaced = [this] { Refuse(IntakeFull()); }});
   const bool has_place = ticket_.has_value();
+  if (has_place) stage_ = Stage::kQueued;
   lock.unlock();
-  if (!has_place) Refuse(IntakeFull());
+  if (!has_place) RefuseUnreceived(IntakeFull());
 }
 
 void Rpc::Work() {
@@ -160,7 +161,7 @@ void Rpc::OnCancel() {
   switch (stage) {
     case Stage::kArriving:
     case Stage::kReceiving:
-      return Refuse(StatusOfLeaving());
+      return RefuseUnreceived(StatusOfLeaving());  // else the message came, and Work sees that the client left
     case Stage::kQueued:
       // Else its turn came, and Work sees that the client left.
       if (parts_.pool.Withdraw(*ticket)) Refuse(StatusOfLeaving());
@@ -201,16 +202,29 @@ void Rpc::Refuse(absl::Status status) {
   End(status);
 }
 
+void Rpc::RefuseUnreceived(const absl::Status& status) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stage_ != Stage::kArriving && stage_ != Stage::kReceiving) return;
+    stage_ = Stage::kOver;
+  }
+  Conclude(has_left_ ? StatusOfLeaving() : status);
+}
+
 bool Rpc::End(const absl::Status& status) {
   {
     std::lock_guard lock(mutex_);
     if (stage_ == Stage::kOver) return false;
     stage_ = Stage::kOver;
   }
+  Conclude(status);
+  return true;
+}
+
+void Rpc::Conclude(const absl::Status& status) {
   Count(status);
   cut_off_.Arm(Now() + parts_.egress.patience());
   Finish(ToGrpcStatus(status, context_));
-  return true;
 }
 
 absl::Status Rpc::ReserveAnswer(size_t num_bytes, std::string_view fields) {
@@ -233,13 +247,14 @@ void Rpc::Answer(const google::protobuf::Message& message) {
   answer_share_.Resize(num_bytes);
   answer_ = SerializeMessage(message);
   const TimePoint due = Now() + parts_.egress.patience();
+  parts_.egress.WakeAt(slot_, due);  // before the write, whose end sets an alarm of its own
   StartWrite(&answer_);
   answer_due_ = due;  // not before: nothing may end the RPC between this and the write
-  parts_.egress.WakeAt(slot_, due);
 }
 
 void Rpc::GiveUpAnswer() {
-  if (Now() < answer_due_.load()) return;
+  const TimePoint due = answer_due_.load();
+  if (Now() < due) return parts_.egress.WakeAt(slot_, due);  // the alarm was one of an earlier stage
   End(SlowConsumer(answer_.Length()));
 }
 

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <absl/status/status.h>
 #include <google/protobuf/message.h>
@@ -96,8 +97,12 @@ class Rpc : public RpcReactor {
   void PumpSlot();
   // Before the message is there: reads it once there is a place, gives up where there is none or it takes too long.
   void Attend(Intake::Standing standing);
+  // Refuses unless the message is there by now: then the pool has it, and it is the pool's thread that ends the RPC.
+  void RefuseUnreceived(const absl::Status& status);
   void Enqueue();
   void Work();
+  // Whoever moved the stage to kOver, once.
+  void Conclude(const absl::Status& status);
   void GiveUpAnswer();
   void Depart();
 
@@ -121,6 +126,14 @@ class Rpc : public RpcReactor {
   bool is_working_ = false;  // on a thread of the pool
   bool is_done_ = false;     // gRPC is done with it
 };
+
+// What a handler returns: an RPC of type Call, made of these, which begins to receive.
+template <class Call, class... Arguments>
+Call* Received(Arguments&&... arguments) {
+  auto* call = new Call(std::forward<Arguments>(arguments)...);
+  call->Receive();
+  return call;
+}
 
 // An RPC whose request is not received, since it does not matter what it says.
 RpcReactor* RefuseUnread(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method,

@@ -128,6 +128,22 @@ std::string_view ExpiredReason(const StreamEnd& end) {
   return end.timings.first_scheduled == kNever ? "EXPIRED_IN_QUEUE" : "EXPIRED_IN_PREFILL";
 }
 
+// Of one field: its name, and what is wrong with it or asked too much of it.
+absl::Status FieldFailure(absl::StatusCode code, std::string_view reason, const FieldViolation& violation,
+                          Numbers numbers) {
+  absl::Status status =
+      Failure(code, reason, absl::StrFormat("%s: %s", violation.field, violation.description), std::move(numbers));
+  AttachViolations({violation}, &status);
+  return status;
+}
+
+// Of what another server, or this one a little later, may well do.
+absl::Status TryElsewhere(absl::StatusCode code, std::string_view reason, const std::string& message) {
+  absl::Status status = Failure(code, reason, message);
+  AttachRetry(kElsewhere, &status);
+  return status;
+}
+
 }  // namespace
 
 FieldViolation MakeViolation(std::string_view field, std::string_view description) {
@@ -161,22 +177,15 @@ absl::Status InvalidField(std::string_view field, std::string_view description) 
 
 absl::Status UnsupportedField(std::string_view field, std::string_view description) {
   const FieldViolation violation = MakeViolation(field, description);
-  absl::Status status =
-      Failure(absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE",
-              absl::StrFormat("%s: %s", violation.field, violation.description), {{"field", violation.field}});
-  AttachViolations({violation}, &status);
-  return status;
+  return FieldFailure(absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE", violation, {{"field", violation.field}});
 }
 
 absl::Status ContextLengthExceeded(std::string_view field, size_t prompt_tokens, size_t min_tokens, size_t limit) {
   const std::string description = absl::StrFormat(
       "the prompt has %d tokens and at least %d must follow, but the context holds %d; shorten the prompt",
       prompt_tokens, min_tokens, limit);
-  absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED",
-                                absl::StrFormat("%s: %s", field, description),
-                                {{"prompt_tokens", std::to_string(prompt_tokens)}, {"limit", std::to_string(limit)}});
-  AttachViolations({MakeViolation(field, description)}, &status);
-  return status;
+  return FieldFailure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED", MakeViolation(field, description),
+                      {{"prompt_tokens", std::to_string(prompt_tokens)}, {"limit", std::to_string(limit)}});
 }
 
 absl::Status TextTooLong(std::string_view field, const TextSize& size) {
@@ -184,11 +193,8 @@ absl::Status TextTooLong(std::string_view field, const TextSize& size) {
   const std::string description =
       absl::StrFormat("the text has %d bytes, so %d tokens at least, but the context holds %d; shorten the text",
                       size.text_bytes, tokens, size.limit);
-  absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED",
-                                absl::StrFormat("%s: %s", field, description),
-                                {{"prompt_tokens", std::to_string(tokens)}, {"limit", std::to_string(size.limit)}});
-  AttachViolations({{std::string(field), description}}, &status);
-  return status;
+  return FieldFailure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED", MakeViolation(field, description),
+                      {{"prompt_tokens", std::to_string(tokens)}, {"limit", std::to_string(size.limit)}});
 }
 
 absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks) {
@@ -230,10 +236,8 @@ absl::Status DuplicateRequestId(std::string_view request_id) {
 }
 
 absl::Status Draining() {
-  absl::Status status = Failure(absl::StatusCode::kUnavailable, "DRAINING",
-                                "the server is shutting down and takes no new requests; ask another one");
-  AttachRetry(kElsewhere, &status);
-  return status;
+  return TryElsewhere(absl::StatusCode::kUnavailable, "DRAINING",
+                      "the server is shutting down and takes no new requests; ask another one");
 }
 
 absl::Status Loading(const BytesRead& bytes) {
@@ -246,19 +250,15 @@ absl::Status Loading(const BytesRead& bytes) {
 }
 
 absl::Status SlowSender() {
-  absl::Status status = Failure(absl::StatusCode::kResourceExhausted, "SLOW_SENDER",
-                                "expected the whole request in time, found a part of it, and others wait for its "
-                                "memory or its time is over; send it again, all at once");
-  AttachRetry(kElsewhere, &status);
-  return status;
+  return TryElsewhere(absl::StatusCode::kResourceExhausted, "SLOW_SENDER",
+                      "expected the whole request in time, found a part of it, and others wait for its "
+                      "memory or its time is over; send it again, all at once");
 }
 
 absl::Status IntakeFull() {
-  absl::Status status = Failure(absl::StatusCode::kResourceExhausted, "INTAKE_FULL",
-                                "expected room for another request, found too many that are being received or wait to "
-                                "be worked on; try again later");
-  AttachRetry(kElsewhere, &status);
-  return status;
+  return TryElsewhere(absl::StatusCode::kResourceExhausted, "INTAKE_FULL",
+                      "expected room for another request, found too many that are being received or wait to "
+                      "be worked on; try again later");
 }
 
 absl::Status MessageTooLarge(size_t num_bytes, size_t limit) {
@@ -273,19 +273,14 @@ absl::Status AnswerTooLarge(std::string_view fields, size_t num_bytes, size_t li
       "the answer may have %d bytes in one message, and the client or the server takes at most %d; ask for less, or "
       "let the client take more and say so in the metadata latentd-max-answer-bytes",
       num_bytes, limit);
-  absl::Status status =
-      Failure(absl::StatusCode::kInvalidArgument, "ANSWER_TOO_LARGE", absl::StrFormat("%s: %s", fields, description),
-              {{"answer_bytes", std::to_string(num_bytes)}, {"limit", std::to_string(limit)}});
-  AttachViolations({{std::string(fields), description}}, &status);
-  return status;
+  return FieldFailure(absl::StatusCode::kInvalidArgument, "ANSWER_TOO_LARGE", MakeViolation(fields, description),
+                      {{"answer_bytes", std::to_string(num_bytes)}, {"limit", std::to_string(limit)}});
 }
 
 absl::Status AnswersFull() {
-  absl::Status status = Failure(absl::StatusCode::kResourceExhausted, "ANSWERS_FULL",
-                                "expected room for another answer, found too many that their clients have not read "
-                                "yet; try again later");
-  AttachRetry(kElsewhere, &status);
-  return status;
+  return TryElsewhere(absl::StatusCode::kResourceExhausted, "ANSWERS_FULL",
+                      "expected room for another answer, found too many that their clients have not read "
+                      "yet; try again later");
 }
 
 absl::Status SlowConsumer(size_t unread_bytes) {
