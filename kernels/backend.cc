@@ -34,7 +34,7 @@ void* OpenCudaLibrary() {
 absl::StatusOr<Backend> MakeCpuBackend(int num_threads) {
   if (num_threads < 0)
     return absl::InvalidArgumentError("expected a number of threads of at least 0 (0: what the machine grants)");
-  if (num_threads == 0) num_threads = cpu::FindComputeThreads().count;
+  num_threads = cpu::ThreadsOrGranted(num_threads);
   Backend backend;
   backend.device = std::make_unique<cpu::CpuDevice>();
   backend.ops = std::make_unique<cpu::CpuOps>(*backend.device, num_threads);

@@ -1,9 +1,7 @@
 #include "server/acceptor.h"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <system_error>
 #include <utility>
 
@@ -15,8 +13,6 @@
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include "kernels/signal_mask.h"
 
 namespace latentd {
 namespace {
@@ -34,8 +30,6 @@ constexpr char kTooMany[] =
     "too many connections";
 
 int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
-
-bool IsLackOfResources(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
 void Refuse(int descriptor) {
   [[maybe_unused]] const auto sent = send(descriptor, kTooMany, sizeof(kTooMany) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -64,9 +58,7 @@ Acceptor::Acceptor(ListeningSocket socket, Options options, int reserve, int wak
       options_(std::move(options)),
       reserve_(reserve),
       wake_(wake) {
-  const sigset_t before = BlockSignalsButFaults();
   thread_ = std::thread([this] { Run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Acceptor::~Acceptor() {
@@ -102,7 +94,7 @@ void Acceptor::Run() {
 
 int Acceptor::AcceptAll() {
   for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
-    const int descriptor = accept4(socket_->descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int descriptor = socket_->Accept();
     if (descriptor >= 0) {
       Take(descriptor);
     } else if (IsLackOfResources(errno)) {
@@ -130,7 +122,7 @@ void Acceptor::Take(int descriptor) {
 void Acceptor::RefuseFromReserve() {
   if (reserve_ >= 0) close(reserve_);
   for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
-    const int descriptor = accept4(socket_->descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int descriptor = socket_->Accept();
     if (descriptor < 0) break;
     ConnectionTable::OfProcess().CountRefusal(ConnectionRefusal::kDescriptors);
     Refuse(descriptor);

@@ -34,12 +34,8 @@ uint32_t BigEndian(const uint8_t* bytes, int count) {
 
 bool FrameGuard::Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now) {
   Refill(bytes_sent, now);
-  while (!bytes.empty() && !is_accused_) {
-    if (preface_left_ > 0) {  // gRPC looks at it itself
-      const size_t skipped = std::min(preface_left_, bytes.size());
-      preface_left_ -= skipped;
-      bytes = bytes.subspan(skipped);
-    } else if (payload_left_ > 0) {
+  while (!bytes.empty() && !offence_) {
+    if (payload_left_ > 0) {
       const size_t skipped = std::min(payload_left_, bytes.size());
       payload_left_ -= skipped;
       bytes = bytes.subspan(skipped);
@@ -58,7 +54,7 @@ bool FrameGuard::Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, Ti
   if (control_frames_.is_overdrawn()) Accuse(Offence::kControlFrames);
   if (pings_.is_overdrawn()) Accuse(Offence::kPings);
   if (resets_.is_overdrawn()) Accuse(Offence::kResets);
-  return !is_accused_;
+  return !offence_;
 }
 
 void FrameGuard::Refill(uint64_t bytes_sent, TimePoint now) {
@@ -74,9 +70,7 @@ void FrameGuard::Refill(uint64_t bytes_sent, TimePoint now) {
 }
 
 void FrameGuard::Accuse(Offence offence) {
-  if (is_accused_) return;
-  is_accused_ = true;
-  offence_ = offence;
+  if (!offence_) offence_ = offence;
 }
 
 void FrameGuard::Begin(const Frame& frame) {
@@ -86,7 +80,7 @@ void FrameGuard::Begin(const Frame& frame) {
     case kHeaders:
       return BeginHeaders(frame);
     case kContinuation:
-      return Continue(frame);
+      return CountHeaderBlock(frame);
     case kResetStream:
       return Reset(frame);
     default:
@@ -110,8 +104,6 @@ void FrameGuard::BeginHeaders(const Frame& frame) {
   }
   CountHeaderBlock(frame);
 }
-
-void FrameGuard::Continue(const Frame& frame) { CountHeaderBlock(frame); }
 
 void FrameGuard::CountHeaderBlock(const Frame& frame) {
   block_bytes_ += frame.num_bytes;

@@ -9,9 +9,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 
 #include "engine/clock.h"
+#include "server/message_limit.h"
 
 namespace latentd {
 
@@ -46,15 +48,16 @@ class FrameGuard {
  public:
   static constexpr size_t kMaxHeaderBlockBytes = 64 << 10;  // gRPC itself refuses an RPC with more than 16 KiB
   static constexpr int kMaxHeaderBlockFrames = 32;
-  static constexpr size_t kMaxBodyBytes = (4 << 20) + (64 << 10);  // the largest message, with room for its framing
-  static constexpr size_t kMaxUnaskedBytes = 8 << 20;              // in flight before a client hears of a refusal
-  static constexpr size_t kMaxUploads = 4096;                      // streams can't be more; a reset may be on its way
+  static constexpr size_t kMaxBodyBytes =
+      kMaxMessageBytes + (64 << 10);                   // the largest message, with room for its framing
+  static constexpr size_t kMaxUnaskedBytes = 8 << 20;  // in flight before a client hears of a refusal
+  static constexpr size_t kMaxUploads = 4096;          // streams can't be more; a reset may be on its way
 
   explicit FrameGuard(TimePoint now) : refilled_(now) {}
 
   // The next bytes that arrived, and how many were sent on the connection so far. False: it is to be closed.
   bool Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
-  Offence offence() const { return offence_; }  // once Inspect was false
+  Offence offence() const { return *offence_; }  // once Inspect was false
 
  private:
   struct Frame {
@@ -67,18 +70,17 @@ class FrameGuard {
   void Refill(uint64_t bytes_sent, TimePoint now);
   void Begin(const Frame& frame);
   void BeginHeaders(const Frame& frame);
-  void Continue(const Frame& frame);
   void BeginData(const Frame& frame);
   void Reset(const Frame& frame);
   void CountHeaderBlock(const Frame& frame);
   void Accuse(Offence offence);
 
+  static constexpr size_t kPrefaceBytes = 24;
   static constexpr size_t kFrameHeaderBytes = 9;
 
-  size_t preface_left_ = 24;
   std::array<uint8_t, kFrameHeaderBytes> header_{};
   size_t header_filled_ = 0;
-  size_t payload_left_ = 0;
+  size_t payload_left_ = kPrefaceBytes;  // which gRPC looks at itself
 
   size_t block_bytes_ = 0;
   int block_frames_ = 0;
@@ -94,8 +96,7 @@ class FrameGuard {
   TimePoint refilled_;
   uint64_t bytes_sent_ = 0;
 
-  bool is_accused_ = false;
-  Offence offence_{};
+  std::optional<Offence> offence_;
 };
 
 }  // namespace latentd

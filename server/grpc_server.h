@@ -14,6 +14,7 @@
 #include "server/acceptor.h"
 #include "server/connection_table.h"
 #include "server/health_service.h"
+#include "server/message_limit.h"
 
 namespace grpc {
 class Server;
@@ -21,8 +22,6 @@ class Service;
 }  // namespace grpc
 
 namespace latentd {
-
-inline constexpr int kMaxMessageBytes = 4 << 20;
 
 class GrpcServer {
  public:

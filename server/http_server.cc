@@ -97,9 +97,9 @@ bool HttpServer::AwaitEvents() {
 
 // What has come in by then is answered at once: it makes no difference how many come behind it.
 void HttpServer::Accept() {
-  const int descriptor = accept4(socket_.descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  const int descriptor = socket_.Accept();
   if (descriptor < 0) {
-    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
+    if (!IsLackOfResources(errno)) return;
     takes_new_ = false;
     return MakeRoom();
   }

@@ -212,6 +212,10 @@ ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
       device_(other.device_),
       inode_(other.inode_) {}
 
+int ListeningSocket::Accept() const { return accept4(descriptor_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+
+bool IsLackOfResources(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+
 ListeningSocket::~ListeningSocket() {
   if (descriptor_ < 0) return;
   struct stat file {};

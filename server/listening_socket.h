@@ -17,6 +17,9 @@
 
 namespace latentd {
 
+// Of an Accept: the connection waits, and only what is closed elsewhere helps.
+bool IsLackOfResources(int error);
+
 class ListeningSocket {
  public:
   // `flag` is what chose the address, "--listen": the message names it. Does not block, is closed on exec.
@@ -26,6 +29,8 @@ class ListeningSocket {
   ~ListeningSocket();
 
   int descriptor() const { return descriptor_; }
+  // The next connection, which does not block either; negative where there is none, and errno tells why.
+  int Accept() const;
   const Address& address() const { return address_; }  // with the port that was bound, a name as its IP address
 
  private:

@@ -33,7 +33,7 @@ namespace {
 // Lines that wait to be written: some seconds of a flood, and a few MiB.
 constexpr size_t kMaxQueuedLines = 8192;
 // Messages are cut here: a library's line may be as long as what a client sent.
-constexpr size_t kMaxMessageBytes = 4096;
+constexpr size_t kMaxLoggedBytes = 4096;
 
 // An event's logger has this name: its message is made of JSON members already.
 constexpr char kEventLogger[] = "event";
@@ -73,7 +73,7 @@ class JsonFormatter final : public spdlog::formatter {
     const bool is_event = ViewOf(message.logger_name) == kEventLogger;
     const std::string_view payload = ViewOf(message.payload);
     const std::string body =
-        is_event ? std::string(payload) : "\"message\":" + QuoteForLog(payload.substr(0, kMaxMessageBytes));
+        is_event ? std::string(payload) : "\"message\":" + QuoteForLog(payload.substr(0, kMaxLoggedBytes));
     const std::string text = absl::StrFormat("{\"time\":\"%s\",\"level\":\"%s\",%s}\n", TimeOf(message.time),
                                              ViewOf(spdlog::level::to_string_view(message.level)), body);
     line.append(text.data(), text.data() + text.size());

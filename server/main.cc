@@ -25,7 +25,7 @@ namespace {
 constexpr int64_t kOtherThreads = 32;
 
 absl::Status CheckThreads(const Config& config) {
-  const int64_t compute = config.threads > 0 ? config.threads : cpu::FindComputeThreads().count;
+  const int compute = cpu::ThreadsOrGranted(static_cast<int>(config.threads));
   return cpu::CheckThreadRoom(static_cast<int>(compute + config.egress_threads + kOtherThreads));
 }
 

@@ -100,9 +100,10 @@ absl::Status PreparePortFile(const std::string& path) {
 
 absl::Status WritePortFile(const std::string& path, const BoundAddresses& addresses) {
   if (path.empty()) return absl::OkStatus();
-  const std::lock_guard lock(written_mutex);
   Unfinished file(path);
-  if (!file.is_open() || !file.Write(TextOf(addresses)) || !file.MoveTo(path)) return Refuse(path, SystemReason());
+  if (!file.is_open() || !file.Write(TextOf(addresses))) return Refuse(path, SystemReason());
+  const std::lock_guard lock(written_mutex);  // not while it is written: a second signal waits for no slow disk
+  if (!file.MoveTo(path)) return Refuse(path, SystemReason());
   const struct stat facts = file.Facts();
   written = {.path = path, .device = facts.st_dev, .inode = facts.st_ino};
   return absl::OkStatus();

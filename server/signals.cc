@@ -51,11 +51,6 @@ void StopRequest::SendSignal(int number) {
   changed_.notify_all();
 }
 
-bool StopRequest::is_sent() const {
-  const std::lock_guard lock(mutex_);
-  return is_sent_;
-}
-
 std::optional<int> StopRequest::TakeSignal() {
   const std::lock_guard lock(mutex_);
   return std::exchange(signal_, std::nullopt);

@@ -16,7 +16,6 @@ class StopRequest {
   void Send();
   void SendSignal(int number);
 
-  bool is_sent() const;
   // The number of the signal if one came since the last call.
   std::optional<int> TakeSignal();
   // Until it is sent, or `is_over`, whose maker calls Notify once it holds. True where it was sent.
@@ -24,7 +23,7 @@ class StopRequest {
   void Notify();
 
  private:
-  mutable std::mutex mutex_;  // guards all below
+  std::mutex mutex_;  // guards all below
   std::condition_variable changed_;
   bool is_sent_ = false;
   std::optional<int> signal_;

@@ -26,12 +26,12 @@ constexpr std::chrono::seconds kLatest{30};  // the rate of the first moments ma
 using Numbers = std::map<std::string, std::string>;
 
 // Shares of kMaxStatusBytes. A message is sent twice, in its own header and in the details.
-constexpr size_t kMaxMessageBytes = 640;
+constexpr size_t kMaxTextBytes = 640;
 constexpr size_t kMaxViolationsBytes = 1100;  // of all fields and descriptions of a BadRequest
 constexpr size_t kMaxOtherDetailBytes = 400;  // the other details, type names and framing
 constexpr size_t kMaxOtherHeaderBytes = 560;  // names of headers, grpc-status, push-back, the request's id and trace
 constexpr size_t Base64(size_t num_bytes) { return (num_bytes + 2) / 3 * 4; }
-static_assert(kMaxMessageBytes + Base64(kMaxMessageBytes + kMaxViolationsBytes + kMaxOtherDetailBytes) +
+static_assert(kMaxTextBytes + Base64(kMaxTextBytes + kMaxViolationsBytes + kMaxOtherDetailBytes) +
                   kMaxOtherHeaderBytes <=
               kMaxStatusBytes);
 constexpr size_t kMaxFieldBytes = 120;
@@ -76,7 +76,7 @@ bool FindDetail(const absl::Status& status, google::protobuf::Message* detail) {
 }
 
 absl::Status Failure(absl::StatusCode code, std::string_view reason, const std::string& message, Numbers numbers = {}) {
-  absl::Status status(code, Fit(message, kMaxMessageBytes, HeaderBytes));
+  absl::Status status(code, Fit(message, kMaxTextBytes, HeaderBytes));
   google::rpc::ErrorInfo error;
   error.set_reason(std::string(reason));
   error.set_domain("latentd");
@@ -160,7 +160,7 @@ absl::Status InvalidFields(const std::vector<FieldViolation>& violations) {
   std::string message;
   for (size_t i = 0; i < violations.size(); ++i) {
     const std::string next = violations[i].field + ": " + violations[i].description;
-    if (i > 0 && HeaderBytes(message) + HeaderBytes(next) + kMoreBytes > kMaxMessageBytes) {
+    if (i > 0 && HeaderBytes(message) + HeaderBytes(next) + kMoreBytes > kMaxTextBytes) {
       message += absl::StrFormat("; and %d more", violations.size() - i);
       break;
     }

@@ -244,7 +244,7 @@ absl::Status Checkpoint::CheckValues(std::string_view name, ThreadPool& pool) co
 
 absl::Status Checkpoint::CheckUnread(int num_threads) const {
   if (absl::Status status = ReadStatus(); !status.ok()) return status;
-  ThreadPool pool(num_threads > 0 ? num_threads : cpu::FindComputeThreads().count);
+  ThreadPool pool(cpu::ThreadsOrGranted(num_threads));
   for (const auto& [name, stored] : tensors_) {
     if (stored.lender == nullptr || stored.lender->was_read()) continue;
     if (absl::Status status = CheckValues(name, pool); !status.ok()) return InFile(directory_, status);

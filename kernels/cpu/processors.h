@@ -26,5 +26,7 @@ struct ComputeThreads {
 // wait for the quota's next period. What is left of a fraction serves the other threads. At least one.
 ComputeThreads ThreadsFor(const ProcessorFacts& facts);
 inline ComputeThreads FindComputeThreads() { return ThreadsFor(FindProcessors()); }
+// As many as were asked for, or where that is 0 what the machine grants.
+inline int ThreadsOrGranted(int num_asked) { return num_asked > 0 ? num_asked : FindComputeThreads().count; }
 
 }  // namespace latentd::cpu
