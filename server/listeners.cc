@@ -5,11 +5,9 @@
 
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
-#include <spdlog/spdlog.h>
 
 #include "server/address.h"
 #include "server/descriptors.h"
-#include "server/exposure.h"
 #include "server/knobs.h"
 
 namespace latentd {
@@ -55,7 +53,6 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<gr
   absl::StatusOr<std::unique_ptr<AdminEndpoint>> admin = AdminEndpoint::Start(std::move(admin_parts));
   if (!admin.ok()) return admin.status();
   listeners->admin_ = *std::move(admin);
-  for (const std::string& warning : ExposureWarnings(listeners->addresses())) spdlog::warn("{}", warning);
   return listeners;
 }
 

@@ -149,12 +149,16 @@ class AddressTest(unittest.TestCase):
     def test_listeners_beyond_loopback_are_warned_of(self):
         """D18"""
         with Daemon("--listen", "0.0.0.0:0", "--admin-listen", "0.0.0.0:0", "--metrics-listen", "0.0.0.0:0") as server:
+            server.await_log("serving ")
             lines = [line for line in server.log_text().splitlines() if "beyond loopback" in line]
             self.assertEqual(len(lines), 3, lines)
             self.assertTrue(all(" warning " in line for line in lines), lines)
             self.assertIn("stop the daemon", next(line for line in lines if "admin-listen" in line))
         with Daemon("--admin-listen", "127.0.0.1:0") as server:
+            server.await_log("serving ")
             self.assertNotIn("beyond loopback", server.log_text())
+        refused = daemon.run("--model", "/nowhere", "--listen", "0.0.0.0:0")
+        self.assertEqual(refused.stderr.count("\n"), 1, "a start that is refused is one line")
 
 
 class QuietConnectionTest(unittest.TestCase):
