@@ -30,7 +30,8 @@ void StopLogging();
 absl::StatusOr<std::string> SetLogLevel(const std::string& level);
 // Why the daemon ends before it served: "latentd: why" on stderr, or an object of level critical.
 void LogFatal(std::string_view why);
-// What nothing catches, in any thread, is said in such a line, too, and ends the process with 1.
+// What nothing catches, in any thread, and an abort of a library are said in such a line, too, and end the process
+// with 1.
 void ExplainTermination();
 
 // The fields of one line: key=value with text quoted where it needs to be, or the members of a JSON object. Whatever

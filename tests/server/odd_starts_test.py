@@ -137,6 +137,15 @@ class OddStartsTest(unittest.TestCase):
                     self.assertEqual(code, 0, text)
         self.assertIn(False, served, "the least of these is not enough")
 
+    def test_abort_of_a_library_is_a_line(self):
+        """As gRPC's allocator aborts where there is no memory: it says nothing itself."""
+        server = daemon.Daemon("--log-level", "off")
+        self.addCleanup(shutil.rmtree, server.folder)
+        server.process.send_signal(signal.SIGABRT)
+        self.assertEqual(server.process.wait(PATIENCE_SECONDS), 1)
+        self.assertRegex(server.log_text(), r"^latentd: a library gave up; .*\n$")
+        server.channel.close()
+
     # ----------------------------------------------------------------------------------------------- signals
 
     def test_no_thread_blocks_the_signals_of_its_own_faults(self):
