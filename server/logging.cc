@@ -9,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include <absl/strings/match.h>
@@ -207,6 +208,11 @@ void LogLastLine(const char* why) {
     LogLastLine("ended by a library without a reason");
   } catch (const std::bad_alloc&) {
     LogLastLine("expected more memory than the system gives; raise ulimit -v or the limit of the container");
+  } catch (const std::system_error& error) {  // of a thread that could not be started
+    char why[160];
+    snprintf(why, sizeof(why), "expected another thread, found: %s; raise ulimit -v, ulimit -u or pids.max",
+             error.what());
+    LogLastLine(why);
   } catch (const std::exception& error) {
     LogLastLine(error.what());
   } catch (...) {
