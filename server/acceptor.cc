@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <absl/strings/str_format.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -29,8 +28,6 @@ constexpr char kTooMany[] =
     "\0\0\0\xb"
     "too many connections";
 
-int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
-
 void Refuse(int descriptor) {
   [[maybe_unused]] const auto sent = send(descriptor, kTooMany, sizeof(kTooMany) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
   close(descriptor);
@@ -39,31 +36,28 @@ void Refuse(int descriptor) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Start(ListeningSocket socket, Options options) {
-  const int reserve = OpenReserve();
+  ReserveDescriptor reserve;
   const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (reserve >= 0 && wake >= 0) {
-    return std::unique_ptr<Acceptor>(new Acceptor(std::move(socket), std::move(options), reserve, wake));
+  if (reserve.is_held() && wake >= 0) {
+    return std::unique_ptr<Acceptor>(new Acceptor(std::move(socket), std::move(options), std::move(reserve), wake));
   }
   const std::string reason = std::generic_category().message(errno);
-  for (const int descriptor : {reserve, wake}) {
-    if (descriptor >= 0) close(descriptor);
-  }
+  if (wake >= 0) close(wake);
   return absl::ResourceExhaustedError(
       absl::StrFormat("expected file descriptors for connections, found none: %s; raise ulimit -n", reason));
 }
 
-Acceptor::Acceptor(ListeningSocket socket, Options options, int reserve, int wake)
+Acceptor::Acceptor(ListeningSocket socket, Options options, ReserveDescriptor reserve, int wake)
     : address_(socket.address()),
       socket_(std::move(socket)),
       options_(std::move(options)),
-      reserve_(reserve),
+      reserve_(std::move(reserve)),
       wake_(wake) {
   thread_ = std::thread([this] { Run(); });
 }
 
 Acceptor::~Acceptor() {
   Stop();
-  if (reserve_ >= 0) close(reserve_);
   close(wake_);
 }
 
@@ -120,22 +114,17 @@ void Acceptor::Take(int descriptor) {
 }
 
 void Acceptor::RefuseFromReserve() {
-  if (reserve_ >= 0) close(reserve_);
+  reserve_.GiveUp();
   for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
     const int descriptor = socket_->Accept();
     if (descriptor < 0) break;
     ConnectionTable::OfProcess().CountRefusal(ConnectionRefusal::kDescriptors);
     Refuse(descriptor);
   }
-  reserve_ = OpenReserve();
+  reserve_.Take();
 }
 
-bool Acceptor::HasRecovered() {
-  if (reserve_ < 0) reserve_ = OpenReserve();
-  const int spare = reserve_ < 0 ? -1 : OpenReserve();
-  if (spare >= 0) close(spare);
-  return spare >= 0;
-}
+bool Acceptor::HasRecovered() { return reserve_.Take() && ReserveDescriptor().is_held(); }
 
 void Acceptor::SetAccepting(int error) {
   if ((error == 0) == (blocked_by_ == 0)) return;

@@ -13,6 +13,7 @@
 
 #include "server/connection_table.h"
 #include "server/listening_socket.h"
+#include "server/reserve_descriptor.h"
 
 namespace latentd {
 
@@ -32,7 +33,7 @@ class Acceptor {
   void Stop();
 
  private:
-  Acceptor(ListeningSocket socket, Options options, int reserve, int wake);
+  Acceptor(ListeningSocket socket, Options options, ReserveDescriptor reserve, int wake);
   void Run();
   // 0, or why the queue of connections could not be emptied.
   int AcceptAll();
@@ -44,7 +45,7 @@ class Acceptor {
   const Address address_;
   std::optional<ListeningSocket> socket_;  // until Stop
   const Options options_;
-  int reserve_;
+  ReserveDescriptor reserve_;
   const int wake_;
   int blocked_by_ = 0;  // errno
   std::thread thread_;

@@ -1,10 +1,9 @@
 // The Admin service with all that it alone needs, on its own address: its server, its egress thread, the load monitor.
 // Also answers Models and the health of Generation there, so that one address tells an operator everything. Owned by
-// Serve().
+// the Listeners.
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -26,6 +25,7 @@ class AdminEndpoint {
     Metrics& metrics;
     Reception& reception;
     DrainState& drain;
+    ServingState& state;
     StopRequest& stop;
     const Config& config;
     std::vector<KnobValue> knobs;
@@ -34,25 +34,21 @@ class AdminEndpoint {
   static absl::StatusOr<std::unique_ptr<AdminEndpoint>> Start(Parts parts);
 
   std::string address() const { return server_->address(); }
-  // Of Generation, as its own server shows it. Any thread.
-  void SetHealth(GrpcServer::Health health);
   // What was left to the daemon is decided.
   void Resolve(const LoadedModel& loaded) { admin_.Resolve(loaded); }
   // The drain's stage changed.
-  void DrainMovedOn();
+  void DrainMovedOn() { admin_.WakeStreams(); }
   // Waits for the last words of open streams until the deadline, then ends whatever is left.
   void Shutdown(TimePoint deadline);
 
  private:
   explicit AdminEndpoint(Parts parts);
 
-  DrainState& drain_;
   LoadMonitor load_;
   Egress egress_;
   AdminService admin_;
   ModelsService models_;
   std::unique_ptr<GrpcServer> server_;
-  std::mutex health_mutex_;  // or a stall that ends could hide a drain that begins
 };
 
 }  // namespace latentd

@@ -58,6 +58,7 @@ absl::Status Daemon::Run() {
                                                   .metrics = metrics_,
                                                   .reception = reception_,
                                                   .drain = drain_,
+                                                  .state = state_,
                                                   .stop = stop_,
                                                   .config = config_,
                                                   .knobs = parsed_.knobs});
@@ -95,10 +96,9 @@ absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
   listeners_->Describe(runtime_->loaded(), runtime_->loaded().Resolve(parsed_.knobs));
   gate_.Open(runtime_->serving());
   ReportStart();
-  listeners_->SetHealth(GrpcServer::Health::kServing);
+  state_.MoveTo(ServingState::Stage::kServing);
   const auto set_readiness = [this](EngineHealth health) {
-    listeners_->SetHealth(health == EngineHealth::kMoving ? GrpcServer::Health::kServing
-                                                          : GrpcServer::Health::kStalled);
+    state_.MoveTo(health == EngineHealth::kMoving ? ServingState::Stage::kServing : ServingState::Stage::kStalled);
   };
   watch_ = std::make_unique<StallWatch>(runtime_->engine().progress(), clock_, metrics_,
                                         StallWatchOptions{.stall_seconds = config_.stall_seconds,
@@ -152,7 +152,7 @@ bool Daemon::AwaitRequests() {
 // The one way in which a daemon that serves ends, whoever asked for it.
 void Daemon::Drain() {
   metrics_.Update([](MetricsData& data) { data.state = ServerState::kDraining; });
-  listeners_->SetHealth(GrpcServer::Health::kDraining);
+  state_.MoveTo(ServingState::Stage::kDraining);
   generation_.StopAdmitting();
   runtime_->engine().StopAdmitting();
   SetStage(DrainState::Stage::kDraining);

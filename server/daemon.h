@@ -20,6 +20,7 @@
 #include "server/models_service.h"
 #include "server/reception.h"
 #include "server/serving_gate.h"
+#include "server/serving_state.h"
 #include "server/signals.h"
 #include "server/stall_watch.h"
 
@@ -57,6 +58,7 @@ class Daemon {
   LoadProgress progress_;
   ServingGate gate_;
   DrainState drain_;
+  ServingState state_;
   Reception reception_;
   Egress egress_;
   GenerationService generation_;

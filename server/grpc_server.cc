@@ -71,7 +71,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
       *std::move(socket), {.kind = endpoint.kind,
                            .limits = endpoint.limits,
                            .hand_over = [connections](int descriptor) { HandOver(*connections, descriptor); },
-                           .on_change = [&server = *started](bool can_accept) { server.SetAccepting(can_accept); }});
+                           .on_change = [&state = endpoint.state, kind = endpoint.kind](
+                                            bool can_accept) { state.SetAccepting(kind, can_accept); }});
   if (!acceptor.ok()) {
     started->server_->Shutdown();
     return acceptor.status();
@@ -80,47 +81,20 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
   return started;
 }
 
-GrpcServer::GrpcServer(const Endpoint& endpoint) {
+GrpcServer::GrpcServer(const Endpoint& endpoint) : state_(endpoint.state) {
   std::vector<std::string> reflected = endpoint.service_names;
   reflected.emplace_back("grpc.health.v1.Health");
   reflection_ = MakeReflectionServices(std::move(reflected));
   health_service_.Set("latentd.liveness", HealthService::Response::SERVING);
-  health_of_[""] = endpoint.health;
-  for (const std::string& name : endpoint.service_names) health_of_[name] = endpoint.health;
-  for (const std::string& name : endpoint.health_names) health_of_[name] = endpoint.health;
-  SetHealth(endpoint.health);
+  state_.Observe(this, [this, names = endpoint.health](const ServingState::View& view) {
+    using Response = HealthService::Response;
+    for (const HealthName& each : names) {
+      health_service_.Set(each.name, each.is_serving(view) ? Response::SERVING : Response::NOT_SERVING);
+    }
+  });
 }
 
-GrpcServer::~GrpcServer() = default;
-
-void GrpcServer::SetHealth(Health health) {
-  std::lock_guard lock(health_mutex_);
-  if (health_ == Health::kDraining) return;
-  health_ = health;
-  for (auto& [name, of_name] : health_of_) of_name = health;
-  ShowHealth();
-}
-
-void GrpcServer::SetHealthOf(const std::string& name, Health health) {
-  std::lock_guard lock(health_mutex_);
-  if (health_ == Health::kDraining) return;
-  health_of_[name] = health;
-  ShowHealth();
-}
-
-void GrpcServer::SetAccepting(bool can_accept) {
-  std::lock_guard lock(health_mutex_);
-  can_accept_ = can_accept;
-  ShowHealth();
-}
-
-void GrpcServer::ShowHealth() {
-  using Response = HealthService::Response;
-  for (const auto& [name, health] : health_of_) {
-    const bool is_ready = health == Health::kServing && can_accept_;
-    health_service_.Set(name, is_ready ? Response::SERVING : Response::NOT_SERVING);
-  }
-}
+GrpcServer::~GrpcServer() { state_.Forget(this); }
 
 void GrpcServer::Shutdown(TimePoint deadline) {
   acceptor_->Stop();

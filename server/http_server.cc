@@ -69,7 +69,10 @@ HttpServer::~HttpServer() {
 }
 
 void HttpServer::Run() {
-  while (AwaitEvents()) CloseExpired();
+  while (AwaitEvents()) {
+    CloseExpired();
+    reserve_.Take();
+  }
 }
 
 bool HttpServer::AwaitEvents() {
@@ -97,7 +100,11 @@ bool HttpServer::AwaitEvents() {
 
 // What has come in by then is answered at once: it makes no difference how many come behind it.
 void HttpServer::Accept() {
-  const int descriptor = socket_.Accept();
+  int descriptor = socket_.Accept();
+  if (descriptor < 0 && IsLackOfResources(errno) && reserve_.is_held()) {
+    reserve_.GiveUp();
+    descriptor = socket_.Accept();
+  }
   if (descriptor < 0) {
     if (!IsLackOfResources(errno)) return;
     takes_new_ = false;

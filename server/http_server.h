@@ -16,6 +16,7 @@
 #include "engine/clock.h"
 #include "server/http_request.h"
 #include "server/listening_socket.h"
+#include "server/reserve_descriptor.h"
 
 namespace latentd {
 
@@ -59,6 +60,7 @@ class HttpServer {
   // Of the thread.
   std::list<Connection> connections_;  // in the order of their last sign of life
   bool takes_new_ = true;              // false for a moment after the system had no descriptor left
+  ReserveDescriptor reserve_;          // so that one client at a time is answered even then
   std::thread thread_;
 };
 

@@ -13,6 +13,11 @@
 namespace latentd {
 namespace {
 
+constexpr char kGeneration[] = "latentd.v1.Generation";
+constexpr char kModels[] = "latentd.v1.Models";
+
+bool IsReady(const ServingState::View& view) { return view.is_ready(); }
+
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 // The engine's knobs as they ended up, in the spelling of labels.
@@ -37,15 +42,16 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<gr
   const Config& config = admin_parts.config;
   std::unique_ptr<Listeners> listeners(new Listeners);
   absl::StatusOr<std::unique_ptr<MetricsExporter>> metrics =
-      MetricsExporter::Start(config.metrics_listen, admin_parts.metrics);
+      MetricsExporter::Start(config.metrics_listen, admin_parts.metrics, admin_parts.state);
   if (!metrics.ok()) return metrics.status();
   listeners->metrics_ = *std::move(metrics);
   absl::StatusOr<std::unique_ptr<GrpcServer>> api =
       GrpcServer::Start({.listen = config.listen,
                          .flag = "--listen",
+                         .state = admin_parts.state,
                          .services = services,
-                         .service_names = {"latentd.v1.Generation", "latentd.v1.Models"},
-                         .health = GrpcServer::Health::kLoading,
+                         .service_names = {kGeneration, kModels},
+                         .health = {{"", &IsReady}, {kGeneration, &IsReady}, {kModels, &IsReady}},
                          .limits = LimitsOfApi(config, MaxDescriptors()),
                          .slow_consumer_seconds = config.slow_consumer_seconds});
   if (!api.ok()) return api.status();
@@ -59,12 +65,6 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<gr
 Listeners::~Listeners() {
   if (api_ != nullptr) ShutDownApi(Now());
   ShutDownAdmin(Now());
-}
-
-void Listeners::SetHealth(GrpcServer::Health health) {
-  metrics_->SetHealth(health);
-  api_->SetHealth(health);
-  if (admin_ != nullptr) admin_->SetHealth(health);
 }
 
 void Listeners::Describe(const LoadedModel& loaded, const std::vector<KnobValue>& knobs) {

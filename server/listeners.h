@@ -1,5 +1,5 @@
 // Every address that the daemon listens on, from the first moment on: the API, the metrics and, where it is on, Admin.
-// Owned by the Daemon; SetHealth by any thread.
+// Owned by the Daemon.
 #pragma once
 
 #include <memory>
@@ -27,8 +27,6 @@ class Listeners {
   Listeners& operator=(const Listeners&) = delete;
   ~Listeners();  // closes at once what is still open
 
-  // Readiness, wherever it is asked for.
-  void SetHealth(GrpcServer::Health health);
   // What is shown beside the numbers: the model is there. `knobs` as they ended up.
   void Describe(const LoadedModel& loaded, const std::vector<KnobValue>& knobs);
   // The drain's stage changed.

@@ -232,6 +232,22 @@ void AddProcess(const ProcessFacts& process, std::vector<MetricFamily>& all) {
   AddScalar("process_start_time_seconds", process.start_time_seconds, all);
 }
 
+HttpAnswer Readiness(const ServingState::View& view) {
+  if (view.is_ready()) return {.body = "ready\n"};
+  const auto refuse = [](const char* why) { return HttpAnswer{.status = 503, .body = why}; };
+  switch (view.stage) {
+    case ServingState::Stage::kLoading:
+      return refuse("loading\n");
+    case ServingState::Stage::kStalled:
+      return refuse("stalled\n");
+    case ServingState::Stage::kDraining:
+      return refuse("draining\n");
+    case ServingState::Stage::kServing:
+      break;
+  }
+  return refuse("accepts no connections\n");
+}
+
 }  // namespace
 
 std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts) {
@@ -250,14 +266,15 @@ std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const Exporte
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const std::string& address,
-                                                                        const Metrics& metrics) {
+                                                                        const Metrics& metrics,
+                                                                        const ServingState& state) {
   const absl::StatusOr<Address> parsed = ParseAddress(address, AddressUse::kHttpListener);
   if (!parsed.ok()) {
     return absl::InvalidArgumentError(absl::StrFormat("metrics-listen: %s", std::string(parsed.status().message())));
   }
   absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(*parsed, "--metrics-listen");
   if (!socket.ok()) return socket.status();
-  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(metrics));
+  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(metrics, state));
   absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(
       *std::move(socket), [self = exporter.get()](std::string_view path) { return self->AnswerTo(path); });
   if (!server.ok()) return server.status();
@@ -270,15 +287,10 @@ void MetricsExporter::SetFacts(ExporterFacts facts) {
   facts_ = std::move(facts);
 }
 
-void MetricsExporter::SetHealth(GrpcServer::Health health) {
-  const std::lock_guard lock(mutex_);
-  if (health_ != GrpcServer::Health::kDraining) health_ = health;
-}
-
 HttpAnswer MetricsExporter::AnswerTo(std::string_view path) {
   if (path == "/metrics") return Page();
   if (path == "/health") return {.body = "alive\n"};
-  if (path == "/ready") return Readiness();
+  if (path == "/ready") return Readiness(state_.view());
   return HttpRefusal(404);
 }
 
@@ -286,21 +298,6 @@ HttpAnswer MetricsExporter::Page() {
   const std::lock_guard lock(mutex_);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
           .body = prometheus::TextSerializer().Serialize(CollectFamilies(metrics_.Snapshot(), facts_))};
-}
-
-HttpAnswer MetricsExporter::Readiness() {
-  const std::lock_guard lock(mutex_);
-  switch (health_) {
-    case GrpcServer::Health::kLoading:
-      return {.status = 503, .body = "loading\n"};
-    case GrpcServer::Health::kStalled:
-      return {.status = 503, .body = "stalled\n"};
-    case GrpcServer::Health::kDraining:
-      return {.status = 503, .body = "draining\n"};
-    case GrpcServer::Health::kServing:
-      break;
-  }
-  return {.body = "ready\n"};
 }
 
 }  // namespace latentd

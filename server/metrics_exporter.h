@@ -15,8 +15,8 @@
 
 #include "engine/metrics.h"
 #include "latentd/v1/models.pb.h"
-#include "server/grpc_server.h"
 #include "server/http_server.h"
+#include "server/serving_state.h"
 
 namespace latentd {
 
@@ -32,27 +32,25 @@ std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, c
 // Owned by the Listeners; every method by any thread.
 class MetricsExporter {
  public:
-  // `address` is HOST:PORT. `metrics` must outlive the exporter.
-  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics);
+  // `address` is HOST:PORT. `metrics` and `state` must outlive the exporter.
+  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics,
+                                                                const ServingState& state);
 
   // Until then the facts are empty: the model is loading.
   void SetFacts(ExporterFacts facts);
-  // What /ready says; loading until then, draining for good.
-  void SetHealth(GrpcServer::Health health);
   std::string address() const { return server_->address().ToString(); }  // with the port that was bound
 
  private:
-  explicit MetricsExporter(const Metrics& metrics) : metrics_(metrics) {}
+  MetricsExporter(const Metrics& metrics, const ServingState& state) : metrics_(metrics), state_(state) {}
 
   HttpAnswer AnswerTo(std::string_view path);
   HttpAnswer Page();
-  HttpAnswer Readiness();
 
   const Metrics& metrics_;
+  const ServingState& state_;
   std::mutex mutex_;
-  ExporterFacts facts_;                                       // guarded by mutex_
-  GrpcServer::Health health_ = GrpcServer::Health::kLoading;  // guarded by mutex_
-  std::unique_ptr<HttpServer> server_;                        // last: its thread uses all of the above
+  ExporterFacts facts_;                 // guarded by mutex_
+  std::unique_ptr<HttpServer> server_;  // last: its thread uses all of the above
 };
 
 }  // namespace latentd

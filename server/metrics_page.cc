@@ -49,8 +49,9 @@ Each scrape satisfies them exactly.
 
 Readiness is `grpc.health.v1` for the empty service name and for each service: NOT_SERVING while the engine has work and
 finished no step for `stall_seconds` (`latentd_engine_stalls_total` counts such times once each, `latentd_state` says
-`stalled`), and from the beginning of a drain on. Liveness is the service name `latentd.liveness`: SERVING for as long
-as the process answers, stalled or draining as it may be. Restart on liveness, route on readiness.
+`stalled`), while no connection can be accepted (`latentd_accepting`), and from the beginning of a drain on; `/ready`
+beside the metrics says the same. Liveness is the service name `latentd.liveness`, or `/health`: SERVING for as long as
+the process answers, stalled or draining as it may be. Restart on liveness, route on readiness.
 )";
 
 const char* NameOf(MetricKind kind) {

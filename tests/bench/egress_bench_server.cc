@@ -154,8 +154,9 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
     gate.Open(in_service);
     service = std::make_unique<GenerationService>(gate, reception.PartsWith(egress));
   }
+  ServingState state;
   const std::unique_ptr<GrpcServer> server =
-      OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {service.get()}}));
+      OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .state = state, .services = {service.get()}}));
   const int port = std::stoi(server->address().substr(server->address().rfind(':') + 1));
   CHECK_EQ(write(pipes.out, &port, sizeof port), static_cast<ssize_t>(sizeof port));
   char client_is_done = 0;

@@ -85,10 +85,11 @@ TEST(MetricsExporter, HistogramBucketsAreCumulative) {
 
 TEST(MetricsExporter, BusyPortIsOneLine) {
   const Metrics metrics;
-  auto first = MetricsExporter::Start("127.0.0.1:0", metrics);
+  const ServingState state;
+  auto first = MetricsExporter::Start("127.0.0.1:0", metrics, state);
   ASSERT_TRUE(first.ok());
   const std::string address = (*first)->address();
-  const auto second = MetricsExporter::Start(address, metrics);
+  const auto second = MetricsExporter::Start(address, metrics, state);
   ASSERT_FALSE(second.ok());
   const std::string message(second.status().message());
   EXPECT_NE(message.find(address), std::string::npos) << message;

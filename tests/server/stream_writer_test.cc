@@ -43,7 +43,7 @@ class Serving {
                 QueueLoad{.requests = 10, .tokens = 1000}),
         live_(engine_, 256 << 10),
         service_(gate_, reception_.PartsWith(egress_)),
-        server_(OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&service_}}))) {
+        server_(OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .state = state_, .services = {&service_}}))) {
     hold_.pump = [this] {
       held_.set_value();
       release_.get_future().wait();
@@ -101,6 +101,7 @@ class Serving {
   Egress::Slot hold_;
   std::promise<void> held_, release_;
   GenerationService service_;
+  ServingState state_;
   std::unique_ptr<GrpcServer> server_;
 };
 
