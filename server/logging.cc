@@ -15,6 +15,7 @@
 #include <absl/strings/match.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
+#include <execinfo.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <nlohmann/json.hpp>
@@ -238,6 +239,11 @@ void OnAbort(int number) {
 }  // namespace
 
 void ExplainTermination() {
+  // Where an exception passes a frame of the C library, of pthread_once for one, that library looks for the unwinder.
+  // It takes memory to find it, and without any the process aborts with a line that tells of a file missing. Once found
+  // it is kept.
+  void* frame = nullptr;
+  backtrace(&frame, 1);
   std::set_terminate(&OnTermination);
   std::signal(SIGABRT, &OnAbort);
 }

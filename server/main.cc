@@ -26,7 +26,9 @@ constexpr int64_t kOtherThreads = 32;
 
 absl::Status CheckThreads(const Config& config) {
   const int compute = cpu::ThreadsOrGranted(static_cast<int>(config.threads));
-  return cpu::CheckThreadRoom(static_cast<int>(compute + config.egress_threads + kOtherThreads));
+  const int count = static_cast<int>(compute + config.egress_threads + kOtherThreads);
+  if (absl::Status status = cpu::CheckAddressSpace(count); !status.ok()) return status;
+  return cpu::CheckThreadRoom(count);
 }
 
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {

@@ -9,6 +9,8 @@
 
 #include <absl/strings/str_format.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "kernels/cpu/cgroups.h"
 
@@ -16,7 +18,10 @@ namespace latentd::cpu {
 namespace {
 
 constexpr size_t kFullStackBytes = size_t{8} << 20;  // what systems give unless told otherwise
-constexpr size_t kStackBytes = size_t{64} << 10;  // it is the threads that are counted, not their memory
+constexpr size_t kStackBytes = size_t{64} << 10;     // it is the threads that are counted, not their memory
+
+// Of libraries, heap and a small model's tables.
+constexpr size_t kStartBytes = size_t{64} << 20;
 
 struct Gate {
   std::mutex mutex;
@@ -29,6 +34,16 @@ void* AwaitOpening(void* argument) {
   std::unique_lock lock(gate.mutex);
   gate.opened.wait(lock, [&gate] { return gate.is_open; });
   return nullptr;
+}
+
+// Of a thread that is started without a wish of its own.
+size_t StackBytes() {
+  pthread_attr_t attributes;
+  size_t num_bytes = kFullStackBytes;
+  if (pthread_getattr_default_np(&attributes) != 0) return num_bytes;
+  pthread_attr_getstacksize(&attributes, &num_bytes);
+  pthread_attr_destroy(&attributes);
+  return num_bytes;
 }
 
 // "; pids.max of /sys/fs/cgroup/pids/a is 20": where a cgroup says how many there may be.
@@ -47,15 +62,29 @@ std::string NearestLimit(const std::filesystem::path& root) {
 }  // namespace
 
 void GiveThreadsFullStacks() {
+  if (StackBytes() >= kFullStackBytes) return;
   pthread_attr_t attributes;
-  size_t stack_bytes = 0;
   if (pthread_getattr_default_np(&attributes) != 0) return;
-  pthread_attr_getstacksize(&attributes, &stack_bytes);
-  if (stack_bytes < kFullStackBytes) {
-    pthread_attr_setstacksize(&attributes, kFullStackBytes);
-    pthread_setattr_default_np(&attributes);
-  }
+  pthread_attr_setstacksize(&attributes, kFullStackBytes);
+  pthread_setattr_default_np(&attributes);
   pthread_attr_destroy(&attributes);
+}
+
+absl::Status CheckAddressSpace(int count) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return absl::OkStatus();
+  const size_t stack_bytes = StackBytes();
+  const size_t num_bytes = static_cast<size_t>(count) * stack_bytes + kStartBytes;
+  void* const room = mmap(nullptr, num_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room != MAP_FAILED) {
+    munmap(room, num_bytes);
+    return absl::OkStatus();
+  }
+  constexpr int kMiBShift = 20;
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("expected %d MiB of address space for %d threads with stacks of %d MiB, found a limit of %d MiB "
+                      "in all; raise ulimit -v, or lower --threads and --egress-threads",
+                      num_bytes >> kMiBShift, count, stack_bytes >> kMiBShift, limit.rlim_cur >> kMiBShift));
 }
 
 absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {

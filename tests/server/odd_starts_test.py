@@ -126,16 +126,25 @@ class OddStartsTest(unittest.TestCase):
 
     def test_little_memory_is_a_line(self):
         served = set()
-        for mebibytes in (40, 60, 100, 200, 300, 500, 700):
+        for mebibytes in (40, 60, 86, 90, 100, 130, 200, 300, 350, 400, 500, 700):
             with self.subTest(mebibytes=mebibytes):
                 serves, code, text = self.limited(f"-v {mebibytes << 10}")
                 served.add(serves)
                 if not serves:
                     self.assertGreater(code, 0, f"ended by a signal: {text}")
                     self.assertEqual(text.count("\n"), 1, text)
+                    self.assertIn("raise ulimit -v", text)
                 else:
                     self.assertEqual(code, 0, text)
-        self.assertIn(False, served, "the least of these is not enough")
+        self.assertEqual(served, {False, True}, "the least of these is not enough, the most is")
+
+    def test_where_it_serves_in_little_address_space_it_serves_many(self):
+        """The least that it starts with has room for the threads and buffers of a load, too."""
+        with daemon.Daemon(under=("sh", "-c", 'ulimit -v 524288 && exec "$0" "$@"')) as server:
+            calls = [server.generation.Generate(request(max_tokens=64, seed=seed), timeout=PATIENCE_SECONDS)
+                     for seed in range(32)]
+            for call in calls:
+                self.assertGreater(len(daemon.Answer(call).text), 20)
 
     def test_abort_of_a_library_is_a_line(self):
         """As gRPC's allocator aborts where there is no memory: it says nothing itself."""
