@@ -219,6 +219,7 @@ class CausesTest(unittest.TestCase):
                     is_request = reason == "ANSWER_TOO_LARGE"
                     code = "INVALID_ARGUMENT" if is_request else "RESOURCE_EXHAUSTED"
                     details = provoke(server)
+                    server.wait_until_idle()
                     if isinstance(details, transfers.RawStatus):
                         self.assertEqual(details.code, grpc.StatusCode.RESOURCE_EXHAUSTED)
                         self.assertIn(reason, details.reasons)
@@ -227,7 +228,6 @@ class CausesTest(unittest.TestCase):
                     self.expect(details, grpc.StatusCode[code], reason)
                     if reason in ("SLOW_SENDER", "ANSWERS_FULL"):
                         self.assertGreater(details.retry_seconds, 0)
-                    server.wait_until_idle()
 
     # ------------------------------------------------------------------------------------------------- time runs out
 
