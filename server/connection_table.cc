@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <span>
 
 #include <absl/strings/str_format.h>
 #include <arpa/inet.h>
@@ -45,10 +46,20 @@ std::string PeerOf(int descriptor) {
   return text;
 }
 
+// The first `num_bytes` of what a message's buffers hold.
+template <typename Function>
+void ForEachPiece(const msghdr& message, size_t num_bytes, const Function& use) {
+  for (size_t i = 0; i < message.msg_iovlen && num_bytes > 0; ++i) {
+    const size_t size = std::min(message.msg_iov[i].iov_len, num_bytes);
+    num_bytes -= size;
+    use(std::span<const uint8_t>(static_cast<const uint8_t*>(message.msg_iov[i].iov_base), size));
+  }
+}
+
 const char* Describe(Offence offence) {
   static constexpr const char* kTexts[kNumOffences] = {"a header block that is too long", "too many bytes of headers",
                                                        "too many control frames",         "too many pings",
-                                                       "streams opened to be reset",      "data that nobody asked for"};
+                                                       "streams opened in vain",          "data that nobody asked for"};
   return kTexts[static_cast<size_t>(offence)];
 }
 
@@ -105,9 +116,8 @@ std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKi
   slot->cookie = CookieOf(descriptor);
   slot->kind = kind;
   slot->peer = peer;
-  slot->bytes_sent = 0;
-  slot->num_reads.load(std::memory_order_acquire);
-  slot->guard.emplace(now);
+  slot->num_uses.load(std::memory_order_acquire);
+  slot->traffic.emplace(now, debts_.Connect(address.empty() ? "" : peer, now));
   slot->is_watched.store(true, std::memory_order_release);
   open_.push_back(descriptor);
   ++counts_.open[static_cast<size_t>(kind)];
@@ -159,30 +169,36 @@ ConnectionCounts ConnectionTable::counts() const {
 bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_bytes) {
   Slot* slot = Find(descriptor);
   if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return true;
-  FrameGuard& guard = *slot->guard;
-  const uint64_t bytes_sent = slot->bytes_sent.load(std::memory_order_relaxed);
-  const TimePoint now = Now();
-  bool is_accused = false;
-  for (size_t i = 0; i < message.msg_iovlen && num_bytes > 0 && !is_accused; ++i) {
-    const size_t size = std::min(message.msg_iov[i].iov_len, num_bytes);
-    num_bytes -= size;
-    is_accused = !guard.Inspect({static_cast<const uint8_t*>(message.msg_iov[i].iov_base), size}, bytes_sent, now);
-  }
-  slot->num_reads.fetch_add(1, std::memory_order_release);
-  return !is_accused || !CutOff(descriptor, *slot);
+  const std::optional<Offence> offence = Judge(*slot->traffic, message, num_bytes);
+  slot->num_uses.fetch_add(1, std::memory_order_release);
+  return !offence || !CutOff(descriptor, *slot, *offence);
 }
 
-void ConnectionTable::CountSent(int descriptor, size_t num_bytes) {
+std::optional<Offence> ConnectionTable::Judge(Traffic& traffic, const msghdr& message, size_t num_bytes) {
+  const TimePoint now = Now();
+  std::optional<Offence> offence;
+  ForEachPiece(message, num_bytes, [&](std::span<const uint8_t> bytes) {
+    if (!offence) offence = traffic.in.Inspect(bytes, traffic.sent.num_bytes(), now);
+  });
+  const uint64_t answers = traffic.sent.num_headers();
+  const StreamDebts::Streams streams = {.opened = traffic.in.TakeOpenedStreams(),
+                                        .answered = static_cast<double>(answers - traffic.answers_seen)};
+  traffic.answers_seen = answers;
+  const bool is_news = streams.opened > 0.0 || streams.answered > 0.0;
+  if (is_news && !debts_.Add(*traffic.debts, streams, now) && !offence) offence = Offence::kStreams;
+  return offence;
+}
+
+void ConnectionTable::CountSent(int descriptor, const msghdr& message, size_t num_bytes) {
   Slot* slot = Find(descriptor);
-  if (slot != nullptr && slot->is_watched.load(std::memory_order_relaxed)) {
-    slot->bytes_sent.fetch_add(num_bytes, std::memory_order_relaxed);
-  }
+  if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return;
+  ForEachPiece(message, num_bytes, [slot](std::span<const uint8_t> bytes) { slot->traffic->sent.Add(bytes); });
+  slot->num_uses.fetch_add(1, std::memory_order_release);
 }
 
 // The descriptor is being read, so it can't be closed and given anew meanwhile; but it may have been before, to a
 // socket that has nothing to do with us.
-bool ConnectionTable::CutOff(int descriptor, Slot& slot) {
-  const Offence offence = slot.guard->offence();
+bool ConnectionTable::CutOff(int descriptor, Slot& slot, Offence offence) {
   {
     std::lock_guard lock(mutex_);
     if (!slot.is_watched || CookieOf(descriptor) != slot.cookie) return false;
@@ -219,6 +235,6 @@ extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
 
 extern "C" ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
   const auto sent = static_cast<ssize_t>(syscall(SYS_sendmsg, descriptor, message, flags));
-  if (sent > 0) latentd::ConnectionTable::OfProcess().CountSent(descriptor, static_cast<size_t>(sent));
+  if (sent > 0) latentd::ConnectionTable::OfProcess().CountSent(descriptor, *message, static_cast<size_t>(sent));
   return sent;
 }

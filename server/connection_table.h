@@ -16,12 +16,15 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/socket.h>
 
 #include "engine/clock.h"
 #include "server/frame_guard.h"
+#include "server/sent_frames.h"
+#include "server/stream_debts.h"
 
 namespace latentd {
 
@@ -67,15 +70,24 @@ class ConnectionTable {
 
   // Of the hooks. False: the connection is accused, and what was read is not to be parsed.
   bool Inspect(int descriptor, const msghdr& message, size_t num_bytes);
-  void CountSent(int descriptor, size_t num_bytes);
+  void CountSent(int descriptor, const msghdr& message, size_t num_bytes);
 
  private:
+  // What the hooks know of one connection: `in` and what it charges is of the thread that reads, `sent` of the one that
+  // writes.
+  struct Traffic {
+    Traffic(TimePoint now, std::unique_ptr<StreamDebts::Connection> owed) : in(now), debts(std::move(owed)) {}
+
+    FrameGuard in;
+    uint64_t answers_seen = 0;
+    std::unique_ptr<StreamDebts::Connection> debts;
+    SentFrames sent;
+  };
   // Stays where it is once made: a hook may hold it whenever its descriptor is read.
   struct Slot {
     std::atomic<bool> is_watched{false};
-    std::atomic<uint64_t> bytes_sent{0};
-    std::atomic<uint64_t> num_reads{0};  // what the reader did comes before what the next connection's reader does
-    std::optional<FrameGuard> guard;     // of the thread that reads, until the descriptor is given anew
+    std::atomic<uint64_t> num_uses{0};  // what a hook did comes before what the next connection's hooks do
+    std::optional<Traffic> traffic;     // until the descriptor is given anew
 
     // Guarded by mutex_.
     uint64_t cookie = 0;
@@ -91,10 +103,12 @@ class ConnectionTable {
   Slot* FindOrMake(int descriptor);
   void Forget(Slot& slot);
   void SweepIfDue(TimePoint now);  // with mutex_ held
-  bool CutOff(int descriptor, Slot& slot);
+  std::optional<Offence> Judge(Traffic& traffic, const msghdr& message, size_t num_bytes);
+  bool CutOff(int descriptor, Slot& slot, Offence offence);
   void LogCut(int descriptor, Offence offence);
 
   std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};  // never freed
+  StreamDebts debts_;
 
   mutable std::mutex mutex_;
   std::vector<int> open_;                               // descriptors

@@ -1,53 +1,41 @@
 // Watches what one HTTP/2 connection sends, frame by frame, and tells when its client takes without asking: gRPC 1.51
 // parses a header block again with each of its frames, answers every ping and forgets no reset, so one connection can
-// keep one of its few threads busy for as long as it likes. Sees headers of frames only, never their content, and
-// costs some nanoseconds a frame. What it allows is far beyond what gRPC's clients do; the bounds stand below, and
-// docs/hostile-clients.md tells operators of them. One thread at a time.
+// keep one of its few threads busy for as long as it likes. Sees headers of frames, and of header blocks where a field
+// ends; costs some nanoseconds a frame. What it allows is far beyond what gRPC's clients do; the bounds stand below,
+// and docs/hostile-clients.md tells operators of them. One thread at a time.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "engine/clock.h"
+#include "server/allowance.h"
+#include "server/header_block.h"
+#include "server/http2_frames.h"
 #include "server/message_limit.h"
 
 namespace latentd {
 
 // What a connection is closed for; in the order of the metric's label.
 enum class Offence : uint8_t {
-  kHeaderBlock,    // one that is too large, or in too many frames
+  kHeaderBlock,    // one that is too large, or in too many frames, or has too many fields
   kHeaderBytes,    // too much of them in all
   kControlFrames,  // settings, window updates, empty frames: more than what it was sent explains
   kPings,          // the same; gRPC needs some KiB for each that it thinks is one too many
-  kResets,         // streams that are opened to be reset
+  kStreams,        // opened in vain, by its peer as a whole: StreamDebts
   kUnaskedBytes,   // data beyond the largest message, or of no stream
 };
 inline constexpr int kNumOffences = 6;
-
-// So many at once, then so many a second.
-class Allowance {
- public:
-  constexpr Allowance(double burst, double per_second) : burst_(burst), per_second_(per_second), left_(burst) {}
-
-  void Refill(double seconds) { Add(seconds * per_second_); }
-  void Add(double amount) { left_ = left_ + amount < burst_ ? left_ + amount : burst_; }
-  void Take(double amount) { left_ -= amount; }
-  bool is_overdrawn() const { return left_ < 0.0; }
-
- private:
-  double burst_;
-  double per_second_;
-  double left_;
-};
 
 class FrameGuard {
  public:
   static constexpr size_t kMaxHeaderBlockBytes = 64 << 10;  // gRPC itself refuses an RPC with more than 16 KiB
   static constexpr int kMaxHeaderBlockFrames = 32;
+  static constexpr int kMaxHeaderFields = 256;
   static constexpr size_t kMaxBodyBytes =
       kMaxMessageBytes + (64 << 10);                   // the largest message, with room for its framing
   static constexpr size_t kMaxUnaskedBytes = 8 << 20;  // in flight before a client hears of a refusal
@@ -55,43 +43,36 @@ class FrameGuard {
 
   explicit FrameGuard(TimePoint now) : refilled_(now) {}
 
-  // The next bytes that arrived, and how many were sent on the connection so far. False: it is to be closed.
-  bool Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
-  Offence offence() const { return *offence_; }  // once Inspect was false
+  // The next bytes that arrived, and how many were sent on the connection so far: what it is to be closed for.
+  std::optional<Offence> Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
+  // What the streams weigh that were opened since the last call: 1 each, more where a reset wasted an upload or headers
+  // are large.
+  double TakeOpenedStreams() { return std::exchange(opened_streams_, 0.0); }
 
  private:
-  struct Frame {
-    size_t num_bytes;
-    uint8_t kind;
-    uint8_t flags;
-    uint32_t stream;
-  };
+  using Frame = http2::FrameHeader;
 
   void Refill(uint64_t bytes_sent, TimePoint now);
   void Begin(const Frame& frame);
   void BeginHeaders(const Frame& frame);
   void BeginData(const Frame& frame);
   void Reset(const Frame& frame);
-  void CountHeaderBlock(const Frame& frame);
+  void BeginHeaderFrame(const Frame& frame);
+  void WeighHeaderBlock();
   void Accuse(Offence offence);
 
-  static constexpr size_t kPrefaceBytes = 24;
-  static constexpr size_t kFrameHeaderBytes = 9;
-
-  std::array<uint8_t, kFrameHeaderBytes> header_{};
-  size_t header_filled_ = 0;
-  size_t payload_left_ = kPrefaceBytes;  // which gRPC looks at itself
-
-  size_t block_bytes_ = 0;
-  int block_frames_ = 0;
+  http2::FrameSplitter frames_{http2::kClientPrefaceBytes};
+  bool is_in_headers_ = false;
+  HeaderBlock block_;
+  size_t block_weight_ = 0;  // of it, in streams
   uint32_t last_stream_ = 0;
   std::map<uint32_t, size_t> uploads_;  // bytes of each stream whose client has not ended it
   size_t bytes_since_reset_ = 0;
+  double opened_streams_ = 0.0;
 
   Allowance header_bytes_{4 << 20, 8 << 20};
   Allowance control_frames_{10'000, 1'000};
   Allowance pings_{500, 50};
-  Allowance resets_{1'100, 100};  // all streams of a connection at once, and some
   Allowance unasked_bytes_{static_cast<double>(kMaxUnaskedBytes), 1 << 20};
   TimePoint refilled_;
   uint64_t bytes_sent_ = 0;

@@ -34,8 +34,8 @@ class Connection {
   // What it was cut off for, if it was by now.
   std::optional<Offence> SendBytes(const std::string& bytes) {
     const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-    if (!is_cut_ && !guard_.Inspect({data, bytes.size()}, bytes_sent_, now_)) is_cut_ = true;
-    return is_cut_ ? std::optional(guard_.offence()) : std::nullopt;
+    if (!offence_) offence_ = guard_.Inspect({data, bytes.size()}, bytes_sent_, now_);
+    return offence_;
   }
   std::optional<Offence> Send(const Sent& frame) { return SendBytes(Bytes(frame)); }
   // The same frame until it is cut off, `count` times at most: how many were sent, or nothing.
@@ -45,13 +45,22 @@ class Connection {
     }
     return std::nullopt;
   }
-  static std::string Bytes(const Sent& frame) {
+  static std::string Bytes(const Sent& frame) { return Header(frame) + Payload(frame); }
+  static std::string Header(const Sent& frame) {
     std::string bytes;
     for (const int shift : {16, 8, 0}) bytes += static_cast<char>(frame.num_bytes >> shift & 0xff);
     bytes += static_cast<char>(frame.kind);
     bytes += static_cast<char>(frame.flags);
     for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>(frame.stream >> shift & 0xff);
-    return bytes + std::string(frame.num_bytes, 'x');
+    return bytes;
+  }
+  // Of header blocks as few fields as there can be: each has a name and a value of 127 bytes.
+  static std::string Payload(const Sent& frame) {
+    if (frame.kind != kHeaders && frame.kind != kContinuation) return std::string(frame.num_bytes, 'x');
+    const std::string text = std::string(1, '\x7e') + std::string(126, 'x');
+    std::string fields;
+    while (fields.size() < frame.num_bytes) fields += '\0' + text + text;
+    return fields.substr(0, frame.num_bytes);
   }
   // A request with a body of so many bytes, as gRPC's clients send it; 20,000 in a second.
   std::optional<Offence> Call(size_t body_bytes) {
@@ -71,6 +80,7 @@ class Connection {
     }
     return Send({.kind = kResetStream, .num_bytes = 4, .stream = stream_});
   }
+  double TakeOpenedStreams() { return guard_.TakeOpenedStreams(); }
   void Answer(uint64_t num_bytes) { bytes_sent_ += num_bytes; }
   void Wait(double seconds) { now_ += FromSeconds(seconds); }
 
@@ -79,7 +89,7 @@ class Connection {
   FrameGuard guard_{now_};
   uint64_t bytes_sent_ = 0;
   uint32_t stream_ = 1;
-  bool is_cut_ = false;
+  std::optional<Offence> offence_;
 };
 
 // As fast as a daemon can make them.
@@ -116,6 +126,7 @@ TEST(FrameGuard, AThousandCallsCancelledAtOncePassAndEverySecondOneForEver) {
   for (int i = 0; i < 1'000; ++i) EXPECT_EQ(connection.OpenAndReset(), std::nullopt);
   for (int i = 0; i < 20'000; ++i) {
     EXPECT_EQ(connection.Call(100), std::nullopt);
+    connection.Answer(60);
     EXPECT_EQ(connection.OpenAndReset(), std::nullopt);
   }
 }
@@ -187,17 +198,50 @@ TEST(FrameGuard, ABodyInTinyFramesIsCutOff) {
   EXPECT_NE(connection.CutAfter({.kind = kData, .num_bytes = 1, .stream = 1}, 10'001), std::nullopt);
 }
 
-TEST(FrameGuard, StreamsThatAreOpenedToBeResetAreBounded) {
-  Connection bare, with_bodies;
-  std::optional<Offence> offence;
-  int resets = 0;
-  for (; resets < 3'000 && !offence; ++resets) offence = bare.OpenAndReset();
-  EXPECT_THAT(offence, Optional(Offence::kResets));
-  EXPECT_GT(resets, 1'000);
-  offence.reset();
-  for (resets = 0; resets < 3'000 && !offence; ++resets) offence = with_bodies.OpenAndReset(4 << 20);
-  EXPECT_THAT(offence, Optional(Offence::kResets));
-  EXPECT_LT(resets, 200);
+TEST(FrameGuard, EachOpenedStreamIsCountedOnceAndOneThatWastesAnUploadUpToNineTimes) {
+  Connection connection;
+  EXPECT_EQ(connection.TakeOpenedStreams(), 0.0);
+  for (int i = 0; i < 5; ++i) connection.Call(100);
+  connection.OpenAndReset();
+  EXPECT_EQ(connection.TakeOpenedStreams(), 6.0);
+  EXPECT_EQ(connection.TakeOpenedStreams(), 0.0);
+  connection.OpenAndReset(1 << 20);
+  EXPECT_EQ(connection.TakeOpenedStreams(), 3.0);
+  connection.OpenAndReset(4 << 20);
+  EXPECT_EQ(connection.TakeOpenedStreams(), 9.0);
+  connection.OpenAndReset();
+  EXPECT_EQ(connection.TakeOpenedStreams(), 1.0);
+}
+
+TEST(FrameGuard, AStreamWithLargeHeadersWeighsMore) {
+  Connection connection;
+  connection.Send({.kind = kHeaders, .num_bytes = 8000, .stream = 1, .flags = kEndHeaders});
+  EXPECT_EQ(connection.TakeOpenedStreams(), 1.0);
+  connection.Send({.kind = kHeaders, .num_bytes = kMaxFrame, .stream = 3, .flags = kEndHeaders});
+  EXPECT_EQ(connection.TakeOpenedStreams(), 1.0 + 2.0 + 1.0) << "16 KiB, 65 fields";
+  const std::string indexed(200, '\xbe');
+  connection.SendBytes(Connection::Header({.kind = kHeaders, .num_bytes = 200, .stream = 5, .flags = kEndHeaders}) +
+                       indexed);
+  EXPECT_EQ(connection.TakeOpenedStreams(), 1.0 + 3.0);
+}
+
+TEST(FrameGuard, ResetsThatNothingExplainsAreBounded) {
+  Connection connection;
+  EXPECT_NE(connection.CutAfter({.kind = kResetStream, .num_bytes = 4, .stream = 1}, 10'001), std::nullopt);
+  EXPECT_THAT(connection.SendBytes(""), Optional(Offence::kControlFrames));
+}
+
+TEST(FrameGuard, AHeaderBlockOfManyFieldsIsCutOff) {
+  const std::string indexed(400, '\xbe');  // each stands for what the table has at 62
+  for (const size_t split : {size_t{1}, size_t{200}, size_t{255}}) {
+    Connection connection;
+    EXPECT_EQ(connection.SendBytes(Connection::Header({.kind = kHeaders, .num_bytes = split, .stream = 1}) +
+                                   indexed.substr(0, split)),
+              std::nullopt);
+    const Sent rest = {.kind = kContinuation, .num_bytes = 400 - split, .stream = 1, .flags = kEndHeaders};
+    EXPECT_THAT(connection.SendBytes(Connection::Header(rest) + indexed.substr(split)),
+                Optional(Offence::kHeaderBlock));
+  }
 }
 
 TEST(FrameGuard, DataBeyondTheLargestMessageIsCutOff) {

