@@ -28,8 +28,11 @@ ChatFormat FormatOf(const ChatTemplateSource& source, const Tokenizer& tokenizer
     if (parsed.ok()) {
       ChatFormat format{.chat_template = std::make_unique<const ChatTemplate>(*std::move(parsed)),
                         .tool_call_style = {},
+                        .answer_style = {},
                         .why_no_template = {}};
-      format.tool_call_style = FindToolCallStyle(*format.chat_template, SpecialTokenVariables(tokenizer.config()));
+      const ChatTemplate::Context variables = SpecialTokenVariables(tokenizer.config());
+      format.tool_call_style = FindToolCallStyle(*format.chat_template, variables);
+      format.answer_style = FindAnswerStyle(*format.chat_template, variables);
       return format;
     }
     status = parsed.status();
@@ -37,7 +40,7 @@ ChatFormat FormatOf(const ChatTemplateSource& source, const Tokenizer& tokenizer
   const std::string why = absl::StrFormat("the chat template %s of %s cannot be used: %s", source.name, source.origin,
                                           std::string(status.message()));
   warnings.push_back(why + "; Chat is refused where it would be needed, all else is served");
-  return {.chat_template = nullptr, .tool_call_style = {}, .why_no_template = why};
+  return {.chat_template = nullptr, .tool_call_style = {}, .answer_style = {}, .why_no_template = why};
 }
 
 // What --chat-template names: one of the model's, or a file.

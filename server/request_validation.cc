@@ -12,6 +12,7 @@
 #include "kernels/id_bits.h"
 #include "server/chat_checks.h"
 #include "server/chat_context.h"
+#include "server/continued_message.h"
 #include "server/drawable_tokens.h"
 #include "server/field_checks.h"
 #include "server/request_bounds.h"
@@ -251,8 +252,22 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   return valid;
 }
 
+namespace {
+
+// Where the prompt does not end in a marker: what goes on with a message is part of that.
+bool StartsInReasoning(const v1::ChatRequest& message, const ChatFormat& format) {
+  if (!message.continue_final_message() || message.messages().empty()) return format.answer_style.begins_with_reasoning;
+  const std::string& text = ContinuedText(*message.messages().rbegin());
+  const size_t begin = text.rfind(kReasoningBeginText);
+  return begin != text.npos && text.find(kReasoningEndText, begin) == text.npos && !message.safe_mode();
+}
+
+}  // namespace
+
 ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids, const ServedModel& model) {
-  const AnswerStart start = AnswerStartOf(model.answer_format, *model.tokenizer, prompt_ids);
+  const ChatFormat& format = model.FormatFor(ForbidsCalls(message) ? 0 : message.tools_size());
+  const AnswerStart untold = StartsInReasoning(message, format) ? AnswerStart::kReasoning : AnswerStart::kContent;
+  const AnswerStart start = AnswerStartOf(model.answer_format, *model.tokenizer, prompt_ids, untold);
   ChatAnswer answer{
       .starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0, .has_calls = !ForbidsCalls(message)};
   for (const v1::ChatMessage& turn : message.messages()) answer.calls_before += turn.tool_calls_size();

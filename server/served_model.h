@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/text/answer_format.h"
+#include "engine/text/template/answer_style.h"
 #include "engine/text/template/chat_template.h"
 #include "engine/text/template/tool_call_style.h"
 #include "engine/text/tokenizer.h"
@@ -13,10 +14,11 @@
 
 namespace latentd {
 
-// One chat template, and how it prints tool calls.
+// One chat template, and how it prints answers.
 struct ChatFormat {
   std::unique_ptr<const ChatTemplate> chat_template;  // none: no Chat
   ToolCallStyle tool_call_style;
+  AnswerStyle answer_style;
   std::string why_no_template;  // empty: there is none to use
 };
 

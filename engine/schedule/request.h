@@ -38,7 +38,7 @@ struct StoppingParameters {
 
 // Of a chat: what is parsed out of its answer, beside text, depends on what came before.
 struct ChatAnswer {
-  bool starts_in_reasoning = false;  // the prompt opened it
+  bool starts_in_reasoning = false;  // prompt or format say so
   int calls_before = 0;              // tool calls of the conversation so far
   bool has_calls = true;             // false: what looks like a call is text
 };

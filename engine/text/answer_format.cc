@@ -72,15 +72,18 @@ AnswerMarker MarkerOf(const AnswerFormat& format, int32_t id) {
   return AnswerMarker::kNone;
 }
 
-AnswerStart AnswerStartOf(const AnswerFormat& format, const Tokenizer& tokenizer, std::span<const int32_t> prompt_ids) {
+AnswerStart AnswerStartOf(const AnswerFormat& format, const Tokenizer& tokenizer, std::span<const int32_t> prompt_ids,
+                          AnswerStart untold) {
+  if (!format.reasoning) return AnswerStart::kContent;
   while (!prompt_ids.empty()) {
     const int32_t last = prompt_ids.back();
-    if (MarkerOf(format, last) == AnswerMarker::kReasoningBegin) return AnswerStart::kReasoning;
+    if (last == format.reasoning->begin) return AnswerStart::kReasoning;
+    if (last == format.reasoning->end) return AnswerStart::kContent;
     const std::string_view bytes = tokenizer.TokenBytes(last);
     if (bytes.empty() || !IsWhiteSpace(bytes)) break;
     prompt_ids = prompt_ids.first(prompt_ids.size() - 1);
   }
-  return AnswerStart::kContent;
+  return untold;
 }
 
 }  // namespace latentd

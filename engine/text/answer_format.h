@@ -51,7 +51,9 @@ AnswerMarker MarkerOf(const AnswerFormat& format, int32_t id);
 // What the first token of an answer belongs to.
 enum class AnswerStart : uint8_t { kContent, kReasoning };
 
-// Reasoning where the prompt ends in its begin token, with or without white space behind it, as templates write it.
-AnswerStart AnswerStartOf(const AnswerFormat& format, const Tokenizer& tokenizer, std::span<const int32_t> prompt_ids);
+// What the prompt says where it ends in a token that begins or ends reasoning, with or without white space behind it,
+// as templates write it. Else, in a vocabulary that has them, `untold`.
+AnswerStart AnswerStartOf(const AnswerFormat& format, const Tokenizer& tokenizer, std::span<const int32_t> prompt_ids,
+                          AnswerStart untold = AnswerStart::kContent);
 
 }  // namespace latentd

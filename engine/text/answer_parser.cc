@@ -25,7 +25,7 @@ void AnswerParser::AppendText(std::string_view text, AnswerParts& parts) {
       return;
     case State::kReasoning:
       parts.reasoning += text;
-      awaits_begin_ = awaits_begin_ && text.empty();
+      awaits_begin_ = awaits_begin_ && IsWhiteSpace(text);
       return;
     case State::kBetween:
     case State::kHeader:

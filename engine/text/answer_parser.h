@@ -1,10 +1,11 @@
 // Splits an answer into content, reasoning and tool calls as it grows. Markers come as tokens and text as text, so that
 // what merely looks like a marker stays text. One per answer, one thread.
 //
-// Reasoning lasts from its begin marker, or from the start where the prompt brought it, to its end marker, the first
+// Reasoning lasts from its begin marker, or from the start where prompt or format say so, to its end marker, the first
 // tool call or the end of the answer. Its markers vanish where the answer's parts show the border that they mark, and
-// are text where they mark none: an end without a begin is content, a begin within reasoning is reasoning. Only a model
-// that repeats the begin that its prompt ends with says nothing new.
+// are text where they mark none: an end without a begin is content, since what came before has been handed out as such,
+// and a begin within reasoning is reasoning. Only a begin that is known anyway, the first thing that a model writes,
+// says nothing new.
 //
 // A tool call is held back until its opening is whole: then its id and name come out, and its arguments as they grow.
 // Markers of well-formed calls and the white space between them vanish. Nothing else does: what turns out to be no call
@@ -76,7 +77,7 @@ class AnswerParser {
   const ToolCallSyntax syntax_;
   const int calls_before_;
   State state_;
-  bool awaits_begin_;           // the prompt opened the reasoning, and nothing came since
+  bool awaits_begin_;           // it started in reasoning, and nothing but white space came since
   bool is_in_section_ = false;  // a call of it came: its end has no text
   int num_calls_ = 0;
 

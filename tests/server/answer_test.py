@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 from daemon import Answer, BIN, Daemon, PATIENCE_SECONDS, pb
-from doctored_model import copy_with_script
+from doctored_model import PLAIN, copy_with_script
 
 # As R1 writes: it opens its reasoning itself. Characters are cut by tokens of one byte.
 R1 = ["<think>", " Who knows", " it?", "</think>", "\n\nOne moment, caf", "é".encode(), b"!",
@@ -19,6 +19,16 @@ R1_REASONING, R1_TEXT = " Who knows it?", "\n\nOne moment, café!"
 # As Kimi-K2 writes: the prompt opened the reasoning, a tool call ends it.
 KIMI = [" Look", "ing", "<|tool_calls_section_begin|>", "<|tool_call_begin|>", "functions.", "look:0",
         "<|tool_call_argument_begin|>", "{}", "<|tool_call_end|>", "<|tool_calls_section_end|>", "Done."]
+
+
+# As R1's: prints a message's content, or else its calls, and of a content what stands behind the reasoning in it.
+R1_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% elif m.content is none %}"
+    "{% for c in m.tool_calls %}{{ '<｜Assistant｜><｜tool▁calls▁begin｜>' if loop.first else '\\n' }}"
+    "{{ '<｜tool▁call▁begin｜>function<｜tool▁sep｜>' + c.function.name + '\\n```json\\n' + c.function.arguments }}"
+    "{{ '\\n```<｜tool▁call▁end｜>' }}{% endfor %}{{ '<｜tool▁calls▁end｜>' + eos_token }}{% else %}"
+    "{{ '<｜Assistant｜>' + m.content.split('</think>')[-1] + eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ WRITTEN }}{% endif %}")
 
 
 def text_of(script):
@@ -49,12 +59,12 @@ def reasoning_of(answer):
 
 
 class ScriptTest(unittest.TestCase):
-    PROMPT_END, SCRIPT = ["<｜Assistant｜>"], R1
+    PROMPT_END, SCRIPT, TEMPLATE = ["<｜Assistant｜>"], R1, PLAIN
 
     @classmethod
     def setUpClass(cls):
         folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "scripted"
-        cls.ids = copy_with_script(folder, cls.PROMPT_END, cls.SCRIPT)
+        cls.ids = copy_with_script(folder, cls.PROMPT_END, cls.SCRIPT, template=cls.TEMPLATE)
         cls.daemon = cls.enterClassContext(Daemon(model=folder))
 
     def answer(self, **groups):
@@ -69,8 +79,11 @@ class ScriptTest(unittest.TestCase):
             message.tool_calls.add(id=call_id, name=name, arguments_json=arguments)
         tokenized = self.daemon.generation.Tokenize(
             pb.TokenizeRequest(chat=pb.ChatInput(messages=[*chat().messages, message])), timeout=PATIENCE_SECONDS)
+        self.assertIn("Hi" + self.in_prompt(answer), tokenized.rendered)
+
+    def in_prompt(self, answer):
         calls = "".join(f"[{name} {arguments}]" for _, name, arguments in calls_of(answer))
-        self.assertIn("Hi" + reasoning_of(answer) + answer.text + calls, tokenized.rendered)
+        return reasoning_of(answer) + answer.text + calls
 
 
 class R1Test(ScriptTest):
@@ -196,6 +209,53 @@ class UnopenedReasoningTest(ScriptTest):
     def test_stop_strings_see_it_as_content(self):
         answer = self.answer(stopping=pb.Stopping(stop=["so</th"]))
         self.assertEqual((answer.text, answer.end.reason), ("Hmm ", pb.END_REASON_STOP_STRING))
+
+
+class FormatsReasoningTest(ScriptTest):
+    """The prompt says nothing, but the format does: what stands before </think> is not content."""
+    # The begin of reasoning stands somewhere else, so that the vocabulary has it.
+    PROMPT_END, TEMPLATE = ["<think>", "<｜Assistant｜>"], R1_TEMPLATE
+    SCRIPT = ["Hmm", " so", "</think>", "Answer"]
+
+    def in_prompt(self, answer):
+        return "<｜Assistant｜>" + answer.text + "<｜end▁of▁sentence｜>"
+
+    def test_what_stands_before_the_border_is_reasoning(self):
+        answer = self.answer()
+        self.assertEqual(answer.token_ids, self.ids, "the model follows its script")
+        self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", "Answer"))
+        self.assertEqual(answer.completed.usage.reasoning_tokens, 2)
+
+    def test_without_the_border_all_is_reasoning(self):
+        answer = self.answer(stopping=pb.Stopping(max_tokens=2, stop=["so"]))
+        self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", ""))
+
+    def test_a_message_that_is_continued_goes_on_as_content(self):
+        message = chat()
+        message.messages.add(role="assistant", content="<｜Assistant｜>")
+        message.continue_final_message = True
+        answer = Answer(self.daemon.generation.Chat(message, timeout=PATIENCE_SECONDS))
+        self.assertEqual((reasoning_of(answer), answer.text), ("", "Hmm so</think>Answer"))
+
+
+class FormatsReasoningThatIsOpenedTest(FormatsReasoningTest):
+    """White space comes first in some formats, as GLM-4.6 has it."""
+    SCRIPT = [b"\n", "<think>", "Hmm", " so", "</think>", "Answer"]
+
+    def test_what_stands_before_the_border_is_reasoning(self):
+        answer = self.answer()
+        self.assertEqual((reasoning_of(answer), answer.text), ("\nHmm so", "Answer"))
+
+    def test_without_the_border_all_is_reasoning(self):
+        answer = self.answer(stopping=pb.Stopping(max_tokens=4, stop=["so"]))
+        self.assertEqual((reasoning_of(answer), answer.text), ("\nHmm so", ""))
+
+    def test_a_message_that_is_continued_goes_on_as_content(self):
+        message = chat()
+        message.messages.add(role="assistant", content="<｜Assistant｜>")
+        message.continue_final_message = True
+        answer = Answer(self.daemon.generation.Chat(message, timeout=PATIENCE_SECONDS))
+        self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", "\nAnswer"))
 
 
 class OpenedReasoningTest(ScriptTest):

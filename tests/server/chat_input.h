@@ -10,6 +10,8 @@
 #include "server/chat_checks.h"
 #include "server/chat_context.h"
 #include "server/prompt.h"
+#include "tests/support/or_die.h"
+#include "tests/text/small_tokenizer.h"
 
 namespace latentd {
 
@@ -18,10 +20,30 @@ inline ServedModel ModelWith(std::string_view source) {
   ServedModel model;
   model.tokenizer = *Tokenizer::Load("models/tiny-tales");
   model.chat.chat_template = std::make_unique<const ChatTemplate>(*ChatTemplate::Parse(source));
-  model.chat.tool_call_style =
-      FindToolCallStyle(*model.chat.chat_template, SpecialTokenVariables(model.tokenizer->config()));
+  const ChatTemplate::Context variables = SpecialTokenVariables(model.tokenizer->config());
+  model.chat.tool_call_style = FindToolCallStyle(*model.chat.chat_template, variables);
+  model.chat.answer_style = FindAnswerStyle(*model.chat.chat_template, variables);
   return model;
 }
+
+// With tokens for the markers, and the template that comes with it.
+inline ServedModel MarkedModel(std::string_view source) {
+  ServedModel model = ModelWith(source);
+  model.tokenizer = OrDie(LoadFrom(SmallTokenizerWith(DeepSeekMarkers())));
+  model.answer_format = FindAnswerFormat(*model.tokenizer);
+  return model;
+}
+
+// In the manner of V3, V2.5 and R1: either a text or calls, whose section begins once in a conversation, and of a text
+// what stands behind the last </think>.
+inline const std::string kEither =
+    "{% set ns = namespace(is_first=true, is_tool=false) %}{% for m in messages %}{% if m.role == 'user' %}[U]"
+    "{{ m.content }}{% set ns.is_tool = false %}{% elif m.role == 'tool' %}{% set ns.is_tool = true %}[ob]"
+    "{{ m.content }}[oe]{% elif m.content is none %}{% for c in m.tool_calls %}{{ '[A][CB]' if ns.is_first else '\\n' "
+    "}}"
+    "[cb]function[sep]{{ c.function.name + ' ' + c.function.arguments }}[ce]{% set ns.is_first = false %}{% endfor %}"
+    "[CE][E]{% else %}{{ '[OE]' if ns.is_tool else '[A]' }}{{ m.content.split('</think>')[-1] }}[E]{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '[OE]' if ns.is_tool else '[A]' }}{% endif %}";
 
 inline v1::ChatMessage& Add(v1::ChatInput& chat, const std::string& role, const std::string& content) {
   v1::ChatMessage& message = *chat.add_messages();

@@ -31,8 +31,9 @@ ServedModel ModelWith(const std::string& published, const std::filesystem::path&
   model.tokenizer = *Tokenizer::Load(tokenizer);
   model.chat.chat_template = std::make_unique<const ChatTemplate>(
       *ChatTemplate::Parse(ReadMaybeCompressed(Folder() / (published + ".jinja"))));
-  model.chat.tool_call_style =
-      FindToolCallStyle(*model.chat.chat_template, SpecialTokenVariables(model.tokenizer->config()));
+  const ChatTemplate::Context variables = SpecialTokenVariables(model.tokenizer->config());
+  model.chat.tool_call_style = FindToolCallStyle(*model.chat.chat_template, variables);
+  model.chat.answer_style = FindAnswerStyle(*model.chat.chat_template, variables);
   return model;
 }
 

@@ -44,11 +44,17 @@ def copy_with_overflow(folder, token_id=100, dimension=0):
     return folder
 
 
-def copy_with_script(folder, prompt_end, script, end_of_sequence=1):
+# Prints everything, whatever it is.
+PLAIN = ("{{ bos_token }}{% for m in messages %}{{ m.reasoning_content }}{{ m.content or '' }}"
+         "{% for c in m.tool_calls %}{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %}"
+         "{% endfor %}{{ WRITTEN }}")
+
+
+def copy_with_script(folder, prompt_end, script, end_of_sequence=1, template=PLAIN):
     """A model that answers with one script. Its tokenizer has a token for each byte and one for each text of `script`,
-    where a bytes object stands for its bytes; `prompt_end` is what the chat template writes behind the messages. A
-    token may occur once: its hidden state points along a dimension of its own, and the logits along that to its
-    successor. Returns the ids of the script, end-of-sequence included."""
+    where a bytes object stands for its bytes; `prompt_end` is what the chat template writes for WRITTEN, behind the
+    messages. A token may occur once: its hidden state points along a dimension of its own, and the logits along that to
+    its successor. Returns the ids of the script, end-of-sequence included."""
     shutil.copytree(MODEL, folder)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["model"]["merges"] = []
@@ -63,9 +69,6 @@ def copy_with_script(folder, prompt_end, script, end_of_sequence=1):
 
     config = json.loads((folder / "tokenizer_config.json").read_text())
     written = "".join(text if isinstance(text, str) else text.decode() for text in prompt_end)
-    template = ("{{ bos_token }}{% for m in messages %}{{ m.reasoning_content }}{{ m.content or '' }}"
-                "{% for c in m.tool_calls %}{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %}"
-                "{% endfor %}{{ WRITTEN }}")
     config["chat_template"] = template.replace("WRITTEN", json.dumps(written, ensure_ascii=False))
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 

@@ -65,5 +65,21 @@ TEST(AnswerFormat, PromptThatEndsInTheBeginOfReasoningStartsThere) {
             AnswerStart::kContent);
 }
 
+TEST(AnswerFormat, PromptThatEndsInNoMarkerLeavesItUntold) {
+  const std::unique_ptr<Tokenizer> tokenizer = With(DeepSeekMarkers());
+  const AnswerFormat format = FindAnswerFormat(*tokenizer);
+  const auto start = [&](std::string_view prompt) {
+    return AnswerStartOf(format, *tokenizer, OrDie(tokenizer->Encode(prompt, SpecialTokens::kRecognize)),
+                         AnswerStart::kReasoning);
+  };
+  for (const char* prompt : {"", "Hi", "\n", "<think>Hi", "</think>Hi", "</think><|end|>"}) {
+    EXPECT_EQ(start(prompt), AnswerStart::kReasoning) << prompt;
+  }
+  EXPECT_EQ(start("Hi</think>"), AnswerStart::kContent);
+  EXPECT_EQ(start("Hi<think></think> \n"), AnswerStart::kContent);
+  EXPECT_EQ(AnswerStartOf({}, *tokenizer, {}, AnswerStart::kReasoning), AnswerStart::kContent)
+      << "nothing would end it";
+}
+
 }  // namespace
 }  // namespace latentd

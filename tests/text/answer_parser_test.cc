@@ -98,6 +98,7 @@ TEST(AnswerParser, PromptOpensTheReasoningAndOnlyItsEndComes) {
 TEST(AnswerParser, ModelOpensTheReasoningItself) {
   EXPECT_EQ(Parse("[think]\nHm.[/think]Yes."), "(\nHm.)Yes.");
   EXPECT_EQ(ParseThinking("[think]Hm.[/think]Yes."), "(Hm.)Yes.") << "twice is no more than once";
+  EXPECT_EQ(ParseThinking("\n [think]Hm.[/think]Yes."), "(\n Hm.)Yes.") << "white space comes first in some formats";
 }
 
 TEST(AnswerParser, ReasoningWithoutAnEndIsAllThereIs) { EXPECT_EQ(ParseThinking("Hm. Or"), "(Hm. Or)"); }
