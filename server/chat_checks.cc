@@ -217,7 +217,7 @@ class TemplateChecks {
     const ToolCallStyle& style = format_.tool_call_style;
     if (!style.prints_calls()) {
       checks_.Invalid(path + ".tool_calls", "the model's chat template does not print tool calls; leave them out");
-    } else if (!HasContent(message) ? !style.beside_none && !style.beside_empty : !style.beside_text) {
+    } else if (!HasContent(message) ? !style.prints_only_calls() : !style.prints_text_and_calls()) {
       checks_.Invalid(path + ".content", !HasContent(message)
                                              ? "the model's chat template prints tool calls beside a text only"
                                              : "the model's chat template prints either a content or tool calls; leave "

@@ -8,6 +8,7 @@
 
 #include "engine/text/template/json_reader.h"
 #include "engine/text/white_space.h"
+#include "server/answer_marks.h"
 #include "server/chat_checks.h"
 #include "server/continued_message.h"
 
@@ -27,7 +28,12 @@ class ContextBuilder {
   ChatTemplate::Context Build() {
     std::vector<Value> messages;
     for (const v1::ChatMessage& message : chat_.messages()) {
-      const bool is_last = messages.size() + 1 == static_cast<size_t>(chat_.messages_size());
+      const bool is_last = &message == &*chat_.messages().rbegin();
+      if (IsSplit(message, format_)) {
+        messages.push_back(MakeMessage(WithoutCalls(message), Ending::kSplit));
+        messages.push_back(MakeMessage(WithoutText(message), Ending::kSplit));
+        continue;
+      }
       messages.push_back(
           MakeMessage(message, is_last && chat_.continue_final_message() ? Ending::kOpen : Ending::kClosed));
     }
@@ -43,13 +49,27 @@ class ContextBuilder {
   }
 
  private:
-  enum class Ending : uint8_t { kClosed, kOpen };  // kOpen: the answer goes on with it
+  // kOpen: the answer goes on with it. kSplit: one of two messages that are one.
+  enum class Ending : uint8_t { kClosed, kOpen, kSplit };
 
   // A value that is the request's own.
   Value Given(Value value) const { return chat_.safe_mode() ? jinja::FromRequest(value) : value; }
   Value Given(const std::string& text) const { return Given(Value::Text(text)); }
   // The text was parsed before, when it was checked.
   Value GivenJson(const std::string& text) const { return Given(jinja::ParseJson(text).value_or(Value::None())); }
+
+  static v1::ChatMessage WithoutCalls(v1::ChatMessage message) {
+    message.clear_tool_calls();
+    return message;
+  }
+
+  static v1::ChatMessage WithoutText(v1::ChatMessage message) {
+    message.clear_content();
+    message.clear_content_parts();
+    message.clear_reasoning();
+    message.mutable_tool_calls(0)->set_name(WithMarkedBegin(message.tool_calls(0).name()));
+    return message;
+  }
 
   static Value WithFunction(Object entry, Object function) {
     entry.Set("type", Value::Text("function"));
@@ -95,13 +115,18 @@ class ContextBuilder {
   }
 
   Value Content(const v1::ChatMessage& message, Ending ending) const {
-    const auto end_of = [&](const std::string& text) { return ending == Ending::kOpen ? WithOpenEnd(text) : text; };
-    if (message.content_parts().empty()) return Given(end_of(message.content()));
+    const auto end_of = [&](const std::string& text) {
+      return ending == Ending::kOpen ? WithOpenEnd(text) : ending == Ending::kSplit ? WithMarkedEnd(text) : text;
+    };
+    const auto text_of = [&](const std::string& text) {
+      return KeepsReasoningEnds(message, format_) ? WithMarkedReasoningEnds(text) : text;
+    };
+    if (message.content_parts().empty()) return Given(end_of(text_of(message.content())));
     const bool as_list = format_.chat_template->content_format() == jinja::ContentFormat::kParts;
     std::string joined;
     std::vector<Value> parts;
     for (int i = 0; i < message.content_parts_size(); ++i) {
-      const std::string& part = message.content_parts(i).text();
+      const std::string part = text_of(message.content_parts(i).text());
       const std::string text = i + 1 == message.content_parts_size() ? end_of(part) : part;
       if (!as_list) {
         joined += (i > 0 ? "\n" : "") + text;

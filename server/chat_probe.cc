@@ -139,7 +139,7 @@ class Probe {
   // Where not, that is refused elsewhere.
   bool PrintsCallsOf(const v1::ChatMessage& message) const {
     const ToolCallStyle& style = format_.tool_call_style;
-    return !HasContent(message) ? style.beside_none || style.beside_empty : style.beside_text;
+    return !HasContent(message) ? style.prints_only_calls() : style.prints_text_and_calls();
   }
 
   void MarkCall(const v1::ToolCall& call, const std::string& path, v1::ToolCall& marked) {

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/answer_marks.h"
 #include "server/chat_checks.h"
 #include "server/chat_context.h"
 #include "server/continued_message.h"
@@ -81,6 +82,7 @@ absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_vie
   absl::StatusOr<jinja::TracedText> rendered =
       format.chat_template->RenderTraced(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
   if (!rendered.ok()) return InvalidField(field, std::string(rendered.status().message()));
+  if (absl::Status status = RemoveMarks(field, chat, format, *rendered); !status.ok()) return status;
   if (chat.continue_final_message()) {
     const absl::Status status = EndAtOpenEnd(std::string(prefix) + "continue_final_message",
                                              ContinuedText(*chat.messages().rbegin()), *rendered);

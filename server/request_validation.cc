@@ -268,8 +268,9 @@ ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t>
   const ChatFormat& format = model.FormatFor(ForbidsCalls(message) ? 0 : message.tools_size());
   const AnswerStart untold = StartsInReasoning(message, format) ? AnswerStart::kReasoning : AnswerStart::kContent;
   const AnswerStart start = AnswerStartOf(model.answer_format, *model.tokenizer, prompt_ids, untold);
-  ChatAnswer answer{
-      .starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0, .has_calls = !ForbidsCalls(message)};
+  // Calls that could not come back as part of the conversation stay what they are: content.
+  const bool has_calls = !ForbidsCalls(message) && format.tool_call_style.prints_every_answer();
+  ChatAnswer answer{.starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0, .has_calls = has_calls};
   for (const v1::ChatMessage& turn : message.messages()) answer.calls_before += turn.tool_calls_size();
   return answer;
 }

@@ -258,6 +258,26 @@ class FormatsReasoningThatIsOpenedTest(FormatsReasoningTest):
         self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", "\nAnswer"))
 
 
+class EitherTextOrCallsTest(ScriptTest):
+    """The template prints either, the answer has both: the prompt, too."""
+    TEMPLATE = R1_TEMPLATE
+
+    def in_prompt(self, answer):
+        calls = "\n".join(f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>{name}\n```json\n{arguments}\n```<｜tool▁call▁end｜>"
+                          for _, name, arguments in calls_of(answer))
+        calls = f"<｜tool▁calls▁begin｜>{calls}<｜tool▁calls▁end｜>" if calls else ""
+        return f"<｜Assistant｜>{answer.text}{calls}<｜end▁of▁sentence｜>"
+
+    def test_text_and_calls_come_back_as_the_model_wrote_them(self):
+        answer = self.answer()
+        self.assertEqual((reasoning_of(answer), answer.text), (R1_REASONING, R1_TEXT))
+        self.assertEqual(calls_of(answer), [("call_0", "get_weather", R1_ARGUMENTS)])
+
+    def test_so_does_every_answer_that_is_cut_off(self):
+        for max_tokens in range(1, len(self.ids)):
+            self.answer(stopping=pb.Stopping(max_tokens=max_tokens))
+
+
 class OpenedReasoningTest(ScriptTest):
     PROMPT_END, SCRIPT = ["<｜Assistant｜>", "<think>", b"\n"], ["Hmm", " so", "</think>", "Answer"]
 
