@@ -10,16 +10,36 @@
 namespace latentd {
 namespace {
 
-constexpr double kSecondsPerDay = 86400.0;
+constexpr int64_t kSecondsPerDay = 86400;
+constexpr int32_t kNanosPerSecond = 1'000'000'000;
 
 std::string Indexed(std::string_view field, int index) { return absl::StrFormat("%s[%d]", field, index); }
 
+// "more than 0 and at most 86400", whatever kind of number it is.
+std::string AboveZero(std::string_view highest, std::string_view value) {
+  return absl::StrFormat("expected more than 0 and at most %s, found %s", highest, value);
+}
+
+// Every digit of it, which a double may not hold. `nanos` is not negative.
+std::string TextOf(const google::protobuf::Duration& duration) {
+  const bool is_negative = duration.seconds() < 0 && duration.nanos() > 0;
+  const int64_t seconds = is_negative ? -(duration.seconds() + 1) : duration.seconds();
+  const int32_t nanos = is_negative ? kNanosPerSecond - duration.nanos() : duration.nanos();
+  std::string text = absl::StrFormat("%s%d.%09d", is_negative ? "-" : "", seconds, nanos);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
 void CheckDuration(std::string_view field, const google::protobuf::Duration& duration, FieldChecks& checks) {
-  if (duration.nanos() < 0 || duration.nanos() > 999'999'999) {
-    checks.Invalid(field, absl::StrFormat("expected nanos in 0 to 999999999, found %d", duration.nanos()));
-    return;
+  const int64_t seconds = duration.seconds();
+  const int32_t nanos = duration.nanos();
+  if (nanos < 0 || nanos >= kNanosPerSecond) {
+    return checks.Invalid(field, absl::StrFormat("expected nanos in 0 to 999999999, found %d", nanos));
   }
-  checks.Positive(field, static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9, kSecondsPerDay);
+  const bool is_positive = seconds > 0 || (seconds == 0 && nanos > 0);
+  if (is_positive && (seconds < kSecondsPerDay || (seconds == kSecondsPerDay && nanos == 0))) return;
+  checks.Invalid(field, AboveZero(NumberText(kSecondsPerDay), TextOf(duration)));
 }
 
 template <class Texts>

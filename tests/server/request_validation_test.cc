@@ -139,6 +139,23 @@ TEST(RequestValidation, BoundAndValueNeverLookAlike) {
             "scheduling.timeout: expected more than 0 and at most 86400, found 86400.000000001");
 }
 
+TEST(RequestValidation, DurationsAreToldToTheLastDigit) {
+  const auto told = [](int64_t seconds, int32_t nanos) {
+    v1::GenerateRequest request = GoodRequest();
+    request.mutable_scheduling()->mutable_timeout()->set_seconds(seconds);
+    request.mutable_scheduling()->mutable_timeout()->set_nanos(nanos);
+    const std::string message(CheckFields(request, SomeModel()).message());
+    return message.substr(message.rfind(' ') + 1);
+  };
+  EXPECT_EQ(told(0, 0), "0");
+  EXPECT_EQ(told(-1, 0), "-1");
+  EXPECT_EQ(told(-1, 500'000'000), "-0.5");
+  EXPECT_EQ(told(-3, 1), "-2.999999999");
+  EXPECT_EQ(told(9223372036854775807, 999'999'999), "9223372036854775807.999999999");
+  EXPECT_EQ(told(std::numeric_limits<int64_t>::min(), 1), "-9223372036854775807.999999999");
+  EXPECT_EQ(told(5, -7), "-7");
+}
+
 // A bitmap, however often an id is named.
 TEST(RequestValidation, AllowedIdsReachTheEngineAsASet) {
   v1::GenerateRequest request = GoodRequest();
