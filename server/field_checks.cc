@@ -68,6 +68,12 @@ void FieldChecks::Invalid(std::string_view field, std::string_view description) 
   if (!is_full()) violations_.push_back(MakeViolation(field, description));
 }
 
+void FieldChecks::Within(std::string_view field, float value, const SamplingRange& range) {
+  if (range.Holds(value)) return;
+  if (range.lowest_is == Lowest::kIncluded) return Range(field, value, range.lowest, range.highest);
+  Invalid(field, AboveZero(NumberText(range.highest), NumberText(value)));
+}
+
 bool FieldChecks::Count(std::string_view field, size_t count, size_t highest) {
   if (count <= highest) return true;
   Invalid(field, TooManyEntries(count, highest));
@@ -96,14 +102,14 @@ absl::Status FieldChecks::Result() const {
 }
 
 void CheckSampling(const v1::Sampling& sampling, const v1::Model& model, FieldChecks& checks) {
-  if (sampling.has_temperature()) checks.Range("sampling.temperature", sampling.temperature(), 0.0f, 100.0f);
-  if (sampling.has_top_p()) checks.Positive("sampling.top_p", sampling.top_p(), 1.0f);
-  if (sampling.has_top_k()) checks.Range("sampling.top_k", sampling.top_k(), 0, 2147483647);
-  if (sampling.has_min_p()) checks.Range("sampling.min_p", sampling.min_p(), 0.0f, 1.0f);
-  checks.Range("sampling.presence_penalty", sampling.presence_penalty(), -2.0f, 2.0f);
-  checks.Range("sampling.frequency_penalty", sampling.frequency_penalty(), -2.0f, 2.0f);
+  if (sampling.has_temperature()) checks.Within("sampling.temperature", sampling.temperature(), kTemperatures);
+  if (sampling.has_top_p()) checks.Within("sampling.top_p", sampling.top_p(), kTopPs);
+  if (sampling.has_top_k()) checks.Range("sampling.top_k", sampling.top_k(), 0, kMaxTopK);
+  if (sampling.has_min_p()) checks.Within("sampling.min_p", sampling.min_p(), kMinPs);
+  checks.Within("sampling.presence_penalty", sampling.presence_penalty(), kPresencePenalties);
+  checks.Within("sampling.frequency_penalty", sampling.frequency_penalty(), kFrequencyPenalties);
   if (sampling.has_repetition_penalty()) {
-    checks.Positive("sampling.repetition_penalty", sampling.repetition_penalty(), 100.0f);
+    checks.Within("sampling.repetition_penalty", sampling.repetition_penalty(), kRepetitionPenalties);
   }
   CheckLogitBias(sampling, model, checks);
   const auto& allowed = sampling.allowed_token_ids();
@@ -124,7 +130,7 @@ void CheckStopping(const v1::Stopping& stopping, const v1::Model& model, FieldCh
   const uint32_t most = stopping.has_max_tokens() ? std::min(stopping.max_tokens(), context) : context;
   checks.Range("stopping.min_tokens", stopping.min_tokens(), 0, most);
   if (checks.Count("stopping.stop", static_cast<size_t>(stopping.stop_size()), kMaxStopStrings)) {
-    CheckLengths("stopping.stop", stopping.stop(), 256, checks);
+    CheckLengths("stopping.stop", stopping.stop(), kMaxStopBytes, checks);
   }
   if (stopping.stop_size() > 0 && !model.has_tokenizer()) {
     checks.Invalid("stopping.stop", "stop strings need a tokenizer and the model has none; use stop_token_ids");

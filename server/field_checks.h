@@ -13,6 +13,7 @@
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/model/sampling_ranges.h"
 #include "kernels/number_text.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
@@ -33,13 +34,7 @@ class FieldChecks {
     Invalid(field,
             absl::StrFormat("expected %s to %s, found %s", NumberText(lowest), NumberText(highest), NumberText(value)));
   }
-  // Above 0, at most `highest`.
-  template <std::floating_point Number>
-  void Positive(std::string_view field, Number value, std::type_identity_t<Number> highest) {
-    if (value > 0 && value <= highest) return;
-    Invalid(field,
-            absl::StrFormat("expected more than 0 and at most %s, found %s", NumberText(highest), NumberText(value)));
-  }
+  void Within(std::string_view field, float value, const SamplingRange& range);
   // False where there are more: then no entry is worth a look.
   bool Count(std::string_view field, size_t count, size_t highest);
   void Length(std::string_view field, std::string_view text, size_t lowest, size_t highest);

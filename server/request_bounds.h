@@ -13,12 +13,13 @@
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include "engine/model/sampling_ranges.h"
+
 namespace latentd {
 
 // Of one request.
 inline constexpr size_t kMaxLogitBiases = 1024;
 inline constexpr size_t kMaxBadWords = 128;
-inline constexpr size_t kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopTokenIds = 128;
 inline constexpr size_t kMaxChoices = 1024;
 inline constexpr size_t kMaxMessages = 4096;

@@ -7,6 +7,8 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "kernels/number_text.h"
+
 namespace latentd {
 
 GenerationSource GenerationSourceOf(const Config& config) {
@@ -34,10 +36,10 @@ v1::SamplingDefaults SamplingDefaultsOf(const GenerationDefaults& generation) {
 }
 
 std::string DescribeDefaults(const v1::SamplingDefaults& defaults) {
-  std::vector<std::string> parts = {absl::StrFormat("temperature=%g", defaults.temperature()),
-                                    absl::StrFormat("top_p=%g", defaults.top_p())};
-  const auto add = [&](bool is_said, std::string_view name, double value) {
-    if (is_said) parts.push_back(absl::StrFormat("%s=%g", name, value));
+  std::vector<std::string> parts = {"temperature=" + NumberText(defaults.temperature()),
+                                    "top_p=" + NumberText(defaults.top_p())};
+  const auto add = [&](bool is_said, std::string_view name, auto value) {
+    if (is_said) parts.push_back(absl::StrFormat("%s=%s", name, NumberText(value)));
   };
   add(defaults.top_k() != 0, "top_k", defaults.top_k());
   add(defaults.min_p() != 0, "min_p", defaults.min_p());

@@ -6,12 +6,12 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/model/json_fields.h"
+#include "engine/model/sampling_ranges.h"
+#include "kernels/number_text.h"
 
 namespace latentd {
 namespace {
 
-constexpr size_t kMaxStopStrings = 16;
-constexpr size_t kMaxStopBytes = 256;
 constexpr int kMaxTokens = 1 << 24;
 
 // What is read, what tells of the file itself, and what changes how tokens are computed but not which.
@@ -107,26 +107,32 @@ std::vector<std::string> ReadStopStrings(JsonFields& fields) {
   return stop;
 }
 
+// A file's double may become a float that its range excludes: 1e-50 becomes 0.
+std::optional<double> ReadWithin(const SamplingRange& range, const char* key, JsonFields& fields) {
+  if (!fields.Has(key)) return std::nullopt;
+  const double number = fields.Number(key, {range.lowest, range.highest});
+  fields.Require(range.Holds(static_cast<float>(number)), key,
+                 absl::StrFormat("a number above 0 and at most %s", NumberText(range.highest)));
+  return number;
+}
+
 GenerationDefaults ReadDefaults(JsonFields& fields) {
-  const auto number = [&](const char* key, double least, double most) {
-    return fields.Has(key) ? std::optional(fields.Number(key, {least, most})) : std::nullopt;
-  };
   const auto count = [&](const char* key, int least) {
     return fields.Has(key) ? std::optional(fields.Int(key, {least, kMaxTokens})) : std::nullopt;
   };
-  GenerationDefaults defaults{.temperature = number("temperature", 0.0, 100.0),
-                              .top_p = number("top_p", 1e-6, 1.0),
+  GenerationDefaults defaults{.temperature = ReadWithin(kTemperatures, "temperature", fields),
+                              .top_p = ReadWithin(kTopPs, "top_p", fields),
                               .top_k = std::nullopt,
-                              .min_p = number("min_p", 0.0, 1.0),
-                              .presence_penalty = number("presence_penalty", -2.0, 2.0),
-                              .frequency_penalty = number("frequency_penalty", -2.0, 2.0),
-                              .repetition_penalty = number("repetition_penalty", 0.01, 100.0),
+                              .min_p = ReadWithin(kMinPs, "min_p", fields),
+                              .presence_penalty = ReadWithin(kPresencePenalties, "presence_penalty", fields),
+                              .frequency_penalty = ReadWithin(kFrequencyPenalties, "frequency_penalty", fields),
+                              .repetition_penalty = ReadWithin(kRepetitionPenalties, "repetition_penalty", fields),
                               .max_tokens = count("max_new_tokens", 1),
                               .min_tokens = count("min_new_tokens", 0),
                               .stop = ReadStopStrings(fields),
                               .left_aside = {}};
   // -1 says the same as 0: all of them.
-  if (fields.Has("top_k")) defaults.top_k = std::max(0, fields.Int("top_k", {-1, 2147483647}));
+  if (fields.Has("top_k")) defaults.top_k = std::max(0, fields.Int("top_k", {-1, kMaxTopK}));
   if (!fields.Bool("do_sample", true)) defaults.temperature = 0.0;
   for (const std::string& key : fields.Members("")) {
     if (!IsNeutral(fields, key)) defaults.left_aside.push_back(key);
@@ -145,9 +151,11 @@ absl::StatusOr<GenerationConfig> ReadGenerationConfig(const std::filesystem::pat
   if (fields->Has("bos_token_id")) config.bos_id = fields->Int("bos_token_id", ids);
   const std::vector<int> eos_ids = fields->Ints("eos_token_id", ids);
   config.eos_ids.assign(eos_ids.begin(), eos_ids.end());
-  if (part == GenerationPart::kAll) config.defaults = ReadDefaults(*fields);
   if (!fields->status().ok()) return fields->status();
-  return config;
+  if (part == GenerationPart::kAll) config.defaults = ReadDefaults(*fields);
+  if (fields->status().ok()) return config;
+  return absl::InvalidArgumentError(absl::StrCat(
+      fields->status().message(), "; correct it, or say with generation-config where else the defaults come from"));
 }
 
 }  // namespace latentd

@@ -66,6 +66,12 @@ TEST(GenerationConfig, AllTokensInEitherSpelling) {
   EXPECT_EQ(DefaultsOf({{"top_k", 0}}).top_k, 0);
 }
 
+// As in a request, where what it makes of a logit saturates.
+TEST(GenerationConfig, TheLeastNumbersAboveZeroAreNumbers) {
+  EXPECT_EQ(DefaultsOf({{"repetition_penalty", 1e-38}}).repetition_penalty, 1e-38);
+  EXPECT_EQ(DefaultsOf({{"top_p", 1e-40}}).top_p, 1e-40);
+}
+
 TEST(GenerationConfig, OneStopStringNeedsNoList) {
   EXPECT_THAT(DefaultsOf({{"stop_strings", "###"}}).stop, ElementsAre("###"));
 }
@@ -105,9 +111,17 @@ TEST(GenerationConfig, RefusesWhatARequestMayNotAskForEither) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(says));
     EXPECT_THAT(std::string(status.message()), HasSubstr("generation_config.json"));
   };
-  refused({{"temperature", -1}}, "temperature: expected a number from 0 to 100, found -1");
-  refused({{"top_p", 0}}, "top_p: ");
+  refused({{"temperature", -1}},
+          "temperature: expected a number from 0 to 100, found -1; correct it, or say with "
+          "generation-config where else the defaults come from");
+  refused({{"temperature", "hot"}}, "temperature: expected a number from 0 to 100, found 'hot'");
+  refused({{"top_p", 0}}, "top_p: expected a number above 0 and at most 1, found 0");
+  refused({{"top_p", 2}}, "top_p: expected a number from 0 to 1, found 2");
+  refused({{"top_p", 1e-50}}, "top_p: expected a number above 0 and at most 1, found 1e-50");
   refused({{"top_k", -2}}, "top_k: ");
+  refused({{"top_k", int64_t{1} << 40}}, "top_k: expected an integer from -1 to 2147483647, found 1099511627776");
+  refused({{"presence_penalty", -2.5}}, "presence_penalty: expected a number from -2 to 2, found -2.5");
+  refused({{"frequency_penalty", 3}}, "frequency_penalty: ");
   refused({{"min_p", 1.5}}, "min_p: ");
   refused({{"repetition_penalty", 0}}, "repetition_penalty: ");
   refused({{"max_new_tokens", 0}}, "max_new_tokens: ");

@@ -216,6 +216,16 @@ class GenerationConfigTest(Case):
             self.assertEqual(list(model_of(server).eos_token_ids), [9, 1])
         self.assert_refuses("absent.json", flags=("--generation-config", self.folder / "absent.json"))
 
+    def test_defaults_that_no_request_may_ask_for(self):
+        """Elsewhere each request that leaves the number out fails; the start says so once, and what to do."""
+        for key, number in (("temperature", -1), ("top_p", 2), ("repetition_penalty", 1e-50), ("top_k", 1 << 40)):
+            with self.subTest(key=key):
+                (self.model / "generation_config.json").write_text(json.dumps({key: number}))
+                self.assert_refuses(f"{key}: expected a", flags=("--generation-config", "auto"))
+        self.assert_refuses("say with generation-config where else the defaults come from")
+        with self.serve("--generation-config", "none") as server:
+            self.assertEqual(self.started(server, stopping=pb.Stopping(max_tokens=1)).sampling.top_k, 0)
+
     def test_end_of_sequence_is_the_union(self):
         self.edit("config.json", lambda config: config.update(eos_token_id=7))
         self.edit("generation_config.json", lambda config: config.update(eos_token_id=[8, 7]))

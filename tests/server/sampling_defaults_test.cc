@@ -1,11 +1,14 @@
 // What stands in for what a request leaves out.
 #include "server/sampling_defaults.h"
 
+#include <cmath>
 #include <filesystem>
 
+#include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/field_checks.h"
 #include "tests/support/temporary_directory.h"
 
 namespace latentd {
@@ -88,6 +91,38 @@ TEST(SamplingDefaults, NoDefaultAsksForWhatTheRequestRulesOut) {
   EXPECT_EQ(StoppingOf(request, Defaults(), 100).min_tokens(), 0u);
   request.mutable_stopping()->add_stop("own");
   EXPECT_THAT(StoppingOf(request, Defaults(), 100).stop(), ElementsAre("own"));
+}
+
+bool IsTakenFromAFile(const std::string& key, double number) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "generation_config.json";
+  WriteFile(file, absl::StrFormat("{\"%s\": %.17g}", key, number));
+  return ReadGenerationConfig(file, 4096, GenerationPart::kAll).ok();
+}
+
+bool IsTakenFromARequest(const std::string& key, double number) {
+  v1::Sampling sampling;
+  const auto* field = v1::Sampling::descriptor()->FindFieldByName(key);
+  sampling.GetReflection()->SetFloat(&sampling, field, static_cast<float>(number));
+  FieldChecks checks;
+  CheckSampling(sampling, v1::Model(), checks);
+  return checks.Result().ok();
+}
+
+TEST(SamplingDefaults, AFileIsHeldToTheRangesOfARequest) {
+  for (const char* key :
+       {"temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"}) {
+    for (const double number : {-3e38, -2.1,  -2.0, -1.0, -1e-38, -0.0, 0.0, 1e-50, 1e-44, 1e-38,
+                                1e-6,  0.009, 0.5,  1.0,  1.0001, 2.0,  2.1, 100.0, 100.1, 3e38}) {
+      EXPECT_EQ(IsTakenFromAFile(key, number), IsTakenFromARequest(key, number)) << key << " " << number;
+    }
+  }
+}
+
+TEST(SamplingDefaults, DescriptionTellsNeighboursApart) {
+  v1::SamplingDefaults defaults = SamplingDefaultsOf({});
+  defaults.set_temperature(std::nextafter(1.0f, 2.0f));
+  EXPECT_EQ(DescribeDefaults(defaults), "temperature=1.0000001, top_p=1");
 }
 
 GenerationSource SourceOf(const std::string& generation_config) {
