@@ -14,13 +14,13 @@
 #include <grpcpp/support/slice.h>
 #include <gtest/gtest.h>
 
-#include "google/rpc/error_details.pb.h"
 #include "latentd/v1/admin.pb.h"
 #include "latentd/v1/generation.pb.h"
 #include "server/request_validation.h"
 #include "server/status.h"
 #include "server/wire_message.h"
 #include "tests/server/allocation_count.h"
+#include "tests/server/request_bytes.h"
 
 namespace latentd {
 namespace {
@@ -35,17 +35,6 @@ constexpr size_t kMessageBytes = 4 << 20;  // what gRPC lets through
 constexpr size_t kSomeBytes = 192 << 10;   // of a refusal, whatever the size of the message
 constexpr ModelBounds kBounds{.vocab_size = 4096, .max_context_tokens = 2048};
 
-v1::Model SomeModel() {
-  v1::Model model;
-  model.set_name("tiny");
-  model.set_vocab_size(kBounds.vocab_size);
-  model.set_has_tokenizer(true);
-  model.add_eos_token_ids(1);
-  model.mutable_limits()->set_max_context_tokens(kBounds.max_context_tokens);
-  model.mutable_limits()->set_kv_blocks(100);
-  return model;
-}
-
 std::vector<const Descriptor*> RequestTypes() {
   std::vector<const Descriptor*> types;
   for (const FileDescriptor* file : {v1::GenerateRequest::descriptor()->file(), v1::AbortRequest::descriptor()->file(),
@@ -59,42 +48,23 @@ std::vector<const Descriptor*> RequestTypes() {
   return types;
 }
 
-// The fields that lead from a request to one of its lists.
-using Path = std::vector<const FieldDescriptor*>;
-
-void AddLists(const Descriptor& type, const Path& outer, std::vector<Path>& lists) {
+void AddLists(const Descriptor& type, const FieldPath& outer, std::vector<FieldPath>& lists) {
   for (int i = 0; i < type.field_count(); ++i) {
-    Path path = outer;
+    FieldPath path = outer;
     path.push_back(type.field(i));
     if (type.field(i)->is_repeated()) lists.push_back(path);
     if (type.field(i)->message_type() != nullptr) AddLists(*type.field(i)->message_type(), path, lists);
   }
 }
 
-std::vector<Path> ListsOf(const Descriptor& type) {
-  std::vector<Path> lists;
+std::vector<FieldPath> ListsOf(const Descriptor& type) {
+  std::vector<FieldPath> lists;
   AddLists(type, {}, lists);
   return lists;
 }
 
-std::string TextOf(const Path& path) {
-  std::string text = path.front()->containing_type()->name();
-  for (const FieldDescriptor* field : path) text += "." + field->name();
-  return text;
-}
-
-std::string Varint(size_t value) {
-  std::string bytes;
-  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
-  return bytes + static_cast<char>(value);
-}
-
-std::string Sized(const FieldDescriptor& field, const std::string& content) {
-  return Varint(static_cast<size_t>(field.number()) << 3 | 2) + Varint(content.size()) + content;
-}
-
 // A request with so many of the smallest entries of this list, or of its one entry's list.
-std::string BytesOfList(const Path& path, size_t count) {
+std::string BytesOfList(const FieldPath& path, size_t count) {
   const FieldDescriptor& list = *path.back();
   std::string bytes;
   if (list.is_packable()) {
@@ -104,28 +74,20 @@ std::string BytesOfList(const Path& path, size_t count) {
     bytes.reserve(entry.size() * count);
     for (size_t i = 0; i < count; ++i) bytes += entry;
   }
-  for (size_t i = path.size() - 1; i-- > 0;) bytes = Sized(*path[i], bytes);
-  return bytes;
-}
-
-grpc::ByteBuffer BufferOf(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return {&slice, 1};
+  return Within(path, std::move(bytes));
 }
 
 std::vector<std::string> FieldsOf(const absl::Status& status) {
-  google::rpc::BadRequest bad;
-  const auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest");
-  if (!payload || !bad.ParseFromString(std::string(*payload))) return {};
+  const google::rpc::BadRequest bad = ViolationsOf(status);
   std::vector<std::string> fields;
   for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
   return fields;
 }
 
-void ForEachList(const std::function<void(const Descriptor&, const Path&, size_t most)>& body) {
+void ForEachList(const std::function<void(const Descriptor&, const FieldPath&, size_t most)>& body) {
   size_t num_lists = 0;
   for (const Descriptor* type : RequestTypes()) {
-    for (const Path& path : ListsOf(*type)) {
+    for (const FieldPath& path : ListsOf(*type)) {
       SCOPED_TRACE(TextOf(path));
       const std::optional<size_t> most = MaxEntriesOf(*path.back(), kBounds);
       ASSERT_TRUE(most) << "has no bound: give it one in server/request_bounds.cc";
@@ -137,7 +99,7 @@ void ForEachList(const std::function<void(const Descriptor&, const Path&, size_t
 }
 
 TEST(RequestBounds, EveryListHasABoundAndIsRefusedBeyondIt) {
-  ForEachList([](const Descriptor& type, const Path& path, size_t most) {
+  ForEachList([](const Descriptor& type, const FieldPath& path, size_t most) {
     EXPECT_EQ(CheckEntries(BufferOf(BytesOfList(path, most)), type, kBounds).message(), "");
     const absl::Status status = CheckEntries(BufferOf(BytesOfList(path, most + 1)), type, kBounds);
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
@@ -148,7 +110,7 @@ TEST(RequestBounds, EveryListHasABoundAndIsRefusedBeyondIt) {
 }
 
 TEST(RequestBounds, AMessageFullOfEntriesIsRefusedBeforeItIsParsed) {
-  ForEachList([](const Descriptor& type, const Path& path, size_t most) {
+  ForEachList([](const Descriptor& type, const FieldPath& path, size_t most) {
     const size_t entry_bytes = path.back()->is_packable() ? 1 : 2;
     if (kMessageBytes / entry_bytes <= most) return;
     const grpc::ByteBuffer bytes = BufferOf(BytesOfList(path, kMessageBytes / entry_bytes));
@@ -257,7 +219,7 @@ TEST(Refusals, AtMostSixteenViolationsAreMade) {
          for (size_t i = 0; i < kMaxStopTokenIds; ++i) r.mutable_stopping()->add_stop_token_ids(~0u);
        }},
   };
-  const v1::Model model = SomeModel();
+  const v1::Model model = ModelWith(kBounds);
   for (const WrongEntries& wrong : cases) {
     SCOPED_TRACE(wrong.name);
     v1::GenerateRequest request;
@@ -274,7 +236,7 @@ TEST(Refusals, AtMostSixteenViolationsAreMade) {
 }
 
 TEST(Refusals, MessagesAndToolsThatAreAllWrong) {
-  const v1::Model model = SomeModel();
+  const v1::Model model = ModelWith(kBounds);
   const auto expect_small = [&](const v1::ChatRequest& request) {
     const AllocationCount count;
     const absl::Status status = CheckFields(request, model);
