@@ -9,7 +9,7 @@
 
 #include "engine/text/answer_parser.h"
 #include "engine/text/quoted_excerpt.h"
-#include "engine/text/template/json_reader.h"
+#include "engine/text/template/json_shape.h"
 #include "server/chat_context.h"
 #include "server/chat_probe.h"
 #include "server/request_bounds.h"
@@ -28,13 +28,12 @@ enum class JsonKind { kAny, kObject };
 
 void CheckJson(const std::string& field, std::string_view text, JsonKind kind, FieldChecks& checks) {
   if (text.size() > kMaxJsonBytes) return checks.Length(field, text, 1, kMaxJsonBytes);
-  const absl::StatusOr<jinja::Value> value = jinja::ParseJson(text);
-  if (!value.ok()) {
-    checks.Invalid(field, std::string(value.status().message()));
-  } else if (value->depth() > kMaxJsonDepth) {
-    checks.Invalid(field,
-                   absl::StrFormat("expected JSON of at most %d levels, found %d", kMaxJsonDepth, value->depth()));
-  } else if (kind == JsonKind::kObject && !value->is_object()) {
+  const absl::StatusOr<jinja::JsonShape> shape = jinja::ShapeOfJson(text);
+  if (!shape.ok()) {
+    checks.Invalid(field, std::string(shape.status().message()));
+  } else if (shape->depth > kMaxJsonDepth) {
+    checks.Invalid(field, absl::StrFormat("expected JSON of at most %d levels, found %d", kMaxJsonDepth, shape->depth));
+  } else if (kind == JsonKind::kObject && !shape->is_object) {
     checks.Invalid(field, "expected a JSON object, found another JSON value");
   }
 }

@@ -139,6 +139,12 @@ class EntryCounter {
  public:
   EntryCounter(CodedInputStream& input, const ModelBounds& model) : input_(input), model_(model) {}
 
+  // Of a list of the request itself.
+  size_t CountOf(const FieldDescriptor& list) {
+    Walk(Plans::Of(*list.containing_type()), Place{});
+    return counts_[static_cast<size_t>(BoundIndexOf(list))];
+  }
+
   absl::Status Count(const Descriptor& type) {
     Walk(Plans::Of(type), Place{});
     if (unknown_bytes_ > kMaxUnknownBytes) {
@@ -237,6 +243,16 @@ absl::Status CheckEntries(const grpc::ByteBuffer& bytes, const Descriptor& type,
   if (!reader.status().ok()) return absl::OkStatus();
   CodedInputStream input(&reader);
   return EntryCounter(input, model).Count(type);
+}
+
+size_t CountEntries(const grpc::ByteBuffer& bytes, const FieldDescriptor& list) {
+  CHECK(BoundIndexOf(list) != kNoBound);
+  grpc::ByteBuffer shared(bytes);
+  grpc::ProtoBufferReader reader(&shared);
+  if (!reader.status().ok()) return 0;
+  CodedInputStream input(&reader);
+  const ModelBounds any;
+  return EntryCounter(input, any).CountOf(list);
 }
 
 }  // namespace latentd

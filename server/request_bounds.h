@@ -49,4 +49,7 @@ std::optional<size_t> MaxEntriesOf(const google::protobuf::FieldDescriptor& fiel
 absl::Status CheckEntries(const grpc::ByteBuffer& bytes, const google::protobuf::Descriptor& type,
                           const ModelBounds& model);
 
+// How many entries a message that CheckEntries passed has in this list of its own. Linear, too.
+size_t CountEntries(const grpc::ByteBuffer& bytes, const google::protobuf::FieldDescriptor& list);
+
 }  // namespace latentd

@@ -45,10 +45,10 @@ std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf:
   return "";
 }
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds,
-                          google::protobuf::Message* message) {
+namespace {
+
+absl::Status ParseChecked(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
   const google::protobuf::Descriptor& type = *message->GetDescriptor();
-  if (absl::Status status = CheckEntries(bytes, type, bounds); !status.ok()) return status;
   grpc::ByteBuffer shared(bytes);  // the reader wants a buffer that it may change; this one shares its slices
   grpc::ProtoBufferReader reader(&shared);
   if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
@@ -60,6 +60,22 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& boun
     if (!field.empty()) return InvalidField(field, "expected valid UTF-8");
   }
   return InvalidField("", absl::StrFormat("expected the bytes of a %s", type.full_name()));
+}
+
+}  // namespace
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds,
+                          google::protobuf::Message* message) {
+  absl::Status status = CheckEntries(bytes, *message->GetDescriptor(), bounds);
+  return status.ok() ? ParseChecked(bytes, message) : status;
+}
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds, v1::DetokenizeRequest* message) {
+  const google::protobuf::Descriptor& type = *message->GetDescriptor();
+  if (absl::Status status = CheckEntries(bytes, type, bounds); !status.ok()) return status;
+  const size_t num_ids = CountEntries(bytes, *type.FindFieldByNumber(v1::DetokenizeRequest::kTokenIdsFieldNumber));
+  message->mutable_token_ids()->Reserve(static_cast<int>(num_ids));  // parsing keeps what was reserved
+  return ParseChecked(bytes, message);
 }
 
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
