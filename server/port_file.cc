@@ -95,7 +95,8 @@ std::string TextOf(const BoundAddresses& addresses) {
 absl::Status PreparePortFile(const std::string& path) {
   if (path.empty()) return absl::OkStatus();
   if (absl::Status status = RemoveStale(path); !status.ok()) return status;
-  return Unfinished(path).is_open() ? absl::OkStatus() : Refuse(path, SystemReason());
+  const Unfinished trial(path);
+  return trial.is_open() && trial.Write("\n") ? absl::OkStatus() : Refuse(path, SystemReason());
 }
 
 absl::Status WritePortFile(const std::string& path, const BoundAddresses& addresses) {

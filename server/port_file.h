@@ -14,7 +14,8 @@ struct BoundAddresses {
   std::string admin;  // empty: off
 };
 
-// Removes what a daemon before left at `path`, and finds out whether a file can be made there. An empty path: none.
+// Removes what a daemon before left at `path`, and finds out whether a file can be made and
+// written there, before anything is waited for. An empty path: none.
 absl::Status PreparePortFile(const std::string& path);
 // The file appears whole or not at all.
 absl::Status WritePortFile(const std::string& path, const BoundAddresses& addresses);

@@ -23,6 +23,7 @@ void BlockStopSignals() {
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGPIPE, SIG_IGN);  // a client that hangs up is not a reason to die
+  std::signal(SIGXFSZ, SIG_IGN);  // nor is a file at its largest size: who writes it is told
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }

@@ -3,15 +3,17 @@ import contextlib
 import os
 import pathlib
 import pty
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import termios
 import threading
+import urllib.request
 
 import daemon
-from daemon import BIN, MODEL, Daemon, wait_until
+from daemon import BIN, MODEL, PATIENCE_SECONDS, Daemon, wait_until
 
 
 def free_address():
@@ -19,6 +21,18 @@ def free_address():
     host = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
     with socket.create_server((host, 0)) as server:
         return f"{host}:{server.getsockname()[1]}"
+
+
+def loaded_bytes(address):
+    """(loaded, all) of the weights, as the metrics tell; None before they do."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE_SECONDS) as page:
+            text = page.read().decode()
+    except OSError:
+        return None
+    counts = dict(re.findall(r'^latentd_model_load_bytes{state="(\w+)"} (.*)$', text, re.M))
+    loaded, pending = float(counts["loaded"]), float(counts["pending"])
+    return (loaded, loaded + pending) if loaded + pending > 0 else None
 
 
 class Terminal:

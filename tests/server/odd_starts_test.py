@@ -12,7 +12,7 @@ import unittest
 
 import daemon
 from daemon import BIN, HOLD_TWO, MODEL, PATIENCE_SECONDS, held_request, request, run, wait_until
-from loading_daemon import LoadingDaemon
+from loading_daemon import LoadingDaemon, Terminal, free_address, loaded_bytes
 
 UNPRIVILEGED_ID = 65534
 
@@ -232,6 +232,42 @@ class OddStartsTest(unittest.TestCase):
         self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
         self.assertFalse(port_file.exists())
         self.assertEqual(victim.read_text(), "untouched")
+
+    def full_disk(self):
+        """A disk of one page, which is free."""
+        disk = self.folder / "disk"
+        disk.mkdir()
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", disk], capture_output=True, text=True)
+        if mount.returncode != 0:
+            self.skipTest(f"SKIPPED nothing may be mounted here: {mount.stderr}")
+        self.addCleanup(subprocess.run, ["umount", disk], check=True)
+        return disk
+
+    def test_port_file_on_a_full_disk(self):
+        disk = self.full_disk()
+        (disk / "filler").write_bytes(b"x" * 4096)
+        self.refused(run("--model", MODEL, "--port-file", disk / "ports.json"), "port-file", "No space left on device")
+        self.assertEqual(os.listdir(disk), ["filler"])
+
+    def test_port_file_on_a_disk_that_fills_while_the_model_loads(self):
+        disk, terminal, address = self.full_disk(), Terminal(), free_address()
+        process = subprocess.Popen([BIN / "latentd", "--model", MODEL, "--metrics-listen", address,
+                                    "--port-file", disk / "ports.json"], stderr=terminal.slave,
+                                   stdin=subprocess.DEVNULL)
+        wait_until(lambda: loaded_bytes(address) is not None, "it loads")
+        (disk / "filler").write_bytes(b"x" * 4096)
+        terminal.resume()
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 1)
+        self.assertRegex(terminal.close(), r"(^|[\n\x1b\[K])latentd: port-file: .*: No space left on device; [^\n]*\n$")
+        self.assertEqual(os.listdir(disk), ["filler"])
+
+    def test_port_file_larger_than_files_may_be(self):
+        """The signal that comes with it is not the end."""
+        done = subprocess.run(["sh", "-c", 'ulimit -f 0 && exec "$0" "$@"', BIN / "latentd", "--model", MODEL,
+                               "--port-file", self.folder / "ports.json"], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS)
+        self.refused(done, "port-file", "File too large")
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 if __name__ == "__main__":
