@@ -248,9 +248,11 @@ void Rpc::Answer(const google::protobuf::Message& message) {
   answer_ = SerializeMessage(message);
   const TimePoint due = Now() + parts_.egress.patience();
   parts_.egress.WakeAt(slot_, due);  // before the write, whose end sets an alarm of its own
-  StartWrite(&answer_);
+  StartWrite(&answer_, LastWrite());
   answer_due_ = due;  // not before: nothing may end the RPC between this and the write
 }
+
+grpc::WriteOptions Rpc::LastWrite() { return grpc::WriteOptions().set_write_through(); }
 
 void Rpc::GiveUpAnswer() {
   const TimePoint due = answer_due_.load();

@@ -72,6 +72,9 @@ class Rpc : public RpcReactor {
   // The whole answer in one message; OK follows when the client has taken it, SLOW_CONSUMER after Egress::patience.
   // Refuses where it is larger than the client takes or answers that wait fill their budget.
   void Answer(const google::protobuf::Message& message);
+  // Of the write that decides between OK and CLIENT_CANCEL: done when the system has every byte of it, not when gRPC
+  // has room for them.
+  static grpc::WriteOptions LastWrite();
   // The last word, unless there was one: true if it is this.
   bool End(const absl::Status& status);
   // For an answer of at most so many bytes, before any work on it. Not OK: refuse.

@@ -88,7 +88,8 @@ void StreamWriter::WriteNext() {
   }
   buffer_ = SerializeMessage(events_.front());
   events_.pop_front();
-  grpc::WriteOptions options;
+  const bool is_last = events_.empty() && end_;
+  grpc::WriteOptions options = is_last ? LastWrite() : grpc::WriteOptions();
   if (!events_.empty()) options.set_buffer_hint();  // the next one follows at once and takes this one along
   const bool goes_on = !events_.empty() || may_have_more_ || end_;
   write_ = goes_on ? Write::kBusyAndPumpWanted : Write::kBusy;

@@ -1,9 +1,12 @@
 """Connections: how many there may be, where they come from, how long they may be quiet. 12 s."""
+import array
+import fcntl
 import os
 import socket
 import struct
 import subprocess
 import tempfile
+import termios
 import unittest
 
 import grpc
@@ -11,7 +14,8 @@ import grpc
 import daemon
 from daemon import Daemon, long_request, request, wait_until
 from raw_http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, RawClient,
-                       frame, request_headers)
+                       frame, framed, request_headers)
+from transfers import detokenize_request
 
 STREAMS = 8  # their output is more than the kernel holds for a connection
 
@@ -194,6 +198,28 @@ class QuietConnectionTest(unittest.TestCase):
                     ends += kind == HEADERS and flags & END_STREAM != 0
             server.wait_until_idle()
             self.assertEqual(server.sum("requests_finished_total", reason="MAX_TOKENS"), STREAMS)
+
+    def test_an_answer_that_never_left_is_not_ok(self):
+        """D8: gRPC takes an answer before the system has room for it; only what the system took was sent."""
+        with Daemon("--slow-consumer-seconds", "60") as server:
+            message = detokenize_request(server, 3_900_000)
+            client = RawClient(server.address, window=1 << 30)
+            client.socket.sendall(frame(WINDOW_UPDATE, payload=struct.pack(">I", 1 << 30)))
+            client.begin("Detokenize")
+            client.send_body(framed(message.SerializeToString()))
+            wait_until(lambda: unread_bytes(client.socket) > 1000, "the answer begins to come")
+            was_sent = server.sum("requests_finished_total", method="Detokenize") > 0
+            client.reset_connection()
+            if was_sent:
+                self.skipTest("SKIPPED the system takes so large an answer whole")
+            wait_until(lambda: server.sum("requests_finished_total", method="Detokenize") == 1, "it is counted")
+            self.assertEqual(server.sum("requests_finished_total", method="Detokenize", reason="CLIENT_CANCEL"), 1)
+
+
+def unread_bytes(connection):
+    found = array.array("i", [0])
+    fcntl.ioctl(connection, termios.FIONREAD, found)
+    return found[0]
 
 
 def reflect(channel, version):
