@@ -26,17 +26,32 @@ std::string Indexed(std::string_view path, std::string_view field, int index) {
 
 enum class JsonKind { kAny, kObject };
 
-void CheckJson(const std::string& field, std::string_view text, JsonKind kind, FieldChecks& checks) {
-  if (text.size() > kMaxJsonBytes) return checks.Length(field, text, 1, kMaxJsonBytes);
-  const absl::StatusOr<jinja::JsonShape> shape = jinja::ShapeOfJson(text);
-  if (!shape.ok()) {
-    checks.Invalid(field, std::string(shape.status().message()));
-  } else if (shape->depth > kMaxJsonDepth) {
-    checks.Invalid(field, absl::StrFormat("expected JSON of at most %d levels, found %d", kMaxJsonDepth, shape->depth));
-  } else if (kind == JsonKind::kObject && !shape->is_object) {
-    checks.Invalid(field, "expected a JSON object, found another JSON value");
+// The JSON texts of one request.
+class JsonChecks {
+ public:
+  explicit JsonChecks(FieldChecks& checks) : checks_(checks) {}
+
+  void Check(const std::string& field, std::string_view text, JsonKind kind) {
+    if (text.size() > kMaxJsonBytes) return checks_.Length(field, text, 1, kMaxJsonBytes);
+    const absl::StatusOr<jinja::JsonShape> shape = jinja::ShapeOfJson(text);
+    if (!shape.ok()) return checks_.Invalid(field, std::string(shape.status().message()));
+    num_values_ += shape->num_values;
+    if (shape->depth > kMaxJsonDepth) {
+      checks_.Invalid(field,
+                      absl::StrFormat("expected JSON of at most %d levels, found %d", kMaxJsonDepth, shape->depth));
+    } else if (kind == JsonKind::kObject && !shape->is_object) {
+      checks_.Invalid(field, "expected a JSON object, found another JSON value");
+    } else if (num_values_ > kMaxJsonValues) {
+      checks_.Invalid(field, absl::StrFormat("expected at most %d JSON values and names in all tools and variables, "
+                                             "found %d up to here",
+                                             kMaxJsonValues, num_values_));
+    }
   }
-}
+
+ private:
+  FieldChecks& checks_;
+  size_t num_values_ = 0;
+};
 
 void OnlyWith(std::string_view role, bool is_set, const std::string& field, const v1::ChatMessage& message,
               FieldChecks& checks) {
@@ -89,7 +104,7 @@ void CheckMessage(const v1::ChatMessage& message, const std::string& path, Field
 }
 
 template <class Tools>
-void CheckTools(const Tools& tools, std::string_view prefix, FieldChecks& checks) {
+void CheckTools(const Tools& tools, std::string_view prefix, JsonChecks& json, FieldChecks& checks) {
   if (!checks.Count(std::string(prefix) + "tools", static_cast<size_t>(tools.size()), kMaxTools)) return;
   std::set<std::string_view> names;
   for (int i = 0; i < tools.size() && !checks.is_full(); ++i) {
@@ -100,7 +115,7 @@ void CheckTools(const Tools& tools, std::string_view prefix, FieldChecks& checks
       checks.Invalid(path + ".name", "expected a name of its own, found that of a tool before it");
     }
     if (tool.has_parameters_json()) {
-      CheckJson(path + ".parameters_json", tool.parameters_json(), JsonKind::kObject, checks);
+      json.Check(path + ".parameters_json", tool.parameters_json(), JsonKind::kObject);
     }
   }
 }
@@ -109,7 +124,7 @@ std::string VariableField(std::string_view prefix, std::string_view name) {
   return absl::StrFormat("%stemplate_options.variables_json[%s]", prefix, CutText(name, kMaxNameBytes));
 }
 
-void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, FieldChecks& checks) {
+void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, JsonChecks& json, FieldChecks& checks) {
   const std::string path = std::string(prefix) + "template_options.";
   if (options.has_reasoning_effort()) {
     checks.Length(path + "reasoning_effort", options.reasoning_effort(), 1, kMaxNameBytes);
@@ -118,7 +133,7 @@ void CheckOptions(const v1::TemplateOptions& options, std::string_view prefix, F
   for (const auto& [name, value] : options.variables_json()) {
     const std::string field = VariableField(prefix, name);
     checks.Length(field, name, 1, kMaxNameBytes);
-    CheckJson(field, value, JsonKind::kAny, checks);
+    json.Check(field, value, JsonKind::kAny);
   }
 }
 
@@ -272,8 +287,9 @@ void CheckChat(const Input& chat, std::string_view prefix, FieldChecks& checks) 
   for (int i = 0; i < chat.messages_size() && !checks.is_full(); ++i) {
     CheckMessage(chat.messages(i), Indexed("", messages, i), checks);
   }
-  CheckTools(chat.tools(), prefix, checks);
-  CheckOptions(chat.template_options(), prefix, checks);
+  JsonChecks json(checks);
+  CheckTools(chat.tools(), prefix, json, checks);
+  CheckOptions(chat.template_options(), prefix, json, checks);
   CheckToolChoice(chat, prefix, checks);
   CheckContinuation(chat, prefix, checks);
 }

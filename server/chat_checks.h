@@ -11,6 +11,8 @@
 namespace latentd {
 
 inline constexpr int kMaxJsonDepth = 64;
+// And names, of all tools and variables of a request together. A value takes a hundred bytes where its text has two.
+inline constexpr size_t kMaxJsonValues = 65'536;
 
 // Input is v1::ChatRequest or v1::ChatInput; `prefix` is its path from the request's root: "" or "chat.".
 template <class Input>

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/text/template/json_reader.h"
+#include "engine/text/template/json_shape.h"
 #include "engine/text/white_space.h"
 #include "server/answer_marks.h"
 #include "server/chat_checks.h"
@@ -55,7 +56,7 @@ class ContextBuilder {
   // A value that is the request's own.
   Value Given(Value value) const { return chat_.safe_mode() ? jinja::FromRequest(value) : value; }
   Value Given(const std::string& text) const { return Given(Value::Text(text)); }
-  // The text was parsed before, when it was checked.
+  // Of a text that has a shape.
   Value GivenJson(const std::string& text) const { return Given(jinja::ParseJson(text).value_or(Value::None())); }
 
   static v1::ChatMessage WithoutCalls(v1::ChatMessage message) {
@@ -85,18 +86,21 @@ class ContextBuilder {
     return WithFunction({}, std::move(function));
   }
 
-  // A model's arguments need not be JSON. What is none goes into the prompt as it stands, also where the template
-  // writes JSON.
-  Value MakeArguments(const v1::ToolCall& call) const {
+  // A model's arguments need not be JSON. What is none, or far too much of it, goes into the prompt as it stands, also
+  // where the template writes JSON.
+  Value MakeArguments(const v1::ToolCall& call) {
     const std::string text = call.has_arguments_json() ? call.arguments_json() : "{}";
     if (format_.tool_call_style.arguments == ArgumentsForm::kText) return Given(text);
     if (IsWhiteSpace(text)) return Value::MakeObject({});
-    absl::StatusOr<Value> arguments = jinja::ParseJson(text);
-    if (arguments.ok() && arguments->depth() <= kMaxJsonDepth) return Given(*std::move(arguments));
+    const absl::StatusOr<jinja::JsonShape> shape = jinja::ShapeOfJson(text);
+    if (shape.ok() && shape->depth <= kMaxJsonDepth && num_argument_values_ + shape->num_values <= kMaxJsonValues) {
+      num_argument_values_ += shape->num_values;
+      return GivenJson(text);
+    }
     return Given(Value::Text({.text = text, .from_request = {}, .kind = jinja::TextKind::kJson}));
   }
 
-  Value MakeCall(const v1::ToolCall& call) const {
+  Value MakeCall(const v1::ToolCall& call) {
     Object function;
     function.Set("name", Given(call.name()));
     function.Set("arguments", MakeArguments(call));
@@ -140,7 +144,7 @@ class ContextBuilder {
     return as_list ? Value::MakeList(std::move(parts)) : Given(joined);
   }
 
-  Value MakeMessage(const v1::ChatMessage& message, Ending ending) const {
+  Value MakeMessage(const v1::ChatMessage& message, Ending ending) {
     Object entry;
     entry.Set("role", Value::Text(message.role()));
     entry.Set("content", message.tool_calls_size() > 0 ? ContentBesideCalls(message) : Content(message, ending));
@@ -171,6 +175,7 @@ class ContextBuilder {
   const v1::ChatInput& chat_;
   const ChatFormat& format_;
   ChatTemplate::Context context_;
+  size_t num_argument_values_ = 0;  // and names, of all calls so far
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "server/request_validation.h"
 #include "server/wire_message.h"
 #include "tests/server/allocation_count.h"
+#include "tests/server/chat_input.h"
 #include "tests/server/request_bytes.h"
 
 namespace latentd {
@@ -103,6 +104,63 @@ TEST(RefusalCost, ToolsThatAreNoJsonOrNoObject) {
       }
       ExpectCheap<v1::TokenizeRequest>(request.SerializeAsString());
     }
+  }
+}
+
+const WrongJson kManyValues[] = {
+    {"numbers", R"({"a":[1)", ",1", "]}"},    {"lists", R"({"a":[[])", ",[]", "]}"},
+    {"objects", R"({"a":[{})", ",{}", "]}"},  {"texts", R"({"a":[")", R"(","a)", R"("]})"},
+    {"names", R"({"a":1)", R"(,"a":1)", "}"},
+};
+
+TEST(RefusalCost, ToolsOfTooManyValues) {
+  for (const WrongJson& many : kManyValues) {
+    SCOPED_TRACE(many.name);
+    v1::ChatRequest request;
+    request.add_messages()->set_role("user");
+    for (int i = 0; i < 4; ++i) {
+      request.add_tools()->set_name("t" + std::to_string(i));
+      request.mutable_tools(i)->set_parameters_json(many.OfBytes(kMostJsonBytes - 1024));
+    }
+    ExpectCheap<v1::ChatRequest>(request.SerializeAsString());
+  }
+}
+
+TEST(RefusalCost, ValuesOfAllTextsCountTogether) {
+  v1::ChatRequest request;
+  request.add_messages()->set_role("user");
+  // An object, its name and its list are three.
+  request.add_tools()->set_name("t");
+  request.mutable_tools(0)->set_parameters_json(WrongJson{"", R"({"a":[)", "1,", "1]}"}.OfBytes(2 * 40'000));
+  const size_t in_tool = (request.tools(0).parameters_json().size() - 8) / 2 + 1 + 3;
+  std::string rest = "[1";
+  for (size_t i = 2; i < kMaxJsonValues - in_tool; ++i) rest += ",1";
+  (*request.mutable_template_options()->mutable_variables_json())["v"] = rest + "]";
+  EXPECT_EQ(CheckFields(request, ModelWith(kBounds)).message(), "");
+  (*request.mutable_template_options()->mutable_variables_json())["v"] = rest + ",1]";
+  EXPECT_EQ(CheckFields(request, ModelWith(kBounds)).message(),
+            "template_options.variables_json[v]: expected at most 65536 JSON values and names in all tools and "
+            "variables, found 65537 up to here");
+}
+
+// They stay text, which a model may have written: whatever it wrote is taken back.
+TEST(RefusalCost, ArgumentsOfTooManyValuesStayText) {
+  ServedModel model = ModelWith(
+      "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}"
+      "{% for k, v in c.function.arguments.items() %}{{ k }}{{ v | tojson }}{% endfor %}{% endfor %}{% endfor %}");
+  model.description = ModelWith({.vocab_size = 4096, .max_context_tokens = 2048});
+  for (const WrongJson& many : kManyValues) {
+    SCOPED_TRACE(many.name);
+    v1::ChatInput chat;
+    Add(chat, "user", "x");
+    v1::ChatMessage& turn = *chat.add_messages();
+    turn.set_role("assistant");
+    for (int i = 0; i < 4; ++i) AddCall(turn, "f" + std::to_string(i), many.OfBytes(kMostJsonBytes - 1024));
+    const AllocationCount count;
+    const absl::Status status = EncodeChat(chat, "", model).status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_LE(count.peak_bytes(), 5 * chat.ByteSizeLong())
+        << static_cast<double>(count.peak_bytes()) / static_cast<double>(chat.ByteSizeLong()) << " times" << status;
   }
 }
 

@@ -82,6 +82,8 @@ TEST(JsonShape, IsThatOfTheValues) {
   EXPECT_EQ(ShapeOfJson(kTexts[0])->depth, 4);
   EXPECT_TRUE(ShapeOfJson(kTexts[0])->is_object);
   EXPECT_EQ(ShapeOfJson("7")->depth, 0);
+  EXPECT_EQ(ShapeOfJson("7")->num_values, 1u);
+  EXPECT_EQ(ShapeOfJson(R"({"a": [1, "x", {}], "b": null})")->num_values, 8u);
 }
 
 TEST(JsonShape, WhatIsNoJsonHasNone) {
@@ -100,7 +102,7 @@ TEST(JsonShape, NumbersAtTheEdgesOfDoubles) {
                            "0.0001e312", "0.0001e313", "5e-324", "1e-324", "10000e305", "0.00000e400", "1000e-400"}) {
     ExpectSame(text);
   }
-  for (const size_t digits : {18, 19, 20, 308, 309, 310, 400, 5000}) {
+  for (const size_t digits : {18u, 19u, 20u, 308u, 309u, 310u, 400u, 5000u}) {
     ExpectSame(std::string(digits, '9'));
     ExpectSame("-" + std::string(digits, '1'));
     ExpectSame("0." + std::string(digits, '0') + "1");

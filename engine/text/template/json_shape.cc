@@ -79,6 +79,7 @@ class JsonScanner {
   }
 
   Begun Begin() {
+    ++shape_.num_values;
     if (is_at('{') || is_at('[')) return Open();
     const bool is_whole = is_at('"')   ? TakeString()
                           : is_at('t') ? TakeWord("true")
@@ -119,6 +120,7 @@ class JsonScanner {
   }
 
   bool TakeKey() {
+    ++shape_.num_values;
     SkipSpace();
     if (!TakeString()) return false;
     SkipSpace();

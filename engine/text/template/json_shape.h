@@ -10,7 +10,8 @@ namespace latentd::jinja {
 
 struct JsonShape {
   bool is_object = false;
-  int depth = 0;  // how deep lists and objects nest; 0 for scalars
+  int depth = 0;          // how deep lists and objects nest; 0 for scalars
+  size_t num_values = 0;  // however deep, and names of objects
 };
 
 // Of valid UTF-8. INVALID_ARGUMENT for what ParseJson refuses, and with its words: what has a shape can be parsed.
