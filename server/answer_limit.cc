@@ -53,4 +53,22 @@ size_t MostAnswerBytes(const ValidRequest& valid, uint32_t vocab_size) {
          static_cast<size_t>(valid.stopping.max_tokens()) * of_token;
 }
 
+size_t TokenizeResultBytes(size_t rendered_bytes, std::span<const int32_t> ids, const Tokenizer& tokenizer) {
+  size_t packed_bytes = 0;
+  size_t num_bytes = rendered_bytes == 0 ? 0 : MessageBytes(rendered_bytes);
+  for (const int32_t id : ids) {
+    packed_bytes += VarintBytes(static_cast<uint64_t>(id));
+    num_bytes += MessageBytes(tokenizer.TokenBytes(id).size());
+  }
+  return num_bytes + (ids.empty() ? 0 : MessageBytes(packed_bytes));
+}
+
+size_t LeastDetokenizeResultBytes(std::span<const int32_t> ids, SpecialText special_text, const Tokenizer& tokenizer) {
+  size_t text_bytes = 0;
+  for (const int32_t id : ids) {
+    if (special_text == SpecialText::kPrint || !tokenizer.IsSpecial(id)) text_bytes += tokenizer.TokenBytes(id).size();
+  }
+  return text_bytes == 0 ? 0 : MessageBytes(text_bytes);
+}
+
 }  // namespace latentd

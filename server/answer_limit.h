@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 
 #include <absl/status/statusor.h>
 #include <grpcpp/server_context.h>
 
+#include "engine/text/tokenizer.h"
 #include "server/request_validation.h"
 
 namespace latentd {
@@ -22,5 +25,10 @@ absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& co
 // Bytes of the ScoreResult or the GenerateResult at most. Of generated text and token bytes it counts none: what a
 // token's text takes is small beside what log-probabilities take.
 size_t MostAnswerBytes(const ValidRequest& valid, uint32_t vocab_size);
+
+// Bytes of a TokenizeResult.
+size_t TokenizeResultBytes(size_t rendered_bytes, std::span<const int32_t> ids, const Tokenizer& tokenizer);
+// Of a DetokenizeResult, where every byte is UTF-8: a part that is not takes no less once it is U+FFFD.
+size_t LeastDetokenizeResultBytes(std::span<const int32_t> ids, SpecialText special_text, const Tokenizer& tokenizer);
 
 }  // namespace latentd

@@ -3,7 +3,7 @@
 #include <functional>
 #include <utility>
 
-#include "server/immediate_rpc.h"
+#include "server/answer_limit.h"
 #include "server/prompt.h"
 #include "server/request_bounds.h"
 #include "server/request_validation.h"
@@ -107,7 +107,8 @@ void GenerationService::RegisterAnswer(const std::string& method, Answer<Result>
   });
 }
 
-absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes,
+                                                                  const ReserveRoom& reserve) const {
   const absl::StatusOr<const ModelInService*> found = FindModel();
   if (!found.ok()) return found.status();
   const ServedModel& model = (*found)->model;
@@ -125,6 +126,8 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
     prompt = EncodeText("text", message.text(), EncodingOf(message), model);
   }
   if (!prompt.ok()) return prompt.status();
+  const size_t num_bytes = TokenizeResultBytes(result.rendered().size(), prompt->ids, *model.tokenizer);
+  if (absl::Status status = reserve(num_bytes, prompt->field); !status.ok()) return status;
   for (const int32_t id : prompt->ids) {
     result.add_token_ids(static_cast<uint32_t>(id));
     result.add_token_bytes(std::string(model.tokenizer->TokenBytes(id)));
@@ -132,7 +135,8 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
   return result;
 }
 
-absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes,
+                                                                      const ReserveRoom& reserve) const {
   const absl::StatusOr<const ModelInService*> found = FindModel();
   if (!found.ok()) return found.status();
   const ServedModel& model = (*found)->model;
@@ -141,9 +145,12 @@ absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc
   if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
   if (model.tokenizer == nullptr) return NoTokenizer("Detokenize");
   const bool skips = !message.has_skip_special_tokens() || message.skip_special_tokens();
+  const SpecialText special_text = skips ? SpecialText::kSkip : SpecialText::kPrint;
   const std::vector<int32_t> ids(message.token_ids().begin(), message.token_ids().end());
+  const size_t num_bytes = LeastDetokenizeResultBytes(ids, special_text, *model.tokenizer);
+  if (absl::Status status = reserve(num_bytes, "token_ids"); !status.ok()) return status;
   v1::DetokenizeResult result;
-  result.set_text(model.tokenizer->Decode(ids, skips ? SpecialText::kSkip : SpecialText::kPrint));
+  result.set_text(model.tokenizer->Decode(ids, special_text));
   return result;
 }
 

@@ -9,6 +9,7 @@
 
 #include "latentd/v1/generation.pb.h"
 #include "server/byte_service.h"
+#include "server/immediate_rpc.h"
 #include "server/request_validation.h"
 #include "server/rpc.h"
 #include "server/served_model.h"
@@ -32,12 +33,13 @@ class GenerationService final : public ByteService {
   template <class Message, class Writer>
   void RegisterRun(const std::string& method);
   template <class Result>
-  using Answer = absl::StatusOr<Result> (GenerationService::*)(const grpc::ByteBuffer& bytes) const;
+  using Answer = absl::StatusOr<Result> (GenerationService::*)(const grpc::ByteBuffer& bytes,
+                                                               const ReserveRoom& reserve) const;
   template <class Result>
   void RegisterAnswer(const std::string& method, Answer<Result> answer);
 
-  absl::StatusOr<v1::TokenizeResult> TokenizeNow(const grpc::ByteBuffer& bytes) const;
-  absl::StatusOr<v1::DetokenizeResult> DetokenizeNow(const grpc::ByteBuffer& bytes) const;
+  absl::StatusOr<v1::TokenizeResult> TokenizeNow(const grpc::ByteBuffer& bytes, const ReserveRoom& reserve) const;
+  absl::StatusOr<v1::DetokenizeResult> DetokenizeNow(const grpc::ByteBuffer& bytes, const ReserveRoom& reserve) const;
   // The model, while there is one to serve.
   absl::StatusOr<const ModelInService*> FindModel() const;
 

@@ -217,6 +217,26 @@ class IsolationTest(unittest.TestCase):
         self.assertGreater(size, 0.9 * bound - 4096, "and the bound is no wild guess")
         self.assertEqual(failure(lambda: score("much")).reason, "INVALID_FIELD")
 
+    def test_large_texts_are_announced_too(self):
+        """A megabyte of ids may stand for a hundred of text: their sizes are added up before any is made."""
+        token = self.server.generation.Tokenize(pb.TokenizeRequest(text=" astonishment", add_special_tokens=False))
+        text = pb.DetokenizeRequest(token_ids=[token.token_ids[0]] * (1 << 20))
+        ids = pb.TokenizeRequest(text="a b" * 10_000)
+
+        def limited(call, message, num_bytes):
+            return call(message, metadata=(("latentd-max-answer-bytes", str(num_bytes)),))
+
+        for call, message, field in ((self.server.generation.Detokenize, text, "token_ids"),
+                                     (self.server.generation.Tokenize, ids, "text")):
+            with self.subTest(field=field):
+                details = failure(lambda: limited(call, message, 1000))
+                self.assertEqual((details.reason, details.fields), ("ANSWER_TOO_LARGE", [field]))
+                size = int(details.metadata["answer_bytes"])
+                self.assertEqual(failure(lambda: limited(call, message, size - 1)).reason, "ANSWER_TOO_LARGE")
+                if size < MESSAGE_BYTES:
+                    self.assertEqual(limited(call, message, size).ByteSize(), size)
+        self.assert_peak_below(SLACK_BYTES)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
