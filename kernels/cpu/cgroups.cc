@@ -17,13 +17,16 @@ bool Lists(std::string_view controllers, std::string_view controller) {
   return words.find("," + std::string(controller) + ",") != std::string::npos;
 }
 
+// A line of "id:controllers:path" in /proc/self/cgroup; version 2 is "0::path".
 struct Membership {
   CgroupVersion version = CgroupVersion::k2;
-  fs::path path;  // within the hierarchy
+  std::string controllers;  // of version 1
+  fs::path path;            // within the hierarchy
+
+  bool Has(std::string_view controller) const { return version == CgroupVersion::k2 || Lists(controllers, controller); }
 };
 
-// Lines of "id:controllers:path"; version 2 is "0::path".
-std::vector<Membership> MembershipsOf(std::string_view controller, const fs::path& root) {
+std::vector<Membership> ReadMemberships(const fs::path& root) {
   std::vector<Membership> memberships;
   std::ifstream file(root / "proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -31,42 +34,60 @@ std::vector<Membership> MembershipsOf(std::string_view controller, const fs::pat
     const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
-    if (controllers.empty()) {
-      memberships.push_back({CgroupVersion::k2, line.substr(second + 1)});
-    } else if (Lists(controllers, controller)) {
-      memberships.push_back({CgroupVersion::k1, line.substr(second + 1)});
-    }
+    memberships.push_back({.version = controllers.empty() ? CgroupVersion::k2 : CgroupVersion::k1,
+                           .controllers = controllers,
+                           .path = line.substr(second + 1)});
   }
   return memberships;
 }
 
 struct Mount {
-  fs::path top;    // the group that is mounted
-  fs::path point;  // where
+  CgroupVersion version = CgroupVersion::k2;
+  std::string options;  // of version 1: the controllers are among them
+  fs::path top;         // the group that is mounted
+  fs::path point;       // where
+
+  bool Has(std::string_view controller) const { return version == CgroupVersion::k2 || Lists(options, controller); }
 };
 
 // "id parent device top point options … - type source options", as proc(5) has it.
-std::vector<Mount> MountsIn(const fs::path& mountinfo, CgroupVersion version, std::string_view controller) {
+std::vector<Mount> ReadMounts(const fs::path& root) {
   std::vector<Mount> mounts;
-  std::ifstream file(mountinfo);
+  std::ifstream file(root / "proc/self/mountinfo");
   for (std::string line; std::getline(file, line);) {
     std::istringstream stream(line);
     const std::vector<std::string> words(std::istream_iterator<std::string>(stream), {});
     const auto dash = std::find(words.begin(), words.end(), "-");
     if (dash - words.begin() < 6 || words.end() - dash < 4) continue;
-    const bool is_it =
-        version == CgroupVersion::k2 ? dash[1] == "cgroup2" : dash[1] == "cgroup" && Lists(dash[3], controller);
-    if (is_it) mounts.push_back({words[3], words[4]});
+    if (dash[1] != "cgroup2" && dash[1] != "cgroup") continue;
+    mounts.push_back({.version = dash[1] == "cgroup2" ? CgroupVersion::k2 : CgroupVersion::k1,
+                      .options = dash[3],
+                      .top = words[3],
+                      .point = words[4]});
   }
   return mounts;
 }
 
-std::vector<Mount> MountsOf(CgroupVersion version, std::string_view controller, const fs::path& root) {
-  std::vector<Mount> mounts = MountsIn(root / "proc/self/mountinfo", version, controller);
-  if (!mounts.empty()) return mounts;
-  const std::string folder = version == CgroupVersion::k2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/";
-  return {{"/", version == CgroupVersion::k2 ? folder : folder + std::string(controller)}};
-}
+// What /proc says of this process's groups and of where they are seen.
+struct Hierarchies {
+  explicit Hierarchies(const fs::path& root) : memberships(ReadMemberships(root)), mounts(ReadMounts(root)) {}
+
+  std::vector<Mount> MountsOf(CgroupVersion version, std::string_view controller) const {
+    std::vector<Mount> found;
+    for (const Mount& mount : mounts) {
+      if (mount.version == version && mount.Has(controller)) found.push_back(mount);
+    }
+    if (!found.empty()) return found;
+    const fs::path folder = "/sys/fs/cgroup";
+    return {{.version = version,
+             .options = "",
+             .top = "/",
+             .point = version == CgroupVersion::k2 ? folder : folder / controller}};
+  }
+
+  const std::vector<Membership> memberships;
+  const std::vector<Mount> mounts;
+};
 
 // The path as it is under the mount. A container often has its own group mounted as the top while /proc names the path
 // that the host sees: such a path is taken whole, and only what exists of it counts.
@@ -79,9 +100,13 @@ fs::path Below(const fs::path& top, const fs::path& path) {
 }  // namespace
 
 std::vector<Cgroup> CgroupsOf(std::string_view controller, const fs::path& root) {
+  static const Hierarchies of_process("/");
+  std::optional<Hierarchies> of_test;
+  const Hierarchies& hierarchies = root == "/" ? of_process : of_test.emplace(root);
   std::vector<Cgroup> groups;
-  for (const Membership& membership : MembershipsOf(controller, root)) {
-    for (const Mount& mount : MountsOf(membership.version, controller, root)) {
+  for (const Membership& membership : hierarchies.memberships) {
+    if (!membership.Has(controller)) continue;
+    for (const Mount& mount : hierarchies.MountsOf(membership.version, controller)) {
       const fs::path point = root / mount.point.relative_path();
       for (fs::path below = Below(mount.top, membership.path); !below.empty() && below != ".";
            below = below.parent_path())
