@@ -33,7 +33,7 @@ class AdminEndpoint {
   // Null where config.admin_listen is empty.
   static absl::StatusOr<std::unique_ptr<AdminEndpoint>> Start(Parts parts);
 
-  std::string address() const { return server_->address(); }
+  const Address& address() const { return server_->address(); }
   // What was left to the daemon is decided.
   void Resolve(const LoadedModel& loaded) { admin_.Resolve(loaded); }
   // The drain's stage changed.

@@ -43,7 +43,7 @@ class GrpcServer {
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Endpoint& endpoint);
   ~GrpcServer();  // Shutdown must have been called
 
-  std::string address() const { return acceptor_->address().ToString(); }  // with the port that was bound
+  const Address& address() const { return acceptor_->address(); }  // with the port that was bound
 
   // Refuses connections, ends whatever still runs at the deadline and returns when every call is over.
   void Shutdown(TimePoint deadline);

@@ -6,7 +6,6 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
 
-#include "server/address.h"
 #include "server/descriptors.h"
 #include "server/knobs.h"
 
@@ -28,11 +27,6 @@ std::vector<std::pair<std::string, std::string>> ConfigLabels(const std::vector<
     labels.emplace_back(absl::StrReplaceAll(knobs[i].name, {{"-", "_"}}), knobs[i].value);
   }
   return labels;
-}
-
-std::string ToDial(const std::string& bound) {
-  const absl::StatusOr<Address> address = ParseAddress(bound, AddressUse::kGrpcListener);
-  return address.ok() ? AddressToDial(*address).ToString() : bound;
 }
 
 }  // namespace
@@ -85,18 +79,23 @@ void Listeners::ShutDownAdmin(TimePoint deadline) {
 }
 
 BoundAddresses Listeners::addresses() const {
-  return {.grpc = api_->address(), .metrics = metrics_->address(), .admin = admin_ == nullptr ? "" : admin_->address()};
+  BoundAddresses bound{.grpc = api_->address(), .metrics = metrics_->address(), .admin = std::nullopt};
+  if (admin_ != nullptr) bound.admin = admin_->address();
+  return bound;
 }
 
 BoundAddresses Listeners::addresses_to_dial() const {
-  const BoundAddresses bound = addresses();
-  return {.grpc = ToDial(bound.grpc), .metrics = ToDial(bound.metrics), .admin = ToDial(bound.admin)};
+  BoundAddresses bound = addresses();
+  bound.grpc = AddressToDial(bound.grpc);
+  bound.metrics = AddressToDial(bound.metrics);
+  if (bound.admin) bound.admin = AddressToDial(*bound.admin);
+  return bound;
 }
 
 std::string Listeners::Text() const {
   const BoundAddresses bound = addresses();
-  return absl::StrFormat("%s, metrics on http://%s/metrics, %s", bound.grpc, bound.metrics,
-                         bound.admin.empty() ? "admin off" : "admin on " + bound.admin);
+  return absl::StrFormat("%s, metrics on http://%s/metrics, %s", bound.grpc.ToString(), bound.metrics.ToString(),
+                         bound.admin ? "admin on " + bound.admin->ToString() : "admin off");
 }
 
 }  // namespace latentd

@@ -38,7 +38,7 @@ class MetricsExporter {
 
   // Until then the facts are empty: the model is loading.
   void SetFacts(ExporterFacts facts);
-  std::string address() const { return server_->address().ToString(); }  // with the port that was bound
+  const Address& address() const { return server_->address(); }  // with the port that was bound
 
  private:
   MetricsExporter(const Metrics& metrics, const ServingState& state) : metrics_(metrics), state_(state) {}

@@ -84,9 +84,9 @@ absl::Status RemoveStale(const std::string& path) {
 }
 
 std::string TextOf(const BoundAddresses& addresses) {
-  std::string text =
-      absl::StrFormat("{\"grpc\": %s, \"metrics\": %s", QuoteForLog(addresses.grpc), QuoteForLog(addresses.metrics));
-  if (!addresses.admin.empty()) absl::StrAppendFormat(&text, ", \"admin\": %s", QuoteForLog(addresses.admin));
+  const auto quote = [](const Address& address) { return QuoteForLog(address.ToString()); };
+  std::string text = absl::StrFormat("{\"grpc\": %s, \"metrics\": %s", quote(addresses.grpc), quote(addresses.metrics));
+  if (addresses.admin) absl::StrAppendFormat(&text, ", \"admin\": %s", quote(*addresses.admin));
   return text + "}\n";
 }
 

@@ -2,16 +2,19 @@
 // that service is on. There is one while the daemon serves, and at no other time. Any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <absl/status/status.h>
 
+#include "server/address.h"
+
 namespace latentd {
 
 struct BoundAddresses {
-  std::string grpc;
-  std::string metrics;
-  std::string admin;  // empty: off
+  Address grpc;
+  Address metrics;
+  std::optional<Address> admin;  // none: off
 };
 
 // Removes what a daemon before left at `path`, and finds out whether a file can be made and

@@ -157,7 +157,7 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
   ServingState state;
   const std::unique_ptr<GrpcServer> server =
       OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .state = state, .services = {service.get()}}));
-  const int port = std::stoi(server->address().substr(server->address().rfind(':') + 1));
+  const int port = server->address().port;
   CHECK_EQ(write(pipes.out, &port, sizeof port), static_cast<ssize_t>(sizeof port));
   char client_is_done = 0;
   CHECK_EQ(read(pipes.in, &client_is_done, 1), 1);

@@ -1,9 +1,16 @@
 #include "server/descriptors.h"
 
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/address.h"
 #include "server/exposure.h"
+#include "tests/support/or_die.h"
 
 namespace latentd {
 namespace {
@@ -41,15 +48,23 @@ TEST(Descriptors, TheKnobsHoldWithinTheLimit) {
   EXPECT_EQ(LimitsOfApi({}, 65'536).connections, 2'048);
 }
 
+// An empty `admin`: off.
+std::vector<std::string> WarningsOf(const char* grpc, const char* metrics, const std::string& admin) {
+  const auto parse = [](std::string_view text) { return OrDie(ParseAddress(text, AddressUse::kGrpcListener)); };
+  return ExposureWarnings({.grpc = parse(grpc),
+                           .metrics = parse(metrics),
+                           .admin = admin.empty() ? std::nullopt : std::optional(parse(admin))});
+}
+
 TEST(Exposure, ListenersBeyondLoopbackAreWarnedOfOnceEach) {
-  EXPECT_THAT(ExposureWarnings({.grpc = "0.0.0.0:1", .metrics = "[::]:2", .admin = "10.0.0.1:3"}),
+  EXPECT_THAT(WarningsOf("0.0.0.0:1", "[::]:2", "10.0.0.1:3"),
               ElementsAre(AllOf(HasSubstr("admin-listen: 10.0.0.1:3"), HasSubstr("stop the daemon")),
                           HasSubstr("listen: 0.0.0.0:1"), HasSubstr("metrics-listen: [::]:2")));
 }
 
 TEST(Exposure, LoopbackAndUnixSocketsAreNot) {
-  EXPECT_THAT(ExposureWarnings({.grpc = "127.0.0.1:1", .metrics = "[::1]:2", .admin = "unix:/run/admin"}), IsEmpty());
-  EXPECT_THAT(ExposureWarnings({.grpc = "127.0.0.1:1", .metrics = "127.0.0.1:2", .admin = ""}), IsEmpty());
+  EXPECT_THAT(WarningsOf("127.0.0.1:1", "[::1]:2", "unix:/run/admin"), IsEmpty());
+  EXPECT_THAT(WarningsOf("127.0.0.1:1", "127.0.0.1:2", ""), IsEmpty());
 }
 
 }  // namespace

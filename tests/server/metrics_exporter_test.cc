@@ -88,7 +88,7 @@ TEST(MetricsExporter, BusyPortIsOneLine) {
   const ServingState state;
   auto first = MetricsExporter::Start("127.0.0.1:0", metrics, state);
   ASSERT_TRUE(first.ok());
-  const std::string address = (*first)->address();
+  const std::string address = (*first)->address().ToString();
   const auto second = MetricsExporter::Start(address, metrics, state);
   ASSERT_FALSE(second.ok());
   const std::string message(second.status().message());

@@ -72,7 +72,8 @@ class Serving {
   uint64_t tokens_delivered() const { return metrics_.Snapshot().generated_tokens_delivered; }
 
   std::unique_ptr<v1::Generation::Stub> NewStub() const {
-    return v1::Generation::NewStub(grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
+    return v1::Generation::NewStub(
+        grpc::CreateChannel(server_->address().ToString(), grpc::InsecureChannelCredentials()));
   }
 
  private:
