@@ -21,13 +21,27 @@ void ByteBudget::Share::Resize(size_t num_bytes) {
 bool ByteBudget::TryTake(const std::string& peer, size_t num_bytes, Share* share) {
   {
     std::lock_guard lock(mutex_);
-    const auto found = taken_by_.find(peer);
-    const size_t of_peer = found == taken_by_.end() ? 0 : found->second;
-    if (taken_ + num_bytes > max_bytes_ || of_peer + num_bytes > max_bytes_of_peer()) return false;
+    if (!Fits(peer, num_bytes)) return false;
     Change(peer, 0, num_bytes);
   }
   *share = Share(this, peer, num_bytes);
   return true;
+}
+
+bool ByteBudget::HasRoom(const std::string& peer, size_t num_bytes) const {
+  std::lock_guard lock(mutex_);
+  return Fits(peer, num_bytes);
+}
+
+bool ByteBudget::HasRoom(size_t num_bytes) const {
+  std::lock_guard lock(mutex_);
+  return taken_ + num_bytes <= max_bytes_;
+}
+
+bool ByteBudget::Fits(const std::string& peer, size_t num_bytes) const {
+  const auto found = taken_by_.find(peer);
+  const size_t of_peer = found == taken_by_.end() ? 0 : found->second;
+  return taken_ + num_bytes <= max_bytes_ && of_peer + num_bytes <= max_bytes_of_peer();
 }
 
 size_t ByteBudget::taken_bytes() const {

@@ -39,15 +39,21 @@ class ByteBudget {
     size_t num_bytes_ = 0;
   };
 
-  // False where the budget, or the peer's half of it, does not have so much left; then `share` is as it was.
+  // False where HasRoom is; then `share` is as it was.
   bool TryTake(const std::string& peer, size_t num_bytes, Share* share);
+  // Whether the budget, and the peer's half of it, have so much left.
+  bool HasRoom(const std::string& peer, size_t num_bytes) const;
+  // Whether the budget has, for a peer that has nothing.
+  bool HasRoom(size_t num_bytes) const;
 
   size_t max_bytes() const { return max_bytes_; }
   size_t max_bytes_of_peer() const { return max_bytes_ / 2; }
   size_t taken_bytes() const;
 
  private:
-  void Change(const std::string& peer, size_t from, size_t to);  // under mutex_
+  // Under mutex_.
+  bool Fits(const std::string& peer, size_t num_bytes) const;
+  void Change(const std::string& peer, size_t from, size_t to);
 
   const size_t max_bytes_;
   std::atomic<int64_t>* const held_;

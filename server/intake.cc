@@ -15,7 +15,7 @@ IntakeOptions WithRoomForTwo(IntakeOptions options) {
 }  // namespace
 
 Intake::Intake(const IntakeOptions& options, std::atomic<int64_t>* held)
-    : options_(WithRoomForTwo(options)), held_(held) {}
+    : options_(WithRoomForTwo(options)), budget_(options_.max_bytes, held) {}
 
 Intake::Standing Intake::Arrive(Place& place, TimePoint now) {
   std::lock_guard lock(mutex_);
@@ -61,7 +61,7 @@ void Intake::Received(Place& place, size_t num_bytes, TimePoint now) {
   if (place.standing != Standing::kReceiving) return;  // told to go at the last moment: it does
   EndReceiving(place);
   place.standing = Standing::kReceived;
-  Count(place, num_bytes);
+  place.share.Resize(num_bytes);
   GrantTurns(now);
 }
 
@@ -75,7 +75,7 @@ void Intake::Leave(Place& place, TimePoint now) {
   if (place.makes_room) --num_going_;
   place.makes_room = false;
   place.standing = Standing::kOutside;
-  Count(place, 0);
+  place.share = {};
   GrantTurns(now);
 }
 
@@ -93,34 +93,22 @@ void Intake::Close() {
   }
 }
 
-size_t Intake::held_bytes() const {
-  std::lock_guard lock(mutex_);
-  return num_bytes_;
-}
-
 size_t Intake::num_waiting() const {
   std::lock_guard lock(mutex_);
   return waiting_.size();
 }
 
-// A peer may have half of the budget, and one place in any case.
-bool Intake::HasRoomFor(const std::string& peer) const {
-  if (num_bytes_ + options_.message_bytes > options_.max_bytes) return false;
-  const auto found = peers_.find(peer);
-  return found == peers_.end() || found->second.num_bytes + options_.message_bytes <= options_.max_bytes / 2;
-}
-
 void Intake::Begin(Place& place, TimePoint now) {
   place.standing = Standing::kReceiving;
   place.since = now;
-  Count(place, options_.message_bytes);
-  ++peers_[place.peer].num_receiving;
+  CHECK(budget_.TryTake(place.peer, options_.message_bytes, &place.share));
+  ++receiving_of_[place.peer];
   receiving_.push_back(&place);
 }
 
 void Intake::EndReceiving(Place& place) {
   receiving_.remove(&place);
-  --peers_[place.peer].num_receiving;
+  if (const auto of_peer = receiving_of_.find(place.peer); --of_peer->second == 0) receiving_of_.erase(of_peer);
 }
 
 void Intake::GrantTurns(TimePoint now) {
@@ -142,12 +130,12 @@ bool Intake::DisplaceFor(const Place& place) {
 // Where the peer itself has too much, one of its own goes.
 void Intake::MakeRoomFor(const Place& place, TimePoint now) {
   if (num_going_ >= waiting_.size()) return;
-  const bool is_full = num_bytes_ + options_.message_bytes > options_.max_bytes;
+  const bool is_full = !budget_.HasRoom(options_.message_bytes);
   Place* victim = nullptr;
   for (Place* candidate : receiving_) {
     if (now - candidate->since < options_.grace) break;  // and all behind it are younger
     if (!is_full && candidate->peer != place.peer) continue;
-    if (victim == nullptr || peers_[candidate->peer].num_receiving > peers_[victim->peer].num_receiving) {
+    if (victim == nullptr || receiving_of_[candidate->peer] > receiving_of_[victim->peer]) {
       victim = candidate;
     }
   }
@@ -157,15 +145,6 @@ void Intake::MakeRoomFor(const Place& place, TimePoint now) {
   victim->makes_room = true;
   ++num_going_;
   victim->wake();
-}
-
-void Intake::Count(Place& place, size_t num_bytes) {
-  Peer& peer = peers_[place.peer];
-  peer.num_bytes += num_bytes - place.num_bytes;
-  num_bytes_ += num_bytes - place.num_bytes;
-  place.num_bytes = num_bytes;
-  if (peer.num_bytes == 0) peers_.erase(place.peer);
-  if (held_ != nullptr) held_->store(static_cast<int64_t>(num_bytes_), std::memory_order_relaxed);
 }
 
 }  // namespace latentd

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "engine/clock.h"
+#include "server/byte_budget.h"
 #include "server/fair_queue.h"
 
 namespace latentd {
@@ -51,8 +52,8 @@ class Intake {
    private:
     friend class Intake;
     Standing standing = Standing::kOutside;
-    TimePoint since{};  // arrived, or began to receive
-    size_t num_bytes = 0;
+    TimePoint since{};        // arrived, or began to receive
+    ByteBudget::Share share;  // of its message
     bool makes_room = false;  // told to go for another one
   };
 
@@ -72,34 +73,27 @@ class Intake {
   // Whoever waits or receives now has to go.
   void Close();
 
-  size_t max_bytes() const { return options_.max_bytes; }
-  size_t held_bytes() const;
+  size_t max_bytes() const { return budget_.max_bytes(); }
+  size_t held_bytes() const { return budget_.taken_bytes(); }
   size_t num_waiting() const;
 
  private:
-  struct Peer {
-    size_t num_bytes = 0;
-    size_t num_receiving = 0;
-  };
-
   // All under mutex_.
-  bool HasRoomFor(const std::string& peer) const;
+  bool HasRoomFor(const std::string& peer) const { return budget_.HasRoom(peer, options_.message_bytes); }
   void Begin(Place& place, TimePoint now);
   void EndReceiving(Place& place);
   void GrantTurns(TimePoint now);
   bool DisplaceFor(const Place& place);
   void MakeRoomFor(const Place& place, TimePoint now);
-  void Count(Place& place, size_t num_bytes);
 
   const IntakeOptions options_;
-  std::atomic<int64_t>* const held_;
+  ByteBudget budget_;  // a peer may have half of it, and one place in any case; taken from under mutex_
 
   mutable std::mutex mutex_;  // guards all below, and all places
   FairQueue<Place*> waiting_;
-  std::list<Place*> receiving_;  // the oldest first
-  std::map<std::string, Peer> peers_;
-  size_t num_bytes_ = 0;
-  size_t num_going_ = 0;  // make room and have not left
+  std::list<Place*> receiving_;                 // the oldest first
+  std::map<std::string, size_t> receiving_of_;  // how many of each peer
+  size_t num_going_ = 0;                        // make room and have not left
 };
 
 }  // namespace latentd
