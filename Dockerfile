@@ -35,7 +35,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=build /programs/ /usr/local/bin/
 # Loopback inside a container reaches nobody. The admin service stays off unless it is given an address.
-ENV LATENTD_MODEL=/model LATENTD_LISTEN=[::]:50051 LATENTD_METRICS_LISTEN=0.0.0.0:9090
+ENV LATENTD_MODEL=/model LATENTD_LISTEN=[::]:50051 LATENTD_METRICS_LISTEN=[::]:9090
 EXPOSE 50051 9090
 USER 10001:10001
 STOPSIGNAL SIGTERM

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 import grpc
 
@@ -28,7 +29,6 @@ WITH_MODEL = f"{IMAGE}-tiny-tales"
 # Addresses kept for examples: nobody's. The second network has no other IPv4 addresses than loopback's.
 CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
 CLIENT_IPV6, SERVER_IPV6 = "2001:db8::1", "2001:db8::2"
-LISTEN_IPV6 = ("--env", "LATENTD_LISTEN=[::]:50051")
 DEAD_PROXY = "http://127.0.0.1:9"
 MEMORY_BYTES = 512 << 20
 MAX_BYTES_ABOVE_BASE = 64 << 20  # the programs and their libraries; a compiler alone is more than that
@@ -264,9 +264,13 @@ class SurroundingsTest(unittest.TestCase):
     """Other machines and networks than the plain one. Every container has a dead proxy in its variables, too."""
 
     def test_ipv6_only(self):
-        with Container(WITH_MODEL, options=LISTEN_IPV6, host=SERVER_IPV6) as server:
+        """Both ports as the image has them listen, for a client and for a scraper."""
+        with Container(WITH_MODEL, host=SERVER_IPV6) as server:
             self.assertTrue(server.once(request()).text)
             self.assertTrue(server.is_healthy())
+            self.assertEqual(server.sum("requests_finished_total", method="Generate", grpc_code="OK"), 1)
+            with urllib.request.urlopen(f"http://{server.metrics_address}/ready", timeout=PATIENCE_SECONDS) as page:
+                self.assertEqual(page.read(), b"ready\n")
 
     def test_quota_decides_the_threads(self):
         with Container(WITH_MODEL, options=["--cpus", "0.5"]) as server:
