@@ -66,7 +66,7 @@ class LoadingDaemon(Daemon):
     """Its standard error is a stopped terminal: it waits with its first line of progress, until `resume`. Use as a
     context; `end` says how it went."""
 
-    def __init__(self, *flags, model=MODEL, under=()):
+    def __init__(self, *flags, model=MODEL, under=(), expected_code=0):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
         self.port_file = self.folder / "ports.json"
         self.terminal = Terminal()
@@ -75,7 +75,7 @@ class LoadingDaemon(Daemon):
             [*under, BIN / "latentd", "--model", model, "--threads", "2", "--port-file", self.port_file,
              "--listen", addresses["grpc"], "--metrics-listen", addresses["metrics"],
              "--admin-listen", addresses["admin"], *flags], stderr=self.terminal.slave, stdin=subprocess.DEVNULL)
-        self.output = None
+        self.output, self.expected_code = None, expected_code
         self.connect(addresses)
         wait_until(self.is_loading, "the metrics say how much is to be loaded")
 
@@ -102,4 +102,4 @@ class LoadingDaemon(Daemon):
             self.process.terminate()
         code = self.end()
         shutil.rmtree(self.folder)
-        assert kind is not None or code == 0, f"exit code {code}\n{self.output}"
+        assert kind is not None or code == self.expected_code, f"exit code {code}\n{self.output}"

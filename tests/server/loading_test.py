@@ -5,13 +5,11 @@ import shutil
 import subprocess
 import tempfile
 import unittest
-import urllib.error
-import urllib.request
 
 import daemon
 import laws
 from daemon import BIN, MODEL, ROOT, request, wait_until
-from loading_daemon import Terminal, free_address
+from loading_daemon import LoadingDaemon, Terminal
 
 GOLDENS = pathlib.Path(os.environ.get("LATENTD_GOLDENS", ROOT.parent / "shared"))
 
@@ -21,53 +19,24 @@ class LoadingTest(unittest.TestCase):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="latentd-test-")))
         self.model = self.folder / "model"
 
-    def start(self, terminal, *flags):
-        """On a stopped terminal the daemon waits with its first line of progress: it loads for as long as we like."""
-        return subprocess.Popen([BIN / "latentd", "--model", self.model, "--threads", "2", "--port-file",
-                                 self.folder / "ports", *flags], stderr=terminal.slave, stdin=subprocess.DEVNULL)
-
-    def scrape(self, address):
-        try:
-            with urllib.request.urlopen(f"http://{address}/metrics", timeout=daemon.PATIENCE_SECONDS) as page:
-                lines = page.read().decode().splitlines()
-        except urllib.error.URLError:
-            return {}
-        samples = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, value in samples}
-
-    def await_loading(self, address):
-        """The first scrape that knows how much there is to load."""
-        found = {}
-
-        def is_loading():
-            found.update(self.scrape(address))
-            return found.get('latentd_model_load_bytes{state="pending"}', 0) > 0
-
-        wait_until(is_loading, "the metrics say how much is to be loaded")
-        return found
-
     def test_terminal_shows_progress_and_metrics_answer_meanwhile(self):
-        shutil.copytree(MODEL, self.model)
-        terminal, address = Terminal(), free_address()
-        process = self.start(terminal, "--metrics-listen", address)
-        samples = self.await_loading(address)
-        self.assertEqual(samples['latentd_state{state="loading"}'], 1)
-        self.assertEqual(laws.violations(samples), [])
-        total = sum(samples[f'latentd_model_load_bytes{{state="{state}"}}'] for state in ("loaded", "pending"))
-        self.assertGreater(total, 9_000_000)
-        self.assertFalse((self.folder / "ports").exists())
-        terminal.resume()
-        wait_until((self.folder / "ports").exists, "the daemon serves")
-        samples = self.scrape(address)
-        self.assertEqual(samples['latentd_model_load_bytes{state="loaded"}'], total)
-        self.assertEqual(samples['latentd_model_load_bytes{state="pending"}'], 0)
-        process.terminate()
-        self.assertEqual(process.wait(daemon.PATIENCE_SECONDS), 0)
-        output = terminal.close()
-        first, *rest = output.split("\n")
+        with LoadingDaemon() as server:
+            samples = server.metrics()
+            self.assertEqual(samples['latentd_state{state="loading"}'], 1)
+            self.assertEqual(laws.violations(samples), [])
+            total = sum(samples[f'latentd_model_load_bytes{{state="{state}"}}'] for state in ("loaded", "pending"))
+            self.assertGreater(total, 9_000_000)
+            self.assertFalse(server.port_file.exists())
+            server.resume()
+            samples = server.metrics()
+            self.assertEqual(samples['latentd_model_load_bytes{state="loaded"}'], total)
+            self.assertEqual(samples['latentd_model_load_bytes{state="pending"}'], 0)
+            server.process.terminate()
+            self.assertEqual(server.end(), 0)
+        first, *rest = server.output.split("\n")
         self.assertRegex(first, r"^\r\x1b\[Kweights: 0\.00 of 0\.01 GB \(\d+ %\), [\d.]+ GB/s, \d+ s left\r\x1b\[K")
         self.assertNotIn("\r", "".join(rest))
-        self.assertEqual(output.count("weights: 0.01 GB in "), 1)
+        self.assertEqual(server.output.count("weights: 0.01 GB in "), 1)
 
     def test_pipe_gets_one_line_of_the_log(self):
         with daemon.Daemon() as server:
@@ -84,13 +53,11 @@ class LoadingTest(unittest.TestCase):
                 shutil.copytree(MODEL, self.model)
                 weights = self.model / "model.safetensors"
                 size = weights.stat().st_size
-                terminal, address = Terminal(), free_address()
-                process = self.start(terminal, "--metrics-listen", address, "--log-format", log_format)
-                self.await_loading(address)
-                os.truncate(weights, 100_000)
-                terminal.resume()
-                self.assertEqual(process.wait(daemon.PATIENCE_SECONDS), 1)
-                line = terminal.close().rsplit("\r\x1b[K")[-1]
+                with LoadingDaemon("--log-format", log_format, model=self.model, expected_code=1) as server:
+                    os.truncate(weights, 100_000)
+                    server.terminal.resume()
+                    server.end()
+                line = server.output.rsplit("\r\x1b[K")[-1]
                 self.assertTrue(line.startswith(begin), line)
                 self.assertIn(f"model.safetensors': expected {size} bytes as when it was opened, found 100000: the "
                               "file was cut while it was read; fetch it again", line)
