@@ -3,8 +3,6 @@ a bounded amount of memory for a bounded time, and its neighbours next to nothin
 import concurrent.futures
 import contextlib
 import pathlib
-import threading
-import time
 import unittest
 import zlib
 
@@ -14,6 +12,7 @@ import daemon
 import laws
 from cgroup import Cgroup, memory_limit
 from daemon import pb, request, wait_until
+from neighbour import Neighbour
 from raw_http2 import RawClient, framed
 from transfers import detokenize_request, failure
 
@@ -27,42 +26,6 @@ HOME_BYTES = 30 << 20
 
 def forget_peak(server):
     pathlib.Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
-
-
-class Neighbour:
-    """A well-behaved client beside the attack: the same short request over and over, and the health check."""
-
-    def __init__(self, server):
-        self.server, self.expected = server, server.once(request()).text
-        self.stop, self.texts, self.longest_check = threading.Event(), [], 0.0
-        self.threads = [threading.Thread(target=self.ask), threading.Thread(target=self.check)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        wait_until(lambda: self.texts, "the neighbour is served")
-        return self
-
-    def __exit__(self, *_):
-        before = len(self.texts)
-        wait_until(lambda: len(self.texts) > before, "the neighbour is still served")
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
-        assert set(self.texts) == {self.expected}, "its bytes are the same"
-        print(f"neighbour: {len(self.texts)} answers, longest health check {self.longest_check * 1e3:.0f} ms")
-
-    def ask(self):
-        with grpc.insecure_channel(self.server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            stub = daemon.generation_pb2_grpc.GenerationStub(channel)
-            while not self.stop.is_set():
-                self.texts.append(daemon.Answer(stub.Generate(request(), timeout=daemon.PATIENCE_SECONDS)).text)
-
-    def check(self):
-        while not self.stop.wait(0.02):
-            began = time.monotonic()
-            assert self.server.health() == 1
-            self.longest_check = max(self.longest_check, time.monotonic() - began)
 
 
 class IsolationTest(unittest.TestCase):
