@@ -1,6 +1,8 @@
 #include "engine/model/generation_config.h"
 
+#include <algorithm>
 #include <array>
+#include <limits>
 #include <string_view>
 
 #include <absl/strings/str_format.h>
@@ -12,7 +14,7 @@
 namespace latentd {
 namespace {
 
-constexpr int kMaxTokens = 1 << 24;
+constexpr int kMaxTokens = 1 << 24;  // no context has more
 
 // What is read, what tells of the file itself, and what changes how tokens are computed but not which.
 constexpr std::array<std::string_view, 45> kWithoutEffect = {
@@ -118,7 +120,8 @@ std::optional<double> ReadWithin(const SamplingRange& range, const char* key, Js
 
 GenerationDefaults ReadDefaults(JsonFields& fields) {
   const auto count = [&](const char* key, int least) {
-    return fields.Has(key) ? std::optional(fields.Int(key, {least, kMaxTokens})) : std::nullopt;
+    const int any = std::numeric_limits<int>::max();
+    return fields.Has(key) ? std::optional(std::min(fields.Int(key, {least, any}), kMaxTokens)) : std::nullopt;
   };
   GenerationDefaults defaults{.temperature = ReadWithin(kTemperatures, "temperature", fields),
                               .top_p = ReadWithin(kTopPs, "top_p", fields),

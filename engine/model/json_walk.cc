@@ -101,7 +101,11 @@ struct Describer {
   std::string operator()(std::monostate) const { return "null"; }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(int64_t value) const { return std::to_string(value); }
-  std::string operator()(double value) const { return NumberText(value); }
+  // Told apart from an integer of the same size: where one was expected, 50.0 is none.
+  std::string operator()(double value) const {
+    const std::string text = NumberText(value);
+    return text.find_first_not_of("-0123456789") == text.npos ? text + ".0" : text;
+  }
   std::string operator()(const std::string& value) const { return Quoted(value); }
   std::string operator()(JsonContainer kind) const { return kind == JsonContainer::kArray ? "a list" : "an object"; }
 };

@@ -72,6 +72,10 @@ TEST(GenerationConfig, TheLeastNumbersAboveZeroAreNumbers) {
   EXPECT_EQ(DefaultsOf({{"top_p", 1e-40}}).top_p, 1e-40);
 }
 
+TEST(GenerationConfig, MoreTokensThanAnyContextAreAllOfThem) {
+  EXPECT_EQ(DefaultsOf({{"max_new_tokens", 2147483647}}).max_tokens, 1 << 24);
+}
+
 TEST(GenerationConfig, OneStopStringNeedsNoList) {
   EXPECT_THAT(DefaultsOf({{"stop_strings", "###"}}).stop, ElementsAre("###"));
 }
@@ -120,6 +124,7 @@ TEST(GenerationConfig, RefusesWhatARequestMayNotAskForEither) {
   refused({{"top_p", 1e-50}}, "top_p: expected a number above 0 and at most 1, found 1e-50");
   refused({{"top_k", -2}}, "top_k: ");
   refused({{"top_k", int64_t{1} << 40}}, "top_k: expected an integer from -1 to 2147483647, found 1099511627776");
+  refused({{"top_k", 50.0}}, "top_k: expected an integer from -1 to 2147483647, found 50.0");
   refused({{"presence_penalty", -2.5}}, "presence_penalty: expected a number from -2 to 2, found -2.5");
   refused({{"frequency_penalty", 3}}, "frequency_penalty: ");
   refused({{"min_p", 1.5}}, "min_p: ");

@@ -63,5 +63,12 @@ TEST(JsonWalk, DescriptionsStayOnOneShortLine) {
   EXPECT_LT(Describe(std::string(100'000, 'x')).size(), 400u);
 }
 
+TEST(JsonWalk, RealNumbersDoNotLookLikeIntegers) {
+  EXPECT_EQ(Describe(int64_t{50}), "50");
+  EXPECT_EQ(Describe(50.0), "50.0");
+  EXPECT_EQ(Describe(-0.0), "-0.0");
+  EXPECT_EQ(Describe(1e30), "1e+30");
+}
+
 }  // namespace
 }  // namespace latentd
