@@ -84,19 +84,19 @@ StepOutput Engine::Step(TimePoint now) {
   generating_.clear();
   finished_.clear();
   progress_ = {};
-  const BatchPlan plan = scheduler_.Plan(now, Allowance());
-  progress_.kind = KindOf(plan);
-  progress_.work = plan.work;
-  progress_.waits = plan.waits;
-  StepOutput output{.num_rows = static_cast<int>(plan.rows.size()), .num_tokens = plan.num_tokens};
+  scheduler_.Plan(now, Allowance(), plan_);
+  progress_.kind = KindOf(plan_);
+  progress_.work = plan_.work;
+  progress_.waits = plan_.waits;
+  StepOutput output{.num_rows = static_cast<int>(plan_.rows.size()), .num_tokens = plan_.num_tokens};
   std::span<const SampleResult> results;
-  if (!plan.rows.empty()) {
-    builder_.Build(plan);
+  if (!plan_.rows.empty()) {
+    builder_.Build(plan_);
     executor_.Launch(builder_.inputs(), builder_.samples());
     results = executor_.Collect();
-    CHECK_EQ(static_cast<int>(results.size()), plan.num_logits);
+    CHECK_EQ(static_cast<int>(results.size()), plan_.num_logits);
   }
-  Commit(plan, results, output);
+  Commit(plan_, results, output);
   return output;
 }
 
@@ -230,7 +230,7 @@ void Engine::ReportTokens(MetricsData& data) const {
   data.prompt_tokens_admitted += since_report_.admitted_prompt_tokens;
   data.prompt_tokens_computed += static_cast<uint64_t>(progress_.prompt_tokens);
   data.prompt_tokens_abandoned += static_cast<uint64_t>(progress_.abandoned_prompt_tokens);
-  data.prompt_tokens_pending = scheduler_.NumPendingPromptTokens();
+  data.prompt_tokens_pending = scheduler_.num_pending_prompt_tokens();
 }
 
 void Engine::ReportPhases(MetricsData& data) const {

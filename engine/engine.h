@@ -97,6 +97,7 @@ class Engine {
   StepBudget budget_;
 
   // Of the last Step, until the next one.
+  BatchPlan plan_;
   TimePoint step_started_{};
   TimePoint last_busy_finish_ = kNever;  // of the step before, if it left work behind
   std::vector<Sequence*> generating_;    // got a token

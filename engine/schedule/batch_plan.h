@@ -31,6 +31,13 @@ struct BatchPlan {
   int num_logits = 0;
   double work = 0.0;   // as StepAllowance measures it
   WaitCounts waits{};  // sequences that wait on, by what the first of them lacked
+
+  void Clear() {
+    rows.clear();
+    num_tokens = num_logits = 0;
+    work = 0.0;
+    waits = {};
+  }
 };
 
 }  // namespace latentd

@@ -55,6 +55,7 @@ std::optional<BlockTable> BlockPool::Reserve(const BlockReservation& reservation
   if (reservation.num_new > num_free() - num_promised_) return std::nullopt;
   BlockTable table;
   table.pool_ = this;
+  table.blocks_.reserve(reservation.shared.size() + static_cast<size_t>(reservation.num_new));
   table.blocks_.assign(reservation.shared.begin(), reservation.shared.end());
   for (BlockId block : table.blocks_) {
     int& references = references_[static_cast<size_t>(block)];

@@ -11,16 +11,6 @@
 namespace latentd {
 namespace {
 
-// The one place for policy. Running before waiting; among the running whoever was served longest ago, so that none
-// starves in a step too small for all; then by arrival.
-bool GoesBefore(const Sequence* a, const Sequence* b) {
-  const bool a_waits = a->phase == SequencePhase::kWaiting;
-  const bool b_waits = b->phase == SequencePhase::kWaiting;
-  if (a_waits != b_waits) return b_waits;
-  if (a->last_turn != b->last_turn) return a->last_turn < b->last_turn;
-  return a->arrival < b->arrival;
-}
-
 FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) {
   if (sequence.phase == SequencePhase::kWaiting) return FinishReason::kExpiredInQueue;
   if (sequence.request.deadline > now) return FinishReason::kSlowConsumer;
@@ -60,13 +50,17 @@ absl::Status Scheduler::CheckFits(const Request& request) const {
   return absl::OkStatus();
 }
 
+// Prompt and output together.
+int Scheduler::WorstCaseTokens(const Request& request, int num_prompt_tokens) const {
+  if (request.kind != RequestKind::kGenerate) return num_prompt_tokens;
+  const int64_t tokens = static_cast<int64_t>(num_prompt_tokens) + request.stopping.max_tokens;
+  return static_cast<int>(std::min<int64_t>(tokens, options_.max_context_tokens));
+}
+
 int Scheduler::WorstCaseBlocks(const Request& request, int num_prompt_tokens) const {
-  int64_t tokens = num_prompt_tokens;
-  if (request.kind == RequestKind::kGenerate) {
-    // The last token is sampled but never computed.
-    tokens = std::min<int64_t>(tokens + request.stopping.max_tokens, options_.max_context_tokens) - 1;
-  }
-  return BlocksFor(static_cast<int>(tokens));
+  // The last token is sampled but never computed.
+  const int never_computed = request.kind == RequestKind::kGenerate ? 1 : 0;
+  return BlocksFor(WorstCaseTokens(request, num_prompt_tokens) - never_computed);
 }
 
 absl::Status Scheduler::Add(Request request) {
@@ -74,8 +68,11 @@ absl::Status Scheduler::Add(Request request) {
   const SequenceId id = request.id;
   const auto [place, is_new] = sequences_.emplace(id, std::make_unique<Sequence>(std::move(request), ++num_arrived_));
   CHECK(is_new);
-  ++phase_counts_[static_cast<size_t>(SequencePhase::kWaiting)];
-  num_waiting_tokens_ += place->second->num_tokens();
+  Sequence& sequence = *place->second;
+  sequence.places = {.in_phase = waiting_.insert(waiting_.end(), &sequence),
+                     .in_expiries = expiries_.Add(sequence, sequence.arrival, Expiry(sequence))};
+  num_waiting_tokens_ += sequence.num_tokens();
+  num_pending_prompt_tokens_ += sequence.num_prompt_tokens;
   return absl::OkStatus();
 }
 
@@ -84,11 +81,23 @@ Sequence* Scheduler::Find(SequenceId id) {
   return found == sequences_.end() ? nullptr : found->second.get();
 }
 
+Scheduler::Sequences& Scheduler::ListOf(SequencePhase phase) {
+  CHECK(phase != SequencePhase::kFinished);
+  if (phase == SequencePhase::kWaiting) return waiting_;
+  return phase == SequencePhase::kRunning ? running_ : paused_;
+}
+
 void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
   if (sequence.phase == SequencePhase::kWaiting) num_waiting_tokens_ -= sequence.num_tokens();
-  --phase_counts_[static_cast<size_t>(sequence.phase)];
-  ++phase_counts_[static_cast<size_t>(phase)];
+  Sequences& to = ListOf(phase);
+  auto before = to.end();
+  if (phase == SequencePhase::kRunning && sequence.phase == SequencePhase::kPaused) {
+    const auto is_served_later = [&sequence](const Sequence* other) { return sequence.last_turn < other->last_turn; };
+    before = std::find_if(to.begin(), to.end(), is_served_later);
+  }
+  to.splice(before, ListOf(sequence.phase), sequence.places.in_phase);
   sequence.phase = phase;
+  RefreshExpiry(sequence);
 }
 
 void Scheduler::Cancel(SequenceId id, FinishReason reason, TimePoint asked) {
@@ -112,24 +121,21 @@ bool Scheduler::Pause(SequenceId id) {
 bool Scheduler::Resume(SequenceId id) {
   Sequence* sequence = Find(id);
   if (sequence == nullptr || sequence->phase != SequencePhase::kPaused) return false;
-  MoveTo(*sequence, SequencePhase::kRunning);
   sequence->timings.paused = kNever;
+  MoveTo(*sequence, SequencePhase::kRunning);
   return true;
-}
-
-int64_t Scheduler::NumPendingPromptTokens() const {
-  int64_t pending = 0;
-  for (const auto& [id, sequence] : sequences_) pending += sequence->num_uncomputed_prompt();
-  return pending;
 }
 
 void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   sequence.blocks.Release();
-  MoveTo(sequence, SequencePhase::kFinished);
+  if (sequence.phase == SequencePhase::kWaiting) num_waiting_tokens_ -= sequence.num_tokens();
+  num_pending_prompt_tokens_ -= sequence.num_uncomputed_prompt();
+  ListOf(sequence.phase).erase(sequence.places.in_phase);
+  expiries_.Remove(sequence.places.in_expiries);
+  sequence.phase = SequencePhase::kFinished;
   sequence.finish_reason = reason;
   auto node = sequences_.extract(sequence.request.id);
   CHECK(!node.empty());
-  --phase_counts_[static_cast<size_t>(SequencePhase::kFinished)];
   finished_.push_back(std::move(node.mapped()));
 }
 
@@ -142,29 +148,17 @@ TimePoint Scheduler::Expiry(const Sequence& sequence) const {
   return std::min(deadline, sequence.timings.paused + FromSeconds(options_.slow_consumer_seconds));
 }
 
-TimePoint Scheduler::NextExpiry() const {
-  TimePoint next = kNever;
-  for (const auto& [id, sequence] : sequences_) next = std::min(next, Expiry(*sequence));
-  return next;
+void Scheduler::RefreshExpiry(Sequence& sequence) {
+  sequence.places.in_expiries = expiries_.Move(sequence.places.in_expiries, Expiry(sequence));
 }
 
 void Scheduler::EndExpired(TimePoint now) {
-  std::vector<Sequence*> expired;
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->phase == SequencePhase::kPaused && sequence->timings.paused == kNever) sequence->timings.paused = now;
-    if (Expiry(*sequence) <= now) expired.push_back(sequence.get());
+  // Those paused since the last step stand last: their time begins now.
+  for (auto paused = paused_.rbegin(); paused != paused_.rend() && (*paused)->timings.paused == kNever; ++paused) {
+    (*paused)->timings.paused = now;
+    RefreshExpiry(**paused);
   }
-  for (Sequence* sequence : expired) Finish(*sequence, ExpiredIn(*sequence, now));
-}
-
-std::vector<Sequence*> Scheduler::RunnableInOrder() const {
-  std::vector<Sequence*> order;
-  order.reserve(sequences_.size());
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->phase != SequencePhase::kPaused) order.push_back(sequence.get());
-  }
-  std::sort(order.begin(), order.end(), GoesBefore);
-  return order;
+  while (Sequence* sequence = expiries_.FirstBy(now)) Finish(*sequence, ExpiredIn(*sequence, now));
 }
 
 PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const {
@@ -189,54 +183,76 @@ PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const Step
           .num_logits = wanted_logits()};
 }
 
+void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
+  Sequence& sequence = *row.sequence;
+  sequence.blocks.ExtendTo(BlocksFor(row.end_position()));
+  sequence.last_turn = ++num_turns_;
+  running_.splice(running_.end(), running_, sequence.places.in_phase);
+  plan.num_tokens += row.num_tokens;
+  plan.num_logits += row.num_logits;
+  plan.work += allowance.WorkOf(row.first_position, row.num_tokens);
+  plan.rows.push_back(row);
+}
+
 bool Scheduler::Admit(Sequence& sequence, TimePoint now) {
   auto blocks = pool_.Reserve({.num_new = WorstCaseBlocks(sequence.request, sequence.num_prompt_tokens)});
   if (!blocks) return false;
   sequence.blocks = std::move(*blocks);
+  sequence.tokens.reserve(static_cast<size_t>(WorstCaseTokens(sequence.request, sequence.num_prompt_tokens)));
   sequence.timings.first_scheduled = now;
   MoveTo(sequence, SequencePhase::kRunning);
   return true;
 }
 
-BatchPlan Scheduler::Plan(TimePoint now, const StepAllowance& given) {
+std::optional<WaitReason> Scheduler::Lacks(const StepAllowance& allowance, const BatchPlan& plan) const {
+  if (plan.num_tokens == allowance.tokens) return WaitReason::kTokens;
+  if (static_cast<int>(plan.rows.size()) == options_.max_step_rows) return WaitReason::kRows;
+  return std::nullopt;
+}
+
+// Whoever was served longest ago first, so that none starves in a step too small for all.
+std::optional<WaitReason> Scheduler::DealToRunning(const StepAllowance& allowance, BatchPlan& plan) {
+  auto next = running_.begin();
+  for (size_t left = running_.size(); left > 0; --left) {
+    if (const auto lacks = Lacks(allowance, plan)) return lacks;
+    Sequence& sequence = **next++;  // a row moves it to the end
+    const PlannedRow row = Deal(sequence, plan, allowance);
+    if (row.num_tokens > 0) AddRow(row, allowance, plan);
+  }
+  return std::nullopt;
+}
+
+// Nobody overtakes the first in the queue, or small requests would starve a large one.
+std::optional<WaitReason> Scheduler::DealToWaiting(TimePoint now, const StepAllowance& allowance, BatchPlan& plan) {
+  while (!waiting_.empty()) {
+    if (const auto lacks = Lacks(allowance, plan)) return lacks;
+    Sequence& sequence = *waiting_.front();
+    const bool has_time = allowance.TokensFor(allowance.work - plan.work, sequence.computed) > 0;
+    if (!plan.rows.empty() && !has_time) return WaitReason::kTokens;
+    const PlannedRow row = Deal(sequence, plan, allowance);
+    if (row.num_tokens == 0) return WaitReason::kLogits;
+    if (!Admit(sequence, now)) return WaitReason::kBlocks;
+    AddRow(row, allowance, plan);
+  }
+  return std::nullopt;
+}
+
+void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan) {
   StepAllowance allowance = given;
   allowance.tokens = std::min(allowance.tokens, options_.max_step_tokens);
   EndExpired(now);
-  BatchPlan plan;
-  std::optional<WaitReason> lacks;
-  for (Sequence* sequence : RunnableInOrder()) {
-    if (static_cast<int>(plan.rows.size()) == options_.max_step_rows) lacks = WaitReason::kRows;
-    if (plan.num_tokens == allowance.tokens) lacks = WaitReason::kTokens;
-    if (lacks) break;
-    const bool waits = sequence->phase == SequencePhase::kWaiting;
-    if (waits && !plan.rows.empty() && allowance.TokensFor(allowance.work - plan.work, sequence->computed) == 0) {
-      lacks = WaitReason::kTokens;
-      break;
-    }
-    const PlannedRow row = Deal(*sequence, plan, allowance);
-    if (waits && row.num_tokens == 0) {
-      lacks = WaitReason::kLogits;
-    } else if (waits && !Admit(*sequence, now)) {
-      lacks = WaitReason::kBlocks;
-    }
-    // Nobody overtakes the first in the queue, or small requests would starve a large one.
-    if (lacks) break;
-    if (row.num_tokens == 0) continue;
-    sequence->blocks.ExtendTo(BlocksFor(row.end_position()));
-    sequence->last_turn = ++num_turns_;
-    plan.num_tokens += row.num_tokens;
-    plan.num_logits += row.num_logits;
-    plan.work += allowance.WorkOf(row.first_position, row.num_tokens);
-    plan.rows.push_back(row);
-  }
+  plan.Clear();
+  std::optional<WaitReason> lacks = DealToRunning(allowance, plan);
+  if (!lacks) lacks = DealToWaiting(now, allowance, plan);
   if (lacks) plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
-  return plan;
 }
 
 void Scheduler::Commit(const BatchPlan& plan) {
   for (const PlannedRow& row : plan.rows) {
     CHECK_EQ(row.sequence->computed, row.first_position);
+    num_pending_prompt_tokens_ -= row.sequence->num_uncomputed_prompt();
     row.sequence->computed = row.end_position();
+    num_pending_prompt_tokens_ += row.sequence->num_uncomputed_prompt();
     CHECK_LE(row.sequence->computed, row.sequence->num_tokens());
   }
 }

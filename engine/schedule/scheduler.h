@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -13,6 +15,7 @@
 #include "engine/clock.h"
 #include "engine/schedule/batch_plan.h"
 #include "engine/schedule/block_pool.h"
+#include "engine/schedule/expiries.h"
 #include "engine/schedule/request.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_allowance.h"
@@ -45,9 +48,9 @@ class Scheduler {
   bool Pause(SequenceId id);
   bool Resume(SequenceId id);
 
-  // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens.
-  BatchPlan Plan(TimePoint now, const StepAllowance& allowance);
-  BatchPlan Plan(TimePoint now, int token_budget) { return Plan(now, StepAllowance{.tokens = token_budget}); }
+  // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens. Takes time by the
+  // number of running sequences, whatever waits. A plan that is filled again keeps its memory.
+  void Plan(TimePoint now, const StepAllowance& allowance, BatchPlan& plan);
   // The plan was computed: its sequences' `computed` catches up.
   void Commit(const BatchPlan& plan);
   void Finish(Sequence& sequence, FinishReason reason);
@@ -55,7 +58,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
 
   // The first moment at which Plan has something to end, if nobody calls before.
-  TimePoint NextExpiry() const;
+  TimePoint NextExpiry() const { return expiries_.next(); }
 
   // Runs `visit(const Sequence&)` for each that has not ended, by id.
   template <class Visit>
@@ -64,31 +67,44 @@ class Scheduler {
   }
 
   // Prompt tokens of all live sequences that are not in the cache.
-  int64_t NumPendingPromptTokens() const;
-  int num_waiting() const { return CountIn(SequencePhase::kWaiting); }
+  int64_t num_pending_prompt_tokens() const { return num_pending_prompt_tokens_; }
+  int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int64_t num_waiting_tokens() const { return num_waiting_tokens_; }
-  int num_running() const { return CountIn(SequencePhase::kRunning); }
-  int num_paused() const { return CountIn(SequencePhase::kPaused); }
+  int num_running() const { return static_cast<int>(running_.size()); }
+  int num_paused() const { return static_cast<int>(paused_.size()); }
   const BlockPool& pool() const { return pool_; }
   const SchedulerOptions& options() const { return options_; }
 
  private:
+  using Sequences = std::list<Sequence*>;
+
   Sequence* Find(SequenceId id);
-  int CountIn(SequencePhase phase) const { return phase_counts_[static_cast<size_t>(phase)]; }
+  Sequences& ListOf(SequencePhase phase);
   void MoveTo(Sequence& sequence, SequencePhase phase);
+  int WorstCaseTokens(const Request& request, int num_prompt_tokens) const;
   int WorstCaseBlocks(const Request& request, int num_prompt_tokens) const;
   TimePoint Expiry(const Sequence& sequence) const;
+  void RefreshExpiry(Sequence& sequence);
   void EndExpired(TimePoint now);
-  std::vector<Sequence*> RunnableInOrder() const;
+  std::optional<WaitReason> DealToRunning(const StepAllowance& allowance, BatchPlan& plan);
+  std::optional<WaitReason> DealToWaiting(TimePoint now, const StepAllowance& allowance, BatchPlan& plan);
+  std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
   PlannedRow Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const;
+  void AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan);
   bool Admit(Sequence& sequence, TimePoint now);
 
   const SchedulerOptions options_;
   BlockPool pool_;  // before the sequences: their tables return to it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::vector<std::unique_ptr<Sequence>> finished_;
-  int phase_counts_[4] = {};  // of sequences_, by phase
+
+  // sequences_ by phase, each in one of them; none is walked but the running ones.
+  Sequences waiting_;  // the first to arrive goes first
+  Sequences running_;  // the one served longest ago goes first
+  Sequences paused_;   // the one paused last stands last
+  Expiries expiries_;  // of sequences_
   int64_t num_waiting_tokens_ = 0;
+  int64_t num_pending_prompt_tokens_ = 0;
   uint64_t num_arrived_ = 0;
   uint64_t num_turns_ = 0;
 };

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <list>
 #include <vector>
 
 #include "engine/clock.h"
 #include "engine/histogram.h"
 #include "engine/schedule/block_pool.h"
+#include "engine/schedule/expiries.h"
 #include "engine/schedule/finish_reason.h"
 #include "engine/schedule/request.h"
 
@@ -24,6 +26,14 @@ struct SequenceTimings {
   TimePoint paused = kNever;
   TimePoint cancel_asked = kNever;      // when the command came that ended it
   Histogram token_gaps{kTokenSeconds};  // between two of its tokens
+};
+
+struct Sequence;
+
+// Where the Scheduler's lists have a sequence, so that no step has to look for it.
+struct SequencePlaces {
+  std::list<Sequence*>::iterator in_phase;
+  Expiries::Place in_expiries;
 };
 
 struct Sequence {
@@ -47,6 +57,7 @@ struct Sequence {
   SequencePhase phase = SequencePhase::kWaiting;
   FinishReason finish_reason = FinishReason::kEos;  // once phase is kFinished
   uint64_t last_turn = 0;                           // among all rows ever planned; 0: none
+  SequencePlaces places;
   BlockTable blocks;
   SequenceTimings timings;
 };

@@ -18,11 +18,13 @@ class BatchBuilderTest : public testing::Test {
   // Two rows: a decode of `first` at position 65 and the prompt of `second`.
   void BuildTwoRows(const Request& first, const Request& second) {
     ASSERT_TRUE(scheduler_.Add(first).ok());
-    const BatchPlan prefill = scheduler_.Plan({}, 1000);
-    scheduler_.Commit(prefill);
-    prefill.rows[0].sequence->tokens.push_back(77);
+    BatchPlan plan;
+    scheduler_.Plan({}, {.tokens = 1000}, plan);
+    scheduler_.Commit(plan);
+    plan.rows[0].sequence->tokens.push_back(77);
     ASSERT_TRUE(scheduler_.Add(second).ok());
-    builder_.Build(scheduler_.Plan({}, 1000));
+    scheduler_.Plan({}, {.tokens = 1000}, plan);
+    builder_.Build(plan);
   }
 
   Scheduler scheduler_{{.pool = {.num_blocks = 20}, .max_context_tokens = 512}};

@@ -24,7 +24,7 @@ class Workload {
       const bool arrivals = step < num_steps / 2;
       for (int i = Below(4); arrivals && i > 0; --i) AddOne();
       Disturb();
-      CheckAndCompute(scheduler_.Plan(now_, 1 + Below(options_.max_step_tokens * 2)));
+      CheckAndCompute(Plan(1 + Below(options_.max_step_tokens * 2)));
       CollectEnds();
       CheckBlocks();
       if (testing::Test::HasFailure()) return;
@@ -32,7 +32,7 @@ class Workload {
     for (SequenceId id : paused_) scheduler_.Resume(id);
     for (int step = 0; !live_.empty(); ++step) {
       ASSERT_LT(step, 20000) << "sequences starve: " << live_.size();
-      CheckAndCompute(scheduler_.Plan(now_, options_.max_step_tokens));
+      CheckAndCompute(Plan(options_.max_step_tokens));
       CollectEnds();
     }
     EXPECT_EQ(scheduler_.pool().num_active(), 0);
@@ -83,6 +83,11 @@ class Workload {
       default:
         return;
     }
+  }
+
+  const BatchPlan& Plan(int num_tokens) {
+    scheduler_.Plan(now_, {.tokens = num_tokens}, plan_);
+    return plan_;
   }
 
   void CheckAndCompute(const BatchPlan& plan) {
@@ -170,6 +175,7 @@ class Workload {
   std::mt19937_64 random_;
   const SchedulerOptions options_;
   Scheduler scheduler_;
+  BatchPlan plan_;
   TimePoint now_{};
   SequenceId last_id_ = 0;
   SequenceId last_admitted_ = 0;

@@ -51,10 +51,16 @@ void Compute(Scheduler& scheduler, const BatchPlan& plan) {
   }
 }
 
+BatchPlan Plan(Scheduler& scheduler, TimePoint now, int budget) {
+  BatchPlan plan;
+  scheduler.Plan(now, {.tokens = budget}, plan);
+  return plan;
+}
+
 // One step, as {id, first position, tokens, logits} of each row.
 using Row = std::tuple<SequenceId, int, int, int>;
 std::vector<Row> Step(Scheduler& scheduler, TimePoint now = At(0), int budget = kUnbounded) {
-  const BatchPlan plan = scheduler.Plan(now, budget);
+  const BatchPlan plan = Plan(scheduler, now, budget);
   std::vector<Row> rows;
   for (const PlannedRow& row : plan.rows) {
     rows.emplace_back(row.sequence->request.id, row.first_position, row.num_tokens, row.num_logits);
@@ -318,7 +324,7 @@ TEST(Scheduler, WaitsAreCountedByWhatTheFirstInTheQueueLacked) {
   const auto waits_of = [](std::initializer_list<Request> requests, int budget, SchedulerOptions options) {
     Scheduler scheduler(options);
     for (const Request& request : requests) EXPECT_TRUE(scheduler.Add(request).ok());
-    const BatchPlan plan = scheduler.Plan(At(0), budget);
+    const BatchPlan plan = Plan(scheduler, At(0), budget);
     scheduler.CancelAll(FinishReason::kCancelled);
     return plan.waits;
   };

@@ -22,9 +22,9 @@
 #include "server/request_validation.h"
 #include "server/status.h"
 #include "server/wire_message.h"
-#include "tests/server/allocation_count.h"
 #include "tests/server/finite_answers.h"
 #include "tests/server/request_bytes.h"
+#include "tests/support/allocation_count.h"
 
 namespace latentd {
 namespace {

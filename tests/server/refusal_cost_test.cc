@@ -11,9 +11,9 @@
 #include "server/drawable_tokens.h"
 #include "server/request_validation.h"
 #include "server/wire_message.h"
-#include "tests/server/allocation_count.h"
 #include "tests/server/chat_input.h"
 #include "tests/server/request_bytes.h"
+#include "tests/support/allocation_count.h"
 
 namespace latentd {
 namespace {

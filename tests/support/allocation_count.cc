@@ -1,4 +1,4 @@
-#include "tests/server/allocation_count.h"
+#include "tests/support/allocation_count.h"
 
 #include <algorithm>
 #include <atomic>

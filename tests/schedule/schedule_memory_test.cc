@@ -1,0 +1,52 @@
+// What a step takes from the heap: nothing, once all that runs was admitted.
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/schedule/scheduler.h"
+#include "tests/support/allocation_count.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kRunning = 100;
+constexpr int kWaiting = 1000;
+constexpr int kSteps = 200;  // each sequence takes some blocks in them
+
+Request Generate(SequenceId id) {
+  Request request{.id = id, .deadline = TimePoint(std::chrono::hours(1))};
+  request.prompt.assign(10, 1);
+  request.stopping.max_tokens = 2 * kSteps;
+  return request;
+}
+
+TEST(Scheduler, ADecodeStepTakesNothingFromTheHeap) {
+  Scheduler scheduler({.pool = {.num_blocks = 1 + kRunning * BlocksFor(10 + 2 * kSteps)},
+                       .max_step_tokens = kRunning * 10,
+                       .max_step_rows = kRunning,
+                       .max_step_logits = kRunning,
+                       .max_context_tokens = 4096});
+  for (SequenceId id = 1; id <= kRunning + kWaiting; ++id) ASSERT_TRUE(scheduler.Add(Generate(id)).ok());
+  BatchPlan plan;
+  const auto step = [&] {
+    scheduler.Plan({}, {.tokens = kRunning * 10}, plan);
+    scheduler.Commit(plan);
+    for (const PlannedRow& row : plan.rows) row.sequence->tokens.push_back(7);
+  };
+  step();
+  ASSERT_EQ(plan.rows.size(), kRunning);
+  const AllocationCount count;
+  for (int i = 1; i < kSteps; ++i) {
+    step();
+    // Readers fall behind and catch up.
+    const SequenceId id = 1 + static_cast<SequenceId>(i % kRunning);
+    EXPECT_TRUE(scheduler.Pause(id));
+    EXPECT_TRUE(scheduler.Resume(id));
+  }
+  EXPECT_EQ(count.num_allocations(), 0U);
+  EXPECT_EQ(scheduler.num_waiting(), kWaiting);
+  scheduler.CancelAll(FinishReason::kCancelled);
+}
+
+}  // namespace
+}  // namespace latentd
