@@ -133,6 +133,23 @@ TEST_P(TokenizerGoldens, ConfigNamesTheSpecialTokens) {
   EXPECT_TRUE(tokenizer_->HasToken(tokenizer_->vocab_size() - 1));
 }
 
+// The texts are ours, made by tests/server/tokenizer_comparison_test.py; the tokenizer's files are not.
+TEST(DeepSeekTokenizer, GivesTheIdsOfRandomTexts) {
+  if (!AreThere(SharedGoldens("tokenizers/deepseek_v3"))) GTEST_SKIP();
+  const Tokenizer* const tokenizer = LoadNamed("deepseek_v3");
+  ASSERT_NE(tokenizer, nullptr);
+  size_t num_cases = 0;
+  for (const std::string& line : ReadLines("tests/data/tokenizer/deepseek_v3.random.jsonl.xz")) {
+    const json golden = json::parse(line);
+    const auto ids = tokenizer->Encode(golden["text"].get<std::string>(), SpecialTokens::kRecognize);
+    ASSERT_TRUE(ids.ok()) << ids.status();
+    EXPECT_EQ(*ids, golden["ids"].get<std::vector<int32_t>>()) << line;
+    EXPECT_EQ(tokenizer->Decode(*ids, SpecialText::kPrint), golden["decoded"].get<std::string>()) << line;
+    ++num_cases;
+  }
+  EXPECT_EQ(num_cases, 1500u);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, TokenizerGoldens, ::testing::Values("tiny_tales", "deepseek_v3"),
                          [](const auto& parameter) { return std::string(parameter.param); });
 
