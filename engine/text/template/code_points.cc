@@ -73,12 +73,10 @@ bool IsFinalSigma(std::string_view before, std::string_view after) {
   return true;
 }
 
-// The code point of `text` from `start` to `end` in lower case.
-void AppendLower(std::string_view text, size_t start, size_t end, std::string* out) {
+// `c`, which stands between the two, in lower case.
+void AppendLower(char32_t c, std::string_view before, std::string_view behind, std::string* out) {
   constexpr char32_t kSigma = 0x3A3, kFinalSigma = 0x3C2;
-  size_t position = start;
-  const char32_t c = NextCodePoint(text, &position);
-  if (c == kSigma && IsFinalSigma(text.substr(0, start), text.substr(end))) {
+  if (c == kSigma && IsFinalSigma(before, behind)) {
     AppendCodePoint(kFinalSigma, out);
   } else {
     AppendCase(Case::kLower, c, out);
@@ -247,8 +245,8 @@ std::string ToLower(std::string_view text) {
   std::string lower;
   for (size_t position = 0; position < text.size();) {
     const size_t start = position;
-    NextCodePoint(text, &position);
-    AppendLower(text, start, position, &lower);
+    const char32_t c = NextCodePoint(text, &position);
+    AppendLower(c, text.substr(0, start), text.substr(position), &lower);
   }
   return lower;
 }
@@ -265,7 +263,7 @@ std::string SwapCase(std::string_view text) {
     const size_t start = position;
     const char32_t c = NextCodePoint(text, &position);
     if (IsUpper(c)) {
-      AppendLower(text, start, position, &swapped);
+      AppendLower(c, text.substr(0, start), text.substr(position), &swapped);
     } else {
       IsLower(c) ? AppendCase(Case::kUpper, c, &swapped) : AppendCodePoint(c, &swapped);
     }
@@ -281,7 +279,7 @@ std::string Capitalize(std::string_view text) {
     if (start == 0) {
       AppendCase(Case::kTitle, c, &capitalized);
     } else {
-      AppendLower(text, start, position, &capitalized);
+      AppendLower(c, text.substr(0, start), text.substr(position), &capitalized);
     }
   }
   return capitalized;
@@ -294,7 +292,7 @@ std::string ToTitle(std::string_view text) {
     const size_t start = position;
     const char32_t c = NextCodePoint(text, &position);
     if (in_word) {
-      AppendLower(text, start, position, &title);
+      AppendLower(c, text.substr(0, start), text.substr(position), &title);
     } else {
       AppendCase(Case::kTitle, c, &title);
     }
