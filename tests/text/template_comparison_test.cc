@@ -11,31 +11,46 @@
 namespace latentd {
 namespace {
 
-TEST(TemplateComparison, NoTextIsOtherThanThatOfJinja2) {
-  const std::vector<std::string> lines = ReadLines("tests/data/templates/jinja2.jsonl.xz");
-  ASSERT_GT(lines.size(), 10'000u);
+struct Tally {
+  int same = 0, both_fail = 0, declined = 0;
+};
+
+Tally Compare(const std::filesystem::path& file) {
+  const std::vector<std::string> lines = ReadLines(file);
+  Tally tally;
   std::vector<std::string> contexts;
-  for (const auto& context : nlohmann::json::parse(lines.front())) contexts.push_back(context.get<std::string>());
-  int same = 0, declined = 0, both_fail = 0;
+  for (const auto& context : nlohmann::json::parse(lines.at(0))) contexts.push_back(context.get<std::string>());
   for (size_t i = 1; i < lines.size(); ++i) {
     const auto recorded = nlohmann::json::parse(lines[i]);
     const std::string source = recorded[0];
     SCOPED_TRACE(source);
     const absl::StatusOr<std::string> prompt = Render(source, contexts.at(recorded[1].get<size_t>()));
     if (prompt.ok()) {
-      ASSERT_TRUE(recorded[2].is_string()) << "jinja2 fails, found " << *prompt;
-      EXPECT_EQ(*prompt, recorded[2].get<std::string>());
-      ++same;
+      EXPECT_EQ(recorded[2], nlohmann::json(*prompt)) << "null where jinja2 fails";
+      ++tally.same;
     } else if (recorded[2].is_null()) {
-      ++both_fail;
+      ++tally.both_fail;
     } else {
       EXPECT_NE(prompt.status().message().find("not implemented"), std::string::npos) << prompt.status();
-      ++declined;
+      ++tally.declined;
     }
   }
-  std::cout << same << " the same, " << both_fail << " fail on both sides, " << declined << " not implemented\n";
-  EXPECT_GT(same, 5'000);
-  EXPECT_LT(declined, same / 5);
+  std::cout << tally.same << " the same, " << tally.both_fail << " fail on both sides, " << tally.declined
+            << " not implemented\n";
+  return tally;
+}
+
+TEST(TemplateComparison, NoTextIsOtherThanThatOfJinja2) {
+  const Tally tally = Compare("tests/data/templates/jinja2.jsonl.xz");
+  EXPECT_GT(tally.same, 5'000);
+  EXPECT_LT(tally.declined, tally.same / 5);
+}
+
+// Names that a scope sets later, generators that are gone through in part, constants that are infinite.
+TEST(TemplateComparison, NoTextIsOtherWhateverTheOrderOfThings) {
+  const Tally tally = Compare("tests/data/templates/jinja2_scopes.jsonl.xz");
+  EXPECT_GT(tally.same, 3'000);
+  EXPECT_LT(tally.declined, tally.same / 5);
 }
 
 TEST(TemplateComparison, GroupsHaveNamesForTheirParts) {

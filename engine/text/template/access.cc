@@ -39,6 +39,7 @@ std::optional<Value> FindItem(Runtime& runtime, const Value& value, const Value&
     const std::optional<size_t> position = Position(key.integral(), items.size());
     return position ? std::optional(items[*position]) : std::nullopt;
   }
+  if (value.is_markup()) return runtime.FailNotImplemented("an item of what is marked safe");
   if (value.is_text()) {
     const std::string& text = value.text();
     runtime.SpendBytes(text.size());
@@ -124,6 +125,7 @@ std::vector<Value> TakeItems(Iterable& iterable) {
   if (iterable.kind != IterableKind::kGenerator) return iterable.items;
   const auto first = iterable.items.begin() + static_cast<std::ptrdiff_t>(iterable.next);
   iterable.next = iterable.items.size();
+  iterable.is_spent = true;
   return {first, iterable.items.end()};
 }
 

@@ -71,6 +71,9 @@ struct Parameter {
   ExpressionPtr otherwise;  // null when the parameter has no default
 };
 
+// Of a scope: what it sets before it reads it (later_names.h).
+using LaterNames = std::vector<std::string>;
+
 struct Text {
   std::string text;
 };
@@ -91,6 +94,7 @@ struct For {
   bool is_recursive = false;
   Body body;
   Body otherwise;
+  LaterNames later = {}, later_otherwise = {};
 };
 struct Set {
   Target target;
@@ -100,6 +104,7 @@ struct SetBlock {
   Target target;
   ExpressionPtr filter;  // null when there is none
   Body body;
+  LaterNames later = {};
 };
 struct Macro {
   std::string name;
@@ -109,6 +114,7 @@ struct Macro {
   bool uses_kwargs = false;
   bool uses_caller = false;
   bool is_caller = false;  // the body of a call block
+  LaterNames later = {};
 };
 struct CallBlock {
   ExpressionPtr call;
@@ -117,10 +123,12 @@ struct CallBlock {
 struct FilterBlock {
   ExpressionPtr filter;
   Body body;
+  LaterNames later = {};
 };
 struct With {
   std::vector<std::pair<Target, ExpressionPtr>> variables;
   Body body;
+  LaterNames later = {};
 };
 struct Break {};
 struct Continue {};

@@ -105,13 +105,15 @@ Value Evaluator::InvokeMacro(const Callable& callable, const Arguments& argument
   if (runtime_.failed()) return Value();
   TracedText captured;
   TracedText* const outer = std::exchange(out_, &captured);
-  Execute(callable.macro->body);
+  ExecuteScope(callable.macro->body, callable.macro->later);
   out_ = outer;
   return runtime_.Text(std::move(captured));
 }
 
 void Evaluator::BindParameters(const Macro& macro, const Arguments& arguments) {
   Scope& scope = *scopes_.current();
+  // A default may name a parameter behind it.
+  for (const Parameter& parameter : macro.parameters) scope.Set(parameter.name, Value());
   const std::vector<Parameter>& parameters = macro.parameters;
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (i < arguments.positional.size()) scope.Set(parameters[i].name, arguments.positional[i]);
@@ -171,11 +173,9 @@ Value Evaluator::InvokeLoop(const Loop& loop, const Arguments& arguments) {
   if (!loop.statement->is_recursive) return runtime_.Fail("only a loop marked 'recursive' can be called");
   if (arguments.positional.size() != 1) return runtime_.Fail("a recursive loop is called with what to iterate over");
   const Nested nested(*this);
-  Value items = IterateAsList(runtime_, arguments.positional.front());
-  if (runtime_.failed()) return Value();
   TracedText captured;
   TracedText* const outer = std::exchange(out_, &captured);
-  RunLoop(*loop.statement, std::move(items), loop.scope, loop.depth0 + 1);
+  RunLoop(*loop.statement, arguments.positional.front(), loop.scope, loop.depth0 + 1);
   out_ = outer;
   return runtime_.Text(std::move(captured));
 }

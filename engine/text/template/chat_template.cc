@@ -6,6 +6,7 @@
 
 #include "engine/text/template/ast.h"
 #include "engine/text/template/evaluator.h"
+#include "engine/text/template/later_names.h"
 #include "engine/text/template/parser.h"
 
 namespace latentd {
@@ -53,7 +54,9 @@ ChatTemplate::Context Complete(const ChatTemplate::Context& context) {
 }  // namespace
 
 ChatTemplate::ChatTemplate(jinja::Body body)
-    : body_(std::make_shared<const jinja::Body>(std::move(body))), names_(jinja::FindNames(*body_)),
+    : later_names_(jinja::MarkLaterNames(body)),
+      body_(std::make_shared<const jinja::Body>(std::move(body))),
+      names_(jinja::FindNames(*body_)),
       content_format_(jinja::FindContentFormat(*body_)) {}
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source) {
@@ -72,7 +75,7 @@ absl::StatusOr<jinja::TracedText> ChatTemplate::RenderTraced(const Context& cont
                                                              const RenderOptions& options) const {
   const Context completed = Complete(context);
   jinja::Runtime runtime(options.limits, options.list_changes, options.now ? *options.now : LocalTime());
-  jinja::TracedText prompt = jinja::Evaluator(runtime, completed).Render(*body_);
+  jinja::TracedText prompt = jinja::Evaluator(runtime, completed).Render(*body_, later_names_);
   if (runtime.failed()) return runtime.status();
   return prompt;
 }

@@ -52,6 +52,7 @@ class ChatTemplate {
  private:
   explicit ChatTemplate(std::vector<jinja::Statement> body);
 
+  std::vector<std::string> later_names_;  // of the whole template
   std::shared_ptr<const std::vector<jinja::Statement>> body_;
   jinja::TemplateNames names_;
   jinja::ContentFormat content_format_;

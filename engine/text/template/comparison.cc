@@ -64,6 +64,7 @@ bool ContainsAmong(Runtime& runtime, Iterable& iterable, const Value& item) {
     if (is_generator) iterable.next = i + 1;
     if (Equal(runtime, iterable.items[i], item)) return true;
   }
+  iterable.is_spent = true;
   return false;
 }
 

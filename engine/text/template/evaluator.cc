@@ -18,8 +18,8 @@ Evaluator::Nested::Nested(Evaluator& evaluator) : evaluator_(evaluator) {
   }
 }
 
-TracedText Evaluator::Render(const Body& body) {
-  Execute(body);
+TracedText Evaluator::Render(const Body& body, const LaterNames& later) {
+  ExecuteScope(body, later);
   return std::move(output_);
 }
 
@@ -34,8 +34,8 @@ Evaluator::Flow Evaluator::Execute(const Body& body) {
   return Flow::kNext;
 }
 
-Evaluator::Flow Evaluator::ExecuteInScope(const Body& body) {
-  const Scopes::Entered scope(scopes_, scopes_.current());
+Evaluator::Flow Evaluator::ExecuteScope(const Body& body, const LaterNames& later) {
+  for (const std::string& name : later) scopes_.current()->Set(name, Value());
   return Execute(body);
 }
 
@@ -45,7 +45,9 @@ Evaluator::Flow Evaluator::Run(const Text& text) {
 }
 
 Evaluator::Flow Evaluator::Run(const Output& output) {
+  const Expression* const outer = std::exchange(printed_, output.value.get());
   Print(Evaluate(*output.value));
+  printed_ = outer;
   return Flow::kNext;
 }
 
@@ -58,36 +60,48 @@ Evaluator::Flow Evaluator::Run(const If& statement) {
 }
 
 Evaluator::Flow Evaluator::Run(const For& loop) {
-  Value items = IterateAsList(runtime_, Evaluate(*loop.items));
-  Scope* const scope = loop.is_recursive ? scopes_.Capture() : scopes_.current();
-  if (!runtime_.failed()) RunLoop(loop, std::move(items), scope, 0);
+  const Value source = Evaluate(*loop.items);
+  RunLoop(loop, source, loop.is_recursive ? scopes_.Capture() : scopes_.current(), 0);
   return Flow::kNext;
 }
 
-void Evaluator::RunLoop(const For& statement, Value items, Scope* scope, int depth0) {
+void Evaluator::RunLoop(const For& statement, const Value& source, Scope* scope, int depth0) {
+  Value items = IterateAsList(runtime_, source);
+  if (runtime_.failed()) return;
+  // Until the loop has come to the end of it, a generator has no items that we could name.
+  const bool is_generator = source.is_iterable() && source.iterable().kind == IterableKind::kGenerator;
+  Iterable* const generator = is_generator ? &source.iterable() : nullptr;
+  if (generator != nullptr) generator->is_held = true;
   if (statement.condition != nullptr) items = SelectItems(statement, items);
   if (runtime_.failed()) return;
   if (items.items().empty()) {
+    if (generator != nullptr) generator->is_held = false;
     const Scopes::Entered inner(scopes_, scope);
-    Execute(statement.otherwise);
+    ExecuteScope(statement.otherwise, statement.later_otherwise);
     return;
   }
   Loop* const loop = runtime_.NewLoop();
   *loop = {.list = std::move(items), .statement = &statement, .scope = scope, .depth0 = depth0, .changed_value = {}};
-  bool ran_to_its_end = false;
-  for (size_t i = 0; i < loop->items().size() && runtime_.Spend(1); ++i) {
-    loop->index = i;
-    const Scopes::Entered inner(scopes_, scope);
-    scopes_.current()->Set("loop", Value::MakeLoop(loop));
-    Assign(statement.target, loop->items()[i]);
-    const Flow flow = Execute(statement.body);
-    if (flow == Flow::kBreak) break;
-    ran_to_its_end |= flow == Flow::kNext;
+  const bool came_to_its_end = RunItems(statement, *loop);
+  if (generator != nullptr && came_to_its_end) generator->is_held = false;
+}
+
+bool Evaluator::RunItems(const For& statement, Loop& loop) {
+  bool ran_a_body = false, was_left = false;
+  for (size_t i = 0; i < loop.items().size() && !was_left && runtime_.Spend(1); ++i) {
+    loop.index = i;
+    const Scopes::Entered inner(scopes_, loop.scope);
+    scopes_.current()->Set("loop", Value::MakeLoop(&loop));
+    Assign(statement.target, loop.items()[i]);
+    const Flow flow = ExecuteScope(statement.body, statement.later);
+    was_left = flow == Flow::kBreak;
+    ran_a_body |= flow == Flow::kNext;
   }
   // Jinja takes a loop that never came to the end of its body for one without items.
-  if (ran_to_its_end || runtime_.failed()) return;
-  const Scopes::Entered inner(scopes_, scope);
-  Execute(statement.otherwise);
+  if (ran_a_body || runtime_.failed()) return !was_left;
+  const Scopes::Entered inner(scopes_, loop.scope);
+  ExecuteScope(statement.otherwise, statement.later_otherwise);
+  return !was_left;
 }
 
 Value Evaluator::SelectItems(const For& statement, const Value& items) {
@@ -110,14 +124,14 @@ Evaluator::Flow Evaluator::Run(const Set& set) {
 
 Evaluator::Flow Evaluator::Run(const SetBlock& block) {
   Flow flow = Flow::kNext;
-  const Value text = Capture(block.body, block.filter, &flow);
+  const Value text = Capture(block, &flow);
   if (flow == Flow::kNext) Assign(block.target, text);
   return flow;
 }
 
 Evaluator::Flow Evaluator::Run(const FilterBlock& block) {
   Flow flow = Flow::kNext;
-  const Value text = Capture(block.body, block.filter, &flow);
+  const Value text = Capture(block, &flow);
   if (!text.is_text()) runtime_.Fail(absl::StrFormat("expected a filter that makes text, found %s", TypeName(text)));
   if (flow == Flow::kNext) Print(text);
   return flow;
@@ -143,7 +157,7 @@ Evaluator::Flow Evaluator::Run(const With& with) {
   for (const auto& [target, value] : with.variables) values.push_back(Evaluate(*value));
   const Scopes::Entered inner(scopes_, scopes_.current());
   for (size_t i = 0; i < values.size(); ++i) Assign(with.variables[i].first, values[i]);
-  return Execute(with.body);
+  return ExecuteScope(with.body, with.later);
 }
 
 void Evaluator::Assign(const Target& target, const Value& value) {
@@ -185,15 +199,19 @@ void Evaluator::Print(const TracedText& text) {
   out_->Append(text);
 }
 
-Value Evaluator::Capture(const Body& body, const ExpressionPtr& filter, Flow* flow) {
+template <class Block>
+Value Evaluator::Capture(const Block& block, Flow* flow) {
   TracedText captured;
   TracedText* const outer = std::exchange(out_, &captured);
-  *flow = ExecuteInScope(body);
+  {
+    const Scopes::Entered scope(scopes_, scopes_.current());
+    *flow = ExecuteScope(block.body, block.later);
+  }
   out_ = outer;
   Value text = runtime_.Text(std::move(captured));
-  if (filter == nullptr || runtime_.failed()) return text;
+  if (block.filter == nullptr || runtime_.failed()) return text;
   filter_input_ = std::move(text);
-  return Evaluate(*filter);
+  return Evaluate(*block.filter);
 }
 
 }  // namespace latentd::jinja

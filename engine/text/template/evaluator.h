@@ -19,7 +19,7 @@ class Evaluator {
   Evaluator(Runtime& runtime, const Object& context) : runtime_(runtime), context_(context) {}
 
   // The output, meaningful unless the runtime has failed.
-  TracedText Render(const Body& body);
+  TracedText Render(const Body& body, const LaterNames& later);
 
  private:
   // How a statement ended: `break` and `continue` travel up to their loop.
@@ -28,7 +28,8 @@ class Evaluator {
 
   // evaluator.cc: statements
   Flow Execute(const Body& body);
-  Flow ExecuteInScope(const Body& body);
+  // In the scope that was entered, where the names are undefined at first.
+  Flow ExecuteScope(const Body& body, const LaterNames& later);
   Flow Run(const Text& text);
   Flow Run(const Output& output);
   Flow Run(const If& statement);
@@ -41,17 +42,21 @@ class Evaluator {
   Flow Run(const With& with);
   Flow Run(const Break&) { return Flow::kBreak; }
   Flow Run(const Continue&) { return Flow::kContinue; }
-  void RunLoop(const For& statement, Value items, Scope* scope, int depth0);
+  void RunLoop(const For& statement, const Value& source, Scope* scope, int depth0);
+  // False where `break` ended it.
+  bool RunItems(const For& statement, Loop& loop);
   Value SelectItems(const For& statement, const Value& items);
   void Assign(const Target& target, const Value& value);
   void Print(const Value& value);
   void Print(const TracedText& text);
-  // What `body` prints, filtered when there is a filter.
-  Value Capture(const Body& body, const ExpressionPtr& filter, Flow* flow);
+  // What the block's body prints, filtered when there is a filter.
+  template <class Block>
+  Value Capture(const Block& block, Flow* flow);
 
   // expression_evaluator.cc
   Value Evaluate(const Expression& expression);
   Value Dispatch(const Expression& expression);
+  void CheckConstant(const Expression& expression);
   Value EvaluateOptional(const ExpressionPtr& expression);
   std::vector<Value> EvaluateAll(const std::vector<ExpressionPtr>& expressions);
   Value LookUp(const std::string& name);
@@ -82,6 +87,7 @@ class Evaluator {
   TracedText* out_ = &output_;  // where statements print: the output, or what is being captured
   Value filter_input_;          // what a filter without operand applies to
   int depth_ = 0;
+  const Expression* printed_ = nullptr;  // the whole expression of the output statement that runs
 };
 
 // One level of evaluation for as long as it lives; fails the rendering beyond kMaxCallDepth.

@@ -17,8 +17,14 @@
 namespace latentd::jinja {
 namespace {
 
+// Of the filters, those that see the rendering are computed while it runs.
 bool IsConstant(const Expression& expression) {
   if (expression.kind == ExpressionKind::kName) return false;
+  static constexpr std::string_view kOfTheRendering[] = {"map",        "random", "reject",
+                                                         "rejectattr", "select", "selectattr"};
+  if (expression.kind == ExpressionKind::kFilter && std::ranges::count(kOfTheRendering, expression.name) > 0) {
+    return false;
+  }
   return std::all_of(expression.operands.begin(), expression.operands.end(),
                      [](const ExpressionPtr& operand) { return operand == nullptr || IsConstant(*operand); }) &&
          std::all_of(expression.arguments.begin(), expression.arguments.end(),
@@ -37,7 +43,16 @@ Value Evaluator::Evaluate(const Expression& expression) {
   const Nested nested(*this);
   if (!runtime_.Spend(1)) return Value();
   runtime_.set_line(expression.line);
-  return Dispatch(expression);
+  Value value = Dispatch(expression);
+  if (value.type() == Type::kFloat && !std::isfinite(value.number())) CheckConstant(expression);
+  return value;
+}
+
+// Jinja computes constants beforehand and writes the result into Python's source, where `inf` and `nan` are names of
+// nothing. It prints an output that is constant as a whole.
+void Evaluator::CheckConstant(const Expression& expression) {
+  if (!IsConstant(expression) || (printed_ != nullptr && IsConstant(*printed_))) return;
+  runtime_.FailNotImplemented("a constant that is infinite or no number");
 }
 
 Value Evaluator::EvaluateOptional(const ExpressionPtr& expression) {
@@ -109,7 +124,10 @@ Value Evaluator::Dispatch(const Expression& expression) {
 }
 
 Value Evaluator::LookUp(const std::string& name) {
-  if (const Value* variable = scopes_.current()->Find(name)) return *variable;
+  if (const Value* variable = scopes_.current()->Find(name)) {
+    const bool has_reason = !variable->is_undefined() || !variable->why_undefined().empty();
+    return has_reason ? *variable : Value::Undefined(absl::StrFormat("'%s' is undefined", name));
+  }
   if (const Value* variable = context_.Find(name)) return *variable;
   if (const Function function = FindGlobal(name)) {
     return Value::MakeCallable({.name = name, .receiver = {}, .function = function});

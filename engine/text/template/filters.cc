@@ -61,6 +61,9 @@ Value IntFilter(Runtime& runtime, const Value& value, const Arguments& arguments
   if (value.is_undefined()) return runtime.FailUndefined(value);
   if (value.is_integral()) return Value::Integer(value.integral());
   if (value.type() == Type::kBigInteger) return value;
+  if (value.type() == Type::kFloat && std::isinf(value.number())) {
+    return runtime.Fail("cannot convert float infinity to integer");
+  }
   if (value.type() == Type::kFloat) return FromFloat(runtime, value.number(), otherwise);
   if (!value.is_text()) return value.is_iterable() ? runtime.FailNotImplemented("int of this") : otherwise;
   runtime.SpendBytes(value.text().size());

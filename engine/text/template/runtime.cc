@@ -129,15 +129,43 @@ Value Runtime::MakeIterable(Iterable iterable) {
   return CheckDepth(value.depth()) ? value : Value();
 }
 
+namespace {
+
+// Ours are computed as a whole, so that where its items stand is known only before and after.
+bool IsInUse(const Iterable& generator) {
+  if (generator.is_held) return true;
+  if (!generator.reader.is_iterable()) return false;
+  const Iterable& reader = generator.reader.iterable();
+  const bool is_read_on = reader.reader.is_iterable();
+  return IsInUse(reader) || (!is_read_on && !reader.is_spent);
+}
+
+}  // namespace
+
 Value Runtime::Lazily(Function filter, const Value& value, const Arguments& arguments) {
   if (failed()) return Value();
   Value result = filter(*this, value, arguments);
-  if (!failed() || has_wrong_arguments_) return result;
+  if (has_wrong_arguments_) return result;
+  if (!failed()) return Reading(value, result);
   return Value::MakeIterable({.items = {}, .failure = std::exchange(status_, absl::OkStatus())});
+}
+
+Value Runtime::Reading(const Value& source, const Value& generator) {
+  const bool is_read = source.is_iterable() && source.iterable().kind == IterableKind::kGenerator;
+  if (!is_read || !generator.is_iterable()) return generator;
+  generator.iterable().num_read = source.iterable().num_read + 1;
+  if (generator.iterable().num_read > kMaxValueDepth) {
+    return Fail(absl::StrFormat("generators read each other more than %d deep", kMaxValueDepth));
+  }
+  source.iterable().reader = generator;
+  return generator;
 }
 
 bool Runtime::Resume(const Iterable& iterable) {
   if (status_.ok()) status_ = iterable.failure;
+  if (!failed() && IsInUse(iterable)) {
+    FailNotImplemented("going on with a generator that a loop has left, or that another generator reads");
+  }
   return !failed();
 }
 

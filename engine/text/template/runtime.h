@@ -102,6 +102,8 @@ class Runtime {
 
  private:
   friend class Parameters;
+  // `generator` goes through `source`, which may be one itself.
+  Value Reading(const Value& source, const Value& generator);
   bool CheckDepth(int depth);
 
   RenderLimits limits_;

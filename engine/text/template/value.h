@@ -149,6 +149,10 @@ struct Iterable {
   std::vector<Value> items;
   std::string printed = {};  // of ranges and bytes
   size_t next = 0;           // of a generator: what came before is used up
+  bool is_spent = false;     // of a generator: it was gone through to its end
+  bool is_held = false;      // a loop over it is running, or was left
+  Value reader = {};         // of a generator: one that a filter made of it
+  int num_read = 0;          // of a generator: how many it goes through, one inside the other
   int depth = 1;
   bool has_request_text = false;
   absl::Status failure = {};  // of a generator: what whoever goes through it gets to know
