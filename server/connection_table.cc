@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "server/now.h"
+
 namespace latentd {
 namespace {
 
@@ -20,8 +22,6 @@ namespace {
 constexpr std::chrono::microseconds kBetweenSweepsEach{10};
 constexpr std::chrono::seconds kBetweenLogLines{10};
 constexpr size_t kPrefixBytes = 8;  // of an IPv6 address: what one customer is given
-
-TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 // 0: no socket.
 uint64_t CookieOf(int descriptor) {

@@ -13,6 +13,7 @@
 #include "server/exposure.h"
 #include "server/load_model.h"
 #include "server/logging.h"
+#include "server/now.h"
 #include "server/port_file.h"
 #include "server/request_log.h"
 
@@ -25,7 +26,6 @@ constexpr std::chrono::milliseconds kLastStreams{500};
 // While requests are awaited, signals and a shortened deadline are looked at so often.
 constexpr std::chrono::milliseconds kBetweenLooks{200};
 
-TimePoint Now() { return SteadyClock().Now(); }
 TimePoint After(Duration duration) { return Now() + duration; }
 TimePoint AfterSeconds(double seconds) { return After(FromSeconds(seconds)); }
 

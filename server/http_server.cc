@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "kernels/check.h"
+#include "server/now.h"
 
 namespace latentd {
 namespace {
@@ -24,8 +25,6 @@ constexpr std::chrono::seconds kLinger{1};
 constexpr std::chrono::milliseconds kWithoutDescriptors{100};
 // What one connection gets done before the others have their turn.
 constexpr int kStepsPerTurn = 8;
-
-TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 

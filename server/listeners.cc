@@ -1,6 +1,5 @@
 #include "server/listeners.h"
 
-#include <chrono>
 #include <utility>
 
 #include <absl/strings/str_format.h>
@@ -8,6 +7,7 @@
 
 #include "server/descriptors.h"
 #include "server/knobs.h"
+#include "server/now.h"
 
 namespace latentd {
 namespace {
@@ -16,8 +16,6 @@ constexpr char kGeneration[] = "latentd.v1.Generation";
 constexpr char kModels[] = "latentd.v1.Models";
 
 bool IsReady(const ServingState::View& view) { return view.is_ready(); }
-
-TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 // The engine's knobs as they ended up, in the spelling of labels.
 std::vector<std::pair<std::string, std::string>> ConfigLabels(const std::vector<KnobValue>& knobs) {

@@ -8,13 +8,12 @@
 #include "server/answer_limit.h"
 #include "server/grpc_server.h"
 #include "server/inflate.h"
+#include "server/now.h"
 #include "server/status.h"
 #include "server/wire_message.h"
 
 namespace latentd {
 namespace {
-
-TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();

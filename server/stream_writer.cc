@@ -1,17 +1,15 @@
 #include "server/stream_writer.h"
 
-#include <chrono>
 #include <string>
 #include <utility>
 
 #include "server/events.h"
+#include "server/now.h"
 #include "server/status.h"
 #include "server/wire_message.h"
 
 namespace latentd {
 namespace {
-
-TimePoint Now() { return std::chrono::steady_clock::now(); }
 
 // An end brings none of its own, unless something was held back.
 bool HasOutput(const StreamChunk& chunk) {
