@@ -19,21 +19,20 @@ bool HasOutput(const StreamChunk& chunk) {
 }  // namespace
 
 StreamWriter::StreamWriter(grpc::CallbackServerContext& context, const RpcParts& rpc, EngineRpcParts parts)
-    : Rpc(context, rpc, parts.method), model_(parts.model), live_(parts.live), admit_(std::move(parts.admit)) {}
+    : Rpc(context, rpc, parts.method), run_(std::move(parts)) {}
 
 void StreamWriter::Handle(const grpc::ByteBuffer& request) {
-  absl::StatusOr<ValidRequest> valid = admit_(request, received());
+  absl::StatusOr<ValidRequest> valid = run_.Admit(request, received());
   if (!valid.ok()) return Refuse(valid.status());
-  call_.emplace(live_, TakeRecord());
-  const absl::Status refusal = call_->Submit(*std::move(valid), deadline(), this);
+  const absl::Status refusal = run_.Submit(*std::move(valid), TakeRecord(), deadline(), this);
   if (!refusal.ok()) Refuse(refusal);
 }
 
 void StreamWriter::Pump() {
-  if (!has_begun_) Begin();
+  if (run_.Begin(context_)) SendStart();
   const bool is_writing = PumpAfterWrite();
   may_have_more_ = true;  // unless it is looked at
-  if (call_->has_end()) {
+  if (run_.is_complete()) {
     while (TakeChunk()) {
     }
   } else if (!is_writing && events_.empty()) {
@@ -41,7 +40,7 @@ void StreamWriter::Pump() {
     TakeChunk();
   }
   if (is_broken_) events_.clear();
-  if (end_ && end_->reason == FinishReason::kSlowConsumer) return EndAnswer();  // it had its time
+  if (run_.has_end() && run_.end().reason == FinishReason::kSlowConsumer) return EndAnswer();  // it had its time
   if (is_writing) {
     GiveUpIfStuck();
   } else {
@@ -54,53 +53,49 @@ bool StreamWriter::PumpAfterWrite() {
   return write_.compare_exchange_strong(busy, Write::kBusyAndPumpWanted) || busy == Write::kBusyAndPumpWanted;
 }
 
-void StreamWriter::Begin() {
-  has_begun_ = true;
-  call_->AddInitialMetadata(context_);
+void StreamWriter::SendStart() {
   StartSendInitialMetadata();
-  *events_.emplace_back().mutable_started() = MakeStarted({.request_id = call_->request_id(),
-                                                           .prompt_tokens = call_->prompt_tokens(),
-                                                           .request = call_->request(),
-                                                           .model = model_});
+  *events_.emplace_back().mutable_started() = MakeStarted({.request_id = run_.call().request_id(),
+                                                           .prompt_tokens = run_.call().prompt_tokens(),
+                                                           .request = run_.call().request(),
+                                                           .model = run_.model()});
 }
 
 bool StreamWriter::TakeChunk() {
-  std::optional<StreamChunk> chunk = call_->Take();
+  const std::optional<StreamChunk> chunk = run_.Take();
   may_have_more_ = chunk && chunk->more_pending;
   if (!chunk) return false;
   if (HasOutput(*chunk)) {
-    AppendToDelta(*chunk, call_->request().output, events_.emplace_back().mutable_delta());
+    AppendToDelta(*chunk, run_.call().request().output, events_.emplace_back().mutable_delta());
   }
-  if (!chunk->end) return true;
-  end_ = std::move(chunk->end);
-  if (!call_->StatusOf(*end_).ok()) return true;
-  *events_.emplace_back().mutable_sequence_end() = MakeSequenceEnd(*end_);
-  *events_.emplace_back().mutable_completed() = MakeCompleted(*end_);
+  if (!chunk->end || !run_.StatusOfEnd().ok()) return true;
+  *events_.emplace_back().mutable_sequence_end() = MakeSequenceEnd(*chunk->end);
+  *events_.emplace_back().mutable_completed() = MakeCompleted(*chunk->end);
   return true;
 }
 
 void StreamWriter::WriteNext() {
   if (events_.empty()) {
-    if (end_) EndAnswer();
+    if (run_.has_end()) EndAnswer();
     return;
   }
   buffer_ = SerializeMessage(events_.front());
   events_.pop_front();
-  const bool is_last = events_.empty() && end_;
+  const bool is_last = events_.empty() && run_.has_end();
   grpc::WriteOptions options = is_last ? LastWrite() : grpc::WriteOptions();
   if (!events_.empty()) options.set_buffer_hint();  // the next one follows at once and takes this one along
-  const bool goes_on = !events_.empty() || may_have_more_ || end_;
+  const bool goes_on = !events_.empty() || may_have_more_ || run_.has_end();
   write_ = goes_on ? Write::kBusyAndPumpWanted : Write::kBusy;
   stuck_since_ = kNever;
-  if (end_) LimitWrite();
+  if (run_.has_end()) LimitWrite();
   StartWrite(&buffer_, options);
 }
 
 void StreamWriter::GiveUpIfStuck() {
-  if (!end_) return;
+  if (!run_.has_end()) return;
   if (stuck_since_ == kNever) return LimitWrite();
   if (Now() < stuck_since_ + parts_.egress.patience()) return;
-  if (call_->StatusOf(*end_).ok()) end_->reason = FinishReason::kSlowConsumer;
+  if (run_.StatusOfEnd().ok()) run_.end().reason = FinishReason::kSlowConsumer;
   EndAnswer();
 }
 
@@ -117,16 +112,17 @@ size_t StreamWriter::UnreadBytes() const {
 
 void StreamWriter::EndAnswer() {
   // Complete for the engine, but not for a client that is gone.
-  if (is_broken_ && call_->StatusOf(*end_).ok()) end_->reason = FinishReason::kCancelled;
-  if (end_->reason == FinishReason::kSlowConsumer) end_->buffered_bytes = UnreadBytes();
+  StreamEnd& end = run_.end();
+  if (is_broken_ && run_.StatusOfEnd().ok()) end.reason = FinishReason::kCancelled;
+  if (end.reason == FinishReason::kSlowConsumer) end.buffered_bytes = UnreadBytes();
   events_.clear();
-  End(call_->StatusOf(*end_));
+  End(run_.StatusOfEnd());
 }
 
 void StreamWriter::OnWriteDone(bool ok) {
   if (!ok) {
     is_broken_ = true;
-    call_->Cancel();
+    run_.Cancel();
   }
   // The next output wakes the egress thread by itself.
   if (write_.exchange(Write::kIdle) == Write::kBusyAndPumpWanted || !ok) Wake();
@@ -134,18 +130,12 @@ void StreamWriter::OnWriteDone(bool ok) {
 
 void StreamWriter::ClientLeft() {
   is_broken_ = true;
-  call_->Cancel();
+  run_.Cancel();
   Wake();
 }
 
-void StreamWriter::Detach() {
-  if (call_) call_->Detach();
-}
-
 void StreamWriter::Count(const absl::Status& status) {
-  if (!call_) return Rpc::Count(status);
-  if (end_) return call_->Finish(status, *end_);
-  call_->record().Finish(status);
+  if (!run_.Count(status)) Rpc::Count(status);
 }
 
 }  // namespace latentd

@@ -12,15 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <optional>
 
 #include <grpcpp/support/byte_buffer.h>
 
 #include "engine/token_stream.h"
 #include "latentd/v1/generation.pb.h"
-#include "latentd/v1/models.pb.h"
-#include "server/engine_rpc.h"
-#include "server/live_call.h"
+#include "server/engine_run.h"
 #include "server/rpc.h"
 
 namespace latentd {
@@ -39,10 +36,10 @@ class StreamWriter final : public Rpc, public TextSink {
   void Handle(const grpc::ByteBuffer& request) override;
   void Pump() override;
   void ClientLeft() override;
-  void Detach() override;
+  void Detach() override { run_.Detach(); }
   void Count(const absl::Status& status) override;
 
-  void Begin();
+  void SendStart();
   // False where the write in flight is done: there will be no pump after it.
   bool PumpAfterWrite();
   bool TakeChunk();
@@ -53,17 +50,12 @@ class StreamWriter final : public Rpc, public TextSink {
   size_t UnreadBytes() const;
   void EndAnswer();
 
-  const v1::Model& model_;
-  LiveRequests& live_;
-  const Admission admit_;
-  std::optional<LiveCall> call_;
+  EngineRun run_;
 
   // Of the egress thread.
-  bool has_begun_ = false;
   std::deque<v1::GenerateEvent> events_;  // to be written: of one chunk, of all that are left once the end is there
   bool may_have_more_ = false;            // the token stream: it wakes nobody for what joins what nobody took
   grpc::ByteBuffer buffer_;               // of the write in flight
-  std::optional<StreamEnd> end_;
   TimePoint stuck_since_ = kNever;
 
   std::atomic<Write> write_ = Write::kIdle;  // made busy by the egress thread, idle by gRPC's

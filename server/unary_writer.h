@@ -2,7 +2,6 @@
 // does not take it ends with SLOW_CONSUMER, see Rpc::Answer.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -11,7 +10,7 @@
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
 #include "server/answer_limit.h"
-#include "server/engine_rpc.h"
+#include "server/engine_run.h"
 #include "server/events.h"
 #include "server/live_call.h"
 #include "server/rpc.h"
@@ -30,34 +29,28 @@ template <class Result>
 class UnaryWriter final : public Rpc, public TextSink {
  public:
   UnaryWriter(grpc::CallbackServerContext& context, const RpcParts& rpc, EngineRpcParts parts)
-      : Rpc(context, rpc, parts.method), model_(parts.model), live_(parts.live), admit_(std::move(parts.admit)) {}
+      : Rpc(context, rpc, parts.method), run_(std::move(parts)) {}
 
   void Wake() override { parts_.egress.Wake(slot_); }
 
  private:
   void Handle(const grpc::ByteBuffer& request) override {
-    absl::StatusOr<ValidRequest> valid = admit_(request, received());
+    absl::StatusOr<ValidRequest> valid = run_.Admit(request, received());
     if (!valid.ok()) return Refuse(valid.status());
-    absl::Status status = ReserveAnswer(MostAnswerBytes(*valid, model_.vocab_size()), SizingFields(result_));
+    absl::Status status = ReserveAnswer(MostAnswerBytes(*valid, run_.model().vocab_size()), SizingFields(result_));
     if (!status.ok()) return Refuse(status);
-    call_.emplace(live_, TakeRecord());
-    status = call_->Submit(*std::move(valid), deadline(), this);
+    status = run_.Submit(*std::move(valid), TakeRecord(), deadline(), this);
     if (!status.ok()) Refuse(status);
   }
 
   void Pump() override {
-    if (!has_begun_) {
-      has_begun_ = true;
-      call_->AddInitialMetadata(context_);
-      StartSendInitialMetadata();
-    }
-    while (!end_) {
-      std::optional<StreamChunk> chunk = call_->Take();
+    if (run_.Begin(context_)) StartSendInitialMetadata();
+    while (!run_.has_end()) {
+      const std::optional<StreamChunk> chunk = run_.Take();
       if (!chunk) return;
-      CollectInto(*call_, model_, *chunk, &result_);
+      CollectInto(run_.call(), run_.model(), *chunk, &result_);
       if (!chunk->end) continue;
-      end_ = std::move(chunk->end);
-      if (const absl::Status status = call_->StatusOf(*end_); !status.ok()) {
+      if (const absl::Status status = run_.StatusOfEnd(); !status.ok()) {
         End(status);
       } else {
         Answer(result_);
@@ -65,25 +58,14 @@ class UnaryWriter final : public Rpc, public TextSink {
     }
   }
 
-  void ClientLeft() override { call_->Cancel(); }
-  void Detach() override {
-    if (call_) call_->Detach();
-  }
+  void ClientLeft() override { run_.Cancel(); }
+  void Detach() override { run_.Detach(); }
   void Count(const absl::Status& status) override {
-    if (!call_) return Rpc::Count(status);
-    if (end_) return call_->Finish(status, *end_);
-    call_->record().Finish(status);
+    if (!run_.Count(status)) Rpc::Count(status);
   }
 
-  const v1::Model& model_;
-  LiveRequests& live_;
-  const Admission admit_;
-  std::optional<LiveCall> call_;
-
-  // Of the egress thread.
-  bool has_begun_ = false;
-  std::optional<StreamEnd> end_;
-  Result result_;
+  EngineRun run_;
+  Result result_;  // of the egress thread
 };
 
 }  // namespace latentd
