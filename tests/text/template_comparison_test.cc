@@ -105,6 +105,9 @@ TEST(TemplateComparison, WhatJinjaHasAndWeDoNotIsAnError) {
 TEST(TemplateComparison, ViewsAndGeneratorsAreNoLists) {
   EXPECT_EQ(Rendered("{{ {'a': 1}.items() }}{{ {'a': 1}.keys() }}{{ range(1, 5, 2) }}{{ 'é'.encode() }}"),
             "dict_items([('a', 1)])dict_keys(['a'])range(1, 5, 2)b'\\xc3\\xa9'");
+  EXPECT_EQ(
+      Rendered("{{ {}.keys() == {}.items() }}{{ {1: 2}.keys() == {1: 2}.items() }}{{ {}.keys() == {}.values() }}"),
+      "TrueFalseFalse");
   EXPECT_EQ(Rendered("{% set g = [1, 2] | map('string') %}{{ g | list }}{{ g | list }}{{ g is sequence }}"),
             "['1', '2'][]False");
   EXPECT_EQ(Rendered("{{ [1] | map('abs') | length }}"),

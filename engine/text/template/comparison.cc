@@ -45,8 +45,10 @@ bool EqualObjects(Runtime& runtime, const Object& left, const Object& right) {
 bool EqualIterables(Runtime& runtime, const Value& left, const Value& right) {
   const Iterable& a = left.iterable();
   const Iterable& b = right.iterable();
-  const bool are_sets = a.kind == IterableKind::kKeys || a.kind == IterableKind::kItems;
-  if (are_sets && a.kind == b.kind) {
+  const auto is_set = [](const Iterable& each) {
+    return each.kind == IterableKind::kKeys || each.kind == IterableKind::kItems;
+  };
+  if (is_set(a) && is_set(b)) {
     return a.items.size() == b.items.size() && std::all_of(a.items.begin(), a.items.end(), [&](const Value& item) {
              return std::any_of(b.items.begin(), b.items.end(),
                                 [&](const Value& other) { return Equal(runtime, item, other); });
