@@ -10,11 +10,18 @@
 namespace latentd {
 namespace {
 
+// nohup has it ignored, and then it stays so.
+bool IsHangupIgnored() {
+  struct sigaction action {};
+  return sigaction(SIGHUP, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 sigset_t StopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  if (!IsHangupIgnored()) sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -82,7 +89,7 @@ int RunUnderSignals(StopRequest& stop, const std::function<int()>& body, const s
   for (int num_signals = 0, number = 0; sigwait(&signals, &number) == 0 && !is_over;) {
     if (++num_signals == 1) {
       stop.SendSignal(number);
-    } else {
+    } else if (number != SIGHUP) {  // of one terminal that closes, several come: from the shell and from the kernel
       last_act();
       EndBySignal(number);
     }

@@ -1,6 +1,6 @@
-// What ends the daemon: SIGTERM, SIGINT, or a request from inside. The main thread takes the signals, from the first
-// moment on, and does nothing else: so a signal never waits for what the daemon is busy with, and a process with id 1,
-// to which the kernel gives no signal's default action, ends like any other.
+// What ends the daemon: SIGTERM, SIGINT, SIGHUP, or a request from inside. The main thread takes the signals, from the
+// first moment on, and does nothing else: so a signal never waits for what the daemon is busy with, and a process with
+// id 1, to which the kernel gives no signal's default action, ends like any other.
 #pragma once
 
 #include <condition_variable>
@@ -29,8 +29,9 @@ class StopRequest {
   std::optional<int> signal_;
 };
 
-// Runs `body` on a thread of its own and gives its result. Meanwhile the first signal is sent to `stop`; the second one
-// ends the process at once, after `last_act`. Called by main() before anything else has started a thread.
+// Runs `body` on a thread of its own and gives its result. Meanwhile the first signal is sent to `stop`; the second
+// one, unless it is SIGHUP, ends the process at once, after `last_act`. Called by main() before anything else has
+// started a thread.
 int RunUnderSignals(StopRequest& stop, const std::function<int()>& body, const std::function<void()>& last_act);
 
 }  // namespace latentd

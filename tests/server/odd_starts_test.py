@@ -2,8 +2,10 @@
 line why it does not, and ends when it is told to. 15 s.
 """
 import fcntl
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -217,21 +219,95 @@ class OddStartsTest(unittest.TestCase):
         self.assertEqual(refused.wait(PATIENCE_SECONDS), 1)
         os.close(writer)
 
-    def test_port_file_is_there_while_it_serves_and_follows_no_link(self):
+    def start(self, port_file, *flags, under=()):
+        """A daemon that serves, by the file of its own that it has written."""
+        process = subprocess.Popen([*under, BIN / "latentd", "--model", MODEL, "--threads", "2", "--port-file",
+                                    port_file, *flags],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        wait_until(lambda: process.poll() is not None or port_file.exists() and self.holder(port_file) == process.pid,
+                   "it serves")
+        self.assertIsNone(process.poll())
+        return process
+
+    @staticmethod
+    def holder(port_file):
+        return json.loads(port_file.read_text())["pid"]
+
+    def end(self, process, by=signal.SIGTERM):
+        process.send_signal(by)
+        return process.wait(PATIENCE_SECONDS)
+
+    def test_port_file_is_there_while_it_serves(self):
         port_file, victim = self.folder / "ports.json", self.folder / "victim"
-        port_file.write_text("of a daemon before")
+        killed = self.start(port_file)
+        self.assertEqual(self.end(killed, signal.SIGKILL), -signal.SIGKILL)
+        self.assertEqual(self.holder(port_file), killed.pid)
         run("--model", "/nowhere", "--port-file", port_file)
         self.assertFalse(port_file.exists(), "a start that is refused leaves no stale one either")
         victim.write_text("untouched")
-        for ending in ("", ".tmp", "~", ".new"):
+        for ending in (".tmp", "~", ".new"):
             (self.folder / f"ports.json{ending}").symlink_to(victim)
-        process = subprocess.Popen([BIN / "latentd", "--model", MODEL, "--port-file", port_file],
-                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-        wait_until(lambda: port_file.exists() and not port_file.is_symlink(), "it serves")
-        process.terminate()
-        self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+        self.assertEqual(self.end(self.start(port_file)), 0)
         self.assertFalse(port_file.exists())
         self.assertEqual(victim.read_text(), "untouched")
+
+    def test_port_file_replaces_nothing_that_no_daemon_wrote(self):
+        ours = '{"grpc": "127.0.0.1:1", "metrics": "127.0.0.1:2", "pid": 1}\n'
+        target = self.folder / "target"
+        target.write_text(ours)
+        path = self.folder / "ports.json"
+        makers = [lambda text=text: path.write_text(text) for text in (
+            "", "precious", "{}", (MODEL / "config.json").read_text(), "[" * 5000, ours.replace('",', '",,'),
+            '{"grpc": "127.0.0.1:1", "metrics": "127.0.0.1:2"}', ours.replace("}", ', "mine": 1}'),
+            ours.replace('"127.0.0.1:1"', "1"), ours + ours)]
+        makers += [lambda: path.symlink_to(target), lambda: path.symlink_to("/proc/self/fd/1"),
+                   lambda: path.symlink_to("nowhere"), lambda: path.mkdir(), lambda: os.mkfifo(path)]
+        for number, make in enumerate(makers):
+            with self.subTest(number=number):
+                make()
+                before = os.lstat(path)
+                self.refused(run("--model", "/nowhere", "--port-file", path), "port-file: ", f'"{path}"')
+                self.assertEqual(os.lstat(path), before)
+                (os.rmdir if path.is_dir() else os.unlink)(path)
+        self.assertEqual(target.read_text(), ours)
+
+    def test_port_file_of_another_daemon(self):
+        """A rolling restart: whoever serves last has it, whoever fails or ends meanwhile leaves it alone."""
+        port_file, address = self.folder / "ports.json", free_address()
+        first = self.start(port_file, "--listen", address)
+        of_first = os.lstat(port_file)
+        self.refused(run("--model", MODEL, "--listen", address, "--port-file", port_file), "already in use")
+        self.assertEqual(os.lstat(port_file), of_first)
+        second = self.start(port_file)
+        self.assertEqual(self.end(first), 0)
+        self.assertEqual(self.holder(port_file), second.pid)
+        port_file.unlink()
+        port_file.write_text("somebody else's")
+        self.assertEqual(self.end(second), 0)
+        self.assertEqual(port_file.read_text(), "somebody else's")
+
+    def test_hangups_drain(self):
+        """A terminal that closes sends more than one."""
+        port_file = self.folder / "ports.json"
+        process = self.start(port_file)
+        ports = json.loads(port_file.read_text())
+        with daemon.grpc.insecure_channel(ports["grpc"]) as channel:
+            call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(daemon.long_request())
+            next(call)
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGHUP)
+            self.assertEqual([event for event in call][-1].completed.usage.generated_tokens, 1900)
+        self.assertEqual(process.wait(PATIENCE_SECONDS), 0)
+        self.assertFalse(port_file.exists())
+
+    def test_hangup_under_nohup_is_nothing(self):
+        process = self.start(self.folder / "ports.json", under=("nohup",))
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        masks = {name: int(mask, 16) & 1 for name, mask in re.findall(r"^(Sig\w+):\t(\w+)$", status, re.M)}
+        self.assertEqual((masks["SigIgn"], masks["SigBlk"]), (1, 0))
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(self.end(process), 0)
 
     def full_disk(self):
         """A disk of one page, which is free."""
