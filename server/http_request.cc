@@ -5,6 +5,7 @@
 #include <absl/strings/ascii.h>
 #include <absl/strings/match.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
 
 namespace latentd {
 namespace {
@@ -54,9 +55,12 @@ size_t EndOfHead(std::string_view input) {
   return std::string_view::npos;
 }
 
+constexpr std::string_view kTokenMarks = "!#$%&'*+-.^_`|~";  // RFC 9110, 5.6.2
+
 bool IsToken(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [](unsigned char c) { return absl::ascii_isalnum(c) || c == '-' || c == '_'; });
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || kTokenMarks.find(c) != std::string_view::npos;
+  });
 }
 
 // "/metrics?a=b", or the same behind "http://host", as proxies are asked.
@@ -81,13 +85,23 @@ int ParseRequestLine(std::string_view line, HttpRequest& request) {
   return IsToken(request.method) ? 0 : 400;
 }
 
+// A list of options, in one field or in several. Closing wins.
+void TakeConnectionOptions(const std::string& list, HttpRequest& request) {
+  for (const auto option : absl::StrSplit(list, ',')) {
+    const auto name = absl::StripAsciiWhitespace(option);
+    if (name == "close") request.closes = true;
+    if (name == "keep-alive") request.keeps_alive = true;
+  }
+  if (request.closes) request.keeps_alive = false;
+}
+
 int ParseField(std::string_view line, HttpRequest& request) {
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos || !IsToken(line.substr(0, colon))) return 400;
   const std::string name = absl::AsciiStrToLower(std::string(line.substr(0, colon)));
   const std::string value = absl::AsciiStrToLower(
       std::string(absl::StripAsciiWhitespace({line.data() + colon + 1, line.size() - colon - 1})));
-  if (name == "connection") request.keeps_alive = value == "keep-alive" || (request.keeps_alive && value != "close");
+  if (name == "connection") TakeConnectionOptions(value, request);
   const bool has_body = name == "transfer-encoding" || (name == "content-length" && value != "0");
   return has_body ? 413 : 0;
 }

@@ -14,6 +14,7 @@ struct HttpRequest {
   std::string method;
   std::string path;  // without its query
   bool keeps_alive = false;
+  bool closes = false;  // a field says so
 };
 
 struct HttpParse {

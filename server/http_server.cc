@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <map>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -22,7 +23,8 @@ namespace {
 
 // A client gets so long to take the last answer before its connection closes under it.
 constexpr std::chrono::seconds kLinger{1};
-constexpr std::chrono::milliseconds kWithoutDescriptors{100};
+constexpr std::chrono::milliseconds kWithoutPlaces{100};
+constexpr std::chrono::milliseconds kBetweenRounds{1000 / HttpServer::kRoundsPerSecond};
 // What one connection gets done before the others have their turn.
 constexpr int kStepsPerTurn = 8;
 
@@ -35,9 +37,15 @@ struct HttpServer::Connection {
   ~Connection() { close(descriptor); }
 
   bool is_answering() const { return num_sent < output.size(); }
+  bool has_request() const { return request.result != HttpParse::Result::kIncomplete; }
+  bool is_silent() const { return !is_answering() && !has_request(); }
+  void Parse();
+  void Answer(HttpAnswer answer);
 
   const int descriptor;
   std::string input;
+  HttpParse request;  // the first of the input, once all of it is there: then no more is read until it is answered
+  int num_requests = 0;
   std::string output;
   size_t num_sent = 0;
   bool is_last = false;     // the answer under way ends the connection
@@ -78,10 +86,12 @@ bool HttpServer::AwaitEvents() {
   std::vector<pollfd> polled = {{.fd = wake_, .events = POLLIN, .revents = 0},
                                 {.fd = takes_new_ ? socket_.descriptor() : -1, .events = POLLIN, .revents = 0}};
   std::vector<Connection*> owners;
-  TimePoint until = takes_new_ ? kNever : Now() + kWithoutDescriptors;
+  TimePoint until = takes_new_ ? kNever : Now() + kWithoutPlaces;
+  if (HasRequests()) until = std::min(until, rounds_.is_overdrawn() ? counted_until_ + kBetweenRounds : Now());
   for (Connection& connection : connections_) {
     const int16_t events = connection.is_answering() ? POLLOUT : POLLIN;
-    polled.push_back({.fd = connection.descriptor, .events = events, .revents = 0});
+    const int descriptor = connection.has_request() ? -1 : connection.descriptor;
+    polled.push_back({.fd = descriptor, .events = events, .revents = 0});
     owners.push_back(&connection);
     until = std::min(until, connection.wants_turn ? Now() : connection.deadline);
   }
@@ -94,11 +104,17 @@ bool HttpServer::AwaitEvents() {
   }
   takes_new_ = true;
   if (polled[1].revents != 0) Accept();
+  CountTime();
+  if (HasRequests() && !rounds_.is_overdrawn()) AnswerRound();
   return true;
 }
 
-// What has come in by then is answered at once: it makes no difference how many come behind it.
+// What has come in by then is answered in the round to come: it makes no difference how many come behind it.
 void HttpServer::Accept() {
+  if (connections_.size() == kMaxConnections && !MakeRoom()) {
+    takes_new_ = false;
+    return;
+  }
   int descriptor = socket_.Accept();
   if (descriptor < 0 && IsLackOfResources(errno) && reserve_.is_held()) {
     reserve_.GiveUp();
@@ -107,23 +123,30 @@ void HttpServer::Accept() {
   if (descriptor < 0) {
     if (!IsLackOfResources(errno)) return;
     takes_new_ = false;
-    return MakeRoom();
+    MakeRoom();
+    return;
   }
-  if (connections_.size() == kMaxConnections) MakeRoom();
   Advance(connections_.emplace_back(descriptor));
 }
 
-// One that takes its answer goes last.
-void HttpServer::MakeRoom() {
-  if (connections_.empty()) return;
-  const auto is_waiting = [](const Connection& connection) { return !connection.is_answering(); };
-  const auto silent = std::find_if(connections_.begin(), connections_.end(), is_waiting);
-  connections_.erase(silent == connections_.end() ? connections_.begin() : silent);
+// Who is silent goes first, then who had answers before and wants more, then who does not take its first one. Nobody
+// goes where some wait for their first answer: the round that brings it comes soon.
+bool HttpServer::MakeRoom() {
+  const auto erase_first = [this](const auto& is_to_go) {
+    const auto found = std::find_if(connections_.begin(), connections_.end(), is_to_go);
+    if (found == connections_.end()) return false;
+    connections_.erase(found);
+    return true;
+  };
+  if (erase_first([](const Connection& connection) { return connection.is_silent(); })) return true;
+  if (erase_first([](const Connection& connection) { return connection.num_requests > 1; })) return true;
+  return !HasRequests() && erase_first([](const Connection&) { return true; });
 }
 
 void HttpServer::Advance(Connection& connection) {
   connection.wants_turn = false;
   for (int step = 0; step < kStepsPerTurn; ++step) {
+    if (connection.has_request()) return;
     if (!(connection.is_answering() ? Send(connection) : Receive(connection))) return;
   }
   connection.wants_turn = true;
@@ -132,10 +155,6 @@ void HttpServer::Advance(Connection& connection) {
 // False where there is nothing to be done but to wait.
 bool HttpServer::Receive(Connection& connection) {
   std::array<char, 4096> buffer;
-  if (!connection.is_leaving && !connection.input.empty()) {
-    Answer(connection);
-    if (connection.is_answering()) return true;
-  }
   const ssize_t count = recv(connection.descriptor, buffer.data(), buffer.size(), 0);
   if (count < 0 && errno == EINTR) return true;
   if (count < 0 && errno == EAGAIN) return false;
@@ -146,28 +165,60 @@ bool HttpServer::Receive(Connection& connection) {
   if (connection.is_leaving) return true;
   if (connection.input.empty()) connection.deadline = std::min(connection.deadline, Now() + kHeadPatience);
   connection.input.append(buffer.data(), static_cast<size_t>(count));
+  connection.Parse();
   return true;
 }
 
-// Makes the answer to the first request of the input, if all of it is there.
-void HttpServer::Answer(Connection& connection) {
-  const HttpParse parse = ParseHttpRequest(connection.input);
-  if (parse.result == HttpParse::Result::kIncomplete) return;
-  connection.input.erase(0, parse.num_bytes);
-  HttpRequest request = parse.request;
-  HttpAnswer answer;
-  if (parse.result == HttpParse::Result::kRefused) {
-    request.keeps_alive = false;
-    answer = HttpRefusal(parse.status);
-  } else if (request.method != "GET" && request.method != "HEAD") {
-    answer = HttpRefusal(405);
-  } else {
-    answer = handler_(request.path);
+void HttpServer::Connection::Parse() {
+  request = ParseHttpRequest(input);
+  if (!has_request()) return;
+  input.erase(0, request.num_bytes);
+  deadline = Now() + kAnswerPatience;
+  ++num_requests;
+}
+
+void HttpServer::Connection::Answer(HttpAnswer answer) {
+  is_last = !request.request.keeps_alive;
+  output = SerializeHttpAnswer(answer, request.request);
+  num_sent = 0;
+  request = {};
+}
+
+bool HttpServer::HasRequests() const {
+  return std::any_of(connections_.begin(), connections_.end(),
+                     [](const Connection& connection) { return connection.has_request(); });
+}
+
+void HttpServer::CountTime() {
+  const TimePoint now = Now();
+  rounds_.Refill(Seconds(now - counted_until_));
+  counted_until_ = now;
+}
+
+void HttpServer::AnswerRound() {
+  rounds_.Take(1.0);
+  std::map<std::string, HttpAnswer> made;
+  std::vector<Connection*> asking;  // in the order of their last sign of life, which sending changes
+  for (Connection& connection : connections_) {
+    if (connection.has_request()) asking.push_back(&connection);
   }
-  connection.is_last = !request.keeps_alive;
-  connection.output = SerializeHttpAnswer(answer, request);
-  connection.num_sent = 0;
-  connection.deadline = Now() + kAnswerPatience;
+  for (Connection* connection : asking) {
+    HttpParse& parse = connection->request;
+    HttpRequest& request = parse.request;
+    if (parse.result == HttpParse::Result::kRefused || connection->num_requests == kMaxRequests) {
+      request.keeps_alive = false;
+    }
+    if (parse.result == HttpParse::Result::kRefused) {
+      connection->Answer(HttpRefusal(parse.status));
+    } else if (request.method != "GET" && request.method != "HEAD") {
+      connection->Answer(HttpRefusal(405));
+    } else {
+      const auto [answer, is_new] = made.try_emplace(request.path);
+      if (is_new) answer->second = handler_(request.path);
+      connection->Answer(answer->second);
+    }
+    Advance(*connection);
+  }
 }
 
 bool HttpServer::Send(Connection& connection) {
@@ -188,7 +239,11 @@ bool HttpServer::Send(Connection& connection) {
                             : connection.input.empty() ? Duration(kIdlePatience)
                                                        : Duration(kHeadPatience);
   connection.deadline = Now() + patience;
-  if (connection.is_leaving) shutdown(connection.descriptor, SHUT_WR);
+  if (connection.is_leaving) {
+    shutdown(connection.descriptor, SHUT_WR);
+  } else if (!connection.input.empty()) {
+    connection.Parse();
+  }
   const auto is_this = [&connection](const Connection& other) { return &other == &connection; };
   connections_.splice(connections_.end(), connections_,
                       std::find_if(connections_.begin(), connections_.end(), is_this));

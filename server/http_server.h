@@ -1,6 +1,7 @@
 // The metrics port's server: one thread, which never waits for a client. A client that sends its head slowly, reads
 // slowly or says nothing costs a descriptor and a buffer, for a bounded time, and no more than kMaxConnections of them
-// exist: a new connection takes the place of the one that has been silent the longest.
+// exist: a new connection takes the place of the one that has been silent the longest. Answers are given in rounds, one
+// to each connection that asked, a path's made once for all of them; after kRoundsAtOnce there are kRoundsPerSecond.
 #pragma once
 
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <absl/status/statusor.h>
 
 #include "engine/clock.h"
+#include "server/allowance.h"
 #include "server/http_request.h"
 #include "server/listening_socket.h"
 #include "server/reserve_descriptor.h"
@@ -23,6 +25,10 @@ namespace latentd {
 class HttpServer {
  public:
   static constexpr size_t kMaxConnections = 64;
+  static constexpr int kMaxRequests = 128;  // of one connection
+  // More than scrapers, probes and people ask for; a page takes a millisecond.
+  static constexpr int kRoundsAtOnce = 100;
+  static constexpr int kRoundsPerSecond = 50;
   static constexpr std::chrono::seconds kHeadPatience{5};     // from a head's first byte to its last
   static constexpr std::chrono::seconds kAnswerPatience{30};  // for all of an answer to be taken
   static constexpr std::chrono::seconds kIdlePatience{120};   // between two requests: scrapers come once a minute
@@ -46,11 +52,13 @@ class HttpServer {
   // False once it is to end.
   bool AwaitEvents();
   void Accept();
-  void MakeRoom();
+  bool MakeRoom();
   void Advance(Connection& connection);
   bool Receive(Connection& connection);
   bool Send(Connection& connection);
-  void Answer(Connection& connection);
+  bool HasRequests() const;
+  void AnswerRound();
+  void CountTime();
   void CloseExpired();
 
   const ListeningSocket socket_;
@@ -59,8 +67,10 @@ class HttpServer {
 
   // Of the thread.
   std::list<Connection> connections_;  // in the order of their last sign of life
-  bool takes_new_ = true;              // false for a moment after the system had no descriptor left
-  ReserveDescriptor reserve_;          // so that one client at a time is answered even then
+  bool takes_new_ = true;              // false for a moment after there was no place left
+  Allowance rounds_{kRoundsAtOnce, kRoundsPerSecond};
+  TimePoint counted_until_{};  // by rounds_
+  ReserveDescriptor reserve_;  // so that one client at a time is answered even then
   std::thread thread_;
 };
 

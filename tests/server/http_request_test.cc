@@ -38,11 +38,24 @@ TEST(HttpRequest, ConnectionIsKeptAsTheVersionAndTheFieldSay) {
   EXPECT_FALSE(keeps("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n"));
   EXPECT_FALSE(keeps("GET / HTTP/1.0\r\n\r\n"));
   EXPECT_TRUE(keeps("GET / HTTP/1.0\r\nCONNECTION:  keep-alive \r\n\r\n"));
+  for (const std::string list : {"close, TE", "TE, close", "TE ,\tClose,", ",close", "keep-alive, close",
+                                 "close,keep-alive", "close\r\nConnection: keep-alive", "TE\r\nConnection: x, close"}) {
+    EXPECT_FALSE(keeps("GET / HTTP/1.1\r\nConnection: " + list + "\r\n\r\n")) << list;
+  }
+  EXPECT_TRUE(keeps("GET / HTTP/1.1\r\nConnection: closed, x-close, TE\r\n\r\n"));
+  EXPECT_TRUE(keeps("GET / HTTP/1.0\r\nConnection: TE, Keep-Alive\r\n\r\n"));
 }
 
 TEST(HttpRequest, TargetOfAProxyIsItsPath) {
   EXPECT_EQ(ParseHttpRequest("GET http://a:1/ready HTTP/1.1\r\n\r\n").request.path, "/ready");
   EXPECT_EQ(ParseHttpRequest("GET http://a HTTP/1.1\r\n\r\n").request.path, "");
+}
+
+TEST(HttpRequest, NamesAreTokens) {
+  EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nX.Trace!Id: a\r\n!#$%&'*+-.^_`|~09azAZ: b\r\n\r\n"), 0);
+  for (const char c : std::string_view("\0\x1f\x7f\x80 \t\"(),/;<=>?@[\\]{}", 22)) {
+    EXPECT_EQ(StatusOf("GET / HTTP/1.1\r\nA" + std::string(1, c) + "B: c\r\n\r\n"), 400) << static_cast<int>(c);
+  }
 }
 
 TEST(HttpRequest, WhatIsMalformedIsRefused) {
