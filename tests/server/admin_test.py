@@ -279,7 +279,8 @@ class PrefillTest(AdminTestCase):
 class OffTest(unittest.TestCase):
     def test_admin_is_off_unless_it_is_asked_for(self):
         with Daemon() as server:
-            self.assertEqual(set(json.loads((server.folder / "ports.json").read_text())), {"grpc", "metrics"})
+            self.assertEqual(set(json.loads((server.folder / "ports.json").read_text())),
+                             {"grpc", "metrics", "pid"})
             stub = daemon.admin_pb2_grpc.AdminStub(server.channel)
             with self.assertRaises(grpc.RpcError) as caught:
                 stub.GetLoad(admin_pb2.GetLoadRequest())

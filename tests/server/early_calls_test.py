@@ -117,7 +117,7 @@ class EndOfLoadingTest(unittest.TestCase):
             self.assertEqual(knobs["log-level"], ("error", admin_pb2.CONFIG_SOURCE_ADMIN), "survives the load")
             ports = json.loads(server.port_file.read_text())
             self.assertEqual(ports, {"grpc": server.address, "metrics": server.metrics_address,
-                                     "admin": server.admin_address})
+                                     "admin": server.admin_address, "pid": server.process.pid})
 
     def test_retry_policy_waits_for_the_model(self):
         policy = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": {
