@@ -26,6 +26,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "kernels/one_line.h"
 #include "engine/text/quoted_excerpt.h"
 #include "kernels/signal_mask.h"
 #include "server/standard_error.h"
@@ -96,6 +97,7 @@ class StandardErrorSink final : public spdlog::sinks::base_sink<std::mutex> {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
     std::string text(line.data(), line.size());
+    if (format_in_use == LogFormat::kText) text = OnOneLine({line.data(), line.size() - 1}) + "\n";
     if (Output().is_terminal() && message.color_range_end > message.color_range_start) {
       text.insert(message.color_range_end, "\x1b[m");
       text.insert(message.color_range_start, ColourOf(message.level));
@@ -183,7 +185,7 @@ void LogFatal(std::string_view why) {
     Output().Write(absl::StrFormat("{\"time\":\"%s\",\"level\":\"critical\",\"message\":%s}\n",
                                    TimeOf(spdlog::log_clock::now()), QuoteForLog(why)));
   } else {
-    Output().Write(absl::StrFormat("latentd: %s\n", why));
+    Output().Write(absl::StrFormat("latentd: %s\n", OnOneLine(why)));
   }
 }
 

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "kernels/one_line.h"
+
 namespace latentd {
 namespace {
 
@@ -33,6 +35,18 @@ TEST(QuoteForLog, AllBytesBecomeOneLineOfPrintableAsciiThatJsonReads) {
 TEST(QuoteForLog, Utf8ComesBackAsItWas) {
   const std::string text = "naïve \"Füchse\" 🦊\n\x1b[0m";
   EXPECT_EQ(nlohmann::json::parse(QuoteForLog(text)).get<std::string>(), text);
+}
+
+TEST(OnOneLine, EscapesWhatEndsLinesOrSpeaksToTerminals) {
+  EXPECT_EQ(OnOneLine("naïve \"Füchse\" \\ 🦊 é"), "naïve \"Füchse\" \\ 🦊 é");
+  EXPECT_EQ(OnOneLine(std::string_view("a\nb\rc\td\0e\x1b[2J\x7f", 14)), "a\\nb\\rc\\td\\x00e\\x1b[2J\\x7f");
+  EXPECT_EQ(OnOneLine("a\xc2\x85"
+                      "b\xe2\x80\xa8"
+                      "c\xe2\x80\xa9"),
+            "a\\xc2\\x85b\\xe2\\x80\\xa8"
+            "c\\xe2\\x80\\xa9");
+  EXPECT_EQ(OnOneLine("\xc2"), "\xc2") << "cut off";
+  EXPECT_EQ(OnOneLine("\xe2\x80"), "\xe2\x80");
 }
 
 TEST(SetLogLevel, UnknownNameListsTheNames) {
