@@ -100,6 +100,7 @@ absl::StatusOr<Address> ParseHost(std::string_view text, std::string_view host, 
     if (is_mapped) return Address{.kind = Address::Kind::kIpv4, .host = canonical->substr(kMapped.size()), .port = 0};
     return Address{.kind = Address::Kind::kIpv6, .host = *canonical, .port = 0};
   }
+  if (text.find("://") != std::string_view::npos) return Refuse(text, use, "the scheme of a URI has no place here");
   if (host.find(':') != std::string_view::npos) return Refuse(text, use, "an IPv6 address needs brackets");
   if (host.empty() || host == "*") {
     return Refuse(text, use, "the host is missing; 0.0.0.0 is every IPv4 address, [::] every address");

@@ -6,7 +6,10 @@
 
 #include <CLI/CLI.hpp>
 #include <absl/strings/match.h>
+#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_replace.h>
 #include <unistd.h>
 
 #include "server/config_file.h"
@@ -35,9 +38,15 @@ std::string TypeOf(const Knob& knob) {
   return knob.is_text() ? "TEXT" : "NUMBER";
 }
 
-std::string OneLine(std::string text) {
+// In the order in which they stand, and in the words of our other errors.
+std::string Explain(const CLI::App& app, const CLI::Error& error) {
+  std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    text = absl::StrCat("expected flags only, found ", absl::StrJoin(app.remaining(), " "));
+  }
+  absl::StrReplaceAll({{"At Most 1 required but received", "expected one value, found"}}, &text);
+  return text + "; see latentd --help";
 }
 
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
@@ -47,7 +56,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   app.footer(
       "Each flag is also a variable (--max-rows is LATENTD_MAX_ROWS) and a line of the --config file (max-rows = 64);\n"
       "a flag wins over a variable, a variable over the file.");
-  app.add_option("--config", line.config_file, "TOML file with a line per knob, as --print-config writes it");
+  const CLI::Option* config =
+      app.add_option("--config", line.config_file, "TOML file with a line per knob, as --print-config writes it");
   app.add_flag("--print-config", line.print_config, "Print every knob with its value and source, and exit");
   std::vector<std::pair<CLI::Option*, std::string>> options;  // reserved: the options point into it
   options.resize(AllKnobs().size());
@@ -67,7 +77,10 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   } catch (const CLI::CallForVersion&) {
     line.answer = kVersion;
   } catch (const CLI::Error& error) {
-    return absl::InvalidArgumentError(OneLine(error.what()) + "; see latentd --help");
+    return absl::InvalidArgumentError(Explain(app, error));
+  }
+  if (config->count() > 0 && line.config_file.empty()) {
+    return absl::InvalidArgumentError("--config: expected a file, found \"\"; leave it out where there is none");
   }
   for (size_t i = 0; i < options.size(); ++i) {
     if (options[i].first->count() > 0) line.values[std::string(AllKnobs()[i].name)] = options[i].second;
@@ -88,6 +101,7 @@ class Layers {
       return absl::InvalidArgumentError(absl::StrFormat("%s: %s", origin, std::string(status.message())));
     }
     parsed_.knobs[index].source = source;
+    parsed_.origins[parsed_.knobs[index].name] = origin;
     return absl::OkStatus();
   }
 
@@ -161,7 +175,50 @@ std::string PrintConfig(const ParsedConfig& parsed) {
   return text;
 }
 
+// The value of a flag that is the next argument or joined to it, empty where there is none.
+std::string ValueOfFlag(int argc, const char* const* argv, const std::string& flag) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == flag && i + 1 < argc) return argv[i + 1];
+    if (argument.starts_with(flag + "=")) return argument.substr(flag.size() + 1);
+  }
+  return "";
+}
+
+std::string Find(const Environment& environment, const std::string& name) {
+  const auto found = environment.find(name);
+  return found == environment.end() ? "" : found->second;
+}
+
 }  // namespace
+
+std::string WithOrigin(std::string_view error, const ParsedConfig& parsed) {
+  for (const auto& [knob, origin] : parsed.origins) {
+    const std::string_view rest = error.substr(std::min(knob.size(), error.size()));
+    if (error.starts_with(knob) && (rest.starts_with(':') || rest.starts_with('='))) return origin + std::string(rest);
+  }
+  for (const char* knob : {"generation-config", "chat-template"}) {
+    const auto origin = parsed.origins.find(knob);
+    if (origin == parsed.origins.end()) continue;
+    const bool is_template = std::string_view(knob) == "chat-template";
+    const std::string& path = is_template ? parsed.config.chat_template : parsed.config.generation_config;
+    if (error.starts_with("'" + path)) return absl::StrCat(origin->second, ": ", std::string(error));
+  }
+  return std::string(error);
+}
+
+bool AsksForJsonLog(int argc, const char* const* argv, const Environment& environment) {
+  std::string format = ValueOfFlag(argc, argv, "--log-format");
+  if (format.empty()) format = Find(environment, EnvironmentName("log-format"));
+  if (!format.empty()) return format == "json";
+  std::string path = ValueOfFlag(argc, argv, "--config");
+  if (path.empty()) path = Find(environment, kConfigVariable);
+  if (path.empty()) return false;
+  const absl::StatusOr<std::map<std::string, FileEntry>> entries = ReadConfigFile(path);
+  if (!entries.ok()) return false;
+  const auto entry = entries->find("log-format");
+  return entry != entries->end() && entry->second.value == "json";
+}
 
 Environment ReadEnvironment() {
   Environment variables;
@@ -192,7 +249,9 @@ absl::StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv, cons
   }
   if (absl::Status status = ApplyEnvironment(environment, layers); !status.ok()) return status;
   if (absl::Status status = ApplyFlags(*line, layers); !status.ok()) return status;
-  if (absl::Status status = CheckTogether(parsed.config); !status.ok()) return status;
+  if (absl::Status status = CheckTogether(parsed.config); !status.ok()) {
+    return absl::InvalidArgumentError(WithOrigin(std::string(status.message()), parsed));
+  }
   for (size_t i = 0; i < parsed.knobs.size(); ++i) parsed.knobs[i].value = ValueOf(AllKnobs()[i], parsed.config);
   parsed.warnings = UnknownVariables(environment);
   if (line->print_config) {

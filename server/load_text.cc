@@ -47,7 +47,10 @@ ChatFormat FormatOf(const ChatTemplateSource& source, const Tokenizer& tokenizer
 absl::StatusOr<ChatTemplateSource> ChosenTemplate(const std::string& chosen, const Sources& sources) {
   if (const ChatTemplateSource* source = FindTemplate(sources, chosen)) return *source;
   ChatTemplateSource source = ReadChatTemplateFile(chosen);
-  if (!absl::IsNotFound(source.text.status())) return source;
+  if (source.text.ok()) return source;
+  if (!absl::IsNotFound(source.text.status())) {
+    return absl::InvalidArgumentError("chat-template=" + std::string(source.text.status().message()));
+  }
   return absl::InvalidArgumentError(
       absl::StrFormat("chat-template=%s: expected a file or the name of one of the model's templates (%s), found none",
                       chosen, sources.empty() ? "it has none" : NamesOf(sources)));

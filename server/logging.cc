@@ -179,6 +179,8 @@ absl::StatusOr<std::string> SetLogLevel(const std::string& level) {
   return std::string(ViewOf(previous));
 }
 
+void SetLogFormat(LogFormat format) { format_in_use = format; }
+
 void LogFatal(std::string_view why) {
   Output().SetDeadline(std::chrono::steady_clock::now() + kLastLines);
   if (format_in_use == LogFormat::kJson) {

@@ -30,6 +30,8 @@ void StopLogging();
 absl::StatusOr<std::string> SetLogLevel(const std::string& level);
 // Why the daemon ends before it served: "latentd: why" on stderr, or an object of level critical.
 void LogFatal(std::string_view why);
+// Of lines before StartLogging, which sets it, too.
+void SetLogFormat(LogFormat format);
 // What nothing catches, in any thread, and an abort of a library are said in such a line, too, and end the process
 // with 1.
 void ExplainTermination();

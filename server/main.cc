@@ -32,10 +32,11 @@ absl::Status CheckThreads(const Config& config) {
 }
 
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
+  const bool is_json = parsed.config.log_format == "json";
+  SetLogFormat(is_json ? LogFormat::kJson : LogFormat::kText);  // of what is refused before there is a log, too
   SetCoreDumps(parsed.config.core_dumps == "on" ? CoreDumps::kOn : CoreDumps::kOff);
   if (absl::Status status = CheckDescriptors(); !status.ok()) return status;
   if (absl::Status status = CheckThreads(parsed.config); !status.ok()) return status;
-  const bool is_json = parsed.config.log_format == "json";
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
   EndOnFileFaults("latentd", is_json ? FaultLine::kJson : FaultLine::kText);
   const absl::Status status = Daemon(parsed, stop, started).Run();
@@ -45,15 +46,20 @@ absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint star
 
 int Run(int argc, char** argv, StopRequest& stop) {
   const TimePoint started = SteadyClock().Now();
-  const absl::StatusOr<ParsedConfig> parsed = ParseConfig(argc, argv, ReadEnvironment());
-  absl::Status status = parsed.status();
-  if (parsed.ok() && !parsed->answer.empty()) {
+  const Environment environment = ReadEnvironment();
+  const absl::StatusOr<ParsedConfig> parsed = ParseConfig(argc, argv, environment);
+  if (!parsed.ok()) {
+    SetLogFormat(AsksForJsonLog(argc, argv, environment) ? LogFormat::kJson : LogFormat::kText);
+    LogFatal(std::string(parsed.status().message()));
+    return 1;
+  }
+  if (!parsed->answer.empty()) {
     std::cout << parsed->answer;
     return 0;
   }
-  if (parsed.ok()) status = Serve(*parsed, stop, started);
+  const absl::Status status = Serve(*parsed, stop, started);
   if (status.ok()) return 0;
-  LogFatal(std::string(status.message()));
+  LogFatal(WithOrigin(std::string(status.message()), *parsed));
   return 1;
 }
 

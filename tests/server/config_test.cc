@@ -125,13 +125,48 @@ TEST_F(ConfigTest, ErrorsNameTheirSource) {
             file + ":3: log-level: expected one of trace, debug, info, warning, error, off, found \"loud\"");
 }
 
+TEST_F(ConfigTest, ErrorsThatAreFoundLaterNameTheirSourceToo) {
+  EXPECT_THAT(Error({"--listen", "tcp://10.0.0.1:50051"}),
+              AllOf(HasSubstr("--listen: expected HOST:PORT"), HasSubstr("the scheme of a URI has no place here")));
+  EXPECT_THAT(Error({}, {{"LATENTD_METRICS_LISTEN", "here"}}), testing::StartsWith("LATENTD_METRICS_LISTEN: expected"));
+  const std::string file = File("\ndevice = 'gpu'\n");
+  EXPECT_THAT(Error({"--config", file}), testing::StartsWith(file + ":2: device: expected auto, cpu or cuda:N"));
+  const ParsedConfig parsed = Parse({"--config", File("kv-dtype = 'fp8'\n"), "--generation-config", "/some/where"},
+                                    {{"LATENTD_EOS_TOKEN_IDS", "x"}, {"LATENTD_DEVICE", "cuda:9"}});
+  EXPECT_EQ(WithOrigin("eos-token-ids: expected ids", parsed), "LATENTD_EOS_TOKEN_IDS: expected ids");
+  EXPECT_EQ(WithOrigin("device=cuda:9: no such", parsed), "LATENTD_DEVICE=cuda:9: no such");
+  EXPECT_EQ(WithOrigin("kv-dtype: expected", parsed), File("kv-dtype = 'fp8'\n") + ":1: kv-dtype: expected");
+  EXPECT_EQ(WithOrigin("'/some/where': no file", parsed), "--generation-config: '/some/where': no file");
+  EXPECT_EQ(WithOrigin("max-rows: of the default", parsed), "max-rows: of the default");
+  EXPECT_EQ(WithOrigin("devices: others", parsed), "devices: others");
+}
+
+TEST_F(ConfigTest, TheLogsFormatIsKnownWhateverElseIsWrong) {
+  const auto asks = [](const Texts& arguments, const Environment& environment) {
+    std::vector<const char*> argv = {"latentd"};
+    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+    return AsksForJsonLog(static_cast<int>(argv.size()), argv.data(), environment);
+  };
+  const std::string file = File("log-format = 'json'\nmax-row = 1\n");
+  EXPECT_TRUE(asks({"--log-format", "json", "--max-rows", "0"}, {}));
+  EXPECT_TRUE(asks({"--colour", "--log-format=json"}, {{"LATENTD_LOG_FORMAT", "text"}}));
+  EXPECT_TRUE(asks({}, {{"LATENTD_LOG_FORMAT", "json"}}));
+  EXPECT_TRUE(asks({"--config", file}, {}));
+  EXPECT_TRUE(asks({}, {{"LATENTD_CONFIG", file}}));
+  EXPECT_FALSE(asks({"--config", file, "--log-format", "text"}, {}));
+  EXPECT_FALSE(asks({"--config", file}, {{"LATENTD_LOG_FORMAT", "text"}}));
+  EXPECT_FALSE(asks({"--log-format"}, {}));
+  EXPECT_FALSE(asks({"--config", "/nowhere"}, {}));
+}
+
 TEST_F(ConfigTest, WhatAStrongerSourceOverridesIsCheckedAllTheSame) {
   EXPECT_THAT(Error({"--max-rows", "4"}, {{"LATENTD_MAX_ROWS", "zero"}}), HasSubstr("LATENTD_MAX_ROWS"));
 }
 
 TEST_F(ConfigTest, UnknownAndRepeatedNamesAreRefused) {
   EXPECT_THAT(Error({"--max-row", "4"}), HasSubstr("--max-row"));
-  EXPECT_THAT(Error({"--max-rows", "4", "--max-rows", "5"}), HasSubstr("--max-rows"));
+  EXPECT_THAT(Error({"--max-rows", "4", "--max-rows", "5"}), HasSubstr("--max-rows: expected one value, found 2"));
+  EXPECT_THAT(Error({"--foo", "3", "--bar", "4"}), HasSubstr("found --foo 3 --bar 4; see"));
   EXPECT_THAT(Error({"--config", File("max-row = 4\n")}), HasSubstr(":1: expected the name of a knob, found max-row"));
   EXPECT_THAT(Error({"--config", File("max-rows = 4\nmax-rows = 5\n")}), HasSubstr(":2:"));
   EXPECT_THAT(Error({"--config", File("max-rows = [4, 5]\n")}), HasSubstr(":1: max-rows: expected a number"));
@@ -141,6 +176,8 @@ TEST_F(ConfigTest, UnknownAndRepeatedNamesAreRefused) {
 
 TEST_F(ConfigTest, AFileThatCannotBeReadIsRefused) {
   EXPECT_THAT(Error({"--config", "/nowhere/knobs.toml"}), HasSubstr("/nowhere/knobs.toml"));
+  EXPECT_THAT(Error({"--config", ""}), HasSubstr("--config: expected a file"));
+  EXPECT_EQ(Parse({}, {{"LATENTD_CONFIG", ""}}).config.max_rows, Config().max_rows) << "an empty variable is none";
 }
 
 TEST_F(ConfigTest, AVariableNamesTheFileWhereNoFlagDoes) {

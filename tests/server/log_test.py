@@ -182,11 +182,19 @@ class JsonLogTest(unittest.TestCase):
                 call.cancel()
 
     def test_start_that_goes_wrong_is_an_object_too(self):
-        refused = daemon.run("--model", MODEL / "nothing", "--log-format", "json")
-        self.assertEqual(refused.returncode, 1)
-        entry = json.loads(refused.stderr)
-        self.assertEqual(entry["level"], "critical")
-        self.assertIn("nothing", entry["message"])
+        with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
+            file = pathlib.Path(folder) / "knobs.toml"
+            file.write_text("log-format = 'json'\n")
+            for refused, says in (
+                    (daemon.run("--model", MODEL / "nothing", "--log-format", "json"), "nothing"),
+                    (daemon.run("--log-format", "json", "--max-rows", "0"), "--max-rows: "),
+                    (daemon.run("--max-rows", "0", LATENTD_LOG_FORMAT="json"), "--max-rows: "),
+                    (daemon.run("--max-rows", "0", "--config", file), "--max-rows: "),
+                    (daemon.run("--colour", LATENTD_CONFIG=str(file)), "--colour")):
+                self.assertEqual(refused.returncode, 1)
+                entry = json.loads(refused.stderr)
+                self.assertEqual(entry["level"], "critical")
+                self.assertIn(says, entry["message"])
 
 
 class FullPipeTest(unittest.TestCase):
