@@ -41,6 +41,29 @@ class OddStartsTest(unittest.TestCase):
             with self.subTest(path=path):
                 self.refused(run("--config", path, "--model", MODEL), str(path), what)
 
+    def test_config_that_tells_no_size_is_read_all_the_same(self):
+        """Of /proc: nothing in it is a configuration, and none of it is taken for an empty one."""
+        for path, what in (("/proc/version", "/proc/version:1: "), ("/proc/self/mem", "Input/output error"),
+                           ("/proc/kallsyms", "at most 1048576 bytes, found more")):
+            with self.subTest(path=path):
+                self.refused(run("--config", path, "--model", MODEL), path, what)
+
+    def test_texts_with_line_breaks_stay_in_their_line(self):
+        odd = self.folder / "two\nlines\x1b[2J"
+        for flags in (("--log-level", "a\nb"), ("--config", odd), ("--model", odd), ("--chat-template", odd),
+                      ("--generation-config", odd), ("--port-file", odd / "x"), ("--device", "a\nb"),
+                      ("--listen", "a\nb:1"), ("--a\nb",), ("--eos-token-ids", "1\n,x"), ("--max-rows", "1\n")):
+            with self.subTest(flags=flags):
+                done = run("--model", MODEL, *flags) if "--model" not in flags else run(*flags)
+                self.refused(done)
+                self.assertNotRegex(done.stderr[:-1], r"[\x00-\x1f\x7f]")
+        odd.mkdir()
+        shutil.copytree(MODEL, odd / "a\nb")
+        with daemon.Daemon(model=odd / "a\nb") as server:
+            server.await_log("serving ")
+            for line in server.log_text().splitlines():
+                self.assertRegex(line, r"^\d{4}-\d\d-\d\dT[0-9:.+]+ (info|warning) ")
+
     def test_config_that_is_too_large(self):
         path = self.folder / "large.toml"
         path.write_text("# " + "x" * (2 << 20))
