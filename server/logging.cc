@@ -212,7 +212,7 @@ void LogLastLine(const char* why) {
     if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
     LogLastLine("ended by a library without a reason");
   } catch (const std::bad_alloc&) {
-    LogLastLine("expected more memory than the system gives; raise ulimit -v or the limit of the container");
+    LogLastLine("expected more memory than the system gives; raise ulimit -v, ulimit -d or the limit of the container");
   } catch (const std::system_error& error) {  // of a thread that could not be started
     char why[160];
     snprintf(why, sizeof(why), "expected another thread, found: %s; raise ulimit -v, ulimit -u or pids.max",

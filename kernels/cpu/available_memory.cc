@@ -46,17 +46,17 @@ size_t LeftInGroup(const Cgroup& group) {
   return LeftOf(limit, LeftOf(usage, cache));
 }
 
-size_t LeftOfAddressSpace(const fs::path& root) {
+// Of what `ulimit` bounds and the field of the process's status counts.
+size_t LeftOfLimit(__rlimit_resource resource, const fs::path& root, const char* field) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
-  const size_t used = ReadField(root / "proc/self/status", "VmSize:").value_or(0) * kKiB;
-  return LeftOf(limit.rlim_cur, used);
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
+  return LeftOf(limit.rlim_cur, ReadField(root / "proc/self/status", field).value_or(0) * kKiB);
 }
 
 }  // namespace
 
 size_t AvailableMemory(const fs::path& root) {
-  size_t available = LeftOfAddressSpace(root);
+  size_t available = std::min(LeftOfLimit(RLIMIT_AS, root, "VmSize:"), LeftOfLimit(RLIMIT_DATA, root, "VmData:"));
   if (const auto kib = ReadField(root / "proc/meminfo", "MemAvailable:")) available = std::min(available, *kib * kKiB);
   for (const Cgroup& group : CgroupsOf("memory", root)) available = std::min(available, LeftInGroup(group));
   return available;

@@ -1,5 +1,6 @@
 #include "kernels/cpu/thread_room.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
@@ -46,6 +47,12 @@ size_t StackBytes() {
   return num_bytes;
 }
 
+// SIZE_MAX where there is none.
+size_t LimitOf(__rlimit_resource resource) {
+  rlimit limit{};
+  return getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : limit.rlim_cur;
+}
+
 // "; pids.max of /sys/fs/cgroup/pids/a is 20": where a cgroup says how many there may be.
 std::string NearestLimit(const std::filesystem::path& root) {
   std::string text;
@@ -71,11 +78,14 @@ void GiveThreadsFullStacks() {
 }
 
 absl::Status CheckAddressSpace(int count) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return absl::OkStatus();
+  const size_t addresses = LimitOf(RLIMIT_AS);
+  const size_t data = LimitOf(RLIMIT_DATA);
   const size_t stack_bytes = StackBytes();
   const size_t num_bytes = static_cast<size_t>(count) * stack_bytes + kStartBytes;
-  void* const room = mmap(nullptr, num_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (addresses == SIZE_MAX && data == SIZE_MAX) return absl::OkStatus();
+  // Addresses that nothing can be written to do not count as data.
+  const int protection = data == SIZE_MAX ? PROT_NONE : PROT_READ | PROT_WRITE;
+  void* const room = mmap(nullptr, num_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room != MAP_FAILED) {
     munmap(room, num_bytes);
     return absl::OkStatus();
@@ -83,8 +93,9 @@ absl::Status CheckAddressSpace(int count) {
   constexpr int kMiBShift = 20;
   return absl::ResourceExhaustedError(
       absl::StrFormat("expected %d MiB of address space for %d threads with stacks of %d MiB, found a limit of %d MiB "
-                      "in all; raise ulimit -v, or lower --threads and --egress-threads",
-                      num_bytes >> kMiBShift, count, stack_bytes >> kMiBShift, limit.rlim_cur >> kMiBShift));
+                      "in all; raise ulimit -%c, or lower --threads and --egress-threads",
+                      num_bytes >> kMiBShift, count, stack_bytes >> kMiBShift, std::min(addresses, data) >> kMiBShift,
+                      data < addresses ? 'd' : 'v'));
 }
 
 absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {

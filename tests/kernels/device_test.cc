@@ -3,9 +3,12 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 
+#include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "kernels/cpu/available_memory.h"
 #include "kernels/cpu/cpu_device.h"
@@ -89,6 +92,21 @@ TEST_F(AvailableMemoryTest, AGroupMountedAsRootCounts) {
   Write("sys/fs/cgroup/memory/memory.usage_in_bytes", "1500000\n");
   Write("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 500000\n");
   EXPECT_EQ(Available(), 3000000u);
+}
+
+// Limits that no process reaches, of which this one is said to have used nearly all.
+TEST_F(AvailableMemoryTest, LimitsOfTheProcessCount) {
+  constexpr size_t kLimit = size_t{1} << 50;
+  for (const auto& [resource, field] : {std::pair{RLIMIT_AS, "VmSize"}, std::pair{RLIMIT_DATA, "VmData"}}) {
+    Write("proc/self/status", absl::StrFormat("VmPeak: 1 kB\n%s:\t%d kB\n", field, kLimit / 1024 - 900));
+    EXPECT_EQ(Available(), 8000u * 1024);
+    rlimit before{};
+    ASSERT_EQ(getrlimit(resource, &before), 0);
+    const rlimit low = {.rlim_cur = kLimit, .rlim_max = before.rlim_max};
+    ASSERT_EQ(setrlimit(resource, &low), 0);
+    EXPECT_EQ(Available(), 900u * 1024) << field;
+    ASSERT_EQ(setrlimit(resource, &before), 0);
+  }
 }
 
 TEST_F(AvailableMemoryTest, OverTheLimitIsNothing) {

@@ -163,6 +163,18 @@ class OddStartsTest(unittest.TestCase):
                     self.assertEqual(code, 0, text)
         self.assertEqual(served, {False, True}, "the least of these is not enough, the most is")
 
+    def test_little_data_is_a_line(self):
+        served = set()
+        for mebibytes in (20, 60, 100, 250, 330, 400, 700):
+            with self.subTest(mebibytes=mebibytes):
+                serves, code, text = self.limited(f"-d {mebibytes << 10}")
+                served.add(serves)
+                self.assertGreaterEqual(code, 0, f"ended by a signal: {text}")
+                if not serves:
+                    self.assertEqual(text.count("\n"), 1, text)
+                    self.assertIn("ulimit -d", text)
+        self.assertEqual(served, {False, True}, "the least of these is not enough, the most is")
+
     def test_where_it_serves_in_little_address_space_it_serves_many(self):
         """The least that it starts with has room for the threads and buffers of a load, too."""
         with daemon.Daemon(under=("sh", "-c", 'ulimit -v 524288 && exec "$0" "$@"')) as server:
