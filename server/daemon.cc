@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "server/descriptors.h"
 #include "server/exposure.h"
 #include "server/load_model.h"
 #include "server/logging.h"
@@ -117,6 +118,7 @@ void Daemon::ReportStart() {
   });
   for (const std::string& warning : parsed_.warnings) spdlog::warn("{}", warning);
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  for (const std::string& warning : ConnectionWarnings(config_, MaxDescriptors())) spdlog::warn("{}", warning);
   for (const std::string& warning : ExposureWarnings(listeners_->addresses())) spdlog::warn("{}", warning);
   for (const std::string& line : loaded.sizes) spdlog::info("{}", line);
   spdlog::info("serving {} on {}, after {:.3f} s", loaded.served.description.name(), listeners_->Text(), total_seconds);

@@ -50,6 +50,22 @@ ConnectionLimits LimitsOfApi(const Config& config, int64_t max_descriptors) {
   return {.connections = connections, .per_peer = std::clamp<int64_t>(per_peer, 1, connections)};
 }
 
+std::vector<std::string> ConnectionWarnings(const Config& config, int64_t max_descriptors) {
+  const ConnectionLimits limits = LimitsOfApi(config, max_descriptors);
+  std::vector<std::string> warnings;
+  if (config.max_connections > limits.connections) {
+    warnings.push_back(
+        absl::StrFormat("max-connections: %d are more than the limit of %d descriptors allows, %d are taken; "
+                        "raise ulimit -n",
+                        config.max_connections, max_descriptors, limits.connections));
+  }
+  if (config.max_connections_per_peer > limits.per_peer) {
+    warnings.push_back(absl::StrFormat("max-connections-per-peer: %d are more than the %d connections in all",
+                                       config.max_connections_per_peer, limits.connections));
+  }
+  return warnings;
+}
+
 ConnectionLimits LimitsOfAdmin(int64_t max_descriptors) {
   const int64_t connections = std::clamp<int64_t>(KeptDescriptors(max_descriptors) / 4, 1, kAdminConnections);
   return {.connections = connections, .per_peer = connections};

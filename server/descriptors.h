@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include <absl/status/status.h>
 
@@ -19,6 +21,8 @@ int64_t MaxDescriptors();
 
 // From `max_descriptors` and what the knobs say. A part is left to files, metrics and the Admin service.
 ConnectionLimits LimitsOfApi(const Config& config, int64_t max_descriptors);
+// Of knobs that ask for more than that.
+std::vector<std::string> ConnectionWarnings(const Config& config, int64_t max_descriptors);
 ConnectionLimits LimitsOfAdmin(int64_t max_descriptors);
 
 }  // namespace latentd

@@ -48,6 +48,14 @@ TEST(Descriptors, TheKnobsHoldWithinTheLimit) {
   EXPECT_EQ(LimitsOfApi({}, 65'536).connections, 2'048);
 }
 
+TEST(Descriptors, KnobsBeyondTheLimitAreWarnedOf) {
+  EXPECT_THAT(ConnectionWarnings(With(1'000'000, 0), 100),
+              ElementsAre(AllOf(HasSubstr("max-connections: 1000000 "), HasSubstr("100 descriptors allows, 50 are"))));
+  EXPECT_THAT(ConnectionWarnings(With(100, 200), 1'024), ElementsAre(HasSubstr("max-connections-per-peer: 200 ")));
+  EXPECT_THAT(ConnectionWarnings(With(100, 7), 1'024), IsEmpty());
+  EXPECT_THAT(ConnectionWarnings({}, 64), IsEmpty());
+}
+
 // An empty `admin`: off.
 std::vector<std::string> WarningsOf(const char* grpc, const char* metrics, const std::string& admin) {
   const auto parse = [](std::string_view text) { return OrDie(ParseAddress(text, AddressUse::kGrpcListener)); };
