@@ -48,5 +48,16 @@ TEST(ModelName, LinkToASnapshotIsCalledByItsRepository) {
   EXPECT_EQ(ModelName(directory.path() / "current"), "org/name");
 }
 
+TEST(ModelName, LinkToAnotherFolderNamesTheModel) {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directories(directory.path() / "rev-123/inner");
+  std::filesystem::create_directory_symlink("rev-123", directory.path() / "prod");
+  for (const char* ending : {"", "/", "//", "/.", "/./"}) {
+    EXPECT_EQ(ModelName(directory.path().string() + "/prod" + ending), "prod") << ending;
+  }
+  EXPECT_EQ(ModelName(directory.path() / "prod/inner"), "inner");
+  EXPECT_EQ(ModelName(directory.path() / "prod/inner/.."), "rev-123") << "a path without a name at its end";
+}
+
 }  // namespace
 }  // namespace latentd
