@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <ctime>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <system_error>
@@ -107,6 +108,14 @@ class StandardErrorSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
+// What these parts call an error is what a peer sent; a level that any client can raise says nothing.
+bool IsOfPeers(std::string_view file) {
+  constexpr std::string_view kParts[] = {"/surface/call.cc", "/lib/transport/", "/ext/transport/",
+                                         "/ext/filters/",    "/channel/",       "/compression/"};
+  return std::any_of(std::begin(kParts), std::end(kParts),
+                     [file](std::string_view part) { return file.find(part) != std::string_view::npos; });
+}
+
 void LogGrpc(gpr_log_func_args* args) {
   // gRPC aborts next, and of what the log's thread has yet to write nothing would be seen.
   if (absl::StartsWith(args->message, "assertion failed")) {
@@ -116,7 +125,8 @@ void LogGrpc(gpr_log_func_args* args) {
                         args->file, args->line, args->message));
     _exit(1);
   }
-  const auto level = args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::err : spdlog::level::debug;
+  const bool is_error = args->severity == GPR_LOG_SEVERITY_ERROR && !IsOfPeers(args->file);
+  const auto level = is_error ? spdlog::level::err : spdlog::level::debug;
   spdlog::log(level, "grpc: {}:{}: {}", args->file, args->line, args->message);
 }
 

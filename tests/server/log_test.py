@@ -11,6 +11,7 @@ import grpc
 
 import daemon
 from daemon import BIN, Daemon, MODEL, PATIENCE_SECONDS, admin_pb2, long_request, pb, request, wait_until
+from raw_http2 import DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, framed, header, request_headers
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -109,6 +110,23 @@ class TextLogTest(unittest.TestCase):
         self.assertNotIn("traceparent", dict(call.initial_metadata() or ()))
 
     # -------------------------------------------------------------------------------------------------------- levels
+
+    def test_no_client_can_raise_an_error(self):
+        """Deflate, which is not served, and headers that gRPC itself refuses."""
+        stub = self.daemon.generation
+        with self.assertRaises(grpc.RpcError):
+            stub.Tokenize(pb.TokenizeRequest(text="a" * 2000), compression=grpc.Compression.Deflate)
+        odd = (header("grpc-timeout", "-1"), header("grpc-encoding", "deflate"), header("grpc-encoding", "none-such"),
+               header("content-type", "text/plain"), header("grpc-accept-encoding", "x,,y"), header("te", "chunked"),
+               header(":method", "PUT"), header(":scheme", "ftp"), header("grpc-timeout", "1" * 99))
+        for extra in odd:
+            with RawClient(self.daemon.address) as client:
+                headers = request_headers("/latentd.v1.Generation/Tokenize", self.daemon.address) + extra
+                client.socket.sendall(frame(HEADERS, END_HEADERS, 1, headers) + frame(DATA, END_STREAM, 1, framed(b"")))
+                client.read_whole_frame()
+        self.daemon.once(request(request_id="after-deflate"))
+        self.line_of("after-deflate")
+        self.assertNotRegex(self.daemon.log_text(), r" (error|warning) ")
 
     def test_level_off_is_silent_and_info_speaks_again(self):
         self.daemon.admin.SetLogLevel(admin_pb2.SetLogLevelRequest(level="off"))
