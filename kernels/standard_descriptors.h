@@ -8,4 +8,8 @@ namespace latentd {
 // program that calls it.
 void OpenMissingStandardDescriptors();
 
+// The exit code of a program that would end with `code`: 1, with a line on standard error, where not all of its output
+// could be written. Nothing can be written to standard output after it.
+int FinishStandardOutput(const char* program, int code);
+
 }  // namespace latentd

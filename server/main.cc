@@ -55,7 +55,7 @@ int Run(int argc, char** argv, StopRequest& stop) {
   }
   if (!parsed->answer.empty()) {
     std::cout << parsed->answer;
-    return 0;
+    return FinishStandardOutput("latentd", 0);
   }
   const absl::Status status = Serve(*parsed, stop, started);
   if (status.ok()) return 0;

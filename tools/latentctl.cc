@@ -213,6 +213,10 @@ int main(int argc, char** argv) {
   latentd::AddLookups(app, flags, code);
   const auto admin = latentd::AddAdminCommands(app, code);
   latentd::AddLoadCommand(app, code);
-  CLI11_PARSE(app, argc, argv);
-  return code;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    code = app.exit(error);
+  }
+  return latentd::FinishStandardOutput("latentctl", code);
 }

@@ -110,7 +110,7 @@ grpc::Status Watch(const TopOptions& options, const AdminConnection& connection,
   v1::Load load;
   for (uint32_t shown = 0; reader->Read(&load);) {
     show(load);
-    if (++shown != options.count) continue;
+    if (++shown != options.count && std::cout.good()) continue;  // who cannot write need not go on
     context.TryCancel();
     reader->Finish();
     return grpc::Status::OK;

@@ -360,6 +360,16 @@ class OddStartsTest(unittest.TestCase):
         self.addCleanup(subprocess.run, ["umount", disk], check=True)
         return disk
 
+    def test_output_on_a_full_disk(self):
+        """Whatever a program prints, it says so where not all of it could be written."""
+        with open("/dev/full", "w") as full:
+            for command in (("latentd", "--print-config"), ("latentd", "--help"), ("latentd", "--version"),
+                            ("latentctl", "--help"), ("latentctl", "--version"), ("latent-convert", "inspect", MODEL)):
+                with self.subTest(command=command):
+                    done = subprocess.run([BIN / command[0], *command[1:]], stdout=full, stderr=subprocess.PIPE,
+                                          text=True, timeout=PATIENCE_SECONDS)
+                    self.refused(done, f"{command[0]}: standard output: ", "No space left on device")
+
     def test_port_file_on_a_full_disk(self):
         disk = self.full_disk()
         (disk / "filler").write_bytes(b"x" * 4096)

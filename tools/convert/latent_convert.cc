@@ -156,5 +156,5 @@ int RunLatentConvert(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   latentd::OpenMissingStandardDescriptors();
-  return latentd::RunLatentConvert(argc, argv);
+  return latentd::FinishStandardOutput("latent-convert", latentd::RunLatentConvert(argc, argv));
 }
