@@ -6,6 +6,7 @@
 #include "tools/address_flag.h"
 #include "tools/admin_commands.h"
 #include "tools/channel.h"
+#include "tools/number_flags.h"
 #include "tools/top.h"
 
 namespace latentd {
@@ -31,7 +32,9 @@ CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& 
 }
 
 void AddTimeout(CLI::App& command, AdminFlags& flags) {
-  command.add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")->capture_default_str();
+  command.add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")
+      ->check(Seconds())
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -62,7 +65,7 @@ std::shared_ptr<AdminFlags> AddAdminCommands(CLI::App& app, int& code) {
   top->add_option("--interval", f.interval_seconds, "Seconds between two reports")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
-  top->add_option("--count", f.count, "Ends after so many reports; 0: never");
+  top->add_option("--count", f.count, "Ends after so many reports; 0: never")->check(Whole<uint32_t>());
   top->callback(
       [&f, &code] { code = Top({.admin = f.common, .interval_seconds = f.interval_seconds, .count = f.count}); });
   return flags;

@@ -10,38 +10,76 @@
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "kernels/one_line.h"
 
 namespace latentd {
 namespace {
 
-constexpr char kServing[] = "\x08\x01";  // HealthCheckResponse{status: SERVING}
-
-}  // namespace
-
-Client::Client(const std::string& server, ProxyUse proxy)
-    : channel_(OpenChannel(server, proxy)),
-      generation_(v1::Generation::NewStub(channel_)),
-      models_(v1::Models::NewStub(channel_)) {}
-
 // The health API's messages are too small to be worth a generated copy: one string in, one enumerator out.
-grpc::Status Client::CheckHealth(const std::string& service, grpc::ClientContext& context, bool* serving) {
+constexpr char kServing[] = "\x08\x01";  // HealthCheckResponse{status: SERVING}
+constexpr char kServiceUnknown[] = "\x08\x03";
+
+grpc::ByteBuffer HealthRequest(const std::string& service) {
   std::string request;
   if (!service.empty()) request = std::string("\x0a") + static_cast<char>(service.size() & 0x7f) + service;
   const grpc::Slice slice(request);
+  return {&slice, 1};
+}
+
+std::string TextOf(const grpc::ByteBuffer& message) {
+  grpc::Slice slice;
+  return message.DumpToSingleSlice(&slice).ok() ? std::string(slice.begin(), slice.end()) : "";
+}
+
+bool Next(grpc::CompletionQueue& queue) {
+  void* tag = nullptr;
+  bool is_ok = false;
+  return queue.Next(&tag, &is_ok) && is_ok;
+}
+
+}  // namespace
+
+Client::Client(const std::string& server, ProxyUse proxy, const grpc::ChannelArguments& arguments)
+    : channel_(OpenChannel(server, proxy, arguments)),
+      generation_(v1::Generation::NewStub(channel_)),
+      models_(v1::Models::NewStub(channel_)) {}
+
+grpc::Status Client::CheckHealth(const std::string& service, grpc::ClientContext& context, bool* serving) {
   grpc::GenericStub stub(channel_);
   grpc::CompletionQueue queue;
-  auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", grpc::ByteBuffer(&slice, 1), &queue);
+  auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", HealthRequest(service), &queue);
   grpc::ByteBuffer response;
   grpc::Status status;
   call->StartCall();
   call->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  queue.Next(&tag, &ok);
-  grpc::Slice answer;
-  if (status.ok()) status = response.DumpToSingleSlice(&answer);
-  *serving = std::string(answer.begin(), answer.end()) == kServing;
+  Next(queue);
+  *serving = status.ok() && TextOf(response) == kServing;
   return status;
+}
+
+grpc::Status Client::AwaitServing(const std::string& service, grpc::ClientContext& context) {
+  grpc::GenericStub stub(channel_);
+  grpc::CompletionQueue queue;
+  context.set_wait_for_ready(true);
+  const auto call = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
+  call->StartCall(nullptr);
+  if (Next(queue)) {
+    call->WriteLast(HealthRequest(service), {}, nullptr);
+    Next(queue);
+  }
+  grpc::ByteBuffer message;
+  std::string state;
+  while (state != kServing && state != kServiceUnknown) {
+    call->Read(&message, nullptr);
+    if (!Next(queue)) break;
+    state = TextOf(message);
+  }
+  context.TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  Next(queue);
+  if (state == kServing) return grpc::Status::OK;
+  return state == kServiceUnknown ? grpc::Status(grpc::StatusCode::NOT_FOUND, "no such service") : status;
 }
 
 void AcceptAnyAnswer(grpc::ClientContext& context) {
@@ -70,7 +108,7 @@ int Report(const grpc::Status& status) {
   const std::string reason = ReasonOf(status);
   std::cerr << "latentctl: " << absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code()));
   if (!reason.empty()) std::cerr << " (" << reason << ")";
-  std::cerr << ": " << status.error_message() << "\n";
+  std::cerr << ": " << OnOneLine(status.error_message()) << "\n";
   return 1;
 }
 

@@ -16,10 +16,12 @@ namespace latentd {
 
 class Client {
  public:
-  Client(const std::string& server, ProxyUse proxy);
+  Client(const std::string& server, ProxyUse proxy, const grpc::ChannelArguments& arguments = {});
 
   v1::Generation::Stub& generation() { return *generation_; }
   v1::Models::Stub& models() { return *models_; }
+  // grpc.health.v1.Health/Watch until the service serves: also before the daemon listens. OK then; `context` is over.
+  grpc::Status AwaitServing(const std::string& service, grpc::ClientContext& context);
   // grpc.health.v1.Health/Check; `serving` is set where the status is OK.
   grpc::Status CheckHealth(const std::string& service, grpc::ClientContext& context, bool* serving);
 

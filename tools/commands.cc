@@ -11,6 +11,8 @@
 namespace latentd {
 namespace {
 
+constexpr int kBetweenDialsMs = 100;
+
 // The text of a token as something that fits on a line.
 std::string Quoted(const std::string& text) {
   std::string quoted = "\"";
@@ -108,6 +110,19 @@ int CheckHealth(const CommonOptions& options, const std::string& service) {
   if (!status.ok()) return Report(status);
   std::cout << (serving ? "SERVING" : "NOT_SERVING") << "\n";
   return serving ? 0 : 1;
+}
+
+int AwaitServing(const CommonOptions& options, const std::string& service, double seconds) {
+  grpc::ChannelArguments arguments;  // a daemon that is only about to listen is dialled again soon
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
+  Client client(options.server, ProxyUseFor(options.no_proxy), arguments);
+  grpc::ClientContext context;
+  SetTimeout(seconds, context);
+  const grpc::Status status = client.AwaitServing(service, context);
+  if (!status.ok()) return Report(status);
+  std::cout << "SERVING\n";
+  return 0;
 }
 
 }  // namespace latentd

@@ -22,6 +22,8 @@ int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request);
 int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& request);
 int ShowModel(const CommonOptions& options);
 int CheckHealth(const CommonOptions& options, const std::string& service);
+// The same, once it serves or after so many seconds.
+int AwaitServing(const CommonOptions& options, const std::string& service, double seconds);
 
 // Reads turns from stdin until its end and keeps the history. `request` holds what all turns share.
 int Converse(const CommonOptions& options, v1::ChatRequest request);

@@ -8,12 +8,14 @@
 
 #include <CLI/CLI.hpp>
 
+#include "kernels/one_line.h"
 #include "kernels/standard_descriptors.h"
 #include "tools/address_flag.h"
 #include "tools/admin_flags.h"
 #include "tools/channel.h"
 #include "tools/commands.h"
 #include "tools/load/load_command.h"
+#include "tools/number_flags.h"
 
 namespace latentd {
 namespace {
@@ -39,21 +41,26 @@ struct PromptFlags {
 void AddGenerationFlags(CLI::App& app, GenerationFlags& flags) {
   app.add_option("--temperature", flags.temperature, "0 is greedy; default: the model's");
   app.add_option("--top-p", flags.top_p, "Default: the model's");
-  app.add_option("--top-k", flags.top_k, "0 is off");
+  app.add_option("--top-k", flags.top_k, "0 is off")->check(Whole<uint32_t>());
   app.add_option("--min-p", flags.min_p, "0 is off");
   app.add_option("--presence-penalty", flags.presence_penalty);
   app.add_option("--frequency-penalty", flags.frequency_penalty);
   app.add_option("--repetition-penalty", flags.repetition_penalty, "1 is off");
-  app.add_option("--seed", flags.seed, "The same seed gives the same answer; default: drawn by the server");
-  app.add_option("--max-tokens", flags.max_tokens, "Default: what the context leaves room for");
-  app.add_option("--min-tokens", flags.min_tokens);
+  app.add_option("--seed", flags.seed, "The same seed gives the same answer; default: drawn by the server")
+      ->check(Whole<uint64_t>());
+  app.add_option("--max-tokens", flags.max_tokens, "Default: what the context leaves room for")
+      ->check(Whole<uint32_t>());
+  app.add_option("--min-tokens", flags.min_tokens)->check(Whole<uint32_t>());
   app.add_option("--stop", flags.stop, "Ends the answer where this text appears; may be given several times")
-      ->take_all();
-  app.add_option("--stop-token-id", flags.stop_token_ids, "May be given several times")->take_all();
+      ->allow_extra_args(false);
+  app.add_option("--stop-token-id", flags.stop_token_ids, "May be given several times")
+      ->allow_extra_args(false)
+      ->check(Whole<uint32_t>());
   app.add_flag("--include-stop", flags.include_stop, "Keeps the matched stop in the answer");
   app.add_flag("--ignore-eos", flags.ignore_eos, "Goes on past the end of the answer");
   app.add_flag("--print-special-tokens", flags.print_special_tokens, "Prints the special tokens of the answer, too");
-  app.add_option("--logprobs", flags.logprobs, "Log-probabilities of each token and so many alternatives; with --json");
+  app.add_option("--logprobs", flags.logprobs, "Log-probabilities of each token and so many alternatives; with --json")
+      ->check(Whole<uint32_t>());
 }
 
 // How a text becomes token ids.
@@ -70,7 +77,11 @@ void SetEncoding(const PromptFlags& flags, Request& request) {
 
 void AddPromptFlags(CLI::App& app, PromptFlags& flags) {
   CLI::Option* text = app.add_option("prompt", flags.text, "Default: all of stdin");
-  app.add_option("--ids", flags.ids, "The prompt as token ids: --ids 0,17,42")->delimiter(',')->excludes(text);
+  app.add_option("--ids", flags.ids, "The prompt as token ids: --ids 0,17,42")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(Whole<uint32_t>())
+      ->excludes(text);
   AddEncodingFlags(app, flags);
 }
 
@@ -116,6 +127,7 @@ struct Flags {
   std::string system, service;
   std::vector<uint32_t> ids;
   uint32_t top_logprobs = 0;
+  double wait_seconds = 0.0;
 };
 
 CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what, Flags& flags) {
@@ -124,7 +136,7 @@ CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& 
       ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
       ->capture_default_str();
   command->add_flag("--no-proxy", flags.common.no_proxy, kNoProxyHelp);
-  command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none");
+  command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")->check(Seconds());
   command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
   return command;
 }
@@ -160,7 +172,8 @@ void AddAnswers(CLI::App& app, Flags& flags, int& code) {
 
   CLI::App* score = AddCommand(app, "score", "Log-probabilities of a text", flags);
   AddPromptFlags(*score, flags.prompt);
-  score->add_option("--top-logprobs", flags.top_logprobs, "The best tokens at each position, 0 to 32");
+  score->add_option("--top-logprobs", flags.top_logprobs, "The best tokens at each position, 0 to 32")
+      ->check(Whole<uint32_t>());
   score->callback([&flags, &code] {
     v1::ScoreRequest request;
     SetPrompt(flags.prompt, request);
@@ -182,7 +195,7 @@ void AddLookups(CLI::App& app, Flags& flags, int& code) {
   });
 
   CLI::App* detokenize = AddCommand(app, "detokenize", "Token ids to text", flags);
-  detokenize->add_option("ids", flags.ids)->required()->delimiter(',');
+  detokenize->add_option("ids", flags.ids)->required()->delimiter(',')->check(Whole<uint32_t>());
   detokenize->callback([&flags, &code] {
     v1::DetokenizeRequest request;
     request.mutable_token_ids()->Add(flags.ids.begin(), flags.ids.end());
@@ -194,7 +207,12 @@ void AddLookups(CLI::App& app, Flags& flags, int& code) {
 
   CLI::App* health = AddCommand(app, "health", "Exit code 0 if the daemon is serving", flags);
   health->add_option("service", flags.service, "For example latentd.v1.Generation; default: the whole daemon");
-  health->callback([&flags, &code] { code = CheckHealth(flags.common, flags.service); });
+  health->add_option("--wait", flags.wait_seconds, "Waits so many seconds for the daemon to be there and serve")
+      ->check(Seconds());
+  health->callback([&flags, &code] {
+    code = flags.wait_seconds > 0.0 ? AwaitServing(flags.common, flags.service, flags.wait_seconds)
+                                    : CheckHealth(flags.common, flags.service);
+  });
 }
 
 }  // namespace
@@ -204,8 +222,9 @@ int main(int argc, char** argv) {
   latentd::OpenMissingStandardDescriptors();
   CLI::App app("Talks to a latentd daemon.", "latentctl");
   app.require_subcommand(1);
+  app.set_version_flag("--version", "latentctl " LATENTD_VERSION);
   app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return std::string("latentctl: ") + error.what() + "; see latentctl --help\n";
+    return "latentctl: " + latentd::OnOneLine(error.what()) + "; see latentctl --help\n";
   });
   latentd::Flags flags;
   int code = 0;

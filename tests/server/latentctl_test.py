@@ -13,6 +13,7 @@ import unittest
 import grpc
 
 from daemon import BIN, Daemon, HOLD_TWO, MODEL, PATIENCE_SECONDS, admin_pb2, held_request, long_request, wait_until
+from loading_daemon import free_address
 
 ADMIN = ("--admin-listen", "127.0.0.1:0")
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -73,6 +74,71 @@ class CommandTest(unittest.TestCase):
                           ["row-2", "Generate", "queued"]])
         entries = [json.loads(line) for line in self.run_ok("requests", "--json").splitlines()]
         self.assertEqual([entry["request_id"] for entry in entries], ["row-0", "row-1", "row-2"])
+
+    def client(self, command, *arguments, stdout=subprocess.PIPE):
+        """A command that speaks to the API."""
+        return subprocess.run([BIN / "latentctl", command, "--server", self.daemon.address, *arguments], stdout=stdout,
+                              stderr=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
+
+    def test_full_disk_fails_each_command(self):
+        with open("/dev/full", "w") as full:
+            runs = [self.client(*command, stdout=full) for command in (
+                ("generate", "--max-tokens", "4", "A king"), ("generate", "--json", "--max-tokens", "4", "A king"),
+                ("score", "A king"), ("tokenize", "A king"), ("detokenize", "5,6"), ("model",), ("health",),
+                ("health", "--wait", "5"), ("load", "--requests", "1"))]
+            runs += [subprocess.run([BIN / "latentctl", *command, "--admin", self.daemon.admin_address], stdout=full,
+                                    stderr=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS)
+                     for command in (("status",), ("requests",), ("top",), ("top", "--json"))]
+        for run in runs:
+            self.assertEqual(run.returncode, 1, run.args)
+            self.assertIn("latentctl: standard output: ", run.stderr, run.args)
+
+    def test_numbers_are_taken_whole_or_refused(self):
+        for flags in (("--seed", "18446744073709551616"), ("--seed", "-1"), ("--seed", "1.5"), ("--seed", ""),
+                      ("--max-tokens", "4294967296"), ("--max-tokens", "-1"), ("--stop-token-id", "-1"),
+                      ("--timeout", "nan"), ("--timeout", "-1"), ("--timeout", "inf"), ("--timeout", "1e300"),
+                      ("--ids", "1,-2")):
+            run = self.client("generate", "=".join(flags), *(() if "--ids" in flags else ("A king",)))
+            self.assertGreater(run.returncode, 0, flags)
+            self.assertEqual((run.stdout, run.stderr.count("\n")), ("", 1), run.stderr)
+            self.assertIn(flags[0], run.stderr)
+        for flags in (("--seed", str(2**64 - 1)), ("--timeout", "60"), ("--timeout", "0")):
+            self.assertEqual(self.client("generate", "--max-tokens", "2", *flags, "A king").returncode, 0, flags)
+        for arguments in (("load", "--seed", "-1"), ("load", "--timeout", "nan"), ("detokenize", "4294967296"),
+                          ("score", "--top-logprobs", "-1", "A king")):
+            run = self.client(*arguments)
+            self.assertGreater(run.returncode, 0, arguments)
+            self.assertEqual((run.stdout, run.stderr.count("\n")), ("", 1), run.stderr)
+
+    def test_lists_leave_the_prompt_alone(self):
+        plain = self.client("generate", "--seed", "7", "--max-tokens", "12", "A king").stdout
+        for flags in (("--stop", "zebra", "--stop", "yak"), ("--stop-token-id", "5", "--stop-token-id", "6")):
+            run = self.client("generate", "--seed", "7", "--max-tokens", "12", *flags, "A king")
+            self.assertEqual((run.returncode, run.stderr, run.stdout), (0, "", plain), flags)
+        ids = self.client("generate", "--seed", "7", "--max-tokens", "12", "--ids", "0,17", "A king")
+        self.assertGreater(ids.returncode, 0)
+
+    def test_line_breaks_in_what_is_wrong_are_escaped(self):
+        for run in (self.client("generate", "--server", "a\nb:1", "A king"), self.client("health", "no\nsuch")):
+            self.assertGreater(run.returncode, 0)
+            self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+
+    def test_health_waits_for_a_daemon_that_comes(self):
+        address = free_address()
+        waiting = subprocess.Popen([BIN / "latentctl", "health", "--wait", "60", "--server", address],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with Daemon("--listen", address):
+            self.assertEqual(waiting.communicate(timeout=PATIENCE_SECONDS), ("SERVING\n", ""))
+        self.assertEqual(waiting.returncode, 0)
+        run = subprocess.run([BIN / "latentctl", "health", "--wait", "0.2", "--server", address], capture_output=True,
+                             text=True, timeout=PATIENCE_SECONDS)
+        self.assertEqual((run.returncode, run.stdout, run.stderr.count("\n")), (1, "", 1))
+        self.assertNotEqual(self.client("health", "--wait", "60", "no.such.Service").returncode, 0)
+
+    def test_version(self):
+        ours = subprocess.run([BIN / "latentctl", "--version"], capture_output=True, text=True)
+        daemons = subprocess.run([BIN / "latentd", "--version"], capture_output=True, text=True)
+        self.assertEqual(ours.stdout, daemons.stdout.replace("latentd", "latentctl"))
 
     def test_abort_of_some_and_of_all(self):
         self.fill()

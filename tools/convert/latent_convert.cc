@@ -15,6 +15,7 @@
 #include "engine/model/file_faults.h"
 #include "engine/model/mapped_file.h"
 #include "engine/model/model_config.h"
+#include "kernels/one_line.h"
 #include "kernels/standard_descriptors.h"
 #include "tools/convert/conversions.h"
 #include "tools/convert/inspection.h"
@@ -129,7 +130,7 @@ void AddRandom(CLI::App& app, Flags& flags, absl::Status& status) {
 
 int ExitCode(const absl::Status& status) {
   if (status.ok()) return 0;
-  std::cerr << "latent-convert: " << status.message() << std::endl;
+  std::cerr << "latent-convert: " << OnOneLine(std::string(status.message())) << std::endl;
   return absl::IsCancelled(status) ? kExitInterrupted : kExitFailed;
 }
 

@@ -7,6 +7,7 @@
 #include "tools/address_flag.h"
 #include "tools/channel.h"
 #include "tools/load/load_command.h"
+#include "tools/number_flags.h"
 
 namespace latentd {
 namespace {
@@ -52,7 +53,8 @@ void AddRunFlags(CLI::App& app, LoadFlags& flags) {
   app.add_option("--arrival", flags.text.arrival, "Open loop: constant or poisson")
       ->check(CLI::IsMember({"constant", "poisson"}))
       ->capture_default_str();
-  app.add_option("--requests", run.max_requests, "Requests to send at most; default: 1000 if --duration is not given");
+  app.add_option("--requests", run.max_requests, "Requests to send at most; default: 1000 if --duration is not given")
+      ->check(Whole<uint64_t>());
   app.add_option("--duration", run.duration_seconds, "Seconds to send for; default: 60 if --requests is not given");
   app.add_option("--warmup", run.warmup_seconds, "The first seconds, which the statistics leave out");
   app.add_option("--timeout", run.timeout_seconds, "Deadline of a request in seconds")->capture_default_str();
@@ -72,15 +74,17 @@ void AddWorkloadFlags(CLI::App& app, LoadFlags& flags) {
       ->capture_default_str();
   app.add_option("--output-tokens", flags.text.output_tokens, "max_tokens per request, in the same form")
       ->capture_default_str();
-  app.add_option("--text", workload.texts, "A prompt as text; may be given several times, used in turn")->take_all();
+  app.add_option("--text", workload.texts, "A prompt as text; may be given several times, used in turn")
+      ->allow_extra_args(false);
   app.add_option("--jsonl", workload.jsonl_file,
                  "File of requests, used in turn: prompt or token_ids, and perhaps max_tokens, ignore_eos, sampling");
   app.add_flag("!--no-ignore-eos", workload.ignore_eos, "Lets end-of-sequence end an answer before max_tokens");
   app.add_flag("--token-ids", workload.asks_for_token_ids, "Asks for token ids beside the text; --check always does");
   app.add_option("--temperature", flags.text.temperature, "0 is greedy; default: the model's");
   app.add_option("--top-p", flags.text.top_p, "Default: the model's");
-  app.add_option("--top-k", flags.text.top_k, "Default: the model's");
-  app.add_option("--seed", flags.text.seed, "The same seed gives the same requests; default: drawn, and printed");
+  app.add_option("--top-k", flags.text.top_k, "Default: the model's")->check(Whole<uint32_t>());
+  app.add_option("--seed", flags.text.seed, "The same seed gives the same requests; default: drawn, and printed")
+      ->check(Whole<uint64_t>());
 }
 
 void AddMixFlags(CLI::App& app, LoadFlags& flags) {
