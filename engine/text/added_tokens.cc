@@ -148,7 +148,7 @@ void AddedTokenFinder::Pass::Find(std::string_view text, Range within, std::span
     const std::string_view after = text.substr(match.end, within.end - match.end);
     at = match.end;
     const std::string_view words_before = text.substr(within.begin, match.begin - within.begin);
-    if (token->single_word && !StandsAlone(words_before, after)) continue;
+    if (token->is_text || (token->single_word && !StandsAlone(words_before, after))) continue;
     if (token->lstrip) match.begin -= TrailingWhiteSpace(before);
     if (token->rstrip) match.end += LeadingWhiteSpace(after);
     matches.push_back(match);

@@ -20,6 +20,8 @@ struct AddedToken {
   bool single_word = false;  // not between word characters
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space behind it
+  bool is_text = false;      // is found and stays the text that it is
+  bool operator==(const AddedToken&) const = default;
 };
 
 class AddedTokenFinder {

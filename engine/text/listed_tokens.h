@@ -10,7 +10,8 @@
 namespace latentd {
 
 // Makes them added tokens of `file`, as transformers does, where the vocabulary has them or the configuration gives
-// them an id that is free. What has no id is left aside: a line that names such tokens, or nothing.
+// them an id that is free, and gives those that `file` has the flags that the configuration says. What has no id is
+// left aside: a line that names such tokens, or nothing.
 std::string AddListedTokens(const TokenizerConfig& config, TokenizerFile& file);
 
 }  // namespace latentd

@@ -15,6 +15,9 @@
 namespace latentd {
 namespace {
 
+constexpr std::string_view kNotCleanedUp =
+    "tokenizer_config.json: clean_up_tokenization_spaces is true and nothing is cleaned up, as in transformers 5: text "
+    "is what the tokens stand for, their spaces included";
 constexpr size_t kMaxTextBytes = 1 << 30;  // offsets within a piece have 32 bits
 
 absl::Status At(const std::filesystem::path& path, const absl::Status& status) {
@@ -131,9 +134,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::LoadJson(const std::filesy
   if (!pre_tokenizer.ok()) return At(path, pre_tokenizer.status());
   absl::StatusOr<TokenTables> tables = BuildTokenTables(*file);
   if (!tables.ok()) return At(path, tables.status());
+  for (AddedToken& token : file->added_tokens) token.is_text = config->splits_special_tokens && token.special;
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(*std::move(config), *std::move(tables),
                                                      AddedTokenFinder(file->added_tokens), *std::move(pre_tokenizer)));
   if (!left_aside.empty()) tokenizer->warnings_.push_back(left_aside);
+  if (tokenizer->config_.cleans_up_spaces) {
+    tokenizer->warnings_.emplace_back(kNotCleanedUp);
+  }
   for (const std::vector<int32_t>& ids : {file->frame.before, file->frame.behind}) {
     for (const int32_t id : ids) {
       if (tokenizer->HasToken(id)) continue;

@@ -27,6 +27,8 @@ class ConfigReader {
     ReadName(root, "eos_token", config_.eos_token);
     ReadName(root, "pad_token", config_.pad_token);
     ReadName(root, "unk_token", config_.unk_token);
+    std::string unused;
+    for (const std::string_view key : {"sep_token", "cls_token", "mask_token"}) ReadName(root, key, unused);
     for (const std::string_view key : {"additional_special_tokens", "extra_special_tokens"}) ReadExtra(root, key);
   }
 
@@ -36,6 +38,8 @@ class ConfigReader {
     };
     config_.add_bos_token = flag("add_bos_token");
     config_.add_eos_token = flag("add_eos_token");
+    config_.splits_special_tokens = json_.Flag(root, "split_special_tokens", false, "");
+    config_.cleans_up_spaces = json_.Flag(root, "clean_up_tokenization_spaces", false, "");
     if (const auto name = json_.Find(root, "tokenizer_class")) {
       config_.tokenizer_class = json_.AsString(*name, "tokenizer_class");
     }
@@ -55,7 +59,7 @@ class ConfigReader {
       }
       AddedToken token = ReadToken(value, where);
       token.id = id;
-      config_.listed_tokens.push_back(std::move(token));
+      config_.listed_tokens.push_back({std::move(token), ListedToken::Kind::kListed, {}});
     }
   }
 
@@ -65,10 +69,11 @@ class ConfigReader {
       if (!json_.ok()) return;
       const std::string where = QuotedExcerpt(content);
       const bool special = IsNamed(content);
-      config_.listed_tokens.push_back({.id = json_.AsInteger(id, where, Vocabulary::kMaxTokens),
-                                       .content = std::string(content),
-                                       .special = special,
-                                       .normalized = !special});
+      AddedToken token{.id = json_.AsInteger(id, where, Vocabulary::kMaxTokens),
+                       .content = std::string(content),
+                       .special = special,
+                       .normalized = !special};
+      config_.listed_tokens.push_back({std::move(token), ListedToken::Kind::kListed, {}});
     }
   }
 
@@ -92,21 +97,30 @@ class ConfigReader {
   void ReadName(Object root, std::string_view key, std::string& name) {
     const std::optional<Element> element = json_.Find(root, key);
     if (!element) return;
-    AddedToken token = ReadToken(*element, key);
-    name = token.content;
+    Forget(key);
+    name = AddNamed(*element, key, ListedToken::Kind::kName);
+  }
+
+  // Returns its text.
+  std::string AddNamed(Element element, std::string_view key, ListedToken::Kind kind_of_object) {
+    AddedToken token = ReadToken(element, key);
     token.special = true;
-    if (!name.empty()) config_.listed_tokens.push_back(std::move(token));
+    std::string content = token.content;
+    const ListedToken::Kind kind = element.is_object() ? kind_of_object : ListedToken::Kind::kText;
+    if (!content.empty()) config_.listed_tokens.push_back({std::move(token), kind, std::string(key)});
+    return content;
+  }
+
+  // What the file before said under that key.
+  void Forget(std::string_view key) {
+    std::erase_if(config_.listed_tokens, [&](const ListedToken& listed) { return listed.key == key; });
   }
 
   // A list, or an object of them by name.
   void ReadExtra(Object root, std::string_view key) {
     const std::optional<Element> element = json_.Find(root, key);
     if (!element) return;
-    const auto add = [&](Element each) {
-      AddedToken token = ReadToken(each, key);
-      token.special = true;
-      if (!token.content.empty()) config_.listed_tokens.push_back(std::move(token));
-    };
+    const auto add = [&](Element each) { AddNamed(each, key, ListedToken::Kind::kAdditional); };
     Object named;
     if (element->get(named) == simdjson::SUCCESS) {
       for (const auto& [name, value] : named) add(value);
@@ -116,8 +130,9 @@ class ConfigReader {
   }
 
   bool IsNamed(std::string_view content) const {
-    return std::any_of(config_.listed_tokens.begin(), config_.listed_tokens.end(),
-                       [&](const AddedToken& token) { return token.special && token.content == content; });
+    return std::any_of(config_.listed_tokens.begin(), config_.listed_tokens.end(), [&](const ListedToken& listed) {
+      return listed.token.special && listed.token.content == content;
+    });
   }
 
   JsonFile& json_;
@@ -140,21 +155,20 @@ absl::Status ReadObject(const std::filesystem::path& path, TokenizerConfig& conf
 
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::filesystem::path& model_directory) {
   TokenizerConfig config;
-  bool lists_tokens = false;
   absl::Status status = ReadObject(model_directory / "tokenizer_config.json", config,
                                    [&](ConfigReader reader, JsonFile& json, Object root) {
                                      reader.ReadNames(root);
                                      reader.ReadSwitches(root);
                                      const auto decoder = json.Find(root, "added_tokens_decoder");
-                                     lists_tokens = decoder.has_value();
+                                     config.has_decoder = decoder.has_value();
                                      if (decoder) reader.ReadDecoder(*decoder);
                                    });
   // As transformers: only where the newer file has no list, and then they come before it.
-  if (status.ok() && !lists_tokens) {
+  if (status.ok() && !config.has_decoder) {
     status = ReadObject(model_directory / "special_tokens_map.json", config,
                         [](ConfigReader reader, JsonFile&, Object root) { reader.ReadNames(root); });
   }
-  if (status.ok() && !lists_tokens) {
+  if (status.ok() && !config.has_decoder) {
     status = ReadObject(model_directory / "added_tokens.json", config,
                         [](ConfigReader reader, JsonFile&, Object root) { reader.ReadIds(root); });
   }

@@ -13,6 +13,19 @@
 
 namespace latentd {
 
+// A token that the files list or name beside those of tokenizer.json.
+struct ListedToken {
+  enum class Kind : uint8_t {
+    kListed,      // with the id that the file gives it
+    kText,        // named by its text alone
+    kName,        // named by an object with flags, as bos_token and its like
+    kAdditional,  // named so among additional_special_tokens or extra_special_tokens
+  };
+  AddedToken token;  // the id is kNoId where the files give none
+  Kind kind = Kind::kListed;
+  std::string key;  // that names it
+};
+
 struct TokenizerConfig {
   std::string bos_token;              // empty: none
   std::string eos_token;              // empty: none
@@ -20,8 +33,11 @@ struct TokenizerConfig {
   std::string unk_token;              // empty: none
   std::optional<bool> add_bos_token;  // as far as the file says so
   std::optional<bool> add_eos_token;
-  std::string tokenizer_class;            // of transformers; empty: the file names none
-  std::vector<AddedToken> listed_tokens;  // which tokenizer.json may lack; the id is kNoId where the files give none
+  std::string tokenizer_class;         // of transformers; empty: the file names none
+  bool splits_special_tokens = false;  // special tokens that stand in a text are text
+  bool cleans_up_spaces = false;       // decoding would take some of the spaces before punctuation away
+  bool has_decoder = false;            // added_tokens_decoder is there
+  std::vector<ListedToken> listed_tokens;
 
   static constexpr int32_t kNoId = -1;
 };

@@ -1,5 +1,6 @@
 #include "engine/text/tokenizer_file.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/strings/str_format.h>
 
 #include "engine/text/json_file.h"
@@ -15,6 +16,12 @@ using Object = JsonFile::Object;
 constexpr int kMaxNestedSequences = 8;  // bounds the recursion
 constexpr size_t kMaxStages = 64;       // the longest published sequence has 7
 constexpr size_t kMaxAddedTokenBytes = 1024;
+// For tokenizers of other kinds.
+std::string OfAnotherKind(std::string_view found) {
+  return absl::StrFormat(
+      "%s; only byte-level BPE is computed here: serve token ids, without tokenizer.json and tokenizer_config.json",
+      found);
+}
 
 std::string Member(std::string_view where, size_t index) { return absl::StrFormat("%s[%d]", where, index); }
 
@@ -27,7 +34,7 @@ class TokenizerFileReader {
     if (!root) return {};
     ReadNormalizer(*root);
     ReadDecoder(*root);
-    if (const auto stage = json_.Require(*root, "pre_tokenizer", "")) ReadStage(*stage, "pre_tokenizer", 0);
+    if (const auto stage = RequirePart(*root, "pre_tokenizer")) ReadStage(*stage, "pre_tokenizer", 0);
     CheckByteLevelIsLast();
     ReadAddedTokens(*root);
     file_.frame = ReadPostProcessor(json_, *root);
@@ -38,26 +45,39 @@ class TokenizerFileReader {
   }
 
  private:
+  // One that every byte-level tokenizer has.
+  std::optional<Element> RequirePart(Object root, std::string_view key) {
+    std::optional<Element> element = json_.Find(root, key);
+    if (!element) json_.Refuse(key, "a value, with ByteLevel in it", OfAnotherKind("none"));
+    return element;
+  }
+
   void ReadNormalizer(Object root) {
     const std::optional<Element> element = json_.Find(root, "normalizer");
     if (!element) return;
     const std::optional<Object> normalizer = json_.AsObject(*element, "normalizer");
     if (!normalizer) return;
     const std::string_view type = json_.RequireString(*normalizer, "type", "normalizer");
-    if (type != "Sequence") return json_.Refuse("normalizer.type", "no normalizer", QuotedExcerpt(type));
+    if (type != "Sequence") {
+      return json_.Refuse("normalizer.type", "no normalizer", OfAnotherKind(QuotedExcerpt(type)));
+    }
     const std::optional<Element> parts = json_.Require(*normalizer, "normalizers", "normalizer");
     if (!parts) return;
     const auto array = json_.AsArray(*parts, "normalizer.normalizers");
-    if (array && array->size() > 0) json_.Refuse("normalizer.normalizers", "an empty list", "a normalizer");
+    if (array && array->size() > 0) {
+      json_.Refuse("normalizer.normalizers", "an empty list", OfAnotherKind("a normalizer"));
+    }
   }
 
   void ReadDecoder(Object root) {
-    const std::optional<Element> element = json_.Require(root, "decoder", "");
+    const std::optional<Element> element = RequirePart(root, "decoder");
     if (!element) return;
     const std::optional<Object> decoder = json_.AsObject(*element, "decoder");
     if (!decoder) return;
     const std::string_view type = json_.RequireString(*decoder, "type", "decoder");
-    if (type != "ByteLevel") json_.Refuse("decoder.type", "ByteLevel", QuotedExcerpt(type));
+    if (type != "ByteLevel") {
+      json_.Refuse("decoder.type", "ByteLevel", OfAnotherKind(QuotedExcerpt(type)));
+    }
   }
 
   void ReadStage(Element element, const std::string& where, int depth) {
@@ -73,7 +93,8 @@ class TokenizerFileReader {
       file_.stages.emplace_back(ByteLevelStage{.add_prefix_space = json_.Flag(*stage, "add_prefix_space", true, where),
                                                .use_regex = json_.Flag(*stage, "use_regex", true, where)});
     } else {
-      json_.Refuse(MemberName(where, "type"), "Sequence, Split, Digits or ByteLevel", QuotedExcerpt(type));
+      json_.Refuse(MemberName(where, "type"), "Sequence, Split, Digits or ByteLevel",
+                   OfAnotherKind(QuotedExcerpt(type)));
     }
   }
 
@@ -153,13 +174,21 @@ class TokenizerFileReader {
       json_.Refuse(MemberName(where, "content"), absl::StrFormat("1 to %d bytes", kMaxAddedTokenBytes),
                    absl::StrFormat("%d", token.content.size()));
     }
-    file_.added_tokens.push_back(std::move(token));
+    const auto [before, is_new] = added_.emplace(token.content, file_.added_tokens.size());
+    if (is_new) return file_.added_tokens.push_back(std::move(token));
+    // Written twice it is one token.
+    const AddedToken& other = file_.added_tokens[before->second];
+    if (other == token) return;
+    json_.Refuse(where, absl::StrFormat("%s once, or twice the same", QuotedExcerpt(token.content)),
+                 other.id == token.id
+                     ? "it with other flags before; remove one of them"
+                     : absl::StrFormat("it with the ids %d and %d; remove one of them", other.id, token.id));
   }
 
   void ReadModel(Object model) {
     if (const auto type = json_.Find(model, "type")) {
       const std::string_view name = json_.AsString(*type, "model.type");
-      if (name != "BPE") json_.Refuse("model.type", "BPE", QuotedExcerpt(name));
+      if (name != "BPE") json_.Refuse("model.type", "BPE", OfAnotherKind(QuotedExcerpt(name)));
     }
     for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       const std::optional<Element> affix = json_.Find(model, key);
@@ -224,6 +253,7 @@ class TokenizerFileReader {
 
   JsonFile& json_;
   TokenizerFile file_;
+  absl::flat_hash_map<std::string, size_t> added_;  // where the token of that content is
 };
 
 }  // namespace

@@ -76,7 +76,13 @@ TEST(BrokenTokenizer, WrongModels) {
 
 TEST(BrokenTokenizer, WrongStages) {
   ExpectAllRefused({
-      {"pre_tokenizer: expected a value", [](json& f) { f["pre_tokenizer"] = nullptr; }},
+      {"pre_tokenizer: expected a value, with ByteLevel in it, found none; only byte-level BPE is computed here: serve",
+       [](json& f) { f["pre_tokenizer"] = nullptr; }},
+      {"decoder: expected a value, with ByteLevel in it, found none; only", [](json& f) { f.erase("decoder"); }},
+      {"normalizer.type: expected no normalizer, found \"NFC\"; only byte-level BPE is computed here: serve token ids",
+       [](json& f) {
+         f["normalizer"] = {{"type", "NFC"}};
+       }},
       {"pre_tokenizer.type", [](json& f) { f["pre_tokenizer"]["type"] = "Metaspace"; }},
       {"pre_tokenizer.pretokenizers", [](json& f) { Stages(f) = "none"; }},
       {"one ByteLevel stage", [](json& f) { Stages(f) = json::array(); }},
@@ -125,7 +131,11 @@ TEST(BrokenTokenizer, WrongAddedTokens) {
       {"added_tokens[0].special", [&](json& f) { token(f)["special"] = "true"; }},
       {"id 97 stands for", [&](json& f) { token(f)["id"] = 97; }},
       {"expected one id for \"a\", found 97 and 300", [&](json& f) { token(f)["content"] = "a"; }},
-      {"expected one id for", [&](json& f) { f["added_tokens"].push_back(token(f)); }},
+      {"it with the ids 300 and 301; remove one of them",
+       [&](json& f) {
+         f["added_tokens"].push_back(token(f));
+         f["added_tokens"][1]["id"] = 301;
+       }},
   });
 }
 
