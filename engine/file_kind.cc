@@ -27,8 +27,9 @@ std::string SizeOfPointer(std::string_view pointer) {
 
 bool BeginsWith(std::string_view text, std::string_view lower_case) {
   return text.size() >= lower_case.size() &&
-         std::equal(lower_case.begin(), lower_case.end(), text.begin(),
-                    [](char wanted, char found) { return wanted == std::tolower(static_cast<unsigned char>(found)); });
+         std::equal(lower_case.begin(), lower_case.end(), text.begin(), [](char wanted, char found) {
+           return static_cast<unsigned char>(wanted) == std::tolower(static_cast<unsigned char>(found));
+         });
 }
 
 struct Beginning {
@@ -48,6 +49,18 @@ constexpr std::array<std::string_view, 8> kAnswers = {"entry not found",
                                                       "{\"error\":"};
 constexpr std::array kContainers = {Beginning{"gguf", "a GGUF file"}, Beginning{"pk\x03\x04", "a zip archive"},
                                     Beginning{"\x89hdf\r\n", "an HDF5 file"}};
+// The numbers that archives and compressed files begin with.
+constexpr std::array kPacked = {Beginning{"\x1f\x8b\x08", "a gzip file"},
+                                Beginning{"\xfd"
+                                          "7zxz",
+                                          "an xz file"},
+                                Beginning{"\x28\xb5\x2f\xfd", "a zstd file"},
+                                Beginning{"bzh91ay&sy", "a bzip2 file"},
+                                Beginning{"7z\xbc\xaf\x27\x1c", "a 7z archive"},
+                                Beginning{"rar!\x1a", "a RAR archive"}};
+
+// A safetensors file begins with its header's length, which may be any number, and then the header.
+bool IsSafetensors(std::string_view content) { return content.size() > 8 && content[8] == '{'; }
 
 }  // namespace
 
@@ -59,6 +72,11 @@ std::string NotTheFile(std::string_view content) {
   for (const Beginning& container : kContainers) {
     if (BeginsWith(content, container.text)) {
       return std::string(container.what) + "; is it under a wrong name?";
+    }
+  }
+  for (const Beginning& packed : kPacked) {
+    if (BeginsWith(content, packed.text) && !IsSafetensors(content)) {
+      return std::string(packed.what) + "; unpack it, and put the file that is in it in its place";
     }
   }
   std::string_view text = content.substr(0, kLookedAt);

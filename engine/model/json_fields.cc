@@ -7,6 +7,7 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "engine/json_text.h"
 #include "engine/model/fingerprint.h"
 #include "engine/model/mapped_file.h"
 #include "kernels/number_text.h"
@@ -31,6 +32,9 @@ std::string Between(double least, double most) {
   return absl::StrCat("a number from ", NumberText(least), " to ", NumberText(most));
 }
 
+// Whether NaN or Infinity may stand in it as a number.
+bool IsOfPython(std::string_view json) { return json.find("NaN") != json.npos || json.find("Infinity") != json.npos; }
+
 }  // namespace
 
 absl::StatusOr<JsonFields> JsonFields::Read(const std::filesystem::path& file) {
@@ -54,7 +58,13 @@ absl::StatusOr<JsonFields> JsonFields::Read(const std::filesystem::path& file) {
     if (!path.empty()) fields.members_[absl::StrJoin(path.first(path.size() - 1), ".")].push_back(path.back());
     return absl::OkStatus();
   };
-  if (absl::Status status = WalkJson(mapped->text(), kMaxDepth, visit); !status.ok()) return InFile(file, status);
+  absl::Status status = WalkJson(mapped->text(), kMaxDepth, visit);
+  if (!status.ok() && IsOfPython(mapped->text())) {
+    fields.values_.clear();
+    fields.members_.clear();
+    status = WalkJson(WithPythonsNumbersAsJson(mapped->text()), kMaxDepth, visit);
+  }
+  if (!status.ok()) return InFile(file, status);
   return fields;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include <absl/strings/str_format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_text.h"
 #include "engine/model/mapped_file.h"
 #include "kernels/number_text.h"
 
@@ -21,6 +23,7 @@ class Walker {
   Walker(size_t max_depth, const JsonVisitor& visit) : max_depth_(max_depth), visit_(visit) {}
 
   const absl::Status& status() const { return status_; }
+  std::optional<size_t> parse_error() const { return parse_error_; }
 
   bool null() { return Emit(std::monostate()); }
   bool boolean(bool value) { return Emit(value); }
@@ -51,7 +54,8 @@ class Walker {
 
   template <class Exception>
   bool parse_error(size_t position, const std::string&, const Exception&) {
-    return Fail(absl::StrFormat("expected valid JSON, found an error at byte %d of it", position));
+    parse_error_ = position;
+    return false;
   }
 
  private:
@@ -95,6 +99,7 @@ class Walker {
   std::vector<Level> levels_;
   std::vector<std::string> path_;
   absl::Status status_;
+  std::optional<size_t> parse_error_;
 };
 
 struct Describer {
@@ -124,7 +129,12 @@ absl::Status WalkJson(std::string_view text, size_t max_depth, const JsonVisitor
   }
   Walker walker(max_depth, visit);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &walker) && walker.status().ok()) {
-    return absl::InvalidArgumentError("expected valid JSON");
+    if (EndsEarly(text)) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "expected valid JSON, found %d bytes that end in the middle of it; fetch the file again", text.size()));
+    }
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected valid JSON, found an error at byte %d of it", walker.parse_error().value_or(0)));
   }
   return walker.status();
 }

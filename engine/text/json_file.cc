@@ -1,9 +1,9 @@
 #include "engine/text/json_file.h"
 
-#include <algorithm>
-
+#include <absl/container/flat_hash_set.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/json_text.h"
 #include "engine/text/quoted_excerpt.h"
 #include "engine/text/read_file.h"
 #include "engine/text/utf8.h"
@@ -34,29 +34,25 @@ std::string Describe(JsonFile::Element element) {
   return element.get(number) == simdjson::SUCCESS ? absl::StrFormat("%d", number) : "a number";
 }
 
-// simdjson refuses integers beyond 64 bits, which are valid JSON: "no limit" is written as 10^30 in model_max_length.
-// With an exponent they are doubles.
-std::string WithWideIntegersAsDoubles(std::string_view json) {
-  constexpr size_t kMaxDigits = 18;  // always fit
-  std::string out;
-  bool in_string = false;
-  for (size_t at = 0; at < json.size();) {
-    const size_t digits_end = std::min(json.find_first_not_of("0123456789", at), json.size());
-    const size_t num_digits = in_string ? 0 : digits_end - at;
-    if (num_digits > 0) {
-      const bool is_integer =
-          (at == 0 || std::string_view(".eE+").find(json[at - 1]) == std::string_view::npos) &&
-          (digits_end == json.size() || std::string_view(".eE").find(json[digits_end]) == std::string_view::npos);
-      out.append(json.substr(at, num_digits)).append(is_integer && num_digits > kMaxDigits ? "e0" : "");
-      at = digits_end;
-      continue;
+// The first key that an object has twice. Python takes the last of them, others the first: the file means two things.
+// Not of a vocabulary, which is large and checked where it is read.
+std::optional<std::string> FindDuplicateKey(JsonFile::Element element) {
+  JsonFile::Array array;
+  JsonFile::Object object;
+  if (element.get(array) == simdjson::SUCCESS) {
+    for (const JsonFile::Element each : array) {
+      if (each.is_string() || each.is_number()) continue;
+      if (auto key = FindDuplicateKey(each)) return key;
     }
-    if (json[at] == '"') in_string = !in_string;
-    const size_t num_bytes = in_string && json[at] == '\\' ? 2 : 1;
-    out.append(json.substr(at, num_bytes));
-    at += num_bytes;
+  } else if (element.get(object) == simdjson::SUCCESS) {
+    absl::flat_hash_set<absl::string_view> keys;
+    for (const auto& [key, value] : object) {
+      if (!keys.insert(absl::string_view(key.data(), key.size())).second) return std::string(key);
+      if (key == "vocab") continue;
+      if (auto inner = FindDuplicateKey(value)) return inner;
+    }
   }
-  return out;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -80,12 +76,22 @@ absl::Status JsonFile::Parse() {
         absl::StrFormat("%s: expected JSON, found an empty file; fetch it again", path_.string()));
   }
   simdjson::error_code error = parser_.parse(text->data(), text->size()).get(root_);
-  if (error == simdjson::NUMBER_ERROR) {
-    error = parser_.parse(WithWideIntegersAsDoubles(*text)).get(root_);
+  if (error != simdjson::SUCCESS) {
+    // "No limit" is written as 10^30, or as Infinity, in model_max_length.
+    error = parser_.parse(WithPythonsNumbersAsJson(*text)).get(root_);
+  }
+  if (error != simdjson::SUCCESS && EndsEarly(*text)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: expected JSON, found %d bytes that end in the middle of it; fetch the file again",
+                        path_.string(), text->size()));
   }
   if (error != simdjson::SUCCESS) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: expected JSON: %s", path_.string(), simdjson::error_message(error)));
+  }
+  if (const std::optional<std::string> key = FindDuplicateKey(root_)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: expected each JSON key once, found %s twice; remove one of them", path_.string(), QuotedExcerpt(*key)));
   }
   return absl::OkStatus();
 }

@@ -40,6 +40,22 @@ TEST(FileKind, PagesAndAnswersOfServers) {
 TEST(FileKind, OtherContainers) {
   EXPECT_THAT(NotTheFile("GGUF\x03"), HasSubstr("a GGUF file"));
   EXPECT_THAT(NotTheFile(std::string("PK\x03\x04\x00", 5)), HasSubstr("a zip archive"));
+  EXPECT_THAT(NotTheFile("\x89HDF\r\n"), HasSubstr("an HDF5 file"));
+}
+
+TEST(FileKind, CompressedFilesAndArchives) {
+  EXPECT_THAT(NotTheFile(std::string("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03{", 11)),
+              HasSubstr("a gzip file; unpack it"));
+  EXPECT_THAT(NotTheFile(std::string("\xfd"
+                                     "7zXZ\x00",
+                                     6)),
+              HasSubstr("an xz file"));
+  EXPECT_THAT(NotTheFile("\x28\xb5\x2f\xfd"), HasSubstr("a zstd file"));
+  EXPECT_THAT(NotTheFile("BZh91AY&SY"), HasSubstr("a bzip2 file"));
+  EXPECT_THAT(NotTheFile("7z\xbc\xaf\x27\x1c"), HasSubstr("a 7z archive"));
+  EXPECT_THAT(NotTheFile("Rar!\x1a\x07"), HasSubstr("a RAR archive"));
+  // A header of 559,903 bytes has the same length.
+  EXPECT_EQ(NotTheFile(std::string("\x1f\x8b\x08\x00\x00\x00\x00\x00{\"", 10)), "");
 }
 
 TEST(FileKind, FilesThatAreTheFile) {

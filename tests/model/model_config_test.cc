@@ -396,7 +396,14 @@ TEST(ModelConfig, RefusesFilesThatAreNotOne) {
   WriteFile(file, "");
   ExpectOneLine(LoadModelConfig(directory.path()).status(), "found an empty one");
   WriteFile(file, "{\"model_type\": ");
-  ExpectOneLine(LoadModelConfig(directory.path()).status(), "expected valid JSON");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(),
+                "expected valid JSON, found 15 bytes that end in the middle of it; fetch the file again");
+  WriteFile(file, "{\"model_type\": }");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "expected valid JSON, found an error at byte 16 of it");
+  WriteFile(file, R"({"model_type": "llama", "max": Infinity, "min": -Infinity, "none": [NaN]})");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "model_type: ");
+  WriteFile(file, R"({"model_type": NaN})");
+  ExpectOneLine(LoadModelConfig(directory.path()).status(), "model_type: expected a string");
   WriteFile(file, R"({"vocab_size": 1, "vocab_size": 2})");
   ExpectOneLine(LoadModelConfig(directory.path()).status(), "found 'vocab_size' twice");
   WriteFile(file, std::string(2 << 20, ' '));

@@ -2,6 +2,7 @@
 #include <functional>
 #include <random>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -12,6 +13,7 @@ namespace latentd {
 namespace {
 
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 void ExpectRefused(const absl::Status& status, const std::string& part) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status << " for " << part;
@@ -192,8 +194,39 @@ TEST(BrokenTokenizer, WhatIsNoFileIsToldApart) {
 TEST(BrokenTokenizer, EveryCutOfTheFileIsRefused) {
   const std::string file = SmallTokenizer().dump(), config = SmallConfig().dump();
   for (size_t length = 0; length < file.size(); length += 1 + length / 40) {
-    ExpectRefused(LoadFrom(file.substr(0, length), config).status(), "tokenizer.json: expected JSON");
+    ExpectRefused(LoadFrom(file.substr(0, length), config).status(),
+                  length == 0 ? "an empty file; fetch it again" : "that end in the middle of it; fetch the file again");
   }
+}
+
+TEST(BrokenTokenizer, AKeyThatIsThereTwiceIsRefusedInEveryFile) {
+  const std::string tokenizer = SmallTokenizer().dump();
+  const auto refused = [&](const char* file, const std::string& text, const char* key) {
+    const TemporaryDirectory directory;
+    WriteFile(directory.path() / "tokenizer.json", tokenizer);
+    WriteFile(directory.path() / file, text);
+    const std::string message(Tokenizer::Load(directory.path()).status().message());
+    EXPECT_THAT(message, HasSubstr(file));
+    EXPECT_THAT(message, HasSubstr("expected each JSON key once, found \"" + std::string(key) + "\" twice"));
+  };
+  refused("tokenizer_config.json", R"({"add_bos_token": false, "add_bos_token": true})", "add_bos_token");
+  refused("tokenizer_config.json", R"({"a": [{"b": {"c": 1, "c": 1}}]})", "c");
+  refused("special_tokens_map.json", R"({"bos_token": "a", "bos_token": "b"})", "bos_token");
+  refused("added_tokens.json", R"({"<a>": 300, "<a>": 301})", "<a>");
+  std::string twice = tokenizer;
+  twice.insert(1, R"("normalizer": null, "normalizer": null, )");
+  refused("tokenizer.json", twice, "normalizer");
+}
+
+TEST(BrokenTokenizer, NumbersThatPythonWrites) {
+  const auto load = [](const std::string& config) { return LoadFrom(SmallTokenizer().dump(), config); };
+  const auto tokenizer =
+      load(R"({"model_max_length": Infinity, "a": [NaN, -Infinity, 1e3, 1000000000000000019884624838656],
+                                  "bos_token": "<|end|>", "b": "\"NaN\\"})");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->bos_id(), kSmallControl);
+  EXPECT_THAT(std::string(load(R"({"add_bos_token": NaN})").status().message()), HasSubstr("expected true or false"));
+  EXPECT_THAT(std::string(load(R"({"a": Nan})").status().message()), HasSubstr("expected JSON"));
 }
 
 TEST(BrokenTokenizer, FlippedBitsLoadOrAreRefused) {

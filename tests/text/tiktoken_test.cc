@@ -172,7 +172,8 @@ TEST(BrokenTiktoken, WrongSpecialTokens) {
   refused(R"({"255":{"content":"a"}})", "an id from 256");
   refused(R"({"256":{}})", "content");
   refused(R"({"256":{"content":""}})", "1 to 1024 bytes");
-  refused(R"({"256":{"content":"a"},"256":{"content":"b"}})", "each id once");
+  refused(R"({"256":{"content":"a"},"256":{"content":"b"}})", "each JSON key once, found \"256\" twice");
+  refused(R"({"256":{"content":"a"},"0256":{"content":"b"}})", "each id once");
   refused(R"({"256":{"content":"a"},"257":{"content":"a"}})", "one id for each content");
 }
 
