@@ -124,7 +124,7 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
       return absl::OkStatus();
     }
     if (expected.optional) return absl::OkStatus();
-    if (expected.mtp_layer < 0) return on_problem(Absent(expected));
+    if (expected.mtp_layer < 0) return on_problem(Absent(expected, config));
     num_mtp_layers_ = std::min(num_mtp_layers_, expected.mtp_layer);
     lacking.push_back(expected.name);
     return absl::OkStatus();
@@ -141,12 +141,16 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
   return absl::OkStatus();
 }
 
-absl::Status Checkpoint::Absent(const ExpectedTensor& expected) const {
+absl::Status Checkpoint::Absent(const ExpectedTensor& expected, const ModelConfig& config) const {
   const auto indexed = absent_.find(expected.name);
   if (indexed == absent_.end()) {
     const bool is_head = expected.name == "lm_head.weight";
+    const std::string defaults = config.left_out.empty()
+                                     ? ""
+                                     : absl::StrCat(" Or should config.json, which leaves them out, say other than ",
+                                                    absl::StrJoin(config.left_out, ", "), "?");
     return InvalidTensor(expected.name, absl::StrCat("config.json asks for it, found none; is a file absent?",
-                                                     is_head ? " (is tie_word_embeddings true?)" : ""));
+                                                     is_head ? " (is tie_word_embeddings true?)" : "", defaults));
   }
   std::error_code error;
   const bool has_file = std::filesystem::exists(directory_ / indexed->second, error);

@@ -72,7 +72,7 @@ class Checkpoint {
   // Finds what `config` asks for and leaves the rest aside.
   absl::Status Select(const ModelConfig& config, const OnProblem& on_problem, OnRead on_read);
   absl::Status MarkExpected(const ModelConfig& config, const OnProblem& on_problem);
-  absl::Status Absent(const ExpectedTensor& expected) const;
+  absl::Status Absent(const ExpectedTensor& expected, const ModelConfig& config) const;
   absl::Status LeaveUnusedAside(const ModelConfig& config, const OnProblem& on_problem);
   static StoredValues ValuesOf(const std::string& name, const Stored& stored);
   absl::Status Accept(const ExpectedTensor& expected);

@@ -27,6 +27,8 @@ class JsonFields {
   static absl::StatusOr<JsonFields> Read(const std::filesystem::path& file);
 
   bool Has(const std::string& key) const { return Find(key) != nullptr; }
+  // Whether the file has the key at all, be it with null.
+  bool Says(const std::string& key) const { return values_.contains(key); }
   // Absent and without a fallback, of another type or outside the range: an error, and a value within the range.
   int Int(const std::string& key, Range<int> range, std::optional<int> fallback = std::nullopt);
   double Number(const std::string& key, Range<double> range, std::optional<double> fallback = std::nullopt);

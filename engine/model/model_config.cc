@@ -32,24 +32,37 @@ constexpr Range<int> kMtpLayers = {0, 1 << 4};
 constexpr Range<double> kEpsilons = {1e-12, 1e-2};
 constexpr Range<double> kScalings = {1e-6, 1e6};
 
-// What a family's files leave out, and what it is called where one goes by another's rules (spec 1.1).
+// What a family's configuration class of transformers takes for a key that a file leaves out. vLLM and SGLang read
+// config.json through these classes. Sizes are not among them: they are refused by name, since every file says them.
+struct Defaults {
+  int query_latent_width;  // null in a file: no query compression
+  int num_experts;         // null: every layer is dense
+  int num_shared_experts;  // null: none
+  int num_groups;          // 0: none, which no rule with groups can work with
+  int groups_per_token;
+  int first_moe_layer;
+  double scale;
+  double epsilon;
+};
+constexpr Defaults kV3Defaults = {1536, 256, 1, 8, 4, 3, 2.5, 1e-6};
+constexpr Defaults kV2Defaults = {1536, 64, 2, 0, 0, 0, 1.0, 1e-6};
+constexpr Defaults kGlmDefaults = {768, 64, 1, 1, 1, 1, 1.8, 1e-5};
+
+// What its files may leave out, and what it is called where one goes by another's rules (spec 1.1).
 struct Family {
   std::string_view model_type;
   std::string_view scoring_func;
   std::string_view topk_method;
   bool norm_topk_prob;
-  // What transformers' classes take where a file leaves it out; here it is 1.
-  int n_group;
-  int topk_group;
-  double routed_scaling_factor;
+  Defaults defaults;
   bool has_indexer = false;
 };
 constexpr std::array kFamilies = {
-    Family{"deepseek_v3", "sigmoid", "noaux_tc", true, 8, 4, 2.5},
-    Family{"deepseek_v32", "sigmoid", "noaux_tc", true, 8, 4, 2.5, true},
-    Family{"kimi_k2", "sigmoid", "noaux_tc", true, 8, 4, 2.5},
-    Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true, 1, 1, 1.8},
-    Family{"deepseek_v2", "softmax", "greedy", false, 1, 1, 1.0},
+    Family{"deepseek_v3", "sigmoid", "noaux_tc", true, kV3Defaults},
+    Family{"deepseek_v32", "sigmoid", "noaux_tc", true, kV3Defaults, true},
+    Family{"kimi_k2", "sigmoid", "noaux_tc", true, kV3Defaults},
+    Family{"glm4_moe_lite", "sigmoid", "noaux_tc", true, kGlmDefaults},
+    Family{"deepseek_v2", "softmax", "greedy", false, kV2Defaults},
 };
 
 const Family& ReadFamily(JsonFields& fields, ModelConfig& config) {
@@ -68,18 +81,33 @@ std::string OneOf(const JsonFields& fields, const char* name, const char* other)
   return !fields.Has(name) && fields.Has(other) ? other : name;
 }
 
-void ReadSizes(JsonFields& fields, ModelConfig& config) {
+// An integer that decides the numbers. Left out it is its class's default, which is noted.
+int IntOrDefault(JsonFields& fields, ModelConfig& config, const std::string& key, Range<int> range, int of_class) {
+  if (fields.Says(key)) return fields.Int(key, range);
+  if (of_class < range.least || of_class > range.most) return fields.Int(key, range);  // which refuses it
+  config.left_out.push_back(absl::StrFormat("%s = %d", key, of_class));
+  return of_class;
+}
+
+// The same of what null means that there is none of.
+int CountOrDefault(JsonFields& fields, ModelConfig& config, const std::string& key, Range<int> range, int of_class) {
+  if (fields.Says(key)) return fields.Int(key, range, 0);
+  return IntOrDefault(fields, config, key, range, of_class);
+}
+
+void ReadSizes(JsonFields& fields, const Family& family, ModelConfig& config) {
   config.vocab_size = fields.Int("vocab_size", kVocabSizes);
   config.hidden_size = fields.Int("hidden_size", kWidths);
   config.num_layers = fields.Int("num_hidden_layers", kLayers);
   config.num_mtp_layers = fields.Int(OneOf(fields, "num_nextn_predict_layers", "num_mtp_layers"), kMtpLayers, 0);
   config.max_context = fields.Int("max_position_embeddings", kContexts);
-  config.epsilon = fields.Number("rms_norm_eps", kEpsilons, 1e-6);
+  config.epsilon = fields.Number("rms_norm_eps", kEpsilons, family.defaults.epsilon);
   config.tied_embedding = fields.Bool("tie_word_embeddings", false);
 }
 
-void ReadAttention(JsonFields& fields, ModelConfig& config) {
-  config.query_latent_width = fields.Int("q_lora_rank", {0, kLatentWidths.most}, 0);
+void ReadAttention(JsonFields& fields, const Family& family, ModelConfig& config) {
+  config.query_latent_width =
+      CountOrDefault(fields, config, "q_lora_rank", {0, kLatentWidths.most}, family.defaults.query_latent_width);
   config.attention = {.num_heads = fields.Int("num_attention_heads", kHeads),
                       .nope_width = fields.Int("qk_nope_head_dim", kHeadWidths),
                       .rope_width = fields.Int("qk_rope_head_dim", {2, kHeadWidths.most}),
@@ -119,51 +147,61 @@ void ReadGroups(JsonFields& fields, const Family& family, ModelConfig& config) {
                  "greedy, group_limited_greedy or noaux_tc");
   config.has_routing_bias = method == "noaux_tc";
   rule.group_score = config.has_routing_bias ? GroupScore::kTopTwoSum : GroupScore::kMax;
-  rule.num_groups = fields.Int("n_group", {1, rule.num_experts}, 1);
-  rule.groups_per_token = fields.Int("topk_group", {1, rule.num_groups}, 1);
+  if (method == "greedy") {
+    // What it says of groups is not looked at.
+    rule.num_groups = fields.Int("n_group", {1, rule.num_experts}, 1);
+    fields.Int("topk_group", {1, rule.num_groups}, 1);
+    rule.num_groups = rule.groups_per_token = 1;
+    return;
+  }
+  rule.num_groups = IntOrDefault(fields, config, "n_group", {1, rule.num_experts}, family.defaults.num_groups);
+  // Of one group there is one to take.
+  rule.groups_per_token = rule.num_groups == 1 ? fields.Int("topk_group", {1, 1}, 1)
+                                               : IntOrDefault(fields, config, "topk_group", {1, rule.num_groups},
+                                                              family.defaults.groups_per_token);
   const int group_size = rule.num_experts / rule.num_groups;
   fields.Require(group_size * rule.num_groups == rule.num_experts, "n_group",
                  absl::StrFormat("a divisor of n_routed_experts = %d", rule.num_experts));
   fields.Require(rule.num_groups == 1 || group_size >= 2 || !config.has_routing_bias, "n_group",
                  absl::StrFormat("groups of at least 2 of the %d experts", rule.num_experts));
-  if (method == "greedy") rule.num_groups = rule.groups_per_token = 1;
 }
 
 // Files written by transformers 5 may list each layer's kind in place of first_k_dense_replace.
-int NumLeadingDenseLayers(JsonFields& fields) {
+int ReadFirstMoeLayer(JsonFields& fields, const Family& family, ModelConfig& config) {
+  const std::string key = "first_k_dense_replace";
+  const Range<int> layers = {0, kLayers.most};
   const std::vector<std::string> kinds = fields.Strings("mlp_layer_types");
-  return static_cast<int>(std::find(kinds.begin(), kinds.end(), "sparse") - kinds.begin());
+  if (kinds.empty()) return IntOrDefault(fields, config, key, layers, family.defaults.first_moe_layer);
+  return fields.Int(key, layers, static_cast<int>(std::find(kinds.begin(), kinds.end(), "sparse") - kinds.begin()));
 }
 
-// Released files say each of these. In one that leaves something out the numbers depend on whose default it meant.
-void WarnOfOtherDefaults(const JsonFields& fields, const Family& family, ModelConfig& config) {
-  const auto warn = [&](const char* key, double of_transformers) {
-    if (fields.Has(key) || of_transformers == 1.0) return;
-    config.warnings.push_back(absl::StrFormat(
-        "config.json: %s is not there and 1 is taken, where transformers takes %g; write down which is meant", key,
-        of_transformers));
-  };
-  warn("n_group", family.n_group);
-  warn("topk_group", fields.Has("n_group") && config.routing.num_groups == 1 ? 1 : family.topk_group);
-  warn("routed_scaling_factor", family.routed_scaling_factor);
+double ReadScale(JsonFields& fields, const Family& family, ModelConfig& config) {
+  const std::string key = "routed_scaling_factor";
+  if (fields.Says(key)) return fields.Number(key, kScalings);
+  config.left_out.push_back(absl::StrCat(key, " = ", family.defaults.scale));
+  return family.defaults.scale;
 }
 
 void ReadExperts(JsonFields& fields, const Family& family, ModelConfig& config) {
   RoutingRule& rule = config.routing;
-  rule.num_experts = fields.Int(OneOf(fields, "n_routed_experts", "num_local_experts"), kExperts, 0);
-  config.first_moe_layer = fields.Int("first_k_dense_replace", {0, kLayers.most}, NumLeadingDenseLayers(fields));
+  rule.num_experts = CountOrDefault(fields, config, OneOf(fields, "n_routed_experts", "num_local_experts"), kExperts,
+                                    family.defaults.num_experts);
   config.moe_layer_period = fields.Int("moe_layer_freq", {1, kLayers.most}, 1);
-  if (rule.num_experts == 0) return;
+  if (rule.num_experts == 0) {
+    fields.Int("first_k_dense_replace", {0, kLayers.most}, 0);
+    return;
+  }
+  config.first_moe_layer = ReadFirstMoeLayer(fields, family, config);
 
   ReadGroups(fields, family, config);
   rule.score = ReadScore(fields, family);
   const int candidates = rule.num_experts / rule.num_groups * rule.groups_per_token;
   rule.experts_per_token = fields.Int("num_experts_per_tok", {1, std::min(candidates, kMaxExpertsPerToken)});
   rule.normalize = fields.Bool("norm_topk_prob", family.norm_topk_prob);
-  rule.scale = static_cast<float>(fields.Number("routed_scaling_factor", kScalings, 1.0));
+  rule.scale = static_cast<float>(ReadScale(fields, family, config));
   config.expert_width = fields.Int("moe_intermediate_size", kWidths);
-  config.shared_expert_width = config.expert_width * fields.Int("n_shared_experts", kSharedExperts, 0);
-  WarnOfOtherDefaults(fields, family, config);
+  config.shared_expert_width = config.expert_width * CountOrDefault(fields, config, "n_shared_experts", kSharedExperts,
+                                                                    family.defaults.num_shared_experts);
 }
 
 // A list that contradicts the rule would load the wrong tensors.
@@ -250,8 +288,8 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directo
   ModelConfig config;
   config.digest = fields->digest();
   const Family& family = ReadFamily(*fields, config);
-  ReadSizes(*fields, config);
-  ReadAttention(*fields, config);
+  ReadSizes(*fields, family, config);
+  ReadAttention(*fields, family, config);
   ReadIndexer(*fields, family, config);
   ReadFeedForward(*fields, family, config);
   config.rope = ReadRope(*fields, config.max_context, config.warnings);
@@ -260,6 +298,12 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& directo
   if (fields->Has("bos_token_id")) config.bos_id = fields->Int("bos_token_id", ids);
   AddEosIds(fields->Ints("eos_token_id", ids), config);
   if (!fields->status().ok()) return fields->status();
+  if (!config.left_out.empty()) {
+    config.warnings.push_back(absl::StrFormat(
+        "config.json leaves out what decides the numbers: %s is taken, as by the class that transformers has for %s; "
+        "write down which is meant",
+        absl::StrJoin(config.left_out, ", "), config.model_type));
+  }
 
   if (absl::Status status = ReadGeneration(directory, generation, config); !status.ok()) return status;
   config.softmax_scale = SoftmaxScale(config.attention, config.rope);

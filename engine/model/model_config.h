@@ -80,6 +80,7 @@ struct ModelConfig {
   std::optional<int32_t> bos_id;
   std::vector<int32_t> eos_ids;  // of both files, each once; empty: what ends a text is in the tokenizer's files
   GenerationDefaults generation;
+  std::vector<std::string> left_out;  // "n_group = 8": keys that decide the numbers, and the defaults that they got
   std::vector<std::string> warnings;  // one line each
 
   bool IsMoe(int layer) const {

