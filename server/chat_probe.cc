@@ -9,12 +9,16 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/text/quoted_excerpt.h"
+#include "engine/text/template/json_reader.h"
+#include "engine/text/template/json_shape.h"
 #include "engine/text/white_space.h"
+#include "server/chat_checks.h"
 #include "server/chat_context.h"
 
 namespace latentd {
 namespace {
 
+constexpr size_t kMaxMarkedFields = 4096;  // of a call's arguments, and of all of them before it is one of each
 constexpr std::string_view kLeaveOut = "the model's chat template does not print it; leave it out";
 
 // Numbers survive what templates do to texts: trimming, quoting, another case. All have the same length, so that none
@@ -33,25 +37,19 @@ std::unordered_set<std::string_view> MarksIn(std::string_view prompt) {
   return marks;
 }
 
-bool IsObjectWithFields(std::string_view json) {
+// Of an object; 0 for anything else, 1 of one that has no end or far too much in it.
+size_t NumFields(std::string_view json) {
   json = Trimmed(json);
-  return json.starts_with('{') && !Trimmed(json.substr(1)).starts_with('}');
+  if (!json.starts_with('{') || Trimmed(json.substr(1)).starts_with('}')) return 0;
+  const absl::StatusOr<jinja::JsonShape> shape = jinja::ShapeOfJson(json);
+  if (!shape.ok() || shape->depth > kMaxJsonDepth || shape->num_values > kMaxMarkedFields) return 1;
+  return jinja::ParseJson(json)->object().size();
 }
 
 std::string Rendered(const v1::ChatInput& chat, const ServedModel& model) {
   const ChatTemplate& chat_template = *model.FormatFor(chat.tools_size()).chat_template;
   const auto prompt = chat_template.Render(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
   return prompt.value_or("");
-}
-
-// A template that has no place for the words of a user says nothing about a conversation by leaving out others.
-bool PrintsAnyMessage(const v1::ChatInput& chat, const ServedModel& model) {
-  v1::ChatInput lone = chat;
-  lone.clear_messages();
-  v1::ChatMessage& message = *lone.add_messages();
-  message.set_role("user");
-  message.set_content(Mark(0));
-  return Has(Rendered(lone, model), Mark(0));
 }
 
 class Probe {
@@ -150,9 +148,16 @@ class Probe {
                                            "name where the template prints the id, such as functions.%s:0",
                                            CutText(call.name(), 64)),
                            instead));
-    if (!IsObjectWithFields(call.arguments_json())) return;
+    size_t num_fields = NumFields(call.arguments_json());
+    if (num_fields == 0) return;
+    if ((num_marked_fields_ += num_fields) > kMaxMarkedFields) num_fields = 1;
     const std::string field = path + ".arguments_json";
-    marked.set_arguments_json(absl::StrFormat(R"({"%s": "%s"})", Expect(field, kLeaveOut), Expect(field, kLeaveOut)));
+    std::string members;
+    for (size_t i = 0; i < num_fields; ++i) {
+      const std::string key = Expect(field, kLeaveOut);
+      members += absl::StrFormat(R"(%s"%s": "%s")", i == 0 ? "" : ", ", key, Expect(field, kLeaveOut));
+    }
+    marked.set_arguments_json("{" + members + "}");
   }
 
   void MarkTool(int index) {
@@ -175,12 +180,25 @@ class Probe {
   const ChatFormat& format_;
   v1::ChatInput marked_;
   size_t num_marks_ = 0;
+  size_t num_marked_fields_ = 0;
   std::vector<Expected> expected_;
   bool has_calls_ = false;  // of the messages so far
   std::optional<bool> prints_messages_;
 };
 
 }  // namespace
+
+bool PrintsAnyMessage(const v1::ChatInput& chat, const ServedModel& model) {
+  v1::ChatInput lone = chat;
+  lone.clear_messages();
+  v1::ChatMessage& message = *lone.add_messages();
+  message.set_role("user");
+  std::string& text = *message.add_content_parts()->mutable_text();  // templates without parts get it as one text
+  text = "731000000000";
+  const std::string prompt = Rendered(lone, model);
+  text = "842999999999";  // no part of which is one of the other
+  return prompt != Rendered(lone, model);
+}
 
 void CheckTemplatePrints(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model,
                          FieldChecks& checks) {

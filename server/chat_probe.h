@@ -16,4 +16,7 @@ namespace latentd {
 void CheckTemplatePrints(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model,
                          FieldChecks& checks);
 
+// Whether the template prints what a user says. One that does not tells nothing by leaving out other texts.
+bool PrintsAnyMessage(const v1::ChatInput& chat, const ServedModel& model);
+
 }  // namespace latentd

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "server/answer_marks.h"
+#include "server/chat_arrival.h"
 #include "server/chat_checks.h"
 #include "server/chat_context.h"
 #include "server/continued_message.h"
@@ -83,6 +84,8 @@ absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_vie
       format.chat_template->RenderTraced(ChatContext(chat, model), {.list_changes = jinja::ListChanges::kOwnLists});
   if (!rendered.ok()) return InvalidField(field, std::string(rendered.status().message()));
   if (absl::Status status = RemoveMarks(field, chat, format, *rendered); !status.ok()) return status;
+  CheckArrival(chat, prefix, model, rendered->text, checks);
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
   if (chat.continue_final_message()) {
     const absl::Status status = EndAtOpenEnd(std::string(prefix) + "continue_final_message",
                                              ContinuedText(*chat.messages().rbegin()), *rendered);
