@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include <absl/strings/str_format.h>
 #include <arpa/inet.h>
@@ -57,9 +58,9 @@ void ForEachPiece(const msghdr& message, size_t num_bytes, const Function& use) 
 }
 
 const char* Describe(Offence offence) {
-  static constexpr const char* kTexts[kNumOffences] = {"a header block that is too long", "too many bytes of headers",
-                                                       "too many control frames",         "too many pings",
-                                                       "streams opened in vain",          "data that nobody asked for"};
+  static constexpr const char* kTexts[kNumOffences] = {
+      "a header block that is too long", "too many bytes of headers",  "too many control frames", "too many pings",
+      "streams opened in vain",          "data that nobody asked for", "unfinished messages"};
   return kTexts[static_cast<size_t>(offence)];
 }
 
@@ -116,8 +117,9 @@ std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKi
   slot->cookie = CookieOf(descriptor);
   slot->kind = kind;
   slot->peer = peer;
+  const std::string of_others = address.empty() ? "" : peer;
   slot->num_uses.load(std::memory_order_acquire);
-  slot->traffic.emplace(now, debts_.Connect(address.empty() ? "" : peer, now));
+  slot->traffic.emplace(now, debts_.Connect(of_others, now), uploads_.Connect(of_others));
   slot->is_watched.store(true, std::memory_order_release);
   open_.push_back(descriptor);
   ++counts_.open[static_cast<size_t>(kind)];
@@ -127,6 +129,7 @@ std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKi
 
 void ConnectionTable::Forget(Slot& slot) {
   slot.is_watched.store(false, std::memory_order_release);
+  uploads_.Close(*slot.traffic->uploads);
   --counts_.open[static_cast<size_t>(slot.kind)];
   if (const auto of_peer = connections_of_peer_.find(slot.peer); --of_peer->second == 0) {
     connections_of_peer_.erase(of_peer);
@@ -177,6 +180,7 @@ bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_
 std::optional<Offence> ConnectionTable::Judge(Traffic& traffic, const msghdr& message, size_t num_bytes) {
   const TimePoint now = Now();
   std::optional<Offence> offence;
+  for (const uint32_t stream : traffic.sent.TakeEnded()) traffic.in.EndStream(stream);
   ForEachPiece(message, num_bytes, [&](std::span<const uint8_t> bytes) {
     if (!offence) offence = traffic.in.Inspect(bytes, traffic.sent.num_bytes(), now);
   });
@@ -186,6 +190,9 @@ std::optional<Offence> ConnectionTable::Judge(Traffic& traffic, const msghdr& me
   traffic.answers_seen = answers;
   const bool is_news = streams.opened > 0.0 || streams.answered > 0.0;
   if (is_news && !debts_.Add(*traffic.debts, streams, now) && !offence) offence = Offence::kStreams;
+  const size_t uploading = traffic.in.upload_bytes();
+  const bool has_changed = std::exchange(traffic.uploading, uploading) != uploading;
+  if (has_changed && !uploads_.Hold(*traffic.uploads, uploading) && !offence) offence = Offence::kUploads;
   return offence;
 }
 

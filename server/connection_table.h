@@ -25,6 +25,7 @@
 #include "server/frame_guard.h"
 #include "server/sent_frames.h"
 #include "server/stream_debts.h"
+#include "server/upload_ledger.h"
 
 namespace latentd {
 
@@ -64,6 +65,8 @@ class ConnectionTable {
   std::optional<ConnectionRefusal> Add(int descriptor, ListenerKind kind, const ConnectionLimits& limits);
   void CountRefusal(ConnectionRefusal reason);
   void SetAccepting(ListenerKind kind, bool is_accepting);
+  // Of unfinished messages, on all connections: beyond this those that hold most are cut off.
+  void SetUploadLimit(size_t num_bytes) { uploads_.SetLimit(num_bytes); }
   // Looks which connections are over.
   void Sweep();
   ConnectionCounts counts() const;
@@ -76,11 +79,15 @@ class ConnectionTable {
   // What the hooks know of one connection: `in` and what it charges is of the thread that reads, `sent` of the one that
   // writes.
   struct Traffic {
-    Traffic(TimePoint now, std::unique_ptr<StreamDebts::Connection> owed) : in(now), debts(std::move(owed)) {}
+    Traffic(TimePoint now, std::unique_ptr<StreamDebts::Connection> owed,
+            std::unique_ptr<UploadLedger::Connection> held)
+        : in(now), debts(std::move(owed)), uploads(std::move(held)) {}
 
     FrameGuard in;
     uint64_t answers_seen = 0;
+    size_t uploading = 0;  // as the ledger was told
     std::unique_ptr<StreamDebts::Connection> debts;
+    std::unique_ptr<UploadLedger::Connection> uploads;
     SentFrames sent;
   };
   // Stays where it is once made: a hook may hold it whenever its descriptor is read.
@@ -109,6 +116,7 @@ class ConnectionTable {
 
   std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};  // never freed
   StreamDebts debts_;
+  UploadLedger uploads_;
 
   mutable std::mutex mutex_;
   std::vector<int> open_;                               // descriptors

@@ -79,11 +79,11 @@ void FrameGuard::BeginHeaders(const Frame& frame) {
   if (frame.stream > last_stream_) {
     last_stream_ = frame.stream;
     opened_streams_ += 1.0;
-    if ((frame.flags & kEndStream) == 0) uploads_[frame.stream] = 0;
-    if (uploads_.size() > kMaxUploads) uploads_.erase(uploads_.begin());
+    if ((frame.flags & kEndStream) == 0) uploads_[frame.stream] = {};
+    if (uploads_.size() > kMaxUploads) EraseUpload(uploads_.begin()->first);
   } else {
     control_frames_.Take(1);
-    if ((frame.flags & kEndStream) != 0) uploads_.erase(frame.stream);
+    if ((frame.flags & kEndStream) != 0) EraseUpload(frame.stream);
   }
   BeginHeaderFrame(frame);
 }
@@ -112,22 +112,35 @@ void FrameGuard::BeginData(const Frame& frame) {
   if (frame.num_bytes < kSmallFrameBytes && !is_last) control_frames_.Take(1);
   bytes_since_reset_ += frame.num_bytes;
   const auto upload = uploads_.find(frame.stream);
-  const bool is_asked = upload != uploads_.end() && upload->second + frame.num_bytes <= kMaxBodyBytes;
+  const bool is_asked = upload != uploads_.end() && upload->second.num_bytes + frame.num_bytes <= kMaxBodyBytes;
   if (is_asked) {
-    upload->second += frame.num_bytes;
+    upload->second.num_bytes += frame.num_bytes;
+    if (upload->second.is_wanted) upload_bytes_ += frame.num_bytes;
   } else {
     unasked_bytes_.Take(static_cast<double>(frame.num_bytes));
     control_frames_.Take(1);
     if (unasked_bytes_.is_overdrawn()) Accuse(Offence::kUnaskedBytes);
   }
-  if (is_last && upload != uploads_.end()) uploads_.erase(upload);
+  if (is_last) EraseUpload(frame.stream);
 }
 
 void FrameGuard::Reset(const Frame& frame) {
   control_frames_.Take(1);
-  uploads_.erase(frame.stream);
+  EraseUpload(frame.stream);
   opened_streams_ += static_cast<double>(std::min(bytes_since_reset_ / kUploadedBytesPerStream, kMaxWastedUploads));
   bytes_since_reset_ = 0;
+}
+
+void FrameGuard::EndStream(uint32_t stream) {
+  const auto upload = uploads_.find(stream);
+  if (upload == uploads_.end() || !upload->second.is_wanted) return;
+  upload->second.is_wanted = false;
+  upload_bytes_ -= upload->second.num_bytes;
+}
+
+void FrameGuard::EraseUpload(uint32_t stream) {
+  EndStream(stream);
+  uploads_.erase(stream);
 }
 
 }  // namespace latentd

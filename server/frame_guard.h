@@ -28,8 +28,9 @@ enum class Offence : uint8_t {
   kPings,          // the same; gRPC needs some KiB for each that it thinks is one too many
   kStreams,        // opened in vain, by its peer as a whole: StreamDebts
   kUnaskedBytes,   // data beyond the largest message, or of no stream
+  kUploads,        // unfinished messages, of which it holds more than others: UploadLedger
 };
-inline constexpr int kNumOffences = 6;
+inline constexpr int kNumOffences = 7;
 
 class FrameGuard {
  public:
@@ -45,6 +46,10 @@ class FrameGuard {
 
   // The next bytes that arrived, and how many were sent on the connection so far: what it is to be closed for.
   std::optional<Offence> Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
+  // The server ended a stream.
+  void EndStream(uint32_t stream);
+  // Of unfinished messages.
+  size_t upload_bytes() const { return upload_bytes_; }
   // What the streams weigh that were opened since the last call: 1 each, more where a reset wasted an upload or headers
   // are large.
   double TakeOpenedStreams() { return std::exchange(opened_streams_, 0.0); }
@@ -57,6 +62,7 @@ class FrameGuard {
   void BeginHeaders(const Frame& frame);
   void BeginData(const Frame& frame);
   void Reset(const Frame& frame);
+  void EraseUpload(uint32_t stream);
   void BeginHeaderFrame(const Frame& frame);
   void WeighHeaderBlock();
   void Accuse(Offence offence);
@@ -66,7 +72,12 @@ class FrameGuard {
   HeaderBlock block_;
   size_t block_weight_ = 0;  // of it, in streams
   uint32_t last_stream_ = 0;
-  std::map<uint32_t, size_t> uploads_;  // bytes of each stream whose client has not ended it
+  struct Upload {
+    size_t num_bytes = 0;
+    bool is_wanted = true;  // until the server ends the stream
+  };
+  std::map<uint32_t, Upload> uploads_;  // of each stream whose client has not ended it
+  size_t upload_bytes_ = 0;             // of those that are wanted
   size_t bytes_since_reset_ = 0;
   double opened_streams_ = 0.0;
 

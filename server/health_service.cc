@@ -1,33 +1,52 @@
 #include "server/health_service.h"
 
-#include <utility>
+#include "server/small_rpc.h"
 
 namespace latentd {
 namespace {
 
-const grpc::Status kTooMany(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                            "too many watches of health are open; close some, or use Check");
 const grpc::Status kGoing(grpc::StatusCode::UNAVAILABLE, "the server is shutting down");
+const grpc::Status kUnknown(grpc::StatusCode::NOT_FOUND, "no service of this server has this name");
+const grpc::Status kMalformed(grpc::StatusCode::INVALID_ARGUMENT, "expected a HealthCheckRequest, found other bytes");
+const grpc::Status kNoMessage(grpc::StatusCode::INVALID_ARGUMENT, "expected one whole message, found none");
 
 }  // namespace
 
-// One Watch, with at most one write in flight: what changed twice meanwhile is told once. Deletes itself.
-class HealthService::Watcher final : public grpc::ServerWriteReactor<Response> {
+class HealthService::Checker final : public SmallRpc {
  public:
-  Watcher(HealthService& service, std::string name) : service_(service), name_(std::move(name)) {}
+  Checker(grpc::CallbackServerContext& context, HealthService& service)
+      : SmallRpc(context, service.unread_), service_(service) {}
 
-  // Each with the service's mutex held.
+ private:
+  void Handle(const std::string& message) override {
+    Request request;
+    if (!request.ParseFromString(message)) return End(kMalformed);
+    Response response;
+    {
+      std::lock_guard lock(service_.mutex_);
+      response.set_status(service_.StatusOf(request.service()));
+    }
+    response.status() == Response::SERVICE_UNKNOWN ? End(kUnknown) : EndWith(response);
+  }
+  void HandleEnd() override { End(kNoMessage); }
+
+  HealthService& service_;
+};
+
+// One Watch: what changed twice during a write is told once.
+class HealthService::Watcher final : public SmallRpc {
+ public:
+  Watcher(grpc::CallbackServerContext& context, HealthService& service)
+      : SmallRpc(context, service.unread_), service_(service) {}
+
+  // Both with the service's mutex held.
   void Tell() {
-    if (is_over_ || is_writing_) return;
+    if (is_writing_) return;
     const Status status = service_.StatusOf(name_);
     if (has_told_ && status == response_.status()) return;
     response_.set_status(status);
     has_told_ = is_writing_ = true;
-    StartWrite(&response_);
-  }
-  void End(const grpc::Status& status) {
-    if (std::exchange(is_over_, true)) return;
-    Finish(status);
+    Write(response_);
   }
   // Once the last change is told.
   void EndSoon() {
@@ -35,35 +54,43 @@ class HealthService::Watcher final : public grpc::ServerWriteReactor<Response> {
     if (!is_writing_) End(kGoing);
   }
 
-  void OnWriteDone(bool ok) override {
+ private:
+  void Handle(const std::string& message) override {
+    Request request;
+    if (!request.ParseFromString(message)) return End(kMalformed);
+    if (!MoveTo(service_.watches_)) return;
+    name_ = request.service();
+    std::lock_guard lock(service_.mutex_);
+    service_.watchers_.insert(this);
+    service_.has_ended_ ? EndSoon() : Tell();
+  }
+  void HandleEnd() override { End(kNoMessage); }
+  void Written() override {
     std::lock_guard lock(service_.mutex_);
     is_writing_ = false;
-    if (!ok) return End(grpc::Status::CANCELLED);
     Tell();
     if (is_ending_) EndSoon();
   }
-  void OnCancel() override {
+  void Leave() override {
     std::lock_guard lock(service_.mutex_);
-    End(grpc::Status::CANCELLED);
-  }
-  void OnDone() override {
-    {
-      std::lock_guard lock(service_.mutex_);
-      service_.watchers_.erase(this);
-    }
-    service_.places_.GiveBack();
-    delete this;
+    service_.watchers_.erase(this);
   }
 
- private:
   HealthService& service_;
-  const std::string name_;
+
+  // Guarded by the service's mutex.
+  std::string name_;
   Response response_;
   bool has_told_ = false;
   bool is_writing_ = false;
   bool is_ending_ = false;
-  bool is_over_ = false;
 };
+
+HealthService::HealthService() : ByteService(*Request::descriptor()->file()->service(0)) {
+  Register("Check", [this](grpc::CallbackServerContext* context) { return Begun<Checker>(*context, *this); });
+  Register("Watch", [this](grpc::CallbackServerContext* context) { return Begun<Watcher>(*context, *this); });
+  CheckComplete();
+}
 
 HealthService::Status HealthService::StatusOf(const std::string& name) const {
   const auto found = statuses_.find(name);
@@ -80,30 +107,6 @@ void HealthService::End() {
   std::lock_guard lock(mutex_);
   has_ended_ = true;
   for (Watcher* watcher : watchers_) watcher->EndSoon();
-}
-
-grpc::ServerUnaryReactor* HealthService::Check(Context* context, const Request* request, Response* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  std::lock_guard lock(mutex_);
-  const Status status = StatusOf(request->service());
-  response->set_status(status);
-  reactor->Finish(status == Response::SERVICE_UNKNOWN
-                      ? grpc::Status(grpc::StatusCode::NOT_FOUND, "no service of this server has this name")
-                      : grpc::Status::OK);
-  return reactor;
-}
-
-grpc::ServerWriteReactor<HealthService::Response>* HealthService::Watch(Context* /*context*/, const Request* request) {
-  if (!places_.Take()) return new RefusedStream<grpc::ServerWriteReactor<Response>>(kTooMany);
-  auto* watcher = new Watcher(*this, request->service());
-  std::lock_guard lock(mutex_);
-  watchers_.insert(watcher);
-  if (has_ended_) {
-    watcher->End(kGoing);
-  } else {
-    watcher->Tell();
-  }
-  return watcher;
 }
 
 }  // namespace latentd

@@ -1,5 +1,5 @@
-// grpc.health.v1: the status of each name, on request and as it changes. gRPC's own has no bound on its watchers. Owned
-// by GrpcServer; any thread. Names are known from the first Set on, for ever.
+// grpc.health.v1: the status of each name, on request and as it changes. gRPC's own bounds neither its watchers nor
+// what it takes in for them. Owned by GrpcServer; any thread. Names are known from the first Set on, for ever.
 #pragma once
 
 #include <map>
@@ -7,32 +7,34 @@
 #include <set>
 #include <string>
 
-#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/health/v1/health.pb.h"
+#include "server/byte_service.h"
 #include "server/stream_places.h"
 
 namespace latentd {
 
-class HealthService final : public grpc::health::v1::Health::CallbackService {
+class HealthService final : public ByteService {
  public:
-  using Context = grpc::CallbackServerContext;
   using Request = grpc::health::v1::HealthCheckRequest;
   using Response = grpc::health::v1::HealthCheckResponse;
   using Status = Response::ServingStatus;
-  static constexpr int kMaxWatchers = 256;
+  static constexpr size_t kMaxWatchers = 256;
+  static constexpr size_t kMaxUnread = 256;  // whose message is not there yet
+
+  HealthService();
 
   void Set(const std::string& name, Status status);
   // Ends every watch, and those that come later at once.
   void End();
 
-  grpc::ServerUnaryReactor* Check(Context* context, const Request* request, Response* response) override;
-  grpc::ServerWriteReactor<Response>* Watch(Context* context, const Request* request) override;
-
  private:
+  class Checker;
   class Watcher;
 
   Status StatusOf(const std::string& name) const;  // with mutex_ held
 
-  StreamPlaces places_{kMaxWatchers};
+  StreamPlaces unread_{kMaxUnread};
+  StreamPlaces watches_{kMaxWatchers};
   mutable std::mutex mutex_;  // guards all below, and what watchers do
   std::map<std::string, Status> statuses_;
   std::set<Watcher*> watchers_;

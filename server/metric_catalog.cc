@@ -179,7 +179,7 @@ void AppendConnections(Descriptors& all) {
       {"latentd_connections_cut_off_total",
        kCounter,
        "connections",
-       {{"reason", {"header_block", "header_bytes", "control_frames", "pings", "streams", "unasked_bytes"}}},
+       {{"reason", {"header_block", "header_bytes", "control_frames", "pings", "streams", "unasked_bytes", "uploads"}}},
        "Connections closed because their client took without asking; docs/hostile-clients.md has the bounds"});
   all.push_back(
       {"latentd_accepting",

@@ -1,5 +1,6 @@
 #include "server/reflection_service.h"
 
+#include <map>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -7,9 +8,13 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
 
-#include "grpc/reflection/v1/reflection.grpc.pb.h"
-#include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "server/stream_places.h"
+#include "engine/clock.h"
+#include "grpc/reflection/v1/reflection.pb.h"
+#include "grpc/reflection/v1alpha/reflection.pb.h"
+#include "server/allowance.h"
+#include "server/byte_service.h"
+#include "server/now.h"
+#include "server/small_rpc.h"
 
 namespace latentd {
 namespace {
@@ -18,24 +23,12 @@ using google::protobuf::Descriptor;
 using google::protobuf::DescriptorPool;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::FileDescriptor;
+using grpc::reflection::v1::FileDescriptorResponse;
+// v1alpha says the same in the same bytes.
+using ReflectionRequest = grpc::reflection::v1::ServerReflectionRequest;
+using ReflectionResponse = grpc::reflection::v1::ServerReflectionResponse;
 
-const grpc::Status kTooMany(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                            "too many streams of reflection are open; try again later");
-
-// What both versions share: the names of all services.
-struct Catalogue {
-  std::vector<std::string> service_names;
-  StreamPlaces places{kMaxReflectionStreams};
-};
-
-template <class Response>
-void SetError(grpc::StatusCode code, const std::string& message, Response& response) {
-  response.mutable_error_response()->set_error_code(code);
-  response.mutable_error_response()->set_error_message(message);
-}
-
-template <class Files>
-void AddWithImports(const FileDescriptor& file, std::set<const FileDescriptor*>& added, Files& files) {
+void AddWithImports(const FileDescriptor& file, std::set<const FileDescriptor*>& added, FileDescriptorResponse& files) {
   if (!added.insert(&file).second) return;
   google::protobuf::FileDescriptorProto proto;
   file.CopyTo(&proto);
@@ -43,15 +36,40 @@ void AddWithImports(const FileDescriptor& file, std::set<const FileDescriptor*>&
   for (int i = 0; i < file.dependency_count(); ++i) AddWithImports(*file.dependency(i), added, files);
 }
 
-template <class Response>
-void SetFile(const FileDescriptor* file, Response& response) {
-  if (file == nullptr) return SetError(grpc::StatusCode::NOT_FOUND, "no file has it", response);
-  std::set<const FileDescriptor*> added;
-  AddWithImports(*file, added, *response.mutable_file_descriptor_response());
+// What all streams share: the names of all services, and what they were asked for before.
+class Catalogue {
+ public:
+  explicit Catalogue(std::vector<std::string> service_names) : service_names_(std::move(service_names)) {}
+
+  const std::vector<std::string>& service_names() const { return service_names_; }
+  StreamPlaces& places() { return places_; }
+  // With all that it imports. Takes a millisecond for the first time.
+  const FileDescriptorResponse& FilesOf(const FileDescriptor& file) {
+    std::lock_guard lock(mutex_);
+    const auto [place, is_new] = files_.try_emplace(&file);
+    std::set<const FileDescriptor*> added;
+    if (is_new) AddWithImports(file, added, place->second);
+    return place->second;
+  }
+
+ private:
+  const std::vector<std::string> service_names_;
+  StreamPlaces places_{kMaxReflectionStreams};
+  std::mutex mutex_;
+  std::map<const FileDescriptor*, FileDescriptorResponse> files_;  // guarded by mutex_; what is in it stays as it is
+};
+
+void SetError(grpc::StatusCode code, const std::string& message, ReflectionResponse& response) {
+  response.mutable_error_response()->set_error_code(code);
+  response.mutable_error_response()->set_error_message(message);
 }
 
-template <class Response>
-void SetExtensions(const std::string& type, Response& response) {
+void SetFile(Catalogue& catalogue, const FileDescriptor* file, ReflectionResponse& response) {
+  if (file == nullptr) return SetError(grpc::StatusCode::NOT_FOUND, "no file has it", response);
+  *response.mutable_file_descriptor_response() = catalogue.FilesOf(*file);
+}
+
+void SetExtensions(const std::string& type, ReflectionResponse& response) {
   const DescriptorPool& pool = *DescriptorPool::generated_pool();
   const Descriptor* message = pool.FindMessageTypeByName(type);
   if (message == nullptr) return SetError(grpc::StatusCode::NOT_FOUND, "no message has this name", response);
@@ -69,26 +87,24 @@ const FileDescriptor* FileOfExtension(const std::string& type, int number) {
   return field == nullptr ? nullptr : field->file();
 }
 
-template <class Request, class Response>
-void Answer(const Request& request, const Catalogue& catalogue, Response& response) {
+void Answer(const ReflectionRequest& request, Catalogue& catalogue, ReflectionResponse& response) {
   const DescriptorPool& pool = *DescriptorPool::generated_pool();
-  response.Clear();
   response.set_valid_host(request.host());
   *response.mutable_original_request() = request;
   switch (request.message_request_case()) {
-    case Request::kFileByFilename:
-      return SetFile(pool.FindFileByName(request.file_by_filename()), response);
-    case Request::kFileContainingSymbol:
-      return SetFile(pool.FindFileContainingSymbol(request.file_containing_symbol()), response);
-    case Request::kFileContainingExtension: {
+    case ReflectionRequest::kFileByFilename:
+      return SetFile(catalogue, pool.FindFileByName(request.file_by_filename()), response);
+    case ReflectionRequest::kFileContainingSymbol:
+      return SetFile(catalogue, pool.FindFileContainingSymbol(request.file_containing_symbol()), response);
+    case ReflectionRequest::kFileContainingExtension: {
       const auto& extension = request.file_containing_extension();
-      return SetFile(FileOfExtension(extension.containing_type(), extension.extension_number()), response);
+      return SetFile(catalogue, FileOfExtension(extension.containing_type(), extension.extension_number()), response);
     }
-    case Request::kAllExtensionNumbersOfType:
+    case ReflectionRequest::kAllExtensionNumbersOfType:
       return SetExtensions(request.all_extension_numbers_of_type(), response);
-    case Request::kListServices:
+    case ReflectionRequest::kListServices:
       response.mutable_list_services_response();
-      for (const std::string& name : catalogue.service_names) {
+      for (const std::string& name : catalogue.service_names()) {
         response.mutable_list_services_response()->add_service()->set_name(name);
       }
       return;
@@ -97,77 +113,54 @@ void Answer(const Request& request, const Catalogue& catalogue, Response& respon
   }
 }
 
-// Reads, answers, reads. Deletes itself.
-template <class Request, class Response>
-class Stream final : public grpc::ServerBidiReactor<Request, Response> {
+// Reads, answers, reads.
+class Stream final : public SmallRpc {
  public:
-  explicit Stream(std::shared_ptr<Catalogue> catalogue) : catalogue_(std::move(catalogue)) {
-    this->StartRead(&request_);
-  }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) return End(grpc::Status::OK);
-    Answer(request_, *catalogue_, response_);
-    std::lock_guard lock(mutex_);
-    if (!has_ended_) this->StartWrite(&response_);
-  }
-  void OnWriteDone(bool ok) override {
-    if (!ok) return End(grpc::Status::CANCELLED);
-    std::lock_guard lock(mutex_);
-    if (!has_ended_) this->StartRead(&request_);
-  }
-  void OnCancel() override { End(grpc::Status::CANCELLED); }
-  void OnDone() override {
-    catalogue_->places.GiveBack();
-    delete this;
-  }
+  Stream(grpc::CallbackServerContext& context, std::shared_ptr<Catalogue> catalogue)
+      : SmallRpc(context, catalogue->places()), catalogue_(std::move(catalogue)) {}
 
  private:
-  void End(const grpc::Status& status) {
-    std::lock_guard lock(mutex_);
-    if (!std::exchange(has_ended_, true)) this->Finish(status);
+  void Handle(const std::string& message) override {
+    ReflectionRequest request;
+    if (!request.ParseFromString(message)) {
+      return End({grpc::StatusCode::INVALID_ARGUMENT, "expected a ServerReflectionRequest, found other bytes"});
+    }
+    questions_.Refill(Seconds(Now() - std::exchange(asked_, Now())));
+    questions_.Take(1);
+    if (questions_.is_overdrawn()) return End({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many questions; ask later"});
+    ReflectionResponse response;
+    Answer(request, *catalogue_, response);
+    Write(response);
   }
+  void HandleEnd() override { End(grpc::Status::OK); }
+  void Written() override { Read(); }
 
   const std::shared_ptr<Catalogue> catalogue_;
-  Request request_;
-  Response response_;
-  std::mutex mutex_;
-  bool has_ended_ = false;  // by a cancellation, perhaps while an answer is made
+  // Far beyond what tools ask: each costs a thread of gRPC's some 20 us.
+  Allowance questions_{500, 100};
+  TimePoint asked_ = Now();
 };
 
-template <class Service, class Request, class Response>
-class ReflectionService final : public Service {
+class ReflectionService final : public ByteService {
  public:
-  explicit ReflectionService(std::shared_ptr<Catalogue> catalogue) : catalogue_(std::move(catalogue)) {}
-
-  grpc::ServerBidiReactor<Request, Response>* ServerReflectionInfo(grpc::CallbackServerContext* /*context*/) override {
-    if (!catalogue_->places.Take()) return new RefusedStream<grpc::ServerBidiReactor<Request, Response>>(kTooMany);
-    return new Stream<Request, Response>(catalogue_);
+  ReflectionService(const google::protobuf::ServiceDescriptor& service, const std::shared_ptr<Catalogue>& catalogue)
+      : ByteService(service) {
+    Register("ServerReflectionInfo",
+             [catalogue](grpc::CallbackServerContext* context) { return Begun<Stream>(*context, catalogue); });
+    CheckComplete();
   }
-
- private:
-  const std::shared_ptr<Catalogue> catalogue_;
 };
-
-namespace reflection_v1 = grpc::reflection::v1;
-namespace reflection_v1alpha = grpc::reflection::v1alpha;
 
 }  // namespace
 
 std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names) {
-  for (const char* own : {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) {
-    service_names.emplace_back(own);
-  }
-  const auto catalogue = std::make_shared<Catalogue>();
-  catalogue->service_names = std::move(service_names);
+  const google::protobuf::ServiceDescriptor* const versions[] = {
+      ReflectionRequest::descriptor()->file()->service(0),
+      grpc::reflection::v1alpha::ServerReflectionRequest::descriptor()->file()->service(0)};
+  for (const auto* version : versions) service_names.push_back(version->full_name());
+  const auto catalogue = std::make_shared<Catalogue>(std::move(service_names));
   std::vector<std::unique_ptr<grpc::Service>> services;
-  services.push_back(
-      std::make_unique<
-          ReflectionService<reflection_v1::ServerReflection::CallbackService, reflection_v1::ServerReflectionRequest,
-                            reflection_v1::ServerReflectionResponse>>(catalogue));
-  services.push_back(std::make_unique<ReflectionService<reflection_v1alpha::ServerReflection::CallbackService,
-                                                        reflection_v1alpha::ServerReflectionRequest,
-                                                        reflection_v1alpha::ServerReflectionResponse>>(catalogue));
+  for (const auto* version : versions) services.push_back(std::make_unique<ReflectionService>(*version, catalogue));
   return services;
 }
 

@@ -3,6 +3,7 @@
 // reads nothing is asked for nothing. Owned by GrpcServer; any thread.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@ class Service;
 
 namespace latentd {
 
-inline constexpr int kMaxReflectionStreams = 64;
+inline constexpr size_t kMaxReflectionStreams = 64;
 
 // One service for each version. `service_names` are those that are listed, besides themselves.
 std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names);

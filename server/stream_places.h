@@ -1,34 +1,52 @@
-// How many streams of one kind may be open at a time: those that cost a client nothing to leave open. Any thread.
+// How many RPCs of one kind may be open at a time: those that cost a client nothing to leave open. Where all places are
+// taken, a newcomer gets the oldest place of the address that has most of them, and of its connections the one that has
+// most; it is refused only where that is its own. Any thread.
 #pragma once
 
-#include <atomic>
-
-#include <grpcpp/support/status.h>
+#include <list>
+#include <mutex>
+#include <string>
 
 namespace latentd {
 
 class StreamPlaces {
  public:
-  explicit StreamPlaces(int count) : left_(count) {}
+  class Holder {
+   public:
+    // `peer` as gRPC tells it.
+    explicit Holder(std::string peer);
+    virtual ~Holder() = default;
 
-  // False: none is left. Whoever took one gives it back.
-  bool Take() {
-    if (left_.fetch_sub(1) > 0) return true;
-    left_.fetch_add(1);
-    return false;
-  }
-  void GiveBack() { left_.fetch_add(1); }
+    // It lost its place and is to end. Any thread, with the places' lock held.
+    virtual void MakeRoom() = 0;
+
+   private:
+    friend class StreamPlaces;
+    const std::string connection_;
+    const std::string address_;
+  };
+
+  explicit StreamPlaces(size_t count) : count_(count) {}
+
+  // False: there is none.
+  bool Take(Holder& holder);
+  // More than once, or without a place: no-op. Not called back after this.
+  void GiveBack(Holder& holder);
 
  private:
-  std::atomic<int> left_;
-};
+  struct Standing {
+    size_t of_address = 0;
+    size_t of_connection = 0;
+    auto operator<=>(const Standing&) const = default;
+  };
 
-// One for which there was no place.
-template <class Reactor>
-class RefusedStream final : public Reactor {
- public:
-  explicit RefusedStream(const grpc::Status& status) { this->Finish(status); }
-  void OnDone() override { delete this; }
+  Standing StandingOf(const Holder& holder) const;
+  // Nothing where nobody has more than the newcomer would.
+  Holder* FindVictim(const Holder& newcomer) const;
+
+  const size_t count_;
+  std::mutex mutex_;            // guards what is below
+  std::list<Holder*> holders_;  // the oldest first
 };
 
 }  // namespace latentd

@@ -229,6 +229,14 @@ def reflect(channel, version):
     return next(call(iter([b"\x3a\x01*"]), timeout=daemon.PATIENCE_SECONDS))
 
 
+def health_request(name):
+    """grpc.health.v1.HealthCheckRequest."""
+    size, prefix = len(name), b"\x0a"
+    while size > 127:
+        prefix, size = prefix + bytes([size & 127 | 128]), size >> 7
+    return prefix + bytes([size]) + name
+
+
 class IdleStreamTest(unittest.TestCase):
     """D9: streams that cost a client nothing cost no thread, and have a bound."""
 
@@ -276,6 +284,34 @@ class IdleStreamTest(unittest.TestCase):
             except grpc.RpcError as error:
                 self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
         wait_until(answers, "their places are free again")
+
+    def test_one_connection_that_holds_all_places_makes_room(self):
+        channel = self.enterContext(
+            grpc.insecure_channel(self.server.address, [("grpc.use_local_subchannel_pool", 1)]))
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", lambda m: m, lambda m: m)
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda m: m, lambda m: m)
+        with RawClient(self.server.address, window=0) as client:
+            headers = [request_headers(path, client.address) for path in (
+                "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check",
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")]
+            for i in range(900):
+                stream = 2 * i + 1
+                client.socket.sendall(frame(HEADERS, END_HEADERS, stream, headers[i // 300]))
+                if i < 300:
+                    client.socket.sendall(frame(DATA, END_STREAM, stream, bytes(5)))
+            self.assertEqual(next(watch(b"", timeout=daemon.PATIENCE_SECONDS)), b"\x08\x01")
+            self.assertEqual(check(b"", timeout=daemon.PATIENCE_SECONDS), b"\x08\x01")
+            self.assertIn(b"latentd.v1.Generation", reflect(channel, "v1"))
+
+    def test_messages_to_health_are_small_and_may_be_compressed(self):
+        check = self.server.channel.unary_unary("/grpc.health.v1.Health/Check", lambda m: m, lambda m: m)
+        for name, code in ((b"n" * 1000, grpc.StatusCode.NOT_FOUND),
+                           (b"n" * 10_000, grpc.StatusCode.RESOURCE_EXHAUSTED)):
+            message = health_request(name)
+            for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+                with self.assertRaises(grpc.RpcError) as caught:
+                    check(message, timeout=daemon.PATIENCE_SECONDS, compression=compression)
+                self.assertEqual(caught.exception.code(), code)
 
     def test_a_watch_is_told_of_the_end(self):
         with Daemon() as server:

@@ -80,6 +80,8 @@ class Connection {
     }
     return Send({.kind = kResetStream, .num_bytes = 4, .stream = stream_});
   }
+  size_t upload_bytes() const { return guard_.upload_bytes(); }
+  void EndStream(uint32_t stream) { guard_.EndStream(stream); }
   double TakeOpenedStreams() { return guard_.TakeOpenedStreams(); }
   void Answer(uint64_t num_bytes) { bytes_sent_ += num_bytes; }
   void Wait(double seconds) { now_ += FromSeconds(seconds); }
@@ -223,6 +225,29 @@ TEST(FrameGuard, AStreamWithLargeHeadersWeighsMore) {
   connection.SendBytes(Connection::Header({.kind = kHeaders, .num_bytes = 200, .stream = 5, .flags = kEndHeaders}) +
                        indexed);
   EXPECT_EQ(connection.TakeOpenedStreams(), 1.0 + 3.0);
+}
+
+TEST(FrameGuard, UnfinishedMessagesAreCountedUntilEitherSideEndsThem) {
+  Connection connection;
+  const auto upload = [&connection](uint32_t stream, uint8_t flags) {
+    connection.Send({.kind = kData, .num_bytes = 1000, .stream = stream, .flags = flags});
+  };
+  for (const uint32_t stream : {1U, 3U, 5U}) {
+    connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = stream, .flags = kEndHeaders});
+    upload(stream, 0);
+  }
+  EXPECT_EQ(connection.upload_bytes(), 3000U);
+  upload(1, kEndStream);
+  EXPECT_EQ(connection.upload_bytes(), 2000U);
+  connection.Send({.kind = kResetStream, .num_bytes = 4, .stream = 3});
+  EXPECT_EQ(connection.upload_bytes(), 1000U);
+  connection.EndStream(5);
+  connection.EndStream(5);
+  upload(5, 0);
+  EXPECT_EQ(connection.upload_bytes(), 0U) << "what is on its way is thrown away";
+  upload(5, kEndStream);
+  connection.Send({.kind = kResetStream, .num_bytes = 4, .stream = 7});
+  EXPECT_EQ(connection.upload_bytes(), 0U);
 }
 
 TEST(FrameGuard, ResetsThatNothingExplainsAreBounded) {

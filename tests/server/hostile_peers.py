@@ -20,6 +20,7 @@ MAX_FRAME_BYTES = 16384
 MESSAGE_LIMIT_BYTES = 4 << 20
 MAX_ROUNDS = 5000  # of one attack, however quickly it is turned away
 GENERATION = "/latentd.v1.Generation/"
+HEALTH = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
@@ -223,6 +224,43 @@ def reflection_streams(peer, until):
     peer.read_for(5)
 
 
+def health_uploads(peer, until):
+    """Half of a message each, to services that read at once."""
+    for i in range(40):
+        peer.call((HEALTH + "Check", HEALTH + "Watch", REFLECTION)[i % 3], b"\x0a\xf8\xff\xff\x01" + b"n" * 4194296,
+                  withheld_bytes=1)
+    peer.read_for(10)
+
+
+def bare_checks(peer, until):
+    for _ in range(1000):
+        peer.headers(HEALTH + "Check")
+        peer.take_frames(0)
+    peer.read_for(5)
+
+
+def empty_requests(peer, until):
+    while time.monotonic() < until:
+        for _ in range(50):
+            peer.headers(GENERATION + "Tokenize", END_HEADERS | END_STREAM)
+        peer.take_frames(0)
+
+
+def idle_watches(peer, until):
+    for _ in range(400):
+        peer.call(HEALTH + "Watch", b"")
+    threading.Event().wait(min(10, max(0, until - time.monotonic())))
+
+
+def reflection_questions(peer, until):
+    streams = [peer.headers(REFLECTION) for _ in range(16)]
+    question = framed(b"\x22\x15latentd.v1.Generation")
+    while time.monotonic() < until:
+        for stream in streams:
+            peer.send(frame(DATA, 0, stream, question))
+        peer.take_frames(0)
+
+
 def long_names(peer, until):
     for size in (3000, 100_000, 1_000_000):
         chat = pb.ChatRequest(messages=[pb.ChatMessage(role="r" * size, content="x")], model="m" * size,
@@ -250,7 +288,8 @@ def half_http(metrics_address, source, until):
 
 ATTACKS = [quadratic_lists, all_wrong, long_texts, wide_masks, half_uploads, unread_answers, connection_storm,
            header_flood, table_flood, small_references, rapid_resets, abandoned_streams, ping_flood, settings_flood,
-           stalled_readers, reflection_streams, long_names, cancelled_calls, half_http]
+           stalled_readers, reflection_streams, reflection_questions, health_uploads, bare_checks, idle_watches,
+           empty_requests, long_names, cancelled_calls, half_http]
 
 
 def main(address, metrics_address, name, source, seconds):

@@ -33,7 +33,8 @@ UNSEEN = {
     **{f'latentd_connections_refused_total{{reason="{reason}"}}': "see connections_test.py and acceptor_test.cc"
        for reason in ("process_limit", "peer_limit", "descriptors")},
     **{f'latentd_connections_cut_off_total{{reason="{reason}"}}': "see hostile_connections_test.py"
-       for reason in ("header_block", "header_bytes", "control_frames", "pings", "streams", "unasked_bytes")},
+       for reason in ("header_block", "header_bytes", "control_frames", "pings", "streams", "unasked_bytes",
+                      "uploads")},
 }
 
 

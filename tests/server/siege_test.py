@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""All attacks at once, from twenty peers for a minute, in 512 MB (D): the daemon lives, its neighbours keep their
+"""All attacks at once, from two dozen peers for a minute, in 512 MB (D): the daemon lives, its neighbours keep their
 bytes, its laws hold, its memory comes home. 80 s.
 
 Pace and latency are printed, and held to generous bounds: what else runs on the machine is not the daemon's.
@@ -21,7 +21,7 @@ from daemon import long_request, pb, wait_until
 from hostile_peers import ATTACKS
 
 SECONDS = float(os.environ.get("LATENTD_SIEGE_SECONDS", 60))
-NUM_PEERS = 20
+NUM_PEERS = 24
 MEMORY_BYTES = 512 << 20
 MAX_GROWTH_BYTES = 30 << 20
 MAX_HEALTH_SECONDS = 2.0  # p99; 0.2 s on a machine of its own
