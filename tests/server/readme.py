@@ -24,6 +24,11 @@ def _names(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
+def by_hand():
+    """The commands that are shown under "By hand"."""
+    return _text().split("By hand, after `make build`:")[1].split("```")[1]
+
+
 def knobs():
     """{name: the cell of its default}, where a row of several knobs gives a default for each."""
     defaults = {}

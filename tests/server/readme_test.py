@@ -1,6 +1,8 @@
-"""The README's tables say what the daemon does: its knobs with their defaults, its statuses. 1 s."""
+"""The README's tables say what the daemon does: its knobs with their defaults, its statuses. What it shows works. 3 s.
+"""
 import os
 import re
+import shutil
 import subprocess
 import unittest
 
@@ -29,6 +31,23 @@ class ReadmeTest(unittest.TestCase):
             accepted = ("", "none", "off") if default == "" else (default,)
             said = claimed[name].split(":")[0] if default == "auto" else claimed[name]
             self.assertIn(said.replace("`", ""), accepted, name)
+
+    def test_commands_by_hand_can_be_pasted(self):
+        """In a network of their own, since they name ports; the daemon behind them ends with the shell."""
+        inside = ["unshare", "--net", "sh", "-c"]
+        if subprocess.run([*inside, "ip link set lo up"], capture_output=True).returncode != 0:
+            self.skipTest("SKIPPED there may be no network namespaces here")
+        block = readme.by_hand().replace("build/release/bin/", f"{daemon.BIN}/")
+        self.assertIn("health --wait", block)
+        if not shutil.which("curl"):
+            block = block.replace("curl http", "#")
+        bare = {name: value for name, value in os.environ.items() if not name.startswith("LATENTD_")}
+        script = f"set -e; ip link set lo up; trap 'kill $!; wait $!' EXIT\n{block}"
+        run = subprocess.run([*inside, script], capture_output=True, text=True, env=bare, cwd=daemon.ROOT,
+                             stdin=subprocess.DEVNULL, timeout=daemon.PATIENCE_SECONDS)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        for said in ("SERVING\n", "perplexity", "latentd_generated_tokens_total" if shutil.which("curl") else ""):
+            self.assertIn(said, run.stdout)
 
     def test_statuses_are_those_that_have_a_series(self):
         with daemon.Daemon() as server:
