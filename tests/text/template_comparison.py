@@ -2,7 +2,7 @@
 """Compares our Jinja with the jinja2 package, set up as transformers does, on generated templates: the text is the
 same, or both fail, or we say what is not implemented. A text that differs, or one where the other fails, is a fault.
 
-usage: template_comparison.py RENDERER [--cases N] [--seed N] [--kind expressions|scopes] [--record FILE]
+usage: template_comparison.py RENDERER [--cases N] [--seed N] [--kind expressions|scopes|attributes] [--record FILE]
 RENDERER is build/release/bin/template_lines. --record writes the cases with what jinja2 made of them, for
 template_comparison_test.cc."""
 import argparse
@@ -23,6 +23,7 @@ except ImportError:
     print("SKIPPED: there is no jinja2 package")
     sys.exit(77)
 
+import template_attributes
 import template_cases
 import template_scopes
 
@@ -102,15 +103,17 @@ def main():
     parser.add_argument("renderer")
     parser.add_argument("--cases", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kind", choices=["expressions", "scopes"])
+    parser.add_argument("--kind", choices=["expressions", "scopes", "attributes"])
     parser.add_argument("--record")
     parser.add_argument("--show", type=int, default=20)
     arguments = parser.parse_args()
     env = environment()
     cases = []
-    if arguments.kind != "scopes":
+    if arguments.kind in (None, "expressions"):
         cases += template_cases.generate(arguments.seed, arguments.cases)
-    if arguments.kind != "expressions":
+    if arguments.kind in (None, "attributes"):
+        cases += [(template, len(CONTEXTS) - 1) for template in template_attributes.generate(arguments.cases)]
+    if arguments.kind in (None, "scopes"):
         templates = template_scopes.generate(arguments.seed, arguments.cases)
         cases += [(template, len(CONTEXTS) - 1) for template in templates]
     expected = [rendered(env, template, CONTEXTS[context]) for template, context in cases]

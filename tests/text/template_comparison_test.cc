@@ -53,6 +53,13 @@ TEST(TemplateComparison, NoTextIsOtherWhateverTheOrderOfThings) {
   EXPECT_LT(tally.declined, tally.same / 5);
 }
 
+// What has attributes and is no dict, in each place where an attribute is named by a text.
+TEST(TemplateComparison, NoTextIsOtherWhereAnAttributeIsNamed) {
+  const Tally tally = Compare("tests/data/templates/jinja2_attributes.jsonl.xz");
+  EXPECT_GT(tally.same, 1'000);
+  EXPECT_LT(tally.declined, tally.same / 5);
+}
+
 TEST(TemplateComparison, GroupsHaveNamesForTheirParts) {
   const std::string_view variables = R"({"m": [{"r": "b", "n": 1}, {"r": "a", "n": 2}, {"r": "B", "n": 3}]})";
   EXPECT_EQ(

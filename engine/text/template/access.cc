@@ -135,6 +135,17 @@ std::optional<Value> FindNamespaceItem(const Value& value, std::string_view name
   return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
+// What Python's getattr finds: methods, the names of a group's two items, what namespaces, loops and macros hold.
+std::optional<Value> FindAttribute(Runtime& runtime, const Value& value, std::string_view name) {
+  if (value.is_group() && name == "grouper") return value.items()[0];
+  if (value.is_group() && name == "list") return value.items()[1];
+  if (std::optional<Value> item = FindNamespaceItem(value, name)) return item;
+  if (std::optional<Value> method = FindMethod(runtime, value, name)) return method;
+  if (value.type() == Type::kLoop) return LoopAttribute(runtime, value.loop(), name);
+  const bool is_macro = value.type() == Type::kCallable && value.callable().macro != nullptr;
+  return is_macro ? FindMacroAttribute(*value.callable().macro, name) : std::nullopt;
+}
+
 // Start, end and step of a slice over `length` items, as Python's slice.indices.
 struct SliceRange {
   int64_t start = 0;
@@ -186,9 +197,7 @@ Value GetItem(Runtime& runtime, const Value& value, const Value& key) {
   if (!key.is_text()) {
     return Value::Undefined(absl::StrFormat("%s object has no element %s", TypeName(value), ToRepr(runtime, key)));
   }
-  if (std::optional<Value> item = FindNamespaceItem(value, key.text())) return *std::move(item);
-  if (std::optional<Value> method = FindMethod(runtime, value, key.text())) return *std::move(method);
-  if (value.type() == Type::kLoop) return LoopAttribute(runtime, value.loop(), key.text());
+  if (std::optional<Value> attribute = FindAttribute(runtime, value, key.text())) return *std::move(attribute);
   return Missing(value, key.text());
 }
 
@@ -197,20 +206,9 @@ Value GetAttribute(Runtime& runtime, const Value& value, std::string_view name) 
     return runtime.FailNotImplemented(absl::StrFormat("attribute '%s' of an undefined value", name));
   }
   if (value.is_undefined()) return runtime.FailUndefined(value);
-  if (value.is_group() && name == "grouper") return value.items()[0];
-  if (value.is_group() && name == "list") return value.items()[1];
-  if (std::optional<Value> method = FindMethod(runtime, value, name)) return *std::move(method);
-  if (value.is_object()) {
-    const Value* found = value.object().Find(name);
-    return found == nullptr ? Missing(value, name) : *found;
-  }
-  if (std::optional<Value> item = FindNamespaceItem(value, name)) return *std::move(item);
-  if (value.type() == Type::kLoop) return LoopAttribute(runtime, value.loop(), name);
-  if (value.type() == Type::kCallable && value.callable().macro != nullptr) {
-    if (std::optional<Value> attribute = FindMacroAttribute(*value.callable().macro, name))
-      return *std::move(attribute);
-  }
-  return Missing(value, name);
+  if (std::optional<Value> attribute = FindAttribute(runtime, value, name)) return *std::move(attribute);
+  const Value* found = value.is_object() ? value.object().Find(name) : nullptr;
+  return found == nullptr ? Missing(value, name) : *found;
 }
 
 Value GetSlice(Runtime& runtime, const Value& value, const Value& start, const Value& stop, const Value& step) {

@@ -193,6 +193,9 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
         runtime.FailKey(item);
       }
       return ContainsAmong(runtime, container.iterable(), item);
+    case Type::kLoop:
+      runtime.FailNotImplemented("a search in a loop, which goes on with it");
+      return false;
     default:
       runtime.Fail(
           absl::StrFormat("'in' needs a string, a list or a dict on its right, found %s", TypeName(container)));
