@@ -93,11 +93,10 @@ const TinyVariant kEverySecondLayer = {
     {.num_layers = 4, .num_dense_layers = 0, .num_mtp_layers = 0, .config_patch = R"({"moe_layer_freq": 2})"}};
 const TinyVariant kMoeFromTheFirstLayer = {"moe_from_the_first_layer", {.num_layers = 2, .num_dense_layers = 0}};
 const TinyVariant kAllDense = {"all_dense", {.num_mtp_layers = 0, .config_patch = R"({
-  "n_routed_experts": null, "n_shared_experts": null, "num_experts_per_tok": null, "moe_intermediate_size": null,
+  "n_routed_experts": 0, "n_shared_experts": null, "num_experts_per_tok": null, "moe_intermediate_size": null,
   "n_group": null, "topk_group": null, "routed_scaling_factor": null, "first_k_dense_replace": null})"}};
 const TinyVariant kNoSharedExpert = {
-    "no_shared_expert",
-    {.num_shared_experts = 0, .num_groups = 1, .config_patch = R"({"topk_group": null, "n_shared_experts": null})"}};
+    "no_shared_expert", {.num_shared_experts = 0, .num_groups = 1, .config_patch = R"({"topk_group": null})"}};
 const TinyVariant kOneExpertPerToken = {"one_expert_per_token", {.experts_per_token = 1}};
 const TinyVariant kSoftmaxWithBias = {
     "softmax_with_bias_and_groups",
