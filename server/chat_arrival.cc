@@ -31,8 +31,9 @@ constexpr std::string_view kLacking =
 constexpr size_t kMostWalks = 128;
 
 // How a template may write a text.
-enum class Form : uint8_t { kVerbatim, kJson, kAsciiJson, kHtml, kReduced };
-constexpr std::array kForms = {Form::kVerbatim, Form::kJson, Form::kAsciiJson, Form::kHtml, Form::kReduced};
+enum class Form : uint8_t { kVerbatim, kJson, kAsciiJson, kRepr, kHtml, kReduced };
+constexpr std::array kForms = {Form::kVerbatim, Form::kJson, Form::kAsciiJson,
+                               Form::kRepr,     Form::kHtml, Form::kReduced};
 
 // Without white space, whatever the case of the letters.
 std::string Reduced(std::string_view text) {
@@ -59,6 +60,21 @@ void AppendJson(uint32_t code_point, Form form, std::string& out) {
   }
 }
 
+// As Python's repr, which is how lists and dicts print texts: a single quote needs a backslash beside double ones.
+void AppendRepr(uint32_t code_point, std::string_view escaped_quote, std::string& out) {
+  if (code_point == '\n' || code_point == '\r' || code_point == '\t' || code_point == '\\') {
+    AppendJson(code_point, Form::kJson, out);
+  } else if (code_point == '\'') {
+    out += escaped_quote;
+  } else if (jinja::IsPrintable(code_point)) {
+    AppendUtf8(code_point, out);
+  } else if (code_point < 0x100) {
+    absl::StrAppendFormat(&out, "\\x%02x", code_point);
+  } else {
+    absl::StrAppendFormat(&out, code_point < 0x10000 ? "\\u%04x" : "\\U%08x", code_point);
+  }
+}
+
 void AppendHtml(char character, std::string& out) {
   constexpr std::string_view kSpecial = "&<>'\"";
   constexpr std::array<std::string_view, 5> kEntities = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
@@ -69,11 +85,14 @@ void AppendHtml(char character, std::string& out) {
 std::string Written(std::string_view text, Form form) {
   if (form == Form::kVerbatim) return std::string(text);
   if (form == Form::kReduced) return Reduced(text);
+  const std::string_view quote = text.find('"') == text.npos ? "'" : "\\'";
   std::string out;
   while (!text.empty()) {
     const Utf8Unit unit = NextUtf8Unit(text);
     if (form == Form::kHtml) {
       for (const char byte : text.substr(0, unit.length)) AppendHtml(byte, out);
+    } else if (form == Form::kRepr) {
+      AppendRepr(unit.code_point, quote, out);
     } else {
       AppendJson(unit.code_point, form, out);
     }

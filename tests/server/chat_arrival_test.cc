@@ -65,9 +65,12 @@ TEST(ChatArrival, OtherWaysToWriteAreNoLoss) {
   for (const char* expression :
        {"m.content|trim", "m.content.strip()", "m.content|upper", "m.content.lower()", "m.content|tojson",
         "m.content|tojson(ensure_ascii=true)", "m.content|e", "m.content|replace('\\n', ' ')", "m.content|indent(4)",
-        "m.content.split()|join(' ')", "m|tojson", "m.content.split('</think>')[-1].lstrip('\\n')",
+        "m.content.split()|join(' ')", "m|tojson", "m", "[m.content]", "m.content.split('</think>')[-1].lstrip('\\n')",
         "'(' ~ m.content ~ ')'"}) {
-    EXPECT_THAT(Refused(Printing(expression), Saying(" \n" + kLong + "\u3000\n")), ElementsAre()) << expression;
+    for (const char* ending : {"\u3000\n", "'", "\u200b\x01\U000E0001 it's"}) {
+      EXPECT_THAT(Refused(Printing(expression), Saying(" \n" + kLong + ending)), ElementsAre()) << expression;
+    }
+    EXPECT_THAT(Refused(Printing(expression), Saying("It's\na\\ day")), ElementsAre()) << expression;
   }
   EXPECT_THAT(Refused(Printing("m.content|trim"), Saying(" \n")), ElementsAre());
 }
@@ -112,6 +115,10 @@ TEST(ChatArrival, ArgumentsThatALoopLeavesOut) {
   const std::string field = "messages[1].tool_calls[0].arguments_json";
   EXPECT_THAT(Refused(printing("{{ k }}={{ v }};"), chat), ElementsAre());
   EXPECT_THAT(Refused(printing("{{ k }}={{ v|tojson }};"), chat), ElementsAre());
+  EXPECT_THAT(Refused("{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls %}{{ c.function.name }}"
+                      "{{ c.function.arguments }}{% endfor %}{% endfor %}",
+                      chat),
+              ElementsAre());
   EXPECT_THAT(Refused(printing("{{ k }}={{ v }}{% break %}"), chat), ElementsAre(field));
   EXPECT_THAT(Refused(printing("{% if loop.first %}{{ k }}={{ v }}{% endif %}"), chat), ElementsAre(field));
   EXPECT_THAT(Refused(printing("{{ k }}={{ v[:15] }};"), chat), ElementsAre(field));
