@@ -70,8 +70,10 @@ void AppendRepr(uint32_t code_point, std::string_view escaped_quote, std::string
     AppendUtf8(code_point, out);
   } else if (code_point < 0x100) {
     absl::StrAppendFormat(&out, "\\x%02x", code_point);
+  } else if (code_point < 0x10000) {
+    absl::StrAppendFormat(&out, "\\u%04x", code_point);
   } else {
-    absl::StrAppendFormat(&out, code_point < 0x10000 ? "\\u%04x" : "\\U%08x", code_point);
+    absl::StrAppendFormat(&out, "\\U%08x", code_point);
   }
 }
 
