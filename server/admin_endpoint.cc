@@ -10,7 +10,7 @@ namespace {
 
 constexpr char kAdmin[] = "latentd.v1.Admin";
 constexpr char kModels[] = "latentd.v1.Models";
-constexpr std::chrono::milliseconds kLastStreams{500};  // for streams that are not ours, health watches, to end
+constexpr std::chrono::milliseconds kLastStreams{50};  // for streams that are not ours, health watches, to end
 
 bool IsReached(const ServingState::View& view) { return view.Accepts(ListenerKind::kAdmin); }
 // While the server drains, too.
@@ -54,6 +54,7 @@ absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts)
 
 void AdminEndpoint::Shutdown(TimePoint deadline) {
   egress_.AwaitEmpty(deadline);
+  egress_.CutShort();
   server_->Shutdown(std::chrono::steady_clock::now() + kLastStreams);
   egress_.AwaitEmpty(kNever);
 }

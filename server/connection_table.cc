@@ -164,6 +164,14 @@ void ConnectionTable::SweepIfDue(TimePoint now) {
   });
 }
 
+void ConnectionTable::ShutDownAll(ListenerKind kind) {
+  std::lock_guard lock(mutex_);
+  for (const int descriptor : open_) {
+    const Slot& slot = *Find(descriptor);
+    if (slot.kind == kind && CookieOf(descriptor) == slot.cookie) shutdown(descriptor, SHUT_RDWR);
+  }
+}
+
 ConnectionCounts ConnectionTable::counts() const {
   std::lock_guard lock(mutex_);
   return counts_;

@@ -69,6 +69,8 @@ class ConnectionTable {
   void SetUploadLimit(size_t num_bytes) { uploads_.SetLimit(num_bytes); }
   // Looks which connections are over.
   void Sweep();
+  // Of connections that gRPC still has and will not close: what it waits for to be written is over then.
+  void ShutDownAll(ListenerKind kind);
   ConnectionCounts counts() const;
 
   // Of the hooks. False: the connection is accused, and what was read is not to be parsed.

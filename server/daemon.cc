@@ -21,9 +21,11 @@
 namespace latentd {
 namespace {
 
-// After the drain: for the last statuses to be written, then for streams that are not ours (health watches) to end.
-constexpr std::chrono::seconds kLastWords{2};
-constexpr std::chrono::milliseconds kLastStreams{500};
+// After the drain's deadline: for steps that run, then for the last statuses to be written, then for streams that are
+// not ours (health watches) to end. Clients that read nothing take all but the first of these: less than a second.
+constexpr std::chrono::seconds kLastSteps{2};
+constexpr std::chrono::milliseconds kLastWords{400};
+constexpr std::chrono::milliseconds kLastStreams{100};
 // While requests are awaited, signals and a shortened deadline are looked at so often.
 constexpr std::chrono::milliseconds kBetweenLooks{200};
 
@@ -160,8 +162,10 @@ void Daemon::Drain() {
   SetStage(DrainState::Stage::kDraining);
   if (!AwaitRequests()) {
     runtime_->engine().CancelAll();
+    runtime_->engine().AwaitIdle(After(kLastSteps));
     egress_.AwaitEmpty(After(kLastWords));
   }
+  egress_.CutShort();
   listeners_->ShutDownApi(After(kLastStreams));
   egress_.AwaitEmpty(kNever);
   SetStage(DrainState::Stage::kOver);
@@ -179,7 +183,7 @@ void Daemon::EndWhileLoading() {
   }
   SetStage(DrainState::Stage::kOver);
   listeners_->ShutDownApi(Now());
-  listeners_->ShutDownAdmin(After(kLastStreams));
+  listeners_->ShutDownAdmin(After(kLastWords));
   StopLogging();
   _exit(0);
 }

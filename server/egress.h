@@ -6,6 +6,7 @@
 // 41 us of CPU per token on one connection, 46 instead of 60 us on 16 (egress_bench, 2 cores, steps of 5 ms).
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -51,6 +52,10 @@ class Egress {
   // The last call: whoever could wake the slot no longer does. No pump follows the release.
   void Done(Slot& slot);
 
+  // Whatever is still attached is ended for this server's sake from now on, not for its client's. Any thread.
+  void CutShort() { is_cut_short_ = true; }
+  bool is_cut_short() const { return is_cut_short_; }
+
   Duration patience() const { return patience_; }
   size_t num_attached() const;
   // True once no slot is attached; false at the deadline.
@@ -79,6 +84,7 @@ class Egress {
 
   const Duration patience_;
   std::vector<std::unique_ptr<Thread>> threads_;
+  std::atomic<bool> is_cut_short_ = false;
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable emptied_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
+#include <thread>
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
@@ -23,6 +25,9 @@ constexpr double kKeepaliveMomentsSeconds = 5.0;
 constexpr double kMaxKeepaliveSeconds = 1e6;  // fits in an int of milliseconds
 // Clients may ping an idle connection at any interval that they are known to choose; a flood is cut off by FrameGuard.
 constexpr int kMinPingIntervalMs = 1'000;
+
+// After a shutdown's deadline: for what it ended to leave by itself.
+constexpr std::chrono::milliseconds kLastBytes{100};
 
 void SetLimits(const GrpcServer::Endpoint& endpoint, grpc::ServerBuilder& builder) {
   const double keepalive_timeout =
@@ -81,7 +86,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
   return started;
 }
 
-GrpcServer::GrpcServer(const Endpoint& endpoint) : state_(endpoint.state) {
+GrpcServer::GrpcServer(const Endpoint& endpoint) : state_(endpoint.state), kind_(endpoint.kind) {
   std::vector<std::string> reflected = endpoint.service_names;
   reflected.emplace_back("grpc.health.v1.Health");
   reflection_ = MakeReflectionServices(std::move(reflected));
@@ -100,8 +105,17 @@ void GrpcServer::Shutdown(TimePoint deadline) {
   acceptor_->Stop();
   health_service_.End();
   const auto left = deadline - std::chrono::steady_clock::now();
+  // gRPC cancels what is left, but waits for bytes that it has begun to write, however long a client reads none.
+  std::promise<void> is_over;
+  std::thread closer([this, deadline, over = is_over.get_future()] {
+    if (over.wait_until(deadline + kLastBytes) == std::future_status::timeout) {
+      ConnectionTable::OfProcess().ShutDownAll(kind_);
+    }
+  });
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::duration_cast<std::chrono::system_clock::duration>(left));
+  is_over.set_value();
+  closer.join();
 }
 
 }  // namespace latentd

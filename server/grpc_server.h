@@ -45,13 +45,15 @@ class GrpcServer {
 
   const Address& address() const { return acceptor_->address(); }  // with the port that was bound
 
-  // Refuses connections, ends whatever still runs at the deadline and returns when every call is over.
+  // Refuses connections, ends whatever still runs at the deadline and returns when every call is over: a moment later
+  // at most, whatever clients do, since connections that are left are closed then.
   void Shutdown(TimePoint deadline);
 
  private:
   explicit GrpcServer(const Endpoint& endpoint);
 
   ServingState& state_;
+  const ListenerKind kind_;
   HealthService health_service_;  // liveness is a name of its own: SERVING for as long as the process answers
   std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::unique_ptr<grpc::Server> server_;

@@ -192,6 +192,7 @@ void Rpc::Depart() {
 }
 
 absl::Status Rpc::StatusOfLeaving() const {
+  if (parts_.egress.is_cut_short()) return Draining();  // it is this server that left
   const StreamEnd end{.reason = FinishReason::kCancelled};
   return StatusOfEnd({.end = end, .request_id = "", .rpc_deadline_passed = IsExpired(left_at_, deadline_)});
 }

@@ -111,9 +111,11 @@ size_t StreamWriter::UnreadBytes() const {
 }
 
 void StreamWriter::EndAnswer() {
-  // Complete for the engine, but not for a client that is gone.
+  // Complete for the engine, but not for a client that is gone, or did not read it while this server was there.
   StreamEnd& end = run_.end();
-  if (is_broken_ && run_.StatusOfEnd().ok()) end.reason = FinishReason::kCancelled;
+  if (is_broken_ && run_.StatusOfEnd().ok()) {
+    end.reason = parts_.egress.is_cut_short() ? FinishReason::kDraining : FinishReason::kCancelled;
+  }
   if (end.reason == FinishReason::kSlowConsumer) end.buffered_bytes = UnreadBytes();
   events_.clear();
   End(run_.StatusOfEnd());

@@ -1,9 +1,12 @@
 """How the daemon starts, refuses to start, and stops."""
+import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
+import struct
 import tempfile
 import unittest
 
@@ -11,6 +14,7 @@ import grpc
 
 import daemon
 from daemon import Details, MODEL, long_request, request, wait_until
+from raw_http2 import WINDOW_UPDATE, RawClient, frame
 
 
 class StartTest(unittest.TestCase):
@@ -143,6 +147,28 @@ class StopTest(unittest.TestCase):
                 details = Details(caught.exception)
                 self.assertEqual((details.code, details.reason), (grpc.StatusCode.UNAVAILABLE, "DRAINING"))
             self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
+
+    def test_clients_that_read_nothing_do_not_hold_up_the_end(self):
+        """Their answers fill what the kernel takes for a connection, or the window that they grant; none ever leaves
+        them, and it is not they who cancelled."""
+        plain, large, short = long_request(), long_request(), request()
+        large.output.logprobs = 32
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(daemon.Daemon("--drain-seconds", "0.1"))
+            shut, stalled = (stack.enter_context(RawClient(server.address, window)) for window in (1 << 30, 10))
+            shut.socket.sendall(frame(WINDOW_UPDATE, payload=struct.pack(">I", 1 << 30)))
+            for stream in range(1, 17, 2):
+                shut.call("Generate", large, stream)
+            for stream, (method, message) in enumerate((("Generate", plain), ("Generate", short),
+                                                        ("Tokenize", daemon.pb.TokenizeRequest(text="a b c d")))):
+                stalled.call(method, message, 2 * stream + 1)
+            wait_until(lambda: server.sum("slow_consumer_total", action="paused") > 0, "output waits")
+            wait_until(lambda: server.sum("requests_in_flight", phase="output") >= 2, "short answers wait, too")
+            server.process.terminate()
+            self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
+            reasons = re.findall(r" reason=(\S+) ", server.log_text())
+            self.assertEqual(reasons.count("CLIENT_CANCEL"), 0, reasons)
+            self.assertGreaterEqual(reasons.count("DRAINING"), 3, reasons)
 
     def test_second_signal_ends_the_process_at_once(self):
         server = daemon.Daemon()
