@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include <grpc/support/time.h>
+
 #include "engine/text/interruption.h"
 #include "server/answer_limit.h"
 #include "server/grpc_server.h"
@@ -15,11 +17,14 @@
 namespace latentd {
 namespace {
 
+constexpr int64_t kFarSeconds = int64_t{365} * 24 * 3600;
+
+// A client may ask for thousands of years, which are more nanoseconds than a clock of C++ has.
 TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
-  const auto deadline = context.deadline();
-  const auto now = std::chrono::system_clock::now();
-  if (deadline - now > std::chrono::hours(24 * 365)) return kNever;  // none was set
-  return Now() + (deadline - now);
+  const gpr_timespec deadline = context.raw_deadline();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  if (left.tv_sec > kFarSeconds) return kNever;  // none was set, or none that matters
+  return Now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
 }
 
 absl::Status Unpack(grpc::ByteBuffer* message) {

@@ -161,6 +161,16 @@ class IsolationTest(unittest.TestCase):
         self.assertGreaterEqual(seen, received + 20)
         self.assertEqual(self.finished("INVALID_FIELD"), malformed)
 
+    def test_deadlines_beyond_any_clock_are_none(self):
+        """As far away as the protocol can say."""
+        done = self.server.sum("requests_finished_total", grpc_code="OK")
+        for timeout in ("9000000H", "99999999H", "99999999M"):
+            with RawClient(self.server.address) as client:
+                client.begin("Tokenize", timeout=timeout)
+                client.send_body(framed(pb.TokenizeRequest(text="a").SerializeToString()))
+                self.assertIn(b"grpc-status\x010", client.read_until_end())
+        self.assertEqual(self.server.sum("requests_finished_total", grpc_code="OK"), done + 3)
+
     def test_answer_is_announced_before_it_is_computed(self):
         """The bound that the refusal names is the edge, and nothing is computed below it."""
         message = pb.ScoreRequest(token_ids=pb.TokenIds(ids=[0] + [1900] * 500), top_logprobs=32)

@@ -55,9 +55,10 @@ class RawClient:
         self.begin(method, stream)
         self.socket.sendall(frame(DATA, END_STREAM, stream, framed(message.SerializeToString())))
 
-    def begin(self, method, stream=1, encoding=None):
+    def begin(self, method, stream=1, encoding=None, timeout=None):
         """The headers of a call, whose message follows or not."""
         extra = header("grpc-encoding", encoding) if encoding else b""
+        extra += header("grpc-timeout", timeout) if timeout else b""
         path = f"/latentd.v1.Generation/{method}"
         self.socket.sendall(frame(HEADERS, END_HEADERS, stream, request_headers(path, self.address) + extra))
 
@@ -112,6 +113,13 @@ class RawClient:
             found, flags, payload = self.read_frame()
             if found == kind:
                 return flags, payload
+
+    def read_until_end(self):
+        """The trailers of the stream that ends next."""
+        while True:
+            kind, flags, payload = self.read_frame()
+            if kind == HEADERS and flags & END_STREAM:
+                return payload
 
     def stand_still(self, seconds):
         """Reads nothing for so long: what a client does that is stopped, or has nothing to say."""
