@@ -28,8 +28,8 @@ AdminEndpoint::AdminEndpoint(Parts parts)
               .drain = parts.drain,
               .stop = parts.stop,
               .drain_seconds = parts.config.drain_seconds},
-             parts.reception.PartsWith(egress_), std::move(parts.knobs)),
-      models_(parts.gate, parts.reception.PartsWith(egress_)) {}
+             parts.reception.AdminsPartsWith(egress_), std::move(parts.knobs)),
+      models_(parts.gate, parts.reception.AdminsPartsWith(egress_)) {}
 
 absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts) {
   const std::string listen = parts.config.admin_listen;

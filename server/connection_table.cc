@@ -3,18 +3,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <span>
 #include <utility>
 
 #include <absl/strings/str_format.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "server/now.h"
+#include "server/peer.h"
 
 namespace latentd {
 namespace {
@@ -22,7 +21,6 @@ namespace {
 // A sweep looks at each open connection for less than a microsecond: it may take a tenth of the time.
 constexpr std::chrono::microseconds kBetweenSweepsEach{10};
 constexpr std::chrono::seconds kBetweenLogLines{10};
-constexpr size_t kPrefixBytes = 8;  // of an IPv6 address: what one customer is given
 
 // 0: no socket.
 uint64_t CookieOf(int descriptor) {
@@ -31,20 +29,11 @@ uint64_t CookieOf(int descriptor) {
   return getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
-// The address without its port; empty for a unix socket.
-std::string PeerOf(int descriptor) {
-  sockaddr_storage storage{};
-  socklen_t size = sizeof(storage);
-  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return "";
-  char text[INET6_ADDRSTRLEN] = "";
-  if (storage.ss_family == AF_INET) {
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage).sin_addr, text, sizeof(text));
-  } else if (storage.ss_family == AF_INET6) {
-    in6_addr address = reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
-    if (!IN6_IS_ADDR_V4MAPPED(&address)) std::memset(&address.s6_addr[kPrefixBytes], 0, sizeof(address) - kPrefixBytes);
-    inet_ntop(AF_INET6, &address, text, sizeof(text));
-  }
-  return text;
+sockaddr_storage PeerOf(int descriptor) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof(peer);
+  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) != 0) peer.ss_family = AF_UNSPEC;
+  return peer;
 }
 
 // The first `num_bytes` of what a message's buffers hold.
@@ -89,7 +78,8 @@ ConnectionTable::Slot* ConnectionTable::FindOrMake(int descriptor) {
 std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKind kind,
                                                       const ConnectionLimits& limits) {
   const TimePoint now = Now();
-  const std::string address = PeerOf(descriptor);
+  const sockaddr_storage socket_peer = PeerOf(descriptor);
+  const std::string address = AddressOfPeer(socket_peer);
   const std::string peer = absl::StrFormat("%d %s", static_cast<int>(kind), address);
   std::lock_guard lock(mutex_);
   Slot* slot = FindOrMake(descriptor);
@@ -116,12 +106,15 @@ std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKi
   }
   slot->cookie = CookieOf(descriptor);
   slot->kind = kind;
+  slot->descriptor = descriptor;
   slot->peer = peer;
   const std::string of_others = address.empty() ? "" : peer;
+  slot->name = address.empty() ? "" : NameOfPeer(socket_peer);
   slot->num_uses.load(std::memory_order_acquire);
   slot->traffic.emplace(now, debts_.Connect(of_others, now), uploads_.Connect(of_others));
   slot->is_watched.store(true, std::memory_order_release);
   open_.push_back(descriptor);
+  if (!address.empty()) named_[slot->name] = slot;
   ++counts_.open[static_cast<size_t>(kind)];
   ++connections_of_peer_[peer];
   return std::nullopt;
@@ -134,6 +127,7 @@ void ConnectionTable::Forget(Slot& slot) {
   if (const auto of_peer = connections_of_peer_.find(slot.peer); --of_peer->second == 0) {
     connections_of_peer_.erase(of_peer);
   }
+  if (const auto named = named_.find(slot.name); named != named_.end() && named->second == &slot) named_.erase(named);
 }
 
 void ConnectionTable::CountRefusal(ConnectionRefusal reason) {
@@ -177,6 +171,25 @@ ConnectionCounts ConnectionTable::counts() const {
   return counts_;
 }
 
+std::optional<Sending> ConnectionTable::SendingOf(const std::string& name) const {
+  std::lock_guard lock(mutex_);
+  const auto named = named_.find(name);
+  if (named == named_.end()) return std::nullopt;
+  const Slot& slot = *named->second;
+  if (CookieOf(slot.descriptor) != slot.cookie) return Sending::kOver;
+  const Sending sending = slot.traffic->sending.load(std::memory_order_relaxed);
+  if (sending == Sending::kWhole || sending == Sending::kOver) return sending;
+  int num_unread = 0;
+  return ioctl(slot.descriptor, FIONREAD, &num_unread) == 0 && num_unread > 0 ? Sending::kUnread : sending;
+}
+
+void ConnectionTable::NoteEnd(int descriptor) {
+  Slot* slot = Find(descriptor);
+  if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return;
+  slot->traffic->sending.store(Sending::kOver, std::memory_order_relaxed);
+  slot->num_uses.fetch_add(1, std::memory_order_release);
+}
+
 bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_bytes) {
   Slot* slot = Find(descriptor);
   if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return true;
@@ -192,6 +205,7 @@ std::optional<Offence> ConnectionTable::Judge(Traffic& traffic, const msghdr& me
   ForEachPiece(message, num_bytes, [&](std::span<const uint8_t> bytes) {
     if (!offence) offence = traffic.in.Inspect(bytes, traffic.sent.num_bytes(), now);
   });
+  traffic.sending.store(traffic.in.sending(), std::memory_order_relaxed);
   const uint64_t answers = traffic.sent.num_headers();
   const StreamDebts::Streams streams = {.opened = traffic.in.TakeOpenedStreams(),
                                         .answered = static_cast<double>(answers - traffic.answers_seen)};
@@ -230,8 +244,8 @@ void ConnectionTable::LogCut(int descriptor, Offence offence) {
   const TimePoint now = Now();
   if (logged_ != TimePoint{} && now - logged_ < kBetweenLogLines) return;
   logged_ = now;
-  spdlog::warn("connections: cut off {} for {}; {} since the last such line", PeerOf(descriptor), Describe(offence),
-               cut_since_logged_);
+  spdlog::warn("connections: cut off {} for {}; {} since the last such line", AddressOfPeer(PeerOf(descriptor)),
+               Describe(offence), cut_since_logged_);
   cut_since_logged_ = 0;
 }
 
@@ -240,7 +254,14 @@ void ConnectionTable::LogCut(int descriptor, Offence offence) {
 // In place of the C library's, for the whole process. The loader gives gRPC's library the program's own.
 extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
   const auto received = static_cast<ssize_t>(syscall(SYS_recvmsg, descriptor, message, flags));
-  if (received <= 0 || (flags & MSG_PEEK) != 0) return received;
+  if (received <= 0) {
+    const int error = errno;
+    const bool is_over = received == 0 || (error != EAGAIN && error != EINTR);
+    if (is_over) latentd::ConnectionTable::OfProcess().NoteEnd(descriptor);
+    errno = error;
+    return received;
+  }
+  if ((flags & MSG_PEEK) != 0) return received;
   if (latentd::ConnectionTable::OfProcess().Inspect(descriptor, *message, static_cast<size_t>(received))) {
     return received;
   }

@@ -23,6 +23,7 @@
 
 #include "engine/clock.h"
 #include "server/frame_guard.h"
+#include "server/sending.h"
 #include "server/sent_frames.h"
 #include "server/stream_debts.h"
 #include "server/upload_ledger.h"
@@ -72,9 +73,12 @@ class ConnectionTable {
   // Of connections that gRPC still has and will not close: what it waits for to be written is over then.
   void ShutDownAll(ListenerKind kind);
   ConnectionCounts counts() const;
+  // What the connection of that name (Peer::connection) was seen to send; nothing where none of that name is known.
+  std::optional<Sending> SendingOf(const std::string& name) const;
 
   // Of the hooks. False: the connection is accused, and what was read is not to be parsed.
   bool Inspect(int descriptor, const msghdr& message, size_t num_bytes);
+  void NoteEnd(int descriptor);
   void CountSent(int descriptor, const msghdr& message, size_t num_bytes);
 
  private:
@@ -86,6 +90,7 @@ class ConnectionTable {
         : in(now), debts(std::move(owed)), uploads(std::move(held)) {}
 
     FrameGuard in;
+    std::atomic<Sending> sending{Sending::kWhole};
     uint64_t answers_seen = 0;
     size_t uploading = 0;  // as the ledger was told
     std::unique_ptr<StreamDebts::Connection> debts;
@@ -101,7 +106,9 @@ class ConnectionTable {
     // Guarded by mutex_.
     uint64_t cookie = 0;
     ListenerKind kind{};
-    std::string peer;
+    int descriptor = -1;
+    std::string peer;  // by listener and address
+    std::string name;
   };
   static constexpr size_t kSlotsPerChunk = 1024;
   static constexpr size_t kMaxChunks = 1024;
@@ -123,6 +130,7 @@ class ConnectionTable {
   mutable std::mutex mutex_;
   std::vector<int> open_;                               // descriptors
   std::map<std::string, int64_t> connections_of_peer_;  // by listener and address
+  std::map<std::string, const Slot*> named_;            // by name; not of unix sockets, which have none of their own
   ConnectionCounts counts_;
   std::array<bool, kNumListenerKinds> is_blocked_{};
   TimePoint swept_{};

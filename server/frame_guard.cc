@@ -42,6 +42,12 @@ std::optional<Offence> FrameGuard::Inspect(std::span<const uint8_t> bytes, uint6
   return offence_;
 }
 
+Sending FrameGuard::sending() const {
+  if (frames_.is_within_frame()) return Sending::kPart;  // it may be the last one of a request
+  if (num_wanted_ == 0) return Sending::kWhole;
+  return upload_bytes_ > 0 ? Sending::kPart : Sending::kNothing;
+}
+
 void FrameGuard::Refill(uint64_t bytes_sent, TimePoint now) {
   const double seconds = Seconds(now - refilled_);
   refilled_ = now;
@@ -79,7 +85,10 @@ void FrameGuard::BeginHeaders(const Frame& frame) {
   if (frame.stream > last_stream_) {
     last_stream_ = frame.stream;
     opened_streams_ += 1.0;
-    if ((frame.flags & kEndStream) == 0) uploads_[frame.stream] = {};
+    if ((frame.flags & kEndStream) == 0) {
+      uploads_[frame.stream] = {};
+      ++num_wanted_;
+    }
     if (uploads_.size() > kMaxUploads) EraseUpload(uploads_.begin()->first);
   } else {
     control_frames_.Take(1);
@@ -135,6 +144,7 @@ void FrameGuard::EndStream(uint32_t stream) {
   const auto upload = uploads_.find(stream);
   if (upload == uploads_.end() || !upload->second.is_wanted) return;
   upload->second.is_wanted = false;
+  --num_wanted_;
   upload_bytes_ -= upload->second.num_bytes;
 }
 

@@ -17,6 +17,7 @@
 #include "server/header_block.h"
 #include "server/http2_frames.h"
 #include "server/message_limit.h"
+#include "server/sending.h"
 
 namespace latentd {
 
@@ -50,6 +51,8 @@ class FrameGuard {
   void EndStream(uint32_t stream);
   // Of unfinished messages.
   size_t upload_bytes() const { return upload_bytes_; }
+  // Of all requests that are wanted.
+  Sending sending() const;
   // What the streams weigh that were opened since the last call: 1 each, more where a reset wasted an upload or headers
   // are large.
   double TakeOpenedStreams() { return std::exchange(opened_streams_, 0.0); }
@@ -78,6 +81,7 @@ class FrameGuard {
   };
   std::map<uint32_t, Upload> uploads_;  // of each stream whose client has not ended it
   size_t upload_bytes_ = 0;             // of those that are wanted
+  size_t num_wanted_ = 0;
   size_t bytes_since_reset_ = 0;
   double opened_streams_ = 0.0;
 

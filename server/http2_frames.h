@@ -53,6 +53,9 @@ class FrameSplitter {
             .payload = {}};
   }
 
+  // Some of the payload of the frame that began last is missing.
+  bool is_within_frame() const { return payload_left_ > 0; }
+
  private:
   uint32_t BigEndian(size_t begin, size_t count) const {
     uint32_t value = 0;

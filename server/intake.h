@@ -4,8 +4,12 @@
 // gRPC takes a message whole into memory and tells its size only then. So a place for the largest message is taken
 // before a message is read, and all but its real size is given back when it is there. An RPC that finds no place waits
 // unread: HTTP/2 stops its client at 64 KiB. Peers take turns. A client that does not send what it began loses its
-// place: after `patience`, and as soon as `grace` where others wait for it; then the one that has received for longest
-// goes first, of the peer that has most places.
+// place: after `patience`, and as soon as `grace` where others wait for it, or `silence` where not even its first byte
+// came; then the one that has received for longest goes first, of the peer that has most places.
+//
+// What a connection sent is seen on its way to gRPC (ConnectionTable). A message that is whole before it is read has 64
+// KiB at most, so it takes no more, of a part of the budget that no others get, and goes ahead of all that are not: who
+// sends a request at once waits for nobody who doesn't.
 #pragma once
 
 #include <atomic>
@@ -15,11 +19,13 @@
 #include <list>
 #include <map>
 #include <mutex>
-#include <string>
+#include <optional>
 
 #include "engine/clock.h"
 #include "server/byte_budget.h"
 #include "server/fair_queue.h"
+#include "server/peer.h"
+#include "server/sending.h"
 
 namespace latentd {
 
@@ -29,6 +35,11 @@ struct IntakeOptions {
   size_t max_waiting = 1024;               // RPCs that found no place; each may hold 64 KiB unread
   Duration patience = std::chrono::seconds(30);
   Duration grace = std::chrono::milliseconds(200);
+  Duration silence = std::chrono::milliseconds(20);
+  size_t unread_bytes = 64 << 10;  // that gRPC takes of a message before it is read
+  size_t reserved_bytes = 0;       // of max_bytes: for messages that are whole
+  // Nothing where that is not known of the peer.
+  std::function<std::optional<Sending>(const Peer& peer)> look = [](const Peer&) { return std::nullopt; };
 };
 
 class Intake {
@@ -46,13 +57,15 @@ class Intake {
   // One RPC here. Its owner keeps it alive until Leave.
   class Place {
    public:
-    std::string peer;
+    Peer peer;
     std::function<void()> wake;  // its standing changed; must neither block nor call the Intake
 
    private:
     friend class Intake;
     Standing standing = Standing::kOutside;
-    TimePoint since{};        // arrived, or began to receive
+    TimePoint since{};   // arrived, or began to receive
+    TimePoint looked{};  // when its connection was
+    std::optional<Sending> sending;
     ByteBudget::Share share;  // of its message
     bool makes_room = false;  // told to go for another one
   };
@@ -64,7 +77,7 @@ class Intake {
   Standing Arrive(Place& place, TimePoint now);
   // Where it stands; one that waits makes room for itself if that is possible by now.
   Standing Look(Place& place, TimePoint now);
-  TimePoint next_look(const Place& place) const;
+  TimePoint next_look(const Place& place, TimePoint now) const;
   // The message of a place that was receiving is there.
   void Received(Place& place, size_t num_bytes, TimePoint now);
   // The last call, in any standing; more than once does nothing.
@@ -79,21 +92,27 @@ class Intake {
 
  private:
   // All under mutex_.
-  bool HasRoomFor(const std::string& peer) const { return budget_.HasRoom(peer, options_.message_bytes); }
+  bool HasRoomFor(const Place& place) const { return budget_.HasRoom(place.peer, BytesOf(place)); }
+  size_t BytesOf(const Place& place) const;
+  void LookAtConnection(Place& place, TimePoint now);
   void Begin(Place& place, TimePoint now);
+  void BeginOutOfTurn(Place& place, TimePoint now);
   void EndReceiving(Place& place);
   void GrantTurns(TimePoint now);
   bool DisplaceFor(const Place& place);
   void MakeRoomFor(const Place& place, TimePoint now);
+  Place* FindSlowest(const Place& place, TimePoint now);
+  bool IsSlow(Place& place, TimePoint now);
 
   const IntakeOptions options_;
-  ByteBudget budget_;  // a peer may have half of it, and one place in any case; taken from under mutex_
+  ByteBudget budget_;  // a connection may have half of it, and one place in any case; taken from under mutex_
 
   mutable std::mutex mutex_;  // guards all below, and all places
   FairQueue<Place*> waiting_;
-  std::list<Place*> receiving_;                 // the oldest first
-  std::map<std::string, size_t> receiving_of_;  // how many of each peer
-  size_t num_going_ = 0;                        // make room and have not left
+  std::list<Place*> receiving_;                            // the oldest first
+  std::map<std::string, size_t> receiving_of_address_;     // how many
+  std::map<std::string, size_t> receiving_of_connection_;  // the same
+  size_t num_going_ = 0;                                   // make room and have not left
 };
 
 }  // namespace latentd

@@ -16,10 +16,24 @@ constexpr size_t kMostBytes = size_t{1} << 30;
 constexpr size_t kUnreadBytes = 64 << 10;            // of one RPC that waits to be received
 static_assert(kLeastBytes >= 4 * kMaxMessageBytes);  // a peer may have half of it, for at least two messages
 
-IntakeOptions IntakeOf(const Config& config) {
-  return {.max_bytes = BufferBytes(config, cpu::AvailableMemory()),
+// Of both budgets, for what is small: a message that is whole before it is read, an answer of that size.
+constexpr size_t kReservedShare = 8;
+constexpr size_t kSmallBytes = 64 << 10;
+constexpr size_t kAdminsBytes = kLeastBytes;
+
+IntakeOptions IntakeOf(const Config& config, size_t max_bytes) {
+  return {.max_bytes = max_bytes,
           .message_bytes = kMaxMessageBytes,
-          .patience = FromSeconds(config.slow_consumer_seconds)};
+          .patience = FromSeconds(config.slow_consumer_seconds),
+          .unread_bytes = kSmallBytes,
+          .reserved_bytes = max_bytes / kReservedShare,
+          .look = [](const Peer& peer) { return ConnectionTable::OfProcess().SendingOf(peer.connection); }};
+}
+
+ByteBudgetOptions AnswersOf(size_t max_bytes) {
+  return {.max_bytes = max_bytes,
+          .small_bytes = kSmallBytes,
+          .reserved_bytes = std::min(max_bytes / kReservedShare, max_bytes - 2 * size_t{kMaxMessageBytes})};
 }
 
 }  // namespace
@@ -31,8 +45,10 @@ size_t BufferBytes(const Config& config, size_t available_memory) {
 
 Reception::Reception(const Config& config, Metrics& metrics)
     : metrics_(metrics),
-      intake_(IntakeOf(config), &metrics.request_bytes()),
-      answers_(intake_.max_bytes(), &metrics.answer_bytes()),
+      intake_(IntakeOf(config, BufferBytes(config, cpu::AvailableMemory())), &metrics.request_bytes()),
+      answers_(AnswersOf(intake_.max_bytes()), &metrics.answer_bytes()),
+      admins_intake_(IntakeOf(config, kAdminsBytes)),
+      admins_answers_(AnswersOf(kAdminsBytes)),
       pool_({.num_threads = WorkThreads(cpu::FindComputeThreads().count)}) {
   const auto max_bytes = static_cast<int64_t>(intake_.max_bytes());
   ConnectionTable::OfProcess().SetUploadLimit(intake_.max_bytes() + kUnreadBytes * IntakeOptions{}.max_waiting);

@@ -1,5 +1,6 @@
-// What all RPCs pass on their way in and out, whichever server took their connection: the intake, the work pool, the
-// budget of answers. Owned by Serve(); outlives every server and every egress.
+// What all RPCs pass on their way in and out: the intake, the work pool, the budget of answers. The Admin service has
+// an intake and a budget of its own, so that its operator gets through whatever the API's clients do. Owned by Serve();
+// outlives every server and every egress.
 #pragma once
 
 #include <cstddef>
@@ -22,15 +23,20 @@ class Reception {
  public:
   Reception(const Config& config, Metrics& metrics);
 
-  size_t max_bytes() const { return answers_.max_bytes(); }  // for answers
+  size_t max_bytes() const { return answers_.max_bytes(); }  // for the API's answers
   RpcParts PartsWith(Egress& egress) {
     return {.intake = intake_, .pool = pool_, .answers = answers_, .egress = egress, .metrics = metrics_};
+  }
+  RpcParts AdminsPartsWith(Egress& egress) {
+    return {.intake = admins_intake_, .pool = pool_, .answers = admins_answers_, .egress = egress, .metrics = metrics_};
   }
 
  private:
   Metrics& metrics_;
   Intake intake_;
   ByteBudget answers_;
+  Intake admins_intake_;
+  ByteBudget admins_answers_;
   WorkPool pool_;
 };
 

@@ -85,7 +85,7 @@ void Rpc::Attend(Intake::Standing standing) {
       if (MoveOn(Stage::kArriving, Stage::kReceiving)) StartRead(&request_);
       [[fallthrough]];
     case Intake::Standing::kWaiting:
-      return parts_.egress.WakeAt(slot_, parts_.intake.next_look(place_));
+      return parts_.egress.WakeAt(slot_, parts_.intake.next_look(place_, Now()));
     case Intake::Standing::kOverdue:
       return RefuseUnreceived(SlowSender());
     case Intake::Standing::kNoRoom:
@@ -147,7 +147,7 @@ void Rpc::Work() {
   const bool has_left = is_answering && has_left_;
   lock.unlock();
   if (has_left) ClientLeft();
-  if (is_answering && answer_due_.load() == kNever) parts_.egress.Wake(slot_);
+  if (is_answering && (answer_due_.load() == kNever || makes_room_)) parts_.egress.Wake(slot_);
   lock.lock();
   is_working_ = false;
   if (!is_done_) return;
@@ -228,7 +228,7 @@ bool Rpc::End(const absl::Status& status) {
 
 void Rpc::Conclude(const absl::Status& status) {
   Count(status);
-  cut_off_.Arm(Now() + parts_.egress.patience());
+  cut_off_.Arm(Now() + (makes_room_ ? Duration::zero() : parts_.egress.patience()));  // room is needed at once
   Finish(ToGrpcStatus(status, context_));
 }
 
@@ -238,7 +238,7 @@ absl::Status Rpc::ReserveAnswer(size_t num_bytes, std::string_view fields) {
   const size_t limit = std::min(*accepted, parts_.answers.max_bytes_of_peer());
   if (num_bytes > limit) return AnswerTooLarge(fields, num_bytes, limit);
   ByteBudget::Share share;
-  if (!parts_.answers.TryTake(place_.peer, num_bytes, &share)) return AnswersFull();
+  if (!parts_.answers.TryTake(place_.peer, num_bytes, &share, Now())) return AnswersFull();
   answer_share_ = std::move(share);
   return absl::OkStatus();
 }
@@ -251,16 +251,22 @@ void Rpc::Answer(const google::protobuf::Message& message) {
   }
   answer_share_.Resize(num_bytes);
   answer_ = SerializeMessage(message);
+  answer_share_.OfferTo(Now(), [this] {
+    makes_room_ = true;
+    parts_.egress.Wake(slot_);
+  });
   const TimePoint due = Now() + parts_.egress.patience();
   parts_.egress.WakeAt(slot_, due);  // before the write, whose end sets an alarm of its own
   StartWrite(&answer_, LastWrite());
   answer_due_ = due;  // not before: nothing may end the RPC between this and the write
+  if (makes_room_) parts_.egress.Wake(slot_);
 }
 
 grpc::WriteOptions Rpc::LastWrite() { return grpc::WriteOptions().set_write_through(); }
 
 void Rpc::GiveUpAnswer() {
   const TimePoint due = answer_due_.load();
+  if (makes_room_) return static_cast<void>(End(AnswersFull()));
   if (Now() < due) return parts_.egress.WakeAt(slot_, due);  // the alarm was one of an earlier stage
   End(SlowConsumer(answer_.Length()));
 }

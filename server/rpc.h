@@ -115,13 +115,14 @@ class Rpc : public RpcReactor {
   CutOff cut_off_;
   Intake::Place place_;
   grpc::ByteBuffer request_;
-  std::atomic<bool> has_left_ = false;  // the client
+  std::atomic<bool> has_left_ = false;          // the client
   std::atomic<TimePoint> left_at_{kNever};
 
   // The answer in one message.
   grpc::ByteBuffer answer_;
   ByteBudget::Share answer_share_;
   std::atomic<TimePoint> answer_due_{kNever};
+  std::atomic<bool> makes_room_ = false;  // of the answer, for others
 
   mutable std::mutex mutex_;  // guards all below
   Stage stage_ = Stage::kArriving;

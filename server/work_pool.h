@@ -12,11 +12,11 @@
 #include <functional>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "server/fair_queue.h"
+#include "server/peer.h"
 
 namespace latentd {
 
@@ -34,14 +34,14 @@ class WorkPool {
   static constexpr size_t kLargeJobBytes = 32 << 10;
 
   struct Job {
-    std::string peer;
+    Peer peer;
     size_t num_bytes = 0;
     std::function<void()> run;
     std::function<void()> displaced = {};  // instead, where too many wait and its peer has most of them
   };
   // Names a job, for Withdraw.
   struct Ticket {
-    std::string peer;
+    Peer peer;
     uint64_t id = 0;
     bool is_large = false;
   };

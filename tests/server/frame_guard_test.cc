@@ -82,6 +82,7 @@ class Connection {
   }
   size_t upload_bytes() const { return guard_.upload_bytes(); }
   void EndStream(uint32_t stream) { guard_.EndStream(stream); }
+  Sending sending() const { return guard_.sending(); }
   double TakeOpenedStreams() { return guard_.TakeOpenedStreams(); }
   void Answer(uint64_t num_bytes) { bytes_sent_ += num_bytes; }
   void Wait(double seconds) { now_ += FromSeconds(seconds); }
@@ -95,6 +96,27 @@ class Connection {
 };
 
 // As fast as a daemon can make them.
+TEST(FrameGuard, TellsWhetherRequestsAreWhole) {
+  Connection connection;
+  EXPECT_EQ(connection.sending(), Sending::kWhole);
+  connection.Call(100);
+  EXPECT_EQ(connection.sending(), Sending::kWhole);
+  connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 101, .flags = kEndHeaders});
+  EXPECT_EQ(connection.sending(), Sending::kNothing);
+  connection.Send({.kind = kData, .num_bytes = 1, .stream = 101});
+  EXPECT_EQ(connection.sending(), Sending::kPart);
+  const Sent last{.kind = kData, .num_bytes = 1000, .stream = 101, .flags = kEndStream};
+  connection.SendBytes(Connection::Header(last));
+  EXPECT_EQ(connection.sending(), Sending::kPart) << "the flag is there, the bytes are not";
+  connection.SendBytes(Connection::Payload(last));
+  EXPECT_EQ(connection.sending(), Sending::kWhole);
+  connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 103, .flags = kEndHeaders | kEndStream});
+  EXPECT_EQ(connection.sending(), Sending::kWhole);
+  connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 105, .flags = kEndHeaders});
+  connection.EndStream(105);
+  EXPECT_EQ(connection.sending(), Sending::kWhole) << "nobody waits for the rest";
+}
+
 TEST(FrameGuard, WindowUpdatesForEachTokenPass) {
   Connection connection;
   for (int i = 0; i < 100'000; ++i) {

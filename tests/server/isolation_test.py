@@ -12,6 +12,7 @@ import daemon
 import laws
 from cgroup import Cgroup, memory_limit
 from daemon import pb, request, wait_until
+from hostile_peers import Peer
 from neighbour import Neighbour
 from raw_http2 import RawClient, framed
 from transfers import detokenize_request, failure
@@ -93,22 +94,6 @@ class IsolationTest(unittest.TestCase):
                 client.send_body(framed(message.SerializeToString()))
             wait_until(lambda: self.finished("SLOW_CONSUMER") == before + 12, "each answer is taken back")
         self.assert_peak_below(BUDGET_BYTES + SLACK_BYTES)
-
-    def test_answers_beyond_the_budget_are_refused(self):
-        """By a daemon whose patience outlasts the sending of so many requests on any machine."""
-        with daemon.Daemon("--slow-consumer-seconds", "3600", "--max-buffered-bytes", str(BUDGET_BYTES),
-                           "--kv-blocks", "200", under=self.enter) as server:
-            message = detokenize_request(server, 3 << 20)
-            resident = server.resident_bytes()
-            with contextlib.ExitStack() as stack:
-                for _ in range(BUDGET_BYTES // (3 << 20) + 3):
-                    client = stack.enter_context(RawClient(server.address, window=10))
-                    client.begin("Detokenize")
-                    client.send_body(framed(message.SerializeToString()))
-                wait_until(lambda: server.sum("requests_finished_total", reason="ANSWERS_FULL") > 0,
-                           "some find no room")
-                self.assertLessEqual(server.sum("buffered_bytes", kind="answers"), BUDGET_BYTES)
-            self.assertLess(server.peak_bytes() - resident, 2 * BUDGET_BYTES + SLACK_BYTES)
 
     def test_text_far_beyond_the_context(self):
         """Arabic, 4 MB, as eight clients sent it: the size tells that it cannot fit."""
@@ -209,6 +194,66 @@ class IsolationTest(unittest.TestCase):
                 if size < MESSAGE_BYTES:
                     self.assertEqual(limited(call, message, size).ByteSize(), size)
         self.assert_peak_below(SLACK_BYTES)
+
+
+class PatientTest(unittest.TestCase):
+    """By a daemon whose patience outlasts the sending of any number of requests on any machine."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(daemon.Daemon(
+            "--slow-consumer-seconds", "3600", "--max-buffered-bytes", str(BUDGET_BYTES), "--kv-blocks", "200",
+            "--admin-listen", "127.0.0.1:0"))
+        cls.server.once(request())
+
+    def tearDown(self):
+        wait_until(lambda: self.server.sum("buffered_bytes") == 0, "all bytes are home")
+        self.assertEqual(laws.violations(self.server.metrics()), [])
+
+    def finished(self, reason):
+        return self.server.sum("requests_finished_total", reason=reason)
+
+    def test_answers_beyond_the_budget_are_refused(self):
+        message = detokenize_request(self.server, 3 << 20)
+        forget_peak(self.server)
+        resident = self.server.resident_bytes()
+        refused = self.finished("ANSWERS_FULL")
+        with contextlib.ExitStack() as stack:
+            for _ in range(BUDGET_BYTES // (3 << 20) + 3):
+                client = stack.enter_context(RawClient(self.server.address, window=10))
+                client.begin("Detokenize")
+                client.send_body(framed(message.SerializeToString()))
+            wait_until(lambda: self.finished("ANSWERS_FULL") > refused, "some find no room")
+            self.assertLessEqual(self.server.sum("buffered_bytes", kind="answers"), BUDGET_BYTES)
+        self.assertLess(self.server.peak_bytes() - resident, 2 * BUDGET_BYTES + SLACK_BYTES)
+
+    def test_unread_answers_of_others_make_room(self):
+        """Two addresses leave all that there is room for unread: small answers, large ones and the operator's arrive."""
+        message = detokenize_request(self.server, 3 << 20)
+        refused = self.finished("ANSWERS_FULL")
+        with contextlib.ExitStack() as stack:
+            for i in range(BUDGET_BYTES // (3 << 20) + 3):
+                peer = stack.enter_context(Peer(self.server.address, f"127.0.0.{2 + i % 2}", window=0))
+                peer.call("/latentd.v1.Generation/Detokenize", message)
+            wait_until(lambda: self.finished("ANSWERS_FULL") > refused, "there is no room")
+            self.assertTrue(self.server.generation.Tokenize(pb.TokenizeRequest(text="a b")).token_ids)
+            self.assertTrue(self.server.once(request()).text)
+            self.assertGreater(len(self.server.generation.Detokenize(message).text), 2 << 20)
+            self.server.admin.GetLoad(daemon.admin_pb2.GetLoadRequest())
+
+    def test_silent_connections_delay_nobody(self):
+        """Each begins a request and sends nothing of it: a small one needs no place, and a large one gets the place of
+        one that is silent."""
+        slow = self.finished("SLOW_SENDER")
+        with contextlib.ExitStack() as stack:
+            for _ in range(40):
+                stack.enter_context(RawClient(self.server.address)).begin("Score")
+            wait_until(lambda: self.server.sum("requests_in_flight") == 40, "they are there, and no place is left")
+            self.assertTrue(self.server.once(request()).text)
+            self.assertEqual(self.finished("SLOW_SENDER"), slow)
+            self.assertEqual(failure(lambda: self.server.generation.Tokenize(pb.TokenizeRequest(text="a" * 200_000)))
+                             .reason, "CONTEXT_LENGTH_EXCEEDED")
+            self.assertGreater(self.finished("SLOW_SENDER"), slow)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,25 @@
+// Whose an RPC is: bounds and turns go by addresses first, of which a client has few, and then by the connections of
+// each, of which it has as many as it likes.
+#pragma once
+
+#include <string>
+
+#include <sys/socket.h>
+
+namespace latentd {
+
+struct Peer {
+  Peer() = default;
+  // As gRPC names it, readably: "ipv4:127.0.0.1:50312", "ipv6:[::1]:50312"; all of a unix socket are "unix:".
+  Peer(std::string name);  // NOLINT(google-explicit-constructor)
+  Peer(const char* name) : Peer(std::string(name)) {}
+
+  std::string address;     // one IPv4 address, one /64 of IPv6, or the whole name where it has neither
+  std::string connection;  // the whole name
+};
+
+// Of the other end of a socket: the address as above, "" for a unix socket, and the name that gRPC gives to it.
+std::string AddressOfPeer(const sockaddr_storage& peer);
+std::string NameOfPeer(const sockaddr_storage& peer);
+
+}  // namespace latentd
