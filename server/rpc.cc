@@ -8,6 +8,7 @@
 
 #include "engine/text/interruption.h"
 #include "server/answer_limit.h"
+#include "server/connection_table.h"
 #include "server/grpc_server.h"
 #include "server/inflate.h"
 #include "server/now.h"
@@ -17,6 +18,8 @@
 namespace latentd {
 namespace {
 
+// For gRPC to tell that a client reset its stream.
+constexpr std::chrono::milliseconds kUntilToldOfLeaving{20};
 constexpr int64_t kFarSeconds = int64_t{365} * 24 * 3600;
 
 // A client may ask for thousands of years, which are more nanoseconds than a clock of C++ has.
@@ -68,6 +71,7 @@ void Rpc::PumpSlot() {
   switch (stage()) {
     case Stage::kArriving:
     case Stage::kReceiving:
+      if (empty_since_.load() != kNever) return RefuseEmpty();
       return Attend(parts_.intake.Look(place_, Now()));
     case Stage::kQueued:
     case Stage::kHandling:
@@ -104,11 +108,22 @@ void Rpc::OnReadDone(bool ok) {
     return Enqueue();
   }
   if (stage() != Stage::kReceiving) return;  // it ended before
-  if (context_.IsCancelled()) {
-    left_at_ = Now();
+  empty_since_ = Now();
+  parts_.egress.Wake(slot_);
+}
+
+// gRPC throws the message of a client that left away, and tells of that first.
+void Rpc::RefuseEmpty() {
+  const TimePoint since = empty_since_.load();
+  const bool has_left = context_.IsCancelled() || IsExpired(since, deadline_) ||
+                        ConnectionTable::OfProcess().SendingOf(place_.peer.connection) == Sending::kOver;
+  if (has_left) {
+    left_at_ = since;
     has_left_ = true;
+  } else if (Now() < since + kUntilToldOfLeaving) {
+    return parts_.egress.WakeAt(slot_, since + kUntilToldOfLeaving);
   }
-  Refuse(InvalidField("", "expected one whole message, found none"));
+  RefuseUnreceived(InvalidField("", "expected one whole message, found none"));
 }
 
 void Rpc::Enqueue() {

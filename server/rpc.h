@@ -107,6 +107,8 @@ class Rpc : public RpcReactor {
   // Whoever moved the stage to kOver, once.
   void Conclude(const absl::Status& status);
   void GiveUpAnswer();
+  // It waits for bytes that never come, or for gRPC to tell that the client left.
+  void RefuseEmpty();
   void Depart();
 
   const TimePoint received_;
@@ -115,6 +117,7 @@ class Rpc : public RpcReactor {
   CutOff cut_off_;
   Intake::Place place_;
   grpc::ByteBuffer request_;
+  std::atomic<TimePoint> empty_since_{kNever};  // when it was found that no message comes
   std::atomic<bool> has_left_ = false;          // the client
   std::atomic<TimePoint> left_at_{kNever};
 

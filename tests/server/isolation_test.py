@@ -130,11 +130,14 @@ class IsolationTest(unittest.TestCase):
             self.assertEqual(failure(lambda: self.server.generation.Tokenize(message)).reason, code)
 
     def test_client_that_leaves_is_counted_as_such(self):
-        """Valid calls cancelled at once, and uploads cut: neither is malformed."""
+        """Valid calls cancelled, or whose connection ends, at once, and uploads cut: none is malformed."""
         malformed, cancelled = self.finished("INVALID_FIELD"), self.finished("CLIENT_CANCEL")
         received = self.server.sum("requests_received_total")
         for _ in range(300):
             self.server.generation.Generate(request()).cancel()
+        for _ in range(200):
+            with RawClient(self.server.address) as client:
+                client.call("Generate", request())
         for _ in range(20):
             with RawClient(self.server.address) as client:
                 client.begin("Score")
@@ -228,7 +231,7 @@ class PatientTest(unittest.TestCase):
         self.assertLess(self.server.peak_bytes() - resident, 2 * BUDGET_BYTES + SLACK_BYTES)
 
     def test_unread_answers_of_others_make_room(self):
-        """Two addresses leave all that there is room for unread: small answers, large ones and the operator's arrive."""
+        """Two addresses leave all that there is room for unread: small answers, large ones and the operators arrive."""
         message = detokenize_request(self.server, 3 << 20)
         refused = self.finished("ANSWERS_FULL")
         with contextlib.ExitStack() as stack:
