@@ -201,27 +201,38 @@ bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_
 std::optional<Offence> ConnectionTable::Judge(Traffic& traffic, const msghdr& message, size_t num_bytes) {
   const TimePoint now = Now();
   std::optional<Offence> offence;
-  for (const uint32_t stream : traffic.sent.TakeEnded()) traffic.in.EndStream(stream);
+  std::lock_guard lock(traffic.mutex);
   ForEachPiece(message, num_bytes, [&](std::span<const uint8_t> bytes) {
     if (!offence) offence = traffic.in.Inspect(bytes, traffic.sent.num_bytes(), now);
   });
-  traffic.sending.store(traffic.in.sending(), std::memory_order_relaxed);
+  const bool fits = Settle(traffic);
   const uint64_t answers = traffic.sent.num_headers();
   const StreamDebts::Streams streams = {.opened = traffic.in.TakeOpenedStreams(),
                                         .answered = static_cast<double>(answers - traffic.answers_seen)};
   traffic.answers_seen = answers;
   const bool is_news = streams.opened > 0.0 || streams.answered > 0.0;
   if (is_news && !debts_.Add(*traffic.debts, streams, now) && !offence) offence = Offence::kStreams;
+  return fits || offence ? offence : Offence::kUploads;
+}
+
+// What the server ended is no upload any more, though its client may say nothing for as long as it likes.
+bool ConnectionTable::Settle(Traffic& traffic) {
+  for (const uint32_t stream : traffic.sent.TakeEnded()) traffic.in.EndStream(stream);
+  if (traffic.sending != Sending::kOver) traffic.sending = traffic.in.sending();
   const size_t uploading = traffic.in.upload_bytes();
   const bool has_changed = std::exchange(traffic.uploading, uploading) != uploading;
-  if (has_changed && !uploads_.Hold(*traffic.uploads, uploading) && !offence) offence = Offence::kUploads;
-  return offence;
+  return !has_changed || uploads_.Hold(*traffic.uploads, uploading);
 }
 
 void ConnectionTable::CountSent(int descriptor, const msghdr& message, size_t num_bytes) {
   Slot* slot = Find(descriptor);
   if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return;
-  ForEachPiece(message, num_bytes, [slot](std::span<const uint8_t> bytes) { slot->traffic->sent.Add(bytes); });
+  Traffic& traffic = *slot->traffic;
+  ForEachPiece(message, num_bytes, [&traffic](std::span<const uint8_t> bytes) { traffic.sent.Add(bytes); });
+  {
+    std::lock_guard lock(traffic.mutex);
+    Settle(traffic);
+  }
   slot->num_uses.fetch_add(1, std::memory_order_release);
 }
 

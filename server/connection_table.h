@@ -82,20 +82,21 @@ class ConnectionTable {
   void CountSent(int descriptor, const msghdr& message, size_t num_bytes);
 
  private:
-  // What the hooks know of one connection: `in` and what it charges is of the thread that reads, `sent` of the one that
-  // writes.
+  // What the hooks know of one connection: `sent` is of the thread that writes, the rest of both, one at a time.
   struct Traffic {
     Traffic(TimePoint now, std::unique_ptr<StreamDebts::Connection> owed,
             std::unique_ptr<UploadLedger::Connection> held)
         : in(now), debts(std::move(owed)), uploads(std::move(held)) {}
 
-    FrameGuard in;
     std::atomic<Sending> sending{Sending::kWhole};
+    SentFrames sent;
+
+    std::mutex mutex;  // guards all below
+    FrameGuard in;
     uint64_t answers_seen = 0;
     size_t uploading = 0;  // as the ledger was told
     std::unique_ptr<StreamDebts::Connection> debts;
     std::unique_ptr<UploadLedger::Connection> uploads;
-    SentFrames sent;
   };
   // Stays where it is once made: a hook may hold it whenever its descriptor is read.
   struct Slot {
@@ -119,6 +120,8 @@ class ConnectionTable {
   Slot* FindOrMake(int descriptor);
   void Forget(Slot& slot);
   void SweepIfDue(TimePoint now);  // with mutex_ held
+  // With the traffic's lock held. False: too much is being uploaded.
+  bool Settle(Traffic& traffic);
   std::optional<Offence> Judge(Traffic& traffic, const msghdr& message, size_t num_bytes);
   bool CutOff(int descriptor, Slot& slot, Offence offence);
   void LogCut(int descriptor, Offence offence);
