@@ -3,14 +3,22 @@
 #include <algorithm>
 #include <vector>
 
+#include <grpc/compression.h>
 #include <grpcpp/support/slice.h>
 #include <zlib.h>
 
 #include "kernels/check.h"
 #include "server/status.h"
 
+// gRPC's library has these for its own tests; of what a peer said of a message nothing else is left where gRPC is not
+// to unpack it. A message that is said to be compressed, and is not in a way that gRPC knows, would be taken as it is.
+uint32_t grpc_call_test_only_get_message_flags(grpc_call* call);
+grpc_compression_algorithm grpc_call_test_only_get_compression_algorithm(grpc_call* call);
+
 namespace latentd {
 namespace {
+
+constexpr uint32_t kIsCompressed = 0x80000000u;  // among a message's flags
 
 constexpr int kGzipOnly = 16 + MAX_WBITS;  // how zlib wants to be told
 constexpr size_t kChunkBytes = 64 << 10;
@@ -55,6 +63,12 @@ std::vector<grpc::Slice> SlicesOf(const grpc::ByteBuffer& bytes) {
 }
 
 }  // namespace
+
+Packing PackingOf(grpc::CallbackServerContext& context) {
+  if ((grpc_call_test_only_get_message_flags(context.c_call()) & kIsCompressed) == 0) return Packing::kNone;
+  const bool is_gzip = grpc_call_test_only_get_compression_algorithm(context.c_call()) == GRPC_COMPRESS_GZIP;
+  return is_gzip ? Packing::kGzip : Packing::kUnknown;
+}
 
 bool IsGzip(const grpc::ByteBuffer& bytes) {
   constexpr uint8_t kMagic[] = {0x1f, 0x8b};

@@ -3,11 +3,21 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <absl/status/status.h>
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
 namespace latentd {
+
+// How the message that an RPC read last was compressed, by the flag before it and the RPC's headers.
+enum class Packing : uint8_t {
+  kNone,
+  kGzip,
+  kUnknown,  // in a way that was not said, or that gRPC does not know
+};
+Packing PackingOf(grpc::CallbackServerContext& context);
 
 // A message begins so in gzip and never as protobuf, where these bits name no type of field.
 bool IsGzip(const grpc::ByteBuffer& bytes);

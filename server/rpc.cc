@@ -30,11 +30,19 @@ TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
   return Now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
 }
 
-absl::Status Unpack(grpc::ByteBuffer* message) {
+absl::Status Unpack(Packing packing, grpc::ByteBuffer* message) {
   if (message->Length() > static_cast<size_t>(kMaxMessageBytes)) {
     return MessageTooLarge(message->Length(), kMaxMessageBytes);
   }
-  return IsGzip(*message) ? InflateGzip(kMaxMessageBytes, message) : absl::OkStatus();
+  switch (packing) {
+    case Packing::kNone:
+      return absl::OkStatus();
+    case Packing::kGzip:
+      return InflateGzip(kMaxMessageBytes, message);
+    case Packing::kUnknown:
+      break;
+  }
+  return UnsupportedField("grpc-encoding", "expected identity or gzip, found a message compressed otherwise");
 }
 
 }  // namespace
@@ -148,7 +156,7 @@ void Rpc::Work() {
   }
   if (has_left_) {
     Refuse(StatusOfLeaving());
-  } else if (const absl::Status status = Unpack(&request_); !status.ok()) {
+  } else if (const absl::Status status = Unpack(PackingOf(context_), &request_); !status.ok()) {
     Refuse(status);
   } else {
     const Interruptible interruptible(has_left_);

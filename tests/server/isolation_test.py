@@ -2,6 +2,7 @@
 a bounded amount of memory for a bounded time, and its neighbours next to nothing."""
 import concurrent.futures
 import contextlib
+import gzip
 import pathlib
 import unittest
 import zlib
@@ -122,6 +123,19 @@ class IsolationTest(unittest.TestCase):
         with grpc.insecure_channel(self.server.address, compression=grpc.Compression.Gzip) as channel:
             packed = daemon.generation_pb2_grpc.GenerationStub(channel).Tokenize(pb.TokenizeRequest(text=text))
         self.assertEqual(packed.token_ids, plain.token_ids)
+
+    def test_compression_is_what_flag_and_headers_say(self):
+        """A message is unpacked where its flag and its headers say so, taken as it is where neither does, and never
+        guessed at."""
+        plain = pb.TokenizeRequest(text="a").SerializeToString()
+        packed = gzip.compress(plain)
+        for encoding, flag, body, status in (("gzip", 1, packed, "0"), ("gzip", 0, plain, "0"), ("gzip", 1, plain, "3"),
+                                             ("gzip", 0, packed, "3"), (None, 0, packed, "3"), (None, 1, plain, "12"),
+                                             (None, 1, packed, "12"), ("zstd", 1, plain, "12")):
+            with self.subTest(encoding, flag=flag, status=status), RawClient(self.server.address) as client:
+                client.begin("Tokenize", encoding=encoding)
+                client.send_body(framed(body, compressed=flag))
+                self.assertIn(f"grpc-status{chr(len(status))}{status}".encode(), client.read_until_end())
 
     def test_message_over_the_limit(self):
         for size, code in ((MESSAGE_BYTES, "CONTEXT_LENGTH_EXCEEDED"), (MESSAGE_BYTES + 1, "MESSAGE_TOO_LARGE")):
