@@ -4,6 +4,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "server/call_origin.h"
 #include "server/inflate.h"
 #include "server/wire_message.h"
 
@@ -22,7 +23,7 @@ grpc::Status TooLarge() {
 }  // namespace
 
 SmallRpc::SmallRpc(grpc::CallbackServerContext& context, StreamPlaces& places)
-    : Holder(context.peer()), context_(context), places_(&places) {}
+    : Holder(ReadablePeer(context.peer())), context_(context), places_(&places) {}
 
 void SmallRpc::Begin() {
   if (!places_->Take(*this)) return End(TooMany());

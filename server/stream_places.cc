@@ -2,19 +2,9 @@
 
 #include <algorithm>
 #include <map>
-#include <utility>
+#include <string>
 
 namespace latentd {
-namespace {
-
-// "ipv4:127.0.0.1:1234" and "ipv6:[::1]:1234" without the port; all of a unix socket are one.
-std::string AddressOf(const std::string& peer) {
-  return peer.starts_with("ip") ? peer.substr(0, peer.rfind(':')) : peer.substr(0, peer.find(':'));
-}
-
-}  // namespace
-
-StreamPlaces::Holder::Holder(std::string peer) : connection_(std::move(peer)), address_(AddressOf(connection_)) {}
 
 bool StreamPlaces::Take(Holder& holder) {
   std::lock_guard lock(mutex_);
@@ -36,9 +26,9 @@ void StreamPlaces::GiveBack(Holder& holder) {
 StreamPlaces::Standing StreamPlaces::StandingOf(const Holder& holder) const {
   Standing standing;
   for (const Holder* other : holders_) {
-    if (other->address_ != holder.address_) continue;
+    if (other->peer_.address != holder.peer_.address) continue;
     ++standing.of_address;
-    if (other->connection_ == holder.connection_) ++standing.of_connection;
+    if (other->peer_.connection == holder.peer_.connection) ++standing.of_connection;
   }
   return standing;
 }
@@ -46,14 +36,14 @@ StreamPlaces::Standing StreamPlaces::StandingOf(const Holder& holder) const {
 StreamPlaces::Holder* StreamPlaces::FindVictim(const Holder& newcomer) const {
   std::map<std::string, Standing> standings;  // by connection
   for (const Holder* holder : holders_) {
-    if (!standings.contains(holder->connection_)) standings[holder->connection_] = StandingOf(*holder);
+    if (!standings.contains(holder->peer_.connection)) standings[holder->peer_.connection] = StandingOf(*holder);
   }
   const auto has_less = [&standings](const Holder* a, const Holder* b) {
-    return standings.at(a->connection_) < standings.at(b->connection_);
+    return standings.at(a->peer_.connection) < standings.at(b->peer_.connection);
   };
   Holder* const victim = *std::max_element(holders_.begin(), holders_.end(), has_less);
-  const Standing most = standings.at(victim->connection_), own = StandingOf(newcomer);
-  const bool is_neighbour = victim->address_ == newcomer.address_;
+  const Standing most = standings.at(victim->peer_.connection), own = StandingOf(newcomer);
+  const bool is_neighbour = victim->peer_.address == newcomer.peer_.address;
   const bool has_more =
       is_neighbour ? most.of_connection > own.of_connection + 1 : most.of_address > own.of_address + 1;
   return has_more ? victim : nullptr;

@@ -5,7 +5,9 @@
 
 #include <list>
 #include <mutex>
-#include <string>
+#include <utility>
+
+#include "server/peer.h"
 
 namespace latentd {
 
@@ -13,8 +15,7 @@ class StreamPlaces {
  public:
   class Holder {
    public:
-    // `peer` as gRPC tells it.
-    explicit Holder(std::string peer);
+    explicit Holder(Peer peer) : peer_(std::move(peer)) {}
     virtual ~Holder() = default;
 
     // It lost its place and is to end. Any thread, with the places' lock held.
@@ -22,8 +23,7 @@ class StreamPlaces {
 
    private:
     friend class StreamPlaces;
-    const std::string connection_;
-    const std::string address_;
+    const Peer peer_;
   };
 
   explicit StreamPlaces(size_t count) : count_(count) {}

@@ -53,6 +53,13 @@ TEST_F(StreamPlacesTest, AnotherAddressGetsTheOldestOfTheOneThatHasMost) {
   EXPECT_EQ(Open("ipv4:5.5.5.5:1"), nullptr) << "each address has one";
 }
 
+TEST_F(StreamPlacesTest, AnIpv6PrefixIsOneAddress) {
+  for (const char* peer : {"ipv6:[2001:db8::1]:1", "ipv6:[2001:db8::2]:1", "ipv6:[2001:db8::3]:1"}) Open(peer);
+  Open("ipv4:1.1.1.1:1");
+  EXPECT_NE(Open("ipv4:2.2.2.2:1"), nullptr);
+  EXPECT_TRUE(streams_[0].has_lost);
+}
+
 TEST_F(StreamPlacesTest, AnotherConnectionOfTheAddressGetsOneToo) {
   OpenMany("ipv6:[::1]:1", 4);
   EXPECT_NE(Open("ipv6:[::1]:2"), nullptr);
