@@ -111,7 +111,7 @@ std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKi
   const std::string of_others = address.empty() ? "" : peer;
   slot->name = address.empty() ? "" : NameOfPeer(socket_peer);
   slot->num_uses.load(std::memory_order_acquire);
-  slot->traffic.emplace(now, debts_.Connect(of_others, now), uploads_.Connect(of_others));
+  slot->traffic.emplace(now, debts_.Connect(of_others, now), uploads_.Connect(of_others, descriptor));
   slot->is_watched.store(true, std::memory_order_release);
   open_.push_back(descriptor);
   if (!address.empty()) named_[slot->name] = slot;
@@ -193,35 +193,41 @@ void ConnectionTable::NoteEnd(int descriptor) {
 bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_bytes) {
   Slot* slot = Find(descriptor);
   if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return true;
-  const std::optional<Offence> offence = Judge(*slot->traffic, message, num_bytes);
+  const Verdict verdict = Judge(descriptor, *slot->traffic, message, num_bytes);
   slot->num_uses.fetch_add(1, std::memory_order_release);
-  return !offence || !CutOff(descriptor, *slot, *offence);
+  if (verdict.makes_room) CutOff(*verdict.makes_room, *Find(*verdict.makes_room), Offence::kUploads);
+  return !verdict.offence || !CutOff(descriptor, *slot, *verdict.offence);
 }
 
-std::optional<Offence> ConnectionTable::Judge(Traffic& traffic, const msghdr& message, size_t num_bytes) {
+ConnectionTable::Verdict ConnectionTable::Judge(int descriptor, Traffic& traffic, const msghdr& message,
+                                                size_t num_bytes) {
   const TimePoint now = Now();
-  std::optional<Offence> offence;
+  Verdict verdict;
   std::lock_guard lock(traffic.mutex);
   ForEachPiece(message, num_bytes, [&](std::span<const uint8_t> bytes) {
-    if (!offence) offence = traffic.in.Inspect(bytes, traffic.sent.num_bytes(), now);
+    if (!verdict.offence) verdict.offence = traffic.in.Inspect(bytes, traffic.sent.num_bytes(), now);
   });
-  const bool fits = Settle(traffic);
-  const uint64_t answers = traffic.sent.num_headers();
+  verdict.makes_room = Settle(traffic);
+  if (verdict.makes_room == descriptor) {
+    verdict.makes_room.reset();
+    if (!verdict.offence) verdict.offence = Offence::kUploads;
+  }
+  const uint64_t answers = traffic.sent.num_answered();
   const StreamDebts::Streams streams = {.opened = traffic.in.TakeOpenedStreams(),
                                         .answered = static_cast<double>(answers - traffic.answers_seen)};
   traffic.answers_seen = answers;
   const bool is_news = streams.opened > 0.0 || streams.answered > 0.0;
-  if (is_news && !debts_.Add(*traffic.debts, streams, now) && !offence) offence = Offence::kStreams;
-  return fits || offence ? offence : Offence::kUploads;
+  if (is_news && !debts_.Add(*traffic.debts, streams, now) && !verdict.offence) verdict.offence = Offence::kStreams;
+  return verdict;
 }
 
 // What the server ended is no upload any more, though its client may say nothing for as long as it likes.
-bool ConnectionTable::Settle(Traffic& traffic) {
+std::optional<int> ConnectionTable::Settle(Traffic& traffic) {
   for (const uint32_t stream : traffic.sent.TakeEnded()) traffic.in.EndStream(stream);
   if (traffic.sending != Sending::kOver) traffic.sending = traffic.in.sending();
   const size_t uploading = traffic.in.upload_bytes();
   const bool has_changed = std::exchange(traffic.uploading, uploading) != uploading;
-  return !has_changed || uploads_.Hold(*traffic.uploads, uploading);
+  return has_changed ? uploads_.Hold(*traffic.uploads, uploading) : std::nullopt;
 }
 
 void ConnectionTable::CountSent(int descriptor, const msghdr& message, size_t num_bytes) {
@@ -236,27 +242,28 @@ void ConnectionTable::CountSent(int descriptor, const msghdr& message, size_t nu
   slot->num_uses.fetch_add(1, std::memory_order_release);
 }
 
-// The descriptor is being read, so it can't be closed and given anew meanwhile; but it may have been before, to a
-// socket that has nothing to do with us.
+// A descriptor that is being read can't be closed and given anew meanwhile, but it may have been before, to a socket
+// that has nothing to do with us; another one's may be at any moment, so the shutdown follows the look at once.
 bool ConnectionTable::CutOff(int descriptor, Slot& slot, Offence offence) {
+  const std::string address = AddressOfPeer(PeerOf(descriptor));
   {
     std::lock_guard lock(mutex_);
     if (!slot.is_watched || CookieOf(descriptor) != slot.cookie) return false;
+    shutdown(descriptor, SHUT_RDWR);
     ++counts_.cut[static_cast<size_t>(offence)];
   }
-  LogCut(descriptor, offence);
-  shutdown(descriptor, SHUT_RDWR);
+  LogCut(address, offence);
   return true;
 }
 
-void ConnectionTable::LogCut(int descriptor, Offence offence) {
+void ConnectionTable::LogCut(const std::string& address, Offence offence) {
   std::lock_guard lock(log_mutex_);
   ++cut_since_logged_;
   const TimePoint now = Now();
   if (logged_ != TimePoint{} && now - logged_ < kBetweenLogLines) return;
   logged_ = now;
-  spdlog::warn("connections: cut off {} for {}; {} since the last such line", AddressOfPeer(PeerOf(descriptor)),
-               Describe(offence), cut_since_logged_);
+  spdlog::warn("connections: cut off {} for {}; {} since the last such line", address, Describe(offence),
+               cut_since_logged_);
   cut_since_logged_ = 0;
 }
 

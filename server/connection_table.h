@@ -120,11 +120,15 @@ class ConnectionTable {
   Slot* FindOrMake(int descriptor);
   void Forget(Slot& slot);
   void SweepIfDue(TimePoint now);  // with mutex_ held
-  // With the traffic's lock held. False: too much is being uploaded.
-  bool Settle(Traffic& traffic);
-  std::optional<Offence> Judge(Traffic& traffic, const msghdr& message, size_t num_bytes);
+  // With the traffic's lock held. A descriptor: too much is being uploaded, and that connection has to go.
+  std::optional<int> Settle(Traffic& traffic);
+  struct Verdict {
+    std::optional<Offence> offence;  // of the connection itself
+    std::optional<int> makes_room;   // another one that has to go
+  };
+  Verdict Judge(int descriptor, Traffic& traffic, const msghdr& message, size_t num_bytes);
   bool CutOff(int descriptor, Slot& slot, Offence offence);
-  void LogCut(int descriptor, Offence offence);
+  void LogCut(const std::string& address, Offence offence);
 
   std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};  // never freed
   StreamDebts debts_;

@@ -137,7 +137,7 @@ class Stream final : public SmallRpc {
 
   const std::shared_ptr<Catalogue> catalogue_;
   // Far beyond what tools ask: each costs a thread of gRPC's some 20 us.
-  Allowance questions_{500, 100};
+  Allowance questions_{100, 100};
   TimePoint asked_ = Now();
 };
 

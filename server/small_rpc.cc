@@ -33,7 +33,10 @@ void SmallRpc::Begin() {
 void SmallRpc::OnReadDone(bool ok) {
   if (!ok) return HandleEnd();
   if (received_.Length() > kMaxSmallMessageBytes) return End(TooLarge());
-  if (IsGzip(received_) && !InflateGzip(kMaxSmallMessageBytes, &received_).ok()) return End(TooLarge());
+  if (IsGzip(received_)) {
+    const absl::Status status = InflateGzip(kMaxSmallMessageBytes, &received_);
+    if (!status.ok()) return End({static_cast<grpc::StatusCode>(status.code()), std::string(status.message())});
+  }
   grpc::Slice bytes;
   if (!received_.DumpToSingleSlice(&bytes).ok()) return End(TooLarge());
   received_.Clear();
@@ -59,8 +62,8 @@ void SmallRpc::OnDone() {
 
 void SmallRpc::MakeRoom() {
   std::unique_lock lock(mutex_);
-  if (has_ended_) return;
   if (is_writing_) return context_.TryCancel();  // its client does not read: a status would wait behind the write
+  if (has_ended_) return;
   has_ended_ = true;
   lock.unlock();
   Finish(TooMany());
@@ -100,6 +103,7 @@ void SmallRpc::EndWith(const google::protobuf::Message& message) {
     std::lock_guard lock(mutex_);
     if (std::exchange(has_ended_, true)) return;
     sent_ = SerializeMessage(message);
+    is_writing_ = true;
   }
   StartWriteAndFinish(&sent_, {}, grpc::Status::OK);
 }

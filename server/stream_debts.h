@@ -24,7 +24,7 @@ class StreamDebts {
 
   struct Streams {
     double opened = 0.0;    // each weighs 1, or more if it cost more
-    double answered = 0.0;  // header blocks that were sent: one when an RPC is admitted, one at its end
+    double answered = 0.0;  // that were sent headers: an RPC is when it is admitted, or at its end
   };
   // False: the connection has opened too many, and is to be closed. Others of its peer stay as long as they are modest.
   bool Add(Connection& connection, const Streams& streams, TimePoint now);

@@ -1,51 +1,56 @@
 #include "server/stream_places.h"
 
 #include <algorithm>
-#include <map>
-#include <string>
+#include <utility>
 
 namespace latentd {
+namespace {
+
+size_t CountOf(const std::map<std::string, size_t>& counts, const std::string& name) {
+  const auto found = counts.find(name);
+  return found == counts.end() ? 0 : found->second;
+}
+
+}  // namespace
+
+StreamPlaces::Holder::Holder(Peer peer) : peer_(std::move(peer)) {}
 
 bool StreamPlaces::Take(Holder& holder) {
   std::lock_guard lock(mutex_);
   if (holders_.size() >= count_) {
     Holder* victim = FindVictim(holder);
     if (victim == nullptr) return false;
-    std::erase(holders_, victim);
+    Remove(*victim);
     victim->MakeRoom();
   }
+  holder.of_address_ = &of_addresses_[holder.peer_.address];
+  holder.of_connection_ = &of_connections_[holder.peer_.connection];
+  ++*holder.of_address_;
+  ++*holder.of_connection_;
   holders_.push_back(&holder);
   return true;
 }
 
 void StreamPlaces::GiveBack(Holder& holder) {
   std::lock_guard lock(mutex_);
-  std::erase(holders_, &holder);
+  if (holder.of_address_ != nullptr) Remove(holder);
 }
 
-StreamPlaces::Standing StreamPlaces::StandingOf(const Holder& holder) const {
-  Standing standing;
-  for (const Holder* other : holders_) {
-    if (other->peer_.address != holder.peer_.address) continue;
-    ++standing.of_address;
-    if (other->peer_.connection == holder.peer_.connection) ++standing.of_connection;
-  }
-  return standing;
+void StreamPlaces::Remove(Holder& holder) {
+  holders_.remove(&holder);
+  if (--*holder.of_address_ == 0) of_addresses_.erase(holder.peer_.address);
+  if (--*holder.of_connection_ == 0) of_connections_.erase(holder.peer_.connection);
+  holder.of_address_ = holder.of_connection_ = nullptr;
 }
 
 StreamPlaces::Holder* StreamPlaces::FindVictim(const Holder& newcomer) const {
-  std::map<std::string, Standing> standings;  // by connection
-  for (const Holder* holder : holders_) {
-    if (!standings.contains(holder->peer_.connection)) standings[holder->peer_.connection] = StandingOf(*holder);
-  }
-  const auto has_less = [&standings](const Holder* a, const Holder* b) {
-    return standings.at(a->peer_.connection) < standings.at(b->peer_.connection);
+  const auto has_less = [](const Holder* a, const Holder* b) {
+    return std::pair(*a->of_address_, *a->of_connection_) < std::pair(*b->of_address_, *b->of_connection_);
   };
   Holder* const victim = *std::max_element(holders_.begin(), holders_.end(), has_less);
-  const Standing most = standings.at(victim->peer_.connection), own = StandingOf(newcomer);
   const bool is_neighbour = victim->peer_.address == newcomer.peer_.address;
-  const bool has_more =
-      is_neighbour ? most.of_connection > own.of_connection + 1 : most.of_address > own.of_address + 1;
+  const bool has_more = is_neighbour ? *victim->of_connection_ > CountOf(of_connections_, newcomer.peer_.connection) + 1
+                                     : *victim->of_address_ > CountOf(of_addresses_, newcomer.peer_.address) + 1;
   return has_more ? victim : nullptr;
 }
 

@@ -1,11 +1,13 @@
 // How many RPCs of one kind may be open at a time: those that cost a client nothing to leave open. Where all places are
-// taken, a newcomer gets the oldest place of the address that has most of them, and of its connections the one that has
-// most; it is refused only where that is its own. Any thread.
+// taken, a newcomer gets the oldest place of the connection that has most of them, of the address that has most; it is
+// refused where that has no more than its own would. Any thread.
 #pragma once
 
+#include <cstddef>
 #include <list>
+#include <map>
 #include <mutex>
-#include <utility>
+#include <string>
 
 #include "server/peer.h"
 
@@ -15,7 +17,7 @@ class StreamPlaces {
  public:
   class Holder {
    public:
-    explicit Holder(Peer peer) : peer_(std::move(peer)) {}
+    explicit Holder(Peer peer);
     virtual ~Holder() = default;
 
     // It lost its place and is to end. Any thread, with the places' lock held.
@@ -24,6 +26,9 @@ class StreamPlaces {
    private:
     friend class StreamPlaces;
     const Peer peer_;
+    // While it has a place: how many its address and its connection have.
+    size_t* of_address_ = nullptr;
+    size_t* of_connection_ = nullptr;
   };
 
   explicit StreamPlaces(size_t count) : count_(count) {}
@@ -34,19 +39,15 @@ class StreamPlaces {
   void GiveBack(Holder& holder);
 
  private:
-  struct Standing {
-    size_t of_address = 0;
-    size_t of_connection = 0;
-    auto operator<=>(const Standing&) const = default;
-  };
-
-  Standing StandingOf(const Holder& holder) const;
   // Nothing where nobody has more than the newcomer would.
   Holder* FindVictim(const Holder& newcomer) const;
+  void Remove(Holder& holder);
 
   const size_t count_;
-  std::mutex mutex_;            // guards what is below
+  std::mutex mutex_;            // guards what is below, and what holders have
   std::list<Holder*> holders_;  // the oldest first
+  std::map<std::string, size_t> of_addresses_;
+  std::map<std::string, size_t> of_connections_;
 };
 
 }  // namespace latentd

@@ -1,5 +1,7 @@
 #include "server/upload_ledger.h"
 
+#include <algorithm>
+
 namespace latentd {
 
 void UploadLedger::SetLimit(size_t num_bytes) {
@@ -7,10 +9,10 @@ void UploadLedger::SetLimit(size_t num_bytes) {
   limit_ = num_bytes;
 }
 
-std::unique_ptr<UploadLedger::Connection> UploadLedger::Connect(const std::string& peer) {
+std::unique_ptr<UploadLedger::Connection> UploadLedger::Connect(const std::string& peer, int descriptor) {
   auto part = std::make_shared<Part>();
+  std::lock_guard lock(mutex_);
   if (!peer.empty()) {
-    std::lock_guard lock(mutex_);
     std::erase_if(peers_, [](const auto& known) { return known.second.expired(); });
     std::weak_ptr<Part>& known = peers_[peer];
     if (const std::shared_ptr<Part> before = known.lock()) {
@@ -19,38 +21,44 @@ std::unique_ptr<UploadLedger::Connection> UploadLedger::Connect(const std::strin
       known = part;
     }
   }
-  return std::make_unique<Connection>(std::move(part));
+  auto connection = std::make_unique<Connection>(std::move(part), descriptor);
+  open_.insert(connection.get());
+  return connection;
 }
 
-bool UploadLedger::Hold(Connection& connection, size_t num_bytes) {
+std::optional<int> UploadLedger::Hold(Connection& connection, size_t num_bytes) {
   std::lock_guard lock(mutex_);
-  if (connection.is_closed_) return true;
-  const bool grows = num_bytes > connection.num_bytes_;
+  if (!open_.contains(&connection)) return std::nullopt;
   Set(connection, num_bytes);
-  if (!grows || all_.num_bytes <= limit_) return true;
-  const Part& peer = *connection.peer_;
-  return peer.num_bytes < all_.average() || num_bytes < peer.average();
+  if (num_bytes_ <= limit_) return std::nullopt;
+  const auto holds_less = [](const Connection* a, const Connection* b) {
+    return std::pair(a->peer_->num_bytes, a->num_bytes_) < std::pair(b->peer_->num_bytes, b->num_bytes_);
+  };
+  Connection& victim = **std::max_element(open_.begin(), open_.end(), holds_less);
+  CloseLocked(victim);
+  return victim.descriptor_;
 }
 
 void UploadLedger::Close(Connection& connection) {
   std::lock_guard lock(mutex_);
+  CloseLocked(connection);
+}
+
+void UploadLedger::CloseLocked(Connection& connection) {
   Set(connection, 0);
-  connection.is_closed_ = true;
+  open_.erase(&connection);
 }
 
 size_t UploadLedger::num_bytes() const {
   std::lock_guard lock(mutex_);
-  return all_.num_bytes;
+  return num_bytes_;
 }
 
 void UploadLedger::Set(Connection& connection, size_t num_bytes) {
-  Part& peer = *connection.peer_;
-  all_.num_holders -= peer.num_bytes > 0 ? 1 : 0;
-  peer.num_holders -= connection.num_bytes_ > 0 ? 1 : 0;
-  for (Part* part : {&peer, &all_}) part->num_bytes += num_bytes - connection.num_bytes_;
-  connection.num_bytes_ = num_bytes;
-  peer.num_holders += num_bytes > 0 ? 1 : 0;
-  all_.num_holders += peer.num_bytes > 0 ? 1 : 0;
+  const size_t change = num_bytes - connection.num_bytes_;  // perhaps below 0, modulo 2^64
+  connection.num_bytes_ += change;
+  connection.peer_->num_bytes += change;
+  num_bytes_ += change;
 }
 
 }  // namespace latentd

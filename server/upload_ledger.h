@@ -1,12 +1,14 @@
 // Bytes of messages that are being received, as gRPC holds them: of each connection, of its peer, in all. The intake
-// lets only so many begin as fit its budget; this bounds what comes all the same, to any service, and says who has to
-// go: of the peers above the average the connections above their peer's average. Any thread.
+// lets only so many begin as fit its budget; this bounds what comes all the same, to any service: beyond its limit the
+// connection goes that holds most, of the peer that holds most, whoever sent the last byte. Any thread.
 #pragma once
 
 #include <cstddef>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -20,10 +22,10 @@ class UploadLedger {
   void SetLimit(size_t num_bytes);
 
   // A connection of the peer of that name; without a name it has no peer that others belong to.
-  std::unique_ptr<Connection> Connect(const std::string& peer);
+  std::unique_ptr<Connection> Connect(const std::string& peer, int descriptor);
 
-  // What the connection holds now. False: it has to go, since there is too much in all and it has a large part of it.
-  bool Hold(Connection& connection, size_t num_bytes);
+  // What the connection holds now. A descriptor: there is too much in all, and that connection has to go.
+  std::optional<int> Hold(Connection& connection, size_t num_bytes);
   // It is over, and holds nothing from now on.
   void Close(Connection& connection);
 
@@ -32,27 +34,27 @@ class UploadLedger {
  private:
   struct Part {
     size_t num_bytes = 0;
-    size_t num_holders = 0;  // that hold anything
-    size_t average() const { return num_holders == 0 ? 0 : num_bytes / num_holders; }
   };
 
   void Set(Connection& connection, size_t num_bytes);
+  void CloseLocked(Connection& connection);
 
   mutable std::mutex mutex_;  // guards all below, and all connections
   size_t limit_ = size_t{1} << 30;
-  Part all_;  // its holders are peers
+  size_t num_bytes_ = 0;
   std::map<std::string, std::weak_ptr<Part>> peers_;
+  std::set<Connection*> open_;
 };
 
 class UploadLedger::Connection {
  public:
-  explicit Connection(std::shared_ptr<Part> peer) : peer_(std::move(peer)) {}
+  Connection(std::shared_ptr<Part> peer, int descriptor) : peer_(std::move(peer)), descriptor_(descriptor) {}
 
  private:
   friend class UploadLedger;
-  const std::shared_ptr<Part> peer_;  // its holders are connections
+  const std::shared_ptr<Part> peer_;
+  const int descriptor_;
   size_t num_bytes_ = 0;
-  bool is_closed_ = false;
 };
 
 }  // namespace latentd
