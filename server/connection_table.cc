@@ -162,7 +162,9 @@ void ConnectionTable::ShutDownAll(ListenerKind kind) {
   std::lock_guard lock(mutex_);
   for (const int descriptor : open_) {
     const Slot& slot = *Find(descriptor);
-    if (slot.kind == kind && CookieOf(descriptor) == slot.cookie) shutdown(descriptor, SHUT_RDWR);
+    if (slot.kind != kind || CookieOf(descriptor) != slot.cookie) continue;
+    shutdown(descriptor, SHUT_RDWR);
+    has_shut_down_ = true;
   }
 }
 

@@ -72,6 +72,7 @@ class ConnectionTable {
   void Sweep();
   // Of connections that gRPC still has and will not close: what it waits for to be written is over then.
   void ShutDownAll(ListenerKind kind);
+  bool has_shut_down() const { return has_shut_down_; }  // any
   ConnectionCounts counts() const;
   // What the connection of that name (Peer::connection) was seen to send; nothing where none of that name is known.
   std::optional<Sending> SendingOf(const std::string& name) const;
@@ -132,6 +133,7 @@ class ConnectionTable {
 
   std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};  // never freed
   StreamDebts debts_;
+  std::atomic<bool> has_shut_down_ = false;
   UploadLedger uploads_;
 
   mutable std::mutex mutex_;

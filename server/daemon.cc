@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "server/connection_table.h"
 #include "server/descriptors.h"
 #include "server/exposure.h"
 #include "server/load_model.h"
@@ -74,6 +75,12 @@ absl::Status Daemon::Run() {
   AwaitStop();
   Drain();
   spdlog::info("stopped");
+  // gRPC's library waits 10 s for connections that it lost while it wrote to them.
+  if (ConnectionTable::OfProcess().has_shut_down()) {
+    listeners_->ShutDownMetrics();
+    StopLogging();
+    _exit(0);
+  }
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 
 #include "server/address.h"
 #include "server/listening_socket.h"
+#include "server/now.h"
 #include "server/reflection_service.h"
 
 namespace latentd {
@@ -26,8 +27,8 @@ constexpr double kMaxKeepaliveSeconds = 1e6;  // fits in an int of milliseconds
 // Clients may ping an idle connection at any interval that they are known to choose; a flood is cut off by FrameGuard.
 constexpr int kMinPingIntervalMs = 1'000;
 
-// After a shutdown's deadline: for what it ended to leave by itself.
-constexpr std::chrono::milliseconds kLastBytes{100};
+// At least, for what ends by itself; twice as much for gRPC to see that a connection is closed.
+constexpr std::chrono::milliseconds kLastBytes{50};
 
 void SetLimits(const GrpcServer::Endpoint& endpoint, grpc::ServerBuilder& builder) {
   const double keepalive_timeout =
@@ -104,14 +105,14 @@ GrpcServer::~GrpcServer() { state_.Forget(this); }
 void GrpcServer::Shutdown(TimePoint deadline) {
   acceptor_->Stop();
   health_service_.End();
-  const auto left = deadline - std::chrono::steady_clock::now();
-  // gRPC cancels what is left, but waits for bytes that it has begun to write, however long a client reads none.
+  // gRPC would cancel what is left, but waits for bytes that it has begun to write, however long a client reads none:
+  // it loses its sockets first.
+  const TimePoint close_at = std::max(deadline, Now() + kLastBytes);
   std::promise<void> is_over;
-  std::thread closer([this, deadline, over = is_over.get_future()] {
-    if (over.wait_until(deadline + kLastBytes) == std::future_status::timeout) {
-      ConnectionTable::OfProcess().ShutDownAll(kind_);
-    }
+  std::thread closer([this, close_at, over = is_over.get_future()] {
+    if (over.wait_until(close_at) == std::future_status::timeout) ConnectionTable::OfProcess().ShutDownAll(kind_);
   });
+  const Duration left = close_at + 2 * kLastBytes - Now();
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::duration_cast<std::chrono::system_clock::duration>(left));
   is_over.set_value();

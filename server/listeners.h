@@ -34,6 +34,8 @@ class Listeners {
 
   void ShutDownApi(TimePoint deadline);
   void ShutDownAdmin(TimePoint deadline);
+  // The last call.
+  void ShutDownMetrics() { metrics_.reset(); }
 
   BoundAddresses addresses() const;          // as they were bound
   BoundAddresses addresses_to_dial() const;  // for clients on this machine

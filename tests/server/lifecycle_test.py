@@ -14,7 +14,9 @@ import grpc
 
 import daemon
 from daemon import Details, MODEL, long_request, request, wait_until
-from raw_http2 import WINDOW_UPDATE, RawClient, frame
+from hostile_peers import Peer
+from raw_http2 import WINDOW_UPDATE, frame
+from transfers import detokenize_request
 
 
 class StartTest(unittest.TestCase):
@@ -151,19 +153,18 @@ class StopTest(unittest.TestCase):
     def test_clients_that_read_nothing_do_not_hold_up_the_end(self):
         """Their answers fill what the kernel takes for a connection, or the window that they grant; none ever leaves
         them, and it is not they who cancelled."""
-        plain, large, short = long_request(), long_request(), request()
-        large.output.logprobs = 32
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(daemon.Daemon("--drain-seconds", "0.1"))
-            shut, stalled = (stack.enter_context(RawClient(server.address, window)) for window in (1 << 30, 10))
-            shut.socket.sendall(frame(WINDOW_UPDATE, payload=struct.pack(">I", 1 << 30)))
-            for stream in range(1, 17, 2):
-                shut.call("Generate", large, stream)
-            for stream, (method, message) in enumerate((("Generate", plain), ("Generate", short),
-                                                        ("Tokenize", daemon.pb.TokenizeRequest(text="a b c d")))):
-                stalled.call(method, message, 2 * stream + 1)
-            wait_until(lambda: server.sum("slow_consumer_total", action="paused") > 0, "output waits")
-            wait_until(lambda: server.sum("requests_in_flight", phase="output") >= 2, "short answers wait, too")
+            server = stack.enter_context(daemon.Daemon("--drain-seconds", "0.1", "--max-buffered-bytes", str(64 << 20)))
+            large = detokenize_request(server, 3_900_000)
+            shut, stalled = (stack.enter_context(Peer(server.address, "127.0.0.1", window)) for window in (1 << 30, 10))
+            shut.send(frame(WINDOW_UPDATE, payload=struct.pack(">I", 1 << 30)))
+            for _ in range(5):
+                shut.call("/latentd.v1.Generation/Detokenize", large)
+            for method, message in (("Generate", long_request()), ("Generate", request()),
+                                    ("Tokenize", daemon.pb.TokenizeRequest(text="a b c d"))):
+                stalled.call(f"/latentd.v1.Generation/{method}", message)
+            wait_until(lambda: server.sum("requests_received_total") == 9, "all of them are there")
+            wait_until(lambda: server.sum("buffered_bytes", kind="answers") > 1 << 20, "answers wait")
             server.process.terminate()
             self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
             reasons = re.findall(r" reason=(\S+) ", server.log_text())
