@@ -68,14 +68,6 @@ TEST_F(StreamPlacesTest, AnotherConnectionOfTheAddressGetsOneToo) {
   EXPECT_NE(Open("ipv6:[::1]:3"), nullptr);
 }
 
-TEST_F(StreamPlacesTest, ASlash64IsOneAddress) {
-  for (const char* peer : {"ipv6:[2001:db8::1]:1", "ipv6:[2001:db8::2]:1", "ipv6:[2001:db8::3]:1"}) Open(peer);
-  Stream* other = Open("ipv6:[2001:db8:1::1]:1");
-  EXPECT_NE(Open("ipv6:[2001:db8:2::1]:1"), nullptr);
-  EXPECT_TRUE(streams_[0].has_lost);
-  EXPECT_FALSE(other->has_lost);
-}
-
 TEST_F(StreamPlacesTest, OneThatLostItsPlaceHasNoneToGiveBack) {
   OpenMany("ipv4:1.1.1.1:1", 4);
   EXPECT_NE(Open("ipv4:2.2.2.2:1"), nullptr);
