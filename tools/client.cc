@@ -1,8 +1,11 @@
 #include "tools/client.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <limits>
+#include <thread>
 
 #include <absl/status/status.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -18,6 +21,30 @@ namespace {
 // The health API's messages are too small to be worth a generated copy: one string in, one enumerator out.
 constexpr char kServing[] = "\x08\x01";  // HealthCheckResponse{status: SERVING}
 constexpr char kServiceUnknown[] = "\x08\x03";
+
+// Who is refused asks again after so long.
+constexpr std::chrono::milliseconds kBetweenWatches{100};
+
+using Time = std::chrono::system_clock::time_point;
+
+Time After(double seconds) {
+  return std::chrono::system_clock::now() +
+         std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+// To ask again would be in vain. A daemon that drains, one that is full, and a proxy without one behind it say others.
+bool IsFinal(grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::UNAUTHENTICATED:
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return true;
+    default:
+      return false;
+  }
+}
 
 grpc::ByteBuffer HealthRequest(const std::string& service) {
   std::string request;
@@ -57,7 +84,7 @@ grpc::Status Client::CheckHealth(const std::string& service, grpc::ClientContext
   return status;
 }
 
-grpc::Status Client::AwaitServing(const std::string& service, grpc::ClientContext& context) {
+grpc::Status Client::Watch(const std::string& service, grpc::ClientContext& context) {
   grpc::GenericStub stub(channel_);
   grpc::CompletionQueue queue;
   context.set_wait_for_ready(true);
@@ -79,7 +106,22 @@ grpc::Status Client::AwaitServing(const std::string& service, grpc::ClientContex
   call->Finish(&status, nullptr);
   Next(queue);
   if (state == kServing) return grpc::Status::OK;
-  return state == kServiceUnknown ? grpc::Status(grpc::StatusCode::NOT_FOUND, "no such service") : status;
+  if (state == kServiceUnknown) return {grpc::StatusCode::NOT_FOUND, "no such service"};
+  return status.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the watch of its health ended") : status;
+}
+
+grpc::Status Client::AwaitServing(const std::string& service, double seconds) {
+  const Time deadline = After(seconds);
+  grpc::Status last;
+  for (;;) {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    const grpc::Status status = Watch(service, context);
+    if (status.ok() || IsFinal(status.error_code())) return status;
+    if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) last = status;
+    if (std::chrono::system_clock::now() >= deadline) return last.ok() ? status : last;
+    std::this_thread::sleep_until(std::min(deadline, std::chrono::system_clock::now() + kBetweenWatches));
+  }
 }
 
 void AcceptAnyAnswer(grpc::ClientContext& context) {
@@ -88,9 +130,7 @@ void AcceptAnyAnswer(grpc::ClientContext& context) {
 
 void SetTimeout(double seconds, grpc::ClientContext& context) {
   if (seconds <= 0.0) return;
-  context.set_deadline(
-      std::chrono::system_clock::now() +
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(seconds)));
+  context.set_deadline(After(seconds));
 }
 
 std::string ReasonOf(const grpc::Status& status) {

@@ -20,12 +20,16 @@ class Client {
 
   v1::Generation::Stub& generation() { return *generation_; }
   v1::Models::Stub& models() { return *models_; }
-  // grpc.health.v1.Health/Watch until the service serves: also before the daemon listens. OK then; `context` is over.
-  grpc::Status AwaitServing(const std::string& service, grpc::ClientContext& context);
+  // Until the service serves, for so many seconds at most: also before a daemon listens, while one goes and another
+  // comes, and while one is too full to be asked. OK then.
+  grpc::Status AwaitServing(const std::string& service, double seconds);
   // grpc.health.v1.Health/Check; `serving` is set where the status is OK.
   grpc::Status CheckHealth(const std::string& service, grpc::ClientContext& context, bool* serving);
 
  private:
+  // grpc.health.v1.Health/Watch until the service serves; OK then, and never else. `context` is over.
+  grpc::Status Watch(const std::string& service, grpc::ClientContext& context);
+
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Generation::Stub> generation_;
   const std::unique_ptr<v1::Models::Stub> models_;

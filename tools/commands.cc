@@ -117,9 +117,7 @@ int AwaitServing(const CommonOptions& options, const std::string& service, doubl
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
   Client client(options.server, ProxyUseFor(options.no_proxy), arguments);
-  grpc::ClientContext context;
-  SetTimeout(seconds, context);
-  const grpc::Status status = client.AwaitServing(service, context);
+  const grpc::Status status = client.AwaitServing(service, seconds);
   if (!status.ok()) return Report(status);
   std::cout << "SERVING\n";
   return 0;

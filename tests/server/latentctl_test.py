@@ -135,6 +135,23 @@ class CommandTest(unittest.TestCase):
         self.assertEqual((run.returncode, run.stdout, run.stderr.count("\n")), (1, "", 1))
         self.assertNotEqual(self.client("health", "--wait", "60", "no.such.Service").returncode, 0)
 
+    def test_health_waits_while_a_daemon_goes_and_another_comes(self):
+        address = free_address()
+        with Daemon("--listen", address, "--drain-seconds", "3600", *HOLD_TWO) as going:
+            call = going.generation.Generate(held_request("held"))
+            next(call)
+            going.process.terminate()
+            wait_until(lambda: going.health() == 2, "it drains")
+            before = going.sum("connections")
+            waiting = subprocess.Popen([BIN / "latentctl", "health", "--wait", "60", "--server", address],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            wait_until(lambda: going.sum("connections") > before, "it watches the one that drains")
+            call.cancel()
+            self.assertEqual(going.process.wait(PATIENCE_SECONDS), 0)
+        with Daemon("--listen", address):
+            self.assertEqual(waiting.communicate(timeout=PATIENCE_SECONDS), ("SERVING\n", ""))
+        self.assertEqual(waiting.returncode, 0)
+
     def test_version(self):
         ours = subprocess.run([BIN / "latentctl", "--version"], capture_output=True, text=True)
         daemons = subprocess.run([BIN / "latentd", "--version"], capture_output=True, text=True)
