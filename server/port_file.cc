@@ -83,12 +83,10 @@ class Unfinished {
 
 enum class Holder : uint8_t { kNobody, kDaemonThatIsGone, kLivingDaemon };
 
-// Only what a daemon writes has all of these members and no other.
+// Only what a daemon writes has these addresses and no other member. Those of earlier versions name no process.
 bool IsTextOfOurs(std::string_view text) {
   const nlohmann::json parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!parsed.is_object() || !parsed.contains("grpc") || !parsed.contains("metrics") || !parsed.contains("pid")) {
-    return false;
-  }
+  if (!parsed.is_object() || !parsed.contains("grpc") || !parsed.contains("metrics")) return false;
   const auto is_known = [](const auto& member) {
     if (member.key() == "pid") return member.value().is_number_integer();
     const bool is_address = member.key() == "grpc" || member.key() == "metrics" || member.key() == "admin";

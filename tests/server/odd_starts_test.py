@@ -300,8 +300,8 @@ class OddStartsTest(unittest.TestCase):
         path = self.folder / "ports.json"
         makers = [lambda text=text: path.write_text(text) for text in (
             "", "precious", "{}", (MODEL / "config.json").read_text(), "[" * 5000, ours.replace('",', '",,'),
-            '{"grpc": "127.0.0.1:1", "metrics": "127.0.0.1:2"}', ours.replace("}", ', "mine": 1}'),
-            ours.replace('"127.0.0.1:1"', "1"), ours + ours)]
+            '{"grpc": "127.0.0.1:1", "pid": 1}', ours.replace("}", ', "mine": 1}'), ours.replace('"127.0.0.1:1"', "1"),
+            ours.replace('"pid": 1', '"pid": "1"'), ours + ours)]
         makers += [lambda: path.symlink_to(target), lambda: path.symlink_to("/proc/self/fd/1"),
                    lambda: path.symlink_to("nowhere"), lambda: path.mkdir(), lambda: os.mkfifo(path)]
         for number, make in enumerate(makers):
@@ -312,6 +312,14 @@ class OddStartsTest(unittest.TestCase):
                 self.assertEqual(self.identity(path), before)
                 (os.rmdir if path.is_dir() else os.unlink)(path)
         self.assertEqual(target.read_text(), ours)
+
+    def test_port_file_that_an_earlier_version_left(self):
+        """It wrote the addresses only."""
+        path = self.folder / "ports.json"
+        for admin in ("", ', "admin": "127.0.0.1:3"'):
+            path.write_text('{"grpc": "127.0.0.1:1", "metrics": "127.0.0.1:2"%s}\n' % admin)
+            run("--model", "/nowhere", "--port-file", path)
+            self.assertFalse(path.exists())
 
     def test_port_file_of_another_daemon(self):
         """A rolling restart: whoever serves last has it, whoever fails or ends meanwhile leaves it alone."""
