@@ -129,7 +129,6 @@ bool Acceptor::HasRecovered() { return reserve_.Take() && ReserveDescriptor().is
 void Acceptor::SetAccepting(int error) {
   if ((error == 0) == (blocked_by_ == 0)) return;
   blocked_by_ = error;
-  ConnectionTable::OfProcess().SetAccepting(options_.kind, error == 0);
   if (error == 0) {
     spdlog::warn("connections: accepted on {} again", address().ToString());
   } else {

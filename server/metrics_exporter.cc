@@ -196,11 +196,11 @@ void AddStreams(const MetricsData& data, std::vector<MetricFamily>& all) {
             std::array{data.sequences_paused, data.sequences_resumed, FinishedFor("SLOW_CONSUMER", data)}, all);
 }
 
-void AddConnections(const ConnectionCounts& counts, std::vector<MetricFamily>& all) {
+void AddConnections(const ConnectionCounts& counts, const ServingState::View& view, std::vector<MetricFamily>& all) {
   AddByEnum("latentd_connections", counts.open, all);
   AddByEnum("latentd_connections_refused_total", counts.refused, all);
   AddByEnum("latentd_connections_cut_off_total", counts.cut, all);
-  AddScalar("latentd_accepting", counts.is_accepting ? 1 : 0, all);
+  AddScalar("latentd_accepting", view.AcceptsAll() ? 1 : 0, all);
 }
 
 void AddLifecycle(const MetricsData& data, const ExporterFacts& facts, std::vector<MetricFamily>& all) {
@@ -250,7 +250,8 @@ HttpAnswer Readiness(const ServingState::View& view) {
 
 }  // namespace
 
-std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts) {
+std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
+                                          const ServingState::View& view) {
   std::vector<MetricFamily> all;
   all.reserve(MetricCatalog().size());
   AddRequests(data, all);
@@ -259,7 +260,7 @@ std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const Exporte
   AddCache(data, facts, all);
   AddSteps(data, all);
   AddStreams(data, all);
-  AddConnections(ConnectionTable::OfProcess().counts(), all);
+  AddConnections(ConnectionTable::OfProcess().counts(), view, all);
   AddLifecycle(data, facts, all);
   AddProcess(ReadProcessFacts(), all);
   return all;
@@ -297,7 +298,7 @@ HttpAnswer MetricsExporter::AnswerTo(std::string_view path) {
 HttpAnswer MetricsExporter::Page() {
   const std::lock_guard lock(mutex_);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-          .body = prometheus::TextSerializer().Serialize(CollectFamilies(metrics_.Snapshot(), facts_))};
+          .body = prometheus::TextSerializer().Serialize(CollectFamilies(metrics_.Snapshot(), facts_, state_.view()))};
 }
 
 }  // namespace latentd

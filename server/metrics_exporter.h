@@ -27,7 +27,8 @@ struct ExporterFacts {
   std::vector<std::pair<std::string, std::string>> config = {};  // name and value of each knob, for config_info
 };
 
-std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts);
+std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
+                                                      const ServingState::View& view = {});
 
 // Owned by the Listeners; every method by any thread.
 class MetricsExporter {

@@ -24,6 +24,7 @@ class ServingState {
     std::array<bool, kNumListenerKinds> is_deaf{};  // the system has no descriptor for a connection
 
     bool Accepts(ListenerKind kind) const { return !is_deaf[static_cast<size_t>(kind)]; }
+    bool AcceptsAll() const { return is_deaf == decltype(is_deaf){}; }
     // The API takes new clients and their requests.
     bool is_ready() const { return stage == Stage::kServing && Accepts(ListenerKind::kApi); }
   };

@@ -21,8 +21,8 @@ ExporterFacts SomeFacts() {
 }
 
 // Every sample of the text format: "name{labels}" -> value.
-std::map<std::string, std::string> Samples(const MetricsData& data) {
-  const std::string text = prometheus::TextSerializer().Serialize(CollectFamilies(data, SomeFacts()));
+std::map<std::string, std::string> Samples(const MetricsData& data, const ServingState::View& view = {}) {
+  const std::string text = prometheus::TextSerializer().Serialize(CollectFamilies(data, SomeFacts(), view));
   std::map<std::string, std::string> samples;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -67,6 +67,17 @@ TEST(MetricsExporter, CountsAppearUnderTheirLabels) {
   EXPECT_EQ(samples.at("latentd_requests_finished_total{method=\"Generate\",grpc_code=\"OK\",reason=\"EOS\"}"), "3");
   EXPECT_EQ(samples.at("latentd_requests_in_flight{phase=\"decode\"}"), "2");
   EXPECT_EQ(samples.at("latentd_kv_blocks{state=\"active\"}"), "7");
+}
+
+TEST(MetricsExporter, AcceptingIsWhatTheServingStateSays) {
+  ServingState state;
+  EXPECT_EQ(Samples({}, state.view()).at("latentd_accepting"), "1");
+  for (const ListenerKind kind : {ListenerKind::kApi, ListenerKind::kAdmin}) {
+    state.SetAccepting(kind, false);
+    EXPECT_EQ(Samples({}, state.view()).at("latentd_accepting"), "0");
+    state.SetAccepting(kind, true);
+    EXPECT_EQ(Samples({}, state.view()).at("latentd_accepting"), "1");
+  }
 }
 
 TEST(MetricsExporter, HistogramBucketsAreCumulative) {
