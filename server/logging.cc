@@ -27,8 +27,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "kernels/one_line.h"
 #include "engine/text/quoted_excerpt.h"
+#include "kernels/one_line.h"
 #include "kernels/signal_mask.h"
 #include "server/standard_error.h"
 
@@ -108,12 +108,22 @@ class StandardErrorSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
-// What these parts call an error is what a peer sent; a level that any client can raise says nothing.
-bool IsOfPeers(std::string_view file) {
-  constexpr std::string_view kParts[] = {"/surface/call.cc", "/lib/transport/", "/ext/transport/",
-                                         "/ext/filters/",    "/channel/",       "/compression/"};
-  return std::any_of(std::begin(kParts), std::end(kParts),
-                     [file](std::string_view part) { return file.find(part) != std::string_view::npos; });
+// What gRPC calls an error though it is what a peer sent: a level that any client can raise says nothing. All else,
+// its transport's and its listeners' own failures among it, is an error.
+struct PeersFault {
+  std::string_view file;     // its path's end
+  std::string_view message;  // a part of it; empty: whatever that file says
+};
+constexpr PeersFault kPeersFaults[] = {
+    {"/chttp2/transport/parsing.cc", ""},        {"/chttp2/transport/frame_settings.cc", ""},
+    {"/chttp2/transport/hpack_parser.cc", ""},   {"/chttp2/transport/hpack_parser_table.cc", ""},
+    {"/chttp2/transport/bin_decoder.cc", ""},    {"/compression/message_compress.cc", "zlib"},
+    {"/surface/call.cc", "ompression algorithm"}};
+
+bool IsOfPeers(std::string_view file, std::string_view message) {
+  return std::any_of(std::begin(kPeersFaults), std::end(kPeersFaults), [&](const PeersFault& fault) {
+    return file.ends_with(fault.file) && message.find(fault.message) != std::string_view::npos;
+  });
 }
 
 void LogGrpc(gpr_log_func_args* args) {
@@ -125,7 +135,7 @@ void LogGrpc(gpr_log_func_args* args) {
                         args->file, args->line, args->message));
     _exit(1);
   }
-  const bool is_error = args->severity == GPR_LOG_SEVERITY_ERROR && !IsOfPeers(args->file);
+  const bool is_error = args->severity == GPR_LOG_SEVERITY_ERROR && !IsOfPeers(args->file, args->message);
   const auto level = is_error ? spdlog::level::err : spdlog::level::debug;
   spdlog::log(level, "grpc: {}:{}: {}", args->file, args->line, args->message);
 }

@@ -1,6 +1,7 @@
 // Logs go to stderr through spdlog: a thread of its own writes them, out of a bounded queue that drops its oldest lines
 // rather than make anybody wait, the end of the daemon included. What the libraries below would print themselves goes
-// there, too, at level debug, so that a start that goes wrong says one line.
+// there, too, at level debug, so that a start that goes wrong says one line; gRPC's errors that no client can cause
+// stay errors.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
 """The daemon's log: one line per finished request, text or JSON, whatever clients send."""
+import contextlib
 import json
 import pathlib
 import re
@@ -11,7 +12,8 @@ import grpc
 
 import daemon
 from daemon import BIN, Daemon, MODEL, PATIENCE_SECONDS, admin_pb2, long_request, pb, request, wait_until
-from raw_http2 import DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, framed, header, request_headers
+from raw_http2 import (DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, RawClient, frame, framed, header,
+                       request_headers)
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -112,7 +114,7 @@ class TextLogTest(unittest.TestCase):
     # -------------------------------------------------------------------------------------------------------- levels
 
     def test_no_client_can_raise_an_error(self):
-        """Deflate, which is not served, and headers that gRPC itself refuses."""
+        """Deflate, which is not served, headers that gRPC itself refuses, and frames against the rules."""
         before = len(self.daemon.log_text())
         with self.assertRaises(grpc.RpcError):
             self.daemon.generation.Tokenize(pb.TokenizeRequest(text="a" * 2000), compression=grpc.Compression.Deflate)
@@ -123,6 +125,14 @@ class TextLogTest(unittest.TestCase):
             with RawClient(self.daemon.address) as client:
                 headers = request_headers("/latentd.v1.Generation/Tokenize", self.daemon.address) + extra
                 client.socket.sendall(frame(HEADERS, END_HEADERS, 1, headers) + frame(DATA, END_STREAM, 1, framed(b"")))
+                client.read_whole_frame()
+        headers = request_headers("/latentd.v1.Generation/Tokenize", self.daemon.address)
+        call = lambda stream, extra=b"": frame(HEADERS, END_HEADERS | END_STREAM, stream, headers + extra)
+        for frames in (frame(SETTINGS, payload=b"\0\4\xff\xff\xff\xff"), call(2), call(3) + call(1), call(1) + call(1),
+                       call(1, header("a-bin", "!!!")), call(1, b"\x3f\xff\xff\xff\x0f"), call(1, b"\xff\xff\xff\x7f"),
+                       call(1, header("grpc-status", "x")), frame(DATA, END_STREAM, 5, b"x"), frame(77, 255, 9)):
+            with RawClient(self.daemon.address) as client, contextlib.suppress(OSError):
+                client.socket.sendall(frames + frame(PING, payload=bytes(8)))
                 client.read_whole_frame()
         self.daemon.once(request(request_id="after-deflate"))
         self.line_of("after-deflate")
