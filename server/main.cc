@@ -27,7 +27,7 @@ constexpr int64_t kOtherThreads = 32;
 absl::Status CheckThreads(const Config& config) {
   const int compute = cpu::ThreadsOrGranted(static_cast<int>(config.threads));
   const int count = static_cast<int>(compute + config.egress_threads + kOtherThreads);
-  if (absl::Status status = cpu::CheckAddressSpace(count); !status.ok()) return status;
+  if (absl::Status status = cpu::CheckStackRoom(count); !status.ok()) return status;
   return cpu::CheckThreadRoom(count);
 }
 

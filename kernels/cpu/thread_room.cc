@@ -18,8 +18,8 @@
 namespace latentd::cpu {
 namespace {
 
-constexpr size_t kFullStackBytes = size_t{8} << 20;  // what systems give unless told otherwise
-constexpr size_t kStackBytes = size_t{64} << 10;     // it is the threads that are counted, not their memory
+constexpr size_t kFullStackBytes = size_t{8} << 20;    // what systems give unless told otherwise
+constexpr size_t kProbeStackBytes = size_t{64} << 10;  // it is the threads that are counted, not their memory
 
 // Of libraries, heap and a small model's tables.
 constexpr size_t kStartBytes = size_t{64} << 20;
@@ -38,7 +38,7 @@ void* AwaitOpening(void* argument) {
 }
 
 // Of a thread that is started without a wish of its own.
-size_t StackBytes() {
+size_t DefaultStackBytes() {
   pthread_attr_t attributes;
   size_t num_bytes = kFullStackBytes;
   if (pthread_getattr_default_np(&attributes) != 0) return num_bytes;
@@ -51,6 +51,13 @@ size_t StackBytes() {
 size_t LimitOf(__rlimit_resource resource) {
   rlimit limit{};
   return getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : limit.rlim_cur;
+}
+
+bool CanMap(size_t num_bytes, int protection) {
+  void* const room = mmap(nullptr, num_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return false;
+  munmap(room, num_bytes);
+  return true;
 }
 
 // "; pids.max of /sys/fs/cgroup/pids/a is 20": where a cgroup says how many there may be.
@@ -69,7 +76,7 @@ std::string NearestLimit(const std::filesystem::path& root) {
 }  // namespace
 
 void GiveThreadsFullStacks() {
-  if (StackBytes() >= kFullStackBytes) return;
+  if (DefaultStackBytes() >= kFullStackBytes) return;
   pthread_attr_t attributes;
   if (pthread_getattr_default_np(&attributes) != 0) return;
   pthread_attr_setstacksize(&attributes, kFullStackBytes);
@@ -77,25 +84,22 @@ void GiveThreadsFullStacks() {
   pthread_attr_destroy(&attributes);
 }
 
-absl::Status CheckAddressSpace(int count) {
+absl::Status CheckStackRoom(int count) {
   const size_t addresses = LimitOf(RLIMIT_AS);
   const size_t data = LimitOf(RLIMIT_DATA);
-  const size_t stack_bytes = StackBytes();
+  const size_t stack_bytes = DefaultStackBytes();
   const size_t num_bytes = static_cast<size_t>(count) * stack_bytes + kStartBytes;
   if (addresses == SIZE_MAX && data == SIZE_MAX) return absl::OkStatus();
   // Addresses that nothing can be written to do not count as data.
-  const int protection = data == SIZE_MAX ? PROT_NONE : PROT_READ | PROT_WRITE;
-  void* const room = mmap(nullptr, num_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (room != MAP_FAILED) {
-    munmap(room, num_bytes);
-    return absl::OkStatus();
-  }
+  const bool has_addresses = CanMap(num_bytes, PROT_NONE);
+  if (has_addresses && (data == SIZE_MAX || CanMap(num_bytes, PROT_READ | PROT_WRITE))) return absl::OkStatus();
+  const bool is_of_data = addresses == SIZE_MAX || (has_addresses && data != SIZE_MAX);
   constexpr int kMiBShift = 20;
   return absl::ResourceExhaustedError(
       absl::StrFormat("expected %d MiB of address space for %d threads with stacks of %d MiB, found a limit of %d MiB "
                       "in all; raise ulimit -%c, or lower --threads and --egress-threads",
-                      num_bytes >> kMiBShift, count, stack_bytes >> kMiBShift, std::min(addresses, data) >> kMiBShift,
-                      data < addresses ? 'd' : 'v'));
+                      num_bytes >> kMiBShift, count, stack_bytes >> kMiBShift,
+                      (is_of_data ? data : addresses) >> kMiBShift, is_of_data ? 'd' : 'v'));
 }
 
 absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {
@@ -103,7 +107,7 @@ absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {
   std::vector<pthread_t> threads;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
+  pthread_attr_setstacksize(&attributes, kProbeStackBytes);
   int error = 0;
   while (error == 0 && static_cast<int>(threads.size()) < count) {
     pthread_t thread{};

@@ -12,10 +12,10 @@ namespace latentd::cpu {
 // give them less.
 void GiveThreadsFullStacks();
 
-// RESOURCE_EXHAUSTED where `ulimit -v` leaves no room for the stacks of `count` more threads and for the memory that
-// any start takes. Without it, what comes too late for a message of ours would fail: a thread inside a library, or an
-// allocation that a library takes for granted.
-absl::Status CheckAddressSpace(int count);
+// RESOURCE_EXHAUSTED with the limit to raise where `ulimit -v` or `ulimit -d` leaves no room for the stacks of `count`
+// more threads and for the memory that any start takes. Without it, what comes too late for a message of ours would
+// fail: a thread inside a library, or an allocation that a library takes for granted.
+absl::Status CheckStackRoom(int count);
 
 // RESOURCE_EXHAUSTED with the system's reason and the nearest limit where `count` more threads cannot run at once.
 // Starts and ends them. `root` stands before /proc and /sys, for tests.
