@@ -20,8 +20,8 @@ struct Cgroup {
 };
 
 // Of one controller ("cpu", "memory", "pids"): the process's own group and all above it, up to where it is mounted.
-// Each of them bounds the process. Which these are is read once: a process stays in the groups that it was started in.
-// `root` stands before /proc and /sys, for tests.
+// Each of them bounds the process. Which these are is read once: the process is taken to stay in the groups that it was
+// in then. `root` stands before /proc and /sys, for tests.
 std::vector<Cgroup> CgroupsOf(std::string_view controller, const std::filesystem::path& root);
 
 // The number that a file begins with; nothing for "max", "-1" or a missing file.
