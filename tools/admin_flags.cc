@@ -33,7 +33,7 @@ CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& 
 
 void AddTimeout(CLI::App& command, AdminFlags& flags) {
   command.add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")
-      ->check(Seconds())
+      ->check(SecondsUpToAYear())
       ->capture_default_str();
 }
 

@@ -136,7 +136,8 @@ CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& 
       ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
       ->capture_default_str();
   command->add_flag("--no-proxy", flags.common.no_proxy, kNoProxyHelp);
-  command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")->check(Seconds());
+  command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")
+      ->check(SecondsUpToAYear());
   command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
   return command;
 }
@@ -208,7 +209,7 @@ void AddLookups(CLI::App& app, Flags& flags, int& code) {
   CLI::App* health = AddCommand(app, "health", "Exit code 0 if the daemon is serving", flags);
   health->add_option("service", flags.service, "For example latentd.v1.Generation; default: the whole daemon");
   health->add_option("--wait", flags.wait_seconds, "Waits so many seconds for the daemon to be there and serve")
-      ->check(Seconds());
+      ->check(SecondsUpToAYear());
   health->callback([&flags, &code] {
     code = flags.wait_seconds > 0.0 ? AwaitServing(flags.common, flags.service, flags.wait_seconds)
                                     : CheckHealth(flags.common, flags.service);

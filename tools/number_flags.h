@@ -29,8 +29,7 @@ CLI::Validator Whole() {
       "");
 }
 
-// Of time, up to a year.
-inline CLI::Validator Seconds() {
+inline CLI::Validator SecondsUpToAYear() {
   return CLI::Validator(
       [](std::string& text) {
         constexpr double kYear = 31'536'000.0;
