@@ -55,9 +55,23 @@ constexpr std::array kPacked = {Beginning{"\x1f\x8b\x08", "a gzip file"},
                                           "7zxz",
                                           "an xz file"},
                                 Beginning{"\x28\xb5\x2f\xfd", "a zstd file"},
-                                Beginning{"bzh91ay&sy", "a bzip2 file"},
                                 Beginning{"7z\xbc\xaf\x27\x1c", "a 7z archive"},
                                 Beginning{"rar!\x1a", "a RAR archive"}};
+
+// Behind its name stands how large its blocks are.
+bool IsBzip2(std::string_view content) {
+  return content.starts_with("BZh") && content.size() > 3 && content[3] >= '1' && content[3] <= '9' &&
+         content.substr(4).starts_with("1AY&SY");
+}
+
+// Empty: by none of them.
+std::string_view PackedBy(std::string_view content) {
+  if (IsBzip2(content)) return "a bzip2 file";
+  for (const Beginning& packed : kPacked) {
+    if (BeginsWith(content, packed.text)) return packed.what;
+  }
+  return {};
+}
 
 // A safetensors file begins with its header's length, which may be any number, and then the header.
 bool IsSafetensors(std::string_view content) { return content.size() > 8 && content[8] == '{'; }
@@ -74,10 +88,8 @@ std::string NotTheFile(std::string_view content) {
       return std::string(container.what) + "; is it under a wrong name?";
     }
   }
-  for (const Beginning& packed : kPacked) {
-    if (BeginsWith(content, packed.text) && !IsSafetensors(content)) {
-      return std::string(packed.what) + "; unpack it, and put the file that is in it in its place";
-    }
+  if (const std::string_view packed = PackedBy(content); !packed.empty() && !IsSafetensors(content)) {
+    return std::string(packed) + "; unpack it, and put the file that is in it in its place";
   }
   std::string_view text = content.substr(0, kLookedAt);
   text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n\xEF\xBB\xBF"), text.size()));

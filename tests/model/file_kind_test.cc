@@ -51,7 +51,10 @@ TEST(FileKind, CompressedFilesAndArchives) {
                                      6)),
               HasSubstr("an xz file"));
   EXPECT_THAT(NotTheFile("\x28\xb5\x2f\xfd"), HasSubstr("a zstd file"));
-  EXPECT_THAT(NotTheFile("BZh91AY&SY"), HasSubstr("a bzip2 file"));
+  for (const char level : std::string("123456789")) {
+    EXPECT_THAT(NotTheFile(std::string("BZh") + level + "1AY&SY"), HasSubstr("a bzip2 file"));
+  }
+  for (const char* other : {"BZh", "BZh9", "BZh01AY&SY", "BZh91AY&S"}) EXPECT_EQ(NotTheFile(other), "") << other;
   EXPECT_THAT(NotTheFile("7z\xbc\xaf\x27\x1c"), HasSubstr("a 7z archive"));
   EXPECT_THAT(NotTheFile("Rar!\x1a\x07"), HasSubstr("a RAR archive"));
   // A header of 559,903 bytes has the same length.
