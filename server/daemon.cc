@@ -139,7 +139,8 @@ void Daemon::AwaitStop() {
   stop_.AwaitOr([] { return false; });
   if (const std::optional<int> signal = stop_.TakeSignal()) {
     drain_.Ask(AfterSeconds(config_.drain_seconds));
-    spdlog::info("signal {}: draining for at most {} s; another one ends at once", *signal, config_.drain_seconds);
+    spdlog::info("signal {}: draining for at most {} s; another SIGTERM or SIGINT ends at once", *signal,
+                 config_.drain_seconds);
   } else {
     spdlog::info("asked through Admin: draining for at most {:.3f} s", Seconds(drain_.deadline() - Now()));
   }
