@@ -295,7 +295,8 @@ TEST(FrameGuard, DataBeyondTheLargestMessageIsCutOff) {
   Connection connection;
   connection.Send({.kind = kHeaders, .num_bytes = 200, .stream = 1, .flags = kEndHeaders});
   const auto cut = connection.CutAfter({.kind = kData, .num_bytes = kMaxFrame, .stream = 1}, 10'000);
-  EXPECT_LE(cut.value_or(10'000) * kMaxFrame, FrameGuard::kMaxBodyBytes + FrameGuard::kMaxUnaskedBytes + kMaxFrame);
+  EXPECT_LE(static_cast<size_t>(cut.value_or(10'000)) * kMaxFrame,
+            FrameGuard::kMaxBodyBytes + FrameGuard::kMaxUnaskedBytes + kMaxFrame);
   EXPECT_THAT(connection.SendBytes(""), Optional(Offence::kUnaskedBytes));
 }
 
