@@ -135,12 +135,6 @@ void ConnectionTable::CountRefusal(ConnectionRefusal reason) {
   ++counts_.refused[static_cast<size_t>(reason)];
 }
 
-void ConnectionTable::SetAccepting(ListenerKind kind, bool is_accepting) {
-  std::lock_guard lock(mutex_);
-  is_blocked_[static_cast<size_t>(kind)] = !is_accepting;
-  counts_.is_accepting = std::none_of(is_blocked_.begin(), is_blocked_.end(), [](bool blocked) { return blocked; });
-}
-
 void ConnectionTable::Sweep() {
   const TimePoint now = Now();
   std::lock_guard lock(mutex_);

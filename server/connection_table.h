@@ -52,7 +52,6 @@ struct ConnectionCounts {
   std::array<int64_t, kNumListenerKinds> open{};
   std::array<uint64_t, kNumConnectionRefusals> refused{};
   std::array<uint64_t, kNumOffences> cut{};  // by a guard
-  bool is_accepting = true;
 };
 
 class ConnectionTable {
@@ -65,7 +64,6 @@ class ConnectionTable {
   // taken, and the caller's to close; counted.
   std::optional<ConnectionRefusal> Add(int descriptor, ListenerKind kind, const ConnectionLimits& limits);
   void CountRefusal(ConnectionRefusal reason);
-  void SetAccepting(ListenerKind kind, bool is_accepting);
   // Of unfinished messages, on all connections: beyond this those that hold most are cut off.
   void SetUploadLimit(size_t num_bytes) { uploads_.SetLimit(num_bytes); }
   // Looks which connections are over.
@@ -141,7 +139,6 @@ class ConnectionTable {
   std::map<std::string, int64_t> connections_of_peer_;  // by listener and address
   std::map<std::string, const Slot*> named_;            // by name; not of unix sockets, which have none of their own
   ConnectionCounts counts_;
-  std::array<bool, kNumListenerKinds> is_blocked_{};
   TimePoint swept_{};
 
   std::mutex log_mutex_;

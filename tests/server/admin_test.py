@@ -390,8 +390,8 @@ class DrainTest(AdminTestCase):
             self.assert_exits(server)
 
     def test_signal_ends_watches_and_joins_a_drain(self):
-        with Daemon(*ADMIN, "--drain-seconds", "0.05") as server:
-            stream = begin(server, long_request())
+        with Daemon(*ADMIN, *HOLD_TWO, "--drain-seconds", "0.05") as server:
+            stream = begin(server, held_request("held"))
             call = self.drain(server, 86400)
             next(call)
             server.process.terminate()
