@@ -36,10 +36,11 @@ class RawClient:
 
     def __init__(self, address, window=65535, receive_buffer=4096):
         host, port = address.rsplit(":", 1)
-        self.socket = socket.socket()
+        is_unix = host == "unix"
+        self.socket = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(daemon.PATIENCE_SECONDS)
-        self.socket.connect((host, int(port)))
+        self.socket.connect(port if is_unix else (host, int(port)))
         self.address = address
         self.socket.sendall(PREFACE + frame(SETTINGS, payload=struct.pack(">HI", INITIAL_WINDOW_SIZE, window)))
         self.read_until(SETTINGS)
