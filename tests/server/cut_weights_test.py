@@ -1,5 +1,5 @@
-"""Weights that are cut at a hundred moments of their loading: the daemon ends with a line that names the file, or had
-read it all. Never by a signal. 45 s."""
+"""Weights that are cut at 120 moments of their loading: the daemon ends with a line that names the file, or had read it
+all. Never by a signal. 45 s."""
 import collections
 import json
 import os
@@ -12,9 +12,10 @@ import unittest
 
 import daemon
 from daemon import BIN, MODEL, wait_until
-from loading_daemon import free_address, loaded_bytes
+from loading_daemon import LoadingDaemon, free_address, loaded_bytes
 
-MOMENTS = 120
+HELD = 30  # moments before the most part was read, however quick the machine is
+FREE = 90
 SEED = 12
 CONFIG = {"num_hidden_layers": 4, "hidden_size": 1024, "intermediate_size": 8192, "moe_intermediate_size": 1024,
           "vocab_size": 32000, "num_nextn_predict_layers": 0}
@@ -48,17 +49,29 @@ class CutWeightsTest(unittest.TestCase):
             weights.seek(left)
             shutil.copyfileobj(copy, weights, 1 << 22)
 
+    def test_before_it_is_read(self):
+        """It waits with its first line of progress while all but the beginning of the file is cut off."""
+        draw = random.Random(SEED)
+        for _ in range(HELD):
+            left = draw.randrange(self.size // 2)
+            with self.subTest(left=left), LoadingDaemon(model=self.whole, expected_code=1) as server:
+                os.truncate(self.weights, left)
+                server.terminal.resume()
+                server.end()
+                line = server.output.rsplit("\r\x1b[K")[-1]
+                self.assertRegex(line, r"\A[^\n]*model\.safetensors[^\n]*\n\Z")
+            self.restore()
+
     def test_at_any_moment(self):
         print(f"seed {SEED}, {self.size / 1e6:.0f} MB")
         draw, ends = random.Random(SEED), collections.Counter()
-        for moment in range(MOMENTS):
-            part = (moment - 1) / MOMENTS  # the first one before anything is there
+        for moment in range(FREE):
+            part = (moment - 1) / FREE  # the first one before anything is there
             left = draw.randrange(self.size)
             with self.subTest(part=part, left=left):
                 ends[self.end_of_cut(part, left)] += 1
             self.restore()
         print(dict(ends))
-        self.assertGreater(ends["refused"], MOMENTS / 4, "the load takes longer than to see it")
 
     def end_of_cut(self, part, left):
         """How a daemon ends whose weights are cut to `left` bytes once this part of them is loaded."""
