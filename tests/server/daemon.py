@@ -28,13 +28,13 @@ from latentd.v1 import generation_pb2 as pb  # noqa: E402
 from latentd.v1 import admin_pb2, admin_pb2_grpc, generation_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
 
 
-def wait_until(condition, what):
+def wait_until(condition, what, patience_seconds=PATIENCE_SECONDS):
     """Polls `condition` until it is true; what the daemon counts can't be waited for in another way."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     pause = threading.Event()
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"still not true after {PATIENCE_SECONDS} s: {what}")
+            raise AssertionError(f"still not true after {patience_seconds} s: {what}")
         pause.wait(0.005)
 
 

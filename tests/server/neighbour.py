@@ -14,13 +14,15 @@ class Neighbour:
     """The same short request over and over, and the health check, over a connection of their own. Use as a context:
     leaving it asserts that both still answer, and that every answer had the same bytes."""
 
-    def __init__(self, server, message=None):
+    def __init__(self, server, message=None, patience_seconds=daemon.PATIENCE_SECONDS):
+        """`patience_seconds` is what one request may take."""
         self.message = daemon.request() if message is None else message
         self.expected = server.once(self.message).text
         self.channel = grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)])
         self.generation = daemon.generation_pb2_grpc.GenerationStub(self.channel)
         self.check_health = self.channel.unary_unary("/grpc.health.v1.Health/Check", lambda m: m, lambda m: m)
-        self.count, self.longest, self.longest_check, self.failures = 0, 0.0, 0.0, []
+        self.patience_seconds = patience_seconds
+        self.seconds, self.check_seconds, self.failures = [], [], []  # of each answer, of each health check
         self.stop = threading.Event()
         self.threads = [threading.Thread(target=self.repeat, args=(act,)) for act in (self.ask, self.check)]
 
@@ -40,13 +42,18 @@ class Neighbour:
                 thread.join()
             self.channel.close()
         assert kind is not None or not self.failures, self.failures
-        print(f"neighbour: {self.count} answers, longest wait {self.longest * 1e3:.0f} ms, longest health check "
-              f"{self.longest_check * 1e3:.0f} ms")
+        print(f"neighbour: {len(self.seconds)} answers, longest wait {self.longest * 1e3:.0f} ms, longest health check "
+              f"{max(self.check_seconds, default=0) * 1e3:.0f} ms")
+
+    @property
+    def longest(self):
+        return max(self.seconds, default=0.0)
 
     def await_answers(self):
         """To requests that are yet to be made, too."""
-        seen = self.count
-        wait_until(lambda: self.failures or self.count > seen + 1, "the neighbour is served")
+        seen = len(self.seconds)
+        wait_until(lambda: self.failures or len(self.seconds) > seen + 1, "the neighbour is served",
+                   2 * self.patience_seconds)
 
     def repeat(self, act):
         """Until the end, or the first failure."""
@@ -58,13 +65,12 @@ class Neighbour:
 
     def ask(self):
         started = time.monotonic()
-        text = daemon.Answer(self.generation.Generate(self.message, timeout=daemon.PATIENCE_SECONDS)).text
+        text = daemon.Answer(self.generation.Generate(self.message, timeout=self.patience_seconds)).text
         assert text == self.expected, f"other bytes: {text}"
-        self.longest = max(self.longest, time.monotonic() - started)
-        self.count += 1
+        self.seconds.append(time.monotonic() - started)
 
     def check(self):
         started = time.monotonic()
         assert self.check_health(b"", timeout=daemon.PATIENCE_SECONDS) == b"\x08\x01"
-        self.longest_check = max(self.longest_check, time.monotonic() - started)
+        self.check_seconds.append(time.monotonic() - started)
         self.stop.wait(BETWEEN_CHECKS_SECONDS)

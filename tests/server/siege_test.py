@@ -9,16 +9,14 @@ import pathlib
 import subprocess
 import sys
 import threading
-import time
 import unittest
-
-import grpc
 
 import daemon
 import laws
 from cgroup import Cgroup, memory_limit
-from daemon import long_request, pb, wait_until
+from daemon import long_request, wait_until
 from hostile_peers import ATTACKS
+from neighbour import Neighbour
 
 SECONDS = float(os.environ.get("LATENTD_SIEGE_SECONDS", 60))
 NUM_PEERS = 24
@@ -28,33 +26,11 @@ MAX_HEALTH_SECONDS = 5.0  # p99; 0.03 on a machine of its own
 MIN_PACE = 0.05  # of the pace before; 0.8 on a machine of its own
 
 
-class Neighbour:
-    """A well-behaved client: one stream after the other, whose bytes and pace it compares; and the health check."""
-
-    def __init__(self, server):
-        self.server = server
-        self.channel = grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)])
-        self.generation = daemon.generation_pb2_grpc.GenerationStub(self.channel)
-
-    def stream(self):
-        """(text, tokens a second) of a request that takes a while."""
-        message = long_request(max_tokens=1000)
-        started = time.monotonic()
-        answer = daemon.Answer(self.generation.Generate(message, timeout=600))
-        return answer.text, answer.end.output_tokens / (time.monotonic() - started)
-
-    def health_seconds(self):
-        check = self.channel.unary_unary("/grpc.health.v1.Health/Check", lambda m: m, lambda m: m)
-        started = time.monotonic()
-        assert check(b"", timeout=daemon.PATIENCE_SECONDS) == b"\x08\x01"
-        return time.monotonic() - started
-
-
-def repeat(function, results, over):
-    """Collects what `function` gives until it is over; what it raises is a result as well, and the last one."""
+def scrape(server, results, over):
+    """Collects which laws are broken until it is over; what is raised is a result as well, and the last one."""
     while not over.wait(0.02):
         try:
-            results.append(function())
+            results.append(laws.violations(server.metrics()))
         except Exception as error:  # pylint: disable=broad-except
             results.append(error)
             return
@@ -75,41 +51,40 @@ class SiegeTest(unittest.TestCase):
 
     def test_all_attacks_at_once(self):
         server = self.start()
-        neighbour = Neighbour(server)
-        expected, pace_before = neighbour.stream()
-        neighbour.stream()
+        neighbour = Neighbour(server, long_request(max_tokens=1000), patience_seconds=600)
+        neighbour.ask()
+        seconds_before = neighbour.seconds.pop()
         server.wait_until_idle()
         resident, num_files = server.resident_bytes(), server.num_files()
 
-        over, streams, health, scrapes = threading.Event(), [], [], []
-        watchers = [threading.Thread(target=repeat, args=(function, results, over)) for function, results in (
-            (neighbour.stream, streams), (Neighbour(server).health_seconds, health),
-            (lambda: laws.violations(server.metrics()), scrapes))]
-        for watcher in watchers:
-            watcher.start()
-        reports = self.besiege(server, SECONDS)
-        over.set()
-        for watcher in watchers:
-            watcher.join(600)
+        over, scrapes = threading.Event(), []
+        with neighbour:
+            scraper = threading.Thread(target=scrape, args=(server, scrapes, over))
+            scraper.start()
+            try:
+                reports = self.besiege(server, SECONDS)
+            finally:
+                over.set()
+                scraper.join(600)
+            seconds, health = list(neighbour.seconds), list(neighbour.check_seconds)
 
         print("".join(reports))
         self.assertTrue(all(reports), "every attacker ran to its end")
         self.assertIsNone(server.process.poll(), "the daemon lives")
-        failures = [result for result in (*streams, *health, *scrapes) if isinstance(result, Exception)]
-        self.assertEqual(failures, [], "its neighbours were served all the time")
+        failures = [result for result in scrapes if isinstance(result, Exception)]
+        self.assertEqual(failures, [], "it was scraped all the time")
         self.assertEqual([broken for broken in scrapes if broken], [], "every law held in every scrape")
-        self.assertEqual({text for text, _ in streams}, {expected}, "the neighbour's bytes")
-        pace = sorted(rate for _, rate in streams)[len(streams) // 2] / pace_before
+        pace = seconds_before / sorted(seconds)[len(seconds) // 2]
         p99 = sorted(health)[int(len(health) * 0.99)]
         wait_until(lambda: server.resident_bytes() < resident + MAX_GROWTH_BYTES, "the memory comes home")
         server.wait_until_idle()
         wait_until(lambda: server.num_files() <= num_files + 4, "the descriptors come home")
-        print(f"health p99 {p99 * 1e3:.0f} ms of {len(health)}, neighbour's pace {pace:.0%} in {len(streams)} streams, "
+        print(f"health p99 {p99 * 1e3:.0f} ms of {len(health)}, neighbour's pace {pace:.0%} in {len(seconds)} streams, "
               f"resident {resident >> 20} -> {server.resident_bytes() >> 20} MiB, peak {server.peak_bytes() >> 20} MiB")
         self.assertLess(server.peak_bytes(), MEMORY_BYTES)
         self.assertLess(p99, MAX_HEALTH_SECONDS)
         self.assertGreater(pace, MIN_PACE)
-        self.assertEqual(neighbour.stream()[0], expected)
+        self.assertEqual(server.once(neighbour.message).text, neighbour.expected)
 
 
 if __name__ == "__main__":
