@@ -394,7 +394,7 @@ class OddStartsTest(unittest.TestCase):
         terminal.resume()
         self.assertEqual(process.wait(PATIENCE_SECONDS), 1)
         self.assertRegex(terminal.close(),
-                         r"(^|[\n\x1b\[K])latentd: --port-file: .*: No space left on device; [^\n]*\n$")
+                         r"(^|\n|\r\x1b\[K)latentd: --port-file: .*: No space left on device; [^\n]*\n$")
         self.assertEqual(os.listdir(disk), ["filler"])
 
     def test_port_file_larger_than_files_may_be(self):
