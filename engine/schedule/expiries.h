@@ -13,16 +13,14 @@ namespace latentd {
 struct Sequence;
 
 class Expiries {
- private:
-  // By time, then by arrival.
+ public:
+  // Ordered by time, then by arrival.
   struct Entry {
     TimePoint at;
     uint64_t arrival;
     Sequence* sequence;
     bool operator<(const Entry& other) const { return std::tie(at, arrival) < std::tie(other.at, other.arrival); }
   };
-
- public:
   using Place = std::set<Entry>::iterator;  // valid until Remove
 
   Place Add(Sequence& sequence, uint64_t arrival, TimePoint at) { return all_.insert({at, arrival, &sequence}).first; }
@@ -36,7 +34,9 @@ class Expiries {
 
   TimePoint next() const { return all_.empty() ? kNever : all_.begin()->at; }
   // Nothing if it does not expire by then.
-  Sequence* FirstBy(TimePoint now) const { return next() <= now && !all_.empty() ? all_.begin()->sequence : nullptr; }
+  Sequence* FirstBy(TimePoint now) const {
+    return all_.empty() || all_.begin()->at > now ? nullptr : all_.begin()->sequence;
+  }
 
  private:
   std::set<Entry> all_;

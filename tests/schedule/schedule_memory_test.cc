@@ -1,4 +1,5 @@
 // What a step takes from the heap: nothing, once all that runs was admitted.
+#include <chrono>
 #include <vector>
 
 #include <gtest/gtest.h>
