@@ -74,11 +74,12 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
     return absl::InternalError("expected gRPC's server to start, found that it does not");
   }
   absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Start(
-      *std::move(socket), {.kind = endpoint.kind,
-                           .limits = endpoint.limits,
-                           .hand_over = [connections](int descriptor) { HandOver(*connections, descriptor); },
-                           .on_change = [&state = endpoint.state, kind = endpoint.kind](
-                                            bool can_accept) { state.SetAccepting(kind, can_accept); }});
+      *std::move(socket),
+      {.kind = endpoint.kind,
+       .limits = endpoint.limits,
+       .hand_over = [connections](int descriptor) { HandOver(*connections, descriptor); },
+       .on_change = [&state = endpoint.state, kind = endpoint.kind](
+                        bool can_accept) { can_accept ? state.SetHearing(kind) : state.SetDeaf(kind); }});
   if (!acceptor.ok()) {
     started->server_->Shutdown();
     return acceptor.status();

@@ -11,9 +11,15 @@ void ServingState::MoveTo(Stage stage) {
   Tell();
 }
 
-void ServingState::SetAccepting(ListenerKind kind, bool can_accept) {
+void ServingState::SetHearing(ListenerKind kind) {
   const std::lock_guard lock(mutex_);
-  view_.is_deaf[static_cast<size_t>(kind)] = !can_accept;
+  view_.is_deaf[static_cast<size_t>(kind)] = false;
+  Tell();
+}
+
+void ServingState::SetDeaf(ListenerKind kind) {
+  const std::lock_guard lock(mutex_);
+  view_.is_deaf[static_cast<size_t>(kind)] = true;
   Tell();
 }
 

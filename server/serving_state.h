@@ -32,7 +32,8 @@ class ServingState {
 
   // kDraining is final.
   void MoveTo(Stage stage);
-  void SetAccepting(ListenerKind kind, bool can_accept);
+  void SetHearing(ListenerKind kind);
+  void SetDeaf(ListenerKind kind);
   View view() const;
 
   // `observer` hears of the state as it is and of each change in turn, until its owner is forgotten. It asks nothing of

@@ -73,9 +73,9 @@ TEST(MetricsExporter, AcceptingIsWhatTheServingStateSays) {
   ServingState state;
   EXPECT_EQ(Samples({}, state.view()).at("latentd_accepting"), "1");
   for (const ListenerKind kind : {ListenerKind::kApi, ListenerKind::kAdmin}) {
-    state.SetAccepting(kind, false);
+    state.SetDeaf(kind);
     EXPECT_EQ(Samples({}, state.view()).at("latentd_accepting"), "0");
-    state.SetAccepting(kind, true);
+    state.SetHearing(kind);
     EXPECT_EQ(Samples({}, state.view()).at("latentd_accepting"), "1");
   }
 }

@@ -16,11 +16,11 @@ TEST(ServingState, IsReadyWhereItServesAndTheApiTakesClients) {
   std::vector<bool> told;
   state.Observe(&told, [&told](const ServingState::View& view) { told.push_back(view.is_ready()); });
   state.MoveTo(Stage::kServing);
-  state.SetAccepting(ListenerKind::kApi, false);
+  state.SetDeaf(ListenerKind::kApi);
   state.MoveTo(Stage::kStalled);
-  state.SetAccepting(ListenerKind::kApi, true);
+  state.SetHearing(ListenerKind::kApi);
   state.MoveTo(Stage::kServing);
-  state.SetAccepting(ListenerKind::kAdmin, false);
+  state.SetDeaf(ListenerKind::kAdmin);
   EXPECT_THAT(told, ElementsAre(false, true, false, false, false, true, true));
   EXPECT_FALSE(state.view().Accepts(ListenerKind::kAdmin));
 }
