@@ -10,6 +10,7 @@
 #include <absl/status/statusor.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/text/template/answer_style.h"
 #include "engine/text/template/code_points.h"
 #include "engine/text/template/json_reader.h"
 #include "engine/text/template/json_shape.h"
@@ -21,11 +22,9 @@
 namespace latentd {
 namespace {
 
-constexpr std::string_view kReasoningEnd = "</think>";
 constexpr std::string_view kLacking =
     "the model's chat template leaves out a part of it, or all, by what it says; shorten it to what the template "
-    "prints, "
-    "or leave it out";
+    "prints, or leave it out";
 // So many times may the prompt be walked through for what is not where it is looked for first. Templates that put texts
 // in an order of their own keep that of each role, so little is. What is left then is taken for printed.
 constexpr size_t kMostWalks = 128;
@@ -194,8 +193,9 @@ class ArrivalChecks {
   void CheckText(const v1::ChatMessage& message, std::string_view text, const std::string& field) {
     Track& track = TrackOf(message.role());
     if (arrivals_.Has(text, track)) return;
-    const size_t reasoning_end = message.role() == "assistant" ? text.rfind(kReasoningEnd) : text.npos;
-    if (reasoning_end != text.npos && arrivals_.Has(text.substr(reasoning_end + kReasoningEnd.size()), track)) return;
+    const size_t reasoning_end = message.role() == "assistant" ? text.rfind(kReasoningEndText) : text.npos;
+    const bool has_answer = reasoning_end != text.npos;
+    if (has_answer && arrivals_.Has(text.substr(reasoning_end + kReasoningEndText.size()), track)) return;
     Lacks(field);
   }
 
