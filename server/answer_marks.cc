@@ -1,5 +1,7 @@
 #include "server/answer_marks.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,24 +17,16 @@ namespace {
 
 // Unicode sets these code points apart for use within a program: none is a character of any text.
 constexpr std::string_view kAnyMark = "\xEF\xB7";
-constexpr std::string_view kTextEnd = "\xEF\xB7\x90", kCallsBegin = "\xEF\xB7\x91", kInReasoningEnd = "\xEF\xB7\x92";
+constexpr std::string_view kTextEnd = "\xEF\xB7\x90", kCallsBegin = "\xEF\xB7\x91";
+constexpr std::string_view kFirstInReasoningEnd = "\xEF\xB7\x92", kLastInReasoningEnd = "\xEF\xB7\xAF";
 constexpr size_t kMarkBytes = kTextEnd.size();
 constexpr size_t kHalf = kReasoningEndText.size() / 2;  // what stands before the mark in it
 
 using Range = jinja::TracedText::Range;
 
-struct MarkCount {
-  int split = 0;  // messages
-  bool reasoning_ends = false;
-};
-
-MarkCount CountOf(const v1::ChatInput& chat, const ChatFormat& format) {
-  MarkCount count;
-  for (const v1::ChatMessage& message : chat.messages()) {
-    if (IsSplit(message, format)) ++count.split;
-    count.reasoning_ends |= KeepsReasoningEnds(message, format);
-  }
-  return count;
+std::string MarkedReasoningEnd(std::string_view mark) {
+  std::string marked(kReasoningEndText);
+  return marked.insert(kHalf, mark);
 }
 
 // Of what stands between a text and the first call's name, the part that no model wrote.
@@ -45,14 +39,15 @@ std::optional<size_t> Unwritten(std::string_view between, const SplitAnswer& spl
 // What to cut from the prompt: all marks, and what is unwritten between those of a split message.
 class Cutter {
  public:
-  // `split`: none where no message is split.
-  Cutter(std::string_view text, const SplitAnswer* split) : text_(text), split_(split) {}
+  // `split`: none where no message is split. `in_reasoning_end`: empty where no message keeps ends of reasoning.
+  Cutter(std::string_view text, const SplitAnswer* split, std::string_view in_reasoning_end)
+      : text_(text), split_(split), in_reasoning_end_(in_reasoning_end) {}
 
   // False where the marks are not in the order in which they were set.
   bool Run() {
     for (size_t at = text_.find(kAnyMark); at != text_.npos; at = text_.find(kAnyMark, at + kMarkBytes)) {
       const std::string_view mark = text_.substr(at, kMarkBytes);
-      if (mark == kInReasoningEnd && IsInReasoningEnd(at)) cuts_.push_back({at, at + kMarkBytes});
+      if (mark == in_reasoning_end_ && IsInReasoningEnd(at)) cuts_.push_back({at, at + kMarkBytes});
       if (split_ == nullptr) continue;
       if (mark == kCallsBegin && !CutBetween(at)) return false;
       if (mark == kTextEnd && std::exchange(open_, at) != text_.npos) return false;
@@ -83,6 +78,7 @@ class Cutter {
 
   const std::string_view text_;
   const SplitAnswer* const split_;
+  const std::string_view in_reasoning_end_;
   size_t open_ = std::string_view::npos;  // a text's end whose calls are still to come
   std::vector<Range> cuts_;
   int num_split_ = 0;
@@ -113,12 +109,21 @@ bool KeepsReasoningEnds(const v1::ChatMessage& message, const ChatFormat& format
   return message.has_reasoning() && format.answer_style.cuts_reasoning;
 }
 
-std::string WithMarkedReasoningEnds(std::string_view text) {
+std::string ReasoningEndMark(const v1::ChatInput& chat, const ChatFormat& format) {
+  const auto keeps = [&format](const v1::ChatMessage& message) { return KeepsReasoningEnds(message, format); };
+  if (std::none_of(chat.messages().begin(), chat.messages().end(), keeps)) return {};
+  const std::string request = chat.SerializeAsString();  // each text stands in it as it is
+  std::string mark(kFirstInReasoningEnd);
+  while (mark != kLastInReasoningEnd && request.find(MarkedReasoningEnd(mark)) != request.npos) ++mark.back();
+  return mark;
+}
+
+std::string WithMarkedReasoningEnds(std::string_view text, std::string_view mark) {
   std::string marked;
   size_t begin = 0;
   for (size_t at = text.find(kReasoningEndText); at != text.npos; at = text.find(kReasoningEndText, begin)) {
     marked += text.substr(begin, at + kHalf - begin);
-    marked += kInReasoningEnd;
+    marked += mark;
     begin = at + kHalf;
   }
   return marked + std::string(text.substr(begin));
@@ -126,10 +131,12 @@ std::string WithMarkedReasoningEnds(std::string_view text) {
 
 absl::Status RemoveMarks(std::string_view messages, const v1::ChatInput& chat, const ChatFormat& format,
                          jinja::TracedText& prompt) {
-  const MarkCount count = CountOf(chat, format);
-  if (count.split == 0 && !count.reasoning_ends) return absl::OkStatus();
-  Cutter cutter(prompt.text, count.split > 0 ? &*format.tool_call_style.split : nullptr);
-  if (!cutter.Run() || cutter.num_split() != count.split) {
+  const auto num_split = std::count_if(chat.messages().begin(), chat.messages().end(),
+                                       [&](const v1::ChatMessage& message) { return IsSplit(message, format); });
+  const std::string in_reasoning_end = ReasoningEndMark(chat, format);
+  if (num_split == 0 && in_reasoning_end.empty()) return absl::OkStatus();
+  Cutter cutter(prompt.text, num_split > 0 ? &*format.tool_call_style.split : nullptr, in_reasoning_end);
+  if (!cutter.Run() || cutter.num_split() != num_split) {
     return InvalidField(messages,
                         "the model's chat template prints either a content or tool calls and cannot be made to print "
                         "both here; leave the content of messages with calls unset");

@@ -27,7 +27,10 @@ std::string WithMarkedBegin(std::string_view name);  // of the second message's 
 
 // Whether a content keeps each </think>.
 bool KeepsReasoningEnds(const v1::ChatMessage& message, const ChatFormat& format);
-std::string WithMarkedReasoningEnds(std::string_view text);
+// What marks them: a character that no </think> of the request has there already. Were all 30 that may be there, a text
+// would lose its own, and the request be refused as one that did not arrive. Empty where no message keeps any.
+std::string ReasoningEndMark(const v1::ChatInput& chat, const ChatFormat& format);
+std::string WithMarkedReasoningEnds(std::string_view text, std::string_view mark);
 
 // `messages` is the field to blame.
 absl::Status RemoveMarks(std::string_view messages, const v1::ChatInput& chat, const ChatFormat& format,

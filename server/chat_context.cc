@@ -24,6 +24,7 @@ class ContextBuilder {
   ContextBuilder(const v1::ChatInput& chat, const ServedModel& model)
       : chat_(chat),
         format_(model.FormatFor(chat.tools_size())),
+        reasoning_end_mark_(ReasoningEndMark(chat, format_)),
         context_(SpecialTokenVariables(model.tokenizer->config())) {}
 
   ChatTemplate::Context Build() {
@@ -123,7 +124,7 @@ class ContextBuilder {
       return ending == Ending::kOpen ? WithOpenEnd(text) : ending == Ending::kSplit ? WithMarkedEnd(text) : text;
     };
     const auto text_of = [&](const std::string& text) {
-      return KeepsReasoningEnds(message, format_) ? WithMarkedReasoningEnds(text) : text;
+      return KeepsReasoningEnds(message, format_) ? WithMarkedReasoningEnds(text, reasoning_end_mark_) : text;
     };
     if (message.content_parts().empty()) return Given(end_of(text_of(message.content())));
     const bool as_list = format_.chat_template->content_format() == jinja::ContentFormat::kParts;
@@ -174,6 +175,7 @@ class ContextBuilder {
 
   const v1::ChatInput& chat_;
   const ChatFormat& format_;
+  const std::string reasoning_end_mark_;
   ChatTemplate::Context context_;
   size_t num_argument_values_ = 0;  // and names, of all calls so far
 };

@@ -99,6 +99,18 @@ TEST(ReasoningEnds, WhatLooksLikeTheirMarkStaysText) {
   EXPECT_EQ(RenderedBy(kEither, chat), "[U]a\uFDD0\uFDD1\uFDD2</th\uFDD2[A]b</think>c\uFDD2[E][A]");
 }
 
+TEST(ReasoningEnds, AreMarkedAsNoTextOfTheRequestIs) {
+  v1::ChatInput chat;
+  std::string all;
+  for (const char* mark : {"\uFDD2", "\uFDD3", "\uFDD4", "\uFDD6"}) {
+    const std::string text = std::string("</th") + mark + "ink>";
+    Add(chat, "user", "a" + text);
+    Add(chat, "assistant", "b</think>c" + text).set_reasoning("");
+    all += "[U]a" + text + "[A]b</think>c" + text + "[E]";
+  }
+  EXPECT_EQ(RenderedBy(kEither, chat), all + "[A]");
+}
+
 TEST(SplitAnswer, CallsThatNothingSetsApartFromATextAreRefusedBesideOne) {
   const std::string_view bare =
       "{% for m in messages %}{% if m.content is none %}{% for c in m.tool_calls %}{{ c.function.name + c.function."
