@@ -158,7 +158,7 @@ void ConnectionTable::ShutDownAll(ListenerKind kind) {
     const Slot& slot = *Find(descriptor);
     if (slot.kind != kind || CookieOf(descriptor) != slot.cookie) continue;
     shutdown(descriptor, SHUT_RDWR);
-    has_shut_down_ = true;
+    has_lost_any_ = true;
   }
 }
 
@@ -270,8 +270,9 @@ extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
   const auto received = static_cast<ssize_t>(syscall(SYS_recvmsg, descriptor, message, flags));
   if (received <= 0) {
     const int error = errno;
-    const bool is_over = received == 0 || (error != EAGAIN && error != EINTR);
-    if (is_over) latentd::ConnectionTable::OfProcess().NoteEnd(descriptor);
+    const bool has_failed = received < 0 && error != EAGAIN && error != EINTR;
+    if (has_failed) latentd::ConnectionTable::OfProcess().NoteError();
+    if (received == 0 || has_failed) latentd::ConnectionTable::OfProcess().NoteEnd(descriptor);
     errno = error;
     return received;
   }
@@ -285,6 +286,12 @@ extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
 
 extern "C" ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
   const auto sent = static_cast<ssize_t>(syscall(SYS_sendmsg, descriptor, message, flags));
-  if (sent > 0) latentd::ConnectionTable::OfProcess().CountSent(descriptor, *message, static_cast<size_t>(sent));
+  if (sent > 0) {
+    latentd::ConnectionTable::OfProcess().CountSent(descriptor, *message, static_cast<size_t>(sent));
+  } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    const int error = errno;
+    latentd::ConnectionTable::OfProcess().NoteError();
+    errno = error;
+  }
   return sent;
 }

@@ -70,7 +70,8 @@ class ConnectionTable {
   void Sweep();
   // Of connections that gRPC still has and will not close: what it waits for to be written is over then.
   void ShutDownAll(ListenerKind kind);
-  bool has_shut_down() const { return has_shut_down_; }  // any
+  // Any connection was shut down here or ended by an error: gRPC's library may wait for it at its end.
+  bool has_lost_any() const { return has_lost_any_; }
   ConnectionCounts counts() const;
   // What the connection of that name (Peer::connection) was seen to send; nothing where none of that name is known.
   std::optional<Sending> SendingOf(const std::string& name) const;
@@ -78,6 +79,7 @@ class ConnectionTable {
   // Of the hooks. False: the connection is accused, and what was read is not to be parsed.
   bool Inspect(int descriptor, const msghdr& message, size_t num_bytes);
   void NoteEnd(int descriptor);
+  void NoteError() { has_lost_any_ = true; }  // of reading or writing
   void CountSent(int descriptor, const msghdr& message, size_t num_bytes);
 
  private:
@@ -131,7 +133,7 @@ class ConnectionTable {
 
   std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};  // never freed
   StreamDebts debts_;
-  std::atomic<bool> has_shut_down_ = false;
+  std::atomic<bool> has_lost_any_ = false;
   UploadLedger uploads_;
 
   mutable std::mutex mutex_;

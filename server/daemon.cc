@@ -76,7 +76,7 @@ absl::Status Daemon::Run() {
   Drain();
   spdlog::info("stopped");
   // gRPC's library waits 10 s for connections that it lost while it wrote to them.
-  if (ConnectionTable::OfProcess().has_shut_down()) {
+  if (ConnectionTable::OfProcess().has_lost_any()) {
     listeners_->ShutDownMetrics();
     StopLogging();
     _exit(0);

@@ -1,6 +1,7 @@
 #include "server/stream_debts.h"
 
 #include <chrono>
+#include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
