@@ -1,7 +1,9 @@
 """Connections: how many there may be, where they come from, how long they may be quiet. 12 s."""
 import array
+import contextlib
 import fcntl
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -13,6 +15,7 @@ import grpc
 
 import daemon
 from daemon import Daemon, long_request, request, wait_until
+from metrics_port_test import get
 from raw_http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, RawClient,
                        frame, framed, request_headers)
 from transfers import detokenize_request
@@ -70,6 +73,31 @@ class DescriptorTest(unittest.TestCase):
     def test_the_soft_limit_is_raised(self):
         with LimitedDaemon(64, 512) as server:
             self.assertEqual(server.metrics()["process_max_fds"], 512)
+
+    def test_readiness_and_metrics_tell_of_a_lack_of_descriptors(self):
+        """They are answered all the same, over new connections as those of an orchestrator's probes.
+
+        Not under sanitizers: they look at memory through a pipe, for which there is no descriptor either."""
+        with Daemon() as server, contextlib.ExitStack() as clients:
+            pid = server.process.pid
+            self.assertEqual(server.health(), 1)
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            # Room for what is open now, and for as many clients as there are gaps between.
+            highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, hard))
+
+            def is_unready():
+                address = server.address.split(":")
+                clients.enter_context(socket.create_connection(address, daemon.PATIENCE_SECONDS))
+                return get(server, "/ready")[:2] == (503, b"accepts no connections\n")
+            wait_until(is_unready, "it is not ready")
+            self.assertEqual((server.health(), server.health("latentd.liveness")), (2, 1))
+            self.assertEqual(get(server, "/health")[:2], (200, b"alive\n"))
+            self.assertEqual(server.sum("accepting"), 0)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+            wait_until(lambda: get(server, "/ready")[:2] == (200, b"ready\n"), "it is ready again")
+            self.assertEqual((server.health(), server.sum("accepting")), (1, 1))
+            self.assertEqual(server.log_text().count("none can be accepted"), 1)
 
 
 class LimitTest(unittest.TestCase):

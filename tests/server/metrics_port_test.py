@@ -1,8 +1,6 @@
 """The metrics port: what it answers beside metrics, and that no client keeps it from answering another."""
 import contextlib
 import http.client
-import itertools
-import os
 import resource
 import select
 import socket
@@ -90,29 +88,6 @@ class ReadinessTest(unittest.TestCase):
             self.assertEqual(get(server, "/health")[0], 200)
             call.cancel()
             self.assertEqual(server.process.wait(PATIENCE_SECONDS), 0)
-
-
-    def test_readiness_and_metrics_tell_of_a_lack_of_descriptors(self):
-        """A1: they are answered all the same, over new connections as those of an orchestrator's probes."""
-        with Daemon() as server, contextlib.ExitStack() as clients:
-            pid = server.process.pid
-            self.assertEqual(server.health(), 1)
-            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-            open_ones = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
-            lowest_free = next(number for number in itertools.count() if number not in open_ones)
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, hard))
-
-            def is_unready():
-                clients.enter_context(socket.create_connection(server.address.split(":"), PATIENCE_SECONDS))
-                return get(server, "/ready")[:2] == (503, b"accepts no connections\n")
-            wait_until(is_unready, "it is not ready")
-            self.assertEqual((server.health(), server.health("latentd.liveness")), (2, 1))
-            self.assertEqual(get(server, "/health")[:2], (200, b"alive\n"))
-            self.assertEqual(server.sum("accepting"), 0)
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-            wait_until(lambda: get(server, "/ready")[:2] == (200, b"ready\n"), "it is ready again")
-            self.assertEqual((server.health(), server.sum("accepting")), (1, 1))
-            self.assertEqual(server.log_text().count("none can be accepted"), 1)
 
 
 class HostileClientsTest(unittest.TestCase):
