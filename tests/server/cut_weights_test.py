@@ -1,5 +1,5 @@
-"""Weights that are cut at 120 moments of their loading: the daemon ends with a line that names the file, or had read it
-all. Never by a signal. 45 s."""
+"""Weights that are cut at 60 moments of their loading: the daemon ends with a line that names the file, or had read it
+all. Never by a signal. 25 s."""
 import collections
 import json
 import os
@@ -15,7 +15,7 @@ from daemon import BIN, MODEL, wait_until
 from loading_daemon import LoadingDaemon, free_address, loaded_bytes
 
 HELD = 30  # moments before the most part was read, however quick the machine is
-FREE = 90
+FREE = 30
 SEED = 12
 CONFIG = {"num_hidden_layers": 4, "hidden_size": 1024, "intermediate_size": 8192, "moe_intermediate_size": 1024,
           "vocab_size": 32000, "num_nextn_predict_layers": 0}
