@@ -52,16 +52,17 @@ void HeaderFieldCounter::BeginInteger(uint8_t byte, int prefix_bits, Part next) 
   next_ = next;
   shift_ = 0;
   is_in_integer_ = (byte & mask) == mask;
-  if (is_in_integer_) return;
-  part_ = next_;
-  if (is_length_) skipped_ = integer_;
+  if (!is_in_integer_) EndInteger();
 }
 
 void HeaderFieldCounter::ContinueInteger(uint8_t byte) {
   if (shift_ <= kMaxShift) integer_ += static_cast<uint64_t>(byte & 0x7f) << shift_;
   shift_ = std::min(shift_ + 7, kMaxShift + 7);
-  if ((byte & 0x80) != 0) return;
-  is_in_integer_ = false;
+  is_in_integer_ = (byte & 0x80) != 0;
+  if (!is_in_integer_) EndInteger();
+}
+
+void HeaderFieldCounter::EndInteger() {
   part_ = next_;
   if (is_length_) skipped_ = integer_;
 }

@@ -23,6 +23,7 @@ class HeaderFieldCounter {
   void BeginField(uint8_t byte);
   void BeginInteger(uint8_t byte, int prefix_bits, Part next);
   void ContinueInteger(uint8_t byte);
+  void EndInteger();
 
   int num_fields_ = 0;
   Part part_ = Part::kField;  // what the next byte begins

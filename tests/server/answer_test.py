@@ -220,6 +220,13 @@ class FormatsReasoningTest(ScriptTest):
     def in_prompt(self, answer):
         return "<｜Assistant｜>" + answer.text + "<｜end▁of▁sentence｜>"
 
+    def continued(self):
+        """The answer that goes on where a message of the assistant's stops."""
+        message = chat()
+        message.messages.add(role="assistant", content="<｜Assistant｜>")
+        message.continue_final_message = True
+        return Answer(self.daemon.generation.Chat(message, timeout=PATIENCE_SECONDS))
+
     def test_what_stands_before_the_border_is_reasoning(self):
         answer = self.answer()
         self.assertEqual(answer.token_ids, self.ids, "the model follows its script")
@@ -231,10 +238,7 @@ class FormatsReasoningTest(ScriptTest):
         self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", ""))
 
     def test_a_message_that_is_continued_goes_on_as_content(self):
-        message = chat()
-        message.messages.add(role="assistant", content="<｜Assistant｜>")
-        message.continue_final_message = True
-        answer = Answer(self.daemon.generation.Chat(message, timeout=PATIENCE_SECONDS))
+        answer = self.continued()
         self.assertEqual((reasoning_of(answer), answer.text), ("", "Hmm so</think>Answer"))
 
 
@@ -251,10 +255,7 @@ class FormatsReasoningThatIsOpenedTest(FormatsReasoningTest):
         self.assertEqual((reasoning_of(answer), answer.text), ("\nHmm so", ""))
 
     def test_a_message_that_is_continued_goes_on_as_content(self):
-        message = chat()
-        message.messages.add(role="assistant", content="<｜Assistant｜>")
-        message.continue_final_message = True
-        answer = Answer(self.daemon.generation.Chat(message, timeout=PATIENCE_SECONDS))
+        answer = self.continued()
         self.assertEqual((reasoning_of(answer), answer.text), ("Hmm so", "\nAnswer"))
 
 

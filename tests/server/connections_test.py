@@ -14,8 +14,7 @@ import unittest
 import grpc
 
 import daemon
-from daemon import Daemon, long_request, request, wait_until
-from metrics_port_test import get
+from daemon import Daemon, http_get, long_request, request, wait_until
 from raw_http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, RawClient,
                        frame, framed, request_headers)
 from transfers import detokenize_request
@@ -89,13 +88,13 @@ class DescriptorTest(unittest.TestCase):
             def is_unready():
                 address = server.address.split(":")
                 clients.enter_context(socket.create_connection(address, daemon.PATIENCE_SECONDS))
-                return get(server, "/ready")[:2] == (503, b"accepts no connections\n")
+                return http_get(server, "/ready")[:2] == (503, b"accepts no connections\n")
             wait_until(is_unready, "it is not ready")
             self.assertEqual((server.health(), server.health("latentd.liveness")), (2, 1))
-            self.assertEqual(get(server, "/health")[:2], (200, b"alive\n"))
+            self.assertEqual(http_get(server, "/health")[:2], (200, b"alive\n"))
             self.assertEqual(server.sum("accepting"), 0)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-            wait_until(lambda: get(server, "/ready")[:2] == (200, b"ready\n"), "it is ready again")
+            wait_until(lambda: http_get(server, "/ready")[:2] == (200, b"ready\n"), "it is ready again")
             self.assertEqual((server.health(), server.sum("accepting")), (1, 1))
             self.assertEqual(server.log_text().count("none can be accepted"), 1)
 

@@ -1,4 +1,5 @@
 """The real daemon under test: starts it on free ports, talks to it, reads its metrics. Shares no code with it."""
+import http.client
 import json
 import os
 import pathlib
@@ -195,6 +196,17 @@ def request(text="Once upon a time", *, max_tokens=24, seed=7, **groups):
     if not message.stopping.HasField("max_tokens"):
         message.stopping.max_tokens = max_tokens
     return message
+
+
+def http_get(server, path, method="GET", **headers):
+    """Status, body and the answer itself of the metrics port."""
+    connection = http.client.HTTPConnection(server.metrics_address, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer
+    finally:
+        connection.close()
 
 
 # Flags under which a held_request that nobody reads stays in phase decode for as long as a test likes, whatever the

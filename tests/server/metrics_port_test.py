@@ -1,6 +1,5 @@
 """The metrics port: what it answers beside metrics, and that no client keeps it from answering another."""
 import contextlib
-import http.client
 import resource
 import select
 import socket
@@ -8,20 +7,10 @@ import time
 import unittest
 
 import daemon
-from daemon import Daemon, PATIENCE_SECONDS, wait_until
+from daemon import Daemon, PATIENCE_SECONDS, http_get, wait_until
 from loading_daemon import LoadingDaemon
 
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\n"
-
-
-def get(server, path, method="GET", **headers):
-    connection = http.client.HTTPConnection(server.metrics_address, timeout=PATIENCE_SECONDS)
-    try:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(), answer
-    finally:
-        connection.close()
 
 
 class AnswersTest(unittest.TestCase):
@@ -30,27 +19,27 @@ class AnswersTest(unittest.TestCase):
         cls.server = cls.enterClassContext(Daemon())
 
     def test_metrics_name_their_format(self):
-        status, body, answer = get(self.server, "/metrics")
+        status, body, answer = http_get(self.server, "/metrics")
         self.assertEqual((status, answer.headers["Content-Type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
         self.assertEqual(int(answer.headers["Content-Length"]), len(body))
         self.assertIn(b"\nlatentd_state", body)
 
     def test_head_gives_the_length_only(self):
         for path in ("/metrics", "/health", "/ready"):
-            status, body, answer = get(self.server, path, "HEAD")
+            status, body, answer = http_get(self.server, path, "HEAD")
             self.assertEqual((status, body), (200, b""))
             self.assertGreater(int(answer.headers["Content-Length"]), 0)
 
     def test_other_paths_and_methods_are_refused(self):
         for path in ("/", "/metric", "/metrics/", "/../metrics", "//metrics", "/favicon.ico"):
-            self.assertEqual(get(self.server, path)[0], 404, path)
+            self.assertEqual(http_get(self.server, path)[0], 404, path)
         for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
-            status, _, answer = get(self.server, "/metrics", method)
+            status, _, answer = http_get(self.server, "/metrics", method)
             self.assertEqual((status, answer.headers["Allow"]), (405, "GET, HEAD"), method)
 
     def test_health_and_readiness(self):
-        self.assertEqual(get(self.server, "/health")[:2], (200, b"alive\n"))
-        self.assertEqual(get(self.server, "/ready")[:2], (200, b"ready\n"))
+        self.assertEqual(http_get(self.server, "/health")[:2], (200, b"alive\n"))
+        self.assertEqual(http_get(self.server, "/ready")[:2], (200, b"ready\n"))
 
     def raw(self, text):
         with socket.create_connection(self.server.metrics_address.split(":"), PATIENCE_SECONDS) as client:
@@ -77,15 +66,15 @@ class AnswersTest(unittest.TestCase):
 class ReadinessTest(unittest.TestCase):
     def test_readiness_follows_the_model_and_the_drain(self):
         with LoadingDaemon("--drain-seconds", "3600") as server:
-            self.assertEqual(get(server, "/health")[:2], (200, b"alive\n"))
-            self.assertEqual(get(server, "/ready")[:2], (503, b"loading\n"))
+            self.assertEqual(http_get(server, "/health")[:2], (200, b"alive\n"))
+            self.assertEqual(http_get(server, "/ready")[:2], (503, b"loading\n"))
             server.resume()
-            wait_until(lambda: get(server, "/ready")[:2] == (200, b"ready\n"), "it is ready")
+            wait_until(lambda: http_get(server, "/ready")[:2] == (200, b"ready\n"), "it is ready")
             call = server.generation.Generate(daemon.held_request("held"))
             next(call)
             server.process.terminate()
-            wait_until(lambda: get(server, "/ready")[:2] == (503, b"draining\n"), "it drains")
-            self.assertEqual(get(server, "/health")[0], 200)
+            wait_until(lambda: http_get(server, "/ready")[:2] == (503, b"draining\n"), "it drains")
+            self.assertEqual(http_get(server, "/health")[0], 200)
             call.cancel()
             self.assertEqual(server.process.wait(PATIENCE_SECONDS), 0)
 
@@ -110,7 +99,7 @@ class HostileClientsTest(unittest.TestCase):
         def answers_meanwhile():
             held = [self.connect(HEAD) for _ in range(40)]
             for _ in range(10):
-                self.assertEqual(get(self.server, "/metrics")[0], 200)
+                self.assertEqual(http_get(self.server, "/metrics")[0], 200)
             return not select.select(held, [], [], 0)[0]
         self.assertTrue(any(answers_meanwhile() for _ in range(5)))
 
@@ -122,7 +111,7 @@ class HostileClientsTest(unittest.TestCase):
         for _ in range(20):
             self.connect((HEAD + b"\r\n") * 30)  # 6 MB that wait, more than sockets take
         for _ in range(10):
-            self.assertEqual(get(self.server, "/metrics")[0], 200)
+            self.assertEqual(http_get(self.server, "/metrics")[0], 200)
 
     def test_endless_pipelines_delay_no_other(self):
         clients = [self.connect() for _ in range(60)]
@@ -133,7 +122,7 @@ class HostileClientsTest(unittest.TestCase):
                 with contextlib.suppress(BlockingIOError, ConnectionError):
                     client.send((HEAD + b"\r\n") * 400)
                     client.recv(1 << 20)
-            self.assertEqual(get(self.server, "/metrics")[0], 200)
+            self.assertEqual(http_get(self.server, "/metrics")[0], 200)
 
     def test_thousands_of_idle_connections_cost_neither_descriptors_nor_threads(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -144,7 +133,7 @@ class HostileClientsTest(unittest.TestCase):
         files, threads = self.server.num_files(), self.server.metrics()["process_threads"]
         for _ in range(self.NUM_IDLE):
             self.connect()
-        self.assertEqual(get(self.server, "/metrics")[0], 200)
+        self.assertEqual(http_get(self.server, "/metrics")[0], 200)
         self.assertLess(self.server.num_files() - files, 100)
         self.assertEqual(self.server.metrics()["process_threads"], threads)
 
@@ -155,7 +144,7 @@ class ExitTest(unittest.TestCase):
         def seconds_to_exit():
             server = Daemon()
             with server:
-                get(server, "/metrics")
+                http_get(server, "/metrics")
                 before = time.monotonic()
                 server.process.terminate()
                 server.process.wait(PATIENCE_SECONDS)
