@@ -11,8 +11,8 @@
 #include <string>
 #include <tuple>
 
-#include "engine/clock.h"
-#include "engine/histogram.h"
+#include "base/clock.h"
+#include "base/histogram.h"
 #include "engine/schedule/batch_plan.h"
 
 namespace latentd {

@@ -8,11 +8,12 @@
 
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
 #include <dlfcn.h>
 
+#include "base/processors.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
-#include "kernels/cpu/processors.h"
 #include "kernels/cuda/entry_point.h"
 
 namespace latentd {
@@ -49,6 +50,11 @@ std::optional<int> CudaDeviceIndex(std::string_view name) {
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   if (error != std::errc() || end != digits.data() + digits.size() || index < 0) return std::nullopt;
   return index;
+}
+
+absl::Status CheckDeviceName(std::string_view name) {
+  if (name == "auto" || name == "cpu" || CudaDeviceIndex(name).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat("device: expected auto, cpu or cuda:N, found \"%s\"", name));
 }
 
 absl::StatusOr<Backend> MakeCudaBackend(int device_index) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include "kernels/device.h"
@@ -22,6 +23,8 @@ absl::StatusOr<Backend> MakeCpuBackend(int num_threads);
 
 // "cuda" names device 0 and "cuda:N" device N; nothing else names one.
 std::optional<int> CudaDeviceIndex(std::string_view name);
+// INVALID_ARGUMENT where the name is none of "auto", "cpu", "cuda" and "cuda:N".
+absl::Status CheckDeviceName(std::string_view name);
 
 // Loads liblatentd_cuda.so, which lies beside the executable or where the loader looks: a process that never asks for
 // it sees no trace of CUDA. NOT_FOUND where there is no such library, UNAVAILABLE where there is no such GPU.

@@ -1,7 +1,7 @@
 // Shapes that only we can get wrong: stops the process with both numbers.
 #pragma once
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/tensor.h"
 
 namespace latentd {

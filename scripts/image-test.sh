@@ -33,7 +33,7 @@ check_machine() {
 }
 
 make_stubs() {
-  [ -d build/release/tests/server/stubs ] && return
+  [ -d build/release/tests/system/stubs ] && return
   cmake --preset release >/dev/null
   ctest --test-dir build/release -R python_stubs >/dev/null
 }

@@ -4,19 +4,19 @@
 
 #include <absl/status/statusor.h>
 
-#include "engine/clock.h"
-#include "engine/model/file_faults.h"
-#include "kernels/cpu/processors.h"
-#include "kernels/cpu/thread_room.h"
-#include "kernels/standard_descriptors.h"
-#include "server/config.h"
-#include "server/core_dumps.h"
-#include "server/daemon.h"
-#include "server/descriptors.h"
-#include "server/heap.h"
-#include "server/logging.h"
-#include "server/port_file.h"
-#include "server/signals.h"
+#include "base/clock.h"
+#include "base/file_faults.h"
+#include "base/processors.h"
+#include "base/standard_descriptors.h"
+#include "base/thread_room.h"
+#include "server/config/config.h"
+#include "server/process/core_dumps.h"
+#include "server/process/descriptors.h"
+#include "server/process/heap.h"
+#include "server/process/logging.h"
+#include "server/process/signals.h"
+#include "server/start/daemon.h"
+#include "server/start/port_file.h"
 
 namespace latentd {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "engine/model/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 

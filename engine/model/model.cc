@@ -5,8 +5,8 @@
 
 #include <absl/status/status.h>
 
-#include "engine/model/rope.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "engine/model/config/rope.h"
 
 namespace latentd {
 namespace {

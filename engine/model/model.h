@@ -8,8 +8,8 @@
 #include <absl/status/statusor.h>
 
 #include "engine/model/activations.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/latent_cache.h"
-#include "engine/model/model_config.h"
 #include "engine/model/weights.h"
 #include "kernels/batch.h"
 #include "kernels/device.h"

@@ -7,8 +7,8 @@
 
 #include <absl/status/statusor.h>
 
-#include "engine/model/checkpoint.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/config/model_config.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 

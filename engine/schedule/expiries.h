@@ -6,7 +6,7 @@
 #include <set>
 #include <tuple>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 
 namespace latentd {
 

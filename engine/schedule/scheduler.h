@@ -12,7 +12,7 @@
 
 #include <absl/status/status.h>
 
-#include "engine/clock.h"
+#include "base/clock.h"
 #include "engine/schedule/batch_plan.h"
 #include "engine/schedule/block_pool.h"
 #include "engine/schedule/expiries.h"

@@ -7,8 +7,8 @@
 #include <list>
 #include <vector>
 
-#include "engine/clock.h"
-#include "engine/histogram.h"
+#include "base/clock.h"
+#include "base/histogram.h"
 #include "engine/schedule/block_pool.h"
 #include "engine/schedule/expiries.h"
 #include "engine/schedule/finish_reason.h"

@@ -3,7 +3,7 @@
 // the verbs do to the rows that they make.
 #pragma once
 
-#include "kernels/cpu/thread_pool.h"
+#include "base/thread_pool.h"
 #include "kernels/tensor.h"
 
 namespace latentd::cpu {

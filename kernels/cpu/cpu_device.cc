@@ -8,8 +8,8 @@
 #include <absl/strings/str_format.h>
 #include <sys/mman.h>
 
-#include "kernels/check.h"
-#include "kernels/cpu/available_memory.h"
+#include "base/available_memory.h"
+#include "base/check.h"
 
 namespace latentd::cpu {
 namespace {

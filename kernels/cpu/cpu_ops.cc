@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/check_shape.h"
 #include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/linear.h"

@@ -5,11 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/experts.h"
 #include "kernels/cpu/sample_scratch.h"
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 

@@ -13,9 +13,9 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include "base/thread_pool.h"
 #include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/packed_matrix.h"
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 #include "kernels/tensor.h"

@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "kernels/cpu/packed_matrix.h"
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/tensor.h"
 
 namespace latentd::cpu {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/row_lender.h"
 
 namespace latentd::cpu {

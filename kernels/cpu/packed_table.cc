@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/fp8.h"
 #include "kernels/row_lender.h"

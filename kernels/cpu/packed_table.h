@@ -6,7 +6,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "kernels/cpu/thread_pool.h"
+#include "base/thread_pool.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
 

@@ -5,7 +5,7 @@
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/cpu/verbs.h"

@@ -6,7 +6,7 @@
 
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cpu/activation_codes-inl.h"
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/latent_slot-inl.h"

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cpu/log.h"
 #include "kernels/cpu/philox.h"
 #include "kernels/cpu/sample_scratch.h"

@@ -4,8 +4,8 @@
 
 #include <span>
 
+#include "base/thread_pool.h"
 #include "kernels/batch.h"
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/tensor.h"
 
 namespace latentd::cpu {

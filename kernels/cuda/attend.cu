@@ -17,7 +17,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/attend.h"
 #include "kernels/cuda/latent_page.cuh"
 #include "kernels/cuda/launch.h"

@@ -4,7 +4,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 
 namespace latentd::cuda {
 namespace {

@@ -6,7 +6,7 @@
 // Bytes per row of w values: read w * (1, 2 or 4), write 4w; no arithmetic but an FP8 row's scaling. Bound: latency.
 #include <cstdint>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/row.cuh"
 #include "kernels/cuda/row_kernels.h"
 

@@ -6,7 +6,7 @@
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/launch.h"
 
 namespace latentd::cuda {

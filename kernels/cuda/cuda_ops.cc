@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/check_shape.h"
 #include "kernels/cuda/device_weights.h"
 #include "kernels/cuda/linear.h"

@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/row_kernels.h"
 

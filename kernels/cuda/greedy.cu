@@ -7,7 +7,7 @@
 // KB, 155 ns of 3.35 TB/s); latency, two launches of 2 to 3 us, for few.
 #include <cstdint>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/greedy.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/row.cuh"

@@ -1,6 +1,6 @@
 #include "kernels/cuda/key_value_up.h"
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/fp8.h"
 #include "kernels/stored_value.h"
 

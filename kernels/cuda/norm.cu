@@ -8,7 +8,7 @@
 // 4w FLOPs. Bound: memory for many rows (7168 wide: 57 KB, 17 ns of 3.35 TB/s each); latency, 2 to 3 us, for few.
 #include <cstdint>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/row.cuh"
 #include "kernels/cuda/row_kernels.h"
 

@@ -8,7 +8,7 @@
 // from L1) + 4 * rope, then a slot written. Bound: latency; for a prompt's chunk memory.
 #include <cstdint>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/row.cuh"
 #include "kernels/cuda/row_kernels.h"
 

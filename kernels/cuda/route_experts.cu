@@ -5,7 +5,7 @@
 // Bytes per token: read 4 * num_experts, write 8 * experts per token. FLOPs: about 20 * num_experts for the scores, and
 // 12 shuffles per choice of an expert or a group. Bound: latency, 2 to 4 microseconds for any number of tokens in
 // decode. exp within 2 units in the last place.
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/route_experts.h"
 
 namespace latentd::cuda {

@@ -8,9 +8,9 @@
 
 #include <absl/status/status.h>
 
+#include "base/thread_pool.h"
 #include "kernels/batch.h"
 #include "kernels/cpu/sample_scratch.h"
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/greedy.h"
 #include "kernels/ops.h"

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 
 namespace latentd::cuda {
 namespace {

@@ -7,7 +7,7 @@
 // of 3.35 TB/s per row), latency for few rows.
 #include <cstdint>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/row.cuh"
 #include "kernels/cuda/row_kernels.h"
 

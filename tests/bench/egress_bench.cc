@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 
 namespace latentd {
 namespace {

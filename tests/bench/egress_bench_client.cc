@@ -10,7 +10,7 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "latentd/v1/generation.grpc.pb.h"
 #include "tests/bench/egress_bench.h"
 

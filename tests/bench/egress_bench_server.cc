@@ -8,19 +8,19 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
-#include "engine/engine.h"
-#include "engine/engine_thread.h"
+#include "base/check.h"
+#include "engine/loop/engine_thread.h"
+#include "engine/loop/publisher.h"
 #include "engine/metrics.h"
-#include "engine/publisher.h"
-#include "kernels/check.h"
+#include "engine/step/engine.h"
 #include "kernels/tensor.h"
-#include "server/egress.h"
-#include "server/generation_service.h"
-#include "server/grpc_server.h"
-#include "server/reception.h"
+#include "server/call/egress.h"
+#include "server/grpc/generation_service.h"
+#include "server/grpc/grpc_server.h"
+#include "server/grpc/reception.h"
 #include "tests/bench/egress_bench.h"
 #include "tests/bench/naive_writer.h"
-#include "tests/server/fake_model.h"
+#include "tests/server/api/fake_model.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/or_die.h"
 

@@ -11,9 +11,9 @@
 
 #include <hwy/highway.h>
 
-#include "engine/engine.h"
-#include "engine/model_executor.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "engine/step/engine.h"
+#include "engine/step/model_executor.h"
 #include "tests/bench/machine_roofs.h"
 #include "tests/support/or_die.h"
 

@@ -10,8 +10,8 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
+#include "base/thread_pool.h"
 #include "kernels/cpu/simd-inl.h"
-#include "kernels/cpu/thread_pool.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {

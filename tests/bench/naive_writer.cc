@@ -3,10 +3,10 @@
 #include <chrono>
 #include <utility>
 
-#include "kernels/check.h"
-#include "server/events.h"
-#include "server/request_validation.h"
-#include "server/wire_message.h"
+#include "base/check.h"
+#include "server/api/events.h"
+#include "server/api/request_validation.h"
+#include "server/grpc/wire_message.h"
 #include "tests/bench/egress_bench.h"
 
 namespace latentd {

@@ -11,10 +11,10 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "engine/engine_thread.h"
-#include "engine/token_stream.h"
+#include "engine/loop/engine_thread.h"
+#include "engine/stream/token_stream.h"
 #include "latentd/v1/generation.grpc.pb.h"
-#include "server/served_model.h"
+#include "server/api/served_model.h"
 
 namespace latentd {
 

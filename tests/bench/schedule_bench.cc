@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/check.h"
 #include "engine/schedule/scheduler.h"
-#include "kernels/check.h"
 
 namespace latentd {
 namespace {

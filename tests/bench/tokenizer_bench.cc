@@ -8,13 +8,13 @@
 
 #include <benchmark/benchmark.h>
 
-#include "engine/text/detokenizer.h"
-#include "engine/text/stop_matcher.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/answer/detokenizer.h"
+#include "engine/text/answer/stop_matcher.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "tests/engine/text/tokenizer/golden_files.h"
 #include "tests/support/or_die.h"
 #include "tests/support/shared_goldens.h"
 #include "tests/support/temporary_directory.h"
-#include "tests/text/golden_files.h"
 
 namespace latentd {
 namespace {
@@ -100,7 +100,7 @@ int main(int argc, char** argv) {
   const std::vector<NamedText> texts = {
       {"english", Repeat(File("README.md"))},
       {"chinese", Repeat(kChinese)},
-      {"code", Repeat(File("engine/text/tokenizer.cc") + File("tests/tidy.py"))},
+      {"code", Repeat(File("engine/text/tokenizer/tokenizer.cc") + File("tests/tidy.py"))},
       {"one_letter", Repeat("a")},
       {"blanks", Repeat(" ")},
       {"digits", Repeat("1")},

@@ -2,10 +2,10 @@
 #include <cmath>
 #include <set>
 
-#include "engine/model/model_config.h"
-#include "engine/model/rope.h"
-#include "engine/model/tensor_catalog.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/config/model_config.h"
+#include "engine/model/config/rope.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
 

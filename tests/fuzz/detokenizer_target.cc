@@ -1,6 +1,6 @@
 // Ids, also ones that do not exist, out of the bundled model's tokenizer; and any bytes in any chunks.
-#include "engine/text/utf8.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "base/utf8.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
 

@@ -2,12 +2,12 @@
 // is no UTF-8 is refused, everything else comes back.
 #include <array>
 
-#include "engine/text/utf8.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "base/utf8.h"
+#include "tests/engine/text/tokenizer/deepseek_v2.h"
+#include "tests/engine/text/tokenizer/small_tokenizer.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
-#include "tests/text/deepseek_v2.h"
-#include "tests/text/small_tokenizer.h"
 
 namespace latentd {
 namespace {

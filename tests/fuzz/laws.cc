@@ -1,8 +1,8 @@
 #include "tests/fuzz/laws.h"
 
-#include "engine/text/detokenizer.h"
-#include "engine/text/utf8.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "base/utf8.h"
+#include "engine/text/answer/detokenizer.h"
 
 namespace latentd {
 namespace {

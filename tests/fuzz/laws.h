@@ -7,7 +7,7 @@
 
 #include <absl/status/status.h>
 
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "tests/support/temporary_directory.h"
 
 namespace latentd {

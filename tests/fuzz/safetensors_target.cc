@@ -6,8 +6,8 @@
 
 #include <simdjson.h>
 
-#include "engine/model/safetensors.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "engine/model/checkpoint/safetensors.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
 

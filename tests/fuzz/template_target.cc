@@ -1,8 +1,8 @@
 // A chat template, rendered with one conversation under tight limits.
-#include "engine/text/template/chat_template.h"
-#include "engine/text/template/json_reader.h"
-#include "engine/text/utf8.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "base/utf8.h"
+#include "jinja/chat_template.h"
+#include "jinja/json_reader.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
 

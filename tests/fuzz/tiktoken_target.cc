@@ -1,7 +1,7 @@
 // tiktoken.model and the special tokens in tokenizer_config.json.
 #include <absl/strings/escaping.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
 

@@ -1,7 +1,7 @@
 // tokenizer.json and tokenizer_config.json.
-#include "engine/text/byte_alphabet.h"
-#include "engine/text/utf8.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "base/utf8.h"
+#include "engine/text/tokenizer/byte_alphabet.h"
 #include "tests/fuzz/laws.h"
 #include "tests/fuzz/targets.h"
 

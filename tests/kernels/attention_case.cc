@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/kernels/stored_latent.h"
 #include "tests/reference/attention_contract.h"

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "kernels/cpu/available_memory.h"
+#include "base/available_memory.h"
 #include "kernels/cpu/cpu_device.h"
 
 namespace latentd::cpu {

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <string>
 
-#include "engine/model/rope.h"
+#include "engine/model/config/rope.h"
 #include "kernels/fp8.h"
 
 namespace latentd::reference {

@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/checkpoint.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/config/model_config.h"
 
 namespace latentd::reference {
 

@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/tensor.h"
 
 namespace latentd {

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/step_executor.h"
+#include "engine/step/step_executor.h"
 
 namespace latentd {
 

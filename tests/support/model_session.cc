@@ -5,8 +5,8 @@
 #include <random>
 #include <utility>
 
-#include "engine/model/checkpoint.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "engine/model/checkpoint/checkpoint.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {

@@ -6,7 +6,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 
 namespace latentd {
 

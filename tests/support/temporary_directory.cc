@@ -5,7 +5,7 @@
 #include <string>
 #include <system_error>
 
-#include "kernels/check.h"
+#include "base/check.h"
 
 namespace latentd {
 

@@ -9,9 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/model/model_config.h"
-#include "engine/model/tensor_catalog.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/config/model_config.h"
 #include "kernels/fp8.h"
 #include "tests/support/temporary_directory.h"
 

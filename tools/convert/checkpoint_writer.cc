@@ -12,8 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "engine/model/mapped_file.h"
-#include "kernels/check.h"
+#include "base/check.h"
+#include "base/mapped_file.h"
 #include "tools/convert/output_directory.h"
 
 namespace latentd {

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/model/mapped_file.h"
+#include "base/mapped_file.h"
 #include "tools/convert/checkpoint_writer.h"
 
 namespace latentd {

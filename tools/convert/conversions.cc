@@ -8,11 +8,11 @@
 
 #include <absl/strings/str_format.h>
 
-#include "engine/model/checkpoint.h"
-#include "engine/model/mapped_file.h"
-#include "engine/model/model_config.h"
-#include "engine/model/shards.h"
-#include "engine/model/tensor_catalog.h"
+#include "base/mapped_file.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/shards.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/config/model_config.h"
 #include "tools/convert/checkpoint_writer.h"
 #include "tools/convert/config_json.h"
 

@@ -10,11 +10,11 @@
 #include <absl/strings/str_format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/available_memory.h"
+#include "engine/model/checkpoint/shards.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/latent_cache.h"
-#include "engine/model/model_config.h"
-#include "engine/model/shards.h"
-#include "engine/model/tensor_catalog.h"
-#include "kernels/cpu/available_memory.h"
 
 namespace latentd {
 namespace {

@@ -11,12 +11,12 @@
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
 
-#include "engine/model/checkpoint.h"
-#include "engine/model/file_faults.h"
-#include "engine/model/mapped_file.h"
-#include "engine/model/model_config.h"
-#include "kernels/one_line.h"
-#include "kernels/standard_descriptors.h"
+#include "base/file_faults.h"
+#include "base/mapped_file.h"
+#include "base/one_line.h"
+#include "base/standard_descriptors.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/config/model_config.h"
 #include "tools/convert/conversions.h"
 #include "tools/convert/inspection.h"
 #include "tools/convert/output_directory.h"

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/fp8.h"
 
 namespace latentd {

@@ -9,10 +9,10 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
 
-#include "engine/model/fingerprint.h"
-#include "engine/model/mapped_file.h"
-#include "engine/model/model_config.h"
-#include "engine/model/tensor_catalog.h"
+#include "base/fingerprint.h"
+#include "base/mapped_file.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/config/model_config.h"
 #include "tools/convert/checkpoint_writer.h"
 #include "tools/convert/config_json.h"
 #include "tools/convert/planned_tensor.h"

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstring>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/fp8.h"
 
 namespace latentd {

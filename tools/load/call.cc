@@ -3,7 +3,7 @@
 #include <chrono>
 #include <utility>
 
-#include "tools/client.h"
+#include "tools/client/client.h"
 
 namespace latentd {
 namespace {

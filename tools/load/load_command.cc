@@ -7,8 +7,8 @@
 
 #include <absl/strings/str_format.h>
 
-#include "tools/client.h"
-#include "tools/interrupt.h"
+#include "tools/client/client.h"
+#include "tools/client/interrupt.h"
 #include "tools/load/accounts.h"
 #include "tools/load/check.h"
 #include "tools/load/progress_line.h"

@@ -4,10 +4,10 @@
 
 #include <CLI/CLI.hpp>
 
-#include "tools/address_flag.h"
-#include "tools/channel.h"
+#include "tools/client/address_flag.h"
+#include "tools/client/channel.h"
+#include "tools/client/number_flags.h"
 #include "tools/load/load_command.h"
-#include "tools/number_flags.h"
 
 namespace latentd {
 namespace {

@@ -7,7 +7,7 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
-#include "kernels/number_text.h"
+#include "base/number_text.h"
 #include "tools/load/view.h"
 
 namespace latentd {

@@ -9,7 +9,7 @@
 #include <absl/strings/str_split.h>
 #include <httplib.h>
 
-#include "server/address.h"
+#include "server/net/address.h"
 #include "tools/load/view.h"
 
 namespace latentd {

@@ -10,7 +10,7 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <sys/resource.h>
 
-#include "tools/channel.h"
+#include "tools/client/channel.h"
 
 namespace latentd {
 namespace {

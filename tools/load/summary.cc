@@ -7,7 +7,7 @@
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
 
-#include "kernels/number_text.h"
+#include "base/number_text.h"
 
 namespace latentd {
 namespace {

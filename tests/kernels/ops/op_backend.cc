@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/support/or_die.h"
 

@@ -1,7 +1,7 @@
 // The probes' kernels. All take words and give words; one warp runs them.
 #include <cuda_runtime_api.h>
 
-#include "kernels/check.h"
+#include "base/check.h"
 #include "kernels/cuda/ptx.cuh"
 #include "tests/kernels/cuda/probes/probes.h"
 

@@ -1,0 +1,69 @@
+// The thread that runs Engine::Step, and its bounded inbox: the only way in. Every method may be called by any thread
+// and never waits, but for AwaitIdle. Owns the Engine, which nobody else touches while the thread runs.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/clock.h"
+#include "engine/loop/inbox.h"
+#include "engine/loop/queue_limit.h"
+#include "engine/loop/step_progress.h"
+#include "engine/schedule/request.h"
+#include "engine/step/engine.h"
+#include "engine/stream/token_stream.h"
+
+namespace latentd {
+
+class Publisher;
+
+class EngineThread {
+ public:
+  // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it.
+  EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock, const QueueLoad& most_queued);
+  // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.
+  ~EngineThread();
+
+  SequenceId NextSequenceId() { return ++last_id_; }
+
+  // Nothing where it was taken in: `stream` gets exactly one chunk with an end then, whatever happens later.
+  std::optional<Refusal> Submit(Request request, std::shared_ptr<TokenStream> stream);
+  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) {
+    inbox_.Cancel(id, reason, clock_.Now());
+  }
+  // The reader of a full stream caught up: its sequence may get rows again.
+  void Resume(SequenceId id) { inbox_.Resume(id); }
+
+  // `listener` learns between two steps about every request that was submitted before and has not ended.
+  void Describe(StatusListener listener) { inbox_.Describe(std::move(listener)); }
+  // Submitted and still without a first step.
+  QueueLoad waiting() const { return inbox_.waiting(); }
+  // For a watchdog on any thread.
+  const StepProgress& progress() const { return progress_; }
+
+  // No Submit succeeds from here on; what was admitted goes on.
+  void StopAdmitting() { inbox_.StopAdmitting(); }
+  // Blocks until no request is left or the deadline passed; true in the first case.
+  bool AwaitIdle(TimePoint deadline);
+  // Ends whatever is left with FinishReason::kDraining.
+  void CancelAll() { inbox_.CancelAll(); }
+
+ private:
+  void Run();
+  void Apply(Commands commands);
+  void Step();
+
+  const std::unique_ptr<Engine> engine_;  // engine thread only; CheckFits by any
+  Publisher& publisher_;
+  const Clock& clock_;
+  Inbox inbox_;
+  StepProgress progress_;
+  std::atomic<SequenceId> last_id_{0};
+  QueueLoad waiting_;  // engine thread only: in the scheduler's queue, as last told to the inbox
+  std::thread thread_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,53 @@
+#include "engine/loop/inbox.h"
+
+#include <utility>
+
+namespace latentd {
+
+std::optional<Refusal> Inbox::Submit(Submission submission, TimePoint now) {
+  return commands_.Merge([&](Commands& commands) -> std::optional<Refusal> {
+    if (!admitting_) return Refusal{.cause = RefusalCause::kDraining, .message = "the engine admits nothing any more"};
+    const auto prompt_tokens = static_cast<int64_t>(submission.request.prompt.size());
+    if (std::optional<Refusal> refusal = queue_.Enter(prompt_tokens, now)) return refusal;
+    ++num_submitted_;
+    commands.submissions.push_back(std::move(submission));
+    return std::nullopt;
+  });
+}
+
+void Inbox::Cancel(SequenceId id, FinishReason reason, TimePoint asked) {
+  commands_.Merge([id, reason, asked](Commands& commands) {
+    SequenceCommand& command = commands.of_sequences[id];
+    if (command.end) return;
+    command.end = reason;
+    command.end_asked = asked;
+  });
+}
+
+void Inbox::Pause(SequenceId id) {
+  commands_.Merge([id](Commands& commands) { commands.of_sequences[id].reader = ReaderState::kFull; });
+}
+
+void Inbox::Resume(SequenceId id) {
+  commands_.Merge([id](Commands& commands) { commands.of_sequences[id].reader = ReaderState::kCaughtUp; });
+}
+
+void Inbox::CancelAll() {
+  commands_.Merge([](Commands& commands) { commands.cancel_all = true; });
+}
+
+void Inbox::Describe(StatusListener listener) {
+  commands_.Merge([&listener](Commands& commands) { commands.describe.push_back(std::move(listener)); });
+}
+
+void Inbox::StopAdmitting() {
+  commands_.Locked([this] { admitting_ = false; });
+}
+
+void Inbox::Close() { commands_.Close(); }
+
+void Inbox::LeaveQueue(const QueueLoad& left, TimePoint now) {
+  commands_.Locked([&] { queue_.Leave(left, now); });
+}
+
+}  // namespace latentd

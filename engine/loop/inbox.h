@@ -1,0 +1,81 @@
+// The only way into the engine thread: requests, bounded in number and tokens, and commands that merge per sequence.
+// Owned by EngineThread; any thread puts in, the engine thread takes. Nobody waits but the engine thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "engine/loop/queue_limit.h"
+#include "engine/schedule/finish_reason.h"
+#include "engine/schedule/request.h"
+#include "engine/step/sequence_status.h"
+#include "engine/stream/token_stream.h"
+
+namespace latentd {
+
+struct Submission {
+  Request request;
+  std::shared_ptr<TokenStream> stream;
+};
+
+enum class ReaderState : uint8_t { kUnchanged, kFull, kCaughtUp };
+
+// What was asked of one sequence since the last Take, the newest word on its reader last.
+struct SequenceCommand {
+  std::optional<FinishReason> end = {};  // kCancelled or kAborted, whichever was first
+  TimePoint end_asked = kNever;          // when it was, if the sender told
+  ReaderState reader = ReaderState::kUnchanged;
+};
+
+// In this order. Bounded by the queue's bound, by the number of live sequences and by that of RPCs that ask.
+struct Commands {
+  std::vector<Submission> submissions;
+  std::map<SequenceId, SequenceCommand> of_sequences;
+  bool cancel_all = false;
+  std::vector<StatusListener> describe;
+
+  bool empty() const { return submissions.empty() && of_sequences.empty() && !cancel_all && describe.empty(); }
+};
+
+class Inbox {
+ public:
+  explicit Inbox(const QueueLoad& most_queued) : queue_(most_queued) {}
+
+  // Nothing where it was taken in; else this inbox and the scheduler's queue hold as much as they may, or StopAdmitting
+  // came before.
+  std::optional<Refusal> Submit(Submission submission, TimePoint now);
+  void Cancel(SequenceId id, FinishReason reason, TimePoint asked = kNever);
+  void Pause(SequenceId id);
+  void Resume(SequenceId id);
+  void CancelAll();
+  void Describe(StatusListener listener);
+  void StopAdmitting();
+  void Close();
+
+  // Engine thread only.
+  Commands Take() { return commands_.Take(); }
+  void WaitFor(Duration timeout) { commands_.WaitFor(timeout); }
+  bool closed() const { return commands_.closed(); }
+  // So much got its first rows, or ended before.
+  void LeaveQueue(const QueueLoad& left, TimePoint now);
+
+  QueueLoad waiting() const {
+    return commands_.Locked([this] { return queue_.waiting(); });
+  }
+  uint64_t num_submitted() const {
+    return commands_.Locked([this] { return num_submitted_; });
+  }
+
+ private:
+  Mailbox<Commands> commands_;  // its lock also guards all below
+  QueueLimit queue_;            // what was submitted and is not yet out of the scheduler's queue
+  uint64_t num_submitted_ = 0;
+  bool admitting_ = true;
+};
+
+}  // namespace latentd

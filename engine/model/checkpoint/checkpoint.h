@@ -1,0 +1,94 @@
+// The tensors of a checkpoint directory, mapped and checked against the configuration: what Open accepts has every
+// tensor of the model in its exact shape and every FP8 scale beside its weight; layers that predict further tokens may
+// be absent, and tensors that nothing uses are left aside, both with a warning. The values of matrices are checked as
+// they are read, since reading them takes most of a start. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/model/checkpoint/lent_matrix.h"
+#include "engine/model/checkpoint/safetensors.h"
+#include "engine/model/checkpoint/stored_values.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/config/model_config.h"
+#include "kernels/tensor.h"
+
+namespace latentd {
+
+class ThreadPool;
+
+class Checkpoint {
+ public:
+  // An error is one line with the tensor's name. `on_read` hears of every byte of a tensor that is read, once.
+  static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& directory, const ModelConfig& config,
+                                         OnRead on_read = nullptr);
+  // Everything that is wrong, values included, one line each: the first kMaxProblems. Empty: it can be served.
+  static std::vector<absl::Status> FindProblems(const std::filesystem::path& directory, const ModelConfig& config);
+  static constexpr size_t kMaxProblems = 1000;  // a wrong config.json can ask for millions of tensors
+
+  bool Has(std::string_view name) const { return tensors_.contains(name); }
+  // A two-dimensional tensor, which must be there; valid as long as the checkpoint. Whoever packs it borrows its rows,
+  // and then asks for ReadStatus.
+  MatrixSource Matrix(std::string_view name) const;
+  // A one-dimensional tensor, which must be there, in fp32.
+  std::vector<float> Vector(std::string_view name) const;
+
+  // Of what was read so far: the first value that is not finite, or that a file was cut meanwhile.
+  absl::Status ReadStatus() const;
+  // Reads and checks what nobody packed, on so many threads (0: what the machine grants).
+  absl::Status CheckUnread(int num_threads) const;
+
+  uint64_t tensor_bytes() const { return tensor_bytes_; }  // scales included
+  int num_mtp_layers() const { return num_mtp_layers_; }   // at most the configuration's
+  // Of every tensor's name, dtype, shape and some of its bytes; once all of them were read.
+  uint64_t Digest() const;
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  struct Stored {
+    std::string_view dtype;
+    std::vector<int64_t> shape;
+    const MappedFile* file = nullptr;
+    std::span<const std::byte> bytes;
+    std::vector<float> scales;           // of an FP8 weight
+    std::unique_ptr<LentMatrix> lender;  // of a matrix
+    bool expected = false;
+  };
+  using Tensors = std::map<std::string, Stored, std::less<>>;
+
+  // Called with each thing that is wrong; what it returns ends the search unless it is OK.
+  using OnProblem = std::function<absl::Status(const absl::Status&)>;
+
+  static absl::StatusOr<Checkpoint> Map(const std::filesystem::path& directory);
+  // Finds what `config` asks for and leaves the rest aside.
+  absl::Status Select(const ModelConfig& config, const OnProblem& on_problem, OnRead on_read);
+  absl::Status MarkExpected(const ModelConfig& config, const OnProblem& on_problem);
+  absl::Status Absent(const ExpectedTensor& expected, const ModelConfig& config) const;
+  absl::Status LeaveUnusedAside(const ModelConfig& config, const OnProblem& on_problem);
+  static StoredValues ValuesOf(const std::string& name, const Stored& stored);
+  absl::Status Accept(const ExpectedTensor& expected);
+  absl::Status AcceptScales(const std::string& name, Stored& weight);
+  absl::Status CheckValues(std::string_view name, ThreadPool& pool) const;
+  absl::Status CheckUncut() const;
+
+  std::filesystem::path directory_;
+  std::vector<SafetensorsFile> files_;
+  std::unique_ptr<ReadRecord> reads_;
+  Tensors tensors_;
+  std::map<std::string, std::string, std::less<>> absent_;  // see Shards
+  uint64_t tensor_bytes_ = 0;
+  int num_mtp_layers_ = 0;
+  int64_t num_uneven_scales_ = 0;  // not powers of two
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,81 @@
+// A matrix of a mapped file as it is lent to the backend that packs it. Its bytes cross memory once: as a stretch of
+// rows is lent, the disk is asked for what comes next and the stretch is searched for values that no healthy
+// checkpoint has, so that packing finds it in the core's cache; as it comes back, it is counted, and now and then its
+// pages are given up, so that they never stand beside the packed copy. Any thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include <absl/status/status.h>
+
+#include "base/mapped_file.h"
+#include "engine/model/checkpoint/stored_values.h"
+#include "kernels/row_lender.h"
+
+namespace latentd {
+
+// Called as bytes have been read and checked, from any thread: how many so far, and of how many.
+using OnRead = std::function<void(uint64_t read_bytes, uint64_t total_bytes)>;
+
+// What the matrices of one checkpoint keep together while they are read.
+class ReadRecord {
+ public:
+  ReadRecord(uint64_t total_bytes, OnRead on_read) : total_bytes_(total_bytes), on_read_(std::move(on_read)) {}
+
+  void Count(uint64_t num_bytes);
+  // Bytes that were read and whose pages were not yet given up, of all matrices.
+  std::atomic<uint64_t>& resident_bytes() { return resident_bytes_; }
+
+  // Of several faults the first by name, then by place: which one does not depend on threads.
+  void KeepFault(const StoredValues& values, size_t index);
+  absl::Status fault() const;
+  absl::Status TakeFault();
+
+ private:
+  const uint64_t total_bytes_;
+  const OnRead on_read_;
+  std::atomic<uint64_t> read_bytes_{0};
+  std::atomic<uint64_t> resident_bytes_{0};
+
+  mutable std::mutex mutex_;
+  absl::Status fault_;
+  std::string fault_tensor_;
+  size_t fault_index_ = 0;
+};
+
+// Of at most 256 words of 8 bytes, evenly spaced over all of `bytes` and cut where a row ends: the part of those that
+// begin within the rows [first_row, end_row). The parts of a tensor add up, in whatever order they are taken.
+uint64_t SampledDigest(std::span<const std::byte> bytes, size_t row_bytes, size_t first_row, size_t end_row);
+
+class LentMatrix final : public RowLender {
+ public:
+  // All three must outlive it; `values` has two dimensions and lies in `file`.
+  LentMatrix(StoredValues values, const MappedFile& file, ReadRecord& record);
+
+  void Lend(int first_row, int num_rows) override;
+  void TakeBack(int first_row, int num_rows) override;
+
+  // Whether every row was lent. One that is packed twice, as a tied embedding is, is checked and counted once.
+  bool was_read() const { return rows_read_ >= values_.shape[0]; }
+  uint64_t digest() const { return digest_; }  // once it was read
+  int num_rows() const { return static_cast<int>(values_.shape[0]); }
+  size_t row_bytes() const { return values_.bytes.size() / static_cast<size_t>(values_.shape[0]); }
+
+  static constexpr uint64_t kMostResidentBytes = uint64_t{16} << 20;
+
+ private:
+  std::span<const std::byte> Rows(int first_row, int num_rows) const;
+
+  const StoredValues values_;
+  const MappedFile& file_;
+  ReadRecord& record_;
+  std::atomic<int64_t> rows_read_{0};
+  std::atomic<uint64_t> digest_{0};
+};
+
+}  // namespace latentd

@@ -1,0 +1,33 @@
+// The tensors that a checkpoint of a given configuration consists of: names, shapes, roles (spec 2.1).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "engine/model/config/model_config.h"
+
+namespace latentd {
+
+enum class TensorRole : uint8_t {
+  kProjection,  // a linear layer that may be block-scaled FP8
+  kWide,        // everything else; bf16 or fp32 (spec 4.5)
+};
+
+struct ExpectedTensor {
+  std::string name;
+  std::vector<int64_t> shape;  // [outputs, inputs] or [width]
+  TensorRole role = TensorRole::kWide;
+  bool optional = false;  // a copy of another tensor, which some checkpoints leave out
+  int mtp_layer = -1;     // which of the layers that predict further tokens it belongs to, from 0; -1: to none
+};
+
+// Visits one tensor after the other, FP8 scales not included, and keeps none: a configuration that names a million of
+// them costs nothing before the first absent one ends the walk with the visitor's error.
+absl::Status ForEachExpectedTensor(const ModelConfig& config,
+                                   const std::function<absl::Status(const ExpectedTensor&)>& visit);
+
+}  // namespace latentd

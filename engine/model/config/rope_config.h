@@ -1,0 +1,19 @@
+// How config.json says that positions are rotated, in each of the spellings that are in use: rope_scaling of older
+// files, rope_parameters of newer ones, one for all layers or one for each kind of layer.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json_fields.h"
+#include "engine/model/config/model_config.h"
+
+namespace latentd {
+
+// Of a context in tokens. Far above any released model, and low enough that no product of two sizes leaves an int.
+inline constexpr Range<int> kContexts = {1, 1 << 24};
+
+// What is wrong is `fields`' status. A default that was taken, or a key that nothing reads, is a line of `warnings`.
+RopeFacts ReadRope(JsonFields& fields, int max_context, std::vector<std::string>& warnings);
+
+}  // namespace latentd

@@ -1,0 +1,25 @@
+// What computes a step: the model on a backend in production, a pure function of the rows in the simulator.
+// Launch only enqueues work; Collect waits for it. Engine thread only.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "base/clock.h"
+#include "kernels/batch.h"
+
+namespace latentd {
+
+class StepExecutor {
+ public:
+  virtual ~StepExecutor() = default;
+
+  // samples[i] belongs to batch.logit_tokens[i]; both stay valid until Collect returns.
+  virtual void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) = 0;
+  // One result per sample of the last Launch, valid until the next Launch.
+  virtual std::span<const SampleResult> Collect() = 0;
+  // From the beginning of the last Launch to the end of its Collect, where somebody holds a clock to it.
+  virtual std::optional<Duration> last_duration() const { return std::nullopt; }
+};
+
+}  // namespace latentd

@@ -1,0 +1,30 @@
+// What one step gave: a value from the engine thread to the publisher.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/schedule/request.h"
+#include "engine/stream/token_stream.h"
+#include "kernels/batch.h"
+
+namespace latentd {
+
+// What one sequence got, its end included.
+struct SequenceOutput {
+  SequenceId id = 0;
+  std::vector<SampleResult> tokens = {};  // generated or, for Score, prompt tokens
+  std::optional<StreamEnd> end = {};
+};
+
+struct StepOutput {
+  std::vector<SequenceOutput> sequences = {};  // at most one entry per sequence
+  int num_rows = 0;                            // of the forward pass; 0: nothing was computed
+  int num_tokens = 0;
+
+  // Nothing happened, and nothing will before the next command or Engine::NextExpiry.
+  bool idle() const { return num_rows == 0 && sequences.empty(); }
+};
+
+}  // namespace latentd

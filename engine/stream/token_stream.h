@@ -1,0 +1,134 @@
+// The output of one request on its way to the client: pending text and ids, bounded, merged while nobody takes them.
+// The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is something.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/histogram.h"
+#include "engine/schedule/finish_reason.h"
+#include "engine/text/answer/answer_parts.h"
+#include "kernels/batch.h"
+
+namespace latentd {
+
+// One generated (or, for Score, prompt) token as the client may want to see it.
+struct StreamToken {
+  int32_t id = -1;
+  std::string bytes = {};  // of this token alone, not necessarily whole UTF-8
+  float logprob = 0.0f;    // set where log-probabilities were asked for
+  float sampled_logprob = 0.0f;
+  std::vector<TokenLogprob> top = {};
+};
+
+// kNever where the request did not come so far.
+struct StreamTimings {
+  TimePoint received = kNever, first_scheduled = kNever, first_token = kNever, finished = kNever;
+  TimePoint last_token = kNever;
+  TimePoint cancel_asked = kNever, released = kNever;  // of a sequence that a command ended
+  Histogram token_gaps{kTokenSeconds};                 // between two of its tokens, as the engine made them
+};
+
+struct StreamEnd {
+  FinishReason reason = FinishReason::kEos;
+  std::string stop_string = {};  // what matched, for kStopString
+  int32_t stop_token_id = -1;    // for kStopToken and kEos
+  int prompt_tokens = 0;
+  int output_tokens = 0;     // delivered to the client; a matched stop token or EOS counts
+  int reasoning_tokens = 0;  // of these
+  int generated_tokens = 0;  // by the engine, which may have gone on after a stop string
+  int computed_tokens = 0;   // positions that went through the model
+  StreamTimings timings = {};
+  size_t buffered_bytes = 0;  // for kSlowConsumer: of the answer, not yet taken by the client
+};
+
+// What became ready since the last Take, merged up to kMaxChunkBytes.
+struct StreamChunk {
+  std::string text = {};       // valid UTF-8
+  std::string reasoning = {};  // the same
+  std::vector<ToolCallFragment> tool_calls = {};
+  std::vector<StreamToken> tokens = {};  // tokens committed with this text
+  int tokens_so_far = 0;
+  std::optional<StreamEnd> end = {};  // set on the last chunk
+  bool more_pending = false;          // Take has another one
+};
+
+// What remains known of an end that was taken.
+struct StreamEnding {
+  TimePoint finished = kNever;
+  int output_tokens = 0;
+};
+// A chunk that is so large grows no more. One chunk becomes one message, which a client has to take in whole: within
+// its limit on messages (4 MiB by default), and soon enough not to pass for a client that takes nothing.
+inline constexpr size_t kMaxChunkBytes = 16 << 10;
+
+class TextSink {
+ public:
+  virtual ~TextSink() = default;
+  // The stream has something to take. Called by the publisher thread with the stream locked: must neither block nor
+  // call the stream. May be called once too often.
+  virtual void Wake() = 0;
+};
+
+// The pending output of all streams. Past its bound each of them may hold no more than one chunk.
+struct StreamBacklog {
+  std::atomic<int64_t>* num_bytes = nullptr;
+  int64_t max_bytes = INT64_MAX;
+};
+
+class TokenStream {
+ public:
+  // `sink` must outlive the stream's last Append or be detached before it goes.
+  // What is pending is added to the backlog of all streams, if any, for as long as it is.
+  TokenStream(TextSink* sink, size_t max_pending_bytes, const StreamBacklog& backlog = {})
+      : max_pending_bytes_(max_pending_bytes), backlog_(backlog), sink_(sink) {}
+  ~TokenStream() { AddToBacklog(-static_cast<int64_t>(pending_bytes_)); }
+
+  // Publisher side. Nothing is ever dropped: true while the pending bytes are within the bound, past it the caller
+  // pauses the sequence. CHECKs that nothing follows an end.
+  bool Append(StreamChunk chunk);
+  // Past the bound, and nobody took it yet.
+  bool full() const;
+  // The end was appended, taken or not: nothing will follow.
+  bool has_end() const;
+  size_t pending_bytes() const;
+  // Of a stream whose end was appended.
+  std::optional<StreamEnding> ending() const;
+
+  // Egress side: the oldest pending chunk, or nothing. The first chunk is delivered as it came, so that a client's
+  // first token never waits for company; later ones that nobody took are merged. `was_full` tells that the sequence may
+  // be paused and can resume now.
+  std::optional<StreamChunk> Take(bool* was_full);
+  // After this the sink is never called again.
+  void Detach();
+
+ private:
+  struct Pending {
+    StreamChunk chunk;
+    size_t num_bytes = 0;
+  };
+  void AddToBacklog(int64_t num_bytes) {
+    if (backlog_.num_bytes != nullptr) backlog_.num_bytes->fetch_add(num_bytes, std::memory_order_relaxed);
+  }
+  bool IsOverBound() const;
+
+  const size_t max_pending_bytes_;
+  const StreamBacklog backlog_;
+
+  mutable std::mutex mutex_;  // guards all below
+  TextSink* sink_;
+  std::deque<Pending> pending_;   // the first of the stream, and what is merged behind it
+  bool first_is_pending_ = true;  // it was not taken yet
+  size_t pending_bytes_ = 0;
+  bool full_ = false;
+  bool has_end_ = false;
+  StreamEnding ending_;  // where has_end_
+};
+
+}  // namespace latentd

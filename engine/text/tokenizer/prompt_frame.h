@@ -1,0 +1,20 @@
+// What a tokenizer puts around a text that is a whole prompt: most often BOS before it, seldom EOS behind it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/json_file.h"
+
+namespace latentd {
+
+struct PromptFrame {
+  std::vector<int32_t> before;
+  std::vector<int32_t> behind;
+  bool operator==(const PromptFrame&) const = default;
+};
+
+// Of the post_processor in a tokenizer.json; what is beyond us is refused.
+PromptFrame ReadPostProcessor(JsonFile& json, JsonFile::Object root);
+
+}  // namespace latentd

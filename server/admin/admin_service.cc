@@ -1,0 +1,246 @@
+#include "server/admin/admin_service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "server/admin/request_list.h"
+#include "server/api/field_checks.h"
+#include "server/api/proto_time.h"
+#include "server/api/status.h"
+#include "server/grpc/immediate_rpc.h"
+#include "server/grpc/wire_message.h"
+#include "server/process/logging.h"
+
+namespace latentd {
+namespace {
+
+// A drain's progress is told when it changed, but not more often, and not less often, than so.
+constexpr std::chrono::milliseconds kProgressTick{100};
+constexpr std::chrono::seconds kProgressPeriod{1};
+
+constexpr double kDefaultInterval = 1.0;
+constexpr double kShortestInterval = 0.1;
+constexpr double kLongestInterval = 3600.0;
+constexpr double kLongestDrain = 86400.0;
+
+v1::ConfigSource SourceOf(KnobSource source) {
+  switch (source) {
+    case KnobSource::kDefault:
+      return v1::CONFIG_SOURCE_DEFAULT;
+    case KnobSource::kFile:
+      return v1::CONFIG_SOURCE_FILE;
+    case KnobSource::kEnvironment:
+      return v1::CONFIG_SOURCE_ENVIRONMENT;
+    case KnobSource::kFlag:
+      return v1::CONFIG_SOURCE_FLAG;
+    case KnobSource::kAdmin:
+      break;
+  }
+  return v1::CONFIG_SOURCE_ADMIN;
+}
+
+struct SecondsRange {
+  double lowest, highest;
+};
+
+absl::StatusOr<double> SecondsOf(std::string_view field, const google::protobuf::Duration& duration,
+                                 const SecondsRange& range) {
+  FieldChecks checks;
+  checks.Range(std::string(field) + ".nanos", duration.nanos(), 0, 999'999'999);
+  const double seconds = static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+  checks.Range(field, seconds, range.lowest, range.highest);
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  return seconds;
+}
+
+template <class Message>
+absl::StatusOr<Message> Parse(const grpc::ByteBuffer& bytes) {
+  Message message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  return message;
+}
+
+}  // namespace
+
+AdminService::AdminService(const Parts& parts, const RpcParts& rpc, std::vector<KnobValue> knobs)
+    : ByteService(*v1::AbortRequest::descriptor()->file()->FindServiceByName("Admin")),
+      parts_(parts),
+      rpc_(rpc),
+      streams_(rpc.egress),
+      knobs_(std::move(knobs)) {
+  RegisterAnswer("Abort", &AdminService::Abort);
+  RegisterAnswer("GetLoad", &AdminService::GetLoad);
+  RegisterAnswer("FlushPrefixCache", &AdminService::FlushPrefixCache);
+  RegisterAnswer("GetConfig", &AdminService::GetConfig);
+  RegisterAnswer("SetLogLevel", &AdminService::SetLogLevel);
+  RegisterStream("Drain", &AdminService::Drain);
+  RegisterStream("WatchLoad", &AdminService::WatchLoad);
+  RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
+  Register("ListRequests",
+           [this](grpc::CallbackServerContext* context) { return Received<RequestList>(*context, rpc_, parts_.gate); });
+  CheckComplete();
+}
+
+template <class Result>
+void AdminService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
+  Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
+    return Received<ImmediateRpc<Result>>(*context, rpc_, method, std::bind_front(answer, this));
+  });
+}
+
+void AdminService::RegisterStream(const std::string& method, Open open) {
+  Register(method, [this, method, open](grpc::CallbackServerContext* context) {
+    return Received<AdminStream>(*context, rpc_, method, streams_, std::bind_front(open, this));
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------- requests
+
+LiveRequests* AdminService::FindLive() const {
+  const ModelInService* serving = parts_.gate.Find();
+  return serving == nullptr ? nullptr : &serving->live;
+}
+
+absl::StatusOr<v1::AbortResult> AdminService::Abort(const Bytes& bytes) {
+  absl::StatusOr<v1::AbortRequest> message = Parse<v1::AbortRequest>(bytes);
+  if (!message.ok()) return message.status();
+  std::vector<std::string> ids(message->request_ids().begin(), message->request_ids().end());
+  if (message->all() && !ids.empty()) return InvalidField("request_ids", "expected none together with all=true");
+  if (!message->all() && ids.empty()) return InvalidField("request_ids", "expected at least one, or all=true");
+  LiveRequests* live = FindLive();
+  if (message->all() && live != nullptr) {
+    for (LiveRequest& request : live->List()) ids.push_back(std::move(request.request_id));
+  }
+  v1::AbortResult result;
+  for (std::string& id : ids) {
+    const bool is_aborted = live != nullptr && live->Abort(id);
+    if (message->all() && !is_aborted) continue;  // over since it was listed
+    v1::AbortResult::Entry* entry = result.add_entries();
+    entry->set_outcome(is_aborted ? v1::AbortResult::OUTCOME_ABORTED : v1::AbortResult::OUTCOME_NOT_FOUND);
+    entry->set_request_id(std::move(id));
+  }
+  return result;
+}
+
+// -------------------------------------------------------------------------------------------------------------- load
+
+v1::Load AdminService::ReadLoad() const {
+  v1::Load load = parts_.load.Read();
+  load.set_draining(parts_.drain.stage() != DrainState::Stage::kServing);
+  return load;
+}
+
+absl::StatusOr<v1::Load> AdminService::GetLoad(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::GetLoadRequest>(bytes).status(); !status.ok()) return status;
+  return ReadLoad();
+}
+
+AdminStream::Source AdminService::LoadSource(Duration interval) {
+  return [this, interval, due = TimePoint::min()](TimePoint now) mutable {
+    AdminStream::Turn turn{.is_last = parts_.drain.stage() == DrainState::Stage::kOver};
+    if (now >= due || turn.is_last) {
+      turn.message = SerializeMessage(ReadLoad());
+      // From report to report, not from when they were due: a reader that comes late misses some, and gets no burst.
+      due = now + interval;
+    }
+    turn.next = due;
+    return turn;
+  };
+}
+
+absl::StatusOr<AdminStream::Source> AdminService::WatchLoad(const Bytes& bytes) {
+  const absl::StatusOr<v1::WatchLoadRequest> message = Parse<v1::WatchLoadRequest>(bytes);
+  if (!message.ok()) return message.status();
+  if (!message->has_interval()) return LoadSource(FromSeconds(kDefaultInterval));
+  const absl::StatusOr<double> interval =
+      SecondsOf("interval", message->interval(), {kShortestInterval, kLongestInterval});
+  if (!interval.ok()) return interval.status();
+  return LoadSource(FromSeconds(*interval));
+}
+
+// ------------------------------------------------------------------------------------------------------------- drain
+
+AdminStream::Source AdminService::DrainSource() {
+  return [this, told_at = TimePoint::min(), told = size_t{0}](TimePoint now) mutable {
+    const DrainState::Stage stage = parts_.drain.stage();
+    AdminStream::Turn turn{.is_last = stage == DrainState::Stage::kOver, .next = now + kProgressTick};
+    if (stage == DrainState::Stage::kAsked) return turn;  // the first report says that new requests are refused
+    const LiveRequests* live = FindLive();
+    const size_t in_flight = live == nullptr ? 0 : live->size();
+    const bool is_first = told_at == TimePoint::min();
+    if (is_first || turn.is_last || in_flight != told || now >= told_at + kProgressPeriod) {
+      v1::DrainProgress progress;
+      progress.set_requests_in_flight(static_cast<uint32_t>(in_flight));
+      const Duration left = std::max(Duration::zero(), Duration(parts_.drain.deadline() - now));
+      *progress.mutable_remaining() = ToProto(left);
+      turn.message = SerializeMessage(progress);
+      told_at = now;
+      told = in_flight;
+    }
+    return turn;
+  };
+}
+
+absl::StatusOr<AdminStream::Source> AdminService::Drain(const Bytes& bytes) {
+  const absl::StatusOr<v1::DrainRequest> message = Parse<v1::DrainRequest>(bytes);
+  if (!message.ok()) return message.status();
+  absl::StatusOr<double> timeout = parts_.drain_seconds;
+  if (message->has_timeout()) timeout = SecondsOf("timeout", message->timeout(), {0.0, kLongestDrain});
+  if (!timeout.ok()) return timeout.status();
+  if (parts_.drain.Ask(std::chrono::steady_clock::now() + FromSeconds(*timeout))) parts_.stop.Send();
+  return DrainSource();
+}
+
+// ------------------------------------------------------------------------------------------------------------- knobs
+
+absl::StatusOr<v1::Configuration> AdminService::GetConfig(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::GetConfigRequest>(bytes).status(); !status.ok()) return status;
+  v1::Configuration configuration;
+  std::lock_guard lock(mutex_);
+  for (const KnobValue& knob : knobs_) {
+    v1::Configuration::Knob* entry = configuration.add_knobs();
+    entry->set_name(knob.name);
+    entry->set_value(knob.value);
+    entry->set_source(SourceOf(knob.source));
+  }
+  return configuration;
+}
+
+void AdminService::Resolve(const DerivedKnobs& derived) {
+  std::lock_guard lock(mutex_);
+  knobs_ = WithDerived(std::move(knobs_), derived);
+}
+
+absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(const Bytes& bytes) {
+  const absl::StatusOr<v1::SetLogLevelRequest> message = Parse<v1::SetLogLevelRequest>(bytes);
+  if (!message.ok()) return message.status();
+  std::lock_guard lock(mutex_);  // or the knob could say other than what holds
+  absl::StatusOr<std::string> previous = latentd::SetLogLevel(message->level());
+  if (!previous.ok()) return InvalidField("level", std::string(previous.status().message()));
+  for (KnobValue& knob : knobs_) {
+    if (knob.name != "log-level") continue;
+    knob.value = message->level();
+    knob.source = KnobSource::kAdmin;
+  }
+  v1::SetLogLevelResult result;
+  result.set_previous_level(*std::move(previous));
+  return result;
+}
+
+// ----------------------------------------------------------------------------------------------- not implemented yet
+
+absl::StatusOr<v1::FlushPrefixCacheResult> AdminService::FlushPrefixCache(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::FlushPrefixCacheRequest>(bytes).status(); !status.ok()) return status;
+  return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
+}
+
+absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(const Bytes& bytes) {
+  if (absl::Status status = Parse<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;
+  return UnsupportedField("DumpFlightRecorder", "this server has no flight recorder yet: nothing was recorded");
+}
+
+}  // namespace latentd

@@ -1,0 +1,105 @@
+#include "server/admin/request_list.h"
+
+#include <algorithm>
+#include <chrono>
+#include <unordered_map>
+#include <utility>
+
+#include "server/api/proto_time.h"
+#include "server/grpc/wire_message.h"
+
+namespace latentd {
+namespace {
+
+google::protobuf::Duration Since(TimePoint then, TimePoint now) {
+  return ToProto(std::max(Duration::zero(), Duration(now - then)));
+}
+
+v1::RequestPhase NameOf(Phase phase) {
+  switch (phase) {
+    case Phase::kQueued:
+      return v1::REQUEST_PHASE_QUEUED;
+    case Phase::kPrefill:
+      return v1::REQUEST_PHASE_PREFILL;
+    case Phase::kDecode:
+      return v1::REQUEST_PHASE_DECODE;
+    case Phase::kOutput:
+      break;
+  }
+  return v1::REQUEST_PHASE_OUTPUT;
+}
+
+void SetProgress(const SequenceStatus& status, TimePoint now, v1::LiveRequest* entry) {
+  entry->set_phase(NameOf(status.phase));
+  *entry->mutable_phase_age() = Since(status.phase_began, now);
+  entry->set_computed_tokens(static_cast<uint32_t>(status.computed_tokens));
+  entry->set_generated_tokens(static_cast<uint32_t>(status.generated_tokens));
+  entry->set_kv_blocks(static_cast<uint32_t>(status.kv_blocks));
+}
+
+}  // namespace
+
+v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
+                                   TimePoint now) {
+  std::unordered_map<SequenceId, const SequenceStatus*> by_id;
+  for (const SequenceStatus& status : in_engine) by_id.emplace(status.id, &status);
+  std::vector<const LiveRequest*> ordered;
+  for (const LiveRequest& request : live) ordered.push_back(&request);
+  std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) { return a->id < b->id; });
+  v1::ListRequestsResult result;
+  for (const LiveRequest* request : ordered) {
+    v1::LiveRequest* entry = result.add_requests();
+    entry->set_request_id(request->request_id);
+    entry->set_method(request->method);
+    *entry->mutable_age() = Since(request->received, now);
+    entry->set_prompt_tokens(static_cast<uint32_t>(request->prompt_tokens));
+    entry->set_pending_output_bytes(request->stream->pending_bytes());
+    const auto found = by_id.find(request->id);
+    if (found == by_id.end()) {
+      entry->set_phase(v1::REQUEST_PHASE_OUTPUT);
+      if (const std::optional<StreamEnding> ending = request->stream->ending()) {
+        *entry->mutable_phase_age() = Since(ending->finished, now);
+        entry->set_generated_tokens(static_cast<uint32_t>(ending->output_tokens));
+      }
+    } else {
+      SetProgress(*found->second, now, entry);
+    }
+  }
+  return result;
+}
+
+void RequestList::Handle(const grpc::ByteBuffer& request) {
+  v1::ListRequestsRequest message;
+  if (absl::Status status = ParseMessage(request, &message); !status.ok()) return Refuse(status);
+  EchoTrace();
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) return Answer(v1::ListRequestsResult());  // while the model loads there are none
+  listed_ = serving->live.List();  // before the engine is asked: what it does not know then has left it
+  reply_->wake = [this] { parts_.egress.Wake(slot_); };
+  serving->live.engine().Describe([reply = reply_](std::vector<SequenceStatus> in_engine) {
+    std::lock_guard lock(reply->mutex);
+    reply->in_engine = std::move(in_engine);
+    if (reply->wake) reply->wake();
+  });
+}
+
+void RequestList::Pump() {
+  if (has_left()) {
+    End(StatusOfLeaving());
+    return;
+  }
+  std::unique_lock lock(reply_->mutex);
+  if (!reply_->in_engine) return;
+  const std::vector<SequenceStatus> in_engine = *std::move(reply_->in_engine);
+  lock.unlock();
+  Answer(MergeStatus(listed_, in_engine, std::chrono::steady_clock::now()));
+}
+
+void RequestList::ClientLeft() { parts_.egress.Wake(slot_); }
+
+void RequestList::Detach() {
+  std::lock_guard lock(reply_->mutex);
+  reply_->wake = nullptr;
+}
+
+}  // namespace latentd

@@ -1,0 +1,50 @@
+// The answer of ListRequests: waits, without holding a thread, until the engine has said where its sequences stand.
+// Deletes itself when gRPC is done.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include <grpcpp/support/byte_buffer.h>
+
+#include "base/clock.h"
+#include "engine/step/sequence_status.h"
+#include "latentd/v1/admin.pb.h"
+#include "server/call/live_requests.h"
+#include "server/call/serving_gate.h"
+#include "server/grpc/rpc.h"
+
+namespace latentd {
+
+// Oldest first. What the engine knows nothing of (any more) is being delivered.
+v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
+                                   TimePoint now);
+
+class RequestList final : public Rpc {
+ public:
+  // All references outlive the RPC.
+  RequestList(grpc::CallbackServerContext& context, const RpcParts& parts, const ServingGate& gate)
+      : Rpc(context, parts, "ListRequests"), gate_(gate) {}
+
+ private:
+  void Handle(const grpc::ByteBuffer& request) override;
+  void Pump() override;
+  void ClientLeft() override;
+  void Detach() override;
+
+  // The engine may still answer when the RPC is long over.
+  struct Reply {
+    std::mutex mutex;
+    std::function<void()> wake;  // none: nobody waits any more
+    std::optional<std::vector<SequenceStatus>> in_engine;
+  };
+
+  const ServingGate& gate_;
+  std::vector<LiveRequest> listed_;
+  const std::shared_ptr<Reply> reply_ = std::make_shared<Reply>();
+};
+
+}  // namespace latentd

@@ -1,0 +1,34 @@
+// How large an answer in one message may become, known before any work on it: gRPC's clients take 4 MiB unless they are
+// told otherwise, and drop a larger one after all of it was computed and sent. Pure functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <absl/status/statusor.h>
+#include <grpcpp/server_context.h>
+
+#include "engine/text/tokenizer/tokenizer.h"
+#include "server/api/request_validation.h"
+
+namespace latentd {
+
+// What a client is taken to accept that says nothing: the default of gRPC's libraries.
+inline constexpr size_t kDefaultAnswerBytes = size_t{4} << 20;
+// Metadata in which a client says how large a message it takes, as a decimal number of bytes.
+inline constexpr char kAcceptedBytesKey[] = "latentd-max-answer-bytes";
+
+// INVALID_ARGUMENT where the metadata is no number.
+absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& context);
+
+// Bytes of the ScoreResult or the GenerateResult at most. Of generated text and token bytes it counts none: what a
+// token's text takes is small beside what log-probabilities take.
+size_t MostAnswerBytes(const ValidRequest& valid, uint32_t vocab_size);
+
+// Bytes of a TokenizeResult.
+size_t TokenizeResultBytes(size_t rendered_bytes, std::span<const int32_t> ids, const Tokenizer& tokenizer);
+// Of a DetokenizeResult, where every byte is UTF-8: a part that is not takes no less once it is U+FFFD.
+size_t LeastDetokenizeResultBytes(std::span<const int32_t> ids, SpecialText special_text, const Tokenizer& tokenizer);
+
+}  // namespace latentd

@@ -1,0 +1,300 @@
+#include "server/api/request_validation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+
+#include "engine/schedule/block_pool.h"
+#include "engine/text/answer/answer_format.h"
+#include "kernels/id_bits.h"
+#include "server/api/chat_checks.h"
+#include "server/api/chat_context.h"
+#include "server/api/continued_message.h"
+#include "server/api/drawable_tokens.h"
+#include "server/api/field_checks.h"
+#include "server/api/request_bounds.h"
+#include "server/api/sampling_defaults.h"
+#include "server/api/served_model.h"
+#include "server/api/status.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kMinScoredTokens = 2;  // the first one has nothing before it
+
+template <class Message>
+absl::Status CheckModelName(const Message& request, const v1::Model& model) {
+  if (!request.has_model() || request.model() == model.name()) return absl::OkStatus();
+  return ModelNotFound(request.model(), model.name());
+}
+
+TimePoint After(TimePoint received, const google::protobuf::Duration& duration) {
+  return received + std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
+}
+
+// The fields that Generate and Chat share.
+void CheckGroups(const v1::GenerateRequest& request, const v1::Model& model, FieldChecks& checks) {
+  if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
+  CheckSampling(request.sampling(), model, checks);
+  CheckStopping(request.stopping(), model, checks);
+  const auto is_token = [](int32_t) { return true; };  // the tokenizer knows better, see CheckMasks
+  if (checks.Result().ok()) CheckSomethingCanBeDrawn(request, model, is_token, checks);
+  CheckConstraint(request.constraint(), checks);
+  CheckOutput(request.output(), model, checks);
+  CheckCache(request.cache(), checks);
+  CheckScheduling(request.scheduling(), checks);
+}
+
+// How a text is encoded says nothing of ids.
+template <class Message>
+void CheckOnlyWithText(const Message& request, FieldChecks& checks) {
+  const std::string_view why = "expected only with text: ids are taken as they are, a chat has its own";
+  if (request.has_safe_mode()) checks.Invalid("safe_mode", why);
+  if (request.has_add_special_tokens()) checks.Invalid("add_special_tokens", why);
+}
+
+template <class Message>
+void CheckPrompt(const Message& request, const v1::Model& model, FieldChecks& checks) {
+  if (request.has_token_ids()) CheckOnlyWithText(request, checks);
+  switch (request.prompt_case()) {
+    case Message::kText:
+      if (request.text().empty()) checks.Invalid("text", "expected a prompt of at least one character, found none");
+      return;
+    case Message::kTokenIds:
+      if (request.token_ids().ids().empty()) {
+        checks.Invalid("token_ids.ids", "expected a prompt of at least one token, found none");
+      }
+      checks.TokenIds("token_ids.ids", request.token_ids().ids(), model.vocab_size());
+      return;
+    case Message::PROMPT_NOT_SET:
+      checks.Invalid("prompt", "expected text or token_ids, found neither");
+      return;
+  }
+}
+
+uint64_t DrawSeed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model& model) {
+  v1::Sampling sampling = SamplingOf(message, model.sampling_defaults());
+  if (!sampling.has_seed()) sampling.set_seed(DrawSeed());
+  sampling.set_n(1);
+  return sampling;
+}
+
+SamplingParameters ForEngine(const v1::Sampling& sampling, size_t vocab_size) {
+  SamplingParameters parameters{.temperature = sampling.temperature(),
+                                .top_k = static_cast<int>(sampling.top_k()),
+                                .top_p = sampling.top_p(),
+                                .min_p = sampling.min_p(),
+                                .presence_penalty = sampling.presence_penalty(),
+                                .frequency_penalty = sampling.frequency_penalty(),
+                                .repetition_penalty = sampling.repetition_penalty(),
+                                .logit_bias = {},
+                                .allowed = {},
+                                .seed = sampling.seed()};
+  if (sampling.allowed_token_ids_size() > 0) parameters.allowed = BitsOf(sampling.allowed_token_ids(), vocab_size);
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    parameters.logit_bias.emplace_back(static_cast<int32_t>(id), bias);
+  }
+  // A map has no order and sums have one.
+  std::sort(parameters.logit_bias.begin(), parameters.logit_bias.end());
+  return parameters;
+}
+
+v1::Stopping ResolveStopping(const v1::Stopping& asked, int room) {
+  v1::Stopping stopping = asked;
+  const uint32_t most = static_cast<uint32_t>(room);
+  stopping.set_max_tokens(asked.has_max_tokens() ? std::min(asked.max_tokens(), most) : most);
+  stopping.set_min_tokens(asked.min_tokens());
+  stopping.set_include_stop(asked.include_stop());
+  stopping.set_ignore_eos(asked.ignore_eos());
+  return stopping;
+}
+
+// The engine gets what was asked for: it tells the end of the context from max_tokens.
+StoppingParameters ForEngine(const v1::Stopping& stopping, int context) {
+  // Compared with every token: as few as they are.
+  std::vector<int32_t> ends(stopping.stop_token_ids().begin(), stopping.stop_token_ids().end());
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  return {.max_tokens = stopping.has_max_tokens() ? static_cast<int>(stopping.max_tokens()) : context,
+          .min_tokens = static_cast<int>(stopping.min_tokens()),
+          .stop_strings = {stopping.stop().begin(), stopping.stop().end()},
+          .stop_token_ids = std::move(ends),
+          .include_stop = stopping.include_stop(),
+          .ignore_eos = stopping.ignore_eos()};
+}
+
+OutputChoice ResolveOutput(const v1::Output& output, const v1::Model& model) {
+  return {.text = output.has_text() ? output.text() : model.has_tokenizer(),
+          .token_ids = output.has_token_ids() ? output.token_ids() : !model.has_tokenizer(),
+          .token_bytes = output.token_bytes(),
+          .logprobs = output.has_logprobs()};
+}
+
+void SetDeadlines(const v1::Scheduling& scheduling, TimePoint received, Request* request) {
+  request->received = received;
+  if (scheduling.has_queue_timeout()) request->queue_deadline = After(received, scheduling.queue_timeout());
+  if (scheduling.has_timeout()) request->deadline = After(received, scheduling.timeout());
+}
+
+// What the engine would refuse, told with both numbers. The token that ends the answer is never computed.
+absl::Status CheckCapacity(int prompt_tokens, int max_tokens, const v1::Model& model) {
+  const int needed = BlocksFor(prompt_tokens + std::max(0, max_tokens - 1));
+  const int total = static_cast<int>(model.limits().kv_blocks()) - 1;  // one is scratch
+  return needed <= total ? absl::OkStatus() : KvCapacityExceeded(needed, total);
+}
+
+}  // namespace
+
+v1::GenerateRequest GroupsOf(const v1::ChatRequest& request) {
+  v1::GenerateRequest groups;
+  if (request.has_model()) groups.set_model(request.model());
+  if (request.has_request_id()) groups.set_request_id(request.request_id());
+  *groups.mutable_sampling() = request.sampling();
+  *groups.mutable_stopping() = request.stopping();
+  *groups.mutable_constraint() = request.constraint();
+  *groups.mutable_output() = request.output();
+  *groups.mutable_cache() = request.cache();
+  *groups.mutable_scheduling() = request.scheduling();
+  return groups;
+}
+
+absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& model) {
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
+  FieldChecks checks;
+  CheckPrompt(request, model, checks);
+  CheckGroups(request, model, checks);
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model) {
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
+  FieldChecks checks;
+  CheckChat(request, "", checks);
+  checks.Unsupported(request.has_parallel_tool_calls() && !request.parallel_tool_calls(), "parallel_tool_calls",
+                     "the model decides how many calls it makes, which cannot be kept to one");
+  CheckGroups(GroupsOf(request), model, checks);
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::DetokenizeRequest& request, const v1::Model& model) {
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
+  FieldChecks checks;
+  if (checks.Count("token_ids", static_cast<size_t>(request.token_ids_size()), kMaxDetokenizedIds)) {
+    checks.TokenIds("token_ids", request.token_ids(), model.vocab_size());
+  }
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model) {
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
+  FieldChecks checks;
+  if (request.input_case() == v1::TokenizeRequest::INPUT_NOT_SET) {
+    checks.Invalid("input", "expected text or chat, found neither");
+  }
+  if (!request.has_chat()) return checks.Result();
+  CheckOnlyWithText(request, checks);
+  CheckChat(request.chat(), "chat.", checks);
+  return checks.Result();
+}
+
+absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model) {
+  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
+  FieldChecks checks;
+  CheckPrompt(request, model, checks);
+  if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
+  checks.Range("top_logprobs", request.top_logprobs(), 0, kMaxTopLogprobs);
+  CheckCache(request.cache(), checks);
+  CheckScheduling(request.scheduling(), checks);
+  return checks.Result();
+}
+
+absl::Status CheckMasks(const v1::GenerateRequest& groups, const ServedModel& model) {
+  FieldChecks checks;
+  const auto is_token = [&](int32_t id) { return model.tokenizer == nullptr || model.tokenizer->HasToken(id); };
+  CheckSomethingCanBeDrawn(groups, model.description, is_token, checks);
+  return checks.Result();
+}
+
+absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, const v1::Model& model,
+                                         EncodedPrompt prompt, TimePoint received) {
+  const int prompt_tokens = static_cast<int>(prompt.ids.size());
+  const int context = static_cast<int>(model.limits().max_context_tokens());
+  const int needed = std::max(1, static_cast<int>(message.stopping().min_tokens()));
+  if (prompt_tokens + needed > context) {
+    return ContextLengthExceeded(prompt.field, prompt.ids.size(), static_cast<size_t>(needed),
+                                 model.limits().max_context_tokens());
+  }
+
+  ValidRequest valid;
+  valid.request_id = message.request_id();
+  valid.sampling = ResolveSampling(message, model);
+  const v1::Stopping stopping = StoppingOf(message, model.sampling_defaults(), context - prompt_tokens);
+  valid.stopping = ResolveStopping(stopping, context - prompt_tokens);
+  const int max_tokens = static_cast<int>(valid.stopping.max_tokens());
+  if (absl::Status status = CheckCapacity(prompt_tokens, max_tokens, model); !status.ok()) return status;
+  valid.output = ResolveOutput(message.output(), model);
+  Request& request = valid.request;
+  request.kind = RequestKind::kGenerate;
+  request.prints_special_tokens = message.output().has_skip_special_tokens() && !message.output().skip_special_tokens();
+  request.prompt = std::move(prompt.ids);
+  request.sampling = ForEngine(valid.sampling, model.vocab_size());
+  request.stopping = ForEngine(stopping, context);
+  if (message.output().has_logprobs()) request.num_top_logprobs = static_cast<int>(message.output().logprobs());
+  SetDeadlines(message.scheduling(), received, &request);
+  return valid;
+}
+
+namespace {
+
+// Where the prompt does not end in a marker: what goes on with a message is part of that.
+bool StartsInReasoning(const v1::ChatRequest& message, const ChatFormat& format) {
+  if (!message.continue_final_message() || message.messages().empty()) return format.answer_style.begins_with_reasoning;
+  const std::string& text = ContinuedText(*message.messages().rbegin());
+  const size_t begin = text.rfind(kReasoningBeginText);
+  return begin != text.npos && text.find(kReasoningEndText, begin) == text.npos && !message.safe_mode();
+}
+
+}  // namespace
+
+ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids, const ServedModel& model) {
+  const ChatFormat& format = model.FormatFor(ForbidsCalls(message) ? 0 : message.tools_size());
+  const AnswerStart untold = StartsInReasoning(message, format) ? AnswerStart::kReasoning : AnswerStart::kContent;
+  const AnswerStart start = AnswerStartOf(model.answer_format, *model.tokenizer, prompt_ids, untold);
+  // Calls that could not come back as part of the conversation stay what they are: content.
+  const bool has_calls = !ForbidsCalls(message) && format.tool_call_style.prints_every_answer();
+  ChatAnswer answer{.starts_in_reasoning = start == AnswerStart::kReasoning, .calls_before = 0, .has_calls = has_calls};
+  for (const v1::ChatMessage& turn : message.messages()) answer.calls_before += turn.tool_calls_size();
+  return answer;
+}
+
+absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const v1::Model& model, EncodedPrompt prompt,
+                                         TimePoint received) {
+  const int prompt_tokens = static_cast<int>(prompt.ids.size());
+  const int context = static_cast<int>(model.limits().max_context_tokens());
+  if (prompt_tokens > context) {
+    return ContextLengthExceeded(prompt.field, prompt.ids.size(), 0, model.limits().max_context_tokens());
+  }
+  if (prompt_tokens < kMinScoredTokens) {
+    return InvalidField(prompt.field, absl::StrFormat("expected at least %d tokens to score, found %d",
+                                                      kMinScoredTokens, prompt_tokens));
+  }
+  if (absl::Status status = CheckCapacity(prompt_tokens, 0, model); !status.ok()) return status;
+  ValidRequest valid;
+  valid.request_id = message.request_id();
+  valid.output = {.text = false, .token_ids = true, .token_bytes = false, .logprobs = true};
+  valid.request.kind = RequestKind::kScore;
+  valid.request.prompt = std::move(prompt.ids);
+  valid.request.num_prompt_logprobs = static_cast<int>(message.top_logprobs());
+  SetDeadlines(message.scheduling(), received, &valid.request);
+  return valid;
+}
+
+}  // namespace latentd

@@ -1,0 +1,40 @@
+// Between the services, which listen from the first moment, and the model, which takes its time to load: closed until
+// then, opened once. Any thread.
+#pragma once
+
+#include <atomic>
+
+#include <absl/status/status.h>
+
+#include "engine/load/load_progress.h"
+#include "server/api/served_model.h"
+#include "server/api/status.h"
+#include "server/call/live_requests.h"
+
+namespace latentd {
+
+// What the services need to serve.
+struct ModelInService {
+  const ServedModel& model;
+  LiveRequests& live;
+};
+
+class ServingGate {
+ public:
+  // `progress` must outlive it.
+  explicit ServingGate(const LoadProgress& progress) : progress_(progress) {}
+
+  // `serving`, and all that it refers to, outlives every server.
+  void Open(const ModelInService& serving) { serving_.store(&serving, std::memory_order_release); }
+
+  // Null while it is closed: refuse with Loading().
+  const ModelInService* Find() const { return serving_.load(std::memory_order_acquire); }
+  absl::Status Loading() const { return latentd::Loading(progress_.Latest()); }
+  BytesRead progress() const { return progress_.Latest(); }
+
+ private:
+  const LoadProgress& progress_;
+  std::atomic<const ModelInService*> serving_{nullptr};
+};
+
+}  // namespace latentd

@@ -1,0 +1,227 @@
+#include "server/config/knobs.h"
+
+#include <charconv>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/escaping.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+
+#include "base/number_text.h"
+#include "base/utf8.h"
+#include "kernels/backend.h"
+#include "server/net/address.h"
+
+namespace latentd {
+namespace {
+
+constexpr double kDaySeconds = 86400.0;
+constexpr std::string_view kModel = "Model";
+constexpr std::string_view kListening = "Listening";
+constexpr std::string_view kLogging = "Logging";
+
+std::vector<Knob> EngineKnobs() {
+  return {
+      {kEngineKnobs, "model", &Config::model_directory,
+       "Directory of the model: config.json, *.safetensors, tokenizer.json or tiktoken.model"},
+      {kEngineKnobs, "device", &Config::device, "What computes: cpu, cuda:N, or auto, the first GPU or else the CPU"},
+      {kEngineKnobs, "threads", &Config::threads, "Threads of the CPU that compute", 0, 1024,
+       "one per processor that affinity and CPU quota grant"},
+      {kEngineKnobs, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
+       "the smaller of the model's and what the cache can hold"},
+      {kEngineKnobs, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},
+      {kEngineKnobs, "kv-bytes", &Config::kv_bytes, "Cache size in bytes", 0, 0x1p50,
+       "what max-rows full contexts need, at most half of the memory that the weights leave"},
+      {.group = kEngineKnobs,
+       .name = "kv-dtype",
+       .member = &Config::kv_dtype,
+       .help = "What the cache stores; auto: fp32 on the CPU, bf16 on a GPU",
+       .choices = {"auto", "fp32", "bf16", "fp8"}},
+      {.group = kEngineKnobs,
+       .name = "fp8-activations",
+       .member = &Config::fp8_activations,
+       .help = "FP8 codes of activations for FP8 weights: dynamic, off, or auto, dynamic on a GPU and off on the CPU",
+       .choices = {"auto", "off", "dynamic"}},
+      {kEngineKnobs, "max-step-tokens", &Config::max_step_tokens, "Tokens that one step computes at most", 0, 1 << 16,
+       "512, fewer where memory is short"},
+      {kEngineKnobs, "max-step-seconds", &Config::max_step_seconds,
+       "Time that one step should take: the measured rate bounds its tokens", 0.001, 3600},
+      {kEngineKnobs, "max-rows", &Config::max_rows, "Requests that run in one step at most", 1, 4096},
+      {kEngineKnobs, "max-queued-requests", &Config::max_queued_requests, "Requests that may wait; more are refused", 1,
+       1 << 20},
+      {kEngineKnobs, "max-queued-tokens", &Config::max_queued_tokens, "Prompt tokens that may wait", 0, 0x1p40,
+       "what the measured rate computes in a minute"},
+      {kEngineKnobs, "slow-consumer-seconds", &Config::slow_consumer_seconds,
+       "A client that takes nothing for so long while its answer waits, or leaves a request half sent, is given up",
+       0.01, kDaySeconds},
+      {kEngineKnobs, "max-pending-bytes", &Config::max_pending_bytes,
+       "Output of one reader that may wait before its sequence pauses", 1024, 1 << 30},
+      {kEngineKnobs, "egress-threads", &Config::egress_threads, "Threads that write answers", 1, 64},
+      {kEngineKnobs, "stall-seconds", &Config::stall_seconds,
+       "Without a step for so long while requests run, health says NOT_SERVING", 0.01, kDaySeconds},
+      {kEngineKnobs, "drain-seconds", &Config::drain_seconds,
+       "Time that requests in flight get after SIGTERM, SIGINT or Drain", 0, kDaySeconds},
+  };
+}
+
+std::vector<Knob> AroundTheEngine() {
+  return {
+      {kModel, "chat-template", &Config::chat_template,
+       "File with a chat template, or the name of one of the model's; empty: the model's, tool_use for tools"},
+      {kModel, "generation-config", &Config::generation_config,
+       "Where defaults of requests come from: auto, the model's generation_config.json; none; or a file or directory"},
+      {kModel, "eos-token-ids", &Config::eos_token_ids,
+       "Ids, separated by commas, that end answers beside those of the model's files"},
+      {kListening, "listen", &Config::listen,
+       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the gRPC API; port 0 takes a free one"},
+      {kListening, "metrics-listen", &Config::metrics_listen,
+       "HOST:PORT or [IPV6]:PORT of Prometheus metrics; port 0 takes a free one"},
+      {kListening, "admin-listen", &Config::admin_listen,
+       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the Admin service; empty: off"},
+      {kListening, "max-connections", &Config::max_connections, "Connections to the gRPC API; more are refused", 0,
+       1 << 20, "2048, fewer where ulimit -n is low"},
+      {kListening, "max-connections-per-peer", &Config::max_connections_per_peer,
+       "Those of one IPv4 address or one /64 of IPv6", 0, 1 << 20, "three quarters of max-connections"},
+      {kListening, "max-buffered-bytes", &Config::max_buffered_bytes,
+       "Requests being received may take so much, answers in one message as much again", 0, 0x1p40,
+       "an eighth of the memory, 16 MiB to 1 GiB"},
+      {kListening, "port-file", &Config::port_file, "File to write the bound addresses to, as JSON, once serving"},
+      {.group = kLogging,
+       .name = "log-level",
+       .member = &Config::log_level,
+       .help = "How much is logged",
+       .choices = {"trace", "debug", "info", "warning", "error", "off"}},
+      {.group = kLogging,
+       .name = "log-format",
+       .member = &Config::log_format,
+       .help = "json: one object per line",
+       .choices = {"text", "json"}},
+      {.group = kLogging,
+       .name = "core-dumps",
+       .member = &Config::core_dumps,
+       .help = "on: a crash may leave one, with requests and answers in it, never weights or cache",
+       .choices = {"off", "on"}},
+  };
+}
+
+// The whole of `text` as a number, in its shortest form back again.
+template <class Number>
+bool Parse(const std::string& text, Number* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+template <class Number>
+absl::Status AssignNumber(const Knob& knob, const std::string& text, Number* member) {
+  Number number = 0;
+  if (Parse(text, &number) && static_cast<double>(number) >= knob.lowest &&
+      static_cast<double>(number) <= knob.highest) {
+    *member = number;
+    return absl::OkStatus();
+  }
+  const char* kind = std::is_integral_v<Number> ? "a whole number" : "a number";
+  return absl::InvalidArgumentError(absl::StrFormat("expected %s from %s to %s, found \"%s\"", kind,
+                                                    NumberText(static_cast<Number>(knob.lowest)),
+                                                    NumberText(static_cast<Number>(knob.highest)), text));
+}
+
+absl::Status AssignText(const Knob& knob, const std::string& text, std::string* member) {
+  bool is_choice = knob.choices.empty();
+  std::vector<std::string> names;
+  for (const std::string_view choice : knob.choices) {
+    is_choice = is_choice || choice == text;
+    names.emplace_back(choice);
+  }
+  if (!is_choice) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected one of %s, found \"%s\"", absl::StrJoin(names, ", "), text));
+  }
+  // It is shown by metrics, GetModel and GetConfig, which know no other text.
+  if (const std::optional<size_t> at = FindInvalidUtf8(text)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected UTF-8, found \"%s\" with a byte at %d that is not", absl::CHexEscape(text), *at));
+  }
+  *member = text;
+  return absl::OkStatus();
+}
+
+// Each listener has an address of its own.
+absl::Status CheckListeners(const Config& config) {
+  struct Listener {
+    std::string_view knob;
+    const std::string& text;
+    AddressUse use;
+  };
+  std::map<std::string, std::string_view> taken;
+  for (const Listener& listener : {Listener{"listen", config.listen, AddressUse::kGrpcListener},
+                                   Listener{"metrics-listen", config.metrics_listen, AddressUse::kHttpListener},
+                                   Listener{"admin-listen", config.admin_listen, AddressUse::kGrpcListener}}) {
+    if (listener.knob == "admin-listen" && listener.text.empty()) continue;
+    const absl::StatusOr<Address> address = ParseAddress(listener.text, listener.use);
+    if (!address.ok()) {
+      return absl::InvalidArgumentError(absl::StrFormat("%s: %s", listener.knob, address.status().message()));
+    }
+    const auto [place, is_new] = taken.emplace(address->ToString(), listener.knob);
+    if (is_new || (address->kind != Address::Kind::kUnix && address->port == 0)) continue;
+    return absl::InvalidArgumentError(absl::StrFormat("%s and %s are both %s; give each an address of its own",
+                                                      place->second, listener.knob, place->first));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::span<const Knob> AllKnobs() {
+  static const std::vector<Knob> knobs = [] {
+    std::vector<Knob> all = EngineKnobs();
+    for (Knob& knob : AroundTheEngine()) all.push_back(std::move(knob));
+    return all;
+  }();
+  return knobs;
+}
+
+std::string EnvironmentName(std::string_view knob) {
+  std::string name = "LATENTD_";
+  for (const char c : knob) name += c == '-' ? '_' : absl::ascii_toupper(static_cast<unsigned char>(c));
+  return name;
+}
+
+absl::Status Assign(const Knob& knob, const std::string& text, Config& config) {
+  if (const auto* member = std::get_if<int64_t Config::*>(&knob.member)) {
+    return AssignNumber(knob, text, &(config.**member));
+  }
+  if (const auto* member = std::get_if<double Config::*>(&knob.member)) {
+    return AssignNumber(knob, text, &(config.**member));
+  }
+  return AssignText(knob, text, &(config.*std::get<std::string Config::*>(knob.member)));
+}
+
+std::string ValueOf(const Knob& knob, const Config& config) {
+  if (const auto* member = std::get_if<int64_t Config::*>(&knob.member)) return NumberText(config.**member);
+  if (const auto* member = std::get_if<double Config::*>(&knob.member)) return NumberText(config.**member);
+  return config.*std::get<std::string Config::*>(knob.member);
+}
+
+std::vector<KnobValue> WithDerived(std::vector<KnobValue> knobs, const DerivedKnobs& derived) {
+  for (const auto& [name, value] : derived) {
+    for (KnobValue& knob : knobs) {
+      if (knob.name == name) knob.value = value;
+    }
+  }
+  return knobs;
+}
+
+absl::Status CheckTogether(const Config& config) {
+  if (absl::Status status = CheckDeviceName(config.device); !status.ok()) return status;
+  if (config.kv_blocks > 0 && config.kv_bytes > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",
+                        config.kv_blocks, config.kv_bytes));
+  }
+  return CheckListeners(config);
+}
+
+}  // namespace latentd

@@ -1,0 +1,51 @@
+#include "server/grpc/models_service.h"
+
+#include <functional>
+#include <utility>
+
+#include "server/api/status.h"
+#include "server/grpc/immediate_rpc.h"
+#include "server/grpc/wire_message.h"
+
+namespace latentd {
+
+// Both answer while the server drains, too: they cost nothing and a router may still want to know.
+ModelsService::ModelsService(const ServingGate& gate, const RpcParts& parts)
+    : ByteService(*v1::Model::descriptor()->file()->FindServiceByName("Models")), gate_(gate), parts_(parts) {
+  RegisterAnswer("GetModel", &ModelsService::GetModel);
+  RegisterAnswer("ListModels", &ModelsService::ListModels);
+  CheckComplete();
+}
+
+template <class Result>
+void ModelsService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
+  Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
+    return Received<ImmediateRpc<Result>>(*context, parts_, method, std::bind_front(answer, this));
+  });
+}
+
+absl::StatusOr<v1::Model> ModelsService::FindModel() const {
+  const ModelInService* serving = gate_.Find();
+  if (serving == nullptr) return gate_.Loading();
+  return serving->model.description;
+}
+
+absl::StatusOr<v1::Model> ModelsService::GetModel(const grpc::ByteBuffer& bytes) const {
+  v1::GetModelRequest message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  absl::StatusOr<v1::Model> model = FindModel();
+  if (!model.ok() || !message.has_model() || message.model() == model->name()) return model;
+  return ModelNotFound(message.model(), model->name());
+}
+
+absl::StatusOr<v1::ListModelsResult> ModelsService::ListModels(const grpc::ByteBuffer& bytes) const {
+  v1::ListModelsRequest message;
+  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  absl::StatusOr<v1::Model> model = FindModel();
+  if (!model.ok()) return model.status();
+  v1::ListModelsResult result;
+  *result.add_models() = *std::move(model);
+  return result;
+}
+
+}  // namespace latentd

@@ -1,0 +1,36 @@
+// latentd.v1.Models: what is served.
+#pragma once
+
+#include <string>
+
+#include <absl/status/statusor.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include "latentd/v1/models.pb.h"
+#include "server/call/serving_gate.h"
+#include "server/grpc/byte_service.h"
+#include "server/grpc/rpc.h"
+
+namespace latentd {
+
+class ModelsService final : public ByteService {
+ public:
+  // All references outlive the server that the service is registered with.
+  ModelsService(const ServingGate& gate, const RpcParts& parts);
+
+ private:
+  template <class Result>
+  using Answer = absl::StatusOr<Result> (ModelsService::*)(const grpc::ByteBuffer& bytes) const;
+  template <class Result>
+  void RegisterAnswer(const std::string& method, Answer<Result> answer);
+
+  absl::StatusOr<v1::Model> GetModel(const grpc::ByteBuffer& bytes) const;
+  absl::StatusOr<v1::ListModelsResult> ListModels(const grpc::ByteBuffer& bytes) const;
+
+  absl::StatusOr<v1::Model> FindModel() const;
+
+  const ServingGate& gate_;
+  const RpcParts parts_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,43 @@
+// What all RPCs pass on their way in and out: the intake, the work pool, the budget of answers. The Admin service has
+// an intake and a budget of its own, so that its operator gets through whatever the API's clients do. Owned by Serve();
+// outlives every server and every egress.
+#pragma once
+
+#include <cstddef>
+
+#include "engine/metrics.h"
+#include "server/call/byte_budget.h"
+#include "server/call/egress.h"
+#include "server/call/intake.h"
+#include "server/call/work_pool.h"
+#include "server/config/config.h"
+#include "server/grpc/rpc.h"
+
+namespace latentd {
+
+// Bytes for messages on their way in, and as many for answers on their way out: max-buffered-bytes, or an eighth of the
+// memory that this process may still take, within 16 MiB and 1 GiB.
+size_t BufferBytes(const Config& config, size_t available_memory);
+
+class Reception {
+ public:
+  Reception(const Config& config, Metrics& metrics);
+
+  size_t max_bytes() const { return answers_.max_bytes(); }  // for the API's answers
+  RpcParts PartsWith(Egress& egress) {
+    return {.intake = intake_, .pool = pool_, .answers = answers_, .egress = egress, .metrics = metrics_};
+  }
+  RpcParts AdminsPartsWith(Egress& egress) {
+    return {.intake = admins_intake_, .pool = pool_, .answers = admins_answers_, .egress = egress, .metrics = metrics_};
+  }
+
+ private:
+  Metrics& metrics_;
+  Intake intake_;
+  ByteBudget answers_;
+  Intake admins_intake_;
+  ByteBudget admins_answers_;
+  WorkPool pool_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,57 @@
+// Metrics over HTTP for Prometheus: every scrape is one Metrics::Snapshot, so its numbers belong to one moment. All
+// series are there from the start. Beside them, for orchestrators that speak HTTP: /health (liveness) and /ready.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <absl/status/statusor.h>
+#include <prometheus/metric_family.h>
+
+#include "engine/metrics.h"
+#include "latentd/v1/models.pb.h"
+#include "server/metrics/http_server.h"
+#include "server/process/serving_state.h"
+
+namespace latentd {
+
+// What never changes while the process serves.
+struct ExporterFacts {
+  v1::Model model = {};
+  uint64_t kv_bytes = 0;                                         // of the whole latent cache
+  std::vector<std::pair<std::string, std::string>> config = {};  // name and value of each knob, for config_info
+};
+
+std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
+                                                      const ServingState::View& view = {});
+
+// Owned by the Listeners; every method by any thread.
+class MetricsExporter {
+ public:
+  // `address` is HOST:PORT. `metrics` and `state` must outlive the exporter.
+  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics,
+                                                                const ServingState& state);
+
+  // Until then the facts are empty: the model is loading.
+  void SetFacts(ExporterFacts facts);
+  const Address& address() const { return server_->address(); }  // with the port that was bound
+
+ private:
+  MetricsExporter(const Metrics& metrics, const ServingState& state) : metrics_(metrics), state_(state) {}
+
+  HttpAnswer AnswerTo(std::string_view path);
+  HttpAnswer Page();
+
+  const Metrics& metrics_;
+  const ServingState& state_;
+  std::mutex mutex_;
+  ExporterFacts facts_;                 // guarded by mutex_
+  std::unique_ptr<HttpServer> server_;  // last: its thread uses all of the above
+};
+
+}  // namespace latentd

@@ -1,0 +1,118 @@
+// deploy/METRICS.md, from the catalog.
+#include <string>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+
+#include "server/api/outcomes.h"
+#include "server/metrics/metric_catalog.h"
+
+namespace latentd {
+namespace {
+
+constexpr const char* kIntroduction = R"(# Metrics
+
+This page is generated: `latentd_metrics_doc > deploy/METRICS.md`; a test compares it with the code.
+
+`http://HOST:PORT/metrics` of `--metrics-listen`, in the Prometheus text format. One scrape is one moment: a copy of all
+counters taken under one lock, between two reports of the engine. The page is served from before the weights are loaded,
+and every series is there from the start. The `exposer_*` series describe the HTTP server itself.
+
+A request's latencies, lengths and waste are observed when it ends, in the moment in which it is counted as finished,
+with its outcome; so all of them are there for each outcome, and none is missing because it failed. Label `outcome` has
+the values of `reason` in `latentd_requests_finished_total`. Bucket bounds are those of `base/histogram.h`; no knob
+changes them.
+)";
+
+constexpr const char* kLaws = R"(
+## Laws
+
+Each scrape satisfies them exactly.
+
+- received = finished + in flight:
+  `sum(latentd_requests_received_total) == sum(latentd_requests_finished_total) + sum(latentd_requests_in_flight)`
+- every outcome has its duration:
+  `sum(latentd_request_duration_seconds_count) == sum(latentd_requests_finished_total)`, and the same per reason
+- prompt tokens = computed + cached, and those that are not yet or never will be:
+  `sum(latentd_prompt_tokens_admitted_total) == sum(latentd_prompt_tokens_total) +
+  sum(latentd_prompt_tokens_abandoned_total) + sum(latentd_prompt_tokens_pending)`
+- free + promised + active + cached + reserved = total:
+  `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
+- steps are counted alike:
+  `sum(latentd_step_seconds_count) == sum(latentd_step_rows_count)`, and as many `latentd_step_tokens_count`
+- loaded + pending = all tensors: `sum(latentd_model_load_bytes)` changes once, when they are found
+- exactly one state: `sum(latentd_state) == 1`
+
+`latentd_stream_backlog_bytes` and `process_*` are read beside the lock; no law needs them.
+
+## Health
+
+Readiness is `grpc.health.v1` for the empty service name and for each service: NOT_SERVING while the engine has work and
+finished no step for `stall_seconds` (`latentd_engine_stalls_total` counts such times once each, `latentd_state` says
+`stalled`), while no connection can be accepted (`latentd_accepting`), and from the beginning of a drain on; `/ready`
+beside the metrics says the same. Liveness is the service name `latentd.liveness`, or `/health`: SERVING for as long as
+the process answers, stalled or draining as it may be. Restart on liveness, route on readiness.
+)";
+
+const char* NameOf(MetricKind kind) {
+  switch (kind) {
+    case MetricKind::kCounter:
+      return "counter";
+    case MetricKind::kGauge:
+      return "gauge";
+    case MetricKind::kHistogram:
+      return "histogram";
+  }
+  return "";
+}
+
+std::string RenderLabels(const MetricDescriptor& metric) {
+  constexpr size_t kMostValuesInACell = 9;
+  const auto render = [](std::string* out, const LabelDescriptor& label) {
+    absl::StrAppend(out, "`", label.name, "`");
+    if (label.values.empty()) return;
+    if (label.values.size() > kMostValuesInACell) {
+      absl::StrAppend(out, ": see below");
+    } else {
+      absl::StrAppend(out, ": ", absl::StrJoin(label.values, ", "));
+    }
+  };
+  return absl::StrJoin(metric.labels, "; ", render);
+}
+
+void AppendTable(std::string& page) {
+  absl::StrAppend(&page, "\n| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
+  for (const MetricDescriptor& metric : MetricCatalog()) {
+    absl::StrAppend(&page, "| `", metric.name, "` | ", NameOf(metric.kind), " | ", metric.unit, " | ",
+                    RenderLabels(metric), " | ", metric.help, " |\n");
+  }
+}
+
+void AppendLongLists(std::string& page) {
+  for (const LabelDescriptor& label : DescriptorOf("latentd_requests_finished_total").labels) {
+    absl::StrAppend(&page, "\nValues of `", label.name, "`: ", absl::StrJoin(label.values, ", "), ".\n");
+  }
+  absl::StrAppend(&page,
+                  "\nValues of `outcome`: those of `reason` for `latentd_request_duration_seconds`; for all other ",
+                  "latencies those that an admitted request can have: ", absl::StrJoin(RunReasons(), ", "), ".\n");
+}
+
+void AppendUnavailable(const std::vector<UnavailableMetric>& metrics, std::string& page) {
+  for (const UnavailableMetric& metric : metrics)
+    absl::StrAppend(&page, "- `", metric.name, "`: ", metric.reason, "\n");
+}
+
+}  // namespace
+
+std::string RenderMetricsPage() {
+  std::string page = kIntroduction;
+  AppendTable(page);
+  AppendLongLists(page);
+  absl::StrAppend(&page, kLaws, "\n## Not yet\n\nNot exported, because nothing could ever move them:\n\n");
+  AppendUnavailable(NotYetExported(), page);
+  absl::StrAppend(&page, "\nExported, true, and always 0:\n\n");
+  AppendUnavailable(AlwaysZero(), page);
+  return page;
+}
+
+}  // namespace latentd

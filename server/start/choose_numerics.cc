@@ -1,0 +1,61 @@
+#include "server/start/choose_numerics.h"
+
+#include <string_view>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_format.h>
+
+#include "engine/model/checkpoint/tensor_catalog.h"
+
+namespace latentd {
+namespace {
+
+// Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised.
+bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& facts) {
+  const absl::Status walk = ForEachExpectedTensor(facts, [&](const ExpectedTensor& tensor) {
+    const bool is_product = tensor.role == TensorRole::kProjection && !tensor.name.ends_with("kv_b_proj.weight");
+    const bool is_fp8 =
+        is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == DType::kE4M3;
+    return is_fp8 ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
+  });
+  return !walk.ok();
+}
+
+std::string_view ActivationTypeName(Fp8Activations fp8_activations, const ModelConfig& facts) {
+  if (fp8_activations == Fp8Activations::kOff) return "a32";
+  return CodeScaleFormat(facts) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
+}
+
+std::string_view LatentTypeName(LatentFormat latents) {
+  return latents == LatentFormat::kF32 ? "f32" : NameOf(latents);
+}
+
+}  // namespace
+
+// auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
+// operator's wish outweighs the precision of the values.
+absl::StatusOr<Fp8Activations> ChooseFp8Activations(const Config& config, const Checkpoint& checkpoint,
+                                                    const ModelConfig& facts, const ChosenBackend& chosen) {
+  const bool is_auto = config.fp8_activations == "auto";
+  if (config.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
+  if (HasFp8Products(checkpoint, facts)) return Fp8Activations::kDynamic;
+  if (is_auto) return Fp8Activations::kOff;
+  return absl::InvalidArgumentError(
+      absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
+                      "weights with latent-convert quantize",
+                      config.model_directory));
+}
+
+std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& facts) {
+  if (HasFp8Products(checkpoint, facts)) return "fp8_e4m3_block128";
+  return checkpoint.Matrix("model.embed_tokens.weight").dtype == DType::kF32 ? "fp32" : "bf16";
+}
+
+std::string FingerprintOf(const v1::Model& model, const ModelConfig& facts, const ChosenBackend& chosen,
+                          Fp8Activations fp8_activations) {
+  // One process holds the whole model.
+  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-1/%s", chosen.is_cuda() ? "cuda" : "cpu", model.quantization(),
+                         ActivationTypeName(fp8_activations, facts), LatentTypeName(chosen.latents), model.revision());
+}
+
+}  // namespace latentd

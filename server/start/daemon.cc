@@ -1,0 +1,199 @@
+#include "server/start/daemon.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "base/now.h"
+#include "server/call/request_log.h"
+#include "server/net/connection_table.h"
+#include "server/process/descriptors.h"
+#include "server/process/logging.h"
+#include "server/start/exposure.h"
+#include "server/start/load_model.h"
+#include "server/start/port_file.h"
+
+namespace latentd {
+namespace {
+
+// After the drain's deadline: for steps that run, then for the last statuses to be written, then for streams that are
+// not ours (health watches) to end. Clients that read nothing take all but the first of these: less than a second.
+constexpr std::chrono::seconds kLastSteps{2};
+constexpr std::chrono::milliseconds kLastWords{400};
+constexpr std::chrono::milliseconds kLastStreams{100};
+// While requests are awaited, signals and a shortened deadline are looked at so often.
+constexpr std::chrono::milliseconds kBetweenLooks{200};
+
+TimePoint After(Duration duration) { return Now() + duration; }
+TimePoint AfterSeconds(double seconds) { return After(FromSeconds(seconds)); }
+
+}  // namespace
+
+Daemon::Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started)
+    : parsed_(parsed),
+      config_(parsed.config),
+      stop_(stop),
+      started_(started),
+      configured_(clock_.Now()),
+      progress_(metrics_, clock_),
+      gate_(progress_),
+      reception_(config_, metrics_),
+      egress_(static_cast<int>(config_.egress_threads), FromSeconds(config_.slow_consumer_seconds)),
+      generation_(gate_, reception_.PartsWith(egress_)),
+      models_(gate_, reception_.PartsWith(egress_)) {}
+
+Daemon::~Daemon() {
+  watch_.reset();
+  listeners_.reset();
+  egress_.AwaitEmpty(kNever);  // gRPC is done with every stream; what they refer to may go after this
+}
+
+absl::Status Daemon::Run() {
+  if (absl::Status status = PreparePortFile(config_.port_file); !status.ok()) return status;
+  NameModelInRequestLog(ModelName(config_.model_directory));
+  absl::StatusOr<std::unique_ptr<Listeners>> listeners =
+      Listeners::Start({&generation_, &models_}, {.gate = gate_,
+                                                  .metrics = metrics_,
+                                                  .reception = reception_,
+                                                  .drain = drain_,
+                                                  .state = state_,
+                                                  .stop = stop_,
+                                                  .config = config_,
+                                                  .knobs = parsed_.knobs});
+  if (!listeners.ok()) return listeners.status();
+  listeners_ = *std::move(listeners);
+  spdlog::debug("listening on {}; loading {}", listeners_->Text(), config_.model_directory);
+  absl::StatusOr<std::unique_ptr<LoadedModel>> loaded = Load();
+  if (!loaded.ok()) return loaded.status();
+  if (absl::Status status = Open(*std::move(loaded)); !status.ok()) return status;
+  AwaitStop();
+  Drain();
+  spdlog::info("stopped");
+  // gRPC's library waits 10 s for connections that it lost while it wrote to them.
+  if (ConnectionTable::OfProcess().has_lost_any()) {
+    listeners_->ShutDownMetrics();
+    StopLogging();
+    _exit(0);
+  }
+  return absl::OkStatus();
+}
+
+// -------------------------------------------------------------------------------------------------------------- start
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
+  absl::StatusOr<std::unique_ptr<LoadedModel>> loaded = absl::UnknownError("nothing was loaded");
+  std::atomic<bool> is_over = false;
+  std::thread loader([&] {
+    loaded = LoadModel(config_, progress_);
+    is_over = true;
+    stop_.Notify();
+  });
+  if (stop_.AwaitOr([&is_over] { return is_over.load(); })) EndWhileLoading();
+  loader.join();
+  return loaded;
+}
+
+absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
+  runtime_ = std::make_unique<ModelRuntime>(
+      std::move(loaded), config_, clock_,
+      ModelRuntime::Output{.metrics = metrics_, .max_backlog_bytes = reception_.max_bytes()});
+  listeners_->Describe(runtime_->loaded(), WithDerived(parsed_.knobs, runtime_->loaded().derived));
+  gate_.Open(runtime_->serving());
+  ReportStart();
+  state_.MoveTo(ServingState::Stage::kServing);
+  const auto set_readiness = [this](EngineHealth health) {
+    state_.MoveTo(health == EngineHealth::kMoving ? ServingState::Stage::kServing : ServingState::Stage::kStalled);
+  };
+  watch_ = std::make_unique<StallWatch>(runtime_->engine().progress(), clock_, metrics_,
+                                        StallWatchOptions{.stall_seconds = config_.stall_seconds,
+                                                          .on_change = set_readiness,
+                                                          .on_look = [this](TimePoint now) { heap_trim_.Tick(now); }});
+  return WritePortFile(config_.port_file, listeners_->addresses_to_dial());
+}
+
+void Daemon::ReportStart() {
+  const LoadedModel& loaded = runtime_->loaded();
+  const double total_seconds = Seconds(Now() - started_);
+  metrics_.Update([&](MetricsData& data) {
+    data.startup_seconds = {Seconds(configured_ - started_), loaded.tokenizer_seconds, loaded.weights_seconds,
+                            total_seconds};
+    data.state = ServerState::kServing;
+  });
+  for (const std::string& warning : parsed_.warnings) spdlog::warn("{}", warning);
+  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  for (const std::string& warning : ConnectionWarnings(config_, MaxDescriptors())) spdlog::warn("{}", warning);
+  for (const std::string& warning : ExposureWarnings(listeners_->addresses())) spdlog::warn("{}", warning);
+  for (const std::string& line : loaded.sizes) spdlog::info("{}", line);
+  spdlog::info("serving {} on {}, after {:.3f} s", loaded.served.description.name(), listeners_->Text(), total_seconds);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- end
+
+void Daemon::AwaitStop() {
+  stop_.AwaitOr([] { return false; });
+  if (const std::optional<int> signal = stop_.TakeSignal()) {
+    drain_.Ask(AfterSeconds(config_.drain_seconds));
+    spdlog::info("signal {}: draining for at most {} s; another SIGTERM or SIGINT ends at once", *signal,
+                 config_.drain_seconds);
+  } else {
+    spdlog::info("asked through Admin: draining for at most {:.3f} s", Seconds(drain_.deadline() - Now()));
+  }
+}
+
+void Daemon::SetStage(DrainState::Stage stage) {
+  drain_.MoveTo(stage);
+  listeners_->DrainMovedOn();
+}
+
+// False at the drain's deadline. A first signal during a drain that Admin asked for gives it no longer than a signal's.
+bool Daemon::AwaitRequests() {
+  while (Now() < drain_.deadline()) {
+    const TimePoint by = std::min(drain_.deadline(), After(kBetweenLooks));
+    if (runtime_->engine().AwaitIdle(by) && egress_.AwaitEmpty(by)) return true;
+    if (stop_.TakeSignal()) drain_.Shorten(AfterSeconds(config_.drain_seconds));
+  }
+  return false;
+}
+
+// The one way in which a daemon that serves ends, whoever asked for it.
+void Daemon::Drain() {
+  metrics_.Update([](MetricsData& data) { data.state = ServerState::kDraining; });
+  state_.MoveTo(ServingState::Stage::kDraining);
+  generation_.StopAdmitting();
+  runtime_->engine().StopAdmitting();
+  SetStage(DrainState::Stage::kDraining);
+  if (!AwaitRequests()) {
+    runtime_->engine().CancelAll();
+    runtime_->engine().AwaitIdle(After(kLastSteps));
+    egress_.AwaitEmpty(After(kLastWords));
+  }
+  egress_.CutShort();
+  listeners_->ShutDownApi(After(kLastStreams));
+  egress_.AwaitEmpty(kNever);
+  SetStage(DrainState::Stage::kOver);
+  listeners_->ShutDownAdmin(After(kLastWords));
+  RemovePortFile();
+}
+
+// Nothing has to be drained yet.
+void Daemon::EndWhileLoading() {
+  if (const std::optional<int> signal = stop_.TakeSignal()) {
+    drain_.Ask(Now());
+    spdlog::info("signal {} while the model was loading: stopped", *signal);
+  } else {
+    spdlog::info("asked through Admin while the model was loading: stopped");
+  }
+  SetStage(DrainState::Stage::kOver);
+  listeners_->ShutDownApi(Now());
+  listeners_->ShutDownAdmin(After(kLastWords));
+  StopLogging();
+  _exit(0);
+}
+
+}  // namespace latentd

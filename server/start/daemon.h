@@ -1,0 +1,73 @@
+// Owns everything: configuration, services, listeners, model and engine, and the order in which they start and stop.
+// It listens from the first moment; the model loads on a thread of its own, and until it is there whoever asks for it
+// is refused with LOADING.
+#pragma once
+
+#include <memory>
+
+#include <absl/status/status.h>
+
+#include "base/clock.h"
+#include "engine/load/load_progress.h"
+#include "engine/metrics.h"
+#include "server/call/egress.h"
+#include "server/call/serving_gate.h"
+#include "server/config/config.h"
+#include "server/config/knobs.h"
+#include "server/grpc/generation_service.h"
+#include "server/grpc/models_service.h"
+#include "server/grpc/reception.h"
+#include "server/process/drain_state.h"
+#include "server/process/heap.h"
+#include "server/process/serving_state.h"
+#include "server/process/signals.h"
+#include "server/process/stall_watch.h"
+#include "server/start/listeners.h"
+#include "server/start/model_runtime.h"
+
+namespace latentd {
+
+class Daemon {
+ public:
+  // Both references must outlive it. `started`: when the process did.
+  Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started);
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+  ~Daemon();
+
+  // From listening to the end, whoever asks for that; an error is what kept it from serving. Does not return where the
+  // end is asked for while the model loads: what loads it cannot be stopped, so the process ends.
+  absl::Status Run();
+
+ private:
+  absl::StatusOr<std::unique_ptr<LoadedModel>> Load();
+  absl::Status Open(std::unique_ptr<LoadedModel> loaded);
+  void ReportStart();
+  void AwaitStop();
+  void SetStage(DrainState::Stage stage);
+  bool AwaitRequests();
+  void Drain();
+  [[noreturn]] void EndWhileLoading();
+
+  const ParsedConfig& parsed_;
+  const Config& config_;
+  StopRequest& stop_;
+  const SteadyClock clock_;
+  const TimePoint started_;
+  const TimePoint configured_;
+  Metrics metrics_;
+  LoadProgress progress_;
+  ServingGate gate_;
+  DrainState drain_;
+  ServingState state_;
+  Reception reception_;
+  Egress egress_;
+  GenerationService generation_;
+  ModelsService models_;
+  std::unique_ptr<ModelRuntime> runtime_;  // null while the model loads; outlives what serves it
+  std::unique_ptr<Listeners> listeners_;
+  HeapTrim heap_trim_;  // of the watch's thread
+  std::unique_ptr<StallWatch> watch_;
+};
+
+}  // namespace latentd

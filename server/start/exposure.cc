@@ -1,0 +1,27 @@
+#include "server/start/exposure.h"
+
+#include <absl/strings/str_format.h>
+
+namespace latentd {
+
+std::vector<std::string> ExposureWarnings(const BoundAddresses& bound) {
+  std::vector<std::string> warnings;
+  if (bound.admin && !bound.admin->is_loopback()) {
+    warnings.push_back(absl::StrFormat(
+        "admin-listen: %s is beyond loopback, without TLS or authentication: whoever reaches it can read and end every "
+        "request and stop the daemon; bind it to loopback, a unix socket or a private network",
+        bound.admin->ToString()));
+  }
+  if (!bound.grpc.is_loopback()) {
+    warnings.push_back(absl::StrFormat(
+        "listen: %s is beyond loopback, without TLS or authentication: whoever reaches it can use the model",
+        bound.grpc.ToString()));
+  }
+  if (!bound.metrics.is_loopback()) {
+    warnings.push_back(absl::StrFormat("metrics-listen: %s is beyond loopback: whoever reaches it can read the metrics",
+                                       bound.metrics.ToString()));
+  }
+  return warnings;
+}
+
+}  // namespace latentd

@@ -1,0 +1,14 @@
+// What an operator is to know about listeners that other machines reach. Pure functions.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "server/start/port_file.h"
+
+namespace latentd {
+
+// One line for each listener beyond loopback, the gravest first.
+std::vector<std::string> ExposureWarnings(const BoundAddresses& bound);
+
+}  // namespace latentd

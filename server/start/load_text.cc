@@ -1,0 +1,98 @@
+#include "server/start/load_text.h"
+
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+
+#include "engine/text/chat/chat_templates.h"
+#include "server/api/chat_context.h"
+
+namespace latentd {
+namespace {
+
+using Sources = std::vector<ChatTemplateSource>;
+
+std::string NamesOf(const Sources& sources) {
+  return absl::StrJoin(sources, ", ",
+                       [](std::string* out, const ChatTemplateSource& source) { out->append(source.name); });
+}
+
+// A format without a template knows why, and so does the log.
+ChatFormat FormatOf(const ChatTemplateSource& source, const Tokenizer& tokenizer, std::vector<std::string>& warnings) {
+  absl::Status status = source.text.status();
+  if (status.ok()) {
+    absl::StatusOr<ChatTemplate> parsed = ChatTemplate::Parse(*source.text);
+    if (parsed.ok()) {
+      ChatFormat format{.chat_template = std::make_unique<const ChatTemplate>(*std::move(parsed)),
+                        .tool_call_style = {},
+                        .answer_style = {},
+                        .why_no_template = {}};
+      const ChatTemplate::Context variables = SpecialTokenVariables(tokenizer.config());
+      format.tool_call_style = FindToolCallStyle(*format.chat_template, variables);
+      format.answer_style = FindAnswerStyle(*format.chat_template, variables);
+      return format;
+    }
+    status = parsed.status();
+  }
+  const std::string why = absl::StrFormat("the chat template %s of %s cannot be used: %s", source.name, source.origin,
+                                          std::string(status.message()));
+  warnings.push_back(why + "; Chat is refused where it would be needed, all else is served");
+  return {.chat_template = nullptr, .tool_call_style = {}, .answer_style = {}, .why_no_template = why};
+}
+
+// What --chat-template names: one of the model's, or a file.
+absl::StatusOr<ChatTemplateSource> ChosenTemplate(const std::string& chosen, const Sources& sources) {
+  if (const ChatTemplateSource* source = FindTemplate(sources, chosen)) return *source;
+  ChatTemplateSource source = ReadChatTemplateFile(chosen);
+  if (source.text.ok()) return source;
+  if (!absl::IsNotFound(source.text.status())) {
+    return absl::InvalidArgumentError("chat-template=" + std::string(source.text.status().message()));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrFormat("chat-template=%s: expected a file or the name of one of the model's templates (%s), found none",
+                      chosen, sources.empty() ? "it has none" : NamesOf(sources)));
+}
+
+void UseOwnTemplates(const Sources& sources, ServedModel& served, std::vector<std::string>& warnings) {
+  if (const ChatTemplateSource* tool_use = FindTemplate(sources, kToolUseTemplate)) {
+    served.tool_use = FormatOf(*tool_use, *served.tokenizer, warnings);
+  }
+  if (const ChatTemplateSource* plain = FindTemplate(sources, kDefaultTemplate)) {
+    served.chat = FormatOf(*plain, *served.tokenizer, warnings);
+  } else if (!sources.empty()) {
+    served.chat.why_no_template = absl::StrFormat(
+        "the model's chat templates are called %s, and none is the default; start the daemon with --chat-template NAME",
+        NamesOf(sources));
+    warnings.push_back(served.chat.why_no_template);
+  } else {
+    warnings.emplace_back("the model has no chat template: Chat is refused; --chat-template FILE gives it one");
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> LoadText(const Config& config, ServedModel& served) {
+  const std::filesystem::path directory = config.model_directory;
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
+  if (absl::IsNotFound(tokenizer.status())) {
+    return std::vector{std::string(tokenizer.status().message()) + ": only token ids are served"};
+  }
+  if (!tokenizer.ok()) return tokenizer.status();
+  served.tokenizer = *std::move(tokenizer);
+  served.answer_format = FindAnswerFormat(*served.tokenizer);
+  std::vector<std::string> warnings = served.tokenizer->warnings();
+  const Sources sources = ReadChatTemplates(directory);
+  if (config.chat_template.empty()) {
+    UseOwnTemplates(sources, served, warnings);
+    return warnings;
+  }
+  const absl::StatusOr<ChatTemplateSource> chosen = ChosenTemplate(config.chat_template, sources);
+  if (!chosen.ok()) return chosen.status();
+  served.chat = FormatOf(*chosen, *served.tokenizer, warnings);
+  return warnings;
+}
+
+}  // namespace latentd

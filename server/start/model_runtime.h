@@ -1,0 +1,43 @@
+// All that runs once a model is loaded: the executor, the publisher, the engine's thread and the requests in it. Owned
+// by the Daemon; outlives every server that was given serving().
+#pragma once
+
+#include <memory>
+
+#include "base/clock.h"
+#include "engine/loop/engine_thread.h"
+#include "engine/loop/publisher.h"
+#include "engine/metrics.h"
+#include "engine/step/model_executor.h"
+#include "engine/step/timed_executor.h"
+#include "server/call/live_requests.h"
+#include "server/call/serving_gate.h"
+#include "server/config/config.h"
+#include "server/start/load_model.h"
+
+namespace latentd {
+
+class ModelRuntime {
+ public:
+  struct Output {
+    Metrics& metrics;
+    size_t max_backlog_bytes = 0;  // of all readers
+  };
+  // `clock` and the metrics must outlive it.
+  ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock, const Output& output);
+
+  const LoadedModel& loaded() const { return *loaded_; }
+  EngineThread& engine() { return engine_; }
+  const ModelInService& serving() const { return serving_; }
+
+ private:
+  const std::unique_ptr<LoadedModel> loaded_;
+  ModelExecutor model_executor_;
+  TimedExecutor executor_;
+  Publisher publisher_;
+  EngineThread engine_;
+  LiveRequests live_;
+  const ModelInService serving_;
+};
+
+}  // namespace latentd

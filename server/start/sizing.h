@@ -1,0 +1,39 @@
+// How large the cache, a step and the queue become where the operator left it to the daemon: pure functions of memory,
+// shapes and the measured rate.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "server/config/config.h"
+
+namespace latentd {
+
+struct MemoryFacts {
+  uint64_t available_bytes = 0;  // before anything of the model is loaded
+  uint64_t weight_bytes = 0;
+  uint64_t block_bytes = 0;  // of one block of the cache, all layers
+  uint64_t step_bytes = 0;   // of the activations of one token in a step
+};
+
+// Tokens of the largest step: max_step_tokens, or 512 and fewer where their activations would take more than a
+// sixteenth of the memory.
+int StepTokens(const Config& config, const MemoryFacts& memory);
+
+struct CacheSize {
+  int num_blocks = 0;  // the scratch block included
+  std::string reason;  // for the log: what bounded it
+};
+// INVALID_ARGUMENT or RESOURCE_EXHAUSTED where not even one block of tokens fits. `context` is what one request may
+// need.
+absl::StatusOr<CacheSize> CacheBlocks(const Config& config, const MemoryFacts& memory, int context, int step_tokens);
+
+// Prompt tokens that may wait.
+int64_t QueuedTokens(const Config& config, double tokens_per_second, int context);
+
+// "262,208": digits in groups of three.
+std::string Grouped(int64_t number);
+
+}  // namespace latentd

@@ -1,0 +1,217 @@
+// The engine on the chosen device (LATENTD_TEST_BACKEND) beside the engine on the CPU, on random checkpoints of the
+// real attention geometry: r = 512, d_r = 64, 16 heads.
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <numeric>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/step/engine.h"
+#include "engine/step/model_executor.h"
+#include "tests/kernels/ops/op_backend.h"
+#include "tests/support/or_die.h"
+#include "tests/support/same_bytes.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kNumBlocks = 24;
+constexpr int kMaxTokens = 48;
+
+TinyCheckpoint RealGeometry() {
+  TinyCheckpoint options;
+  options.seed = 11;
+  options.hidden_size = 512;
+  options.max_context = 1024;
+  options.num_layers = 2;
+  options.num_mtp_layers = 0;
+  options.attention = {.num_heads = 16, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
+  options.query_latent_width = 0;
+  options.dense_width = 384;
+  options.expert_width = 128;
+  options.projections = DType::kE4M3;
+  return options;
+}
+
+// Passes everything on, and counts the steps that were asked to be run and those whose launches were spelt out.
+class CountingDevice final : public Device {
+ public:
+  explicit CountingDevice(std::unique_ptr<Device> to) : to_(std::move(to)) {}
+
+  std::string Describe() const override { return to_->Describe(); }
+  absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override { return to_->Allocate(bytes); }
+  void Upload(const void* host, size_t bytes, void* device) override { to_->Upload(host, bytes, device); }
+  void Download(const void* device, size_t bytes, void* host) override { to_->Download(device, bytes, host); }
+  size_t AvailableBytes() const override { return to_->AvailableBytes(); }
+  int PadRows(int num_rows) const override { return to_->PadRows(num_rows); }
+  void Run(const StepShape& shape, const std::function<void()>& body) override {
+    ++num_runs;
+    shapes[shape] += 1;
+    to_->Run(shape, [&] {
+      ++num_bodies;
+      body();
+    });
+  }
+  void Synchronize() override { to_->Synchronize(); }
+
+  int num_runs = 0;
+  int num_bodies = 0;
+  std::map<StepShape, int> shapes;
+
+ private:
+  void Free(void*, size_t) override {}  // buffers return to the device that made them
+
+  std::unique_ptr<Device> to_;
+};
+
+// An engine with a model of its own, stepped until all is answered.
+class DeviceEngine {
+ public:
+  DeviceEngine(const std::filesystem::path& model, Backend backend) : backend_(std::move(backend)) {
+    auto counting = std::make_unique<CountingDevice>(std::move(backend_.device));
+    device_ = counting.get();
+    backend_.device = std::move(counting);
+    const ModelConfig config = OrDie(LoadModelConfig(model));
+    const Checkpoint checkpoint = OrDie(Checkpoint::Open(model, config));
+    const ModelLimits limits = {.num_blocks = kNumBlocks,
+                                .max_tokens = kMaxTokens,
+                                .max_rows = 8,
+                                .max_logit_rows = 8,
+                                .max_context = config.max_context};
+    model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, *backend_.ops));
+    executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
+    const EngineOptions options = {.scheduler = {.pool = {.num_blocks = kNumBlocks},
+                                                 .max_step_tokens = kMaxTokens,
+                                                 .max_step_rows = 8,
+                                                 .max_step_logits = 8,
+                                                 .max_context_tokens = config.max_context}};
+    engine_ = std::make_unique<Engine>(*executor_, options, metrics_);
+  }
+
+  void Add(SequenceId id, std::vector<int32_t> prompt, int max_tokens, int num_top_logprobs = -1) {
+    Request request{.id = id, .prompt = std::move(prompt)};
+    request.sampling.temperature = 0.0f;
+    request.num_top_logprobs = num_top_logprobs;
+    request.stopping.max_tokens = max_tokens;
+    request.stopping.ignore_eos = true;
+    ASSERT_TRUE(engine_->Add(std::move(request)).ok());
+  }
+  StepOutput Step() {
+    StepOutput output = engine_->Step(now_);
+    engine_->FinishStep(now_, output);
+    for (const SequenceOutput& sequence : output.sequences) {
+      for (const SampleResult& token : sequence.tokens) results[sequence.id].push_back(token);
+      if (sequence.end) reasons[sequence.id] = sequence.end->reason;
+    }
+    return output;
+  }
+  void StepUntilIdle() {
+    while (!Step().idle()) {
+    }
+  }
+  std::vector<int32_t> Ids(SequenceId id) const {
+    std::vector<int32_t> ids;
+    for (const SampleResult& result : results.at(id)) ids.push_back(result.id);
+    return ids;
+  }
+  std::vector<float> Logprobs(SequenceId id) const {
+    std::vector<float> logprobs;
+    for (const SampleResult& result : results.at(id)) {
+      logprobs.push_back(result.logprob);
+      for (const TokenLogprob& top : result.top) logprobs.push_back(top.logprob);
+    }
+    return logprobs;
+  }
+  Engine& engine() { return *engine_; }
+  const CountingDevice& device() const { return *device_; }
+
+  std::map<SequenceId, std::vector<SampleResult>> results;
+  std::map<SequenceId, FinishReason> reasons;
+
+ private:
+  Backend backend_;
+  CountingDevice* device_ = nullptr;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<ModelExecutor> executor_;
+  Metrics metrics_;
+  std::unique_ptr<Engine> engine_;
+  TimePoint now_{std::chrono::seconds(1000)};
+};
+
+std::vector<int32_t> Prompt(int num_tokens, int salt) {
+  std::vector<int32_t> ids;
+  for (int i = 0; i < num_tokens; ++i) ids.push_back((i * 31 + salt * 17 + 2) % 331);
+  return ids;
+}
+
+class EngineOnDevice : public testing::Test {
+ protected:
+  EngineOnDevice() { WriteTinyCheckpoint(RealGeometry(), model_.path()); }
+  std::unique_ptr<DeviceEngine> OnDevice() {
+    return std::make_unique<DeviceEngine>(model_.path(), MakeUnreservedTestBackend());
+  }
+  std::unique_ptr<DeviceEngine> OnCpu() {
+    return std::make_unique<DeviceEngine>(model_.path(), OrDie(MakeCpuBackend(2)));
+  }
+
+  TemporaryDirectory model_;
+};
+
+TEST_F(EngineOnDevice, GreedyTokensAreThoseOfTheCpu) {
+  const auto device = OnDevice(), cpu = OnCpu();
+  for (DeviceEngine* engine : {device.get(), cpu.get()}) {
+    engine->Add(1, Prompt(5, 1), 12);
+    engine->Add(2, Prompt(70, 2), 12);  // two chunks, and a second block
+    engine->Add(3, Prompt(1, 3), 12);
+    engine->StepUntilIdle();
+  }
+  for (const SequenceId id : {1, 2, 3}) EXPECT_EQ(device->Ids(id), cpu->Ids(id)) << "sequence " << id;
+}
+
+TEST_F(EngineOnDevice, ASequenceAloneHasTheBitsOfTheSequenceInCompany) {
+  const auto company = OnDevice(), alone = OnDevice();
+  for (int id = 1; id <= 3; ++id) company->Add(id, Prompt(7 * id, id), 6, 3);
+  company->StepUntilIdle();
+  alone->Add(2, Prompt(14, 2), 6, 3);
+  alone->StepUntilIdle();
+  EXPECT_EQ(alone->Ids(2), company->Ids(2));
+  EXPECT_TRUE(SameBytes(std::span<const float>(alone->Logprobs(2)), std::span<const float>(company->Logprobs(2))));
+}
+
+TEST_F(EngineOnDevice, ACancelInTheMiddleChangesNoOtherBits) {
+  const auto undisturbed = OnDevice(), disturbed = OnDevice();
+  undisturbed->Add(1, Prompt(9, 1), 8, 2);
+  undisturbed->StepUntilIdle();
+  disturbed->Add(1, Prompt(9, 1), 8, 2);
+  disturbed->Add(2, Prompt(20, 2), 100);
+  for (int step = 0; step < 4; ++step) disturbed->Step();
+  disturbed->engine().Cancel(2);
+  disturbed->StepUntilIdle();
+  EXPECT_EQ(disturbed->reasons.at(2), FinishReason::kCancelled);
+  EXPECT_LT(disturbed->results.at(2).size(), 6u);
+  EXPECT_EQ(disturbed->Ids(1), undisturbed->Ids(1));
+  EXPECT_TRUE(
+      SameBytes(std::span<const float>(disturbed->Logprobs(1)), std::span<const float>(undisturbed->Logprobs(1))));
+}
+
+TEST_F(EngineOnDevice, DecodeStepsOfOneShapeAreRecordedOnce) {
+  const auto engine = OnDevice();
+  engine->Add(1, Prompt(4, 1), 10);
+  engine->Add(2, Prompt(4, 2), 6);
+  engine->StepUntilIdle();
+  const CountingDevice& device = engine->device();
+  EXPECT_EQ(device.num_runs, 9) << "the first token comes from the prompt's step";
+  if (TestTraits().name == "cpu") {
+    EXPECT_EQ(device.num_bodies, device.num_runs) << "a CPU records nothing";
+  } else {
+    EXPECT_EQ(device.num_bodies, static_cast<int>(device.shapes.size()));
+    EXPECT_EQ(device.shapes.size(), 2u) << "of two rows, then of one";
+  }
+}
+
+}  // namespace
+}  // namespace latentd

@@ -1,0 +1,90 @@
+// An Engine on a FakeExecutor, stepped by hand on a virtual clock that the test moves.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/step/engine.h"
+#include "tests/support/fake_executor.h"
+
+namespace latentd {
+
+inline EngineOptions SmallEngine() {
+  return {.scheduler = {.pool = {.num_blocks = 101}, .max_context_tokens = 1024, .slow_consumer_seconds = 5}};
+}
+
+inline std::vector<int32_t> MakePrompt(int num_tokens, int salt = 0) {
+  std::vector<int32_t> prompt;
+  for (int i = 0; i < num_tokens; ++i) prompt.push_back((i * 31 + salt * 17) % 1000);
+  return prompt;
+}
+
+inline Request MakeRequest(SequenceId id, std::vector<int32_t> prompt, int max_tokens) {
+  Request request{.id = id, .prompt = std::move(prompt)};
+  request.sampling.seed = 100 + id;
+  request.stopping.max_tokens = max_tokens;
+  return request;
+}
+
+class EngineHarness {
+ public:
+  // `executor.num_blocks` is taken from the options.
+  explicit EngineHarness(const EngineOptions& options = SmallEngine(), FakeExecutorOptions executor = {})
+      : executor_(WithBlocks(std::move(executor), options)), engine_(executor_, options, metrics_) {}
+
+  void Add(Request request) {
+    request.received = now_;
+    metrics_.Update([](MetricsData& data) {
+      ++data.requests_received["Generate"];
+      ++data.requests_in_flight[static_cast<size_t>(Phase::kQueued)];
+    });
+    const absl::Status status = engine_.Add(std::move(request));
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  // A step that takes 10 ms.
+  StepOutput Step() {
+    StepOutput output = engine_.Step(now_);
+    now_ += std::chrono::milliseconds(10);
+    engine_.FinishStep(now_, output);
+    for (const SequenceOutput& sequence : output.sequences) {
+      for (const SampleResult& token : sequence.tokens) tokens[sequence.id].push_back(token.id);
+      if (!sequence.end) continue;
+      EXPECT_TRUE(ends.emplace(sequence.id, *sequence.end).second) << "second end of " << sequence.id;
+    }
+    return output;
+  }
+
+  void StepUntilIdle() {
+    while (!Step().idle()) {
+    }
+  }
+
+  Engine& engine() { return engine_; }
+  MetricsData metrics() const { return metrics_.Snapshot(); }
+  int64_t in_flight(Phase phase) const { return metrics().requests_in_flight[static_cast<size_t>(phase)]; }
+  TimePoint now() const { return now_; }
+  void Advance(Duration duration) { now_ += duration; }
+
+  std::map<SequenceId, std::vector<int32_t>> tokens;
+  std::map<SequenceId, StreamEnd> ends;
+
+ private:
+  static FakeExecutorOptions WithBlocks(FakeExecutorOptions executor, const EngineOptions& options) {
+    executor.num_blocks = options.scheduler.pool.num_blocks;
+    return executor;
+  }
+
+  Metrics metrics_;
+  FakeExecutor executor_;
+  Engine engine_;
+  TimePoint now_{std::chrono::seconds(1000)};
+};
+
+}  // namespace latentd

@@ -1,0 +1,207 @@
+// What the engine reports: kinds of steps, waits, prompt tokens, times of ends and of commands.
+#include <chrono>
+#include <limits>
+#include <optional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/step/timed_executor.h"
+#include "tests/engine/step/engine_harness.h"
+
+namespace latentd {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+
+EngineOptions Unhurried() {
+  EngineOptions options = SmallEngine();
+  options.step.max_step_seconds = std::numeric_limits<double>::infinity();
+  return options;
+}
+
+uint64_t StepsOf(StepKind kind, const MetricsData& data) {
+  return data.step_seconds[static_cast<size_t>(kind)].count();
+}
+
+void ExpectPromptLaw(const MetricsData& data) {
+  EXPECT_EQ(data.prompt_tokens_admitted, data.prompt_tokens_computed + data.prompt_tokens_abandoned +
+                                             static_cast<uint64_t>(data.prompt_tokens_pending));
+}
+
+TEST(EngineMetrics, StepsAreCountedByWhatTheirRowsDo) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 3));
+  harness.Step();
+  harness.Add(MakeRequest(2, MakePrompt(10), 3));
+  harness.StepUntilIdle();
+  const MetricsData data = harness.metrics();
+  EXPECT_EQ(StepsOf(StepKind::kPrefill, data), 1u);
+  EXPECT_EQ(StepsOf(StepKind::kMixed, data), 1u);
+  EXPECT_EQ(StepsOf(StepKind::kDecode, data), 2u);
+  EXPECT_EQ(data.step_rows.count(), 4u);
+}
+
+TEST(EngineMetrics, AdmittedPromptTokensAreComputedPendingOrAbandoned) {
+  EngineOptions options = Unhurried();
+  options.scheduler.max_step_tokens = 100;
+  EngineHarness harness(options);
+  harness.Add(MakeRequest(1, MakePrompt(70), 3));
+  harness.Add(MakeRequest(2, MakePrompt(80), 3));
+  harness.Add(MakeRequest(3, MakePrompt(90), 3));
+  harness.Step();
+  EXPECT_EQ(harness.metrics().prompt_tokens_admitted, 240u);
+  EXPECT_EQ(harness.metrics().prompt_tokens_computed, 100u);
+  EXPECT_EQ(harness.metrics().prompt_tokens_pending, 140);
+  ExpectPromptLaw(harness.metrics());
+  harness.engine().Cancel(2);
+  harness.Step();
+  EXPECT_EQ(harness.metrics().prompt_tokens_abandoned, 50u);
+  ExpectPromptLaw(harness.metrics());
+  harness.StepUntilIdle();
+  EXPECT_EQ(harness.metrics().prompt_tokens_pending, 0);
+  ExpectPromptLaw(harness.metrics());
+}
+
+TEST(EngineMetrics, PromisedBlocksAreNotFree) {
+  EngineOptions options = Unhurried();
+  options.scheduler.pool.num_blocks = 41;
+  options.scheduler.max_context_tokens = 4096;
+  EngineHarness harness(options);
+  harness.Add(MakeRequest(1, MakePrompt(10), 31 * kBlockTokens));  // 32 blocks in the end
+  harness.Add(MakeRequest(2, MakePrompt(10), 31 * kBlockTokens));  // has to wait
+  harness.Step();
+  EXPECT_EQ(harness.metrics().kv_blocks_active, 1);
+  EXPECT_EQ(harness.metrics().kv_blocks_promised, 31);
+  EXPECT_EQ(harness.metrics().kv_blocks_free, 8) << "what the second request finds too few";
+  harness.engine().Cancel(2);
+  harness.engine().Cancel(1);
+  harness.Step();
+  EXPECT_EQ(harness.metrics().kv_blocks_promised, 0);
+  EXPECT_EQ(harness.metrics().kv_blocks_free, 40);
+}
+
+TEST(EngineMetrics, EndsTellWhatWasComputed) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 20));
+  for (int i = 0; i < 4; ++i) harness.Step();
+  harness.engine().Cancel(1);
+  harness.Step();
+  EXPECT_EQ(harness.ends.at(1).generated_tokens, 4);
+  EXPECT_EQ(harness.ends.at(1).computed_tokens, 13);  // the last token was sampled and never computed
+}
+
+TEST(EngineMetrics, EndsCarryTheGapsBetweenTheirTokens) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 5));
+  harness.StepUntilIdle();
+  const Histogram& gaps = harness.ends.at(1).timings.token_gaps;
+  EXPECT_EQ(gaps.count(), 4u);
+  EXPECT_DOUBLE_EQ(gaps.sum(), 4 * 0.010);
+}
+
+TEST(EngineMetrics, CancelledEndsTellWhenItWasAskedAndDone) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 20));
+  harness.Step();
+  const TimePoint asked = harness.now();
+  harness.Advance(milliseconds(7));
+  harness.engine().Cancel(1, FinishReason::kCancelled, asked);
+  harness.Step();
+  const StreamTimings& timings = harness.ends.at(1).timings;
+  EXPECT_EQ(timings.cancel_asked, asked);
+  EXPECT_EQ(timings.released - timings.cancel_asked, milliseconds(7));
+}
+
+TEST(EngineMetrics, GapsBetweenStepsCountOnlyWhileThereIsWork) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 3));
+  harness.Step();
+  harness.Advance(milliseconds(2));
+  harness.Step();
+  harness.Advance(milliseconds(3));
+  harness.StepUntilIdle();
+  harness.Advance(std::chrono::seconds(100));
+  harness.Add(MakeRequest(2, MakePrompt(10), 1));
+  harness.StepUntilIdle();
+  EXPECT_EQ(harness.metrics().step_gap_seconds.count(), 2u);
+  EXPECT_NEAR(harness.metrics().step_gap_seconds.sum(), 0.005, 1e-9);
+}
+
+TEST(EngineMetrics, PausesAndResumesCountWhereTheyChangeSomething) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 20));
+  harness.Step();
+  harness.engine().Pause(1);
+  harness.engine().Pause(1);
+  harness.engine().Resume(1);
+  harness.engine().Resume(1);
+  harness.engine().Pause(99);
+  harness.Step();
+  EXPECT_EQ(harness.metrics().sequences_paused, 1u);
+  EXPECT_EQ(harness.metrics().sequences_resumed, 1u);
+}
+
+TEST(EngineMetrics, APauseIsCountedThoughNothingIsLeftToRun) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 20));
+  harness.Step();
+  harness.engine().Pause(1);
+  EXPECT_TRUE(harness.Step().idle());
+  EXPECT_EQ(harness.metrics().sequences_paused, 1u);
+  harness.engine().Resume(1);
+  harness.StepUntilIdle();
+  EXPECT_EQ(harness.metrics().sequences_resumed, 1u);
+}
+
+TEST(EngineMetrics, NonFiniteRowsAreCounted) {
+  EngineHarness harness(Unhurried(), {.nonfinite_seed = 101});
+  for (SequenceId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));
+  harness.StepUntilIdle();
+  EXPECT_EQ(harness.metrics().nonfinite_rows, 1u);
+}
+
+TEST(EngineMetrics, WaitingSequencesAreCountedByWhatTheFirstLacked) {
+  EngineOptions options = Unhurried();
+  options.scheduler.max_step_rows = 1;
+  EngineHarness harness(options);
+  for (SequenceId id = 1; id <= 3; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));
+  harness.StepUntilIdle();
+  // Two wait for two steps, then one for two more.
+  EXPECT_THAT(harness.metrics().queue_waits, ElementsAre(6, 0, 0, 0));
+}
+
+TEST(EngineMetrics, LastStepIsWhenItWasOver) {
+  EngineHarness harness(Unhurried());
+  EXPECT_EQ(harness.metrics().last_step, kNever);
+  harness.Add(MakeRequest(1, MakePrompt(10), 1));
+  harness.Step();
+  EXPECT_EQ(harness.metrics().last_step, harness.now());
+}
+
+// Each look at it takes a millisecond.
+class TickingClock final : public Clock {
+ public:
+  TimePoint Now() const override { return now_ += milliseconds(1); }
+
+ private:
+  mutable TimePoint now_{std::chrono::seconds(1000)};
+};
+
+TEST(EngineMetrics, TimeOfTheSchedulerIsTheStepWithoutTheModel) {
+  const TickingClock clock;
+  Metrics metrics;
+  const EngineOptions options = Unhurried();
+  FakeExecutor fake({.num_blocks = options.scheduler.pool.num_blocks});
+  TimedExecutor executor(fake, clock);
+  Engine engine(executor, options, metrics);
+  ASSERT_TRUE(engine.Add(MakeRequest(1, MakePrompt(10), 1)).ok());
+  StepOutput output = engine.Step(clock.Now());  // looks at 1, within it at 2 and 3, at 4
+  engine.FinishStep(clock.Now(), output);
+  EXPECT_EQ(executor.last_duration(), std::optional<Duration>(milliseconds(1)));
+  EXPECT_NEAR(metrics.Snapshot().scheduler_seconds.sum(), 0.002, 1e-9);
+}
+
+}  // namespace
+}  // namespace latentd

@@ -1,0 +1,108 @@
+#include "server/metrics/metric_catalog.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "server/api/outcomes.h"
+#include "server/metrics/metrics_exporter.h"
+#include "server/metrics/process_metrics.h"
+
+namespace latentd {
+namespace {
+
+std::set<std::string> Names() {
+  std::set<std::string> names;
+  for (const MetricDescriptor& metric : MetricCatalog()) names.insert(metric.name);
+  return names;
+}
+
+TEST(MetricCatalog, IsWhatTheExporterEmits) {
+  std::set<std::string> emitted;
+  for (const prometheus::MetricFamily& family : CollectFamilies({}, {})) {
+    EXPECT_TRUE(emitted.insert(family.name).second) << family.name;
+    EXPECT_FALSE(family.metric.empty()) << family.name;
+  }
+  EXPECT_EQ(emitted, Names());
+}
+
+TEST(MetricCatalog, SeriesHaveTheLabelsAndValuesThatItLists) {
+  for (const prometheus::MetricFamily& family : CollectFamilies({}, {})) {
+    if (family.name == "latentd_config_info") continue;  // a label for each knob
+    const MetricDescriptor& metric = DescriptorOf(family.name);
+    for (const prometheus::ClientMetric& series : family.metric) {
+      ASSERT_EQ(series.label.size(), metric.labels.size()) << family.name;
+      for (size_t i = 0; i < series.label.size(); ++i) {
+        EXPECT_EQ(series.label[i].name, metric.labels[i].name);
+        if (metric.labels[i].values.empty()) continue;
+        EXPECT_THAT(metric.labels[i].values, testing::Contains(series.label[i].value)) << family.name;
+      }
+    }
+    if (metric.labels.size() == 1 && !metric.labels[0].values.empty()) {
+      EXPECT_EQ(family.metric.size(), metric.labels[0].values.size()) << family.name;
+    }
+  }
+}
+
+TEST(MetricCatalog, NamesFollowTheConventions) {
+  for (const MetricDescriptor& metric : MetricCatalog()) {
+    EXPECT_EQ(metric.name.find(':'), std::string::npos);
+    EXPECT_TRUE(metric.name.starts_with("latentd_") || metric.name.starts_with("process_")) << metric.name;
+    EXPECT_EQ(metric.name.ends_with("_total"), metric.kind == MetricKind::kCounter) << metric.name;
+    EXPECT_FALSE(metric.help.empty()) << metric.name;
+  }
+}
+
+TEST(MetricCatalog, WhatIsNotYetExportedIsNotThere) {
+  for (const UnavailableMetric& metric : NotYetExported()) {
+    EXPECT_FALSE(metric.reason.empty());
+    if (metric.name.find('{') != std::string::npos) continue;  // one value of a label
+    EXPECT_EQ(Names().count(metric.name), 0u) << metric.name;
+  }
+}
+
+TEST(MetricsPage, IsTheCommittedOne) {
+  std::ifstream file("deploy/METRICS.md");
+  const std::string committed{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  EXPECT_EQ(committed, RenderMetricsPage()) << "run: build/release/bin/latentd_metrics_doc > deploy/METRICS.md";
+}
+
+TEST(Outcomes, EveryRunReasonIsAnOutcome) {
+  for (const auto* reasons : {&RunReasons(), &WasteCauses(), &AdmissionReasons()}) {
+    for (const std::string& reason : *reasons) EXPECT_THAT(AllReasons(), testing::Contains(reason));
+  }
+}
+
+TEST(Outcomes, WasteIsAllOfAFailureAndTheSurplusOfAStopString) {
+  const StreamEnd end{.prompt_tokens = 10, .output_tokens = 5, .generated_tokens = 7, .computed_tokens = 16};
+  EXPECT_EQ(WastedTokens("STOP_STRING", end), 2u);
+  EXPECT_EQ(WastedTokens("CLIENT_CANCEL", end), 16u);
+  EXPECT_EQ(WastedTokens("MAX_TOKENS", end), 0u);
+}
+
+TEST(ProcessStat, NameMayHoldAnything) {
+  std::string stat = "7 (a) b (c) S";
+  for (int field = 4; field <= 24; ++field) stat += " " + std::to_string(field);
+  const ProcessFacts facts = ParseProcessStat(stat, 1000.0);
+  EXPECT_EQ(facts.num_threads, 20.0);
+  EXPECT_EQ(facts.virtual_bytes, 23.0);
+  EXPECT_GT(facts.start_time_seconds, 1000.0);
+  EXPECT_EQ(ParseProcessStat("7 (short) S 1 2", 0.0).virtual_bytes, 0.0);
+}
+
+TEST(ProcessFacts, ThisProcessHasThem) {
+  const ProcessFacts facts = ReadProcessFacts();
+  EXPECT_GT(facts.resident_bytes, 0.0);
+  EXPECT_GE(facts.num_threads, 1.0);
+  EXPECT_GE(facts.num_open_files, 3.0);
+  EXPECT_GT(facts.max_open_files, facts.num_open_files);
+  EXPECT_GT(facts.start_time_seconds, 1e9);
+}
+
+}  // namespace
+}  // namespace latentd

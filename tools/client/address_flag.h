@@ -1,0 +1,16 @@
+// A flag that names an address: checked while the command line is parsed, so that a malformed one is a line that says
+// what was expected and not a connection that never comes about.
+#pragma once
+
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "server/net/address.h"
+
+namespace latentd {
+
+// `address` gets the canonical form, which gRPC's and HTTP clients take.
+CLI::Option* AddAddressFlag(CLI::App& app, const std::string& flag, std::string& address, AddressUse use);
+
+}  // namespace latentd
