@@ -9,7 +9,7 @@
 
 namespace latentd {
 
-// Bucket bounds of every histogram that the daemon exports (spec api.md 3). They live here and nowhere else.
+// Bucket bounds of every histogram that the daemon exports (docs/spec/api.md 3). They live here and nowhere else.
 inline constexpr std::array kRequestSeconds = {.001, .002, .005, .01, .02, .05, .1,   .2,   .5,   1.,
                                                2.,   5.,   10.,  20., 30., 60., 120., 300., 600., 1800.};
 inline constexpr std::array kTokenSeconds = {.0005, .001, .002, .003, .005, .0075, .01, .015, .02, .03, .05,

@@ -42,7 +42,7 @@ struct TokenBias {
   float bias = 0.0f;
 };
 
-// How one row of logits becomes a token (spec api.md 1). Lists are borrowed for the step.
+// How one row of logits becomes a token (docs/spec/api.md 1). Lists are borrowed for the step.
 struct SampleRow {
   float temperature = 1.0f;  // 0 is greedy, ties to the lower id
   int top_k = 0;             // 0 is off

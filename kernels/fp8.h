@@ -1,5 +1,5 @@
-// The number formats of a checkpoint, by definition (spec 4.1): the slow twins that the vector decoders are tested
-// against, and what the loader and the tests use.
+// The number formats of a checkpoint, by definition (docs/spec/deepseek.md 4.1): the slow twins that the vector
+// decoders are tested against, and what the loader and the tests use.
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,12 @@
 // The verbs of the model: one per line of the paper. Engine thread only.
 //
-// The contract (--numerics=exact): an output row is a function of its own inputs and the weights alone - not of the
-// other rows of the call, the number of threads, the vector width or where the cache blocks lie. Each sum has one
-// order:
+// The contract (docs/spec/numerics.md 1): an output row is a function of its own inputs and the weights alone, not of
+// other rows of the call, the number of threads, the vector width or the place of cache blocks. Each sum has one order:
 //   Linear    k ascending for each output; FP8: each aligned block of 128 k into its own accumulator from zero, then
 //             total = fma(scale, sum, total). Codes of activations: a code times its scale, rounded, is the input on
 //             the CPU; a GPU sums the products of codes and multiplies a block's sum with both scales
-//   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4, +
-//   2,
-//             + 1
+//   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4,
+//             + 2, + 1
 //   softmax   streams over tiles of 64 keys at absolute positions; partial results over ranges of 512 keys, merged
 //             ascending
 //   experts   ascending id, the shared expert last
@@ -68,13 +66,13 @@ class Ops {
   // out[i] = row token_ids[i] of the table [vocab, hidden].
   virtual void Embed(const Batch& batch, const Matrix& table, Tensor out) = 0;
 
-  // out = weight ⊙ x / sqrt(mean(x²) + epsilon), per row, and its codes where out has room for them. out.values may be
-  // x.
+  // out = weight ⊙ x / sqrt(mean(x²) + epsilon), per row, and its codes where out has room for them. out may be x.
   virtual void RmsNorm(Tensor x, const float* weight, float epsilon, const Activation& out) = 0;
   // x += delta, then out = norm(x).
   virtual void AddRmsNorm(Tensor x, Tensor delta, const float* weight, float epsilon, const Activation& out) = 0;
 
-  // out [tokens, outputs] = x [tokens, inputs] Wᵀ. Codes times codes where x has codes and W is E4M3 (spec 4.3: W8A8).
+  // out [tokens, outputs] = x [tokens, inputs] Wᵀ. Codes times codes where x has codes and W is E4M3
+  // (docs/spec/deepseek.md 4.3: W8A8).
   virtual void Linear(const Activation& x, const Matrix& weight, Tensor out) = 0;
 
   // out = silu(gate) ⊙ up, and its codes where out has room for them. out.values may be gate or up.
@@ -85,20 +83,19 @@ class Ops {
 
   // kv [tokens, latent + rope]: norms the latent part, rotates the key part, stores both in the tokens' slots; nothing
   // where that is kNoSlot. bf16: nearest, ties to even. FP8: the scale of a group is max(amax, 1e-4) / 448 rounded up
-  // to a power of two, or NaN where a value is not finite, and then the codes are 0; code = value / scale, nearest
-  // even.
+  // to a power of two, or NaN where a value is not finite, and then the codes are 0; code = value / scale, to even.
   virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                             LatentPages pages) = 0;
 
   // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
-  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; spec 3.3); and its
-  // codes where out has room for them. W_UK and W_UV are always multiplied with values. A position's latent is what its
-  // slot stands for, exactly; so is that of a token of this very step.
+  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; docs/spec/deepseek.md
+  // 3.3); and its codes where out has room for them. W_UK and W_UV are always multiplied with values. A position's
+  // latent is what its slot stands for, exactly; so is that of a token of this very step.
   virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
                             const Batch& batch, LatentPages pages, const Activation& out) = 0;
 
-  // Group-limited top-k choice from router logits [tokens, num_experts] (spec 3.6). bias may be null. Ties go to the
-  // lower index. routing.rows must equal logits.rows.
+  // Group-limited top-k choice from router logits [tokens, num_experts] (docs/spec/deepseek.md 3.6). bias may be null.
+  // Ties go to the lower index. routing.rows must equal logits.rows.
   virtual void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) = 0;
 
   // out = Σ weight · expert(x) over the chosen experts, ascending id, then + shared(x). Where x has codes, an expert's

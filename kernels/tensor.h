@@ -35,7 +35,7 @@ struct Tensor {
   Tensor FirstRows(int count) const { return {values, count, width, stride}; }
 };
 
-inline constexpr int kCodeGroup = 128;  // values that share a scale (spec 4.3)
+inline constexpr int kCodeGroup = 128;  // values that share a scale (docs/spec/deepseek.md 4.3)
 
 // Scales of FP8 codes. ue8m0: powers of two, rounded up; right for checkpoints whose weights were trained so, and only
 // for them.
@@ -92,7 +92,7 @@ struct AttentionShape {
 inline constexpr int kBlockSlots = 64;  // token slots of one cache block
 
 // What the cache stores of a token. fp32 and bf16 values are padded with zeros to whole multiples of 16; of kFp8 only
-// the latent is E4M3 (spec 7.4).
+// the latent is E4M3 (docs/spec/deepseek.md 7.2).
 enum class LatentFormat : uint8_t { kF32, kBf16, kFp8 };
 
 constexpr std::string_view NameOf(LatentFormat format) {
@@ -125,15 +125,15 @@ struct LatentPages {
   std::byte* Slot(int slot) const { return bytes + static_cast<size_t>(slot) * slot_bytes(); }
 };
 
-// Rotary angles for every position that the context allows (spec 3.4): row p holds rope_width/2 cosines, then as many
-// sines. Adjacent pairing rotates (x[2i], x[2i+1]); half-split rotates (x[i], x[i + rope_width/2]).
+// Rotary angles for every position that the context allows (docs/spec/deepseek.md 3.4): row p holds rope_width/2
+// cosines, then as many sines. Adjacent pairing rotates x[2i] with x[2i+1], half-split x[i] with x[i + rope_width/2].
 enum class RopePairs : uint8_t { kAdjacent, kHalfSplit };
 struct RopeTable {
   Tensor angles;  // [max_positions, rope_width]
   RopePairs pairs = RopePairs::kAdjacent;
 };
 
-// How scores become a choice of experts (spec 3.6): what differs between V2, V3 and their relatives is data.
+// How scores become a choice of experts (docs/spec/deepseek.md 3.6). V2, V3 and their relatives differ in data only.
 enum class ExpertScore : uint8_t { kSoftmax, kSigmoid };
 enum class GroupScore : uint8_t { kMax, kTopTwoSum };
 struct RoutingRule {

@@ -181,6 +181,22 @@ def check_named_tests():
                 yield f"{relative(page)}: no test {name} in {path}"
 
 
+def check_cited_pages(path, text):
+    """Each page of docs/ that a text cites exists, and so do the sections whose numbers follow its name."""
+    for match in re.finditer(r"\bdocs/[\w/-]+\.md((?:(?: |, | and )\d+(?:\.\d+)?)*)", text):
+        page = ROOT / match[0].removesuffix(match[1])
+        if not page.exists():
+            yield f"cites {match[0]}, which does not exist"
+            continue
+        sections = re.findall(r"^#+ (\d+(?:\.\d+)?)\b", page.read_text(), re.M)
+        for number in re.findall(r"\d+(?:\.\d+)?", match[1]):
+            if number not in sections:
+                yield f"cites section {number} of {relative(page)}, which does not exist"
+    for match in re.finditer(r"\b[Ss]pec(?:ification)? (?:section )?\d|\bspec [a-z_]+\.md|\bDESIGN\b", text):
+        if path != pathlib.Path(__file__).resolve():
+            yield f"cites {match[0]}: name a page of docs/"
+
+
 def compile_commands():
     """{source: command} of the release build."""
     entries = json.loads((ROOT / "build/release/compile_commands.json").read_text())
@@ -237,7 +253,7 @@ def main():
     violations = [*check_tests_registered(), *check_named_tests()]
     for path in sources():
         text = path.read_text()
-        found = [*check_lengths(path, text)]
+        found = [*check_lengths(path, text), *check_cited_pages(path, text)]
         if path.suffix != ".py":
             code = without_comments_and_strings(text)
             found += [*check_includes(path, text), *check_functions(path, code), *check_words(path, code, text)]

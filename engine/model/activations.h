@@ -12,7 +12,7 @@
 
 namespace latentd {
 
-// Whether products with FP8 weights read FP8 codes of their activations (W8A8, spec 4.3) or the values.
+// Products with FP8 weights read FP8 codes of their activations (W8A8, docs/spec/deepseek.md 4.3) or the values.
 enum class Fp8Activations : uint8_t { kOff, kDynamic };
 
 // The scales' format follows the checkpoint: powers of two where it was trained with them, never elsewhere.

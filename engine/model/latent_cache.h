@@ -1,5 +1,6 @@
-// The paged latent cache: for every layer and slot the normed latent and the rotated shared key part (spec 3.3), in
-// blocks of kBlockSlots slots. Memory only: which block belongs to whom is engine/schedule's business.
+// The paged latent cache: for every layer and slot the normed latent and the rotated shared key part
+// (docs/spec/deepseek.md 3.3), in blocks of kBlockSlots slots. Memory only: which block belongs to whom is
+// engine/schedule's business.
 #pragma once
 
 #include <vector>

@@ -1,6 +1,6 @@
-// Dynamic FP8 of activations (spec 4.3): per row and aligned group of 128, scale = max(amax, 1e-4) / 448, for ue8m0 the
-// next power of two; code = value / scale to the nearest E4M3. Here whole activations; activation_codes-inl.h has what
-// the verbs do to the rows that they make.
+// Dynamic FP8 of activations (docs/spec/deepseek.md 4.3): per row and aligned group of 128, scale = max(amax, 1e-4) /
+// 448, for ue8m0 the next power of two; code = value / scale to the nearest E4M3. Here whole activations;
+// activation_codes-inl.h has what the verbs do to the rows that they make.
 #pragma once
 
 #include "base/thread_pool.h"

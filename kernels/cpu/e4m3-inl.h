@@ -21,7 +21,8 @@ inline constexpr hn::Rebind<uint8_t, F32> kU8;
 inline constexpr hn::Rebind<int16_t, F32> kI16;
 inline constexpr float kLargestE4M3 = 448.0f;
 inline constexpr float kSmallestNormalE4M3 = 0x1p-6f;
-inline constexpr float kSmallestPeak = 1e-4f;  // a group's scale is never that of a smaller magnitude (spec 4.3)
+// A group's scale is never that of a smaller magnitude (docs/spec/deepseek.md 4.3).
+inline constexpr float kSmallestPeak = 1e-4f;
 
 // The least power of two that is not below a positive scale; infinity stays.
 HWY_INLINE float UpToPowerOfTwo(float scale) {

@@ -1,4 +1,4 @@
-// Group-limited top-k choice of experts, one token per item (spec 3.6).
+// Group-limited top-k choice of experts, one token per item (docs/spec/deepseek.md 3.6).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/route_experts.cc"
 #include <limits>

@@ -1,5 +1,5 @@
 // Logits to token ids, one row per item: penalties, logit bias, masks, temperature, top-k, top-p, min-p, then the draw
-// by inverse CDF over the kept tokens in descending order, ties to the lower id (spec api.md 1).
+// by inverse CDF over the kept tokens in descending order, ties to the lower id (docs/spec/api.md 1).
 //
 // Nothing is sorted. Weights are rounded to multiples of 2^-32, so fp64 sums of up to 2^21 of them are exact whatever
 // the order of adding, and "the shortest prefix whose sum reaches x" is found by halving: split around the median, add

@@ -62,7 +62,7 @@ class PinnedBuffer {
   void* address_ = nullptr;
 };
 
-// Stops the process with CUDA's reason: after a failed call the context is of no more use (DESIGN: errors).
+// Stops the process with CUDA's reason: after a failed call the context is of no more use.
 void CheckCuda(cudaError_t error, const char* call);
 
 }  // namespace latentd::cuda

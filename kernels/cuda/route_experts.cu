@@ -1,6 +1,6 @@
-// Group-limited top-k choice of experts (spec 3.6): a warp per token, up to 16 experts per lane in registers, expert e
-// in lane e % 32. Each choice is one search for the largest value over the warp, ties to the lower index. Groups need
-// their members together, so with groups the values also go through shared memory.
+// Group-limited top-k choice of experts (docs/spec/deepseek.md 3.6): a warp per token, up to 16 experts per lane in
+// registers, expert e in lane e % 32. Each choice is one search for the largest value over the warp, ties to the lower
+// index. Groups need their members together, so with groups the values also go through shared memory.
 //
 // Bytes per token: read 4 * num_experts, write 8 * experts per token. FLOPs: about 20 * num_experts for the scores, and
 // 12 shuffles per choice of an expert or a group. Bound: latency, 2 to 4 microseconds for any number of tokens in

@@ -87,7 +87,8 @@ __device__ __forceinline__ float BlockSum(float value, float (&sums)[kWarps]) {
   return sum;
 }
 
-// A group's scale (spec 4.3) is max(amax, kSmallestPeak) / kLargestCode or, for ue8m0, the next power of two.
+// A group's scale (docs/spec/deepseek.md 4.3) is max(amax, kSmallestPeak) / kLargestCode or, for ue8m0, the next power
+// of two.
 constexpr float kSmallestPeak = 1e-4f;
 constexpr float kLargestCode = 448.0f;
 

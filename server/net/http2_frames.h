@@ -30,8 +30,7 @@ class FrameSplitter {
     std::optional<FrameHeader> begun;  // a frame, whose header is complete now
     std::span<const uint8_t> payload;  // of the frame that began last
   };
-  // Takes the next piece off the front of `bytes`, which are not empty: a header's end, or payload as far as it is
-  // there.
+  // Takes the next piece off the front of `bytes`, which are not empty: a header's end, or the payload that is there.
   Piece Next(std::span<const uint8_t>& bytes) {
     if (payload_left_ > 0) {
       const std::span<const uint8_t> payload = bytes.first(std::min(payload_left_, bytes.size()));

@@ -1,4 +1,5 @@
-// A safetensors file. What is accepted obeys spec 2.3 item 1, and another JSON parser reads the same in its header.
+// A safetensors file. What is accepted obeys docs/spec/deepseek.md 2.3 item 1, and another JSON parser reads the same
+// in its header.
 #include <cstring>
 #include <limits>
 #include <map>

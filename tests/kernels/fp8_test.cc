@@ -1,4 +1,4 @@
-// The number formats by exhaustion (spec 4.1 and item 1 of section 8).
+// The number formats by exhaustion (docs/spec/deepseek.md 4.1 and 8).
 #include "kernels/fp8.h"
 
 #include <bit>

@@ -1,5 +1,5 @@
-// Mistakes that other implementations made and that text alone does not show (spec section 6), as far as a verb of the
-// CPU can make them and no other test would see it.
+// Mistakes that other implementations made and that text alone does not show (docs/spec/deepseek.md 6), as far as a
+// verb of the CPU can make them and no other test would see it.
 #include <algorithm>
 #include <numeric>
 #include <random>

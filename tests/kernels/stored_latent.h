@@ -1,4 +1,5 @@
-// A slot of the cache by definition (spec 7.4), one value at a time: what the kernels' slots are compared with.
+// A slot of the cache by definition (docs/spec/deepseek.md 7.2), one value at a time: what the kernels' slots are
+// compared with.
 #pragma once
 
 #include <cstddef>

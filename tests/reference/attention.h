@@ -40,8 +40,8 @@ inline Vector Rotate(const Vector& x, std::span<const float> angles, RopePairs p
 // One layer's cache of one sequence: per token the normed latent, then the rotated key part.
 using LatentRows = std::vector<std::vector<float>>;
 
-// The expanded form (spec 3.3, naive): k_n = U_h c, v = V_h c, softmax over the first num_keys tokens. One query, one
-// head; `up` is kv_b, the head's rows of it start at first_row.
+// The expanded form (docs/spec/deepseek.md 3.3, naive): k_n = U_h c, v = V_h c, softmax over the first num_keys tokens.
+// One query, one head; `up` is kv_b, the head's rows of it start at first_row.
 inline Vector AttendHead(std::span<const float> q, const Rows& up, size_t first_row, const AttentionShape& shape,
                          double scale, const LatentRows& cache, int num_keys) {
   const auto nope = static_cast<size_t>(shape.nope_width), latent = static_cast<size_t>(shape.latent_width);

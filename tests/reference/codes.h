@@ -1,5 +1,5 @@
-// FP8 codes of activations as spec 4.3 defines them, in scalar loops: what every backend must equal bit for bit; and
-// the products that read them.
+// FP8 codes of activations as docs/spec/deepseek.md 4.3 defines them, in scalar loops: what every backend must equal
+// bit for bit; and the products that read them.
 #pragma once
 
 #include <algorithm>

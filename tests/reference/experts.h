@@ -1,4 +1,4 @@
-// The paper's mixture of experts in double: one row, plain loops (spec 3.5, 3.6).
+// The paper's mixture of experts in double: one row, plain loops (docs/spec/deepseek.md 3.5, 3.6).
 #pragma once
 
 #include <cmath>

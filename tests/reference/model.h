@@ -1,5 +1,5 @@
-// The paper in double: one sequence, no cache, no batching, attention in its expanded form (spec 3.3, naive). The
-// oracle of the forward pass; slow on purpose, shares no arithmetic with it.
+// The paper in double: one sequence, no cache, no batching, attention in its expanded form (docs/spec/deepseek.md 3.3,
+// naive). The oracle of the forward pass; slow on purpose, shares no arithmetic with it.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The choice of experts in double, by sorting everything (spec 3.6): the oracle of RouteExperts.
+// The choice of experts in double, by sorting everything (docs/spec/deepseek.md 3.6): the oracle of RouteExperts.
 #pragma once
 
 #include <algorithm>

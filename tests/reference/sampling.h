@@ -1,4 +1,4 @@
-// The distribution that a token is drawn from, in double, by a full sort (spec api.md 1): the oracle of Sample.
+// The distribution that a token is drawn from, in double, by a full sort (docs/spec/api.md 1): the oracle of Sample.
 #pragma once
 
 #include <algorithm>

@@ -129,7 +129,7 @@ float StorableScale(float largest, const TinyCheckpoint& options) {
   return options.scales == DType::kBf16 ? DecodeBf16(EncodeBf16(scale)) : scale;
 }
 
-// The FP8 weight and its scales, one per block of 128 x 128 (spec 4.2).
+// The FP8 weight and its scales, one per block of 128 x 128 (docs/spec/deepseek.md 4.2).
 std::pair<StoredTensor, StoredTensor> Quantize(const ExpectedTensor& expected, std::span<const float> values,
                                                const TinyCheckpoint& options) {
   const int64_t rows = expected.shape[0];

@@ -32,8 +32,8 @@ PlannedTensor PlanCopy(std::string name, std::string_view dtype, std::vector<int
                        std::span<const std::byte> bytes);
 // Values rounded to kF32 or kBf16.
 PlannedTensor PlanValues(std::string name, DType dtype, ValueRows rows);
-// The E4M3 weight and its scales, one per 128 x 128 (spec 4.2): largest magnitude / 448 or, for kUe8m0, the next power
-// of two, stored as fp32 like the releases do.
+// The E4M3 weight and its scales, one per 128 x 128 (docs/spec/deepseek.md 4.2): largest magnitude / 448 or, for
+// kUe8m0, the next power of two, stored as fp32 like the releases do.
 std::vector<PlannedTensor> PlanQuantized(const std::string& name, const ValueRows& rows, ScaleFormat format);
 
 }  // namespace latentd

@@ -28,8 +28,7 @@ class LatencyHistogram {
   int64_t min() const { return count_ == 0 ? 0 : min_; }
   int64_t max() const { return max_; }
   double mean() const { return count_ == 0 ? 0.0 : sum_ / static_cast<double>(count_); }
-  // The smallest recorded value that `percent` of all samples do not exceed, rounded up to its bucket's end; 0 if
-  // empty.
+  // The smallest recorded value that `percent` of all samples do not exceed, rounded up to its bucket's end. 0: empty.
   int64_t Percentile(double percent) const;
   // Those that are not empty, ascending.
   std::vector<Bucket> Buckets() const;

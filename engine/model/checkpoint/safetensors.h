@@ -1,5 +1,5 @@
-// One safetensors file, mapped and its header checked as spec 2.2 and 2.3 ask: every byte of the buffer belongs to
-// exactly one tensor. Immutable; the tensors' bytes live as long as the file and may have any alignment.
+// One safetensors file, mapped and its header checked as docs/spec/deepseek.md 2.2 and 2.3 ask: every byte of the
+// buffer belongs to exactly one tensor. Immutable; the tensors' bytes live as long as the file, in any alignment.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The tensors that a checkpoint of a given configuration consists of: names, shapes, roles (spec 2.1).
+// The tensors that a checkpoint of a given configuration consists of: names, shapes, roles (docs/spec/deepseek.md 2.1).
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace latentd {
 
 enum class TensorRole : uint8_t {
   kProjection,  // a linear layer that may be block-scaled FP8
-  kWide,        // everything else; bf16 or fp32 (spec 4.5)
+  kWide,        // everything else; bf16 or fp32 (docs/spec/deepseek.md 4.5)
 };
 
 struct ExpectedTensor {

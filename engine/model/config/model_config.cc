@@ -48,7 +48,7 @@ constexpr Defaults kV3Defaults = {1536, 256, 1, 8, 4, 3, 2.5, 1e-6};
 constexpr Defaults kV2Defaults = {1536, 64, 2, 0, 0, 0, 1.0, 1e-6};
 constexpr Defaults kGlmDefaults = {768, 64, 1, 1, 1, 1, 1.8, 1e-5};
 
-// What its files may leave out, and what it is called where one goes by another's rules (spec 1.1).
+// What its files may leave out, and what it is called where one goes by another's rules (docs/spec/deepseek.md 1.1).
 struct Family {
   std::string_view model_type;
   std::string_view scoring_func;

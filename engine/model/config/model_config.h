@@ -15,7 +15,7 @@
 
 namespace latentd {
 
-// spec 3.4
+// docs/spec/deepseek.md 3.4
 struct YarnScaling {
   double factor = 1.0;
   int original_context = 0;
@@ -39,8 +39,8 @@ struct QuantizationFacts {
   bool power_of_two_scales = false;  // scale_fmt "ue8m0"
 };
 
-// V3.2's choice of the positions that a query attends to (spec 7.4). Its tensors are read and checked; nothing computes
-// it yet.
+// V3.2's choice of the positions that a query attends to (docs/spec/deepseek.md 7.1). Its tensors are read and checked;
+// nothing computes it yet.
 struct IndexerShape {
   int num_heads = 0;
   int head_width = 0;
@@ -70,7 +70,7 @@ struct ModelConfig {
   bool has_routing_bias = false;  // e_score_correction_bias
 
   double epsilon = 1e-6;         // of the input, post-attention, final and MTP norms
-  double latent_epsilon = 1e-6;  // of q_a_layernorm and kv_a_layernorm (spec 3.2)
+  double latent_epsilon = 1e-6;  // of q_a_layernorm and kv_a_layernorm (docs/spec/deepseek.md 3.2)
   RopeFacts rope;
   double softmax_scale = 0.0;  // σ, YaRN's mscale² included
 

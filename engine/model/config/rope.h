@@ -1,4 +1,4 @@
-// Rotary frequencies and the scales that YaRN brings along (spec 3.4), in double.
+// Rotary frequencies and the scales that YaRN brings along (docs/spec/deepseek.md 3.4), in double.
 #pragma once
 
 #include <vector>

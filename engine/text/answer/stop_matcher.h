@@ -31,8 +31,7 @@ class StopMatcher {
 
   // Once a stop string is found, nothing more comes out.
   Output Append(std::string_view chunk);
-  // The same for text that cannot stop: a stop string that ends in it is passed over, one that only begins in it is
-  // not.
+  // The same for text that cannot stop. A stop string that ends in it is passed over; one that begins in it is not.
   std::string Pass(std::string_view chunk);
   // The stream has ended without a stop string: the text that was held back.
   std::string Flush();

@@ -1,10 +1,10 @@
-// What stands before a tool call's arguments. Where the markers alone do not tell the syntax, the text between them
-// does:
+// The text before a tool call's arguments. Where the markers alone do not tell the syntax, the text between them does:
 //
 //   V3, R1    <call_begin>function<separator>NAME\n```json\n   ARGUMENTS   \n```<call_end>
 //   V3.1      <call_begin>NAME<separator>                      ARGUMENTS   <call_end>
-//   Kimi-K2   <call_begin>functions.NAME:INDEX<separator>      ARGUMENTS   <call_end>     all before <separator> is the
-//   id
+//   Kimi-K2   <call_begin>functions.NAME:INDEX<separator>      ARGUMENTS   <call_end>
+//
+// Kimi-K2's id of a call is all that stands before <separator>.
 #pragma once
 
 #include <optional>

@@ -48,8 +48,7 @@ class Lister {
   }
 
  private:
-  // Without an added_tokens_decoder the tokens of tokenizer.json stand in its place. What is in it and named is
-  // special.
+  // Without an added_tokens_decoder the tokens of tokenizer.json stand in its place. Named ones among them are special.
   void AddListed() {
     if (!config_.has_decoder) {
       for (AddedToken& token : file_.added_tokens) {

@@ -211,7 +211,7 @@ TEST(DeviceCodes, EveryFp8ProductReadsTheCodesOfItsInput) {
   EXPECT_GT(findings.uneven_scales, 0);
 }
 
-// Spec 6, P11: in every FP8 layer, where the checkpoint was trained so.
+// docs/spec/deepseek.md 6, P11: in every FP8 layer, where the checkpoint was trained so.
 TEST(DeviceCodes, ScalesArePowersOfTwoWhereTheCheckpointsAre) {
   const TemporaryDirectory model;
   // Groups of codes that end inside a head, a head's width that is odd.

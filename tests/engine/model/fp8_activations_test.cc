@@ -88,7 +88,7 @@ TEST(Fp8ActivationsInvariance, AloneIsAsInCompany) {
   }
 }
 
-// Spec 8, item 20.
+// docs/spec/deepseek.md 8, item 20.
 TEST(Fp8Activations, LogitsOfTheBundledModelAreCloseToTheWeightOnlyOnes) {
   const Goldens goldens("tests/data/tiny-tales/goldens-fp8.safetensors");
   ModelSession values(kModel, {}), coded(kModel, Coded());

@@ -1,4 +1,4 @@
-// The FP8 codes and scales of rows as spec 4.3 defines them.
+// The FP8 codes and scales of rows as docs/spec/deepseek.md 4.3 defines them.
 #pragma once
 
 #include <cstdint>

@@ -210,7 +210,7 @@ TEST_F(CodedLinear, MultipliesCodesWithCodes) {
   }
 }
 
-// Spec 4.4: what the codes of both operands cost on normal values.
+// docs/spec/deepseek.md 4.4: what the codes of both operands cost on normal values.
 TEST_F(CodedLinear, ErrorAgainstUnquantisedOperandsIsAsExpected) {
   constexpr int kOutputs = 128, kInputs = 1024;
   const Rows weight = RandomRows(kOutputs, kInputs, random_);
@@ -241,7 +241,7 @@ TEST_F(CodedLinear, ErrorAgainstUnquantisedOperandsIsAsExpected) {
   }
 }
 
-// Spec 6, P23: a row of zeros gives zeros, one below the floor keeps the smallest scale.
+// docs/spec/deepseek.md 6, P23: a row of zeros gives zeros, one below the floor keeps the smallest scale.
 TEST_F(CodedLinear, RowsOfZerosAndOfTinyValuesAreFinite) {
   const auto packed = Pack(StoredMatrix::Random(DType::kE4M3, 70, 300, random_));
   for (const ScaleFormat format : kScaleFormats) {

@@ -82,7 +82,7 @@ TEST_F(Rope, RotateQueriesTurnsTheLastPartOfEachHead) {
   }
 }
 
-// Spec 3.4: width 4, base 1e4, position 3.
+// docs/spec/deepseek.md 3.4: width 4, base 1e4, position 3.
 TEST_F(Rope, RotationMatchesThePublishedExample) {
   const DeviceRows angles(backend_, {{static_cast<float>(std::cos(3.0)), static_cast<float>(std::cos(0.03)),
                                       static_cast<float>(std::sin(3.0)), static_cast<float>(std::sin(0.03))}});

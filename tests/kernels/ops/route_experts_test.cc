@@ -46,7 +46,7 @@ class RouteExperts : public testing::Test {
   Backend backend_ = MakeTestBackend(SmallLimits());
 };
 
-// Spec 3.6, examples (a) to (d).
+// docs/spec/deepseek.md 3.6, examples (a) to (d).
 const std::vector<float> kLogits = {0, 1, -1, 2, .5, .5, -2, 1.5};
 const RoutingRule kRule = {
     .num_experts = 8, .experts_per_token = 3, .num_groups = 4, .groups_per_token = 2, .scale = 2.5f};

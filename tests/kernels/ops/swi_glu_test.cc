@@ -61,7 +61,7 @@ TEST_F(SwiGlu, CodesAreThoseOfTheValues) {
   }
 }
 
-std::vector<float> PublishedExample() {  // spec 4.3
+std::vector<float> PublishedExample() {  // docs/spec/deepseek.md 4.3
   std::vector<float> values(128);
   std::iota(values.begin(), values.end(), -64.0f);
   return values;

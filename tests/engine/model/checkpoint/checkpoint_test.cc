@@ -56,7 +56,7 @@ TEST(Checkpoint, AcceptsEveryKindOfTinyCheckpoint) {
   }
 }
 
-// Spec section 8's sizes; FP8 with edge blocks on both sides.
+// The sizes of docs/spec/deepseek.md 8; FP8 with edge blocks on both sides.
 TEST(Checkpoint, AcceptsTheAcceptanceListsModel) {
   const TinyCheckpoint options = {
       .hidden_size = 256,

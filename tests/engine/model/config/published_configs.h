@@ -1,4 +1,4 @@
-// config.json of released models, as far as the architecture goes (spec 1.2).
+// config.json of released models, as far as the architecture goes (docs/spec/deepseek.md 1.2).
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Golden values of spec 3.4, and the table of angles as queries and keys meet it.
+// Golden values of docs/spec/deepseek.md 3.4, and the table of angles as queries and keys meet it.
 #include "engine/model/config/rope.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// A tokenizer.json with the pre-tokenizer that DeepSeek-V2, V2.5, V2-Lite and Coder-V2 share (spec 5.1).
+// A tokenizer.json with the pre-tokenizer of DeepSeek-V2, V2.5, V2-Lite and Coder-V2 (docs/spec/deepseek.md 5.1).
 #pragma once
 
 #include <span>
