@@ -46,7 +46,7 @@ size_t LeftInGroup(const Cgroup& group) {
   return LeftOf(limit, LeftOf(usage, cache));
 }
 
-// Of what `ulimit` bounds and the field of the process's status counts.
+// The room that `ulimit` leaves of what the named field of the process's status counts.
 size_t LeftOfLimit(__rlimit_resource resource, const fs::path& root, const char* field) {
   rlimit limit{};
   if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;

@@ -9,7 +9,7 @@ namespace latentd::cpu {
 
 // The least of MemAvailable, what the cgroups (v1 and v2, with all above them; memory.high, too) leave, where page
 // cache counts as free, and what RLIMIT_AS leaves of the address space, RLIMIT_DATA of what is written to. SIZE_MAX
-// where nobody tells. `root` stands before /proc and /sys, for tests.
+// where no limit is known. `root` stands before /proc and /sys, for tests.
 size_t AvailableMemory(const std::filesystem::path& root = "/");
 
 }  // namespace latentd::cpu

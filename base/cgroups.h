@@ -19,7 +19,7 @@ struct Cgroup {
   std::filesystem::path folder;  // may not exist: a container's /proc can name a path that only its host sees
 };
 
-// Of one controller ("cpu", "memory", "pids"): the process's own group and all above it, up to where it is mounted.
+// The process's own group of one controller ("cpu", "memory", "pids") and all above it, up to where it is mounted.
 // Each of them bounds the process. Which these are is read once: the process is taken to stay in the groups that it was
 // in then. `root` stands before /proc and /sys, for tests.
 std::vector<Cgroup> CgroupsOf(std::string_view controller, const std::filesystem::path& root);

@@ -1,5 +1,5 @@
-// Invariants of the house: what only we can break stops the process, with both values on one line.
-// What the world can cause is an absl::Status instead.
+// Invariants that only our own code can break: a violation stops the process, with both values on one line.
+// Errors that the world can cause are an absl::Status instead.
 #pragma once
 
 #include <iostream>

@@ -1,6 +1,6 @@
-// What happens when a mapped file can't be read, because it was cut or its disk fails: the kernel sends SIGBUS to
-// whoever reads it. Every mapped file is known here from its opening to its closing, so that the line that ends the
-// process can name it. Any thread.
+// Reads of a mapped file that fail, because the file was cut or its disk fails: the kernel sends SIGBUS to the reading
+// thread. Every mapped file is known here from its opening to its closing, so that the line that ends the process can
+// name it. Any thread.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What a file is that is not the one which its name promises: downloads fail in a few well-known ways.
+// The kind of a file that is not the one its name promises: downloads fail in a few well-known ways.
 #pragma once
 
 #include <string>

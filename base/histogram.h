@@ -36,7 +36,7 @@ class Histogram {
     counts_[static_cast<size_t>(bucket - upper_bounds_.begin())] += times;
     sum_ += value * static_cast<double>(times);
   }
-  // Of the same bounds.
+  // `other` has the same bounds.
   void Add(const Histogram& other) {
     for (size_t i = 0; i < kMaxBuckets; ++i) counts_[i] += other.counts_[i];
     sum_ += other.sum_;

@@ -1,5 +1,5 @@
-// Long work on text that nobody waits for any more ends early: whoever starts it says where the wish to end it shows,
-// and loops over the text look there. Each thread has its own; where nobody said anything, nothing is interrupted.
+// Long work on text whose client has left ends early: the caller that starts the work names the flag that asks for its
+// end, and loops over the text look there. Each thread has its own; without a flag nothing is interrupted.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// JSON texts as they lie in the files of a model: what Python writes beyond JSON, and what a cut file looks like.
+// JSON texts as they lie in the files of a model: Python's additions to JSON, and the looks of a cut file.
 #pragma once
 
 #include <string>

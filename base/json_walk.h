@@ -1,5 +1,5 @@
-// A strict walk over a JSON text from a file that nobody vouches for: duplicate keys, deep nesting, invalid UTF-8 and
-// anything after the end are errors, and no document is built in memory.
+// A strict walk over a JSON text from an untrusted file: duplicate keys, deep nesting, invalid UTF-8 and anything after
+// the end are errors, and no document is built in memory.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// One letter between threads: senders merge into it, one taker empties it. Nobody waits but the taker. Its bound is the
+// One letter between threads: senders merge into it, one taker empties it. Only the taker waits. Its bound is the
 // Content's: a sender's merge may refuse, and entries that belong together join.
 #pragma once
 

@@ -20,7 +20,7 @@
 namespace latentd {
 namespace {
 
-// Of the pages that hold these bytes. Whatever becomes of the advice, the content stays the same.
+// Advises on the pages that hold these bytes. The content stays the same whether or not the advice is taken.
 void Advise(std::span<const std::byte> bytes, int advice) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
@@ -84,7 +84,7 @@ void MappedFile::ReadAhead(std::span<const std::byte> part) const {
   if (is_on_its_way && (asked == bytes().size() || asked >= end + kAheadBytes / 2)) return;
   const size_t ahead = std::min(bytes().size(), end + kAheadBytes);
   const size_t from = is_on_its_way ? asked : begin;
-  // Whoever loses the race leaves the asking to the winner.
+  // The thread that loses the race leaves the prefetch to the winner.
   if (mapping_->ahead_end.compare_exchange_strong(asked, ahead, std::memory_order_relaxed)) {
     Advise(bytes().subspan(from, ahead - from), MADV_WILLNEED);
   }

@@ -29,7 +29,7 @@ class MappedFile {
 
   // Lets the disk bring these bytes, and the next kAheadBytes behind them, while others are worked on.
   void ReadAhead(std::span<const std::byte> part) const;
-  // Gives back the memory in which these bytes are; who reads them again gets them again. For a private read-only
+  // Gives back the memory in which these bytes are; a later read brings them back. For a private read-only
   // mapping that is only advice: it may take back what another thread is reading.
   void Release(std::span<const std::byte> part) const;
 

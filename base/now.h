@@ -1,4 +1,4 @@
-// The time for whoever is not handed one: all of the server but what tests drive. Any thread.
+// The time for code that is not handed one: all of the server but the parts that tests drive. Any thread.
 #pragma once
 
 #include "base/clock.h"

@@ -23,7 +23,7 @@ struct ComputeThreads {
 };
 
 // One for each allowed processor, and no more than the quota has whole ones: a thread beyond it only makes every step
-// wait for the quota's next period. What is left of a fraction serves the other threads. At least one.
+// wait for the quota's next period. The rest of a fraction serves the other threads. At least one.
 ComputeThreads ThreadsFor(const ProcessorFacts& facts);
 inline ComputeThreads FindComputeThreads() { return ThreadsFor(FindProcessors()); }
 // As many as were asked for, or where that is 0 what the machine grants.

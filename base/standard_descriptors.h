@@ -1,4 +1,4 @@
-// Descriptors 0, 1 and 2, which programs take for granted and which whoever starts them may have closed.
+// Descriptors 0, 1 and 2, which programs take for granted and which a parent process may have closed.
 #pragma once
 
 namespace latentd {

@@ -11,7 +11,7 @@
 namespace latentd {
 namespace {
 
-// About the time between two regions of a step. Longer spinning would take a core from whoever else needs it.
+// About the time between two regions of a step. Longer spinning would take a core from other threads.
 constexpr int kSpins = 4000;
 constexpr int kClosed = 1 << 30;
 
@@ -32,7 +32,7 @@ ThreadPool::ThreadPool(int num_threads) : inside_(kClosed) {
   try {
     for (int thread = 1; thread < num_threads; ++thread) threads_.emplace_back([this, thread] { Work(thread); });
   } catch (const std::system_error&) {
-    // Fewer threads do the same work; whoever must have them all looks at num_threads().
+    // Fewer threads do the same work; a caller that must have them all looks at num_threads().
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

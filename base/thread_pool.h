@@ -41,8 +41,8 @@ class ThreadPool {
   int num_items_ = 0;
 
   std::atomic<bool> stop_{false};
-  alignas(64) std::atomic<int> region_{0};  // counts regions; what waiting threads watch
-  alignas(64) std::atomic<int> inside_{0};  // threads inside, plus kClosed while nobody may enter
+  alignas(64) std::atomic<int> region_{0};  // counts regions; waiting threads watch it
+  alignas(64) std::atomic<int> inside_{0};  // threads inside, plus kClosed while none may enter
   alignas(64) std::atomic<int> next_{0};    // the next item
 };
 

@@ -21,7 +21,7 @@ namespace {
 constexpr size_t kFullStackBytes = size_t{8} << 20;    // what systems give unless told otherwise
 constexpr size_t kProbeStackBytes = size_t{64} << 10;  // it is the threads that are counted, not their memory
 
-// Of libraries, heap and a small model's tables.
+// Address space for libraries, heap and a small model's tables.
 constexpr size_t kStartBytes = size_t{64} << 20;
 
 struct Gate {
@@ -37,7 +37,7 @@ void* AwaitOpening(void* argument) {
   return nullptr;
 }
 
-// Of a thread that is started without a wish of its own.
+// The stack of a thread that is started without a size of its own.
 size_t DefaultStackBytes() {
   pthread_attr_t attributes;
   size_t num_bytes = kFullStackBytes;
