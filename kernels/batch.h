@@ -1,4 +1,4 @@
-// One step's inputs: what the rows are, where their tokens go, which of them are sampled and how. A row is one
+// One step's inputs: the rows, the places of their tokens, which tokens are sampled and how. A row is one
 // sequence's share of the step. Built on the host by engine/batch_builder (BatchInputs); Ops::Upload makes of it what
 // the verbs read (Batch).
 #pragma once

@@ -16,7 +16,7 @@ inline bool HasId(std::span<const uint64_t> bits, int32_t id) {
   return (bits[index / kIdsPerWord] >> (index % kIdsPerWord) & 1) != 0;
 }
 
-// Of ids below `vocab_size`, in any order and number.
+// A bitmap over the ids below `vocab_size` with those of `ids` set, which come in any order and number.
 template <class Ids>
 std::vector<uint64_t> BitsOf(const Ids& ids, size_t vocab_size) {
   std::vector<uint64_t> bits((vocab_size + kIdsPerWord - 1) / kIdsPerWord);

@@ -10,7 +10,7 @@ namespace latentd {
 // The number that lies there, at any alignment.
 float StoredNumber(DType dtype, const std::byte* at);
 
-// Of a matrix; scaled where it is E4M3.
+// One value of a matrix, scaled where it is E4M3.
 float StoredValue(const MatrixSource& source, int output, int input);
 
 }  // namespace latentd

@@ -24,7 +24,7 @@ constexpr size_t SizeOf(DType dtype) {
   return 0;
 }
 
-// fp32 values [rows, width], rows `stride` values apart. Between width and stride lies padding that nobody reads.
+// fp32 values [rows, width], rows `stride` values apart. The padding between width and stride is never read.
 struct Tensor {
   float* values = nullptr;
   int rows = 0;

@@ -1,4 +1,4 @@
-// One row's FP8 codes, or what they stand for; compiled once per Highway target, the same bits in each.
+// One row's FP8 codes, or their values; compiled once per Highway target, the same bits in each.
 
 // No #pragma once: Highway includes this file once per target.
 #if defined(LATENTD_KERNELS_CPU_ACTIVATION_CODES_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -58,7 +58,7 @@ HWY_INLINE void FillCodes(const Activation& activation, int row) {
   }
 }
 
-// What a row's codes stand for.
+// The values of a row's codes.
 HWY_INLINE void DecodeCodes(const Activation& activation, int row, float* to) {
   const int width = activation.values.width;
   const uint8_t* codes = activation.codes + static_cast<size_t>(row) * static_cast<size_t>(activation.code_stride());
@@ -69,7 +69,7 @@ HWY_INLINE void DecodeCodes(const Activation& activation, int row, float* to) {
   }
 }
 
-// Replaces values by what their codes would stand for: FillCodes, then DecodeCodes.
+// Rounds values to those of their codes: FillCodes, then DecodeCodes.
 HWY_INLINE void RoundToCodes(float* values, int width, ScaleFormat format) {
   for (int begin = 0; begin < width; begin += kCodeGroup) {
     const int count = std::min(width - begin, kCodeGroup);

@@ -8,11 +8,11 @@
 
 namespace latentd::cpu {
 
-// What products with one activation read. Products here are of floats: codes are decoded first, and the rounding of
-// code · scale is part of the numerics.
+// The operand of products with one activation. Products here are of floats: codes are decoded first, and the rounding
+// of code · scale is part of the numerics.
 struct LinearInputs {
   Tensor values;
-  Tensor decoded = {};  // what the codes stand for; no values where the activation has no codes
+  Tensor decoded = {};  // the codes' values; no values where the activation has no codes
   ScaleFormat scale_format = ScaleFormat::kF32;
 
   bool coded() const { return decoded.values != nullptr; }

@@ -95,8 +95,8 @@ HWY_INLINE void Dots(const float* const* q, const float* keys, size_t stride, in
   }
 }
 
-// scores[row][key] = q[row] · keys[key] for all keys < num_keys, rounded up to whole vectors: what lies behind is read
-// from the same block, and nobody uses it. scores is [num_rows][kTileKeys].
+// scores[row][key] = q[row] · keys[key] for all keys < num_keys, rounded up to whole vectors: scores behind num_keys
+// come from other bytes of the same block and are not used. scores is [num_rows][kTileKeys].
 HWY_INLINE void ScoreTile(const float* const* q, int num_rows, const float* keys, size_t stride, int width,
                           int num_keys, float* scores) {
   HWY_ALIGN float dots[kDotRows * kKeyBlock * kLanes];

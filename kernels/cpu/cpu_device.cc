@@ -31,7 +31,7 @@ void* Map(size_t bytes) {
   return address;
 }
 
-// Such pages from a huge page on; what the alignment left over is given back.
+// Such pages from a huge page on; the rest that alignment left over is given back.
 void* MapLarge(size_t bytes) {
   const size_t wanted = RoundUp(bytes, kPage);
   void* address = Map(wanted + kHugePage);

@@ -12,7 +12,7 @@
 // The matrix may be a slice of rows of a bigger one, as stored or transposed. 128 x 128 scale blocks belong to the full
 // matrix, so a scaled slice keeps its place in it: a block of k ends where the full matrix's does (the first and the
 // last may be short), and panels start at multiples of 64 of the full matrix's outputs, so that no panel has two scales
-// for one k: the first panel may begin, the last may end, with lanes that are zero and belong to nobody.
+// for one k: the first panel may begin, and the last may end, with unused lanes, which are zero.
 #pragma once
 
 #include <algorithm>

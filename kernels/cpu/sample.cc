@@ -128,7 +128,7 @@ size_t PrefixReaching(std::span<TokenCandidate> candidates, size_t apart, double
   return length;
 }
 
-// What may still be drawn: all candidates in front of those cut off.
+// The candidates that may still be drawn: all in front of those cut off.
 struct Kept {
   std::span<TokenCandidate> candidates;
   size_t apart = 0;  // so many in front are better than the rest
@@ -148,7 +148,7 @@ Kept AllCandidates(std::span<const float> logits, float largest, float temperatu
     const double weight = static_cast<double>(static_cast<int64_t>(weights[id] * 0x1p32 + 0.5)) * 0x1p-32;
     candidates.push_back({logits[id], static_cast<int32_t>(id), weight});
   };
-  // Nearly all of the weight is near the top: what stands apart there is seldom looked behind.
+  // Nearly all of the weight is near the top, so the search seldom goes past the part that stands apart there.
   const float near = std::max(largest - 8.0f * temperature, std::numeric_limits<float>::lowest());
   for (size_t id = 0; id < logits.size(); ++id) {
     if (logits[id] >= near) add(id);

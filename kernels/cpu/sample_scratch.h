@@ -1,4 +1,4 @@
-// What drawing a token needs beside the logits, per thread; reserved once for the vocabulary. Owned by CpuOps.
+// Scratch memory for drawing a token, per thread; reserved once for the vocabulary. Owned by CpuOps.
 #pragma once
 
 #include <cstddef>

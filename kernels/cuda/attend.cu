@@ -30,7 +30,7 @@ constexpr int kStages = 2;
 constexpr int kMergeThreads = 128;
 constexpr float kNothing = -INFINITY;  // the maximum of no scores
 
-// What a block has in shared memory: queries [2 planes][16], pages [2 stages][64], weights [16][64], row statistics
+// A block's shared memory: queries [2 planes][16], pages [2 stages][64], weights [16][64], row statistics
 // [8 warps][16]. For FP8 there is one page and, at the end, its slots as stored.
 constexpr int kWeightBytes = kTileHeads * kTileKeys * 2;
 constexpr int kStatisticBytes = kWarps * kTileHeads * 4;
@@ -135,7 +135,7 @@ __device__ __forceinline__ float QuadSum(float value) {
   return value + __shfl_xor_sync(~0u, value, 2);
 }
 
-// Turns the scores of one tile into weights in shared memory; returns what earlier results are to be multiplied with.
+// Turns the scores of one tile into weights in shared memory; returns the factor for earlier results.
 // Contains the barrier at which the warps' maxima meet; the caller's follows before the weights are read.
 __device__ __forceinline__ void WeighTile(float (&scores)[4], int visible, float scale, const SharedRows& weights,
                                           float (*warp_maxima)[kTileHeads], RowStatistics& rows, float (&factors)[2]) {

@@ -1,5 +1,5 @@
 // The verbs on a Hopper GPU: checks the shapes, owns the scratch memory, and launches the kernels. Everything a launch
-// depends on beside the shapes lies in the device's memory, so that what is launched can be recorded and replayed.
+// depends on beside the shapes lies in the device's memory, so that launches can be recorded and replayed.
 #pragma once
 
 #include <memory>

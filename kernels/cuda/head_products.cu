@@ -31,7 +31,7 @@ struct SplitPair {
   uint32_t low;
 };
 
-// What bf16 keeps of two values, and of what that leaves.
+// The high halves of two values (rounded to bf16), and the low halves (the rounded rest).
 __device__ __forceinline__ SplitPair Split(float first, float second) {
   const uint32_t high = CvtRnBf16x2F32(second, first);
   const float first_rest = first - __uint_as_float(high << 16);

@@ -1,4 +1,4 @@
-// What every launcher of a CUDA kernel uses.
+// Common to all launchers of CUDA kernels.
 #pragma once
 
 #include "kernels/tensor.h"

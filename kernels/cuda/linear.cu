@@ -45,7 +45,7 @@ struct Product {
   int split_warps;  // warps that share their outputs: as many as there are ranges, or 1
 };
 
-// What a kernel multiplies with what. A piece is 64 bytes of a weight's row, 16 for each lane % 4.
+// The operands of a kernel. A piece is 64 bytes of a weight's row, 16 for each lane % 4.
 template <DType kDType, bool kCodes>
 struct Format {
   static constexpr DType kWeight = kDType;

@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kThreads)
   const int row = static_cast<int>(blockIdx.x), groups = NumGroups(x.width);
   float* from = RowOf(x, row);
   const float* add = delta.values == nullptr ? nullptr : RowOf(delta, row);
-  // Loading, adding and storing are apart: no load has to wait for a store that might have changed what it reads.
+  // Loading, adding and storing are apart: no load has to wait for a store that might have changed its source.
   float4 kept[kKeptGroups];
 #pragma unroll
   for (int i = 0; i < kKeptGroups; ++i) kept[i] = LoadFour<kVector>(from, LaneColumn(Warp() + i * kWarps), x.width);

@@ -108,8 +108,8 @@ __device__ __forceinline__ float Ex2Approx(float x) {
   return power;
 }
 
-// ld.global.nc.L1::no_allocate.v4: 16 aligned bytes that nobody writes during the kernel and nobody reads again soon,
-// such as weights.
+// ld.global.nc.L1::no_allocate.v4: 16 aligned bytes that the kernel does not write and does not read again soon, such
+// as weights.
 __device__ __forceinline__ uint4 LdGlobalNcNoAllocateV4(const void* global) {
   uint4 words;
   asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"

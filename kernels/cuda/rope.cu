@@ -1,4 +1,4 @@
-// RotateQueries and AppendLatent: what depends on a token's position.
+// RotateQueries and AppendLatent: the verbs that depend on a token's position.
 //
 // RotateQueries turns one head per warp, 8 heads per block, a pair per lane at a time. AppendLatent gives a block of
 // 128 threads to a token: it rotates the shared key part, norms the latent in the fixed order of BlockSum, and stores

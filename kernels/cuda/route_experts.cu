@@ -59,7 +59,7 @@ __device__ __forceinline__ float WarpSum(float value) {
   return value;
 }
 
-// Scores in place of logits; what lies behind the last expert stays unused.
+// Scores in place of logits; values behind the last expert stay unused.
 template <int kPerLane>
 __device__ __forceinline__ void Score(const RoutingRule& rule, Values<kPerLane>& values, int lane) {
   if (rule.score == ExpertScore::kSigmoid) {

@@ -1,4 +1,4 @@
-// RouteExperts; kernels/ops.h says what it computes. Nothing waits.
+// RouteExperts of kernels/ops.h. Nothing waits.
 #pragma once
 
 #include <cuda_runtime_api.h>
