@@ -120,7 +120,7 @@ std::optional<Value> FindMacroAttribute(const Macro& macro, std::string_view nam
   return Value::MakeTuple(std::move(names));
 }
 
-// What is left of a generator, which is used up then; all of the others.
+// The rest of a generator, which is used up then; all items of other values.
 std::vector<Value> TakeItems(Iterable& iterable) {
   if (iterable.kind != IterableKind::kGenerator) return iterable.items;
   const auto first = iterable.items.begin() + static_cast<std::ptrdiff_t>(iterable.next);
@@ -135,7 +135,8 @@ std::optional<Value> FindNamespaceItem(const Value& value, std::string_view name
   return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
-// What Python's getattr finds: methods, the names of a group's two items, what namespaces, loops and macros hold.
+// The attributes that Python's getattr finds: methods, the names of a group's two items, what namespaces, loops and
+// macros hold.
 std::optional<Value> FindAttribute(Runtime& runtime, const Value& value, std::string_view name) {
   if (value.is_group() && name == "grouper") return value.items()[0];
   if (value.is_group() && name == "list") return value.items()[1];

@@ -14,10 +14,10 @@ class Runtime;
 Value GetItem(Runtime& runtime, const Value& value, const Value& key);
 // value.name: a method first, then an item.
 Value GetAttribute(Runtime& runtime, const Value& value, std::string_view name);
-// value[start:stop:step]; none where a part is left out. Fails the rendering for what has no slices.
+// value[start:stop:step]; none where a part is left out. Fails the rendering for values without slices.
 Value GetSlice(Runtime& runtime, const Value& value, const Value& start, const Value& stop, const Value& step);
 
-// What a loop over the value goes through; fails the rendering, and returns nothing, for what is not iterable.
+// The items of a loop over the value; fails the rendering, and returns nothing, for values that are not iterable.
 std::vector<Value> Iterate(Runtime& runtime, const Value& value);
 // The same as a list or tuple value; a list is itself, not a copy.
 Value IterateAsList(Runtime& runtime, const Value& value);

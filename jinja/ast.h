@@ -44,7 +44,7 @@ struct Argument {
   ExpressionPtr value;
 };
 
-// One shape for all kinds, so that what walks a tree is written once; the kinds above say which fields they use.
+// One shape for all kinds, so that a walk over a tree is written once; the kinds above say which fields they use.
 struct Expression {
   ExpressionKind kind = ExpressionKind::kConstant;
   int line = 0;
@@ -71,7 +71,7 @@ struct Parameter {
   ExpressionPtr otherwise;  // null when the parameter has no default
 };
 
-// Of a scope: what it sets before it reads it (later_names.h).
+// Names that a scope sets before it reads them (later_names.h).
 using LaterNames = std::vector<std::string>;
 
 struct Text {

@@ -1,4 +1,4 @@
-// What a template can call - built-in functions, methods bound to a value, macros - and the arguments of a call.
+// Callables of a template - built-in functions, methods bound to a value, macros - and the arguments of a call.
 #pragma once
 
 #include <string>

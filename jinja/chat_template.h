@@ -30,7 +30,7 @@ class ChatTemplate {
     std::optional<std::tm> now = std::nullopt;  // for strftime_now; the local time when absent
   };
 
-  // INVALID_ARGUMENT with line, expectation and finding for what is no template.
+  // INVALID_ARGUMENT with line, expectation and finding for a text that is no template.
   static absl::StatusOr<ChatTemplate> Parse(std::string_view source);
 
   // The prompt. As templates written for Hugging Face expect, `tools` and `documents` are none unless given, and a

@@ -22,7 +22,7 @@ std::vector<std::string_view> SplitCodePoints(std::string_view text);
 bool IsValidUtf8(std::string_view text);
 
 bool IsSpace(char32_t code_point);           // str.isspace
-bool IsLineBreak(char32_t code_point);       // what str.splitlines splits at
+bool IsLineBreak(char32_t code_point);       // str.splitlines splits there
 bool IsLetter(char32_t code_point);          // str.isalpha
 bool IsDecimalDigit(char32_t code_point);    // str.isdecimal
 bool IsDigit(char32_t code_point);           // str.isdigit: superscripts too

@@ -57,7 +57,7 @@ bool IsName(const ExpressionPtr& expression, std::string_view name) {
   return expression != nullptr && expression->kind == ExpressionKind::kName && expression->name == name;
 }
 
-// What a filter, a test or a slice is of.
+// The operand of a filter, a test or a slice.
 const Expression* WithoutSelection(const Expression* expression) {
   while (expression != nullptr &&
          (expression->kind == ExpressionKind::kFilter || expression->kind == ExpressionKind::kTest ||

@@ -49,7 +49,7 @@ class Evaluator {
   void Assign(const Target& target, const Value& value);
   void Print(const Value& value);
   void Print(const TracedText& text);
-  // What the block's body prints, filtered when there is a filter.
+  // The output of the block's body, filtered when there is a filter.
   template <class Block>
   Value Capture(const Block& block, Flow* flow);
 
@@ -84,8 +84,8 @@ class Evaluator {
   const Object& context_;
   Scopes scopes_;
   TracedText output_;
-  TracedText* out_ = &output_;  // where statements print: the output, or what is being captured
-  Value filter_input_;          // what a filter without operand applies to
+  TracedText* out_ = &output_;  // where statements print: the output, or a capture
+  Value filter_input_;          // the operand of a filter that names none
   int depth_ = 0;
   const Expression* printed_ = nullptr;  // the whole expression of the output statement that runs
 };

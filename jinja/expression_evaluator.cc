@@ -17,7 +17,7 @@
 namespace latentd::jinja {
 namespace {
 
-// Of the filters, those that see the rendering are computed while it runs.
+// Filters that see the rendering are computed while it runs.
 bool IsConstant(const Expression& expression) {
   if (expression.kind == ExpressionKind::kName) return false;
   static constexpr std::string_view kOfTheRendering[] = {"map",        "random", "reject",

@@ -86,7 +86,7 @@ Value FloatFilter(Runtime& runtime, const Value& value, const Arguments& argumen
   return number ? Value::Float(*number) : otherwise;
 }
 
-// Python rounds the exact binary value to the nearest decimal, which is what printf does too.
+// Python rounds the exact binary value to the nearest decimal, as printf does.
 double RoundTo(double number, int digits) {
   if (digits < 0) {
     const double scale = std::pow(10.0, -digits);

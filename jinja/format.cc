@@ -25,7 +25,7 @@ class Filled {
     const auto begin = static_cast<size_t>(part.data() - format_.text().data());
     out_.AppendPart(format_.traced_text(), begin, begin + part.size());
   }
-  // The format may say what a value is padded with.
+  // The format may name the padding of a value.
   void AppendValue(const Value& value, std::string text) {
     if (!value.has_request_text() && !format_.has_request_text()) return out_.Append(text);
     out_.Append(TracedText::FromRequest(std::move(text)));
@@ -189,7 +189,7 @@ class BraceFormat {
     if (out_.size() > runtime_.limits().text_bytes) runtime_.ReserveText(out_.size());
   }
 
-  // Numbers are written as numbers, booleans among them; what is neither number nor text takes no specification.
+  // Numbers are written as numbers, booleans among them; other values take no specification.
   Value Suited(const Value& value, const FormatSpec& spec) {
     if (value.type() == Type::kBigInteger) return runtime_.FailNotImplemented("a format of an integer of this size");
     if (value.type() == Type::kFloat && spec.type == '\0' && spec.precision >= 0) {

@@ -22,7 +22,7 @@ struct FormatSpec {
   char type = '\0';
 };
 
-// Fails the rendering on what is no specification.
+// Fails the rendering on a text that is no specification.
 FormatSpec ParseFormatSpec(Runtime& runtime, std::string_view text);
 // Whether Python's format takes the specification for this value, which is a text or a number.
 bool SuitsFormatSpec(const Value& value, const FormatSpec& spec);

@@ -81,7 +81,7 @@ Value TimeFunction(Runtime& runtime, const Value&, const Arguments& arguments) {
   return runtime.Text(text.substr(1, length - 1));
 }
 
-// What a joiner or a cycler remembers is a namespace that the template cannot reach.
+// The memory of a joiner or a cycler is a namespace that the template cannot reach.
 Value NextOfJoiner(Runtime&, const Value& receiver, const Arguments&) {
   Object& state = receiver.attributes();
   if (state.Find("used") != nullptr) return *state.Find("separator");

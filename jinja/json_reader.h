@@ -9,8 +9,8 @@
 
 namespace latentd::jinja {
 
-// Keeps the order of keys; of equal keys the last value counts. INVALID_ARGUMENT for what is not JSON or nests deeper
-// than kMaxValueDepth. Time and memory are linear in the text.
+// Keeps the order of keys; of equal keys the last value counts. INVALID_ARGUMENT for a text that is not JSON or nests
+// deeper than kMaxValueDepth. Time and memory are linear in the text.
 absl::StatusOr<Value> ParseJson(std::string_view text);
 
 }  // namespace latentd::jinja

@@ -1,4 +1,4 @@
-// What can be said of a JSON text without making values of it, which take many times its bytes.
+// The shape of a JSON text, found without making values of it, which take many times its bytes.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ struct JsonShape {
   size_t num_values = 0;  // however deep, and names of objects
 };
 
-// Of valid UTF-8. INVALID_ARGUMENT for what ParseJson refuses, and with its words: what has a shape can be parsed.
-// Takes one pass and no memory.
+// `text` is valid UTF-8. INVALID_ARGUMENT for texts that ParseJson refuses, and with its words: a text that has a shape
+// can be parsed. Takes one pass and no memory.
 absl::StatusOr<JsonShape> ShapeOfJson(std::string_view text);
 
 }  // namespace latentd::jinja

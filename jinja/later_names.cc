@@ -13,10 +13,10 @@
 namespace latentd::jinja {
 namespace {
 
-// What a name is when its scope begins.
+// The meaning of a name when its scope begins.
 enum class AtBegin : uint8_t {
-  kResolved,   // what the template is rendered with, or what is built in
-  kOuter,      // what it is in a scope around
+  kResolved,   // a variable of the rendering, or a built-in
+  kOuter,      // its meaning in a scope around
   kUndefined,  // nothing, until it is set
   kParameter,
 };
@@ -38,7 +38,7 @@ class Names {
     names_[name] = AtBegin::kParameter;
   }
 
-  // What a branch sets, and nothing before, is looked up where it begins.
+  // A name that a branch sets, and nothing before, is looked up where the branch begins.
   void Join(const std::array<Names, 3>& branches) {
     std::set<std::string_view> newly_set;
     for (const Names& branch : branches) {

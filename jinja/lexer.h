@@ -31,7 +31,7 @@ struct Token {
   std::string text;
 };
 
-// The last token is kEnd. INVALID_ARGUMENT with the line for what no token can be.
+// The last token is kEnd. INVALID_ARGUMENT with the line for text that can be no token.
 absl::StatusOr<std::vector<Token>> Tokenize(std::string_view source);
 
 absl::Status SyntaxError(int line, const std::string& message);

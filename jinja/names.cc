@@ -8,8 +8,8 @@
 namespace latentd::jinja {
 namespace {
 
-// Walks in the order of execution. What may not have been executed, such as one branch of an `if`, sets nothing for
-// what follows; a scope's own variables end with it.
+// Walks in the order of execution. Statements that may not have been executed, such as one branch of an `if`, set
+// nothing for those that follow; a scope's own variables end with it.
 class NameWalk {
  public:
   void Walk(const Body& body, Names& known) {

@@ -1,4 +1,4 @@
-// The names that a template knows, found in its syntax tree: what a request gives beside them would be ignored.
+// The names that a template knows, found in its syntax tree: a request's other variables would be ignored.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// What may follow an expression: attributes, items, calls, filters, tests.
+// Postfixes of an expression: attributes, items, calls, filters, tests.
 #include <utility>
 
 #include "jinja/expression_parser.h"

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kWorkPerItem = 8;
 constexpr size_t kWorkPerRange = 4;
-// What stays allocated until the end of the rendering costs more.
+// Allocations that stay until the end of the rendering cost more.
 constexpr size_t kWorkPerOwnedObject = 32;
 
 }  // namespace

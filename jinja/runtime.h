@@ -74,7 +74,7 @@ class Runtime {
   // To be asked before text of this size is made from something smaller.
   bool ReserveText(size_t bytes);
 
-  // Calls what is built in. Text that it makes where request text is involved counts as request text, unless the
+  // Calls a built-in. Text that it makes where request text is involved counts as request text, unless the
   // function says which parts are.
   Value Call(Function function, const Value& receiver, const Arguments& arguments);
 

@@ -8,7 +8,7 @@
 
 namespace latentd::jinja {
 
-// `literal` is what stands between the quotes.
+// `literal` is the text between the quotes.
 absl::StatusOr<std::string> Unescape(std::string_view literal);
 
 }  // namespace latentd::jinja

@@ -34,7 +34,7 @@ class Tokens {
   void ExpectOperator(std::string_view name);
   std::string TakeName(std::string_view what);
 
-  // Keeps the first error. `FailExpected` adds what was found instead.
+  // Keeps the first error. `FailExpected` adds the token that was found instead.
   void Fail(int line, const std::string& message);
   void FailExpected(std::string_view what);
   bool failed() const { return !status_.ok(); }

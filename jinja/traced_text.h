@@ -23,7 +23,7 @@ struct TracedText {
 
   std::string text;
   std::vector<Range> from_request;   // in order, none empty, none touching the next
-  TextKind kind = TextKind::kPlain;  // of the whole: what is appended brings none
+  TextKind kind = TextKind::kPlain;  // of the whole: appended text brings none
 
   static TracedText FromRequest(std::string text);
 

@@ -7,7 +7,7 @@
 
 namespace latentd::jinja {
 
-// What stands directly inside an `if` is exempt, as in Jinja: templates ask there for what other renderers have.
+// Names directly inside an `if` are exempt, as in Jinja: templates ask there for the features of other renderers.
 absl::Status CheckNamesAreKnown(const Body& body);
 
 }  // namespace latentd::jinja

@@ -81,7 +81,7 @@ Value Value::MakeIterable(Iterable iterable) {
 
 Value Value::MakeList(std::vector<Value> items) { return MakeSequence({.items = std::move(items)}); }
 
-// Whatever holds the list does not hear of what is added, so that request text must be expected from the start.
+// Values that hold the list are not told of additions, so request text must be expected from the start.
 Value Value::MakeGrowingList(std::vector<Value> items) {
   return MakeSequence({.items = std::move(items), .can_grow = true, .has_request_text = true});
 }

@@ -99,7 +99,7 @@ class Value {
   // Why an undefined value is undefined; empty when nothing special is known.
   std::string_view why_undefined() const;
   bool can_grow() const;
-  // Of a list that can grow; whatever is added must be a scalar.
+  // The items of a list that can grow; only scalars may be added.
   std::vector<Value>& growing_items() const;
   // Whether text that came with the request may be found in it, however deep.
   bool has_request_text() const;
@@ -148,14 +148,14 @@ struct Iterable {
   IterableKind kind = IterableKind::kGenerator;
   std::vector<Value> items;
   std::string printed = {};  // of ranges and bytes
-  size_t next = 0;           // of a generator: what came before is used up
+  size_t next = 0;           // of a generator: all before it is used up
   bool is_spent = false;     // of a generator: it was gone through to its end
   bool is_held = false;      // a loop over it is running, or was left
   Value reader = {};         // of a generator: one that a filter made of it
   int num_read = 0;          // of a generator: how many it goes through, one inside the other
   int depth = 1;
   bool has_request_text = false;
-  absl::Status failure = {};  // of a generator: what whoever goes through it gets to know
+  absl::Status failure = {};  // of a generator: its loop fails with it
 };
 
 // The value with each text in it, keys included, as text that came with the request.
