@@ -32,7 +32,7 @@ class CallArguments {
   bool has_begun_ = false;
   std::string held_;  // white space and backticks
 
-  // Of the JSON value so far.
+  // State of the JSON value so far.
   int depth_ = 0;
   bool in_string_ = false;
   bool is_escaped_ = false;

@@ -16,7 +16,7 @@ struct AnswerStyle {
   // open the reasoning or leave that to the model, and with Kimi-K2-Thinking and GLM-4.6, whose past answers all begin
   // with some. A prompt of V3.1, which has a mode without reasoning, says what it wants or goes on with an answer.
   bool begins_with_reasoning = false;
-  // Of a past answer's content, what stands before the end of reasoning is left out.
+  // A past answer's content is rendered without the part before the end of its reasoning.
   bool cuts_reasoning = false;
 };
 

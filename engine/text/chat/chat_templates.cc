@@ -64,7 +64,7 @@ class JsonTemplates {
     }
   }
 
-  // Of two with one name the later one counts.
+  // Where two have one name, the later one counts.
   void Add(std::string_view name, std::string_view text) {
     if (!json_.ok() || text.empty()) return;
     if (text.size() > kMaxTemplateBytes || sources_.size() == kMaxTemplates) {

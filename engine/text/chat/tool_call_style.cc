@@ -24,7 +24,7 @@ constexpr std::string_view kTools =
 // Far above what a template spends on a conversation of three short messages.
 constexpr jinja::RenderLimits kLimits = {.text_bytes = size_t{1} << 20, .work = size_t{1} << 20};
 
-// Of our own making, so it is JSON.
+// The text is of our own making, so it is JSON.
 Value Json(const std::string& text) { return jinja::ParseJson(text).value(); }
 
 std::string Call(std::string_view content, std::string_view arguments) {

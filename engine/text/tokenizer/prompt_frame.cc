@@ -34,7 +34,7 @@ class PostProcessorReader {
     const std::optional<Object> processor = json_.AsObject(element, where);
     if (!processor) return;
     const std::string_view type = json_.RequireString(*processor, "type", where);
-    if (type == "ByteLevel") return;  // only offsets, which nobody asks for
+    if (type == "ByteLevel") return;  // only offsets, which are not used
     if (type == "Sequence") return ReadSequence(*processor, where, depth);
     if (type == "TemplateProcessing") return ReadTemplate(*processor, where);
     if (type == "BertProcessing" || type == "RobertaProcessing") {

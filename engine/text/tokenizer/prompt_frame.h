@@ -14,7 +14,7 @@ struct PromptFrame {
   bool operator==(const PromptFrame&) const = default;
 };
 
-// Of the post_processor in a tokenizer.json; what is beyond us is refused.
+// Reads the post_processor of a tokenizer.json; an unsupported one is refused.
 PromptFrame ReadPostProcessor(JsonFile& json, JsonFile::Object root);
 
 }  // namespace latentd

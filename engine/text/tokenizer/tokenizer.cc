@@ -108,7 +108,7 @@ absl::Status Tokenizer::FindFrame(const PromptFrame& of_post_processor) {
     }
     return absl::OkStatus();
   }
-  // As the Llama tokenizers of transformers 4: whoever says one thing decides both.
+  // As the Llama tokenizers of transformers 4: a configuration that sets one of the two decides both.
   frame_ = {};
   if (config_.add_bos_token.value_or(bos_id().has_value())) {
     if (!bos_id()) return NoAddedToken("bos", config_.bos_token);

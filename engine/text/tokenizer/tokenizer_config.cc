@@ -17,7 +17,7 @@ namespace {
 using Element = JsonFile::Element;
 using Object = JsonFile::Object;
 
-// Of tokenizer_config.json, or of special_tokens_map.json, which has the same keys.
+// Reads tokenizer_config.json, or special_tokens_map.json, which has the same keys.
 class ConfigReader {
  public:
   ConfigReader(JsonFile& json, TokenizerConfig& config) : json_(json), config_(config) {}
