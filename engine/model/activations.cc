@@ -53,7 +53,7 @@ size_t CodeBytes(int width) {
   return static_cast<size_t>(activation.code_stride()) + static_cast<size_t>(activation.num_groups()) * sizeof(float);
 }
 
-// Of one token: h, q_latent, heads, the dense hidden layer and those of the experts, and what a backend makes of one.
+// Bytes of one token: h, q_latent, heads, the dense hidden layer and those of the experts, and a backend's own.
 size_t CodeBytesPerToken(const ModelConfig& config) {
   const int head_width = config.attention.num_heads * config.attention.value_width;
   const size_t experts = static_cast<size_t>(config.routing.experts_per_token) * CodeBytes(config.expert_width) +

@@ -174,7 +174,7 @@ absl::Status Checkpoint::LeaveUnusedAside(const ModelConfig& config, const OnPro
                                      config.num_layers)));
       if (!status.ok()) return status;
     }
-    // Of an incomplete layer that predicts further tokens the warning is out.
+    // An incomplete layer that predicts further tokens has its own warning.
     const bool is_known = layer && *layer >= config.num_layers && *layer < config.num_layers + config.num_mtp_layers;
     if (!is_known) unused.push_back(it->first);
     it = tensors_.erase(it);
@@ -198,7 +198,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
   Checkpoint& checkpoint = *mapped;
   const absl::Status selected = checkpoint.Select(
       config, [](const absl::Status& problem) { return problem; }, std::move(on_read));
-  // Of several things that are wrong the first in the model's order tells most: that config.json is another's, say.
+  // Among several problems the first in the model's order tells most: a config.json of another model, say.
   absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
     if (expected.mtp_layer >= checkpoint.num_mtp_layers_) return absl::OkStatus();
     if (checkpoint.Has(expected.name)) return checkpoint.Accept(expected);

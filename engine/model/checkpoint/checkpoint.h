@@ -36,20 +36,20 @@ class Checkpoint {
   static constexpr size_t kMaxProblems = 1000;  // a wrong config.json can ask for millions of tensors
 
   bool Has(std::string_view name) const { return tensors_.contains(name); }
-  // A two-dimensional tensor, which must be there; valid as long as the checkpoint. Whoever packs it borrows its rows,
-  // and then asks for ReadStatus.
+  // A two-dimensional tensor, which must be there; valid as long as the checkpoint. A caller that packs it borrows its
+  // rows, and then asks for ReadStatus.
   MatrixSource Matrix(std::string_view name) const;
   // A one-dimensional tensor, which must be there, in fp32.
   std::vector<float> Vector(std::string_view name) const;
 
-  // Of what was read so far: the first value that is not finite, or that a file was cut meanwhile.
+  // The first fault in the bytes read so far: a value that is not finite, or a file that was cut meanwhile.
   absl::Status ReadStatus() const;
-  // Reads and checks what nobody packed, on so many threads (0: what the machine grants).
+  // Reads and checks all tensors that were not packed, on so many threads (0: as many as the machine grants).
   absl::Status CheckUnread(int num_threads) const;
 
   uint64_t tensor_bytes() const { return tensor_bytes_; }  // scales included
   int num_mtp_layers() const { return num_mtp_layers_; }   // at most the configuration's
-  // Of every tensor's name, dtype, shape and some of its bytes; once all of them were read.
+  // A digest of every tensor's name, dtype, shape and some of its bytes; call it once all of them were read.
   uint64_t Digest() const;
   const std::vector<std::string>& warnings() const { return warnings_; }
 

@@ -31,7 +31,7 @@ class ReadRecord {
   // Bytes that were read and whose pages were not yet given up, of all matrices.
   std::atomic<uint64_t>& resident_bytes() { return resident_bytes_; }
 
-  // Of several faults the first by name, then by place: which one does not depend on threads.
+  // Keeps the first of several faults by name, then by place, so that the choice does not depend on threads.
   void KeepFault(const StoredValues& values, size_t index);
   absl::Status fault() const;
   absl::Status TakeFault();
@@ -48,8 +48,8 @@ class ReadRecord {
   size_t fault_index_ = 0;
 };
 
-// Of at most 256 words of 8 bytes, evenly spaced over all of `bytes` and cut where a row ends: the part of those that
-// begin within the rows [first_row, end_row). The parts of a tensor add up, in whatever order they are taken.
+// A digest of at most 256 words of 8 bytes, evenly spaced over all of `bytes` and cut where a row ends: the part of
+// those that begin within the rows [first_row, end_row). The parts of a tensor add up in any order.
 uint64_t SampledDigest(std::span<const std::byte> bytes, size_t row_bytes, size_t first_row, size_t end_row);
 
 class LentMatrix final : public RowLender {

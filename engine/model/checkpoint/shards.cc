@@ -71,7 +71,7 @@ class ShardOpener {
 
   absl::Status Open(const std::string& name) {
     absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(directory_ / name);
-    if (absl::IsNotFound(file.status()) && index_ != nullptr) return absl::OkStatus();  // perhaps nobody needs it
+    if (absl::IsNotFound(file.status()) && index_ != nullptr) return absl::OkStatus();  // perhaps it is not needed
     if (!file.ok()) return file.status();
     total_bytes_ += static_cast<int64_t>(file->buffer_bytes());
     const size_t place = shards_.files.size();

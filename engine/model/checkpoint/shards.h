@@ -16,9 +16,9 @@ namespace latentd {
 struct Shards {
   std::vector<SafetensorsFile> files;
   std::vector<std::string> warnings;  // one line each
-  // Of tensors that are in more than one file: the place in `files` of the one that the index names.
+  // For tensors in more than one file: the place in `files` of the one that the index names.
   std::map<std::string, size_t, std::less<>> file_of_copies;
-  // Tensors of the index that are in no file, by name: the file that should have them. Whoever needs one refuses.
+  // Tensors of the index that are in no file, by name: the file that should have them. A load that needs one fails.
   std::map<std::string, std::string, std::less<>> absent;
 
   // Each tensor once.

@@ -155,7 +155,7 @@ void ReadGroups(JsonFields& fields, const Family& family, ModelConfig& config) {
     return;
   }
   rule.num_groups = IntOrDefault(fields, config, "n_group", {1, rule.num_experts}, family.defaults.num_groups);
-  // Of one group there is one to take.
+  // A single group leaves no choice.
   rule.groups_per_token = rule.num_groups == 1 ? fields.Int("topk_group", {1, 1}, 1)
                                                : IntOrDefault(fields, config, "topk_group", {1, rule.num_groups},
                                                               family.defaults.groups_per_token);

@@ -9,7 +9,7 @@ namespace latentd {
 
 enum class Lowest : uint8_t { kIncluded, kExcluded };
 
-// Of the floats that are used: NaN is in no range.
+// A range of floats. NaN is in none.
 struct SamplingRange {
   float lowest = 0.0f;
   float highest = 0.0f;
