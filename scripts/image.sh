@@ -49,7 +49,7 @@ require_root() {
   exit 1
 }
 
-# Like Debian's own slim image: the required packages, without what nobody reads in a container. The merged /usr comes
+# Like Debian's own slim image: the required packages, without documentation and locales. The merged /usr comes
 # from the start, since a package that merges it later needs all of perl.
 bootstrap_base() {
   mmdebstrap --quiet --variant=minbase --mode=root \

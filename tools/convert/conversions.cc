@@ -77,7 +77,7 @@ absl::Status ForEachStored(const Shards& shards,
   return status;
 }
 
-// Of the tensors that are never FP8.
+// The dtype of the tensors that are never FP8.
 DType WideType(const Shards& shards) {
   DType dtype = DType::kBf16;
   shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {

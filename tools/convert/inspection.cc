@@ -25,7 +25,7 @@ bool Has(std::string_view name, std::string_view part) { return name.find(part) 
 
 bool IsRoutedExpert(std::string_view name) { return Has(name, ".mlp.experts."); }
 
-// Of one of the layers behind the last, which predict further tokens.
+// Whether the tensor belongs to a layer behind the last, which predict further tokens.
 bool IsMtp(std::string_view name, const ModelConfig& config) {
   constexpr std::string_view kPrefix = "model.layers.";
   if (!name.starts_with(kPrefix)) return false;

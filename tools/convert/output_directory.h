@@ -1,5 +1,5 @@
 // A directory that appears under its name whole or not at all: filled under a temporary name beside it, renamed at the
-// end, removed where that does not come. Ctrl-C and SIGTERM are noticed by whoever fills it.
+// end, removed where that does not come. The code that fills it has to watch for Ctrl-C and SIGTERM.
 #pragma once
 
 #include <cstdint>

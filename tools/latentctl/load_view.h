@@ -14,8 +14,7 @@ std::string LoadingText(const v1::ModelLoading& loading);
 // Queue, phases, tokens per second, cache and latencies.
 std::vector<std::string> LoadLines(const v1::Load& load);
 
-// A header and a line per request, oldest first. Of ids longer than `id_columns`, at least two, the end
-// is shown.
+// A header and a line per request, oldest first. Ids longer than `id_columns`, at least two, show their end.
 std::vector<std::string> RequestLines(const v1::ListRequestsResult& list, int id_columns);
 
 // One block character per value, the highest one full.

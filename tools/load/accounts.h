@@ -1,5 +1,4 @@
-// The server's counters before and after a run against what the client saw. The server must serve nobody else
-// meanwhile.
+// The server's counters before and after a run against the client's records. It must have no other client meanwhile.
 #pragma once
 
 #include <string>

@@ -75,7 +75,7 @@ struct Summary {
 
 Summary Summarize(const RunResult& run, const LoadOptions& options);
 
-// Of the measured requests among `records`, those that the mix plans another end for left out.
+// The goodput of the measured requests among `records`, without those for which the mix plans another end.
 Goodput GoodputOf(const std::vector<RequestRecord>& records, const Slo& slo, double window_seconds);
 
 }  // namespace latentd
