@@ -34,7 +34,7 @@ class LoadProgress {
 
   // From here on time counts.
   void Begin();
-  // Of every byte of the weights, also of those read before.
+  // Counts every byte of the weights, also those read before.
   void OnRead(uint64_t read_bytes, uint64_t total_bytes);
   // Never waits for a terminal.
   BytesRead Latest() const;

@@ -42,7 +42,7 @@ enum class ConnectionRefusal : uint8_t {
 };
 inline constexpr int kNumConnectionRefusals = 3;
 
-// Of one listener.
+// Limits of one listener.
 struct ConnectionLimits {
   int64_t connections = 1024;
   int64_t per_peer = 1024;  // of one IPv4 address, of one /64 of IPv6; a unix socket is no peer
@@ -64,11 +64,11 @@ class ConnectionTable {
   // taken, and the caller's to close; counted.
   std::optional<ConnectionRefusal> Add(int descriptor, ListenerKind kind, const ConnectionLimits& limits);
   void CountRefusal(ConnectionRefusal reason);
-  // Of unfinished messages, on all connections: beyond this those that hold most are cut off.
+  // Bytes of unfinished messages on all connections: beyond this those that hold most are cut off.
   void SetUploadLimit(size_t num_bytes) { uploads_.SetLimit(num_bytes); }
   // Looks which connections are over.
   void Sweep();
-  // Of connections that gRPC still has and will not close: what it waits for to be written is over then.
+  // Shuts down connections that gRPC still has and will not close: the writes that it waits for are over then.
   void ShutDownAll(ListenerKind kind);
   // Any connection was shut down here or ended by an error: gRPC's library may wait for it at its end.
   bool has_lost_any() const { return has_lost_any_; }
@@ -76,7 +76,7 @@ class ConnectionTable {
   // What the connection of that name (Peer::connection) was seen to send; nothing where none of that name is known.
   std::optional<Sending> SendingOf(const std::string& name) const;
 
-  // Of the hooks. False: the connection is accused, and what was read is not to be parsed.
+  // Called by the hooks. False: the connection is accused, and the bytes read are not to be parsed.
   bool Inspect(int descriptor, const msghdr& message, size_t num_bytes);
   void NoteEnd(int descriptor);
   void NoteError() { has_lost_any_ = true; }  // of reading or writing

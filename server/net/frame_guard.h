@@ -49,9 +49,9 @@ class FrameGuard {
   std::optional<Offence> Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
   // The server ended a stream.
   void EndStream(uint32_t stream);
-  // Of unfinished messages.
+  // Bytes of unfinished messages.
   size_t upload_bytes() const { return upload_bytes_; }
-  // Of all requests that are wanted.
+  // How all requests that are wanted are being sent.
   Sending sending() const;
   // What the streams weigh that were opened since the last call: 1 each, more where a reset wasted an upload or headers
   // are large.

@@ -50,7 +50,7 @@ class HeaderBlock {
   int num_frames_ = 0;
   HeaderFieldCounter fields_;
 
-  // Of the frame at hand.
+  // State within the current frame.
   bool is_pad_length_next_ = false;
   size_t before_fields_ = 0;  // bytes of priority that are still to come
   size_t left_ = 0;           // bytes of fields that are still to come

@@ -143,7 +143,7 @@ class FolderLock {
   const int folder_;
 };
 
-// Whether a socket lies at the path to which nobody listens.
+// Whether a socket without a listener lies at the path.
 bool IsStaleSocket(const std::string& path, const SocketAddress& address) {
   struct stat file {};
   if (lstat(path.c_str(), &file) != 0 || !S_ISSOCK(file.st_mode)) return false;

@@ -1,10 +1,9 @@
-// A socket that listens: opened with the system's own reason where that fails, closed with this object. Whoever accepts
-// from it owns it and stops before it goes. A socket file is removed with it.
+// A socket that listens: opened with the system's own reason where that fails, closed with this object. The acceptor
+// owns it and stops before it goes. A socket file is removed with it.
 //
 // [::] takes IPv4 connections, too, and is 0.0.0.0 on a machine whose kernel has no IPv6; any other address is bound as
 // it stands. A host name is looked up once and its first address bound, IPv4 before IPv6. An address in TIME_WAIT is
-// free, one that another process listens on never is. A socket file that nobody listens on any more is replaced, any
-// other file never.
+// free, one that another process listens on never is. A socket file without a listener is replaced, other files never.
 #pragma once
 
 #include <string>
@@ -17,7 +16,7 @@
 
 namespace latentd {
 
-// Of an Accept: the connection waits, and only what is closed elsewhere helps.
+// The error of an Accept that leaves the connection waiting until a descriptor is closed elsewhere.
 bool IsLackOfResources(int error);
 
 class ListeningSocket {

@@ -18,7 +18,7 @@ struct Peer {
   std::string connection;  // the whole name
 };
 
-// Of the other end of a socket: the address as above, "" for a unix socket, and the name that gRPC gives to it.
+// The other end of a socket: its address as above, "" for a unix socket, and the name that gRPC gives to it.
 std::string AddressOfPeer(const sockaddr_storage& peer);
 std::string NameOfPeer(const sockaddr_storage& peer);
 

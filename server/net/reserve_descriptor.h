@@ -1,5 +1,5 @@
-// A descriptor to give up once the system has no other left, so that whoever listens can still take a connection and
-// answer it. One thread at a time.
+// A descriptor to give up once the system has no other left, so that a listener can still take a connection and answer
+// it. One thread at a time.
 #pragma once
 
 #include <utility>

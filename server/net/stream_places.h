@@ -39,7 +39,7 @@ class StreamPlaces {
   void GiveBack(Holder& holder);
 
  private:
-  // Nothing where nobody has more than the newcomer would.
+  // Null where no holder has more than the newcomer would.
   Holder* FindVictim(const Holder& newcomer) const;
   void Remove(Holder& holder);
 

@@ -1,6 +1,7 @@
 // Bytes of messages that are being received, as gRPC holds them: of each connection, of its peer, in all. The intake
-// lets only so many begin as fit its budget; this bounds what comes all the same, to any service: beyond its limit the
-// connection goes that holds most, of the peer that holds most, whoever sent the last byte. Any thread.
+// lets only so many begin as fit its budget; this bounds messages that come all the same, to any service: beyond its
+// limit the connection that holds most of the peer that holds most is cut off, also when another one sent the last
+// byte. Any thread.
 #pragma once
 
 #include <cstddef>

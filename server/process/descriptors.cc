@@ -8,7 +8,7 @@
 namespace latentd {
 namespace {
 
-// Of a connection that does nothing gRPC keeps about 30 KiB.
+// gRPC keeps about 30 KiB of an idle connection.
 constexpr int64_t kDefaultConnections = 2'048;
 // For the model's files, logs, metrics and the Admin service; where the limit is low, half of it.
 constexpr int64_t kKeptDescriptors = 192;

@@ -21,7 +21,7 @@ int64_t MaxDescriptors();
 
 // From `max_descriptors` and what the knobs say. A part is left to files, metrics and the Admin service.
 ConnectionLimits LimitsOfApi(const Config& config, int64_t max_descriptors);
-// Of knobs that ask for more than that.
+// Warnings for knobs that ask for more than that.
 std::vector<std::string> ConnectionWarnings(const Config& config, int64_t max_descriptors);
 ConnectionLimits LimitsOfAdmin(int64_t max_descriptors);
 

@@ -1,5 +1,5 @@
-// How far the end of this process has come: one state, whoever asked for it, a signal or Admin.Drain. The main thread
-// moves it on; any thread reads it.
+// How far the end of this process has come: one state for signals and Admin.Drain alike. The main thread moves it on;
+// any thread reads it.
 #pragma once
 
 #include <mutex>

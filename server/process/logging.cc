@@ -44,7 +44,7 @@ constexpr size_t kMaxLoggedBytes = 4096;
 constexpr char kEventLogger[] = "event";
 constexpr char kPlainLogger[] = "latentd";
 
-// What the last lines get of the daemon's end when nobody reads them.
+// The time that the last lines get at the daemon's end when they are not read.
 constexpr std::chrono::milliseconds kLastLines{500};
 
 std::atomic<LogFormat> format_in_use{LogFormat::kText};
@@ -52,7 +52,7 @@ std::shared_ptr<spdlog::details::thread_pool> writer;  // the loggers hold it we
 std::shared_ptr<spdlog::async_logger> event_logger;
 
 StandardError& Output() {
-  static auto* output = new StandardError;  // whoever logs last, logs after the end of everything else
+  static auto* output = new StandardError;  // never destroyed: destructors of other statics may log
   return *output;
 }
 
@@ -71,7 +71,7 @@ std::string TimeOf(spdlog::log_clock::time_point time) {
 
 std::string_view ViewOf(const spdlog::string_view_t& text) { return {text.data(), text.size()}; }
 
-// One JSON object per line, whoever logs it.
+// One JSON object per line, from any logger.
 class JsonFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {

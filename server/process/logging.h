@@ -26,12 +26,12 @@ const std::vector<std::string>& LogLevels();
 void StartLogging(const LoggingOptions& options);
 // Writes what is queued, as far as it is taken within moments; nothing can be logged after it.
 void StopLogging();
-// Of the whole daemon, from the next line on. Gives the level before; INVALID_ARGUMENT with no details for a name that
-// is none.
+// Sets the whole daemon's level, from the next line on. Gives the level before; INVALID_ARGUMENT with no details for an
+// unknown name.
 absl::StatusOr<std::string> SetLogLevel(const std::string& level);
 // Why the daemon ends before it served: "latentd: why" on stderr, or an object of level critical.
 void LogFatal(std::string_view why);
-// Of lines before StartLogging, which sets it, too.
+// Sets the format of lines before StartLogging, which sets it, too.
 void SetLogFormat(LogFormat format);
 // What nothing catches, in any thread, and an abort of a library are said in such a line, too, and end the process
 // with 1.

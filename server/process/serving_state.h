@@ -18,7 +18,7 @@ class ServingState {
  public:
   enum class Stage : uint8_t { kLoading, kServing, kStalled, kDraining };
 
-  // Of one moment.
+  // The state at one moment.
   struct View {
     Stage stage = Stage::kLoading;
     std::array<bool, kNumListenerKinds> is_deaf{};  // the system has no descriptor for a connection

@@ -1,4 +1,4 @@
-// Standard error for a process that must not wait for whoever reads it: a pipe that nobody empties, a terminal that is
+// Standard error for a process that must not wait for its reader: a pipe that is not emptied, a terminal that is
 // stopped. Any thread; one at a time writes.
 #pragma once
 

@@ -161,7 +161,7 @@ bool Daemon::AwaitRequests() {
   return false;
 }
 
-// The one way in which a daemon that serves ends, whoever asked for it.
+// The one way in which a daemon that serves ends, by a signal or by Admin.
 void Daemon::Drain() {
   metrics_.Update([](MetricsData& data) { data.state = ServerState::kDraining; });
   state_.MoveTo(ServingState::Stage::kDraining);

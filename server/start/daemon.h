@@ -1,6 +1,6 @@
 // Owns everything: configuration, services, listeners, model and engine, and the order in which they start and stop.
-// It listens from the first moment; the model loads on a thread of its own, and until it is there whoever asks for it
-// is refused with LOADING.
+// It listens from the first moment; the model loads on a thread of its own, and until it is there its calls are refused
+// with LOADING.
 #pragma once
 
 #include <memory>
@@ -35,8 +35,8 @@ class Daemon {
   Daemon& operator=(const Daemon&) = delete;
   ~Daemon();
 
-  // From listening to the end, whoever asks for that; an error is what kept it from serving. Does not return where the
-  // end is asked for while the model loads: what loads it cannot be stopped, so the process ends.
+  // From listening to the end, by a signal or by Admin; an error says why it could not serve. Does not return where the
+  // end is asked for while the model loads: loading cannot be stopped, so the process ends.
   absl::Status Run();
 
  private:

@@ -73,7 +73,7 @@ void Describe(const Config& config, const Checkpoint& checkpoint, const ModelCon
   if (facts.bos_id) model.set_bos_token_id(static_cast<uint32_t>(*facts.bos_id));
   for (const int32_t id : facts.eos_ids) model.add_eos_token_ids(static_cast<uint32_t>(id));
   *model.mutable_sampling_defaults() = SamplingDefaultsOf(facts.generation);
-  // Nobody could find them.
+  // Without a tokenizer they can't be found.
   if (!model.has_tokenizer()) model.mutable_sampling_defaults()->clear_stop();
 }
 

@@ -24,7 +24,7 @@
 namespace latentd {
 namespace {
 
-constexpr mode_t kMode = 0644;  // whoever may read the folder may know the ports
+constexpr mode_t kMode = 0644;  // ports are no secret to readers of the folder
 
 // A port file has a few hundred bytes; who reads more of something else learns nothing by it.
 constexpr size_t kMaxBytes = 4096;
@@ -45,7 +45,7 @@ absl::Status Refuse(const std::string& path, std::string_view found) {
 
 std::string SystemReason() { return std::system_category().message(errno); }
 
-// A file beside `path` with a name that nobody can foresee, made by us alone; removed again unless it was moved.
+// A file beside `path` with an unpredictable name, made by us alone; removed again unless it was moved.
 class Unfinished {
  public:
   explicit Unfinished(const std::string& path) : path_(path + ".XXXXXX") {
@@ -103,8 +103,8 @@ std::string ReadShort(int descriptor) {
   return text;
 }
 
-// Whose file lies at `path`. What is nobody's port file is an error: neither a link nor anything else is ours to
-// remove.
+// The daemon whose file lies at `path`. Anything but a port file is an error: neither a link nor anything else is ours
+// to remove.
 absl::StatusOr<Holder> FindHolder(const std::string& path) {
   constexpr std::string_view kForeign = "something that no daemon wrote";
   struct stat facts {};
