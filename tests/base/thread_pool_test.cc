@@ -46,7 +46,7 @@ TEST(ThreadPool, ItsThreadsTakeNoSignals) {
 TEST(ThreadPool, OtherThreadsTakeItemsWhileTheCallerIsBusy) {
   ThreadPool pool(2);
   std::atomic<bool> other_ran{false};
-  // Whoever runs one item waits until the other was run: possible only with two threads inside.
+  // The thread that runs one item waits until the other was run: possible only with two threads inside.
   pool.ForEach(2, [&](int item, int) {
     if (item == 0) other_ran.wait(false);
     if (item == 1) {

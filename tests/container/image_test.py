@@ -26,7 +26,7 @@ VERSION = os.environ["LATENTD_VERSION"]
 BASE = os.environ.get("BASE", "docker.io/library/debian:bookworm-slim")
 IMAGE = f"latentd:{VERSION}"
 WITH_MODEL = f"{IMAGE}-tiny-tales"
-# Addresses kept for examples: nobody's. The second network has no other IPv4 addresses than loopback's.
+# Addresses reserved for examples. The second network has no other IPv4 addresses than loopback's.
 CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
 CLIENT_IPV6, SERVER_IPV6 = "2001:db8::1", "2001:db8::2"
 DEAD_PROXY = "http://127.0.0.1:9"
@@ -105,7 +105,7 @@ class Container(daemon.Daemon):
         wait_until(lambda: self.accepts() or not self.is_running(), "the container listens or exits")
         assert self.is_running(), self.log_text()
         self.pid = self.inspect("State.Pid")
-        # A window that does not grow: a stream that nobody reads stays in flight.
+        # A window that does not grow: an unread stream stays in flight.
         self.channel = grpc.insecure_channel(
             self.address, options=[("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536)])
         self.generation = daemon.generation_pb2_grpc.GenerationStub(self.channel)

@@ -11,7 +11,7 @@
 
 namespace cuda_emulator::ptx {
 
-// Of the 64 bits high:low, for amounts up to 32: the upper word of them shifted left, the lower word shifted right.
+// The upper word of the 64 bits high:low shifted left, and the lower word of them shifted right; amounts up to 32.
 constexpr uint32_t FunnelLeft(uint32_t low, uint32_t high, uint32_t amount) {
   const uint64_t both = static_cast<uint64_t>(high) << 32 | low;
   return static_cast<uint32_t>((both << amount) >> 32);

@@ -9,7 +9,7 @@ template <typename T>
 constexpr bool Equal(T a, T b) {
   return a == b;
 }
-// Of floats this is neu: true with a NaN.
+// For floats this is neu: true with a NaN.
 template <typename T>
 constexpr bool NotEqual(T a, T b) {
   return a != b;

@@ -60,7 +60,7 @@ void StoreVector(const T (&stored)[kCount], uint64_t address, Where where) {
   CheckedStore<kAccess>(address, sizeof stored, where);
   std::memcpy(Pointer(address), stored, sizeof stored);
 }
-// Of the parameter space, which has no addresses.
+// Loads from the parameter space, which has no addresses.
 template <typename T>
 T LoadParameter(const std::byte* from) {
   T loaded;

@@ -51,7 +51,7 @@ void CheckRope(const ModelConfig& config) {
   CHECK(std::isfinite(RopeAmplitude(config.rope)));
 }
 
-// Of a configuration that may ask for millions.
+// Checks the first ones only: a configuration may ask for millions.
 void CheckFirstTensors(const ModelConfig& config) {
   constexpr size_t kMaxTensors = 200;
   std::set<std::string> names;

@@ -53,7 +53,7 @@ class AttentionCase {
   const LatentFormat latents;
 
  private:
-  using Tables = std::vector<std::vector<int32_t>>;  // each sequence's blocks; block 0 is nobody's
+  using Tables = std::vector<std::vector<int32_t>>;  // each sequence's blocks; block 0 is in no table
   Tables PlaceBlocks(unsigned seed) const;
   BatchInputs Batch(const std::vector<Chunk>& chunks, const Tables& tables, int padding_rows) const;
   LatentPages View(std::byte* pages) const;

@@ -86,7 +86,7 @@ def model_of(server):
 
 
 def text_of(server):
-    """Of a fixed request, to be compared between daemons."""
+    """The answer to a fixed request, to be compared between daemons."""
     return server.once(request(max_tokens=12, sampling=pb.Sampling(temperature=0))).text
 
 

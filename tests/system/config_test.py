@@ -28,7 +28,7 @@ def limits(server):
 
 
 def num_threads(pid):
-    """Of the daemon's own: libraries give theirs other names, and start them when they like."""
+    """The daemon's own threads: libraries give theirs other names, and start them when they like."""
     names = (pathlib.Path(f"/proc/{pid}/task/{task}/comm").read_text() for task in os.listdir(f"/proc/{pid}/task"))
     return sum(name == "latentd\n" for name in names)
 

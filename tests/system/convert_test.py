@@ -243,7 +243,7 @@ class Conversion(unittest.TestCase):
         self.assertEqual(run().returncode, 2)
 
     def mean_loss(self, model):
-        """Of the held texts, through the daemon."""
+        """The loss on the held texts, through the daemon."""
         documents = json.loads(HELD_TEXT.read_text())["held_text"]["documents"]
         total, count = 0.0, 0
         with daemon.Daemon(model=model) as server:

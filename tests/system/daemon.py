@@ -209,7 +209,7 @@ def http_get(server, path, method="GET", **headers):
         connection.close()
 
 
-# Flags under which a held_request that nobody reads stays in phase decode for as long as a test likes, whatever the
+# Flags under which an unread held_request stays in phase decode for as long as a test likes, whatever the
 # machine's speed; the cache has blocks for two of them, so that a third one waits.
 HOLD_TWO = ("--max-pending-bytes", "1024", "--slow-consumer-seconds", "3600", "--kv-blocks", "61")
 

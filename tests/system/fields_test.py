@@ -212,7 +212,7 @@ class OtherRequestsTest(unittest.TestCase):
 
     @staticmethod
     def conversation_cases(messages):
-        """Of the part that Chat and Tokenize share; `messages` makes what the request holds from its messages."""
+        """Cases of the part that Chat and Tokenize share; `messages` makes the request's fields from its messages."""
         user, tool = messages(USER), dict(name="tell", description="a story", parameters_json="{}")
         assistant = messages(dict(USER, role="assistant"))
         answered = messages(dict(role="assistant", tool_calls=[CALL, dict(CALL, id="b")]),

@@ -52,7 +52,7 @@ def valid_requests():
         "latentd.v1.Generation/Detokenize": [pb.DetokenizeRequest(token_ids=range(1, 500, 7))],
         "latentd.v1.Models/GetModel": [models_pb2.GetModelRequest(model="tiny-tales")],
         "latentd.v1.Models/ListModels": [models_pb2.ListModelsRequest()],
-        # Not Drain, which ends the daemon, nor WatchLoad, which never ends; Abort only of names that nobody has.
+        # Not Drain, which ends the daemon, nor WatchLoad, which never ends; Abort only of names that are not in use.
         "latentd.v1.Admin/Abort": [admin_pb2.AbortRequest(request_ids=["nobody", "no one"])],
         "latentd.v1.Admin/GetLoad": [admin_pb2.GetLoadRequest()],
         "latentd.v1.Admin/ListRequests": [admin_pb2.ListRequestsRequest()],

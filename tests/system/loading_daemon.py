@@ -17,7 +17,7 @@ from daemon import BIN, MODEL, PATIENCE_SECONDS, Daemon, wait_until
 
 
 def free_address():
-    """On a loopback address of this process's own: nobody else takes the port meanwhile."""
+    """On a loopback address of this process's own: no other process takes the port meanwhile."""
     host = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
     with socket.create_server((host, 0)) as server:
         return f"{host}:{server.getsockname()[1]}"
@@ -49,7 +49,7 @@ class Terminal:
         termios.tcflow(self.slave, termios.TCOON)
 
     def read(self):
-        with contextlib.suppress(OSError):  # EIO: nobody has it open for writing any more
+        with contextlib.suppress(OSError):  # EIO: no process has it open for writing any more
             while chunk := os.read(self.master, 65536):
                 self.output += chunk
 

@@ -318,7 +318,7 @@ class ScriptedLoad:
 
     def drain(self):
         with self.serving("--drain-seconds", "0.3") as server, stubborn_channel(server) as channel:
-            # Nobody reads this answer, so the daemon waits for it a moment after it ended the other.
+            # This answer is not read, so the daemon waits for it a moment after it ended the other.
             call = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(large_answer())
             next(call)
             wait_until(lambda: self.scrape(server)['latentd_stream_backlog_bytes'] > 0, "its answer waits")

@@ -42,7 +42,7 @@ class OddStartsTest(unittest.TestCase):
                 self.refused(run("--config", path, "--model", MODEL), str(path), what)
 
     def test_config_that_tells_no_size_is_read_all_the_same(self):
-        """Of /proc: nothing in it is a configuration, and none of it is taken for an empty one."""
+        """Files of /proc: none of them is a configuration, and none is taken for an empty one."""
         for path, what in (("/proc/version", "/proc/version:1: "), ("/proc/self/mem", "Input/output error"),
                            ("/proc/kallsyms", "at most 1048576 bytes, found more")):
             with self.subTest(path=path):
@@ -322,7 +322,7 @@ class OddStartsTest(unittest.TestCase):
             self.assertFalse(path.exists())
 
     def test_port_file_of_another_daemon(self):
-        """A rolling restart: whoever serves last has it, whoever fails or ends meanwhile leaves it alone."""
+        """A rolling restart: the daemon that serves last has it; one that fails or ends meanwhile leaves it alone."""
         port_file, address = self.folder / "ports.json", free_address()
         first = self.start(port_file, "--listen", address)
         of_first = self.identity(port_file)

@@ -80,6 +80,6 @@ class Prometheus:
         return answer["data"]["result"]
 
     def value(self, expression):
-        """Of the one series that the expression gives, or None."""
+        """The value of the one series that the expression gives, or None."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if len(result) == 1 else None

@@ -9,7 +9,7 @@ import unittest
 import daemon
 
 VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy", "GRPC_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-FAR = "192.0.2.1:50051"  # an address kept for examples: nobody's
+FAR = "192.0.2.1:50051"  # an address reserved for examples
 
 
 class Proxy:

@@ -88,7 +88,7 @@ def intake_full(server):
 
 
 def answers_full(server):
-    """Two answers that nobody reads leave no room for a third one."""
+    """Two unread answers leave no room for a third one."""
     message = detokenize_request(server, ANSWER_BYTES)
     with contextlib.ExitStack() as stack:
         for i in range(2):

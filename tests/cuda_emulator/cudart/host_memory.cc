@@ -46,7 +46,7 @@ void* AllocatePinned(uint64_t bytes) {
   return address;
 }
 
-// The address range stays reserved, so that whoever still uses it faults.
+// The address range stays reserved, so that a later use faults.
 bool FreePinned(void* address) {
   const auto allocation = Pinned().find(reinterpret_cast<uintptr_t>(address));
   if (allocation == Pinned().end()) return false;

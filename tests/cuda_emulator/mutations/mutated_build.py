@@ -29,7 +29,7 @@ class Broken(Exception):
 
 
 def digest(*paths):
-    """Of the contents and names of files and trees."""
+    """A digest of the contents and names of files and trees."""
     total = hashlib.sha256()
     for path in paths:
         for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):

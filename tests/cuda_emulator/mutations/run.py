@@ -43,7 +43,7 @@ def message_of(code, output):
 
 
 class Results:
-    """Of test runs, by the contents of everything that decides them."""
+    """Results of test runs, by the contents of everything that decides them."""
 
     def __init__(self, build):
         self.folder = build.sources / "results"

@@ -23,7 +23,7 @@ struct ThreadState {
   uint32_t lane, warp;
 };
 
-// Of the fiber that runs. Valid until it blocks; the same again when it goes on.
+// State of the running fiber. Valid until it blocks; the same again when it goes on.
 extern ThreadState* current_thread;
 extern Dim3 ctaid, ntid, nctaid;
 

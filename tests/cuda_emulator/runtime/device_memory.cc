@@ -60,7 +60,7 @@ void* DeviceMemory::Allocate(uint64_t bytes) {
   const uint64_t reserved = ReservedBytes(bytes);
   const auto gap = FindGap(reserved);
   if (gap == gaps_.end()) return nullptr;
-  // Of the gap that the last allocation ended in, the part after it: freed memory stays unused as long as possible.
+  // Takes the part behind the last allocation, where the gap has it: freed memory stays unused as long as possible.
   const uint64_t end = gap->first + gap->second;
   const bool goes_on = gap->first < next_offset_ && next_offset_ + reserved <= end;
   const uint64_t offset = goes_on ? next_offset_ : gap->first;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint32_t kCachedSetBits = 12;
 
-// Of this launch, by the atomic's address.
+// The publications of this launch, by the atomic's address.
 std::unordered_map<const void*, PublishedByBlock> published_at;
 
 AccessIds& Ids() { return AccessIds::Get(); }

@@ -28,8 +28,8 @@ class BlockHistory {
   void SynchroniseBlock();
   void SynchroniseWarps(uint32_t warps);
   void SynchroniseLanes(uint32_t warp, uint32_t lanes);
-  // Of the running thread. An atomic load sees what other blocks have published there; an atomic store publishes what a
-  // fence came after.
+  // Events of the running thread. An atomic load sees the accesses that other blocks published there; an atomic store
+  // publishes the accesses before the last fence.
   void Fence();
   void See(const void* address);
   void Publish(const void* address);

@@ -32,7 +32,7 @@ struct Variable {
   bool constant;
 };
 
-// A static object of each generated file. Of kernels and variables with one name the last registered wins.
+// A static object of each generated file. Where kernels or variables share a name, the last registered wins.
 struct Module {
   Module(std::initializer_list<Kernel> kernels, std::initializer_list<Variable> variables);
 };

@@ -23,7 +23,7 @@ class Region {
   void SetRange(void* base, uint64_t bytes);
   void MapState();
   void MapShadow();  // state and history
-  // Of all regions: access ids start anew.
+  // Forgets the accesses to all regions: access ids start anew.
   static void ForgetHistory();
 
   bool Contains(const void* address, uint64_t bytes) const {

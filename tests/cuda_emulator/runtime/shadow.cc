@@ -156,7 +156,7 @@ uint8_t* SharedState(uint32_t address) {
   return region.state() + region.OffsetOf(SharedPointer(address));
 }
 
-// Of a cp.async: any bytes of live memory, which need not be written. Null: variables and the like, which are.
+// The source of a cp.async: any bytes of live memory, written or not. Null: variables and the like, which are written.
 const uint8_t* CheckSource(const AsyncRequest& request, Where where) {
   Region* region = FindRegion(request.source, request.source_bytes);
   if (region == nullptr) ReportNoRegion(request.source, request.source_bytes, "cp.async", where);

@@ -16,7 +16,7 @@ Expected AnyNan(const Type& type) {
 }
 Expected Exactly(const Type& type, uint64_t bits) { return {.is_known = true, .bits = bits, .type = type}; }
 
-// Of a * b + c, with the signs of zeros and infinities by IEEE 754.
+// a * b + c, with the signs of zeros and infinities by IEEE 754.
 Expected MultiplyAdd(const Type& type, Mode mode, uint64_t a, uint64_t b, uint64_t c) {
   if (IsNan(type, a) || IsNan(type, b) || IsNan(type, c)) return AnyNan(type);
   const bool is_negative = IsNegative(type, a) != IsNegative(type, b);

@@ -19,7 +19,7 @@ struct OpcodeCase {
   std::vector<std::string> sources, constants;
 };
 
-// Of kernels whose names start so, in order; from the file of environment variable OPCODE_CASES or the build's.
+// Cases of kernels whose names start so, in order; from the file of environment variable OPCODE_CASES or the build's.
 std::vector<OpcodeCase> CasesOf(const std::string& kernel_prefix);
 // The cases of each kernel together.
 std::vector<std::vector<OpcodeCase>> ByKernel(const std::vector<OpcodeCase>& cases);

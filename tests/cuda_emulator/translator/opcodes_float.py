@@ -70,7 +70,7 @@ def tests_and_choices():
 
 
 def half():
-    """Of one half-precision number, and of a pair: the same function on both halves."""
+    """Opcodes of one half-precision number, and of a pair: the same function on both halves."""
     for t, number in (("f16", "Half"), ("bf16", "Bfloat")):
         for suffix in ("", "x2"):
             kind = t + suffix

@@ -251,7 +251,7 @@ TEST_F(EngineThreadTest, DeadlineEndsAnIdleEnginesQueue) {
   Start(options);
   Client full(100);
   Client waiting;
-  Submit(MakeRequest(0, MakePrompt(10), 200), full);  // all blocks; soon paused, because nobody reads
+  Submit(MakeRequest(0, MakePrompt(10), 200), full);  // all blocks; soon paused: it is not read
   bool was_full = false;
   while (!full.stream->full()) std::this_thread::yield();
   Request request = MakeRequest(0, MakePrompt(10), 200);

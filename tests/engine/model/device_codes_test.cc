@@ -202,7 +202,7 @@ TEST(DeviceCodes, EveryFp8ProductReadsTheCodesOfItsInput) {
   WriteTinyCheckpoint({.projections = DType::kE4M3}, model.path());
   const Findings findings = Check(model.path(), ScaleFormat::kF32);
   ExpectPaper(findings);
-  // Of three layers: h twice, q_latent, heads; the hidden layer of the dense one.
+  // In each of three layers: h twice, q_latent, heads; once the hidden layer of the dense one.
   EXPECT_EQ(findings.filled, kSteps * (3 * 4 + 1));
   // q_down, q_up, kv_down, out; gate, up, down of the dense layer.
   EXPECT_EQ(findings.coded_products, kSteps * (3 * 4 + 3));

@@ -132,7 +132,7 @@ TEST(Scheduler, LogitRowsBoundSampling) {
   ASSERT_TRUE(scheduler.Add(Generate(2, 3, 5)).ok());
   // The second computes all but the token whose logits it can't have.
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 0, 3, 1), Row(2, 0, 2, 0)));
-  // From here on they take turns, because whoever waited longest goes first.
+  // From here on they take turns, because the one that waited longest goes first.
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 3, 1, 1)));
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(2, 2, 1, 1)));
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 4, 1, 1)));

@@ -31,7 +31,7 @@ Backend MakeTestBackend(const StepLimits& limits);
 // Limits that suit tests of verbs without scratch memory.
 StepLimits SmallLimits();
 
-// Rows in a device's memory. Between them lie gaps that nobody may read (they hold NaN) or write.
+// Rows in a device's memory. The gaps between them must not be read (they hold NaN) or written.
 class DeviceRows {
  public:
   DeviceRows(Backend& backend, int rows, int width);

@@ -260,7 +260,7 @@ TEST_F(IntakeTest, ClosingEndsWhoeverIsNotThereYet) {
   Arrive("f", Standing::kReceiving);
 }
 
-// Whatever clients do: the bound holds, nobody waits beside a free place, and all bytes come home.
+// Whatever clients do: the bound holds, no request waits beside a free place, and all bytes are given back.
 TEST_F(IntakeTest, BoundHoldsInRandomTraffic) {
   std::mt19937 random(20261130);
   std::vector<Caller*> inside;

@@ -54,7 +54,7 @@ class Connection {
     for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>(frame.stream >> shift & 0xff);
     return bytes;
   }
-  // Of header blocks as few fields as there can be: each has a name and a value of 127 bytes.
+  // Header blocks with as few fields as possible: each has a name and a value of 127 bytes.
   static std::string Payload(const Sent& frame) {
     if (frame.kind != kHeaders && frame.kind != kContinuation) return std::string(frame.num_bytes, 'x');
     const std::string text = std::string(1, '\x7e') + std::string(126, 'x');

@@ -23,7 +23,7 @@ namespace cuda_emulator {
 
 inline constexpr uint32_t kFullMask = ~0u;
 
-// Of the kernel that runs: a module's code has its checks compiled in.
+// Whether the running kernel checks its accesses: a module's code has its checks compiled in.
 inline bool checks_accesses = true;
 
 template <typename T>

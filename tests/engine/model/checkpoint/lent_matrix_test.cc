@@ -87,7 +87,7 @@ TEST(LentMatrix, EveryByteIsReadOnceOnAnyNumberOfThreads) {
   }
 }
 
-// Two of the values are in tensors that are packed in one call; the error is the first by name whoever sees it first.
+// Two of the values are in tensors that are packed in one call; the error is the first by name, not by time.
 TEST(LentMatrix, FirstOfSeveralFaultsIsNamedOnAnyNumberOfThreads) {
   CheckpointDraft draft = DraftTinyCheckpoint({});
   const float infinity = std::numeric_limits<float>::infinity();

@@ -23,7 +23,7 @@ class Instruction:
 
     @property
     def width(self):
-        """Of a load or store: the field that tells 32, 64 and 128 bits apart."""
+        """The field of a load or store that tells 32, 64 and 128 bits apart."""
         return self.high >> 9 & 7
 
 

@@ -16,7 +16,7 @@ UNITS = {"tensor": "tensor_flops", "fp32": "fp32_flops"}
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Of all of a launch's kernels in one step."""
+    """The work of all kernels of a launch in one step."""
     launches: int
     bytes: float
     flops: float
@@ -41,7 +41,7 @@ def read_constant(name, path):
 
 
 def positions(scenario):
-    """Of every token: each row's tokens are the last of its context."""
+    """The position of every token: each row's tokens are the last of its context."""
     per_row = scenario["tokens"] // scenario["rows"]
     return list(range(scenario["context"] - per_row, scenario["context"])) * scenario["rows"]
 

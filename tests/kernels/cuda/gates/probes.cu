@@ -45,7 +45,7 @@ PROBE probe_shared_store_only() {
   reinterpret_cast<volatile int*>(shared_ints)[threadIdx.x] = 3;
 }
 
-// Pointers of which nobody knows whether they are global or shared.
+// Generic pointers, which may be global or shared.
 PROBE probe_generic_load(float* out, const float* in) {
   extern __shared__ float shared_floats[];
   const float* from = blockIdx.x % 2 ? in : shared_floats;
