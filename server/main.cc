@@ -10,6 +10,7 @@
 #include "base/standard_descriptors.h"
 #include "base/thread_room.h"
 #include "server/config/config.h"
+#include "server/grpc/library_logs.h"
 #include "server/process/core_dumps.h"
 #include "server/process/descriptors.h"
 #include "server/process/heap.h"
@@ -38,6 +39,7 @@ absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint star
   if (absl::Status status = CheckDescriptors(); !status.ok()) return status;
   if (absl::Status status = CheckThreads(parsed.config); !status.ok()) return status;
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
+  RouteLibraryLogs();
   EndOnFileFaults("latentd", is_json ? FaultLine::kJson : FaultLine::kText);
   const absl::Status status = Daemon(parsed, stop, started).Run();
   StopLogging();

@@ -41,8 +41,8 @@ ROOMS = {
     "server/api/": ["base/", "jinja/", "engine/", "latentd/v1/", "google/rpc/", "kernels/id_bits.h", "server/config/"],
     "server/call/": ["base/", "engine/", "server/api/", "server/net/", "server/process/"],
     "server/metrics/": ["base/", "engine/metrics.h", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
-    "server/grpc/": ["base/", "engine/metrics.h", "engine/stream/", "latentd/v1/", "grpc/", "server/api/",
-                     "server/call/", "server/config/", "server/net/", "server/process/"],
+    "server/grpc/": ["base/", "engine/metrics.h", "engine/stream/", "latentd/v1/", "google/rpc/", "grpc/",
+                     "server/api/", "server/call/", "server/config/", "server/net/", "server/process/"],
     "server/admin/": ["base/", "engine/metrics.h", "engine/step/", "latentd/v1/", "server/api/", "server/call/",
                       "server/config/", "server/grpc/", "server/net/", "server/process/"],
     "server/start/": ["base/", "engine/", "jinja/", "kernels/", "latentd/v1/", "server/"],
@@ -55,8 +55,8 @@ ROOMS = {
 }
 # Libraries that only some rooms may know.
 LIBRARY_FOLDERS = [
-    (re.compile(r"<(grpc|grpcpp)/"), ("server/", "tools/", "tests/server/", "tests/bench/")),
-    (re.compile(r"<google/protobuf/"), ("server/", "tools/", "tests/server/")),
+    (re.compile(r"<(grpc|grpcpp)/"), ("server/grpc/", "server/admin/", "tools/", "tests/server/", "tests/bench/")),
+    (re.compile(r"<google/protobuf/"), ("server/api/", "server/grpc/", "server/admin/", "tools/", "tests/server/")),
     (re.compile(r"<prometheus/"), ("server/metrics/", "tests/server/")),
     (re.compile(r"<CLI/"), ("server/config/", "tools/")),
     (re.compile(r"<hwy/"), ("base/thread_pool.cc", "kernels/cpu/", "tests/kernels/", "tests/bench/",

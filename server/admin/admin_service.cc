@@ -11,8 +11,9 @@
 #include "server/api/field_checks.h"
 #include "server/api/proto_time.h"
 #include "server/api/status.h"
+#include "server/api/wire_message.h"
+#include "server/grpc/byte_buffers.h"
 #include "server/grpc/immediate_rpc.h"
-#include "server/grpc/wire_message.h"
 #include "server/process/logging.h"
 
 namespace latentd {
@@ -58,7 +59,7 @@ absl::StatusOr<double> SecondsOf(std::string_view field, const google::protobuf:
 }
 
 template <class Message>
-absl::StatusOr<Message> Parse(const grpc::ByteBuffer& bytes) {
+absl::StatusOr<Message> Parse(MessageBytes bytes) {
   Message message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
   return message;
@@ -105,7 +106,7 @@ LiveRequests* AdminService::FindLive() const {
   return serving == nullptr ? nullptr : &serving->live;
 }
 
-absl::StatusOr<v1::AbortResult> AdminService::Abort(const Bytes& bytes) {
+absl::StatusOr<v1::AbortResult> AdminService::Abort(MessageBytes bytes) {
   absl::StatusOr<v1::AbortRequest> message = Parse<v1::AbortRequest>(bytes);
   if (!message.ok()) return message.status();
   std::vector<std::string> ids(message->request_ids().begin(), message->request_ids().end());
@@ -134,7 +135,7 @@ v1::Load AdminService::ReadLoad() const {
   return load;
 }
 
-absl::StatusOr<v1::Load> AdminService::GetLoad(const Bytes& bytes) {
+absl::StatusOr<v1::Load> AdminService::GetLoad(MessageBytes bytes) {
   if (absl::Status status = Parse<v1::GetLoadRequest>(bytes).status(); !status.ok()) return status;
   return ReadLoad();
 }
@@ -152,7 +153,7 @@ AdminStream::Source AdminService::LoadSource(Duration interval) {
   };
 }
 
-absl::StatusOr<AdminStream::Source> AdminService::WatchLoad(const Bytes& bytes) {
+absl::StatusOr<AdminStream::Source> AdminService::WatchLoad(MessageBytes bytes) {
   const absl::StatusOr<v1::WatchLoadRequest> message = Parse<v1::WatchLoadRequest>(bytes);
   if (!message.ok()) return message.status();
   if (!message->has_interval()) return LoadSource(FromSeconds(kDefaultInterval));
@@ -185,7 +186,7 @@ AdminStream::Source AdminService::DrainSource() {
   };
 }
 
-absl::StatusOr<AdminStream::Source> AdminService::Drain(const Bytes& bytes) {
+absl::StatusOr<AdminStream::Source> AdminService::Drain(MessageBytes bytes) {
   const absl::StatusOr<v1::DrainRequest> message = Parse<v1::DrainRequest>(bytes);
   if (!message.ok()) return message.status();
   absl::StatusOr<double> timeout = parts_.drain_seconds;
@@ -197,7 +198,7 @@ absl::StatusOr<AdminStream::Source> AdminService::Drain(const Bytes& bytes) {
 
 // ------------------------------------------------------------------------------------------------------------- knobs
 
-absl::StatusOr<v1::Configuration> AdminService::GetConfig(const Bytes& bytes) {
+absl::StatusOr<v1::Configuration> AdminService::GetConfig(MessageBytes bytes) {
   if (absl::Status status = Parse<v1::GetConfigRequest>(bytes).status(); !status.ok()) return status;
   v1::Configuration configuration;
   std::lock_guard lock(mutex_);
@@ -215,7 +216,7 @@ void AdminService::Resolve(const DerivedKnobs& derived) {
   knobs_ = WithDerived(std::move(knobs_), derived);
 }
 
-absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(const Bytes& bytes) {
+absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(MessageBytes bytes) {
   const absl::StatusOr<v1::SetLogLevelRequest> message = Parse<v1::SetLogLevelRequest>(bytes);
   if (!message.ok()) return message.status();
   std::lock_guard lock(mutex_);  // or the knob could say other than what holds
@@ -233,12 +234,12 @@ absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(const Bytes& byt
 
 // ----------------------------------------------------------------------------------------------- not implemented yet
 
-absl::StatusOr<v1::FlushPrefixCacheResult> AdminService::FlushPrefixCache(const Bytes& bytes) {
+absl::StatusOr<v1::FlushPrefixCacheResult> AdminService::FlushPrefixCache(MessageBytes bytes) {
   if (absl::Status status = Parse<v1::FlushPrefixCacheRequest>(bytes).status(); !status.ok()) return status;
   return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
 }
 
-absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(const Bytes& bytes) {
+absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(MessageBytes bytes) {
   if (absl::Status status = Parse<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;
   return UnsupportedField("DumpFlightRecorder", "this server has no flight recorder yet: nothing was recorded");
 }

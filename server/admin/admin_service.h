@@ -7,11 +7,11 @@
 #include <vector>
 
 #include <absl/status/statusor.h>
-#include <grpcpp/support/byte_buffer.h>
 
 #include "latentd/v1/admin.pb.h"
 #include "server/admin/admin_stream.h"
 #include "server/admin/load_monitor.h"
+#include "server/api/message_bytes.h"
 #include "server/call/serving_gate.h"
 #include "server/config/config.h"
 #include "server/config/knobs.h"
@@ -40,22 +40,21 @@ class AdminService final : public ByteService {
   void WakeStreams() { streams_.WakeAll(); }
 
  private:
-  using Bytes = grpc::ByteBuffer;
   template <class Result>
-  using Answer = absl::StatusOr<Result> (AdminService::*)(const Bytes& bytes);
+  using Answer = absl::StatusOr<Result> (AdminService::*)(MessageBytes bytes);
   template <class Result>
   void RegisterAnswer(const std::string& method, Answer<Result> answer);
-  using Open = absl::StatusOr<AdminStream::Source> (AdminService::*)(const Bytes& bytes);
+  using Open = absl::StatusOr<AdminStream::Source> (AdminService::*)(MessageBytes bytes);
   void RegisterStream(const std::string& method, Open open);
 
-  absl::StatusOr<v1::AbortResult> Abort(const Bytes& bytes);
-  absl::StatusOr<v1::Load> GetLoad(const Bytes& bytes);
-  absl::StatusOr<v1::FlushPrefixCacheResult> FlushPrefixCache(const Bytes& bytes);
-  absl::StatusOr<v1::Configuration> GetConfig(const Bytes& bytes);
-  absl::StatusOr<v1::SetLogLevelResult> SetLogLevel(const Bytes& bytes);
-  absl::StatusOr<AdminStream::Source> Drain(const Bytes& bytes);
-  absl::StatusOr<AdminStream::Source> WatchLoad(const Bytes& bytes);
-  absl::StatusOr<AdminStream::Source> DumpFlightRecorder(const Bytes& bytes);
+  absl::StatusOr<v1::AbortResult> Abort(MessageBytes bytes);
+  absl::StatusOr<v1::Load> GetLoad(MessageBytes bytes);
+  absl::StatusOr<v1::FlushPrefixCacheResult> FlushPrefixCache(MessageBytes bytes);
+  absl::StatusOr<v1::Configuration> GetConfig(MessageBytes bytes);
+  absl::StatusOr<v1::SetLogLevelResult> SetLogLevel(MessageBytes bytes);
+  absl::StatusOr<AdminStream::Source> Drain(MessageBytes bytes);
+  absl::StatusOr<AdminStream::Source> WatchLoad(MessageBytes bytes);
+  absl::StatusOr<AdminStream::Source> DumpFlightRecorder(MessageBytes bytes);
 
   LiveRequests* FindLive() const;  // null while the model loads: there are no requests then
   v1::Load ReadLoad() const;

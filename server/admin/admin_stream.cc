@@ -7,7 +7,7 @@
 
 namespace latentd {
 
-void AdminStream::Handle(const grpc::ByteBuffer& request) {
+void AdminStream::Handle(MessageBytes request) {
   absl::StatusOr<Source> source = opener_(request);
   if (!source.ok()) return Refuse(source.status());
   source_ = *std::move(source);

@@ -15,6 +15,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include "base/clock.h"
+#include "server/api/message_bytes.h"
 #include "server/call/egress.h"
 #include "server/grpc/rpc.h"
 
@@ -54,7 +55,7 @@ class AdminStream final : public Rpc {
   // Asked on the egress thread whenever the stream can be written to and is due, or was woken.
   using Source = std::function<Turn(TimePoint now)>;
   // From the request to what is told; on a thread of the pool.
-  using Opener = std::function<absl::StatusOr<Source>(const grpc::ByteBuffer& request)>;
+  using Opener = std::function<absl::StatusOr<Source>(MessageBytes request)>;
 
   // `open` outlives the RPC.
   AdminStream(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method, OpenStreams& open,
@@ -64,7 +65,7 @@ class AdminStream final : public Rpc {
   void OnWriteDone(bool ok) override;
 
  private:
-  void Handle(const grpc::ByteBuffer& request) override;
+  void Handle(MessageBytes request) override;
   void Pump() override;
   void Tell(Turn turn, TimePoint now);
   void ClientLeft() override;

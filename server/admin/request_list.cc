@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "server/api/proto_time.h"
-#include "server/grpc/wire_message.h"
+#include "server/api/wire_message.h"
 
 namespace latentd {
 namespace {
@@ -68,7 +68,7 @@ v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const s
   return result;
 }
 
-void RequestList::Handle(const grpc::ByteBuffer& request) {
+void RequestList::Handle(MessageBytes request) {
   v1::ListRequestsRequest message;
   if (absl::Status status = ParseMessage(request, &message); !status.ok()) return Refuse(status);
   EchoTrace();

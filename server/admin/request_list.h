@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "engine/step/sequence_status.h"
 #include "latentd/v1/admin.pb.h"
+#include "server/api/message_bytes.h"
 #include "server/call/live_requests.h"
 #include "server/call/serving_gate.h"
 #include "server/grpc/rpc.h"
@@ -30,7 +31,7 @@ class RequestList final : public Rpc {
       : Rpc(context, parts, "ListRequests"), gate_(gate) {}
 
  private:
-  void Handle(const grpc::ByteBuffer& request) override;
+  void Handle(MessageBytes request) override;
   void Pump() override;
   void ClientLeft() override;
   void Detach() override;

@@ -31,10 +31,7 @@ size_t LogprobBytes(size_t id_bytes, int num_top) {
 
 }  // namespace
 
-absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& context) {
-  const auto [first, last] = context.client_metadata().equal_range(kAcceptedBytesKey);
-  if (first == last) return kDefaultAnswerBytes;
-  const std::string_view text(first->second.data(), first->second.size());
+absl::StatusOr<size_t> ParseAcceptedBytes(std::string_view text) {
   size_t num_bytes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), num_bytes);
   if (error == std::errc() && end == text.data() + text.size()) return num_bytes;

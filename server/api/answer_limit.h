@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include <absl/status/statusor.h>
-#include <grpcpp/server_context.h>
 
 #include "engine/text/tokenizer/tokenizer.h"
 #include "server/api/request_validation.h"
@@ -19,8 +19,8 @@ inline constexpr size_t kDefaultAnswerBytes = size_t{4} << 20;
 // Metadata in which a client says how large a message it takes, as a decimal number of bytes.
 inline constexpr char kAcceptedBytesKey[] = "latentd-max-answer-bytes";
 
-// INVALID_ARGUMENT where the metadata is no number.
-absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& context);
+// INVALID_ARGUMENT where that metadata is no number.
+absl::StatusOr<size_t> ParseAcceptedBytes(std::string_view text);
 
 // Bytes of the ScoreResult or the GenerateResult at most. Of generated text and token bytes it counts none: what a
 // token's text takes is small beside what log-probabilities take.

@@ -11,7 +11,6 @@
 #include <absl/strings/str_format.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
-#include <grpcpp/support/proto_buffer_reader.h>
 
 #include "base/check.h"
 #include "latentd/v1/admin.pb.h"
@@ -237,19 +236,15 @@ std::optional<size_t> MaxEntriesOf(const FieldDescriptor& field, const ModelBoun
   return kBounds[static_cast<size_t>(index)].For(model);
 }
 
-absl::Status CheckEntries(const grpc::ByteBuffer& bytes, const Descriptor& type, const ModelBounds& model) {
-  grpc::ByteBuffer shared(bytes);  // the reader wants a buffer that it may change; this one shares its slices
-  grpc::ProtoBufferReader reader(&shared);
-  if (!reader.status().ok()) return absl::OkStatus();
+absl::Status CheckEntries(MessageBytes bytes, const Descriptor& type, const ModelBounds& model) {
+  MessageReader reader(bytes);
   CodedInputStream input(&reader);
   return EntryCounter(input, model).Count(type);
 }
 
-size_t CountEntries(const grpc::ByteBuffer& bytes, const FieldDescriptor& list) {
+size_t CountEntries(MessageBytes bytes, const FieldDescriptor& list) {
   CHECK(BoundIndexOf(list) != kNoBound);
-  grpc::ByteBuffer shared(bytes);
-  grpc::ProtoBufferReader reader(&shared);
-  if (!reader.status().ok()) return 0;
+  MessageReader reader(bytes);
   CodedInputStream input(&reader);
   const ModelBounds any;
   return EntryCounter(input, any).CountOf(list);

@@ -11,9 +11,9 @@
 
 #include <absl/status/status.h>
 #include <google/protobuf/descriptor.h>
-#include <grpcpp/support/byte_buffer.h>
 
 #include "engine/model/config/sampling_ranges.h"
+#include "server/api/message_bytes.h"
 
 namespace latentd {
 
@@ -46,10 +46,9 @@ std::optional<size_t> MaxEntriesOf(const google::protobuf::FieldDescriptor& fiel
 
 // INVALID_FIELD, or CONTEXT_LENGTH_EXCEEDED for a prompt of too many ids, with the field's path and both numbers.
 // Linear in the bytes, without allocations of their order. Bytes that are no message pass: parsing tells.
-absl::Status CheckEntries(const grpc::ByteBuffer& bytes, const google::protobuf::Descriptor& type,
-                          const ModelBounds& model);
+absl::Status CheckEntries(MessageBytes bytes, const google::protobuf::Descriptor& type, const ModelBounds& model);
 
 // How many entries a message that CheckEntries passed has in this list of its own. Linear, too.
-size_t CountEntries(const grpc::ByteBuffer& bytes, const google::protobuf::FieldDescriptor& list);
+size_t CountEntries(MessageBytes bytes, const google::protobuf::FieldDescriptor& list);
 
 }  // namespace latentd

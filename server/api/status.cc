@@ -369,28 +369,12 @@ std::string ReasonOf(const absl::Status& status) {
   return FindDetail(status, &error) ? error.reason() : "";
 }
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  google::rpc::Status details;
-  details.set_code(static_cast<int>(status.code()));
-  details.set_message(std::string(status.message()));
-  status.ForEachPayload([&details](absl::string_view type_url, const absl::Cord& payload) {
-    google::protobuf::Any* detail = details.add_details();
-    detail->set_type_url(std::string(type_url));
-    detail->set_value(std::string(payload));
-  });
-  return {static_cast<grpc::StatusCode>(status.code()), details.message(), details.SerializeAsString()};
-}
-
-grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context) {
+std::optional<std::chrono::milliseconds> RetryDelayOf(const absl::Status& status) {
   google::rpc::RetryInfo retry;
   const bool is_worth_a_retry_here = absl::IsResourceExhausted(status) || ReasonOf(status) == "LOADING";
-  if (is_worth_a_retry_here && FindDetail(status, &retry)) {
-    const google::protobuf::Duration& delay = retry.retry_delay();
-    const int64_t milliseconds = delay.seconds() * 1000 + (delay.nanos() + 999'999) / 1'000'000;
-    context.AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(milliseconds));
-  }
-  return ToGrpcStatus(status);
+  if (!is_worth_a_retry_here || !FindDetail(status, &retry)) return std::nullopt;
+  const google::protobuf::Duration& delay = retry.retry_delay();
+  return std::chrono::milliseconds(delay.seconds() * 1000 + (delay.nanos() + 999'999) / 1'000'000);
 }
 
 }  // namespace latentd

@@ -4,14 +4,12 @@
 
 #include <chrono>
 #include <cstddef>
-#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <absl/status/status.h>
-#include <grpcpp/server_context.h>
-#include <grpcpp/support/status.h>
 
 #include "engine/loop/queue_limit.h"
 #include "engine/stream/token_stream.h"
@@ -76,9 +74,7 @@ std::string_view NameOfEnd(FinishReason reason);
 // ErrorInfo's reason; empty where there is none.
 std::string ReasonOf(const absl::Status& status);
 
-grpc::Status ToGrpcStatus(const absl::Status& status);
-// The last word of an RPC: the same, and where a retry makes sense later, the trailer that clients' retry policies
-// obey.
-grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context);
+// After which the same request may be sent here again, rounded up; none where a retry here makes no sense.
+std::optional<std::chrono::milliseconds> RetryDelayOf(const absl::Status& status);
 
 }  // namespace latentd

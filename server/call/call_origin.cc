@@ -1,7 +1,6 @@
 #include "server/call/call_origin.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include <absl/strings/str_replace.h>
 
@@ -32,14 +31,5 @@ bool IsValidTraceparent(std::string_view value) {
 }
 
 std::string ReadablePeer(std::string peer) { return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}}); }
-
-CallOrigin OriginOf(const grpc::CallbackServerContext& context) {
-  CallOrigin origin{.peer = ReadablePeer(context.peer()), .traceparent = {}};
-  const auto [first, last] = context.client_metadata().equal_range("traceparent");
-  if (first == last || std::next(first) != last) return origin;  // two parents are none
-  const std::string_view value(first->second.data(), first->second.size());
-  if (IsValidTraceparent(value)) origin.traceparent = value;
-  return origin;
-}
 
 }  // namespace latentd

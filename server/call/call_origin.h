@@ -4,16 +4,12 @@
 #include <string>
 #include <string_view>
 
-#include <grpcpp/server_context.h>
-
 namespace latentd {
 
 struct CallOrigin {
   std::string peer;         // "ipv4:127.0.0.1:50312", "ipv6:[::1]:50312", "unix:"
   std::string traceparent;  // W3C trace context, verbatim; empty where there is none that is valid
 };
-
-CallOrigin OriginOf(const grpc::CallbackServerContext& context);
 
 // What gRPC calls a peer, with the brackets of IPv6 that it escapes as in a URI.
 std::string ReadablePeer(std::string peer);

@@ -24,10 +24,10 @@ bool IsExpired(TimePoint cancelled_at, TimePoint rpc_deadline) {
   return rpc_deadline != kNever && cancelled_at != kNever && cancelled_at + kDeadlineSlack >= rpc_deadline;
 }
 
-CallRecord::CallRecord(const grpc::CallbackServerContext& context, Metrics& metrics, std::string_view method)
+CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method)
     : metrics_(metrics),
       method_(method),
-      origin_(OriginOf(context)),
+      origin_(std::move(origin)),
       received_(std::chrono::steady_clock::now()),
       phase_(RunsTheModel(method) ? Phase::kQueued : Phase::kOutput) {
   metrics_.Update([this](MetricsData& data) {
@@ -85,8 +85,9 @@ void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const 
   if (end_->reason != FinishReason::kScored) data.generation_length_tokens.Observe(end_->output_tokens);
 }
 
-void CallRecord::EchoTrace(grpc::CallbackServerContext& context) const {
-  if (!origin_.traceparent.empty()) context.AddInitialMetadata("traceparent", origin_.traceparent);
+Metadata CallRecord::EchoedTrace() const {
+  if (origin_.traceparent.empty()) return {};
+  return {{"traceparent", origin_.traceparent}};
 }
 
 LiveCall::LiveCall(LiveRequests& live, CallRecord record) : live_(live), record_(std::move(record)) {}
@@ -140,9 +141,10 @@ std::optional<StreamChunk> LiveCall::Take() {
   return chunk;
 }
 
-void LiveCall::AddInitialMetadata(grpc::CallbackServerContext& context) const {
-  context.AddInitialMetadata("latentd-request-id", request_id_);
-  record_.EchoTrace(context);
+Metadata LiveCall::InitialMetadata() const {
+  Metadata metadata = record_.EchoedTrace();
+  metadata.insert(metadata.begin(), {"latentd-request-id", request_id_});
+  return metadata;
 }
 
 void LiveCall::Finish(const absl::Status& status, const StreamEnd& end) {

@@ -7,9 +7,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <absl/status/status.h>
-#include <grpcpp/server_context.h>
 
 #include "base/clock.h"
 #include "engine/metrics.h"
@@ -21,13 +22,16 @@
 
 namespace latentd {
 
+// Names and values that go ahead of an answer.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
 // Whether an RPC that gRPC cancelled then had reached its deadline: else it is its client that left.
 bool IsExpired(TimePoint cancelled_at, TimePoint rpc_deadline);
 
 // One RPC in the metrics and in the log. Finish must be called exactly once, before the client can learn the outcome.
 class CallRecord {
  public:
-  CallRecord(const grpc::CallbackServerContext& context, Metrics& metrics, std::string_view method);
+  CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method);
 
   // The phase that the request will leave the metrics from: kOutput once the engine has moved it through the others.
   void LeavesFrom(Phase phase) { phase_ = phase; }
@@ -36,9 +40,9 @@ class CallRecord {
   // `reason` of a success; failures carry their own.
   void Finish(const absl::Status& status, std::string_view reason = "");
 
-  // Into the initial metadata of an RPC that was admitted. Not of one that was refused: clients' retry policies give up
+  // For the initial metadata of an RPC that was admitted. Not of one that was refused: clients' retry policies give up
   // once they see initial metadata.
-  void EchoTrace(grpc::CallbackServerContext& context) const;
+  Metadata EchoedTrace() const;
 
   TimePoint received() const { return received_; }
   const std::string& peer() const { return origin_.peer; }
@@ -80,7 +84,7 @@ class LiveCall {
   CallRecord& record() { return record_; }
 
   // Request id and trace, for the client to see before the first message.
-  void AddInitialMetadata(grpc::CallbackServerContext& context) const;
+  Metadata InitialMetadata() const;
 
   absl::Status StatusOf(const StreamEnd& end) const;
   // The record's Finish, for a request that the engine ended.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/grpc/call_context.h"
+
 namespace latentd {
 
 EngineRun::EngineRun(EngineRpcParts parts) : model_(parts.model), live_(parts.live), admit_(std::move(parts.admit)) {}
@@ -17,7 +19,7 @@ void EngineRun::Detach() {
 
 bool EngineRun::Begin(grpc::CallbackServerContext& context) {
   if (std::exchange(has_begun_, true)) return false;
-  call_->AddInitialMetadata(context);
+  AddInitialMetadata(call_->InitialMetadata(), context);
   return true;
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/stream/token_stream.h"
 #include "latentd/v1/models.pb.h"
+#include "server/api/message_bytes.h"
 #include "server/call/live_call.h"
 #include "server/grpc/engine_rpc.h"
 
@@ -23,7 +24,7 @@ class EngineRun {
   const v1::Model& model() const { return model_; }
 
   // Pool thread, in this order.
-  absl::StatusOr<ValidRequest> Admit(const grpc::ByteBuffer& request, TimePoint received) const {
+  absl::StatusOr<ValidRequest> Admit(MessageBytes request, TimePoint received) const {
     return admit_(request, received);
   }
   absl::Status Submit(ValidRequest request, CallRecord record, TimePoint rpc_deadline, TextSink* sink);

@@ -8,9 +8,9 @@
 #include "server/api/request_bounds.h"
 #include "server/api/request_validation.h"
 #include "server/api/status.h"
+#include "server/api/wire_message.h"
 #include "server/grpc/stream_writer.h"
 #include "server/grpc/unary_writer.h"
-#include "server/grpc/wire_message.h"
 
 namespace latentd {
 namespace {
@@ -72,7 +72,7 @@ absl::StatusOr<const ModelInService*> GenerationService::FindModel() const {
 }
 
 template <class Message>
-absl::StatusOr<ValidRequest> GenerationService::Admit(const grpc::ByteBuffer& bytes, const ServedModel& model,
+absl::StatusOr<ValidRequest> GenerationService::Admit(MessageBytes bytes, const ServedModel& model,
                                                       TimePoint received) const {
   if (is_draining_) return Draining();
   Message message;
@@ -91,7 +91,7 @@ void GenerationService::RegisterRun(const std::string& method) {
     EngineRpcParts engine_parts{.method = method,
                                 .model = model.description,
                                 .live = (*serving)->live,
-                                .admit = [this, &model](const grpc::ByteBuffer& bytes, TimePoint received) {
+                                .admit = [this, &model](MessageBytes bytes, TimePoint received) {
                                   return Admit<Message>(bytes, model, received);
                                 }};
     return Received<Writer>(*context, parts_, std::move(engine_parts));
@@ -107,7 +107,7 @@ void GenerationService::RegisterAnswer(const std::string& method, Answer<Result>
   });
 }
 
-absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::ByteBuffer& bytes,
+absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(MessageBytes bytes,
                                                                   const ReserveRoom& reserve) const {
   const absl::StatusOr<const ModelInService*> found = FindModel();
   if (!found.ok()) return found.status();
@@ -135,7 +135,7 @@ absl::StatusOr<v1::TokenizeResult> GenerationService::TokenizeNow(const grpc::By
   return result;
 }
 
-absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(const grpc::ByteBuffer& bytes,
+absl::StatusOr<v1::DetokenizeResult> GenerationService::DetokenizeNow(MessageBytes bytes,
                                                                       const ReserveRoom& reserve) const {
   const absl::StatusOr<const ModelInService*> found = FindModel();
   if (!found.ok()) return found.status();

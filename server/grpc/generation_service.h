@@ -8,6 +8,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include "latentd/v1/generation.pb.h"
+#include "server/api/message_bytes.h"
 #include "server/api/request_validation.h"
 #include "server/api/served_model.h"
 #include "server/call/serving_gate.h"
@@ -28,18 +29,17 @@ class GenerationService final : public ByteService {
  private:
   // From the bytes to what the engine runs. Message is GenerateRequest, ChatRequest or ScoreRequest.
   template <class Message>
-  absl::StatusOr<ValidRequest> Admit(const grpc::ByteBuffer& bytes, const ServedModel& model, TimePoint received) const;
+  absl::StatusOr<ValidRequest> Admit(MessageBytes bytes, const ServedModel& model, TimePoint received) const;
   // Writer is StreamWriter or a UnaryWriter.
   template <class Message, class Writer>
   void RegisterRun(const std::string& method);
   template <class Result>
-  using Answer = absl::StatusOr<Result> (GenerationService::*)(const grpc::ByteBuffer& bytes,
-                                                               const ReserveRoom& reserve) const;
+  using Answer = absl::StatusOr<Result> (GenerationService::*)(MessageBytes bytes, const ReserveRoom& reserve) const;
   template <class Result>
   void RegisterAnswer(const std::string& method, Answer<Result> answer);
 
-  absl::StatusOr<v1::TokenizeResult> TokenizeNow(const grpc::ByteBuffer& bytes, const ReserveRoom& reserve) const;
-  absl::StatusOr<v1::DetokenizeResult> DetokenizeNow(const grpc::ByteBuffer& bytes, const ReserveRoom& reserve) const;
+  absl::StatusOr<v1::TokenizeResult> TokenizeNow(MessageBytes bytes, const ReserveRoom& reserve) const;
+  absl::StatusOr<v1::DetokenizeResult> DetokenizeNow(MessageBytes bytes, const ReserveRoom& reserve) const;
   // The model, while there is one to serve.
   absl::StatusOr<const ModelInService*> FindModel() const;
 

@@ -8,6 +8,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "server/api/message_bytes.h"
 #include "server/grpc/rpc.h"
 
 namespace latentd {
@@ -25,7 +26,7 @@ class ImmediateRpc final : public Rpc {
       : Rpc(context, parts, method), answerer_(WithRoom(std::move(answerer))) {}
 
  private:
-  void Handle(const grpc::ByteBuffer& request) override {
+  void Handle(MessageBytes request) override {
     const absl::StatusOr<Result> result = answerer_(
         request, [this](size_t num_bytes, std::string_view fields) { return ReserveAnswer(num_bytes, fields); });
     if (!result.ok()) return Refuse(result.status());
@@ -33,16 +34,14 @@ class ImmediateRpc final : public Rpc {
     Answer(*result);
   }
 
-  using AnswererWithRoom = std::function<absl::StatusOr<Result>(const grpc::ByteBuffer&, const ReserveRoom&)>;
+  using AnswererWithRoom = std::function<absl::StatusOr<Result>(MessageBytes, const ReserveRoom&)>;
 
   template <class Answerer>
   static AnswererWithRoom WithRoom(Answerer answerer) {
-    if constexpr (std::is_invocable_v<Answerer, const grpc::ByteBuffer&, const ReserveRoom&>) {
+    if constexpr (std::is_invocable_v<Answerer, MessageBytes, const ReserveRoom&>) {
       return answerer;
     } else {
-      return [answerer = std::move(answerer)](const grpc::ByteBuffer& request, const ReserveRoom&) {
-        return answerer(request);
-      };
+      return [answerer = std::move(answerer)](MessageBytes request, const ReserveRoom&) { return answerer(request); };
     }
   }
 

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "server/api/status.h"
+#include "server/api/wire_message.h"
 #include "server/grpc/immediate_rpc.h"
-#include "server/grpc/wire_message.h"
 
 namespace latentd {
 
@@ -30,7 +30,7 @@ absl::StatusOr<v1::Model> ModelsService::FindModel() const {
   return serving->model.description;
 }
 
-absl::StatusOr<v1::Model> ModelsService::GetModel(const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<v1::Model> ModelsService::GetModel(MessageBytes bytes) const {
   v1::GetModelRequest message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
   absl::StatusOr<v1::Model> model = FindModel();
@@ -38,7 +38,7 @@ absl::StatusOr<v1::Model> ModelsService::GetModel(const grpc::ByteBuffer& bytes)
   return ModelNotFound(message.model(), model->name());
 }
 
-absl::StatusOr<v1::ListModelsResult> ModelsService::ListModels(const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<v1::ListModelsResult> ModelsService::ListModels(MessageBytes bytes) const {
   v1::ListModelsRequest message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
   absl::StatusOr<v1::Model> model = FindModel();

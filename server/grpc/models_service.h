@@ -7,6 +7,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include "latentd/v1/models.pb.h"
+#include "server/api/message_bytes.h"
 #include "server/call/serving_gate.h"
 #include "server/grpc/byte_service.h"
 #include "server/grpc/rpc.h"
@@ -20,12 +21,12 @@ class ModelsService final : public ByteService {
 
  private:
   template <class Result>
-  using Answer = absl::StatusOr<Result> (ModelsService::*)(const grpc::ByteBuffer& bytes) const;
+  using Answer = absl::StatusOr<Result> (ModelsService::*)(MessageBytes bytes) const;
   template <class Result>
   void RegisterAnswer(const std::string& method, Answer<Result> answer);
 
-  absl::StatusOr<v1::Model> GetModel(const grpc::ByteBuffer& bytes) const;
-  absl::StatusOr<v1::ListModelsResult> ListModels(const grpc::ByteBuffer& bytes) const;
+  absl::StatusOr<v1::Model> GetModel(MessageBytes bytes) const;
+  absl::StatusOr<v1::ListModelsResult> ListModels(MessageBytes bytes) const;
 
   absl::StatusOr<v1::Model> FindModel() const;
 

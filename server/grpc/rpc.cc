@@ -4,15 +4,15 @@
 #include <chrono>
 #include <utility>
 
-#include <grpc/support/time.h>
-
 #include "base/interruption.h"
 #include "base/now.h"
 #include "server/api/answer_limit.h"
 #include "server/api/status.h"
+#include "server/grpc/byte_buffers.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/grpc_server.h"
+#include "server/grpc/grpc_status.h"
 #include "server/grpc/inflate.h"
-#include "server/grpc/wire_message.h"
 #include "server/net/connection_table.h"
 
 namespace latentd {
@@ -20,15 +20,6 @@ namespace {
 
 // For gRPC to tell that a client reset its stream.
 constexpr std::chrono::milliseconds kUntilToldOfLeaving{20};
-constexpr int64_t kFarSeconds = int64_t{365} * 24 * 3600;
-
-// A client may ask for thousands of years, which are more nanoseconds than a clock of C++ has.
-TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
-  const gpr_timespec deadline = context.raw_deadline();
-  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
-  if (left.tv_sec > kFarSeconds) return kNever;  // none was set, or none that matters
-  return Now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
-}
 
 absl::Status Unpack(Packing packing, grpc::ByteBuffer* message) {
   if (message->Length() > static_cast<size_t>(kMaxMessageBytes)) {
@@ -52,7 +43,7 @@ Rpc::Rpc(grpc::CallbackServerContext& context, const RpcParts& parts, std::strin
       parts_(parts),
       received_(Now()),
       deadline_(DeadlineOf(context)),
-      record_(CallRecord(context, parts.metrics, method)),
+      record_(CallRecord(OriginOf(context), parts.metrics, method)),
       cut_off_(context, parts.egress, slot_) {
   slot_.pump = [this] { PumpSlot(); };
   slot_.release = [this] { delete this; };
@@ -160,7 +151,7 @@ void Rpc::Work() {
     Refuse(status);
   } else {
     const Interruptible interruptible(has_left_);
-    Handle(request_);
+    Handle(BufferPieces(request_).bytes());
   }
   request_.Clear();
   parts_.intake.Leave(place_, Now());
@@ -310,7 +301,7 @@ class UnreadRpc final : public Rpc {
   }
 
  private:
-  void Handle(const grpc::ByteBuffer&) override {}
+  void Handle(MessageBytes) override {}
 };
 
 }  // namespace

@@ -22,11 +22,13 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include "server/api/message_bytes.h"
 #include "server/call/byte_budget.h"
 #include "server/call/egress.h"
 #include "server/call/intake.h"
 #include "server/call/live_call.h"
 #include "server/call/work_pool.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/cut_off.h"
 
 namespace latentd {
@@ -57,7 +59,7 @@ class Rpc : public RpcReactor {
   ~Rpc() override = default;
 
   // Pool thread, once: works on the message and calls Refuse, Answer, or makes ready for Pump.
-  virtual void Handle(const grpc::ByteBuffer& request) = 0;
+  virtual void Handle(MessageBytes request) = 0;
   // Egress thread: after Handle and at each wake until the RPC ends.
   virtual void Pump() {}
   // The client left after Handle, before the RPC ended. Any thread, once.
@@ -80,7 +82,7 @@ class Rpc : public RpcReactor {
   // For an answer of at most so many bytes, before any work on it. Not OK: refuse.
   absl::Status ReserveAnswer(size_t num_bytes, std::string_view fields);
 
-  void EchoTrace() { record_->EchoTrace(context_); }
+  void EchoTrace() { AddInitialMetadata(record_->EchoedTrace(), context_); }
   bool has_left() const { return has_left_; }  // the client
   absl::Status StatusOfLeaving() const;
   // The subclass counts the RPC from now on.

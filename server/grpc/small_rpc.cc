@@ -5,8 +5,8 @@
 #include <absl/strings/str_format.h>
 
 #include "server/call/call_origin.h"
+#include "server/grpc/byte_buffers.h"
 #include "server/grpc/inflate.h"
-#include "server/grpc/wire_message.h"
 
 namespace latentd {
 namespace {

@@ -6,7 +6,7 @@
 #include "base/now.h"
 #include "server/api/events.h"
 #include "server/api/status.h"
-#include "server/grpc/wire_message.h"
+#include "server/grpc/byte_buffers.h"
 
 namespace latentd {
 namespace {
@@ -21,7 +21,7 @@ bool HasOutput(const StreamChunk& chunk) {
 StreamWriter::StreamWriter(grpc::CallbackServerContext& context, const RpcParts& rpc, EngineRpcParts parts)
     : Rpc(context, rpc, parts.method), run_(std::move(parts)) {}
 
-void StreamWriter::Handle(const grpc::ByteBuffer& request) {
+void StreamWriter::Handle(MessageBytes request) {
   absl::StatusOr<ValidRequest> valid = run_.Admit(request, received());
   if (!valid.ok()) return Refuse(valid.status());
   const absl::Status refusal = run_.Submit(*std::move(valid), TakeRecord(), deadline(), this);

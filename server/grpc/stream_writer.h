@@ -17,6 +17,7 @@
 
 #include "engine/stream/token_stream.h"
 #include "latentd/v1/generation.pb.h"
+#include "server/api/message_bytes.h"
 #include "server/grpc/engine_run.h"
 #include "server/grpc/rpc.h"
 
@@ -33,7 +34,7 @@ class StreamWriter final : public Rpc, public TextSink {
   // A pump that found the write busy, or would find more to do after it, wants one when it is done.
   enum class Write : uint8_t { kIdle, kBusy, kBusyAndPumpWanted };
 
-  void Handle(const grpc::ByteBuffer& request) override;
+  void Handle(MessageBytes request) override;
   void Pump() override;
   void ClientLeft() override;
   void Detach() override { run_.Detach(); }

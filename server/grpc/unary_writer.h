@@ -11,6 +11,7 @@
 #include "latentd/v1/models.pb.h"
 #include "server/api/answer_limit.h"
 #include "server/api/events.h"
+#include "server/api/message_bytes.h"
 #include "server/call/live_call.h"
 #include "server/grpc/engine_run.h"
 #include "server/grpc/rpc.h"
@@ -34,7 +35,7 @@ class UnaryWriter final : public Rpc, public TextSink {
   void Wake() override { parts_.egress.Wake(slot_); }
 
  private:
-  void Handle(const grpc::ByteBuffer& request) override {
+  void Handle(MessageBytes request) override {
     absl::StatusOr<ValidRequest> valid = run_.Admit(request, received());
     if (!valid.ok()) return Refuse(valid.status());
     absl::Status status = ReserveAnswer(MostAnswerBytes(*valid, run_.model().vocab_size()), SizingFields(result_));

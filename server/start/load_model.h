@@ -14,6 +14,7 @@
 #include "engine/step/engine.h"
 #include "server/api/served_model.h"
 #include "server/config/config.h"
+#include "server/config/knobs.h"
 #include "server/start/choose_backend.h"
 
 namespace latentd {

@@ -6,7 +6,8 @@
 #include "base/check.h"
 #include "server/api/events.h"
 #include "server/api/request_validation.h"
-#include "server/grpc/wire_message.h"
+#include "server/api/wire_message.h"
+#include "server/grpc/byte_buffers.h"
 #include "tests/bench/egress_bench.h"
 
 namespace latentd {
@@ -86,7 +87,7 @@ NaiveService::~NaiveService() {
 grpc::ServerWriteReactor<grpc::ByteBuffer>* NaiveService::Generate(grpc::CallbackServerContext* /*context*/,
                                                                    const grpc::ByteBuffer* request) {
   v1::GenerateRequest message;
-  CHECK(ParseMessage(*request, &message).ok());
+  CHECK(ParseMessage(BufferPieces(*request).bytes(), &message).ok());
   EncodedPrompt prompt{.field = "token_ids", .ids = {static_cast<int32_t>(kBenchPrompt)}};
   auto valid = MakeRequest(message, model_.description, std::move(prompt), std::chrono::steady_clock::now());
   CHECK(valid.ok());

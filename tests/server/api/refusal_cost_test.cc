@@ -10,7 +10,7 @@
 #include "latentd/v1/generation.pb.h"
 #include "server/api/drawable_tokens.h"
 #include "server/api/request_validation.h"
-#include "server/grpc/wire_message.h"
+#include "server/api/wire_message.h"
 #include "tests/server/api/chat_input.h"
 #include "tests/server/api/request_bytes.h"
 #include "tests/support/allocation_count.h"
@@ -26,7 +26,7 @@ constexpr size_t kMostJsonBytes = 1 << 20;  // of one text
 constexpr size_t kSomeBytes = 64 << 10;     // of a refusal, whatever the size of the message
 
 template <class Message>
-absl::Status Refusal(const grpc::ByteBuffer& bytes, const v1::Model& model) {
+absl::Status Refusal(MessageBytes bytes, const v1::Model& model) {
   Message message;
   if (absl::Status status = ParseMessage(bytes, kBounds, &message); !status.ok()) return status;
   return CheckFields(message, model);
@@ -35,7 +35,7 @@ absl::Status Refusal(const grpc::ByteBuffer& bytes, const v1::Model& model) {
 template <class Message>
 void ExpectCheap(const std::string& message) {
   const v1::Model model = ModelWith(kBounds);
-  const grpc::ByteBuffer bytes = BufferOf(message);
+  const MessageBuffer bytes = BufferOf(message);
   const AllocationCount count;
   const absl::Status status = Refusal<Message>(bytes, model);
   EXPECT_LE(count.peak_bytes(), 3 * message.size() + kSomeBytes)

@@ -18,7 +18,7 @@
 #include "latentd/v1/generation.pb.h"
 #include "server/api/request_validation.h"
 #include "server/api/status.h"
-#include "server/grpc/wire_message.h"
+#include "server/api/wire_message.h"
 #include "tests/server/api/request_bytes.h"
 #include "tests/support/allocation_count.h"
 
@@ -113,7 +113,7 @@ TEST(RequestBounds, AMessageFullOfEntriesIsRefusedBeforeItIsParsed) {
   ForEachList([](const Descriptor& type, const FieldPath& path, size_t most) {
     const size_t entry_bytes = path.back()->is_packable() ? 1 : 2;
     if (kMessageBytes / entry_bytes <= most) return;
-    const grpc::ByteBuffer bytes = BufferOf(BytesOfList(path, kMessageBytes / entry_bytes));
+    const MessageBuffer bytes = BufferOf(BytesOfList(path, kMessageBytes / entry_bytes));
     const std::unique_ptr<Message> message(
         google::protobuf::MessageFactory::generated_factory()->GetPrototype(&type)->New());
     const AllocationCount count;
@@ -180,10 +180,9 @@ TEST(RequestBounds, MessagesInSlicesAreCountedAcrossThem) {
   for (int i = 0; i < 20; ++i) request.mutable_stopping()->add_stop("a stop string of some length");
   for (int i = 0; i < 20; ++i) request.mutable_stopping()->add_stop_token_ids(4000);
   const std::string bytes = request.SerializeAsString();
-  std::vector<grpc::Slice> slices;
-  for (size_t at = 0; at < bytes.size(); at += 7) slices.emplace_back(bytes.substr(at, 7));
-  const grpc::ByteBuffer buffer(slices.data(), slices.size());
-  EXPECT_EQ(CheckEntries(buffer, *v1::GenerateRequest::descriptor(), kBounds).message(),
+  std::vector<std::string_view> pieces;
+  for (size_t at = 0; at < bytes.size(); at += 7) pieces.push_back(std::string_view(bytes).substr(at, 7));
+  EXPECT_EQ(CheckEntries(pieces, *v1::GenerateRequest::descriptor(), kBounds).message(),
             "stopping.stop: expected at most 16 entries, found 20");
 }
 

@@ -3,16 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <absl/status/status.h>
 #include <google/protobuf/descriptor.h>
-#include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/slice.h>
 
 #include "google/rpc/error_details.pb.h"
 #include "latentd/v1/models.pb.h"
+#include "server/api/message_bytes.h"
 #include "server/api/request_bounds.h"
 
 namespace latentd {
@@ -53,10 +55,20 @@ inline std::string Within(const FieldPath& path, std::string bytes) {
   return bytes;
 }
 
-inline grpc::ByteBuffer BufferOf(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return {&slice, 1};
-}
+// One message in one piece.
+class MessageBuffer {
+ public:
+  explicit MessageBuffer(std::string bytes)
+      : bytes_(std::make_shared<const std::string>(std::move(bytes))), piece_(*bytes_) {}
+
+  operator MessageBytes() const { return {&piece_, 1}; }
+
+ private:
+  std::shared_ptr<const std::string> bytes_;
+  std::string_view piece_;
+};
+
+inline MessageBuffer BufferOf(std::string bytes) { return MessageBuffer(std::move(bytes)); }
 
 inline google::rpc::BadRequest ViolationsOf(const absl::Status& status) {
   google::rpc::BadRequest bad;

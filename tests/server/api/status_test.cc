@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/grpc/grpc_status.h"
 
 namespace latentd {
 namespace {

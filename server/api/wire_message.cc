@@ -1,4 +1,4 @@
-#include "server/grpc/wire_message.h"
+#include "server/api/wire_message.h"
 
 #include <map>
 
@@ -6,8 +6,6 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
-#include <grpcpp/support/proto_buffer_reader.h>
-#include <grpcpp/support/slice.h>
 
 #include "base/utf8.h"
 #include "server/api/status.h"
@@ -47,30 +45,28 @@ std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf:
 
 namespace {
 
-absl::Status ParseChecked(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
+absl::Status ParseChecked(MessageBytes bytes, google::protobuf::Message* message) {
   const google::protobuf::Descriptor& type = *message->GetDescriptor();
-  grpc::ByteBuffer shared(bytes);  // the reader wants a buffer that it may change; this one shares its slices
-  grpc::ProtoBufferReader reader(&shared);
-  if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
+  MessageReader reader(bytes);
+  if (message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
   message->Clear();  // not beside what follows
-  grpc::Slice slice;
-  if (bytes.DumpToSingleSlice(&slice).ok()) {
-    const std::string_view whole(reinterpret_cast<const char*>(slice.begin()), slice.size());
-    const std::string field = FindInvalidUtf8Field(whole, type);
-    if (!field.empty()) return InvalidField(field, "expected valid UTF-8");
+  std::string joined;
+  if (bytes.size() > 1) {
+    for (const std::string_view piece : bytes) joined += piece;
   }
+  const std::string field = FindInvalidUtf8Field(bytes.size() == 1 ? bytes.front() : joined, type);
+  if (!field.empty()) return InvalidField(field, "expected valid UTF-8");
   return InvalidField("", absl::StrFormat("expected the bytes of a %s", type.full_name()));
 }
 
 }  // namespace
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds,
-                          google::protobuf::Message* message) {
+absl::Status ParseMessage(MessageBytes bytes, const ModelBounds& bounds, google::protobuf::Message* message) {
   absl::Status status = CheckEntries(bytes, *message->GetDescriptor(), bounds);
   return status.ok() ? ParseChecked(bytes, message) : status;
 }
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& bounds, v1::DetokenizeRequest* message) {
+absl::Status ParseMessage(MessageBytes bytes, const ModelBounds& bounds, v1::DetokenizeRequest* message) {
   const google::protobuf::Descriptor& type = *message->GetDescriptor();
   if (absl::Status status = CheckEntries(bytes, type, bounds); !status.ok()) return status;
   const size_t num_ids = CountEntries(bytes, *type.FindFieldByNumber(v1::DetokenizeRequest::kTokenIdsFieldNumber));
@@ -78,15 +74,8 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, const ModelBounds& boun
   return ParseChecked(bytes, message);
 }
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
+absl::Status ParseMessage(MessageBytes bytes, google::protobuf::Message* message) {
   return ParseMessage(bytes, ModelBounds{}, message);
-}
-
-grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
-  const size_t num_bytes = message.ByteSizeLong();
-  const grpc::Slice slice(num_bytes);
-  message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));  // ours alone until it is in a buffer
-  return {&slice, 1};
 }
 
 }  // namespace latentd

@@ -1,22 +1,17 @@
-#include "server/grpc/wire_message.h"
+#include "server/api/wire_message.h"
 
 #include <string>
 
-#include <grpcpp/support/slice.h>
 #include <gtest/gtest.h>
 
 #include "latentd/v1/generation.pb.h"
 #include "server/api/status.h"
+#include "tests/server/api/request_bytes.h"
 
 namespace latentd {
 namespace {
 
 constexpr char kBad[] = "\xff\xfe";
-
-grpc::ByteBuffer BytesOf(const std::string& text) {
-  const grpc::Slice slice(text);
-  return {&slice, 1};
-}
 
 // The bytes of a message whose text is `good`, with one good text replaced by bytes that are not UTF-8.
 std::string Broken(const google::protobuf::Message& message, const std::string& good) {
@@ -27,7 +22,7 @@ std::string Broken(const google::protobuf::Message& message, const std::string& 
 TEST(WireMessage, GoodBytesParse) {
   v1::GenerateRequest sent, received;
   sent.set_text("naïve");
-  ASSERT_TRUE(ParseMessage(SerializeMessage(sent), &received).ok());
+  ASSERT_TRUE(ParseMessage(BufferOf(sent.SerializeAsString()), &received).ok());
   EXPECT_EQ(received.text(), "naïve");
 }
 
@@ -48,7 +43,7 @@ TEST(WireMessage, BadUtf8IsInvalidArgument) {
   v1::ChatRequest message;
   message.add_messages()->set_content("hello");
   v1::ChatRequest received;
-  const absl::Status status = ParseMessage(BytesOf(Broken(message, "hello")), &received);
+  const absl::Status status = ParseMessage(BufferOf(Broken(message, "hello")), &received);
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_EQ(status.message(), "messages[0].content: expected valid UTF-8");
 }
@@ -63,7 +58,7 @@ TEST(WireMessage, EveryTruncationIsRefusedOrParsed) {
   int refused = 0;
   for (size_t size = 0; size < bytes.size(); ++size) {
     v1::GenerateRequest received;
-    const absl::Status status = ParseMessage(BytesOf(bytes.substr(0, size)), &received);
+    const absl::Status status = ParseMessage(BufferOf(bytes.substr(0, size)), &received);
     if (status.ok()) continue;
     ++refused;
     EXPECT_EQ(ReasonOf(status), "INVALID_FIELD") << size;

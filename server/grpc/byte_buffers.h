@@ -1,0 +1,29 @@
+// Messages as gRPC keeps them.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include "server/api/message_bytes.h"
+
+namespace latentd {
+
+// A buffer's bytes for the rooms that do not know gRPC. Shares them with the buffer.
+class BufferPieces {
+ public:
+  explicit BufferPieces(const grpc::ByteBuffer& buffer);
+
+  MessageBytes bytes() const { return bytes_; }
+
+ private:
+  std::vector<grpc::Slice> slices_;
+  std::vector<std::string_view> bytes_;
+};
+
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
+
+}  // namespace latentd

@@ -1,0 +1,44 @@
+#include "server/grpc/call_context.h"
+
+#include <chrono>
+#include <iterator>
+
+#include <grpc/support/time.h>
+
+#include "server/api/answer_limit.h"
+
+namespace latentd {
+namespace {
+
+constexpr int64_t kFarSeconds = int64_t{365} * 24 * 3600;
+
+}  // namespace
+
+CallOrigin OriginOf(const grpc::CallbackServerContext& context) {
+  CallOrigin origin{.peer = ReadablePeer(context.peer()), .traceparent = {}};
+  const auto [first, last] = context.client_metadata().equal_range("traceparent");
+  if (first == last || std::next(first) != last) return origin;  // two parents are none
+  const std::string_view value(first->second.data(), first->second.size());
+  if (IsValidTraceparent(value)) origin.traceparent = value;
+  return origin;
+}
+
+// A client may ask for thousands of years, which are more nanoseconds than a clock of C++ has.
+TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
+  const gpr_timespec deadline = context.raw_deadline();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  if (left.tv_sec > kFarSeconds) return kNever;  // none was set, or none that matters
+  return std::chrono::steady_clock::now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
+}
+
+absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& context) {
+  const auto [first, last] = context.client_metadata().equal_range(kAcceptedBytesKey);
+  if (first == last) return kDefaultAnswerBytes;
+  return ParseAcceptedBytes({first->second.data(), first->second.size()});
+}
+
+void AddInitialMetadata(const Metadata& metadata, grpc::CallbackServerContext& context) {
+  for (const auto& [key, value] : metadata) context.AddInitialMetadata(key, value);
+}
+
+}  // namespace latentd

@@ -1,0 +1,24 @@
+// What gRPC's context of an RPC says, for the rooms that do not know gRPC.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <absl/status/statusor.h>
+#include <grpcpp/server_context.h>
+
+#include "base/clock.h"
+#include "server/call/call_origin.h"
+#include "server/call/live_call.h"
+
+namespace latentd {
+
+CallOrigin OriginOf(const grpc::CallbackServerContext& context);
+// kNever where the client set none, or one that is further away than the clock reaches.
+TimePoint DeadlineOf(const grpc::CallbackServerContext& context);
+// How large an answer the client says it takes. INVALID_ARGUMENT where that is no number.
+absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& context);
+void AddInitialMetadata(const Metadata& metadata, grpc::CallbackServerContext& context);
+
+}  // namespace latentd
