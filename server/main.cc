@@ -22,7 +22,7 @@
 namespace latentd {
 namespace {
 
-// Of gRPC, the metrics' server, the log and our own one-of-a-kind ones, at most.
+// Threads of gRPC, of the metrics server, of the log and our own single ones, at most.
 constexpr int64_t kOtherThreads = 32;
 
 absl::Status CheckThreads(const Config& config) {
