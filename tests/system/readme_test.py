@@ -1,4 +1,4 @@
-"""The README's tables say what the daemon does: its knobs with their defaults, its statuses. What it shows works. 3 s.
+"""The tables of docs/ say what the daemon does: its knobs with defaults, its statuses. What README shows works. 3 s.
 """
 import os
 import re
@@ -11,7 +11,7 @@ import readme
 
 
 def claim(value, source):
-    """What --print-config says of a knob, as the README's column of defaults writes it."""
+    """What --print-config says of a knob, as the column of defaults writes it."""
     value = re.sub(r"\.0$", "", value.strip().strip("'"))
     _, decided, meaning = source.partition("decided at start: ")
     return f"{value}: {meaning}" if decided else value
