@@ -197,6 +197,23 @@ def check_cited_pages(path, text):
             yield f"cites {match[0]}: name a page of docs/"
 
 
+def anchors_of(page):
+    """As GitHub makes them of a page's headings."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def check_links():
+    """Each relative link of a page leads to a file, and to one of its headings."""
+    pages = [*ROOT.glob("*.md"), *(p for folder in ("deploy", "docs", "models") for p in (ROOT / folder).rglob("*.md"))]
+    for page in sorted(pages):
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
+            file = page.parent / target if target else page
+            if not file.exists() or (anchor and anchor not in anchors_of(file)):
+                place = f"{target}#{anchor}" if anchor else target
+                yield f"{relative(page)}: no {place}, where a link leads"
+
+
 def compile_commands():
     """{source: command} of the release build."""
     entries = json.loads((ROOT / "build/release/compile_commands.json").read_text())
@@ -250,7 +267,7 @@ def check_headers_alone():
 
 
 def main():
-    violations = [*check_tests_registered(), *check_named_tests()]
+    violations = [*check_tests_registered(), *check_named_tests(), *check_links()]
     for path in sources():
         text = path.read_text()
         found = [*check_lengths(path, text), *check_cited_pages(path, text)]
