@@ -136,6 +136,7 @@ struct RopeTable {
 // How scores become a choice of experts (docs/spec/deepseek.md 3.6). V2, V3 and their relatives differ in data only.
 enum class ExpertScore : uint8_t { kSoftmax, kSigmoid };
 enum class GroupScore : uint8_t { kMax, kTopTwoSum };
+inline constexpr int kMostExperts = 512, kMostExpertsPerToken = 32;  // every backend has room for so many
 struct RoutingRule {
   int num_experts = 0;
   int experts_per_token = 0;

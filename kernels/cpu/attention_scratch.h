@@ -19,6 +19,7 @@ inline constexpr int kTileKeys = kBlockSlots;  // keys of one step of the stream
 inline constexpr int kRangeKeys = 512;         // keys of one partial result
 inline constexpr int kGroupTokens = 16;        // tokens of a row that share a tile while it is in L2
 inline constexpr int kSliceHeads = 16;         // heads of one item
+static_assert(kRangeKeys % kTileKeys == 0);
 
 // Consecutive tokens of one batch row.
 struct TokenGroup {

@@ -50,7 +50,8 @@ namespace {
 
 HWY_EXPORT(ExpertScores);
 
-constexpr int kMaxExperts = 1024;  // four times the largest model's; a token's scores live on the stack
+constexpr int kMaxExperts = 1024;  // a token's scores live on the stack
+static_assert(kMostExperts <= kMaxExperts);
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
 constexpr float kLowest = -1e38f;  // of what may be chosen: above kMasked, and so is the sum of two
 

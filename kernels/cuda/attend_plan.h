@@ -15,6 +15,7 @@ inline constexpr int kRangeKeys = 512;         // keys of one partial result
 inline constexpr int kTileHeads = 16;          // heads of one block
 inline constexpr int kMaxLatentWidth = 512;    // 128 columns of accumulators for each pair of warps
 inline constexpr int kMaxKeyWidth = 704;       // two pages and the queries in 227 KiB of shared memory
+static_assert(kRangeKeys % kTileKeys == 0);
 
 constexpr int NumRanges(int num_keys) { return (num_keys + kRangeKeys - 1) / kRangeKeys; }
 constexpr int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }

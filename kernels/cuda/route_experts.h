@@ -10,6 +10,7 @@ namespace latentd::cuda {
 
 inline constexpr int kMaxRoutedExperts = 512;
 inline constexpr int kMaxExpertsPerToken = 32;
+static_assert(kMostExperts <= kMaxRoutedExperts && kMostExpertsPerToken <= kMaxExpertsPerToken);
 
 // bias [num_experts] may be null.
 void RouteExperts(cudaStream_t stream, Tensor logits, const float* bias, const RoutingRule& rule,

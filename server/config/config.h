@@ -12,6 +12,10 @@
 
 namespace latentd {
 
+// Defaults that depend on each other.
+inline constexpr int64_t kDefaultRows = 64, kDefaultQueuedRequests = 256;
+static_assert(kDefaultQueuedRequests >= kDefaultRows);  // a full step's rows can all be followed at once
+
 struct Config {
   std::string model_directory;
   std::string chat_template;               // a file, or the name of one of the model's; empty: as transformers chooses
@@ -26,8 +30,8 @@ struct Config {
   std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
   int64_t max_step_tokens = 0;             // 0: from memory
   double max_step_seconds = 0.1;
-  int64_t max_rows = 64;
-  int64_t max_queued_requests = 256;
+  int64_t max_rows = kDefaultRows;
+  int64_t max_queued_requests = kDefaultQueuedRequests;
   int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
   double slow_consumer_seconds = 30.0;
   int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written

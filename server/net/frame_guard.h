@@ -41,6 +41,7 @@ class FrameGuard {
   static constexpr size_t kMaxBodyBytes =
       kMaxMessageBytes + (64 << 10);                   // the largest message, with room for its framing
   static constexpr size_t kMaxUnaskedBytes = 8 << 20;  // in flight before a client hears of a refusal
+  static_assert(kMaxUnaskedBytes >= kMaxBodyBytes);    // a whole message may be
   static constexpr size_t kMaxUploads = 4096;          // streams can't be more; a reset may be on its way
 
   explicit FrameGuard(TimePoint now) : refilled_(now) {}

@@ -37,6 +37,7 @@ class StreamDebts {
   // While there are too many in all, peers that have more than this make room; of a peer that has too many or makes
   // room, connections that have more than this.
   static constexpr double kModestPeer = 256.0, kModestConnection = 32.0;
+  static_assert(kModestConnection < kModestPeer && kModestPeer < kPerPeer && kPerPeer < kInAll);
   static constexpr size_t kMaxForgotten = 64;  // peers to look at in one call
 
   class Account {

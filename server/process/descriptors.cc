@@ -16,6 +16,7 @@ constexpr int64_t kAdminConnections = 32;
 
 // What the daemon holds before its first client, listeners, gRPC's and files of the model, and some clients.
 constexpr int64_t kLeastDescriptors = 64;
+static_assert(kAdminConnections < kKeptDescriptors && kLeastDescriptors < kKeptDescriptors);
 
 int64_t KeptDescriptors(int64_t max_descriptors) { return std::min(kKeptDescriptors, max_descriptors / 2); }
 

@@ -25,8 +25,7 @@ constexpr Range<int> kLatentWidths = {1, 1 << 14};
 constexpr Range<int> kHeadWidths = {1, 1 << 10};
 constexpr Range<int> kHeads = {1, 1 << 10};
 constexpr Range<int> kLayers = {1, 1 << 12};
-constexpr Range<int> kExperts = {0, 512};  // what every backend's RouteExperts has room for
-constexpr int kMaxExpertsPerToken = 32;
+constexpr Range<int> kExperts = {0, kMostExperts};
 constexpr Range<int> kSharedExperts = {0, 1 << 6};
 constexpr Range<int> kMtpLayers = {0, 1 << 4};
 constexpr Range<double> kEpsilons = {1e-12, 1e-2};
@@ -196,7 +195,7 @@ void ReadExperts(JsonFields& fields, const Family& family, ModelConfig& config) 
   ReadGroups(fields, family, config);
   rule.score = ReadScore(fields, family);
   const int candidates = rule.num_experts / rule.num_groups * rule.groups_per_token;
-  rule.experts_per_token = fields.Int("num_experts_per_tok", {1, std::min(candidates, kMaxExpertsPerToken)});
+  rule.experts_per_token = fields.Int("num_experts_per_tok", {1, std::min(candidates, kMostExpertsPerToken)});
   rule.normalize = fields.Bool("norm_topk_prob", family.norm_topk_prob);
   rule.scale = static_cast<float>(ReadScale(fields, family, config));
   config.expert_width = fields.Int("moe_intermediate_size", kWidths);
