@@ -1,4 +1,4 @@
-// What the operator chose: parsed once, constant afterwards. 0 means "the daemon decides" wherever a comment says so.
+// The operator's choices: parsed once, constant afterwards. 0 means "the daemon decides" wherever a comment says so.
 // Names, ranges and help of the knobs are in server/config/knobs.cc.
 #pragma once
 
@@ -26,13 +26,13 @@ struct Config {
   int64_t max_context_tokens = 0;          // 0: the smaller of the model's and what the cache can hold
   int64_t kv_blocks = 0;                   // 0: from kv_bytes
   int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
-  std::string kv_dtype = "auto";           // what the device prefers
+  std::string kv_dtype = "auto";           // the device's preference
   std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
   int64_t max_step_tokens = 0;             // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = kDefaultRows;
   int64_t max_queued_requests = kDefaultQueuedRequests;
-  int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
+  int64_t max_queued_tokens = 0;  // of prompts; 0: as many as can be computed in a minute
   double slow_consumer_seconds = 30.0;
   int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written
   int64_t max_buffered_bytes = 0;         // of requests that come in, and as many of answers; 0: from memory

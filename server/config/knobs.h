@@ -45,7 +45,7 @@ using DerivedKnobs = std::vector<std::pair<std::string, std::string>>;
 // `knobs` with `derived` in place of the zeros and the "auto"s that asked for it.
 std::vector<KnobValue> WithDerived(std::vector<KnobValue> knobs, const DerivedKnobs& derived);
 
-// What contradicts itself across knobs.
+// Contradictions between knobs.
 absl::Status CheckTogether(const Config& config);
 
 }  // namespace latentd

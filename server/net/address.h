@@ -39,7 +39,7 @@ constexpr bool TakesUnixSockets(AddressUse use) {
 // INVALID_ARGUMENT with what was expected and found.
 absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use);
 
-// What a client on this machine dials to reach a listener bound to `bound`: loopback where that is a wildcard.
+// The address that a client on this machine dials to reach a listener bound to `bound`: loopback for a wildcard.
 Address AddressToDial(const Address& bound);
 
 }  // namespace latentd

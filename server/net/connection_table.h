@@ -83,7 +83,7 @@ class ConnectionTable {
   void CountSent(int descriptor, const msghdr& message, size_t num_bytes);
 
  private:
-  // What the hooks know of one connection: `sent` is of the thread that writes, the rest of both, one at a time.
+  // The hooks' record of one connection: `sent` is of the thread that writes, the rest of both, one at a time.
   struct Traffic {
     Traffic(TimePoint now, std::unique_ptr<StreamDebts::Connection> owed,
             std::unique_ptr<UploadLedger::Connection> held)

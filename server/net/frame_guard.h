@@ -1,4 +1,4 @@
-// Watches what one HTTP/2 connection sends, frame by frame, and tells when its client takes without asking: gRPC 1.51
+// Watches the frames that one HTTP/2 connection sends, and tells when its client abuses the protocol: gRPC 1.51
 // parses a header block again with each of its frames, answers every ping and forgets no reset, so one connection can
 // keep one of its few threads busy for as long as it likes. Sees headers of frames, and of header blocks where a field
 // ends; costs some nanoseconds a frame. What it allows is far beyond what gRPC's clients do; the bounds stand below,
@@ -21,7 +21,7 @@
 
 namespace latentd {
 
-// What a connection is closed for; in the order of the metric's label.
+// Reasons to close a connection, in the order of the metric's label.
 enum class Offence : uint8_t {
   kHeaderBlock,    // one that is too large, or in too many frames, or has too many fields
   kHeaderBytes,    // too much of them in all
@@ -46,7 +46,7 @@ class FrameGuard {
 
   explicit FrameGuard(TimePoint now) : refilled_(now) {}
 
-  // The next bytes that arrived, and how many were sent on the connection so far: what it is to be closed for.
+  // The next bytes that arrived, and how many were sent on the connection so far. Gives a reason to close it, or none.
   std::optional<Offence> Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
   // The server ended a stream.
   void EndStream(uint32_t stream);
@@ -54,8 +54,8 @@ class FrameGuard {
   size_t upload_bytes() const { return upload_bytes_; }
   // How all requests that are wanted are being sent.
   Sending sending() const;
-  // What the streams weigh that were opened since the last call: 1 each, more where a reset wasted an upload or headers
-  // are large.
+  // The weight of the streams that were opened since the last call: 1 each, more where a reset wasted an upload or
+  // headers are large.
   double TakeOpenedStreams() { return std::exchange(opened_streams_, 0.0); }
 
  private:

@@ -26,8 +26,8 @@ class HeaderFieldCounter {
   void EndInteger();
 
   int num_fields_ = 0;
-  Part part_ = Part::kField;  // what the next byte begins
-  Part next_ = Part::kField;  // what follows the integer at hand
+  Part part_ = Part::kField;  // begins with the next byte
+  Part next_ = Part::kField;  // follows the current integer
   bool is_in_integer_ = false;
   bool is_length_ = false;  // the integer at hand is: so many bytes follow it
   int shift_ = 0;

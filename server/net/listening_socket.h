@@ -21,7 +21,7 @@ bool IsLackOfResources(int error);
 
 class ListeningSocket {
  public:
-  // `flag` is what chose the address, "--listen": the message names it. Does not block, is closed on exec.
+  // `flag` chose the address, "--listen": the message names it. Does not block, is closed on exec.
   static absl::StatusOr<ListeningSocket> Open(const Address& address, std::string_view flag);
   ListeningSocket(ListeningSocket&& other) noexcept;
   ListeningSocket& operator=(ListeningSocket&&) = delete;

@@ -1,4 +1,4 @@
-// What a connection was seen to send of the requests that it began.
+// How far the requests are that a connection began, by the bytes seen on it.
 #pragma once
 
 #include <cstdint>

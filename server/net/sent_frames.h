@@ -1,4 +1,4 @@
-// What is sent on one HTTP/2 connection: one thread at a time sends, any thread may ask.
+// Frames sent on one HTTP/2 connection: one thread at a time sends, any thread may ask.
 #pragma once
 
 #include <atomic>

@@ -44,7 +44,7 @@ class StreamPlaces {
   void Remove(Holder& holder);
 
   const size_t count_;
-  std::mutex mutex_;            // guards what is below, and what holders have
+  std::mutex mutex_;            // guards all below, and the holders' places
   std::list<Holder*> holders_;  // the oldest first
   std::map<std::string, size_t> of_addresses_;
   std::map<std::string, size_t> of_connections_;

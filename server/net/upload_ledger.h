@@ -19,13 +19,13 @@ class UploadLedger {
  public:
   class Connection;
 
-  // Before the first connection: what may be held in all.
+  // Call before the first connection: the bytes that may be held in all.
   void SetLimit(size_t num_bytes);
 
   // A connection of the peer of that name; without a name it has no peer that others belong to.
   std::unique_ptr<Connection> Connect(const std::string& peer, int descriptor);
 
-  // What the connection holds now. A descriptor: there is too much in all, and that connection has to go.
+  // `num_bytes` are held by the connection now. A descriptor: there is too much in all, and that connection has to go.
   std::optional<int> Hold(Connection& connection, size_t num_bytes);
   // It is over, and holds nothing from now on.
   void Close(Connection& connection);

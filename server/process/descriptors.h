@@ -19,7 +19,7 @@ void RaiseDescriptorLimit();
 absl::Status CheckDescriptors();
 int64_t MaxDescriptors();
 
-// From `max_descriptors` and what the knobs say. A part is left to files, metrics and the Admin service.
+// From `max_descriptors` and the knobs. A part is left to files, metrics and the Admin service.
 ConnectionLimits LimitsOfApi(const Config& config, int64_t max_descriptors);
 // Warnings for knobs that ask for more than that.
 std::vector<std::string> ConnectionWarnings(const Config& config, int64_t max_descriptors);

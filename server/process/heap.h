@@ -1,5 +1,5 @@
-// The heap gives back what a burst of large messages left: glibc keeps an arena for each few threads and, in each, what
-// lies below the last byte in use, so that memory once taken would stay taken. Any thread.
+// The heap gives back the memory that a burst of large messages left: glibc keeps an arena for each few threads and, in
+// each, what lies below the last byte in use, so that memory once taken would stay taken. Any thread.
 #pragma once
 
 #include "base/clock.h"

@@ -1,5 +1,5 @@
 // Logs go to stderr through spdlog: a thread of its own writes them, out of a bounded queue that drops its oldest lines
-// rather than make anybody wait, the end of the daemon included. What the libraries below would print themselves goes
+// rather than make a thread wait, the end of the daemon included. Output of the libraries below goes
 // there, too, at level debug, so that a start that goes wrong says one line; gRPC's errors that no client can cause
 // stay errors.
 #pragma once
@@ -24,7 +24,7 @@ struct LoggingOptions {
 const std::vector<std::string>& LogLevels();
 
 void StartLogging(const LoggingOptions& options);
-// Writes what is queued, as far as it is taken within moments; nothing can be logged after it.
+// Writes the queued lines, as far as they are taken within moments; nothing can be logged after it.
 void StopLogging();
 // Sets the whole daemon's level, from the next line on. Gives the level before; INVALID_ARGUMENT with no details for an
 // unknown name.
@@ -33,7 +33,7 @@ absl::StatusOr<std::string> SetLogLevel(const std::string& level);
 void LogFatal(std::string_view why);
 // Sets the format of lines before StartLogging, which sets it, too.
 void SetLogFormat(LogFormat format);
-// What nothing catches, in any thread, and an abort of a library are said in such a line, too, and end the process
+// Uncaught exceptions, in any thread, and an abort of a library are said in such a line, too, and end the process
 // with 1.
 void ExplainTermination();
 

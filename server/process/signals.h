@@ -1,6 +1,6 @@
-// What ends the daemon: SIGTERM, SIGINT, SIGHUP, or a request from inside. The main thread takes the signals, from the
-// first moment on, and does nothing else: so a signal never waits for what the daemon is busy with, and a process with
-// id 1, to which the kernel gives no signal's default action, ends like any other.
+// The ways to end the daemon: SIGTERM, SIGINT, SIGHUP, or a request from inside. The main thread takes the signals,
+// from the first moment on, and does nothing else: so a signal never waits for the daemon's work, and a process with id
+// 1, to which the kernel gives no signal's default action, ends like any other.
 #pragma once
 
 #include <condition_variable>

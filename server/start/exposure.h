@@ -1,4 +1,4 @@
-// What an operator is to know about listeners that other machines reach. Pure functions.
+// Warnings about listeners that other machines can reach. Pure functions.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // Tells scripts where the daemon listens: {"grpc": "127.0.0.1:PORT", "metrics": "127.0.0.1:PORT", "pid": 1234}, and
 // "admin" where that service is on. There is one while the daemon serves. Its writer holds a lock on it as long as it
-// lives: what another one left is told from what a living one means. Any thread.
+// lives, which tells a stale file from a living daemon's. Any thread.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What flags take for a number: all of the text, and what the type holds. CLI11 alone wraps and saturates.
+// Numbers of flags: the whole text must be one, within the type's range. CLI11 alone wraps and saturates.
 #pragma once
 
 #include <charconv>

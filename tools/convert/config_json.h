@@ -1,4 +1,4 @@
-// What config.json says of the weights' format, changed in place; every other key keeps its value and its order. The
+// The weights' format in config.json, changed in place; every other key keeps its value and its order. The
 // type is said once, in the spelling that the file has: torch_dtype of older files, dtype of newer ones.
 #pragma once
 

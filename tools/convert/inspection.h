@@ -1,4 +1,4 @@
-// What a checkpoint is and needs, from its configuration and its files' headers: no weight is read.
+// The nature and the needs of a checkpoint, from its configuration and its files' headers: no weight is read.
 #pragma once
 
 #include <cstdint>

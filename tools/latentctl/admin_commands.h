@@ -1,5 +1,4 @@
-// What latentctl can do for an operator, through the Admin service, one function per subcommand. Each returns the exit
-// code.
+// latentctl's commands for operators, over the Admin service, one function per subcommand. Each returns the exit code.
 #pragma once
 
 #include <memory>

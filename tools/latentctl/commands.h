@@ -1,4 +1,4 @@
-// What latentctl can do, one function per subcommand. Each returns the exit code.
+// latentctl's commands, one function per subcommand. Each returns the exit code.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What the Admin service reports, as lines for a terminal. Pure functions.
+// Reports of the Admin service, as lines for a terminal. Pure functions.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Correctness under load: what the client saw is held against the grammar of a stream, against the same requests sent
+// Correctness under load: the client's records are held against the grammar of a stream, against the same requests sent
 // alone, and against the server's own accounts.
 #pragma once
 

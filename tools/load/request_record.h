@@ -1,4 +1,4 @@
-// What became of one request, seen from the client. Moments are nanoseconds from the start of the run.
+// The outcome of one request, seen from the client. Moments are nanoseconds from the start of the run.
 #pragma once
 
 #include <cstdint>
@@ -42,13 +42,13 @@ struct RequestRecord {
   int64_t lag() const { return sent - intended; }
 };
 
-// Success, or what the mix planned, or the user's interruption.
+// Success, the planned end, or the user's interruption.
 bool EndedAsExpected(const RequestRecord& record);
 
 // "EOS", "MAX_TOKENS", …
 std::string NameOf(v1::EndReason reason);
 
-// What the client received of one request, to be compared with a quiet run.
+// The output of one request, to be compared with a quiet run.
 struct KeptOutput {
   uint64_t index = 0;
   std::string text;

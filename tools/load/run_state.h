@@ -1,4 +1,4 @@
-// What the lanes of a run share: its clock, its bounds and the counters that the progress line shows. Any thread.
+// State that the lanes of a run share: its clock, its bounds and the counters that the progress line shows. Any thread.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// The statistics of a run: what the reports print. Latencies count from the intended start.
+// The statistics of a run, for the reports. Latencies count from the intended start.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct LatencyPair {
   int64_t p99 = 0;
 };
 
-// What happened in one second of the run; latencies belong to the second of the intended start.
+// The events of one second of the run; latencies belong to the second of the intended start.
 struct TimelineSecond {
   uint64_t sent = 0;
   uint64_t ended = 0;

@@ -1,4 +1,4 @@
-// What is sent: request i is a function of the options, the seed and i.
+// The requests of a run: request i is a function of the options, the seed and i.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,7 @@ struct WorkloadOptions {
   std::string jsonl_file = {};            // used in turn; empty: none
   bool ignore_eos = true;
   bool asks_for_token_ids = false;
-  v1::Sampling sampling = {};  // what every request has; its seed is set per request
+  v1::Sampling sampling = {};  // of every request; its seed is set per request
 
   double cancel_fraction = 0.0;
   double deadline_fraction = 0.0;

@@ -22,7 +22,7 @@ namespace latentd {
 // Called as bytes have been read and checked, from any thread: how many so far, and of how many.
 using OnRead = std::function<void(uint64_t read_bytes, uint64_t total_bytes)>;
 
-// What the matrices of one checkpoint keep together while they are read.
+// State that the matrices of one checkpoint share while they are read.
 class ReadRecord {
  public:
   ReadRecord(uint64_t total_bytes, OnRead on_read) : total_bytes_(total_bytes), on_read_(std::move(on_read)) {}

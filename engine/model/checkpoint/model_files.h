@@ -1,4 +1,4 @@
-// Which files of a directory hold a model's weights where no index says so, and what is there instead of them.
+// The files of a directory that hold a model's weights where no index names them, and the files found instead of them.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +10,7 @@
 namespace latentd {
 
 // Names of the safetensors files to read together, in order: numbered ones ("model-00001-of-00004.safetensors") all of
-// them. What others keep beside a model (an adapter, Mistral's consolidated copy, a training's state) is passed over.
+// them. Other files beside a model (an adapter, Mistral's consolidated copy, a training's state) are passed over.
 // NOT_FOUND, with what is there instead and what to do, where there are none.
 absl::StatusOr<std::vector<std::string>> FindWeightFiles(const std::filesystem::path& directory);
 

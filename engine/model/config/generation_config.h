@@ -1,4 +1,4 @@
-// What a generation_config.json says: the ids that begin and end texts, and what a request leaves out.
+// The content of a generation_config.json: ids that begin and end texts, and defaults of requests.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct GenerationDefaults {
   std::optional<int> max_tokens;
   std::optional<int> min_tokens;
   std::vector<std::string> stop;
-  std::vector<std::string> left_aside;  // keys that ask for what nothing here does
+  std::vector<std::string> left_aside;  // keys that ask for unsupported features
 };
 
 struct GenerationConfig {

@@ -1,4 +1,4 @@
-// What a checkpoint's config.json and generation_config.json say, checked and turned into facts: the paper's sizes and
+// A checkpoint's config.json and generation_config.json, checked and turned into facts: the paper's sizes and
 // the switches that tell one family from another. Plain data, immutable once loaded; the forward pass asks no names.
 #pragma once
 

@@ -10,14 +10,14 @@ namespace latentd {
 // ω' of each pair, [rope_width / 2], in radians per position.
 std::vector<double> RopeFrequencies(const ModelConfig& config);
 
-// What cosines and sines are multiplied by; 1 for all released models.
+// Factor of cosines and sines; 1 for all released models.
 double RopeAmplitude(const RopeFacts& rope);
 
 // Cosines, then sines, of every position, [max_positions, rope_width]. As in the references the angle is the fp32
 // product of the position and the fp32 frequency; only cosine and sine of it are taken in double.
 std::vector<float> RopeAngles(const ModelConfig& config, int max_positions);
 
-// σ: what q·k is multiplied by before the softmax.
+// σ: the factor of q·k before the softmax.
 double SoftmaxScale(const AttentionShape& attention, const RopeFacts& rope);
 
 }  // namespace latentd

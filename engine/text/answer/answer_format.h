@@ -15,7 +15,7 @@ struct ReasoningMarkers {
   int32_t end = -1;
 };
 
-// How a call says what it calls: tool_call_opening.h.
+// How a call names its function: tool_call_opening.h.
 enum class ToolCallSyntax : uint8_t { kDeepSeek, kKimi };
 
 struct ToolCallMarkers {
@@ -34,7 +34,7 @@ struct AnswerFormat {
 
 AnswerFormat FindAnswerFormat(const Tokenizer& tokenizer);
 
-// What a token is to the structure of an answer.
+// The role of a token in the structure of an answer.
 enum class AnswerMarker : uint8_t {
   kNone,
   kReasoningBegin,
@@ -48,7 +48,7 @@ enum class AnswerMarker : uint8_t {
 
 AnswerMarker MarkerOf(const AnswerFormat& format, int32_t id);
 
-// What the first token of an answer belongs to.
+// The part that the first token of an answer belongs to.
 enum class AnswerStart : uint8_t { kContent, kReasoning };
 
 // What the prompt says where it ends in a token that begins or ends reasoning, with or without white space behind it,

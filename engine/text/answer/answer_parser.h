@@ -25,7 +25,7 @@
 
 namespace latentd {
 
-// What one answer holds at most, so that each answer can be sent back: text beyond this is content.
+// Limits of one answer, so that each answer can be sent back: text beyond them is content.
 inline constexpr int kMaxAnswerCalls = 4096;
 inline constexpr size_t kMaxCallNameBytes = 1024;  // ids among them
 
@@ -38,7 +38,7 @@ class AnswerParser {
   void AppendText(std::string_view text, AnswerParts& parts);
   // Anything but AnswerMarker::kNone, with the marker's own text.
   void AppendMarker(AnswerMarker marker, std::string_view text, AnswerParts& parts);
-  // The answer has ended: what was held back.
+  // The answer has ended: the text that was held back.
   void Finish(AnswerParts& parts);
 
   bool is_reasoning() const { return state_ == State::kReasoning; }
@@ -56,7 +56,7 @@ class AnswerParser {
   void AppendHeld(std::string_view text, AnswerParts& parts);
   void AppendPrelude(std::string_view text, AnswerParts& parts);
   void AppendArguments(std::string text, AnswerParts& parts);
-  // What is held back is no call.
+  // The text that is held back is no call.
   void Release(AnswerParts& parts);
   void Hold(State state, std::string_view text);
 
@@ -67,7 +67,7 @@ class AnswerParser {
   void BeginCall(std::string_view text, AnswerParts& parts);
   void EndCall(std::string_view text, AnswerParts& parts);
   void Separate(std::string_view text, AnswerParts& parts);
-  // False where what is held back opens no call.
+  // False where the text that is held back opens no call.
   bool Open(const std::optional<ToolCallOpening>& opening, AnswerParts& parts);
   void EndArguments(AnswerParts& parts);
 

@@ -1,4 +1,4 @@
-// What a piece of an answer says, by kind. A value that moves from the parser to the client.
+// The parts of a piece of an answer, by kind. A value that moves from the parser to the client.
 #pragma once
 
 #include <string>

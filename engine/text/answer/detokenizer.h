@@ -1,4 +1,4 @@
-// Token ids -> text as they come: what one stream's tokens say, in whole characters. One per stream, one thread.
+// Token ids -> text as they come: the text of one stream's tokens, in whole characters. One per stream, one thread.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class Detokenizer {
   // The text that `id` makes final: valid UTF-8, whole characters. All texts and the Flush together are what
   // Tokenizer::Decode gives for all ids.
   std::string Append(int32_t id);
-  // The stream has ended: what is left of an unfinished character.
+  // The stream has ended: the rest of an unfinished character.
   std::string Flush();
 
  private:

@@ -1,4 +1,4 @@
-// What a template says of reasoning in answers, found out by rendering small conversations with it. The same template
+// A template's way with reasoning in answers, found out by rendering small conversations with it. The same template
 // always gives the same answer.
 #pragma once
 

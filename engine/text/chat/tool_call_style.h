@@ -18,7 +18,7 @@ enum class ArgumentsForm : uint8_t { kText, kObject };
 // the calls. Between the two stands what ends a text, and what begins an answer.
 struct SplitAnswer {
   std::string text_end;
-  std::string calls_opening;  // what stands before the name of an answer's first call, as the model writes it
+  std::string calls_opening;  // the text before the name of an answer's first call, as the model writes it
 };
 
 struct ToolCallStyle {

@@ -1,4 +1,4 @@
-// A set of strings, walked byte by byte: what the search for added tokens and for stop strings share.
+// A set of strings, walked byte by byte: the searches for added tokens and for stop strings share it.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// A set of Unicode code points: what a character class of a regular expression means.
+// A set of Unicode code points: the meaning of a regular expression's character class.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a tokenizer puts around a text that is a whole prompt: most often BOS before it, seldom EOS behind it.
+// The tokens that a tokenizer puts around a whole prompt: most often BOS before it, seldom EOS behind it.
 #pragma once
 
 #include <cstdint>

@@ -20,14 +20,14 @@ struct SplitStage {
   PatternKind kind = PatternKind::kRegex;
   std::string pattern;
   SplitBehavior behavior = SplitBehavior::kIsolated;
-  bool invert = false;  // what the pattern doesn't match counts as the match
+  bool invert = false;  // the text between two matches counts as the match
 };
 
 class Splitter {
  public:
   static absl::StatusOr<Splitter> Create(const SplitStage& stage);
 
-  // Appends what is left of each piece, in order; nothing empty. Pieces must be valid UTF-8 and not empty.
+  // Appends the parts of each piece, in order; nothing empty. Pieces must be valid UTF-8 and not empty.
   absl::Status Split(std::span<const std::string_view> pieces, std::vector<std::string_view>& out) const;
 
  private:

@@ -64,7 +64,7 @@ class Tokenizer {
   const TokenizerConfig& config() const { return config_; }
   std::optional<int32_t> bos_id() const { return IdOf(config_.bos_token); }
   std::optional<int32_t> eos_id() const { return IdOf(config_.eos_token); }
-  // What a plain text gets around it when it is a whole prompt.
+  // The tokens around a plain text that is a whole prompt.
   const PromptFrame& frame() const { return frame_; }
   const std::vector<std::string>& warnings() const { return warnings_; }  // a line each
   const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }

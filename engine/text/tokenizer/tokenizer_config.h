@@ -1,4 +1,4 @@
-// What belongs to a tokenizer besides its tokens: tokenizer_config.json and, where that lists no tokens itself, the
+// The settings of a tokenizer besides its tokens: tokenizer_config.json and, where that lists no tokens itself, the
 // older special_tokens_map.json and added_tokens.json beside it. None of them has to be there.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What each token id stands for. Constant once it is filled.
+// The bytes and the meaning of each token id. Constant once it is filled.
 #pragma once
 
 #include <cstdint>
