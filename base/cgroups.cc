@@ -68,7 +68,7 @@ std::vector<Mount> ReadMounts(const fs::path& root) {
   return mounts;
 }
 
-// What /proc says of this process's groups and of where they are seen.
+// This process's groups and their mount points, from /proc.
 struct Hierarchies {
   explicit Hierarchies(const fs::path& root) : memberships(ReadMemberships(root)), mounts(ReadMounts(root)) {}
 

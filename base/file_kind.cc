@@ -38,7 +38,7 @@ struct Beginning {
 };
 constexpr std::array kPages = {Beginning{"<!doctype html", "an HTML page"}, Beginning{"<html", "an HTML page"},
                                Beginning{"<?xml", "an XML page"}};
-// What servers answer in place of a file, as text.
+// Pages that servers answer in place of a file, as text.
 constexpr std::array<std::string_view, 8> kAnswers = {"entry not found",
                                                       "repository not found",
                                                       "invalid username or password",

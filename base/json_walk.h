@@ -17,7 +17,7 @@ enum class JsonContainer : uint8_t { kObject, kArray };
 // Null, a boolean, an integer, any other number, a string, or the opening of an object or array.
 using JsonValue = std::variant<std::monostate, bool, int64_t, double, std::string, JsonContainer>;
 
-// What a value is, for an error message: "12", "'yarn'", "null", "a list".
+// The description of a value in an error message: "12", "'yarn'", "null", "a list".
 std::string Describe(const JsonValue& value);
 
 // Called for every value in the order of the text, before what a container holds. `path` has a key, or an array's index

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// What may follow a lead byte (Unicode table 3-7); only the second byte's range varies.
+// The bytes that may follow a lead byte (Unicode table 3-7); only the second byte's range varies.
 struct Lead {
   uint8_t length = 0;  // of the whole character; 0 is no lead byte
   uint8_t second_first = 0x80;

@@ -59,7 +59,7 @@ struct Expression {
 struct Statement;
 using Body = std::vector<Statement>;
 
-// What `for` and `set` assign to: a name, an attribute of a namespace, or several targets to unpack to.
+// The target of `for` and `set`: a name, an attribute of a namespace, or several targets to unpack to.
 struct Target {
   std::string name;
   std::string attribute;

@@ -28,7 +28,7 @@ struct LongCase {
 std::span<const CaseRun> Mapping(Case target);
 std::span<const LongCase> LongMapping(Case target);
 
-// What Python's methods ask about one character; the deltas are 0.
+// Properties of one character that Python's methods ask for; the deltas are 0.
 enum class CharacterSet : uint8_t { kCased, kCaseIgnorable, kUpper, kLower, kDigit, kNumeric };
 std::span<const CaseRun> Members(CharacterSet set);
 

@@ -18,7 +18,7 @@ Function FindLoopMethod(std::string_view name);
 // Methods that change a list or a dict exist in Python but are forbidden in templates.
 bool IsForbiddenListMethod(std::string_view name);
 bool IsForbiddenObjectMethod(std::string_view name);
-// What Python's type has under this name, and we do not.
+// A method that Python's type has under this name, and this interpreter does not.
 bool IsMissingAttribute(const Value& value, std::string_view name);
 
 }  // namespace latentd::jinja

@@ -1,4 +1,4 @@
-// What a template computes with: Python's values, immutable and shared, except namespaces and loops, which the Runtime
+// The values of a template: Python's, immutable and shared, except namespaces and loops, which the Runtime
 // of one rendering owns, and lists that may grow. Copying a Value is cheap. Values of one rendering stay on its thread.
 #pragma once
 

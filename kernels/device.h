@@ -40,7 +40,7 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
-// What the launches of a decode step depend on beside addresses that never change.
+// The numbers that the launches of a decode step depend on, beside addresses that never change.
 struct StepShape {
   int num_rows = 0;
   int max_context = 0;

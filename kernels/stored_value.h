@@ -1,4 +1,4 @@
-// What a checkpoint's tensors hold, one value at a time: by definition, and slow. For what is small.
+// The values of a checkpoint's tensors, one at a time: by definition, and slow. For small tensors.
 #pragma once
 
 #include <cstddef>

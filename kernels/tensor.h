@@ -1,4 +1,4 @@
-// What the verbs in ops.h work on: views of activations and of the cache, weights as stored and as packed.
+// The operands of the verbs in ops.h: views of activations and of the cache, weights as stored and as packed.
 // Views own nothing; their memory came from a Device and outlives the step.
 #pragma once
 
@@ -41,7 +41,7 @@ inline constexpr int kCodeGroup = 128;  // values that share a scale (docs/spec/
 // for them.
 enum class ScaleFormat : uint8_t { kF32, kUe8m0 };
 
-// What a Linear reads: values and, where the verb that made them filled them, the same values as E4M3 codes with a
+// The input of a Linear: values and, where the verb that made them filled them, the same values as E4M3 codes with a
 // scale for each group of 128, so that no row is quantised twice. value ≈ code · scale; codes behind the width are 0.
 struct Activation {
   Activation() = default;
@@ -91,7 +91,7 @@ struct AttentionShape {
 
 inline constexpr int kBlockSlots = 64;  // token slots of one cache block
 
-// What the cache stores of a token. fp32 and bf16 values are padded with zeros to whole multiples of 16; of kFp8 only
+// The format of a token in the cache. fp32 and bf16 values are padded with zeros to whole multiples of 16; of kFp8 only
 // the latent is E4M3 (docs/spec/deepseek.md 7.2).
 enum class LatentFormat : uint8_t { kF32, kBf16, kFp8 };
 

@@ -22,7 +22,7 @@ cleanup() {
   find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
 }
 
-# What fails here is the machine's fault; what fails later is not.
+# A failure here is the machine's fault; a later one is not.
 check_machine() {
   scripts/install-packages.sh container >"$log" 2>&1 || skip "packages can't be installed: $(tail -n 1 "$log")"
   scripts/image.sh base 2>"$log" || skip "there is no base to build on: $(tail -n 1 "$log")"

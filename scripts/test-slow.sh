@@ -1,5 +1,5 @@
 #!/bin/sh
-# What takes too long for every change: long loads, the emulator's opcodes and seeded mistakes, the whole daemon and the
+# Tests that take too long for every change: long loads, the emulator's opcodes and seeded mistakes, the whole daemon and the
 # text's tests under AddressSanitizer and UBSan, a minute of fuzzing for each target, the container image.
 # Usage: scripts/test-slow.sh, after scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu

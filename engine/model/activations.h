@@ -18,7 +18,7 @@ enum class Fp8Activations : uint8_t { kOff, kDynamic };
 // The scales' format follows the checkpoint: powers of two where it was trained with them, never elsewhere.
 ScaleFormat CodeScaleFormat(const ModelConfig& config);
 
-// What is an Activation has codes where they are asked for.
+// An Activation has codes where they are asked for.
 struct Activations {
   Tensor x;              // [tokens, d], the residual stream
   Activation h;          // [tokens, d], its norm

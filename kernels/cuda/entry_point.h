@@ -1,4 +1,4 @@
-// What liblatentd_cuda.so exports, for dlsym: no CUDA header, so that the daemon needs none.
+// The exports of liblatentd_cuda.so, for dlsym: no CUDA header, so that the daemon needs none.
 #pragma once
 
 #include <absl/status/statusor.h>

@@ -28,7 +28,7 @@ constexpr int kPieceBytes = 64;  // of a weight's row: 16 for each of the lanes 
 constexpr int kMaxRanges = 8;
 constexpr int kMultiprocessors = 132;  // of an H100; decides between two ways to the same bits
 
-// What a kernel multiplies.
+// The operands and the result of a product.
 struct Product {
   const std::byte* weight;
   const float* weight_scales;

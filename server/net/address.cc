@@ -23,7 +23,7 @@ std::string Expected(AddressUse use) {
   return TakesUnixSockets(use) ? "HOST:PORT, [IPV6]:PORT or unix:/PATH" : "HOST:PORT or [IPV6]:PORT";
 }
 
-// What a message shows of a text: one line of bounded length.
+// The excerpt of a text in a message: one line of bounded length.
 std::string Excerpt(std::string_view text) {
   std::string excerpt;
   for (const char c : text.substr(0, kMaxQuotedBytes)) {

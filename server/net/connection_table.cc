@@ -217,7 +217,7 @@ ConnectionTable::Verdict ConnectionTable::Judge(int descriptor, Traffic& traffic
   return verdict;
 }
 
-// What the server ended is no upload any more, though its client may say nothing for as long as it likes.
+// A stream that the server ended is no upload any more, though its client may stay silent for as long as it likes.
 std::optional<int> ConnectionTable::Settle(Traffic& traffic) {
   for (const uint32_t stream : traffic.sent.TakeEnded()) traffic.in.EndStream(stream);
   if (traffic.sending != Sending::kOver) traffic.sending = traffic.in.sending();

@@ -12,7 +12,7 @@ constexpr double kSentBytesPerPing = 48.0;
 // A reset wastes what was uploaded for it: it weighs as much as so many streams more.
 constexpr size_t kUploadedBytesPerStream = 512 << 10;
 constexpr size_t kMaxWastedUploads = 8;
-// What gRPC holds of headers weighs as well, where it is much.
+// Headers that gRPC holds count as well, where they are large.
 constexpr size_t kHeaderBytesPerStream = 8 << 10;
 constexpr int kFieldsPerStream = 64;
 // Frames of data below this carry more framing than data.

@@ -36,7 +36,7 @@ absl::Status CannotListen(const Address& address, std::string_view reason, std::
       "expected an address to listen on, found %s: %s; choose another with %s", address.ToString(), reason, flag));
 }
 
-// What the system calls take.
+// The form of an address for the system calls.
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t num_bytes = 0;

@@ -14,7 +14,7 @@ constexpr int64_t kDefaultConnections = 2'048;
 constexpr int64_t kKeptDescriptors = 192;
 constexpr int64_t kAdminConnections = 32;
 
-// What the daemon holds before its first client, listeners, gRPC's and files of the model, and some clients.
+// Descriptors of the daemon before its first client (listeners, gRPC's, files of the model), and of some clients.
 constexpr int64_t kLeastDescriptors = 64;
 static_assert(kAdminConnections < kKeptDescriptors && kLeastDescriptors < kKeptDescriptors);
 

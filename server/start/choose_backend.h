@@ -1,4 +1,4 @@
-// What --device and --kv-dtype stand for on this machine.
+// The meaning of --device and --kv-dtype on this machine.
 #pragma once
 
 #include <string>

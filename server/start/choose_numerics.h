@@ -1,4 +1,4 @@
-// What decides the bytes of an answer beside the checkpoint's own values: the formats that a model computes in, and the
+// The choices that decide the bytes of an answer beside the checkpoint's values: the formats of the arithmetic, and the
 // name that clients see for all of it.
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace latentd {
 
-// What --fp8-activations stands for with this checkpoint on this device. INVALID_ARGUMENT where codes were asked for
+// The meaning of --fp8-activations with this checkpoint on this device. INVALID_ARGUMENT where codes were asked for
 // and no weight would meet them.
 absl::StatusOr<Fp8Activations> ChooseFp8Activations(const Config& config, const Checkpoint& checkpoint,
                                                     const ModelConfig& facts, const ChosenBackend& chosen);

@@ -178,7 +178,7 @@ void ReportThreads(const Config& config, LoadedModel& loaded) {
   loaded.derived.emplace_back("threads", std::to_string(threads));
 }
 
-// What was derived, for the log and for GetConfig.
+// The derived sizes, for the log and for GetConfig.
 void Report(const Config& config, const Sizes& sizes, LoadedModel& loaded) {
   const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
   const double rate = loaded.engine.step.tokens_per_second;

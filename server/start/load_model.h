@@ -36,7 +36,7 @@ struct LoadedModel {
 // An error is one line: what was expected, what was found, what to do.
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const Config& config, LoadProgress& progress);
 
-// What a model in that directory is called: the directory's name, or "org/name" within a cache of Hugging Face's, where
+// The name of a model in that directory: the directory's name, or "org/name" within a cache of Hugging Face's, where
 // directories are called by revision.
 std::string ModelName(const std::filesystem::path& directory);
 

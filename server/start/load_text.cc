@@ -43,7 +43,7 @@ ChatFormat FormatOf(const ChatTemplateSource& source, const Tokenizer& tokenizer
   return {.chat_template = nullptr, .tool_call_style = {}, .answer_style = {}, .why_no_template = why};
 }
 
-// What --chat-template names: one of the model's, or a file.
+// The template that --chat-template names: one of the model's, or a file.
 absl::StatusOr<ChatTemplateSource> ChosenTemplate(const std::string& chosen, const Sources& sources) {
   if (const ChatTemplateSource* source = FindTemplate(sources, chosen)) return *source;
   ChatTemplateSource source = ReadChatTemplateFile(chosen);

@@ -1,4 +1,4 @@
-// What a model's directory has for text: its tokenizer and its chat templates.
+// The texts' part of a model's directory: its tokenizer and its chat templates.
 #pragma once
 
 #include <string>

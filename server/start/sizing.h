@@ -1,4 +1,4 @@
-// How large the cache, a step and the queue become where the operator left it to the daemon: pure functions of memory,
+// The sizes of the cache, a step and the queue where the operator left them to the daemon: pure functions of memory,
 // shapes and the measured rate.
 #pragma once
 

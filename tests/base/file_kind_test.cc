@@ -1,4 +1,4 @@
-// What a failed download leaves in place of a file.
+// Remains of a failed download in place of a file.
 #include "base/file_kind.h"
 
 #include <filesystem>

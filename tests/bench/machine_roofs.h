@@ -1,4 +1,4 @@
-// What this machine could do at most: the ceilings that benchmarks print beside their numbers, measured in the same
+// The limits of this machine: the ceilings that benchmarks print beside their numbers, measured in the same
 // run.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What the daemon's egress is compared with: a thread that writes each token as a message of its own. Behind the same
+// The baseline of the daemon's egress: a thread that writes each token as a message of its own. Behind the same
 // engine, publisher and streams; nothing is merged, and what waits is not bounded.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What fuzzing found and what it started from, run once through each target by the ordinary build.
+// The findings and the corpus of fuzzing, run once through each target by the ordinary build.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>

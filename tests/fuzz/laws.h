@@ -21,7 +21,7 @@ std::pair<std::string_view, std::string_view> SplitAtNul(std::string_view input,
 // `text` with each `mark` replaced, so that a corpus need not hold what every accepted file holds.
 std::string Replaced(std::string_view text, std::string_view mark, std::string_view replacement);
 
-// What is refused is refused with one short line.
+// Every refusal is one short line.
 void CheckRefusal(const absl::Status& status);
 
 // Texts are encoded, as text and with added tokens, into ids that exist; what is decoded in chunks is what is decoded

@@ -1,5 +1,6 @@
-// What is fuzzed. A target takes any bytes and stops the process (CHECK) where a law does not hold: libFuzzer searches
-// for such bytes (preset fuzz, run.py), corpus_test.cc runs what was found and kept. Called from the repository's root.
+// The fuzzed readers. A target takes any bytes and stops the process (CHECK) where a law does not hold: libFuzzer
+// searches for such bytes (preset fuzz, run.py), corpus_test.cc runs what was found and kept. Called from the
+// repository's root.
 #pragma once
 
 #include <string_view>

@@ -1,5 +1,5 @@
-// What the jinja2 package made of generated templates, recorded by template_comparison.py: the text is the same, or
-// both fail, or we say what is not implemented.
+// The results of the jinja2 package for generated templates, recorded by template_comparison.py: the text is the same,
+// or both fail, or we say what is not implemented.
 #include <string>
 
 #include <gtest/gtest.h>

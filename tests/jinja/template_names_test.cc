@@ -1,4 +1,4 @@
-// What a template reads, and how it wants tool calls: what the server decides by.
+// The names that a template reads, and its form of tool calls: the server decides by them.
 #include <string>
 
 #include <gtest/gtest.h>

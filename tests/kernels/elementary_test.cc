@@ -1,4 +1,4 @@
-// What the kernels' bits rest on: exp, log and the generator behind every draw.
+// The functions that the kernels' bits rest on: exp, log and the generator behind every draw.
 #include <cmath>
 #include <random>
 #include <vector>

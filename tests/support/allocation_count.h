@@ -1,4 +1,4 @@
-// What a piece of code takes from the heap, in bytes and not in time. One binary only: replaces operator new.
+// Bytes that a piece of code takes from the heap. One binary only: replaces operator new.
 #pragma once
 
 #include <cstddef>

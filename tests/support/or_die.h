@@ -1,4 +1,4 @@
-// What a test or a benchmark cannot go on without.
+// Values that a test or a benchmark cannot go on without.
 #pragma once
 
 #include <iostream>

@@ -1,4 +1,4 @@
-"""What one client at a time sees: streams, cancellation, deadlines, statuses with details, bad requests."""
+"""The view of one client at a time: streams, cancellation, deadlines, statuses with details, bad requests."""
 import json
 import unittest
 

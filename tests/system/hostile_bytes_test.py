@@ -14,7 +14,7 @@ SEED = int(os.environ.get("LATENTD_HOSTILE_SEED", 20261124))
 NUM_RPCS = int(os.environ.get("LATENTD_HOSTILE_RPCS", 2000))
 NUM_CLIENTS = 16
 
-# What a client can cause. UNKNOWN or INTERNAL would be a fault of the daemon's.
+# Codes that a client can cause. UNKNOWN or INTERNAL would be a fault of the daemon.
 ALLOWED = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION,
            grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.UNIMPLEMENTED,
            grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED,

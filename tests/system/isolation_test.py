@@ -21,7 +21,7 @@ from transfers import detokenize_request, failure
 LIMIT_BYTES = 512 << 20
 BUDGET_BYTES = 64 << 20  # an eighth of the limit, as the daemon takes it by itself where it sees one
 MESSAGE_BYTES = 4 << 20
-# What is not counted: 64 KiB unread for each RPC, gRPC's and the allocator's habits.
+# Bytes that are not counted: 64 KiB unread for each RPC, gRPC's and the allocator's habits.
 SLACK_BYTES = 64 << 20
 HOME_BYTES = 30 << 20
 

@@ -1,4 +1,4 @@
-"""What a request can ask for at most, and what being refused costs: bytes of memory, bytes of the status."""
+"""The limits of a request, and the cost of a refusal: bytes of memory, bytes of the status."""
 import unittest
 
 import grpc

@@ -1,4 +1,4 @@
-"""What the machine grants is what the programs take: processors, CPU time, memory, threads. Groups need root."""
+"""The programs take what the machine grants: processors, CPU time, memory, threads. Groups need root."""
 import json
 import os
 import subprocess

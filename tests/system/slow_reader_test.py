@@ -16,7 +16,7 @@ from raw_http2 import DATA, HEADERS, RST_STREAM, RawClient
 MAX_TOKENS = 1900
 PENDING_BYTES = 32 << 10
 FLAGS = ("--max-pending-bytes", str(PENDING_BYTES))
-# What one stuck stream may cost: its pending output, what HTTP/2's window let go, and the allocator's habits.
+# The cost of one stuck stream: its pending output, what HTTP/2's window let go, and the allocator's habits.
 MAX_GROWTH_BYTES = 8 << 20
 
 READER = """

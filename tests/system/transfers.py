@@ -1,4 +1,4 @@
-"""What keeps a message from coming in or an answer from going out, brought about one by one."""
+"""Causes that keep a message from coming in or an answer from going out, brought about one by one."""
 import contextlib
 import threading
 

@@ -22,7 +22,7 @@ namespace {
 constexpr char kServing[] = "\x08\x01";  // HealthCheckResponse{status: SERVING}
 constexpr char kServiceUnknown[] = "\x08\x03";
 
-// Who is refused asks again after so long.
+// A refused client asks again after so long.
 constexpr std::chrono::milliseconds kBetweenWatches{100};
 
 using Time = std::chrono::system_clock::time_point;

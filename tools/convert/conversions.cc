@@ -35,7 +35,7 @@ absl::Status WrongType(const std::string& tensor, std::string_view expected, std
       absl::StrFormat("tensor %s: expected %s, found %s", Quoted(tensor), expected, found));
 }
 
-// What an output directory consists of, beside the copied files.
+// The contents of an output directory, beside the copied files.
 struct Contents {
   const Plan& tensors;
   uint64_t max_shard_bytes = kDefaultShardBytes;
@@ -86,7 +86,7 @@ DType WideType(const Shards& shards) {
   return dtype;
 }
 
-// What a daemon would leave aside is copied as it is.
+// Tensors that a daemon would ignore are copied as they are.
 bool IsUsed(const Checkpoint& checkpoint, std::string_view name) {
   constexpr std::string_view kScales = "_scale_inv";
   if (name.ends_with(kScales)) name.remove_suffix(kScales.size());

@@ -16,7 +16,7 @@ void AddMessage(const std::string& role, const std::string& content, v1::ChatReq
   message->set_content(content);
 }
 
-// What was printed of a cancelled answer stays in the history: the user saw it.
+// The printed part of a cancelled answer stays in the history: the user saw it.
 grpc::Status Answer(const CommonOptions& options, Client& client, Interrupt& interrupt, v1::ChatRequest& request) {
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);

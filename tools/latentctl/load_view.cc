@@ -52,7 +52,7 @@ std::string CacheText(const v1::Load& load) {
                          load.kv_blocks_cached(), load.kv_blocks_free(), usable);
 }
 
-// What distinguishes ids that the server made stands at their end. Ids are ASCII.
+// Ids that the server made differ at their end. Ids are ASCII.
 std::string EndOf(const std::string& id, size_t columns) {
   return id.size() <= columns ? id : "…" + id.substr(id.size() - columns + 1);
 }

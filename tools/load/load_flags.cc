@@ -22,7 +22,7 @@ constexpr char kFooter[] =
     "is\n"
     "in flight and reports; what it cancelled is no failure.";
 
-// What needs more than a conversion.
+// Options that need more than a conversion.
 struct TextFlags {
   std::string arrival = "poisson";
   std::string prompt_tokens = "64";

@@ -40,7 +40,7 @@ std::vector<RequestRecord> Measured(const std::vector<RequestRecord>& records, d
 }
 
 // A latency that a request reached, whatever its end: an answer that is cancelled later did have its first token.
-// What describes a whole answer is of whole answers only.
+// Statistics of a whole answer are of whole answers only.
 void AddLatencies(const std::vector<RequestRecord>& records, const LatencyHistogram& token_waits, Summary& summary) {
   LatencyHistogram first, second, per_token, whole;
   for (const RequestRecord& record : records) {

@@ -78,7 +78,7 @@ absl::Status CheckComplete(const std::filesystem::path& directory, const std::ve
   return absl::OkStatus();
 }
 
-// What else people have in a model's directory, and what makes it one that can be served.
+// Other files that people have in a model's directory, and the advice that makes it one that can be served.
 struct Other {
   std::string_view ending;
   std::string_view advice;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kMaxTokens = 1 << 24;  // no context has more
 
-// What is read, what tells of the file itself, and what changes how tokens are computed but not which.
+// Keys that are read, keys that describe the file itself, and keys that change how tokens are computed but not which.
 constexpr std::array<std::string_view, 45> kWithoutEffect = {
     "bos_token_id",
     "eos_token_id",

@@ -244,7 +244,7 @@ void AddEosIds(const std::vector<int32_t>& ids, ModelConfig& config) {
   }
 }
 
-// What it says comes before config.json's; without the file nothing changes.
+// Its ids come before config.json's; without the file nothing changes.
 absl::Status ReadGeneration(const std::filesystem::path& directory, const GenerationSource& source,
                             ModelConfig& config) {
   const std::filesystem::path file = source.file.empty() ? directory / "generation_config.json" : source.file;
@@ -264,7 +264,7 @@ absl::Status ReadGeneration(const std::filesystem::path& directory, const Genera
   return absl::OkStatus();
 }
 
-// What people point at in place of a model's directory.
+// Paths that people give in place of a model's directory.
 absl::Status WithAdvice(const absl::Status& absent, const std::filesystem::path& directory) {
   const auto has = [&](const char* name) {
     std::error_code error;

@@ -7,7 +7,7 @@
 namespace latentd {
 namespace {
 
-// What is held back for a call that may come: names are far shorter, so past this there is none.
+// Most bytes that are held back for a call that may come: names are far shorter, so past this there is none.
 constexpr size_t kMaxHeldBytes = kMaxCallNameBytes;
 
 }  // namespace

@@ -36,7 +36,7 @@ std::string Call(std::string_view content, std::string_view arguments) {
 
 enum class Prompt : uint8_t { kOfAnAnswer, kOfThePast };
 
-// What the template makes of a conversation that goes on with `messages`; empty where it fails.
+// The prompt of a conversation that goes on with `messages`; empty where the template fails.
 std::string Render(const std::string& messages, Prompt kind, const ChatTemplate& chat_template,
                    const ChatTemplate::Context& variables) {
   ChatTemplate::Context context = variables;
@@ -68,7 +68,7 @@ bool PrintsCall(std::string_view prompt) {
 
 constexpr std::string_view kTextAnswer = R"({"role": "assistant", "content": "probe_content"})";
 
-// What stands between the two, empty where they are not both there, in this order.
+// The text between the two, empty where they are not both there, in this order.
 std::string_view Between(std::string_view prompt, std::string_view first, std::string_view second) {
   const size_t begin = prompt.find(first), end = prompt.find(second);
   if (begin == prompt.npos || end == prompt.npos || begin + first.size() > end) return {};

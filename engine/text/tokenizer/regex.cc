@@ -29,7 +29,7 @@ MatchData CreateMatchData() {
   return match_data;
 }
 
-// What one thread needs to search.
+// The memory of one thread's searches.
 struct Scratch {
   Scratch() {
     CHECK(context != nullptr);

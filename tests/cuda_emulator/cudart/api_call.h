@@ -1,4 +1,4 @@
-// What every call of the fake runtime passes through: one mutex, injected errors, the last error. Any thread.
+// The gate of every call of the fake runtime: one mutex, injected errors, the last error. Any thread.
 #pragma once
 
 #include <mutex>

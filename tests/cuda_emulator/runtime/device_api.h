@@ -1,5 +1,6 @@
-// What translated kernels call: threads, barriers, warp operations, tensor cores, asynchronous copies, shared memory
-// and checks. Owned by the emulator's runtime. One OS thread runs everything; every CUDA thread is a fiber of it.
+// The functions that translated kernels call: threads, barriers, warp operations, tensor cores, asynchronous copies,
+// shared memory and checks. Owned by the emulator's runtime. One OS thread runs everything; every CUDA thread is a
+// fiber of it.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What the fake CUDA runtime and generated modules call: modules, launches, device memory and the seeded schedule.
+// The interface of the fake CUDA runtime and generated modules: modules, launches, device memory, the seeded schedule.
 // Owned by the emulator's runtime; callers hold the fake runtime's mutex.
 #pragma once
 

@@ -1,4 +1,4 @@
-"""What all generated test kernels share: a module's head, registers, and the addresses of the thread's operands and
+"""Common to all generated test kernels: a module's head, registers, and the addresses of the thread's operands and
 results."""
 from opcode_row import bits_of
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the translator refuses, and how it names it; where lines come from; how names and shared memory are laid out."""
+"""The translator's refusals and their messages; where lines come from; how names and shared memory are laid out."""
 import pathlib
 import sys
 import unittest

@@ -1,4 +1,4 @@
-// What transformers computed for tiny-tales in fp32 (tests/data/tiny-tales/README.md), both checkpoints.
+// The values that transformers computed for tiny-tales in fp32 (tests/data/tiny-tales/README.md), both checkpoints.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

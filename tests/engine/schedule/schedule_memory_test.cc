@@ -1,4 +1,4 @@
-// What a step takes from the heap: nothing, once all that runs was admitted.
+// A step takes nothing from the heap, once all that runs was admitted.
 #include <chrono>
 #include <vector>
 

@@ -1,4 +1,4 @@
-// What the engine reports: kinds of steps, waits, prompt tokens, times of ends and of commands.
+// The engine's reports: kinds of steps, waits, prompt tokens, times of ends and of commands.
 #include <chrono>
 #include <limits>
 #include <optional>

@@ -12,7 +12,7 @@
 
 namespace latentd {
 
-// What the chosen backend promises beside the numerics contract.
+// Promises of the chosen backend beside the numerics contract.
 struct BackendTraits {
   std::string name;
   // Largest error relative to the double reference, as norms of whole rows.

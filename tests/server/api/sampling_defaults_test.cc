@@ -1,4 +1,4 @@
-// What stands in for what a request leaves out.
+// Defaults of fields that a request leaves out.
 #include "server/api/sampling_defaults.h"
 
 #include <cmath>

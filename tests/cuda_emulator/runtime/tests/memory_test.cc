@@ -1,4 +1,4 @@
-// What the shadow says about single accesses: initialisation, bounds, freed memory, alignment, host memory.
+// The shadow's reports on single accesses: initialisation, bounds, freed memory, alignment, host memory.
 #include <cstdlib>
 
 #include <gtest/gtest.h>

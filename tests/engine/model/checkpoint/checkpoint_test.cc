@@ -1,4 +1,4 @@
-// What Checkpoint::Open accepts, and what it then gives.
+// The checkpoints that Checkpoint::Open accepts, and its results.
 #include "engine/model/checkpoint/checkpoint.h"
 
 #include <cmath>

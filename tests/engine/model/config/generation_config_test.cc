@@ -1,4 +1,4 @@
-// What generation_config.json says of requests that leave something out.
+// Defaults of generation_config.json for requests that leave something out.
 #include "engine/model/config/generation_config.h"
 
 #include <string>

@@ -1,4 +1,4 @@
-// What the files beside tokenizer.json make of its added tokens: as transformers 4.57 does.
+// Added tokens by the files beside tokenizer.json: as transformers 4.57 does.
 #include <fstream>
 #include <string>
 

@@ -1,4 +1,4 @@
-// What is put around a text that is a whole prompt, by the files of a tokenizer: as transformers 4.57 and 5 do.
+// The tokens around a whole prompt, by the files of a tokenizer: as transformers 4.57 and 5 do.
 #include "engine/text/tokenizer/prompt_frame.h"
 
 #include <fstream>

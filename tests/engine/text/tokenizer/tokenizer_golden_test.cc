@@ -1,4 +1,4 @@
-// What the Rust library `tokenizers` computed, for our own tokenizer and for DeepSeek-V3's.
+// The results of the Rust library `tokenizers`, for our own tokenizer and for DeepSeek-V3's.
 #include <iostream>
 #include <map>
 #include <memory>

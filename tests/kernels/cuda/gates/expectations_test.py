@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What expected.toml says of V2-Lite and the machine agrees with what is known of them from elsewhere."""
+"""expected.toml's figures of V2-Lite and the machine agree with those known from elsewhere."""
 import pathlib
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What `ptxas -v` printed: registers, stack, spills and static shared memory of each function, and its warnings."""
+"""The output of `ptxas -v`: registers, stack, spills and static shared memory of each function, and its warnings."""
 import dataclasses
 import re
 
