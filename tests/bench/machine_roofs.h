@@ -1,5 +1,4 @@
-// The limits of this machine: the ceilings that benchmarks print beside their numbers, measured in the same
-// run.
+// The ceilings of this machine, which benchmarks print beside their numbers, measured in the same run.
 #pragma once
 
 namespace latentd {

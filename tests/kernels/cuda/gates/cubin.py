@@ -1,4 +1,4 @@
-"""The contents of a cubin: kernels' names, instructions and launch bounds. ELF64 little-endian; no CUDA tool is asked."""
+"""The contents of a cubin: kernels' names, instructions, launch bounds. ELF64 little-endian; no CUDA tool is asked."""
 import dataclasses
 import pathlib
 import re
