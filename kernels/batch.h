@@ -1,12 +1,14 @@
 // One step's inputs: the rows, the places of their tokens, which tokens are sampled and how. A row is one
-// sequence's share of the step. Built on the host by engine/batch_builder (BatchInputs); Ops::Upload makes of it what
-// the verbs read (Batch).
+// sequence's share of the step. Built on the host by engine/step/batch_builder (BatchInputs); Ops::Upload makes of it
+// what the verbs read (Batch).
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "kernels/sampling_rule.h"
 
 namespace latentd {
 
@@ -37,21 +39,9 @@ struct BatchInputs {
   }
 };
 
-struct TokenBias {
-  int32_t id = 0;
-  float bias = 0.0f;
-};
-
 // How one row of logits becomes a token (docs/spec/api.md 1). Lists are borrowed for the step.
 struct SampleRow {
-  float temperature = 1.0f;  // 0 is greedy, ties to the lower id
-  int top_k = 0;             // 0 is off
-  float top_p = 1.0f;
-  float min_p = 0.0f;
-  float presence_penalty = 0.0f;    // of tokens generated so far
-  float frequency_penalty = 0.0f;   // of tokens generated so far
-  float repetition_penalty = 1.0f;  // of prompt and generated tokens
-  uint64_t seed = 0;
+  SamplingRule rule = {};
   uint32_t index = 0;                    // which of the request's sequences
   uint32_t position = 0;                 // absolute position of the token being sampled
   std::span<const int32_t> tokens = {};  // prompt, then generated tokens; read only where a penalty is on
@@ -62,6 +52,11 @@ struct SampleRow {
   std::span<const int32_t> banned_ids = {};  // end and stop tokens before min_tokens
   int32_t scored_id = -1;                    // ≥ 0: draw nothing, report this id's log-probability
   int num_top_logprobs = -1;                 // -1: no log-probabilities at all; else 0..32 best ids as well
+
+  // Whether the likeliest id of the raw logits is all that it asks for, if the masks leave that id.
+  bool WantsLikeliest() const {
+    return !rule.ChangesGreedyChoice() && logit_bias.empty() && scored_id < 0 && num_top_logprobs < 0;
+  }
 };
 
 // The same, as the verbs see it: arrays in the device's memory, at addresses that never change, so that a recorded step

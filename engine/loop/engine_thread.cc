@@ -25,7 +25,11 @@ Duration TimeUntil(TimePoint then, const Clock& clock) {
 
 EngineThread::EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock,
                            const QueueLoad& most_queued)
-    : engine_(std::move(engine)), publisher_(publisher), clock_(clock), inbox_(most_queued) {
+    : engine_(std::move(engine)),
+      capacity_(engine_->scheduler().capacity()),
+      publisher_(publisher),
+      clock_(clock),
+      inbox_(most_queued) {
   publisher_.Start(inbox_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -39,7 +43,7 @@ EngineThread::~EngineThread() {
 }
 
 std::optional<Refusal> EngineThread::Submit(Request request, std::shared_ptr<TokenStream> stream) {
-  if (const absl::Status status = engine_->CheckFits(request); !status.ok()) {
+  if (const absl::Status status = CheckFits(request, capacity_); !status.ok()) {
     return Refusal{.cause = RefusalCause::kNeverFits, .message = std::string(status.message())};
   }
   return inbox_.Submit({.request = std::move(request), .stream = std::move(stream)}, clock_.Now());
@@ -76,7 +80,7 @@ void EngineThread::Apply(Commands commands) {
     const absl::Status status = engine_->Add(std::move(submission.request));
     CHECK(status.ok());  // Submit asked the same question
   }
-  for (const auto& [id, command] : commands.of_sequences) {
+  for (const auto& [id, command] : commands.of_requests) {
     if (command.reader == ReaderState::kFull) engine_->Pause(id);
     if (command.reader == ReaderState::kCaughtUp) engine_->Resume(id);
     if (command.end) engine_->Cancel(id, *command.end, command.end_asked);

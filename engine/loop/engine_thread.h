@@ -12,7 +12,8 @@
 #include "engine/loop/inbox.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/loop/step_progress.h"
-#include "engine/schedule/request.h"
+#include "engine/request.h"
+#include "engine/schedule/capacity.h"
 #include "engine/step/engine.h"
 #include "engine/stream/token_stream.h"
 
@@ -27,15 +28,13 @@ class EngineThread {
   // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.
   ~EngineThread();
 
-  SequenceId NextSequenceId() { return ++last_id_; }
+  RequestId NextRequestId() { return ++last_id_; }
 
   // Nothing where it was taken in: `stream` gets exactly one chunk with an end then, whatever happens later.
   std::optional<Refusal> Submit(Request request, std::shared_ptr<TokenStream> stream);
-  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled) {
-    inbox_.Cancel(id, reason, clock_.Now());
-  }
+  void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled) { inbox_.Cancel(id, reason, clock_.Now()); }
   // The reader of a full stream caught up: its sequence may get rows again.
-  void Resume(SequenceId id) { inbox_.Resume(id); }
+  void Resume(RequestId id) { inbox_.Resume(id); }
 
   // `listener` learns between two steps about every request that was submitted before and has not ended.
   void Describe(StatusListener listener) { inbox_.Describe(std::move(listener)); }
@@ -56,12 +55,13 @@ class EngineThread {
   void Apply(Commands commands);
   void Step();
 
-  const std::unique_ptr<Engine> engine_;  // engine thread only; CheckFits by any
+  const std::unique_ptr<Engine> engine_;  // engine thread only
+  const Capacity capacity_;
   Publisher& publisher_;
   const Clock& clock_;
   Inbox inbox_;
   StepProgress progress_;
-  std::atomic<SequenceId> last_id_{0};
+  std::atomic<RequestId> last_id_{0};
   QueueLoad waiting_;  // engine thread only: in the scheduler's queue, as last told to the inbox
   std::thread thread_;
 };

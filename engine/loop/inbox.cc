@@ -15,21 +15,21 @@ std::optional<Refusal> Inbox::Submit(Submission submission, TimePoint now) {
   });
 }
 
-void Inbox::Cancel(SequenceId id, FinishReason reason, TimePoint asked) {
+void Inbox::Cancel(RequestId id, FinishReason reason, TimePoint asked) {
   commands_.Merge([id, reason, asked](Commands& commands) {
-    SequenceCommand& command = commands.of_sequences[id];
+    RequestCommand& command = commands.of_requests[id];
     if (command.end) return;
     command.end = reason;
     command.end_asked = asked;
   });
 }
 
-void Inbox::Pause(SequenceId id) {
-  commands_.Merge([id](Commands& commands) { commands.of_sequences[id].reader = ReaderState::kFull; });
+void Inbox::Pause(RequestId id) {
+  commands_.Merge([id](Commands& commands) { commands.of_requests[id].reader = ReaderState::kFull; });
 }
 
-void Inbox::Resume(SequenceId id) {
-  commands_.Merge([id](Commands& commands) { commands.of_sequences[id].reader = ReaderState::kCaughtUp; });
+void Inbox::Resume(RequestId id) {
+  commands_.Merge([id](Commands& commands) { commands.of_requests[id].reader = ReaderState::kCaughtUp; });
 }
 
 void Inbox::CancelAll() {

@@ -1,4 +1,4 @@
-// The only way into the engine thread: requests, bounded in number and tokens, and commands that merge per sequence.
+// The only way into the engine thread: requests, bounded in number and tokens, and commands that merge per request.
 // Owned by EngineThread; any thread puts in, the engine thread takes. Nobody waits but the engine thread.
 #pragma once
 
@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "engine/loop/queue_limit.h"
+#include "engine/request.h"
 #include "engine/schedule/finish_reason.h"
-#include "engine/schedule/request.h"
 #include "engine/step/sequence_status.h"
 #include "engine/stream/token_stream.h"
 
@@ -25,21 +25,21 @@ struct Submission {
 
 enum class ReaderState : uint8_t { kUnchanged, kFull, kCaughtUp };
 
-// What was asked of one sequence since the last Take, the newest word on its reader last.
-struct SequenceCommand {
+// What was asked of one request since the last Take, the newest word on its reader last.
+struct RequestCommand {
   std::optional<FinishReason> end = {};  // kCancelled or kAborted, whichever was first
   TimePoint end_asked = kNever;          // when it was, if the sender told
   ReaderState reader = ReaderState::kUnchanged;
 };
 
-// In this order. Bounded by the queue's bound, by the number of live sequences and by that of RPCs that ask.
+// In this order. Bounded by the queue's bound, by the number of live requests and by that of RPCs that ask.
 struct Commands {
   std::vector<Submission> submissions;
-  std::map<SequenceId, SequenceCommand> of_sequences;
+  std::map<RequestId, RequestCommand> of_requests;
   bool cancel_all = false;
   std::vector<StatusListener> describe;
 
-  bool empty() const { return submissions.empty() && of_sequences.empty() && !cancel_all && describe.empty(); }
+  bool empty() const { return submissions.empty() && of_requests.empty() && !cancel_all && describe.empty(); }
 };
 
 class Inbox {
@@ -49,9 +49,9 @@ class Inbox {
   // Nothing where it was taken in; else this inbox and the scheduler's queue hold as much as they may, or StopAdmitting
   // came before.
   std::optional<Refusal> Submit(Submission submission, TimePoint now);
-  void Cancel(SequenceId id, FinishReason reason, TimePoint asked = kNever);
-  void Pause(SequenceId id);
-  void Resume(SequenceId id);
+  void Cancel(RequestId id, FinishReason reason, TimePoint asked = kNever);
+  void Pause(RequestId id);
+  void Resume(RequestId id);
   void CancelAll();
   void Describe(StatusListener listener);
   void StopAdmitting();

@@ -97,13 +97,15 @@ void Publisher::PublishBatch(Outbox batch) {
 }
 
 void Publisher::MakeReady(SequenceOutput& output, std::vector<Ready>& ready, TokenCounts& counts) {
-  const auto found = streams_.find(output.id);
+  // A second sequence needs a StreamText and an end of its own in OpenStream, or two answers run into one text.
+  CHECK_EQ(output.id.index, 0);
+  const auto found = streams_.find(output.id.request);
   if (found == streams_.end()) return;
   OpenStream& open = found->second;
   const auto add = [&](SequenceOutput& part) {
     StreamChunk chunk = MakeChunk(part, open, counts);
     if (!chunk.end && chunk.tokens.empty()) return;
-    ready.push_back({.id = part.id, .stream = open.stream.get(), .chunk = std::move(chunk)});
+    ready.push_back({.id = part.id.request, .stream = open.stream.get(), .chunk = std::move(chunk)});
   };
   // An answer begins with one token, however many the step gave.
   if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && output.tokens.size() > 1) {
@@ -133,18 +135,13 @@ StreamChunk Publisher::MakeChunk(SequenceOutput& output, OpenStream& open, Token
   chunk.tokens_so_far = open.num_tokens;
   if (output.end) {
     Add(open.text.Finish(), chunk);
-    chunk.end = std::move(output.end);
-    chunk.end->output_tokens = generates ? open.num_tokens : 0;
-    chunk.end->reasoning_tokens = open.text.reasoning_tokens();
-    if (open.text.stopped()) {
-      // The answer was complete by then, whatever the engine did to its surplus.
-      chunk.end->reason = FinishReason::kStopString;
-      chunk.end->stop_string = open.text.stop_string();
-      chunk.end->stop_token_id = -1;
-    }
+    chunk.end = StreamEnd{
+        .sequence = *std::move(output.end),
+        .answer = {.output_tokens = generates ? open.num_tokens : 0, .reasoning_tokens = open.text.reasoning_tokens()}};
+    if (open.text.stopped()) chunk.end->answer.stop_string = open.text.stop_string();
   } else if (open.text.stopped() && !was_stopped) {
     // The end follows once the engine let go of the sequence, so that it never outlives its stream.
-    inbox_->Cancel(output.id, FinishReason::kCancelled);
+    inbox_->Cancel(output.id.request, FinishReason::kCancelled);
   }
   return chunk;
 }
@@ -165,7 +162,7 @@ StreamToken Publisher::MakeToken(SampleResult& result) const {
           .top = std::move(result.top)};
 }
 
-void Publisher::Append(SequenceId id, TokenStream& stream, StreamChunk chunk) {
+void Publisher::Append(RequestId id, TokenStream& stream, StreamChunk chunk) {
   const bool is_end = chunk.end.has_value();
   if (stream.Append(std::move(chunk)) || is_end) return;
   inbox_->Pause(id);

@@ -16,7 +16,7 @@
 #include "base/mailbox.h"
 #include "engine/loop/inbox.h"
 #include "engine/metrics.h"
-#include "engine/schedule/request.h"
+#include "engine/request.h"
 #include "engine/step/step_output.h"
 #include "engine/stream/stream_text.h"
 #include "engine/stream/token_stream.h"
@@ -56,13 +56,13 @@ class Publisher {
 
   // Bounded by the tokens of the live sequences: no step is in it that gave nothing.
   struct Outbox {
-    std::vector<std::pair<SequenceId, OpenStream>> opened;
+    std::vector<std::pair<RequestId, OpenStream>> opened;
     std::vector<StepOutput> steps;
     bool empty() const { return opened.empty() && steps.empty(); }
   };
 
   struct Ready {
-    SequenceId id = 0;
+    RequestId id = 0;
     TokenStream* stream = nullptr;
     StreamChunk chunk;
   };
@@ -78,7 +78,7 @@ class Publisher {
   StreamChunk MakeChunk(SequenceOutput& output, OpenStream& open, TokenCounts& counts);
   static AnswerParts PartsOf(const SequenceOutput& output, size_t token, OpenStream& open);
   StreamToken MakeToken(SampleResult& result) const;
-  void Append(SequenceId id, TokenStream& stream, StreamChunk chunk);
+  void Append(RequestId id, TokenStream& stream, StreamChunk chunk);
 
   const Tokenizer* const tokenizer_;
   const AnswerFormat format_;
@@ -87,7 +87,7 @@ class Publisher {
 
   // Publisher thread only, once it runs.
   Inbox* inbox_ = nullptr;
-  std::unordered_map<SequenceId, OpenStream> streams_;
+  std::unordered_map<RequestId, OpenStream> streams_;
 
   std::mutex ends_mutex_;
   std::condition_variable ends_changed_;

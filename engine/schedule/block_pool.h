@@ -15,6 +15,8 @@ using BlockId = int32_t;
 inline constexpr int kBlockTokens = 64;
 inline constexpr BlockId kScratchBlock = 0;  // where padding tokens write; never handed out
 
+// Of a pool of `num_blocks`, those that sequences can hold.
+constexpr int UsableBlocks(int num_blocks) { return num_blocks - 1; }
 constexpr int BlocksFor(int num_tokens) { return (num_tokens + kBlockTokens - 1) / kBlockTokens; }
 
 class BlockPool;
@@ -64,7 +66,7 @@ class BlockPool {
   std::optional<BlockTable> Reserve(const BlockReservation& reservation);
 
   int num_total() const { return static_cast<int>(references_.size()); }
-  int num_usable() const { return num_total() - 1; }
+  int num_usable() const { return UsableBlocks(num_total()); }
   int num_free() const { return static_cast<int>(free_.size()); }  // promised ones included
   int num_active() const { return num_usable() - num_free(); }
   int num_promised() const { return num_promised_; }

@@ -1,4 +1,5 @@
-// Why a sequence ended. Decided by the engine, except kStopString, which the publisher finds in the text.
+// Why a sequence ended, as the engine decided. kStopString alone is the publisher's, which finds it in the text: no
+// SequenceEnd has it, StreamEnd::reason says it.
 #pragma once
 
 #include <cstdint>

@@ -4,8 +4,6 @@
 #include <optional>
 #include <utility>
 
-#include <absl/strings/str_format.h>
-
 #include "base/check.h"
 
 namespace latentd {
@@ -19,7 +17,10 @@ FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerOptions& options) : options_(options), pool_(options.pool) {
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options),
+      capacity_{.max_context_tokens = options.max_context_tokens, .num_blocks = UsableBlocks(options.pool.num_blocks)},
+      pool_(options.pool) {
   CHECK_GE(options_.max_step_tokens, 1);
   CHECK_GE(options_.max_step_rows, 1);
   CHECK_GE(options_.max_step_logits, 1);
@@ -27,46 +28,12 @@ Scheduler::Scheduler(const SchedulerOptions& options) : options_(options), pool_
   CHECK_GE(options_.max_context_tokens, 1);
 }
 
-absl::Status Scheduler::CheckFits(const Request& request) const {
-  const bool generates = request.kind == RequestKind::kGenerate;
-  const int max_prompt = options_.max_context_tokens - (generates ? 1 : 0);
-  const size_t prompt_tokens = request.prompt.size();
-  if (prompt_tokens < 1 || prompt_tokens > static_cast<size_t>(max_prompt)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("prompt has %d tokens, expected 1 to %d (max_context_tokens=%d%s); shorten it", prompt_tokens,
-                        max_prompt, options_.max_context_tokens, generates ? ", one of them for the output" : ""));
-  }
-  if (generates && request.stopping.max_tokens < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("max_tokens=%d, expected at least 1", request.stopping.max_tokens));
-  }
-  const int needed = WorstCaseBlocks(request, static_cast<int>(prompt_tokens));
-  if (needed > pool_.num_usable()) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("prompt of %d tokens and max_tokens=%d need %d cache blocks of %d tokens, the cache has %d; "
-                        "lower max_tokens or raise kv_blocks",
-                        prompt_tokens, request.stopping.max_tokens, needed, kBlockTokens, pool_.num_usable()));
-  }
-  return absl::OkStatus();
-}
-
-// Prompt and output together.
-int Scheduler::WorstCaseTokens(const Request& request, int num_prompt_tokens) const {
-  if (request.kind != RequestKind::kGenerate) return num_prompt_tokens;
-  const int64_t tokens = static_cast<int64_t>(num_prompt_tokens) + request.stopping.max_tokens;
-  return static_cast<int>(std::min<int64_t>(tokens, options_.max_context_tokens));
-}
-
-int Scheduler::WorstCaseBlocks(const Request& request, int num_prompt_tokens) const {
-  // The last token is sampled but never computed.
-  const int never_computed = request.kind == RequestKind::kGenerate ? 1 : 0;
-  return BlocksFor(WorstCaseTokens(request, num_prompt_tokens) - never_computed);
-}
-
 absl::Status Scheduler::Add(Request request) {
-  if (absl::Status status = CheckFits(request); !status.ok()) return status;
-  const SequenceId id = request.id;
-  const auto [place, is_new] = sequences_.emplace(id, std::make_unique<Sequence>(std::move(request), ++num_arrived_));
+  if (absl::Status status = CheckFits(request, capacity_); !status.ok()) return status;
+  const SequenceId id{.request = request.id};
+  const CapacityDemand most = DemandOf(request, capacity_);
+  const auto [place, is_new] =
+      sequences_.emplace(id, std::make_unique<Sequence>(std::move(request), most, ++num_arrived_));
   CHECK(is_new);
   Sequence& sequence = *place->second;
   sequence.places = {.in_phase = waiting_.insert(waiting_.end(), &sequence),
@@ -121,12 +88,13 @@ bool Scheduler::Pause(SequenceId id) {
 bool Scheduler::Resume(SequenceId id) {
   Sequence* sequence = Find(id);
   if (sequence == nullptr || sequence->phase != SequencePhase::kPaused) return false;
-  sequence->timings.paused = kNever;
+  sequence->paused_since = kNever;
   MoveTo(*sequence, SequencePhase::kRunning);
   return true;
 }
 
 void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
+  CHECK(reason != FinishReason::kStopString);  // the publisher's word, which cancels the sequence
   sequence.blocks.Release();
   if (sequence.phase == SequencePhase::kWaiting) num_waiting_tokens_ -= sequence.num_tokens();
   num_pending_prompt_tokens_ -= sequence.num_uncomputed_prompt();
@@ -134,7 +102,7 @@ void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   expiries_.Remove(sequence.places.in_expiries);
   sequence.phase = SequencePhase::kFinished;
   sequence.finish_reason = reason;
-  auto node = sequences_.extract(sequence.request.id);
+  auto node = sequences_.extract(sequence.id());
   CHECK(!node.empty());
   finished_.push_back(std::move(node.mapped()));
 }
@@ -144,8 +112,8 @@ std::vector<std::unique_ptr<Sequence>> Scheduler::TakeFinished() { return std::e
 TimePoint Scheduler::Expiry(const Sequence& sequence) const {
   const TimePoint deadline = sequence.request.deadline;
   if (sequence.phase == SequencePhase::kWaiting) return std::min(deadline, sequence.request.queue_deadline);
-  if (sequence.timings.paused == kNever) return deadline;
-  return std::min(deadline, sequence.timings.paused + FromSeconds(options_.slow_consumer_seconds));
+  if (sequence.paused_since == kNever) return deadline;
+  return std::min(deadline, sequence.paused_since + FromSeconds(options_.slow_consumer_seconds));
 }
 
 void Scheduler::RefreshExpiry(Sequence& sequence) {
@@ -154,8 +122,8 @@ void Scheduler::RefreshExpiry(Sequence& sequence) {
 
 void Scheduler::EndExpired(TimePoint now) {
   // Those paused since the last step stand last: their time begins now.
-  for (auto paused = paused_.rbegin(); paused != paused_.rend() && (*paused)->timings.paused == kNever; ++paused) {
-    (*paused)->timings.paused = now;
+  for (auto paused = paused_.rbegin(); paused != paused_.rend() && (*paused)->paused_since == kNever; ++paused) {
+    (*paused)->paused_since = now;
     RefreshExpiry(**paused);
   }
   while (Sequence* sequence = expiries_.FirstBy(now)) Finish(*sequence, ExpiredIn(*sequence, now));
@@ -195,10 +163,10 @@ void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, Ba
 }
 
 bool Scheduler::Admit(Sequence& sequence, TimePoint now) {
-  auto blocks = pool_.Reserve({.num_new = WorstCaseBlocks(sequence.request, sequence.num_prompt_tokens)});
+  auto blocks = pool_.Reserve({.num_new = sequence.most.blocks});
   if (!blocks) return false;
   sequence.blocks = std::move(*blocks);
-  sequence.tokens.reserve(static_cast<size_t>(WorstCaseTokens(sequence.request, sequence.num_prompt_tokens)));
+  sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
   sequence.timings.first_scheduled = now;
   MoveTo(sequence, SequencePhase::kRunning);
   return true;

@@ -13,10 +13,11 @@
 #include <absl/status/status.h>
 
 #include "base/clock.h"
+#include "engine/request.h"
 #include "engine/schedule/batch_plan.h"
 #include "engine/schedule/block_pool.h"
+#include "engine/schedule/capacity.h"
 #include "engine/schedule/expiries.h"
-#include "engine/schedule/request.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_allowance.h"
 
@@ -36,9 +37,7 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  // INVALID_ARGUMENT or FAILED_PRECONDITION where the request can never run. Looks at the options only: any thread.
-  absl::Status CheckFits(const Request& request) const;
-
+  // CheckFits' status where the request can never run.
   absl::Status Add(Request request);
   // Both end the sequence in whatever phase it is: its blocks are back when the call returns. Unknown ids are late:
   // no-op. `asked` is when the command came, where that is to be measured.
@@ -74,6 +73,7 @@ class Scheduler {
   int num_paused() const { return static_cast<int>(paused_.size()); }
   const BlockPool& pool() const { return pool_; }
   const SchedulerOptions& options() const { return options_; }
+  const Capacity& capacity() const { return capacity_; }
 
  private:
   using Sequences = std::list<Sequence*>;
@@ -81,8 +81,6 @@ class Scheduler {
   Sequence* Find(SequenceId id);
   Sequences& ListOf(SequencePhase phase);
   void MoveTo(Sequence& sequence, SequencePhase phase);
-  int WorstCaseTokens(const Request& request, int num_prompt_tokens) const;
-  int WorstCaseBlocks(const Request& request, int num_prompt_tokens) const;
   TimePoint Expiry(const Sequence& sequence) const;
   void RefreshExpiry(Sequence& sequence);
   void EndExpired(TimePoint now);
@@ -94,6 +92,7 @@ class Scheduler {
   bool Admit(Sequence& sequence, TimePoint now);
 
   const SchedulerOptions options_;
+  const Capacity capacity_;
   BlockPool pool_;  // before the sequences: their tables return to it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::vector<std::unique_ptr<Sequence>> finished_;

@@ -4,8 +4,9 @@
 
 namespace latentd {
 
-Sequence::Sequence(Request request_in, uint64_t arrival)
+Sequence::Sequence(Request request_in, const CapacityDemand& most, uint64_t arrival)
     : request(std::move(request_in)),
+      most(most),
       num_prompt_tokens(static_cast<int>(request.prompt.size())),
       arrival(arrival),
       tokens(std::move(request.prompt)),

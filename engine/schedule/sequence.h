@@ -8,25 +8,16 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/histogram.h"
+#include "engine/request.h"
 #include "engine/schedule/block_pool.h"
+#include "engine/schedule/capacity.h"
 #include "engine/schedule/expiries.h"
 #include "engine/schedule/finish_reason.h"
-#include "engine/schedule/request.h"
+#include "engine/schedule/sequence_end.h"
 
 namespace latentd {
 
 enum class SequencePhase : uint8_t { kWaiting, kRunning, kPaused, kFinished };
-
-struct SequenceTimings {
-  TimePoint received{};
-  TimePoint first_scheduled = kNever;  // kNever until it happens, like all below
-  TimePoint first_token = kNever;
-  TimePoint last_token = kNever;
-  TimePoint paused = kNever;
-  TimePoint cancel_asked = kNever;      // when the command came that ended it
-  Histogram token_gaps{kTokenSeconds};  // between two of its tokens
-};
 
 struct Sequence;
 
@@ -37,8 +28,9 @@ struct SequencePlaces {
 };
 
 struct Sequence {
-  Sequence(Request request, uint64_t arrival);
+  Sequence(Request request, const CapacityDemand& most, uint64_t arrival);
 
+  SequenceId id() const { return {.request = request.id}; }
   int num_tokens() const { return static_cast<int>(tokens.size()); }
   int num_generated() const { return num_tokens() - num_prompt_tokens; }
   int num_uncomputed() const { return num_tokens() - computed; }
@@ -49,7 +41,8 @@ struct Sequence {
   int first_logit_position() const { return request.kind == RequestKind::kScore ? 0 : num_tokens() - 1; }
   int end_logit_position() const { return request.kind == RequestKind::kScore ? num_tokens() - 1 : num_tokens(); }
 
-  Request request;  // its prompt moved into `tokens`
+  Request request;            // its prompt moved into `tokens`
+  const CapacityDemand most;  // what it may ever hold
   const int num_prompt_tokens;
   const uint64_t arrival;       // among all sequences of this scheduler
   std::vector<int32_t> tokens;  // prompt, then what was generated
@@ -57,6 +50,7 @@ struct Sequence {
   SequencePhase phase = SequencePhase::kWaiting;
   FinishReason finish_reason = FinishReason::kEos;  // once phase is kFinished
   uint64_t last_turn = 0;                           // among all rows ever planned; 0: none
+  TimePoint paused_since = kNever;                  // as the first step after the pause saw it
   SequencePlaces places;
   BlockTable blocks;
   SequenceTimings timings;

@@ -25,15 +25,12 @@ void BatchBuilder::Build(const BatchPlan& plan) {
 
 void BatchBuilder::ReserveLists(const BatchPlan& plan) {
   size_t num_banned = 0;
-  size_t num_biases = 0;
   for (const PlannedRow& row : plan.rows) {
-    num_banned += rules_.eos_ids.size() + row.sequence->request.stopping.stop_token_ids.size();
-    num_biases += row.sequence->request.sampling.logit_bias.size();
+    const size_t num_ends = rules_.eos_ids.size() + row.sequence->request.stopping.stop_token_ids.size();
+    num_banned += num_ends * static_cast<size_t>(row.num_logits);
   }
   banned_ids_.clear();
   banned_ids_.reserve(num_banned);
-  logit_bias_.clear();
-  logit_bias_.reserve(num_biases);
 }
 
 void BatchBuilder::AddTokens(const PlannedRow& row) {
@@ -60,49 +57,39 @@ void BatchBuilder::AddSamples(const PlannedRow& row) {
   const int token_of_first = inputs_.num_tokens() + row.first_logit_position - row.first_position;
   for (int i = 0; i < row.num_logits; ++i) {
     inputs_.logit_tokens.push_back(token_of_first + i);
+    const int next_position = row.first_logit_position + i + 1;  // of the token that these logits are about
     if (sequence.request.kind == RequestKind::kScore) {
-      samples_.push_back({.scored_id = sequence.tokens[static_cast<size_t>(row.first_logit_position + i + 1)],
-                          .num_top_logprobs = sequence.request.num_prompt_logprobs});
+      samples_.push_back({.scored_id = sequence.tokens[static_cast<size_t>(next_position)],
+                          .num_top_logprobs = sequence.request.answer.num_prompt_logprobs});
     } else {
-      samples_.push_back(DrawRow(sequence));
+      samples_.push_back(DrawRow(sequence, next_position));
     }
   }
 }
 
-SampleRow BatchBuilder::DrawRow(const Sequence& sequence) {
-  const SamplingParameters& sampling = sequence.request.sampling;
-  return {.temperature = sampling.temperature,
-          .top_k = sampling.top_k,
-          .top_p = sampling.top_p,
-          .min_p = sampling.min_p,
-          .presence_penalty = sampling.presence_penalty,
-          .frequency_penalty = sampling.frequency_penalty,
-          .repetition_penalty = sampling.repetition_penalty,
-          .seed = sampling.seed,
-          .position = static_cast<uint32_t>(sequence.num_tokens()),
-          .tokens = sequence.tokens,
+SampleRow BatchBuilder::DrawRow(const Sequence& sequence, int position) {
+  // A draft that is verified here must be among the tokens before `position`, or penalties and min_tokens miss it.
+  CHECK_LE(position, sequence.num_tokens());
+  const Request& request = sequence.request;
+  return {.rule = request.sampling,
+          .index = static_cast<uint32_t>(sequence.id().index),
+          .position = static_cast<uint32_t>(position),
+          .tokens = std::span(sequence.tokens).first(static_cast<size_t>(position)),
           .num_prompt_tokens = sequence.num_prompt_tokens,
-          .logit_bias = LogitBias(sequence),
-          .allowed = sampling.allowed,
+          .logit_bias = request.logit_bias,
+          .allowed = request.allowed,
           .has_token = rules_.has_token,
-          .banned_ids = BannedIds(sequence),
-          .num_top_logprobs = sequence.request.num_top_logprobs};
+          .banned_ids = BannedIds(request.stopping, position - sequence.num_prompt_tokens),
+          .num_top_logprobs = request.answer.num_top_logprobs};
 }
 
-std::span<const int32_t> BatchBuilder::BannedIds(const Sequence& sequence) {
-  const StoppingParameters& stopping = sequence.request.stopping;
-  if (sequence.num_generated() >= stopping.min_tokens) return {};
+std::span<const int32_t> BatchBuilder::BannedIds(const StoppingRule& stopping, int num_generated) {
+  if (num_generated >= stopping.min_tokens) return {};
   const size_t first = banned_ids_.size();
   // With ignore_eos the end tokens end nothing, so drawing one early is no harm.
   if (!stopping.ignore_eos) banned_ids_.insert(banned_ids_.end(), rules_.eos_ids.begin(), rules_.eos_ids.end());
   banned_ids_.insert(banned_ids_.end(), stopping.stop_token_ids.begin(), stopping.stop_token_ids.end());
   return std::span(banned_ids_).subspan(first);
-}
-
-std::span<const TokenBias> BatchBuilder::LogitBias(const Sequence& sequence) {
-  const size_t first = logit_bias_.size();
-  for (const auto& [id, bias] : sequence.request.sampling.logit_bias) logit_bias_.push_back({.id = id, .bias = bias});
-  return std::span<const TokenBias>(logit_bias_).subspan(first);
 }
 
 }  // namespace latentd

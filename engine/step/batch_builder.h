@@ -27,17 +27,15 @@ class BatchBuilder {
  private:
   void AddTokens(const PlannedRow& row);
   void AddSamples(const PlannedRow& row);
-  SampleRow DrawRow(const Sequence& sequence);
-  std::span<const int32_t> BannedIds(const Sequence& sequence);
-  std::span<const TokenBias> LogitBias(const Sequence& sequence);
+  SampleRow DrawRow(const Sequence& sequence, int position);
+  std::span<const int32_t> BannedIds(const StoppingRule& stopping, int num_generated);
   void ReserveLists(const BatchPlan& plan);
 
   const VocabularyRules& rules_;
   BatchInputs inputs_;
   std::vector<SampleRow> samples_;
-  // What samples_ borrows: reserved before it is filled, so that spans into them stay valid.
+  // What samples_ borrows: reserved before it is filled, so that spans into it stay valid.
   std::vector<int32_t> banned_ids_;
-  std::vector<TokenBias> logit_bias_;
 };
 
 }  // namespace latentd

@@ -68,7 +68,7 @@ std::vector<SequenceStatus> Engine::Describe() const {
     const TimePoint began = phase == Phase::kQueued    ? timings.received
                             : phase == Phase::kPrefill ? timings.first_scheduled
                                                        : timings.first_token;
-    all.push_back({.id = sequence.request.id,
+    all.push_back({.id = sequence.id(),
                    .phase = phase,
                    .phase_began = began,
                    .prompt_tokens = sequence.num_prompt_tokens,
@@ -105,7 +105,7 @@ void Engine::Commit(const BatchPlan& plan, std::span<const SampleResult> results
   for (const PlannedRow& row : plan.rows) {
     if (row.first_position == 0) ++progress_.started;
     progress_.prompt_tokens += PromptTokensOf(row);
-    SequenceOutput of_row{.id = row.sequence->request.id};
+    SequenceOutput of_row{.id = row.sequence->id()};
     CommitRow(row, results.first(static_cast<size_t>(row.num_logits)), of_row);
     results = results.subspan(static_cast<size_t>(row.num_logits));
     if (!of_row.tokens.empty()) output.sequences.push_back(std::move(of_row));
@@ -133,7 +133,7 @@ void Engine::CommitRow(const PlannedRow& row, std::span<const SampleResult> resu
 }
 
 void Engine::CommitToken(Sequence& sequence, const SampleResult& result) {
-  const StoppingParameters& stopping = sequence.request.stopping;
+  const StoppingRule& stopping = sequence.request.stopping;
   if (sequence.num_generated() == 0) ++progress_.first_tokens;
   sequence.tokens.push_back(result.id);
   generating_.push_back(&sequence);
@@ -150,13 +150,12 @@ void Engine::CommitToken(Sequence& sequence, const SampleResult& result) {
 
 void Engine::ReportEnds(StepOutput& output) {
   for (std::unique_ptr<Sequence>& finished : scheduler_.TakeFinished()) {
-    const SequenceId id = finished->request.id;
+    const SequenceId id = finished->id();
     const FinishReason reason = finished->finish_reason;
-    StreamEnd end{.reason = reason,
-                  .prompt_tokens = finished->num_prompt_tokens,
-                  .output_tokens = finished->num_generated(),
-                  .generated_tokens = finished->num_generated(),
-                  .computed_tokens = finished->computed};
+    SequenceEnd end{.reason = reason,
+                    .prompt_tokens = finished->num_prompt_tokens,
+                    .generated_tokens = finished->num_generated(),
+                    .computed_tokens = finished->computed};
     progress_.abandoned_prompt_tokens += finished->num_uncomputed_prompt();
     if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = finished->tokens.back();
     const auto has_id = [id](const SequenceOutput& sequence) { return sequence.id == id; };
@@ -183,20 +182,11 @@ void Engine::FinishStep(TimePoint now, StepOutput& output) {
   const bool has_work = scheduler_.num_running() + scheduler_.num_waiting() > 0;
   last_busy_finish_ = has_work && !output.idle() ? now : kNever;
   for (SequenceOutput& sequence : output.sequences) {
-    if (sequence.end) sequence.end->timings = TimingsOf(*finished_.at(sequence.id), now);
+    if (!sequence.end) continue;
+    sequence.end->timings = finished_.at(sequence.id)->timings;
+    sequence.end->timings.finished = now;
+    sequence.end->timings.released = step_started_;
   }
-}
-
-StreamTimings Engine::TimingsOf(const Sequence& sequence, TimePoint finished) const {
-  const SequenceTimings& timings = sequence.timings;
-  return {.received = timings.received,
-          .first_scheduled = timings.first_scheduled,
-          .first_token = timings.first_token,
-          .finished = finished,
-          .last_token = timings.last_token,
-          .cancel_asked = timings.cancel_asked,
-          .released = step_started_,
-          .token_gaps = timings.token_gaps};
 }
 
 void Engine::StampTokens(TimePoint now) {

@@ -32,19 +32,16 @@ class Engine {
   // Both references must outlive the engine.
   Engine(StepExecutor& executor, const EngineOptions& options, Metrics& metrics);
 
-  // What Add would say; depends on the options only, so any thread may ask.
-  absl::Status CheckFits(const Request& request) const { return scheduler_.CheckFits(request); }
-
   // Each sequence that was added ends exactly once in some StepOutput.
   absl::Status Add(Request request);
   // These release the sequence's blocks at once; its end comes with the next step. Late ones are no-ops. `asked` is
   // when the command came.
-  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever) {
-    scheduler_.Cancel(id, reason, asked);
+  void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever) {
+    scheduler_.Cancel({.request = id}, reason, asked);
   }
   void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
-  void Pause(SequenceId id) { since_report_.paused += scheduler_.Pause(id) ? 1 : 0; }
-  void Resume(SequenceId id) { since_report_.resumed += scheduler_.Resume(id) ? 1 : 0; }
+  void Pause(RequestId id) { since_report_.paused += scheduler_.Pause({.request = id}) ? 1 : 0; }
+  void Resume(RequestId id) { since_report_.resumed += scheduler_.Resume({.request = id}) ? 1 : 0; }
 
   StepOutput Step(TimePoint now);
   // Tells when the last Step, which gave `output`, was over: stamps its ends and reports it to Metrics in one update.
@@ -83,7 +80,6 @@ class Engine {
   void CommitToken(Sequence& sequence, const SampleResult& result);
   void ReportEnds(StepOutput& output);
   void StampTokens(TimePoint now);
-  StreamTimings TimingsOf(const Sequence& sequence, TimePoint finished) const;
   void ReportStep(TimePoint now, const StepOutput& output, MetricsData& data) const;
   void ReportTokens(MetricsData& data) const;
   void ReportPhases(MetricsData& data) const;

@@ -1,4 +1,4 @@
-// Where one request stands in the engine, as told between two steps: a copy that any thread may keep.
+// Where one sequence stands in the engine, as told between two steps: a copy that any thread may keep.
 #pragma once
 
 #include <functional>
@@ -6,12 +6,12 @@
 
 #include "base/clock.h"
 #include "engine/metrics.h"
-#include "engine/schedule/request.h"
+#include "engine/request.h"
 
 namespace latentd {
 
 struct SequenceStatus {
-  SequenceId id = 0;
+  SequenceId id = {};
   Phase phase = Phase::kQueued;
   TimePoint phase_began{};
   int prompt_tokens = 0;

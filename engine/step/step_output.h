@@ -5,17 +5,17 @@
 #include <optional>
 #include <vector>
 
-#include "engine/schedule/request.h"
-#include "engine/stream/token_stream.h"
+#include "engine/request.h"
+#include "engine/schedule/sequence_end.h"
 #include "kernels/batch.h"
 
 namespace latentd {
 
 // What one sequence got, its end included.
 struct SequenceOutput {
-  SequenceId id = 0;
+  SequenceId id = {};
   std::vector<SampleResult> tokens = {};  // generated or, for Score, prompt tokens
-  std::optional<StreamEnd> end = {};
+  std::optional<SequenceEnd> end = {};
 };
 
 struct StepOutput {

@@ -30,7 +30,7 @@ void StepPadding::Fill(const BatchInputs& inputs, std::span<const SampleRow> sam
                             .first_block = static_cast<int>(inputs_.blocks.size())});
     inputs_.blocks.push_back(kScratchBlock);
     inputs_.logit_tokens.push_back(row);
-    samples_.push_back({.temperature = 0.0f});
+    samples_.push_back({.rule = {.temperature = 0.0f}});
   }
 }
 

@@ -6,9 +6,9 @@ namespace latentd {
 namespace {
 
 AnswerFormat FormatOf(const AnswerFormat& format, const Request& request) {
-  if (!request.chat_answer) return {};
+  if (!request.answer.chat) return {};
   AnswerFormat parsed = format;
-  if (!request.chat_answer->has_calls) parsed.tool_calls.reset();
+  if (!request.answer.chat->has_calls) parsed.tool_calls.reset();
   return parsed;
 }
 
@@ -22,10 +22,10 @@ StreamText::StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, c
     : tokenizer_(tokenizer),
       format_(FormatOf(format, request)),
       stops_(request.stopping.stop_strings),
-      parser_(ParserOf(format_, request.chat_answer.value_or(ChatAnswer{}))),
+      parser_(ParserOf(format_, request.answer.chat.value_or(ChatAnswer{}))),
       matcher_(stops_, request.stopping.include_stop ? StopText::kInclude : StopText::kExclude),
       min_tokens_(request.stopping.min_tokens) {
-  const SpecialText special = request.prints_special_tokens ? SpecialText::kPrint : SpecialText::kSkip;
+  const SpecialText special = request.answer.prints_special_tokens ? SpecialText::kPrint : SpecialText::kSkip;
   if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, special);
 }
 

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/schedule/request.h"
+#include "engine/request.h"
 #include "engine/text/answer/answer_format.h"
 #include "engine/text/answer/answer_parser.h"
 #include "engine/text/answer/answer_parts.h"

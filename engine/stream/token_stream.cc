@@ -35,7 +35,8 @@ bool TokenStream::Append(StreamChunk chunk) {
   std::lock_guard lock(mutex_);
   CHECK(!has_end_);
   has_end_ = chunk.end.has_value();
-  if (has_end_) ending_ = {.finished = chunk.end->timings.finished, .output_tokens = chunk.end->output_tokens};
+  if (has_end_)
+    ending_ = {.finished = chunk.end->sequence.timings.finished, .output_tokens = chunk.end->answer.output_tokens};
   const size_t num_bytes = BytesOf(chunk);
   pending_bytes_ += num_bytes;
   AddToBacklog(static_cast<int64_t>(num_bytes));

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/histogram.h"
 #include "engine/schedule/finish_reason.h"
+#include "engine/schedule/sequence_end.h"
 #include "engine/text/answer/answer_parts.h"
 #include "kernels/batch.h"
 
@@ -27,25 +27,20 @@ struct StreamToken {
   std::vector<TokenLogprob> top = {};
 };
 
-// kNever where the request did not come so far.
-struct StreamTimings {
-  TimePoint received = kNever, first_scheduled = kNever, first_token = kNever, finished = kNever;
-  TimePoint last_token = kNever;
-  TimePoint cancel_asked = kNever, released = kNever;  // of a sequence that a command ended
-  Histogram token_gaps{kTokenSeconds};                 // between two of its tokens, as the engine made them
+// What the text of an answer came to, by the publisher.
+struct AnswerEnd {
+  std::optional<std::string> stop_string = {};  // the one that matched, if any: the answer was complete by then
+  int output_tokens = 0;                        // delivered to the client; a matched stop token or EOS counts
+  int reasoning_tokens = 0;                     // of these
 };
 
+// Both ends of one request. What its client is told depends on the client's connection, too: that is the server's.
 struct StreamEnd {
-  FinishReason reason = FinishReason::kEos;
-  std::string stop_string = {};  // what matched, for kStopString
-  int32_t stop_token_id = -1;    // for kStopToken and kEos
-  int prompt_tokens = 0;
-  int output_tokens = 0;     // delivered to the client; a matched stop token or EOS counts
-  int reasoning_tokens = 0;  // of these
-  int generated_tokens = 0;  // by the engine, which may have gone on after a stop string
-  int computed_tokens = 0;   // positions that went through the model
-  StreamTimings timings = {};
-  size_t buffered_bytes = 0;  // for kSlowConsumer: of the answer, not yet taken by the client
+  SequenceEnd sequence = {};
+  AnswerEnd answer = {};
+
+  // Whatever the engine did to the surplus after a stop string.
+  FinishReason reason() const { return answer.stop_string ? FinishReason::kStopString : sequence.reason; }
 };
 
 // What became ready since the last Take, merged up to kMaxChunkBytes.

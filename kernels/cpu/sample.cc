@@ -48,11 +48,11 @@ void ApplyPenalties(const SampleRow& row, std::span<float> logits, std::span<uin
     uint32_t& mark = marks[static_cast<size_t>(id)];
     if (mark == 0) continue;
     float& logit = logits[static_cast<size_t>(id)];
-    logit = logit > 0.0f ? logit / row.repetition_penalty : logit * row.repetition_penalty;
+    logit = logit > 0.0f ? logit / row.rule.repetition_penalty : logit * row.rule.repetition_penalty;
     const uint32_t generated = mark & ~kSeen;
     if (generated > 0) {
-      logit -= row.frequency_penalty * static_cast<float>(generated);
-      logit -= row.presence_penalty;
+      logit -= row.rule.frequency_penalty * static_cast<float>(generated);
+      logit -= row.rule.presence_penalty;
     }
     logit = Saturated(logit);
     mark = 0;
@@ -84,9 +84,7 @@ std::span<const float> AdjustedLogits(const SampleRow& row, std::span<const floa
                                       SampleScratch::PerThread& scratch) {
   const std::span<float> logits = std::span(scratch.logits).first(raw.size());
   std::copy(raw.begin(), raw.end(), logits.begin());
-  if (row.presence_penalty != 0.0f || row.frequency_penalty != 0.0f || row.repetition_penalty != 1.0f) {
-    ApplyPenalties(row, logits, scratch.marks);
-  }
+  if (row.rule.HasPenalties()) ApplyPenalties(row, logits, scratch.marks);
   for (const TokenBias& bias : row.logit_bias) {
     float& logit = logits[Index(bias.id, logits.size())];
     logit = Saturated(logit + bias.bias);
@@ -177,10 +175,10 @@ void KeepTopP(Kept& kept, float top_p) {
 
 // Compares logarithms: they fall with the logits without fail, rounded weights might not.
 void KeepMinP(Kept& kept, float largest, const SampleRow& row) {
-  if (row.min_p <= 0.0f) return;
-  const double least = Log(row.min_p);
+  if (row.rule.min_p <= 0.0f) return;
+  const double least = Log(row.rule.min_p);
   const auto end = std::partition(kept.candidates.begin(), kept.candidates.end(), [&](const TokenCandidate& c) {
-    return (c.logit - largest) / row.temperature >= least;
+    return (c.logit - largest) / row.rule.temperature >= least;
   });
   kept.Cut(static_cast<size_t>(end - kept.candidates.begin()));
   kept.apart = 0;
@@ -188,16 +186,16 @@ void KeepMinP(Kept& kept, float largest, const SampleRow& row) {
 
 void Draw(const SampleRow& row, std::span<const float> logits, float largest, SampleScratch::PerThread& scratch,
           SampleResult& result) {
-  Kept kept = AllCandidates(logits, largest, row.temperature, scratch);
-  KeepTopK(kept, row.top_k);
-  KeepTopP(kept, row.top_p);
+  Kept kept = AllCandidates(logits, largest, row.rule.temperature, scratch);
+  KeepTopK(kept, row.rule.top_k);
+  KeepTopP(kept, row.rule.top_p);
   KeepMinP(kept, largest, row);
   const double total = SumOfWeights(kept.candidates);
-  const double passed = UniformDraw(row.seed, row.index, row.position) * total;
+  const double passed = UniformDraw(row.rule.seed, row.index, row.position) * total;
   const double beyond = std::nextafter(passed, std::numeric_limits<double>::infinity());
   const TokenCandidate& drawn = kept.candidates[PrefixReaching(kept.candidates, kept.apart, beyond) - 1];
   result.id = drawn.id;
-  result.sampled_logprob = Saturated((double{drawn.logit} - largest) / row.temperature - Log(total));
+  result.sampled_logprob = Saturated((double{drawn.logit} - largest) / row.rule.temperature - Log(total));
 }
 
 // Fills result.id and result.sampled_logprob; false where masks or overflow left nothing to choose.
@@ -205,7 +203,7 @@ bool Choose(const SampleRow& row, std::span<const float> raw, SampleScratch::Per
   const std::span<const float> logits = AdjustedLogits(row, raw, scratch);
   const float largest = Largest(logits);
   if (!std::isfinite(largest)) return false;
-  if (row.temperature > 0.0f) {
+  if (row.rule.temperature > 0.0f) {
     Draw(row, logits, largest, scratch, result);
   } else {
     result.id = static_cast<int32_t>(std::find(logits.begin(), logits.end(), largest) - logits.begin());

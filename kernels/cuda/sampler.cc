@@ -12,12 +12,6 @@ namespace {
 
 bool Contains(std::span<const int32_t> ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
-// Whether the likeliest id of the raw logits is all that the row asks for.
-bool WantsLikeliest(const SampleRow& row) {
-  return row.temperature == 0.0f && row.presence_penalty == 0.0f && row.frequency_penalty == 0.0f &&
-         row.repetition_penalty == 1.0f && row.logit_bias.empty() && row.scored_id < 0 && row.num_top_logprobs < 0;
-}
-
 // The likeliest id of all is the likeliest of those that the masks leave, if they leave it.
 bool MasksLeave(const SampleRow& row, int32_t id) {
   if (!row.has_token.empty() && row.has_token[static_cast<size_t>(id)] == 0) return false;
@@ -68,7 +62,7 @@ void Sampler::Collect(CudaDevice& device, std::span<SampleResult> results) {
     const SampleRow& row = rows_[i];
     const GreedyChoice& choice = choices_.As<GreedyChoice>()[i];
     results[i] = {.id = choice.finite != 0 ? choice.id : -1, .finite = choice.finite != 0, .top = {}};
-    if (choice.finite == 0 || (WantsLikeliest(row) && MasksLeave(row, choice.id))) continue;
+    if (choice.finite == 0 || (row.WantsLikeliest() && MasksLeave(row, choice.id))) continue;
     host_indices_.push_back(static_cast<int>(i));
     host_rows_.push_back(row);
   }

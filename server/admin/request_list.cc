@@ -41,8 +41,8 @@ void SetProgress(const SequenceStatus& status, TimePoint now, v1::LiveRequest* e
 
 v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
                                    TimePoint now) {
-  std::unordered_map<SequenceId, const SequenceStatus*> by_id;
-  for (const SequenceStatus& status : in_engine) by_id.emplace(status.id, &status);
+  std::unordered_map<RequestId, const SequenceStatus*> by_id;
+  for (const SequenceStatus& status : in_engine) by_id.emplace(status.id.request, &status);
   std::vector<const LiveRequest*> ordered;
   for (const LiveRequest& request : live) ordered.push_back(&request);
   std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) { return a->id < b->id; });

@@ -42,10 +42,10 @@ size_t MostAnswerBytes(const ValidRequest& valid, uint32_t vocab_size) {
   const size_t id_bytes = VarintBytes(vocab_size == 0 ? 0 : vocab_size - 1);
   const Request& request = valid.request;
   if (request.kind == RequestKind::kScore) {
-    return kEnvelopeBytes + (request.prompt.size() - 1) * LogprobBytes(id_bytes, request.num_prompt_logprobs);
+    return kEnvelopeBytes + (request.prompt.size() - 1) * LogprobBytes(id_bytes, request.answer.num_prompt_logprobs);
   }
   size_t of_token = valid.output.token_ids ? id_bytes : 0;
-  if (valid.output.logprobs) of_token += LogprobBytes(id_bytes, request.num_top_logprobs);
+  if (valid.output.logprobs) of_token += LogprobBytes(id_bytes, request.answer.num_top_logprobs);
   return kEnvelopeBytes + valid.sampling.ByteSizeLong() + valid.stopping.ByteSizeLong() +
          static_cast<size_t>(valid.stopping.max_tokens()) * of_token;
 }

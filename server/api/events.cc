@@ -88,24 +88,28 @@ void AppendPositions(const StreamChunk& chunk, v1::ScoreResult* result) {
 
 v1::SequenceEnd MakeSequenceEnd(const StreamEnd& end) {
   v1::SequenceEnd message;
-  message.set_reason(ReasonOnWire(end.reason));
-  message.set_stop_string(end.stop_string);
-  if (end.stop_token_id >= 0) message.set_stop_token_id(static_cast<uint32_t>(end.stop_token_id));
-  message.set_output_tokens(static_cast<uint32_t>(end.output_tokens));
+  message.set_reason(ReasonOnWire(end.reason()));
+  const int32_t stop_token_id = end.sequence.stop_token_id;
+  if (end.answer.stop_string) {
+    message.set_stop_string(*end.answer.stop_string);
+  } else if (stop_token_id >= 0) {
+    message.set_stop_token_id(static_cast<uint32_t>(stop_token_id));
+  }
+  message.set_output_tokens(static_cast<uint32_t>(end.answer.output_tokens));
   return message;
 }
 
 v1::Completed MakeCompleted(const StreamEnd& end) {
   v1::Completed completed;
-  completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.prompt_tokens));
-  completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.output_tokens));
-  completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.reasoning_tokens));
+  completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.sequence.prompt_tokens));
+  completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.answer.output_tokens));
+  completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.answer.reasoning_tokens));
   *completed.mutable_timings() = MakeTimings(end);
   return completed;
 }
 
 v1::Timings MakeTimings(const StreamEnd& end) {
-  const StreamTimings& at = end.timings;
+  const SequenceTimings& at = end.sequence.timings;
   v1::Timings timings;
   timings.set_queue_seconds(SecondsBetween(at.received, at.first_scheduled));
   timings.set_prefill_seconds(SecondsBetween(at.first_scheduled, at.first_token));

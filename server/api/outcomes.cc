@@ -166,8 +166,9 @@ const std::vector<std::string>& AdmissionReasons() {
 bool IsAdmissionReason(std::string_view reason) { return Contains(AdmissionReasons(), reason); }
 
 uint64_t WastedTokens(std::string_view reason, const StreamEnd& end) {
-  if (reason == "STOP_STRING") return static_cast<uint64_t>(std::max(0, end.generated_tokens - end.output_tokens));
-  return Contains(WasteCauses(), reason) ? static_cast<uint64_t>(end.computed_tokens) : 0;
+  if (reason == "STOP_STRING")
+    return static_cast<uint64_t>(std::max(0, end.sequence.generated_tokens - end.answer.output_tokens));
+  return Contains(WasteCauses(), reason) ? static_cast<uint64_t>(end.sequence.computed_tokens) : 0;
 }
 
 }  // namespace latentd

@@ -8,6 +8,7 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/schedule/block_pool.h"
+#include "engine/schedule/capacity.h"
 #include "engine/text/answer/answer_format.h"
 #include "kernels/id_bits.h"
 #include "server/api/chat_checks.h"
@@ -87,24 +88,23 @@ v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model
   return sampling;
 }
 
-SamplingParameters ForEngine(const v1::Sampling& sampling, size_t vocab_size) {
-  SamplingParameters parameters{.temperature = sampling.temperature(),
-                                .top_k = static_cast<int>(sampling.top_k()),
-                                .top_p = sampling.top_p(),
-                                .min_p = sampling.min_p(),
-                                .presence_penalty = sampling.presence_penalty(),
-                                .frequency_penalty = sampling.frequency_penalty(),
-                                .repetition_penalty = sampling.repetition_penalty(),
-                                .logit_bias = {},
-                                .allowed = {},
-                                .seed = sampling.seed()};
-  if (sampling.allowed_token_ids_size() > 0) parameters.allowed = BitsOf(sampling.allowed_token_ids(), vocab_size);
-  for (const auto& [id, bias] : sampling.logit_bias()) {
-    parameters.logit_bias.emplace_back(static_cast<int32_t>(id), bias);
-  }
+SamplingRule ForEngine(const v1::Sampling& sampling) {
+  return {.temperature = sampling.temperature(),
+          .top_k = static_cast<int>(sampling.top_k()),
+          .top_p = sampling.top_p(),
+          .min_p = sampling.min_p(),
+          .presence_penalty = sampling.presence_penalty(),
+          .frequency_penalty = sampling.frequency_penalty(),
+          .repetition_penalty = sampling.repetition_penalty(),
+          .seed = sampling.seed()};
+}
+
+std::vector<TokenBias> LogitBiasOf(const v1::Sampling& sampling) {
+  std::vector<TokenBias> biases;
+  for (const auto& [id, bias] : sampling.logit_bias()) biases.push_back({static_cast<int32_t>(id), bias});
   // A map has no order and sums have one.
-  std::sort(parameters.logit_bias.begin(), parameters.logit_bias.end());
-  return parameters;
+  std::sort(biases.begin(), biases.end(), [](const TokenBias& a, const TokenBias& b) { return a.id < b.id; });
+  return biases;
 }
 
 v1::Stopping ResolveStopping(const v1::Stopping& asked, int room) {
@@ -118,7 +118,7 @@ v1::Stopping ResolveStopping(const v1::Stopping& asked, int room) {
 }
 
 // The engine gets what was asked for: it tells the end of the context from max_tokens.
-StoppingParameters ForEngine(const v1::Stopping& stopping, int context) {
+StoppingRule ForEngine(const v1::Stopping& stopping, int context) {
   // Compared with every token: as few as they are.
   std::vector<int32_t> ends(stopping.stop_token_ids().begin(), stopping.stop_token_ids().end());
   std::sort(ends.begin(), ends.end());
@@ -144,11 +144,12 @@ void SetDeadlines(const v1::Scheduling& scheduling, TimePoint received, Request*
   if (scheduling.has_timeout()) request->deadline = After(received, scheduling.timeout());
 }
 
-// What the engine would refuse, told with both numbers. The token that ends the answer is never computed.
-absl::Status CheckCapacity(int prompt_tokens, int max_tokens, const v1::Model& model) {
-  const int needed = BlocksFor(prompt_tokens + std::max(0, max_tokens - 1));
-  const int total = static_cast<int>(model.limits().kv_blocks()) - 1;  // one is scratch
-  return needed <= total ? absl::OkStatus() : KvCapacityExceeded(needed, total);
+// What the engine would refuse, told with both numbers.
+absl::Status CheckCapacity(const Request& request, const v1::Model& model) {
+  const Capacity capacity{.max_context_tokens = static_cast<int>(model.limits().max_context_tokens()),
+                          .num_blocks = UsableBlocks(static_cast<int>(model.limits().kv_blocks()))};
+  const int needed = DemandOf(request, capacity).blocks;
+  return needed <= capacity.num_blocks ? absl::OkStatus() : KvCapacityExceeded(needed, capacity.num_blocks);
 }
 
 }  // namespace
@@ -238,16 +239,19 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   valid.sampling = ResolveSampling(message, model);
   const v1::Stopping stopping = StoppingOf(message, model.sampling_defaults(), context - prompt_tokens);
   valid.stopping = ResolveStopping(stopping, context - prompt_tokens);
-  const int max_tokens = static_cast<int>(valid.stopping.max_tokens());
-  if (absl::Status status = CheckCapacity(prompt_tokens, max_tokens, model); !status.ok()) return status;
   valid.output = ResolveOutput(message.output(), model);
   Request& request = valid.request;
   request.kind = RequestKind::kGenerate;
-  request.prints_special_tokens = message.output().has_skip_special_tokens() && !message.output().skip_special_tokens();
+  const v1::Output& output = message.output();
+  request.answer.prints_special_tokens = output.has_skip_special_tokens() && !output.skip_special_tokens();
   request.prompt = std::move(prompt.ids);
-  request.sampling = ForEngine(valid.sampling, model.vocab_size());
+  request.sampling = ForEngine(valid.sampling);
+  request.logit_bias = LogitBiasOf(valid.sampling);
+  const auto& allowed = valid.sampling.allowed_token_ids();
+  if (!allowed.empty()) request.allowed = BitsOf(allowed, model.vocab_size());
   request.stopping = ForEngine(stopping, context);
-  if (message.output().has_logprobs()) request.num_top_logprobs = static_cast<int>(message.output().logprobs());
+  if (output.has_logprobs()) request.answer.num_top_logprobs = static_cast<int>(output.logprobs());
+  if (absl::Status status = CheckCapacity(request, model); !status.ok()) return status;
   SetDeadlines(message.scheduling(), received, &request);
   return valid;
 }
@@ -286,13 +290,13 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const 
     return InvalidField(prompt.field, absl::StrFormat("expected at least %d tokens to score, found %d",
                                                       kMinScoredTokens, prompt_tokens));
   }
-  if (absl::Status status = CheckCapacity(prompt_tokens, 0, model); !status.ok()) return status;
   ValidRequest valid;
   valid.request_id = message.request_id();
   valid.output = {.text = false, .token_ids = true, .token_bytes = false, .logprobs = true};
   valid.request.kind = RequestKind::kScore;
   valid.request.prompt = std::move(prompt.ids);
-  valid.request.num_prompt_logprobs = static_cast<int>(message.top_logprobs());
+  valid.request.answer.num_prompt_logprobs = static_cast<int>(message.top_logprobs());
+  if (absl::Status status = CheckCapacity(valid.request, model); !status.ok()) return status;
   SetDeadlines(message.scheduling(), received, &valid.request);
   return valid;
 }

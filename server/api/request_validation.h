@@ -9,7 +9,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "engine/schedule/request.h"
+#include "engine/request.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
 

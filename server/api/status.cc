@@ -118,14 +118,14 @@ absl::Status Expired(std::string_view reason, const StreamEnd& end) {
   return Failure(absl::StatusCode::kDeadlineExceeded, reason,
                  absl::StrFormat("the deadline passed after %d delivered tokens; allow more time or ask for fewer "
                                  "tokens",
-                                 end.output_tokens),
-                 {{"tokens_delivered", std::to_string(end.output_tokens)}});
+                                 end.answer.output_tokens),
+                 {{"tokens_delivered", std::to_string(end.answer.output_tokens)}});
 }
 
 // How far a request got, by its own record.
 std::string_view ExpiredReason(const StreamEnd& end) {
-  if (end.output_tokens > 0) return "EXPIRED_IN_DECODE";
-  return end.timings.first_scheduled == kNever ? "EXPIRED_IN_QUEUE" : "EXPIRED_IN_PREFILL";
+  if (end.answer.output_tokens > 0) return "EXPIRED_IN_DECODE";
+  return end.sequence.timings.first_scheduled == kNever ? "EXPIRED_IN_QUEUE" : "EXPIRED_IN_PREFILL";
 }
 
 // Of one field: its name, and what is wrong with it or asked too much of it.
@@ -313,7 +313,7 @@ absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id
 
 absl::Status StatusOfEnd(const EndedRequest& ended) {
   const StreamEnd& end = ended.end;
-  switch (end.reason) {
+  switch (ended.reason) {
     case FinishReason::kEos:
     case FinishReason::kStopString:
     case FinishReason::kStopToken:
@@ -333,7 +333,7 @@ absl::Status StatusOfEnd(const EndedRequest& ended) {
     case FinishReason::kExpiredInDecode:
       return Expired("EXPIRED_IN_DECODE", end);
     case FinishReason::kSlowConsumer:
-      return SlowConsumer(end.buffered_bytes);
+      return SlowConsumer(ended.unread_bytes);
     case FinishReason::kDraining:
       return Draining();
     case FinishReason::kNonFiniteLogits:

@@ -61,8 +61,10 @@ absl::Status Loading(const BytesRead& bytes);
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
 
 struct EndedRequest {
+  FinishReason reason;  // what the client is told, end.reason() unless its connection says otherwise
   const StreamEnd& end;
-  std::string_view request_id;
+  size_t unread_bytes = 0;  // for kSlowConsumer: of the answer, not yet taken by the client
+  std::string_view request_id = {};
   bool rpc_deadline_passed = false;  // a cancellation at the RPC's own deadline is gRPC's doing, not the client's wish
 };
 // OK where the request succeeded.

@@ -61,7 +61,7 @@ void CallRecord::Finish(const absl::Status& status, std::string_view reason) {
 
 // A stage that the request did not leave lasted until its end.
 void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const {
-  const StreamTimings& at = end_->timings;
+  const SequenceTimings& at = end_->sequence.timings;
   OutcomeTotals& totals = data.outcomes[reason];
   const auto observe = [](Histogram& histogram, TimePoint from, TimePoint to) {
     histogram.Observe(Seconds(to - from));
@@ -75,14 +75,14 @@ void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const 
     observe(totals.decode_seconds, at.first_token, at.finished);
   }
   totals.inter_token_latency_seconds.Add(at.token_gaps);
-  if (end_->generated_tokens > 1) {
+  if (end_->sequence.generated_tokens > 1) {
     const double seconds = Seconds(at.last_token - at.first_token);
-    totals.time_per_output_token_seconds.Observe(seconds / (end_->generated_tokens - 1));
+    totals.time_per_output_token_seconds.Observe(seconds / (end_->sequence.generated_tokens - 1));
   }
   if (at.cancel_asked != kNever) observe(totals.cancel_to_release_seconds, at.cancel_asked, at.released);
   totals.wasted_tokens += WastedTokens(reason, *end_);
-  data.prompt_length_tokens.Observe(end_->prompt_tokens);
-  if (end_->reason != FinishReason::kScored) data.generation_length_tokens.Observe(end_->output_tokens);
+  data.prompt_length_tokens.Observe(end_->sequence.prompt_tokens);
+  if (end_->reason() != FinishReason::kScored) data.generation_length_tokens.Observe(end_->answer.output_tokens);
 }
 
 Metadata CallRecord::EchoedTrace() const {
@@ -97,7 +97,7 @@ LiveCall::~LiveCall() {
 }
 
 absl::Status LiveCall::Submit(ValidRequest request, TimePoint rpc_deadline, TextSink* sink) {
-  id_ = live_.engine().NextSequenceId();
+  id_ = live_.engine().NextRequestId();
   std::string name = request.request_id.empty() ? live_.MakeName(id_) : request.request_id;
   request_ = std::move(request);
   prompt_tokens_ = static_cast<int>(request_.request.prompt.size());
@@ -148,18 +148,19 @@ Metadata LiveCall::InitialMetadata() const {
 }
 
 void LiveCall::Finish(const absl::Status& status, const StreamEnd& end) {
-  const StreamTimings& timings = end.timings;
+  const SequenceTimings& timings = end.sequence.timings;
   CallFacts& facts = record_.facts();
-  facts.generated_tokens = end.output_tokens;
+  facts.generated_tokens = end.answer.output_tokens;
   facts.queue_seconds = SecondsBetween(timings.received, timings.first_scheduled);
   facts.ttft_seconds = SecondsBetween(timings.received, timings.first_token);
   facts.decode_seconds = SecondsBetween(timings.first_token, timings.finished);
-  record_.Finish(status, NameOfEnd(end.reason));
+  record_.Finish(status, NameOfEnd(end.reason()));
 }
 
-absl::Status LiveCall::StatusOf(const StreamEnd& end) const {
-  return StatusOfEnd(
-      {.end = end, .request_id = request_id_, .rpc_deadline_passed = IsExpired(cancelled_at_, rpc_deadline_)});
+absl::Status LiveCall::StatusOf(EndedRequest ended) const {
+  ended.request_id = request_id_;
+  ended.rpc_deadline_passed = IsExpired(cancelled_at_, rpc_deadline_);
+  return StatusOfEnd(ended);
 }
 
 }  // namespace latentd

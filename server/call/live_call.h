@@ -16,6 +16,7 @@
 #include "engine/metrics.h"
 #include "engine/stream/token_stream.h"
 #include "server/api/request_validation.h"
+#include "server/api/status.h"
 #include "server/call/call_origin.h"
 #include "server/call/live_requests.h"
 #include "server/call/request_log.h"
@@ -86,7 +87,8 @@ class LiveCall {
   // Request id and trace, for the client to see before the first message.
   Metadata InitialMetadata() const;
 
-  absl::Status StatusOf(const StreamEnd& end) const;
+  // `ended` without what this call knows of itself.
+  absl::Status StatusOf(EndedRequest ended) const;
   // The record's Finish, for a request that the engine ended.
   void Finish(const absl::Status& status, const StreamEnd& end);
 
@@ -94,7 +96,7 @@ class LiveCall {
   LiveRequests& live_;
   CallRecord record_;
   ValidRequest request_;
-  SequenceId id_ = 0;
+  RequestId id_ = 0;
   std::string request_id_;
   int prompt_tokens_ = 0;
   TimePoint rpc_deadline_ = kNever;

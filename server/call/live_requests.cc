@@ -23,7 +23,7 @@ LiveRequests::LiveRequests(EngineThread& engine, size_t max_pending_bytes, size_
       max_backlog_bytes_(max_backlog_bytes),
       prefix_(RandomPrefix()) {}
 
-std::string LiveRequests::MakeName(SequenceId id) const { return absl::StrFormat("%s-%d", prefix_, id); }
+std::string LiveRequests::MakeName(RequestId id) const { return absl::StrFormat("%s-%d", prefix_, id); }
 
 bool LiveRequests::Claim(LiveRequest request) {
   std::string name = request.request_id;

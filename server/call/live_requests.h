@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "engine/loop/engine_thread.h"
-#include "engine/schedule/request.h"
+#include "engine/request.h"
 #include "engine/stream/token_stream.h"
 
 namespace latentd {
@@ -20,7 +20,7 @@ namespace latentd {
 struct LiveRequest {
   std::string request_id;
   std::string method;  // "Generate", …
-  SequenceId id = 0;
+  RequestId id = 0;
   TimePoint received{};
   int prompt_tokens = 0;
   std::shared_ptr<const TokenStream> stream;
@@ -36,7 +36,7 @@ class LiveRequests {
   size_t max_pending_bytes() const { return max_pending_bytes_; }
   size_t max_backlog_bytes() const { return max_backlog_bytes_; }
   // A name for a request that came without one.
-  std::string MakeName(SequenceId id) const;
+  std::string MakeName(RequestId id) const;
 
   // False if a live request has the name.
   bool Claim(LiveRequest request);

@@ -25,7 +25,10 @@ bool EngineRun::Begin(grpc::CallbackServerContext& context) {
 
 std::optional<StreamChunk> EngineRun::Take() {
   std::optional<StreamChunk> chunk = call_->Take();
-  if (chunk && chunk->end) end_ = chunk->end;
+  if (chunk && chunk->end) {
+    end_ = chunk->end;
+    reason_ = end_->reason();
+  }
   return chunk;
 }
 

@@ -37,9 +37,12 @@ class EngineRun {
   std::optional<StreamChunk> Take();
   bool is_complete() const { return call_->has_end(); }  // the engine adds no more
   bool has_end() const { return end_.has_value(); }      // all was taken
-  // The client sees another end than the engine's where it did not get all of it.
-  StreamEnd& end() { return *end_; }
-  absl::Status StatusOfEnd() const { return call_->StatusOf(*end_); }
+  // The engine's reason, unless EndAs gave another one: to a client that did not get all of the answer.
+  FinishReason reason() const { return reason_; }
+  void EndAs(FinishReason reason) { reason_ = reason; }
+  absl::Status StatusOfEnd(size_t unread_bytes = 0) const {
+    return call_->StatusOf({.reason = reason_, .end = *end_, .unread_bytes = unread_bytes});
+  }
 
   const LiveCall& call() const { return *call_; }
 
@@ -55,6 +58,7 @@ class EngineRun {
   // Of the egress thread.
   bool has_begun_ = false;
   std::optional<StreamEnd> end_;
+  FinishReason reason_ = FinishReason::kEos;  // once there is an end
 };
 
 }  // namespace latentd

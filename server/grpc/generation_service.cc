@@ -30,7 +30,7 @@ absl::StatusOr<ValidRequest> MakeFrom(const v1::ChatRequest& message, const Serv
   if (!chat.ok()) return chat.status();
   const ChatAnswer answer = ChatAnswerOf(message, chat->prompt.ids, model);
   absl::StatusOr<ValidRequest> valid = MakeRequest(groups, model.description, std::move(chat->prompt), received);
-  if (valid.ok()) valid->request.chat_answer = answer;
+  if (valid.ok()) valid->request.answer.chat = answer;
   return valid;
 }
 

@@ -212,8 +212,11 @@ void Rpc::Depart() {
 
 absl::Status Rpc::StatusOfLeaving() const {
   if (parts_.egress.is_cut_short()) return Draining();  // it is this server that left
-  const StreamEnd end{.reason = FinishReason::kCancelled};
-  return StatusOfEnd({.end = end, .request_id = "", .rpc_deadline_passed = IsExpired(left_at_, deadline_)});
+  const StreamEnd end;                                  // it never came into the engine
+  return StatusOfEnd({.reason = FinishReason::kCancelled,
+                      .end = end,
+                      .request_id = "",
+                      .rpc_deadline_passed = IsExpired(left_at_, deadline_)});
 }
 
 void Rpc::Refuse(absl::Status status) {

@@ -40,7 +40,7 @@ void StreamWriter::Pump() {
     TakeChunk();
   }
   if (is_broken_) events_.clear();
-  if (run_.has_end() && run_.end().reason == FinishReason::kSlowConsumer) return EndAnswer();  // it had its time
+  if (run_.has_end() && run_.reason() == FinishReason::kSlowConsumer) return EndAnswer();  // it had its time
   if (is_writing) {
     GiveUpIfStuck();
   } else {
@@ -95,7 +95,7 @@ void StreamWriter::GiveUpIfStuck() {
   if (!run_.has_end()) return;
   if (stuck_since_ == kNever) return LimitWrite();
   if (Now() < stuck_since_ + parts_.egress.patience()) return;
-  if (run_.StatusOfEnd().ok()) run_.end().reason = FinishReason::kSlowConsumer;
+  if (run_.StatusOfEnd().ok()) run_.EndAs(FinishReason::kSlowConsumer);
   EndAnswer();
 }
 
@@ -112,13 +112,12 @@ size_t StreamWriter::UnreadBytes() const {
 
 void StreamWriter::EndAnswer() {
   // Complete for the engine, but not for a client that is gone, or did not read it while this server was there.
-  StreamEnd& end = run_.end();
   if (is_broken_ && run_.StatusOfEnd().ok()) {
-    end.reason = parts_.egress.is_cut_short() ? FinishReason::kDraining : FinishReason::kCancelled;
+    run_.EndAs(parts_.egress.is_cut_short() ? FinishReason::kDraining : FinishReason::kCancelled);
   }
-  if (end.reason == FinishReason::kSlowConsumer) end.buffered_bytes = UnreadBytes();
+  const size_t unread_bytes = UnreadBytes();
   events_.clear();
-  End(run_.StatusOfEnd());
+  End(run_.StatusOfEnd(unread_bytes));
 }
 
 void StreamWriter::OnWriteDone(bool ok) {

@@ -95,7 +95,7 @@ class StepObserver final : public Clock {
       cpu_at_begin_ = CpuSeconds(CLOCK_PROCESS_CPUTIME_ID);
     }
     for (const SampleRow& row : launched_) {
-      auto& of_stream = shared_.committed_ns[row.seed - 1];
+      auto& of_stream = shared_.committed_ns[row.rule.seed - 1];
       of_stream[row.position - 1].store(Nanoseconds(now), std::memory_order_relaxed);
     }
     if (has_begun()) result_.tokens += static_cast<int64_t>(launched_.size());

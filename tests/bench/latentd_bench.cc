@@ -124,7 +124,7 @@ class Bench {
   }
   Request RequestOf(int stream, int prompt_tokens, int output_tokens, std::mt19937& random) const {
     std::uniform_int_distribution<int32_t> ids(3, config_.vocab_size / 2);
-    Request request{.id = static_cast<SequenceId>(stream) + 1};
+    Request request{.id = static_cast<RequestId>(stream) + 1};
     for (int i = 0; i < prompt_tokens; ++i) request.prompt.push_back(ids(random));
     request.sampling = {.temperature = 0.6f, .top_p = 0.95f, .seed = static_cast<uint64_t>(stream)};
     request.stopping = {.max_tokens = output_tokens, .ignore_eos = true};

@@ -91,7 +91,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* NaiveService::Generate(grpc::Callbac
   EncodedPrompt prompt{.field = "token_ids", .ids = {static_cast<int32_t>(kBenchPrompt)}};
   auto valid = MakeRequest(message, model_.description, std::move(prompt), std::chrono::steady_clock::now());
   CHECK(valid.ok());
-  valid->request.id = engine_.NextSequenceId();
+  valid->request.id = engine_.NextRequestId();
   auto* stream = new NaiveStream(*this, valid->output);
   CHECK(!engine_.Submit(std::move(valid->request), stream->MakeStream()).has_value());
   metrics_.Update([](MetricsData& data) { ++data.requests_received["Generate"]; });

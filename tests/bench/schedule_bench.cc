@@ -21,7 +21,7 @@ double Microseconds(Duration duration) { return 1e6 * Seconds(duration); }
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
-Request Generate(SequenceId id) {
+Request Generate(RequestId id) {
   Request request{.id = id, .received = Now()};
   request.prompt.assign(kPrompt, 1);
   request.stopping.max_tokens = 2 * kSteps;
@@ -37,7 +37,7 @@ void PrintStep(int num_running, int num_waiting) {
                        .max_step_logits = num_running,
                        .max_context_tokens = 1 << 20});
   for (int i = 0; i < num_running + num_waiting; ++i) {
-    CHECK(scheduler.Add(Generate(static_cast<SequenceId>(i) + 1)).ok());
+    CHECK(scheduler.Add(Generate(static_cast<RequestId>(i) + 1)).ok());
   }
   std::vector<double> steps;
   BatchPlan plan;

@@ -36,18 +36,18 @@ struct RandomRows {
     // A coarse grid makes ties common.
     const bool coarse = random() % 4 == 0;
     for (size_t i = 0; i < vocab; ++i) logits.push_back(coarse ? std::round(normal(random)) : normal(random));
-    SampleRow row = {.temperature = random() % 4 == 0 ? 1.0f : 0.05f + 2.0f * uniform()};
-    if (random() % 2 == 0) row.top_k = 1 + static_cast<int>(random() % (vocab + 5));
-    if (random() % 2 == 0) row.top_p = uniform();
-    if (random() % 3 == 0) row.min_p = 0.3f * uniform();
+    SampleRow row = {.rule = {.temperature = random() % 4 == 0 ? 1.0f : 0.05f + 2.0f * uniform()}};
+    if (random() % 2 == 0) row.rule.top_k = 1 + static_cast<int>(random() % (vocab + 5));
+    if (random() % 2 == 0) row.rule.top_p = uniform();
+    if (random() % 3 == 0) row.rule.min_p = 0.3f * uniform();
     with_text.push_back(random() % 2 == 0);
     if (with_text.back()) {
-      row.presence_penalty = uniform();
-      row.frequency_penalty = uniform() - 0.5f;
-      row.repetition_penalty = 0.5f + uniform();
+      row.rule.presence_penalty = uniform();
+      row.rule.frequency_penalty = uniform() - 0.5f;
+      row.rule.repetition_penalty = 0.5f + uniform();
       row.num_prompt_tokens = 10;
     }
-    row.seed = (uint64_t{random()} << 32) | random();
+    row.rule.seed = (uint64_t{random()} << 32) | random();
     row.index = static_cast<uint32_t>(random() % 3);
     row.position = static_cast<uint32_t>(random());
     row.num_top_logprobs = 3;
@@ -109,7 +109,7 @@ TEST(SampleDraw, IsThatOfAFullSortInDouble) {
       ++total;
       const auto kept = reference::Distribution(rows.Logits(i), row);
       double margin = 0.0;
-      const auto expected = reference::DrawFrom(kept, cpu::UniformDraw(row.seed, row.index, row.position), margin);
+      const auto expected = reference::DrawFrom(kept, cpu::UniformDraw(row.rule.seed, row.index, row.position), margin);
       if (margin < 1e-5) continue;
       ++compared;
       ASSERT_EQ(results[i].id, expected.id) << "vocabulary " << vocab << " row " << i << " of " << kept.size();
@@ -129,7 +129,7 @@ TEST(SampleDraw, OfALargeFlatVocabularyIsThatOfAFullSort) {
   for (float& x : logits) x = normal(random);
   logits[5] = 9.0f;  // every other token stands behind the near ones
   for (uint32_t position = 0; position < 12; ++position) {
-    const SampleRow row = {.top_p = 0.999f, .seed = 3, .position = position};
+    const SampleRow row = {.rule = {.top_p = 0.999f, .seed = 3}, .position = position};
     const auto results = SampleOn(*backend.ops, {logits.data(), 1, kVocab, kVocab}, std::span(&row, 1));
     double margin = 0.0;
     const auto expected =
@@ -144,10 +144,10 @@ TEST(SampleDraw, FrequenciesAreTheProbabilities) {
   Backend backend = MakeSamplingBackend(1, 12);
   std::vector<float> logits = {0.3f, -1.0f, 2.0f, 1.1f, 0.0f, -2.0f, 1.9f, 0.7f, -0.4f, 1.1f, -3.0f, 0.2f};
   const SampleRow cases[] = {
-      {}, {.temperature = 0.7f, .top_p = 0.9f}, {.temperature = 1.5f, .top_k = 7, .min_p = 0.1f}};
+      {}, {.rule = {.temperature = 0.7f, .top_p = 0.9f}}, {.rule = {.temperature = 1.5f, .top_k = 7, .min_p = 0.1f}}};
   for (SampleRow row : cases) {
     std::map<int32_t, int> count;
-    for (row.seed = 0; row.seed < kDraws; ++row.seed) {
+    for (row.rule.seed = 0; row.rule.seed < kDraws; ++row.rule.seed) {
       ++count[SampleOn(*backend.ops, {logits.data(), 1, 12, 12}, std::span(&row, 1))[0].id];
     }
     const auto kept = reference::Distribution(logits, row);
@@ -169,12 +169,12 @@ TEST(SampleDraw, EveryPartOfTheKeyMatters) {
     return SampleOn(*backend.ops, {logits.data(), 1, 1000, 1000}, std::span(&row, 1))[0].id;
   };
   // A flat distribution: the id is the draw itself.
-  const SampleRow row = {.seed = 77, .index = 1, .position = 5};
+  const SampleRow row = {.rule = {.seed = 77}, .index = 1, .position = 5};
   EXPECT_EQ(draw(row), static_cast<int32_t>(1000 * cpu::UniformDraw(77, 1, 5)));
-  EXPECT_NE(draw(row), draw({.seed = 78, .index = 1, .position = 5}));
-  EXPECT_NE(draw(row), draw({.seed = 77 + (uint64_t{1} << 32), .index = 1, .position = 5}));
-  EXPECT_NE(draw(row), draw({.seed = 77, .index = 2, .position = 5}));
-  EXPECT_NE(draw(row), draw({.seed = 77, .index = 1, .position = 6}));
+  EXPECT_NE(draw(row), draw({.rule = {.seed = 78}, .index = 1, .position = 5}));
+  EXPECT_NE(draw(row), draw({.rule = {.seed = 77 + (uint64_t{1} << 32)}, .index = 1, .position = 5}));
+  EXPECT_NE(draw(row), draw({.rule = {.seed = 77}, .index = 2, .position = 5}));
+  EXPECT_NE(draw(row), draw({.rule = {.seed = 77}, .index = 1, .position = 6}));
 }
 
 TEST(SampleDraw, BitsDependOnNeitherCompanyNorThreadsNorTarget) {

@@ -52,10 +52,10 @@ class Sample : public testing::Test {
 };
 
 TEST_F(Sample, GreedyTakesTheLargestAndTheLowerOfTwo) {
-  EXPECT_EQ(One({1, 3, 3, 2}, {.temperature = 0}).id, 1);
-  EXPECT_EQ(One({-5, -7, -5}, {.temperature = 0}).id, 0);
-  EXPECT_EQ(One({4}, {.temperature = 0}).id, 0);
-  EXPECT_EQ(One({1, 3, 3, 2}, {.temperature = 0}).sampled_logprob, 0.0f);
+  EXPECT_EQ(One({1, 3, 3, 2}, {.rule = {.temperature = 0}}).id, 1);
+  EXPECT_EQ(One({-5, -7, -5}, {.rule = {.temperature = 0}}).id, 0);
+  EXPECT_EQ(One({4}, {.rule = {.temperature = 0}}).id, 0);
+  EXPECT_EQ(One({1, 3, 3, 2}, {.rule = {.temperature = 0}}).sampled_logprob, 0.0f);
 }
 
 TEST_F(Sample, GreedyComesAfterPenaltiesBiasAndMasks) {
@@ -64,31 +64,35 @@ TEST_F(Sample, GreedyComesAfterPenaltiesBiasAndMasks) {
   const std::vector<uint64_t> allowed = {0b1110};
   const std::vector<TokenBias> bias = {{3, 2.5f}};
   const std::vector<uint8_t> has_token = {1, 1, 0, 1};
-  SampleRow row = {.temperature = 0, .frequency_penalty = 0.6f, .tokens = text};
+  SampleRow row = {.rule = {.temperature = 0, .frequency_penalty = 0.6f}, .tokens = text};
   EXPECT_EQ(One(logits, row).id, 1);
-  row = {.temperature = 0, .logit_bias = bias};
+  row = {.rule = {.temperature = 0}, .logit_bias = bias};
   EXPECT_EQ(One({5, 4, 3, 2.6f}, row).id, 3);
-  EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed}).id, 1);
-  EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed, .banned_ids = banned}).id, 2);
-  EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed, .has_token = has_token, .banned_ids = banned}).id, 3);
+  EXPECT_EQ(One(logits, {.rule = {.temperature = 0}, .allowed = allowed}).id, 1);
+  EXPECT_EQ(One(logits, {.rule = {.temperature = 0}, .allowed = allowed, .banned_ids = banned}).id, 2);
+  EXPECT_EQ(
+      One(logits, {.rule = {.temperature = 0}, .allowed = allowed, .has_token = has_token, .banned_ids = banned}).id,
+      3);
 }
 
 // Positive logits are divided, others multiplied; before the penalties that count.
 TEST_F(Sample, RepetitionPenaltyIsOfPromptAndAnswerOnce) {
   const std::vector<int32_t> text = {0, 0, 1};
-  SampleRow row = {.temperature = 0, .repetition_penalty = 2, .tokens = text, .num_prompt_tokens = 2};
+  SampleRow row = {.rule = {.temperature = 0, .repetition_penalty = 2}, .tokens = text, .num_prompt_tokens = 2};
   EXPECT_EQ(One({8, 7, 3.9f}, row).id, 0);  // 4, 3.5, 3.9
   EXPECT_EQ(One({7.7f, 8, 3.9f}, row).id, 1);
   EXPECT_EQ(One({-1, -1.5f, -2.1f}, row).id, 0);  // -2, -3, -2.1
-  row.frequency_penalty = 1;                      // of the answer alone: id 1 once
+  row.rule.frequency_penalty = 1;                 // of the answer alone: id 1 once
   EXPECT_EQ(One({6, 8, 2.5f}, row).id, 0);        // 3, 4 - 1, 2.5
   EXPECT_EQ(One({5.9f, 8, 2.5f}, row).id, 1);
 }
 
 TEST_F(Sample, PresenceCountsOnceFrequencyEachTime) {
   const std::vector<int32_t> text = {2, 0, 0, 0, 1};
-  const SampleRow presence = {.temperature = 0, .presence_penalty = 1, .tokens = text, .num_prompt_tokens = 1};
-  const SampleRow frequency = {.temperature = 0, .frequency_penalty = 1, .tokens = text, .num_prompt_tokens = 1};
+  const SampleRow presence = {
+      .rule = {.temperature = 0, .presence_penalty = 1}, .tokens = text, .num_prompt_tokens = 1};
+  const SampleRow frequency = {
+      .rule = {.temperature = 0, .frequency_penalty = 1}, .tokens = text, .num_prompt_tokens = 1};
   EXPECT_EQ(One({5, 4.9f, 3}, presence).id, 0);
   EXPECT_EQ(One({5, 4.9f, 3}, frequency).id, 1);
   EXPECT_EQ(One({5, 3.9f, 3}, frequency).id, 2) << "a token of the prompt is not penalised";
@@ -97,47 +101,49 @@ TEST_F(Sample, PresenceCountsOnceFrequencyEachTime) {
 TEST_F(Sample, PenaltiesLeaveNothingBehindForTheNextRow) {
   Backend backend = MakeSamplingBackend(1, 4);
   const std::vector<int32_t> text = {0, 0, 0}, other = {1};
-  const std::vector<SampleRow> rows = {{.temperature = 0, .frequency_penalty = 2, .tokens = text},
-                                       {.temperature = 0, .frequency_penalty = 2, .tokens = other}};
+  const std::vector<SampleRow> rows = {{.rule = {.temperature = 0, .frequency_penalty = 2}, .tokens = text},
+                                       {.rule = {.temperature = 0, .frequency_penalty = 2}, .tokens = other}};
   const auto results = SampleRows(*backend.ops, {5, 1, 0, 0, 5, 1, 0, 0}, rows);
   EXPECT_EQ(results[0].id, 1);
   EXPECT_EQ(results[1].id, 0);
 }
 
 TEST_F(Sample, TopKKeepsTheLowerIdOfATie) {
-  const auto ids = Drawn({1, 2, 2, 2, 0}, {.top_k = 2});
+  const auto ids = Drawn({1, 2, 2, 2, 0}, {.rule = {.top_k = 2}});
   EXPECT_THAT(ids, testing::Each(testing::AnyOf(1, 2)));
   EXPECT_THAT(ids, testing::IsSupersetOf({1, 2}));
-  EXPECT_THAT(Drawn({1, 2, 2}, {.top_k = 1}, 50), testing::Each(1));
-  EXPECT_THAT(Drawn({0, 0}, {.top_k = 7}, 50), testing::IsSupersetOf({0, 1}));
+  EXPECT_THAT(Drawn({1, 2, 2}, {.rule = {.top_k = 1}}, 50), testing::Each(1));
+  EXPECT_THAT(Drawn({0, 0}, {.rule = {.top_k = 7}}, 50), testing::IsSupersetOf({0, 1}));
 }
 
 TEST_F(Sample, TopPKeepsTheTokenThatReachesIt) {
   const std::vector<float> logits = {std::log(.25f), std::log(.5f), std::log(.125f), std::log(.125f)};
-  EXPECT_THAT(Drawn(logits, {.top_p = 0.49f}, 60), testing::Each(1));
-  EXPECT_THAT(Drawn(logits, {.top_p = 0.0f}, 60), testing::Each(1));
-  const auto two = Drawn(logits, {.top_p = 0.51f});
+  EXPECT_THAT(Drawn(logits, {.rule = {.top_p = 0.49f}}, 60), testing::Each(1));
+  EXPECT_THAT(Drawn(logits, {.rule = {.top_p = 0.0f}}, 60), testing::Each(1));
+  const auto two = Drawn(logits, {.rule = {.top_p = 0.51f}});
   EXPECT_THAT(two, testing::Each(testing::AnyOf(0, 1)));
   EXPECT_THAT(two, testing::Contains(0));
-  EXPECT_THAT(Drawn(logits, {.top_p = 0.76f}), testing::Not(testing::Contains(3))) << "of equals the lower id is kept";
-  EXPECT_THAT(Drawn(logits, {.top_p = 1.0f}), testing::IsSupersetOf({0, 1, 2, 3}));
+  EXPECT_THAT(Drawn(logits, {.rule = {.top_p = 0.76f}}), testing::Not(testing::Contains(3)))
+      << "of equals the lower id is kept";
+  EXPECT_THAT(Drawn(logits, {.rule = {.top_p = 1.0f}}), testing::IsSupersetOf({0, 1, 2, 3}));
 }
 
 // top-p counts shares of what top-k kept: 0.5 / 0.75 reaches 0.6, 0.5 alone would not.
 TEST_F(Sample, TopPIsOfWhatTopKKept) {
   const std::vector<float> logits = {std::log(.25f), std::log(.5f), std::log(.125f), std::log(.125f)};
-  EXPECT_THAT(Drawn(logits, {.top_k = 2, .top_p = 0.6f}, 100), testing::Each(1));
-  EXPECT_THAT(Drawn(logits, {.top_p = 0.6f}), testing::Contains(0));
+  EXPECT_THAT(Drawn(logits, {.rule = {.top_k = 2, .top_p = 0.6f}}, 100), testing::Each(1));
+  EXPECT_THAT(Drawn(logits, {.rule = {.top_p = 0.6f}}), testing::Contains(0));
 }
 
 TEST_F(Sample, MinPIsRelativeToTheLargest) {
   const std::vector<float> logits = {0, std::log(.5f), std::log(.1f), std::log(.01f)};
-  EXPECT_THAT(Drawn(logits, {.min_p = 1.0f}, 60), testing::Each(0));
-  EXPECT_THAT(Drawn(logits, {.min_p = 0.6f}, 60), testing::Each(0));
-  const auto ids = Drawn(logits, {.min_p = 0.09f}, 500);
+  EXPECT_THAT(Drawn(logits, {.rule = {.min_p = 1.0f}}, 60), testing::Each(0));
+  EXPECT_THAT(Drawn(logits, {.rule = {.min_p = 0.6f}}, 60), testing::Each(0));
+  const auto ids = Drawn(logits, {.rule = {.min_p = 0.09f}}, 500);
   EXPECT_THAT(ids, testing::IsSupersetOf({0, 1, 2}));
   EXPECT_THAT(ids, testing::Not(testing::Contains(3)));
-  EXPECT_THAT(Drawn(logits, {.temperature = 2.0f, .min_p = 0.09f}, 500), testing::Contains(3)) << "after temperature";
+  EXPECT_THAT(Drawn(logits, {.rule = {.temperature = 2.0f, .min_p = 0.09f}}, 500), testing::Contains(3))
+      << "after temperature";
 }
 
 TEST_F(Sample, NonFiniteLogitsAreReportedAndOtherRowsGoOn) {
@@ -147,7 +153,7 @@ TEST_F(Sample, NonFiniteLogitsAreReportedAndOtherRowsGoOn) {
       std::vector<float> logits(80, 0.0f);
       logits[at] = bad;
       logits[45] = 1.0f;
-      const std::vector<SampleRow> rows = {{.num_top_logprobs = 2}, {.temperature = 0}};
+      const std::vector<SampleRow> rows = {{.num_top_logprobs = 2}, {.rule = {.temperature = 0}}};
       const auto results = SampleRows(*backend.ops, logits, rows);
       EXPECT_FALSE(results[0].finite);
       EXPECT_EQ(results[0].id, -1);
@@ -162,7 +168,8 @@ TEST_F(Sample, NothingAllowedIsNotFinite) {
   const std::vector<int32_t> banned = {1};
   const std::vector<uint64_t> allowed = {0b10};
   for (const float temperature : {0.0f, 1.0f}) {
-    const SampleResult result = One({1, 2, 3}, {.temperature = temperature, .allowed = allowed, .banned_ids = banned});
+    const SampleResult result =
+        One({1, 2, 3}, {.rule = {.temperature = temperature}, .allowed = allowed, .banned_ids = banned});
     EXPECT_FALSE(result.finite);
     EXPECT_EQ(result.id, -1);
   }
@@ -170,9 +177,9 @@ TEST_F(Sample, NothingAllowedIsNotFinite) {
 
 TEST_F(Sample, ExtremeTemperaturesStayFinite) {
   const std::vector<float> logits = {-3e38f, 3e38f, 2.9e38f};
-  EXPECT_THAT(Drawn(logits, {.temperature = 1e-6f}, 40), testing::Each(1));
-  EXPECT_THAT(Drawn({1, 2, 3}, {.temperature = 1e-38f}, 40), testing::Each(2));
-  const auto flat = Drawn({-1, 0, 1}, {.temperature = 3e38f}, 200);
+  EXPECT_THAT(Drawn(logits, {.rule = {.temperature = 1e-6f}}, 40), testing::Each(1));
+  EXPECT_THAT(Drawn({1, 2, 3}, {.rule = {.temperature = 1e-38f}}, 40), testing::Each(2));
+  const auto flat = Drawn({-1, 0, 1}, {.rule = {.temperature = 3e38f}}, 200);
   EXPECT_THAT(flat, testing::IsSupersetOf({0, 1, 2}));
 }
 
@@ -186,11 +193,11 @@ TEST_F(Sample, PenaltiesAndBiasesSaturate) {
     for (const float repetition : {1e-45f, 1e-38f, 0.5f, 1.0f, 100.0f, kLargest}) {
       for (const float penalty : {-2.0f, 0.0f, 2.0f}) {
         for (const float temperature : {0.0f, 1e-45f, 1e-38f, 1.0f, 100.0f}) {
-          const SampleResult result = One(logits, {.temperature = temperature,
-                                                   .min_p = 1e-45f,
-                                                   .presence_penalty = penalty,
-                                                   .frequency_penalty = penalty,
-                                                   .repetition_penalty = repetition,
+          const SampleResult result = One(logits, {.rule = {.temperature = temperature,
+                                                            .min_p = 1e-45f,
+                                                            .presence_penalty = penalty,
+                                                            .frequency_penalty = penalty,
+                                                            .repetition_penalty = repetition},
                                                    .tokens = text,
                                                    .num_prompt_tokens = 2,
                                                    .logit_bias = biases,
@@ -206,7 +213,8 @@ TEST_F(Sample, PenaltiesAndBiasesSaturate) {
 
 TEST_F(Sample, TinyRepetitionPenaltyPrefersWhatWasSaid) {
   const std::vector<int32_t> text = {1};
-  const SampleRow row = {.temperature = 0, .repetition_penalty = 1e-38f, .tokens = text, .num_prompt_tokens = 1};
+  const SampleRow row = {
+      .rule = {.temperature = 0, .repetition_penalty = 1e-38f}, .tokens = text, .num_prompt_tokens = 1};
   EXPECT_EQ(One({5, 4, 3}, row).id, 1);
 }
 
@@ -221,7 +229,8 @@ TEST_F(Sample, AllowedIdsAreASetOfAnySize) {
     const auto less = [&](int32_t a, int32_t b) {
       return std::pair(logits[static_cast<size_t>(a)], -a) < std::pair(logits[static_cast<size_t>(b)], -b);
     };
-    EXPECT_EQ(One(logits, {.temperature = 0, .allowed = allowed}).id, *std::max_element(ids.begin(), ids.end(), less));
+    EXPECT_EQ(One(logits, {.rule = {.temperature = 0}, .allowed = allowed}).id,
+              *std::max_element(ids.begin(), ids.end(), less));
   }
 }
 
@@ -231,9 +240,7 @@ TEST_F(Sample, LogprobsAreOfTheRawDistribution) {
     std::vector<float> logits = RandomLogits(vocab, 5.0f, random_);
     logits[3] = logits[1] = 30.0f;
     const std::vector<double> expected = reference::LogSoftmax(logits);
-    const SampleResult result = One(logits, {.temperature = 0.3f,
-                                             .top_p = 0.5f,
-                                             .presence_penalty = 1.5f,
+    const SampleResult result = One(logits, {.rule = {.temperature = 0.3f, .top_p = 0.5f, .presence_penalty = 1.5f},
                                              .tokens = text,
                                              .banned_ids = banned,
                                              .num_top_logprobs = 4});
@@ -255,7 +262,7 @@ TEST_F(Sample, ScoredIdDrawsNothing) {
   const std::vector<float> logits = RandomLogits(500, 3.0f, random_);
   const std::vector<double> expected = reference::LogSoftmax(logits);
   for (const int32_t id : {0, 123, 499}) {
-    const SampleResult result = One(logits, {.temperature = 0.5f, .scored_id = id, .num_top_logprobs = 0});
+    const SampleResult result = One(logits, {.rule = {.temperature = 0.5f}, .scored_id = id, .num_top_logprobs = 0});
     EXPECT_EQ(result.id, id);
     EXPECT_NEAR(result.logprob, expected[static_cast<size_t>(id)], 1e-5);
     EXPECT_THAT(result.top, IsEmpty());
@@ -269,6 +276,32 @@ TEST_F(Sample, MoreTopLogprobsThanIdsGivesAll) {
   EXPECT_EQ(result.top[0].id, 1);
   EXPECT_NEAR(result.top[0].logprob, -0.31326169, 1e-6);
   EXPECT_NEAR(result.top[1].logprob, -1.31326169, 1e-6);
+}
+
+TEST(SamplingRule, OnlyWhatMovesLogitsChangesAGreedyChoice) {
+  const SamplingRule greedy{.temperature = 0};
+  EXPECT_FALSE(greedy.ChangesGreedyChoice());
+  EXPECT_FALSE(
+      (SamplingRule{.temperature = 0, .top_k = 5, .top_p = 0.5f, .min_p = 0.1f, .seed = 7}).ChangesGreedyChoice());
+  EXPECT_TRUE(SamplingRule{}.ChangesGreedyChoice());
+  EXPECT_TRUE((SamplingRule{.temperature = 0, .presence_penalty = 1}).ChangesGreedyChoice());
+  EXPECT_TRUE((SamplingRule{.temperature = 0, .frequency_penalty = 1}).ChangesGreedyChoice());
+  EXPECT_TRUE((SamplingRule{.temperature = 0, .repetition_penalty = 2}).ChangesGreedyChoice());
+}
+
+TEST(SampleRow, WantsMoreThanTheLikeliestWhereItAsksForMore) {
+  const SampleRow greedy{.rule = {.temperature = 0}};
+  EXPECT_TRUE(greedy.WantsLikeliest());
+  SampleRow row = greedy;
+  row.num_top_logprobs = 0;
+  EXPECT_FALSE(row.WantsLikeliest());
+  row = greedy;
+  row.scored_id = 3;
+  EXPECT_FALSE(row.WantsLikeliest());
+  const std::vector<TokenBias> bias = {{.id = 1, .bias = 2}};
+  row = greedy;
+  row.logit_bias = bias;
+  EXPECT_FALSE(row.WantsLikeliest());
 }
 
 }  // namespace

@@ -36,8 +36,8 @@ inline std::vector<float> Adjusted(std::span<const float> logits, const SampleRo
   }
   for (const auto& [id, count] : generated) {
     float& x = z[static_cast<size_t>(id)];
-    x = x > 0 ? x / row.repetition_penalty : x * row.repetition_penalty;
-    if (count > 0) x = x - row.frequency_penalty * static_cast<float>(count) - row.presence_penalty;
+    x = x > 0 ? x / row.rule.repetition_penalty : x * row.rule.repetition_penalty;
+    if (count > 0) x = x - row.rule.frequency_penalty * static_cast<float>(count) - row.rule.presence_penalty;
   }
   for (const TokenBias& bias : row.logit_bias) z[static_cast<size_t>(bias.id)] += bias.bias;
   for (size_t id = 0; id < z.size(); ++id) {
@@ -61,21 +61,22 @@ inline std::vector<TokenProbability> Distribution(std::span<const float> logits,
   }
   const auto logit = [&](int32_t id) { return z[static_cast<size_t>(id)]; };
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logit(a) > logit(b); });
-  if (row.top_k > 0 && static_cast<size_t>(row.top_k) < order.size()) order.resize(static_cast<size_t>(row.top_k));
+  if (row.rule.top_k > 0 && static_cast<size_t>(row.rule.top_k) < order.size())
+    order.resize(static_cast<size_t>(row.rule.top_k));
 
   std::vector<TokenProbability> kept;
   double total = 0.0;
   for (const int32_t id : order) {
-    kept.push_back({id, std::exp((double{logit(id)} - logit(order[0])) / row.temperature)});
+    kept.push_back({id, std::exp((double{logit(id)} - logit(order[0])) / row.rule.temperature)});
     total += kept.back().probability;
   }
-  if (row.top_p < 1.0f) {
+  if (row.rule.top_p < 1.0f) {
     double sum = 0.0;
     size_t count = 0;
-    while (count < kept.size() && (count == 0 || sum < row.top_p * total)) sum += kept[count++].probability;
+    while (count < kept.size() && (count == 0 || sum < row.rule.top_p * total)) sum += kept[count++].probability;
     kept.resize(count);
   }
-  while (kept.back().probability < row.min_p) kept.pop_back();
+  while (kept.back().probability < row.rule.min_p) kept.pop_back();
   total = 0.0;
   for (const TokenProbability& token : kept) total += token.probability;
   for (TokenProbability& token : kept) token.probability /= total;

@@ -74,11 +74,11 @@ class EngineThreadTest : public testing::Test {
   }
 
   // As the RPC layer does it: received, then submitted.
-  SequenceId Submit(Request request, Client& client) {
-    request.id = thread_->NextSequenceId();
+  RequestId Submit(Request request, Client& client) {
+    request.id = thread_->NextRequestId();
     request.received = clock_.Now();
     metrics_.Update([](MetricsData& data) { Count(data, Phase::kQueued, 1); });
-    const SequenceId id = request.id;
+    const RequestId id = request.id;
     const std::optional<Refusal> refusal = thread_->Submit(std::move(request), client.stream);
     EXPECT_FALSE(refusal.has_value()) << refusal->message;
     return id;
@@ -108,17 +108,17 @@ TEST_F(EngineThreadTest, StreamsWhatTheExecutorSays) {
   const StreamChunk all = client.reader.ReadToEnd(*client.stream);
   EXPECT_THAT(IdsOf(all), ElementsAreArray(FakeTokens(MakePrompt(10), 100, 50, kVocab)));
   ASSERT_TRUE(all.end.has_value());
-  EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(all.end->reason(), FinishReason::kMaxTokens);
 }
 
 TEST_F(EngineThreadTest, DescribesBetweenStepsWhatWasSubmittedBefore) {
   gate_.Allow(1);
   Start();
   Client first, second;
-  const SequenceId running = Submit(MakeRequest(0, MakePrompt(10), 500), first);
+  const RequestId running = Submit(MakeRequest(0, MakePrompt(10), 500), first);
   bool was_full = false;
   ASSERT_TRUE(first.reader.AwaitChunk(*first.stream, &was_full).has_value());
-  const SequenceId queued = Submit(MakeRequest(0, MakePrompt(20), 500), second);
+  const RequestId queued = Submit(MakeRequest(0, MakePrompt(20), 500), second);
   EXPECT_EQ(thread_->waiting().requests, 1);
   EXPECT_EQ(thread_->waiting().tokens, 20);
   std::promise<std::vector<SequenceStatus>> told;
@@ -128,9 +128,9 @@ TEST_F(EngineThreadTest, DescribesBetweenStepsWhatWasSubmittedBefore) {
   ASSERT_EQ(answer.wait_for(kPatience), std::future_status::ready);
   const std::vector<SequenceStatus> all = answer.get();
   ASSERT_THAT(all, SizeIs(2));
-  EXPECT_EQ(all[0].id, running);
+  EXPECT_EQ(all[0].id.request, running);
   EXPECT_EQ(all[0].phase, Phase::kDecode);
-  EXPECT_EQ(all[1].id, queued);
+  EXPECT_EQ(all[1].id.request, queued);
   EXPECT_EQ(all[1].phase, Phase::kQueued);
   thread_->CancelAll();
 }
@@ -148,7 +148,7 @@ TEST_F(EngineThreadTest, FirstTokenArrivesBeforeTheRestIsComputed) {
   gate_.Allow(1);
   Start();
   Client client;
-  const SequenceId id = Submit(MakeRequest(0, MakePrompt(10), 500), client);
+  const RequestId id = Submit(MakeRequest(0, MakePrompt(10), 500), client);
   bool was_full = false;
   const std::optional<StreamChunk> chunk = client.reader.AwaitChunk(*client.stream, &was_full);
   ASSERT_TRUE(chunk.has_value());
@@ -157,8 +157,8 @@ TEST_F(EngineThreadTest, FirstTokenArrivesBeforeTheRestIsComputed) {
   thread_->Cancel(id);
   gate_.Allow(1 << 30);
   const StreamChunk rest = client.reader.ReadToEnd(*client.stream);
-  EXPECT_EQ(rest.end->reason, FinishReason::kCancelled);
-  EXPECT_EQ(rest.end->output_tokens, 2);
+  EXPECT_EQ(rest.end->reason(), FinishReason::kCancelled);
+  EXPECT_EQ(rest.end->answer.output_tokens, 2);
   EXPECT_EQ(metrics_.Snapshot().kv_blocks_active, 0);
 }
 
@@ -171,7 +171,7 @@ TEST_F(EngineThreadTest, FullQueueRefuses) {
   Submit(MakeRequest(0, MakePrompt(10), 5), clients[0]);
   gate_.AwaitBlocked();  // it is planned, but still counts as queued until its step is over
   Submit(MakeRequest(0, MakePrompt(10), 5), clients[1]);
-  Request third = MakeRequest(thread_->NextSequenceId(), MakePrompt(10), 5);
+  Request third = MakeRequest(thread_->NextRequestId(), MakePrompt(10), 5);
   EXPECT_EQ(thread_->Submit(third, clients[2].stream)->cause, RefusalCause::kQueueFull);
   gate_.Allow(1 << 30);
   EXPECT_TRUE(clients[0].reader.ReadToEnd(*clients[0].stream).end.has_value());
@@ -186,7 +186,7 @@ TEST_F(EngineThreadTest, QueueIsBoundedInTokensToo) {
   std::vector<Client> clients(4);
   Submit(MakeRequest(0, MakePrompt(100), 5), clients[0]);  // alone it may be as long as it likes
   gate_.AwaitBlocked();
-  Request second = MakeRequest(thread_->NextSequenceId(), MakePrompt(10), 5);
+  Request second = MakeRequest(thread_->NextRequestId(), MakePrompt(10), 5);
   EXPECT_EQ(thread_->Submit(second, clients[1].stream)->cause, RefusalCause::kQueueTokens);
   gate_.Allow(1 << 30);
   EXPECT_TRUE(clients[0].reader.ReadToEnd(*clients[0].stream).end.has_value());
@@ -207,14 +207,14 @@ TEST_F(EngineThreadTest, DrainsWhatWasAdmitted) {
   for (Client& client : clients) Submit(MakeRequest(0, MakePrompt(10), 200), client);
   thread_->StopAdmitting();
   Client late;
-  EXPECT_EQ(thread_->Submit(MakeRequest(thread_->NextSequenceId(), MakePrompt(1), 5), late.stream)->cause,
+  EXPECT_EQ(thread_->Submit(MakeRequest(thread_->NextRequestId(), MakePrompt(1), 5), late.stream)->cause,
             RefusalCause::kDraining);
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   for (Client& client : clients) {
     EXPECT_TRUE(client.stream->has_end());
     const StreamChunk all = client.reader.ReadToEnd(*client.stream);
     ASSERT_TRUE(all.end.has_value());
-    EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
+    EXPECT_EQ(all.end->reason(), FinishReason::kMaxTokens);
     EXPECT_THAT(all.tokens, SizeIs(200));
   }
 }
@@ -229,7 +229,7 @@ TEST_F(EngineThreadTest, CancelAllEndsTheRest) {
   gate_.Allow(1 << 30);
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   for (Client& client : clients) {
-    EXPECT_EQ(client.reader.ReadToEnd(*client.stream).end->reason, FinishReason::kDraining);
+    EXPECT_EQ(client.reader.ReadToEnd(*client.stream).end->reason(), FinishReason::kDraining);
   }
 }
 
@@ -257,7 +257,7 @@ TEST_F(EngineThreadTest, DeadlineEndsAnIdleEnginesQueue) {
   Request request = MakeRequest(0, MakePrompt(10), 200);
   request.queue_deadline = clock_.Now() + std::chrono::milliseconds(30);
   Submit(request, waiting);
-  EXPECT_EQ(waiting.reader.ReadToEnd(*waiting.stream).end->reason, FinishReason::kExpiredInQueue);
+  EXPECT_EQ(waiting.reader.ReadToEnd(*waiting.stream).end->reason(), FinishReason::kExpiredInQueue);
   EXPECT_TRUE(full.stream->Take(&was_full).has_value());
 }
 
@@ -274,8 +274,8 @@ TEST_F(EngineThreadTest, StalledReaderEndsAndHarmsNoOther) {
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   const StreamChunk all = stalled.reader.ReadToEnd(*stalled.stream);
   ASSERT_TRUE(all.end.has_value());
-  EXPECT_EQ(all.end->reason, FinishReason::kSlowConsumer);
-  EXPECT_LT(all.end->output_tokens, 100);
+  EXPECT_EQ(all.end->reason(), FinishReason::kSlowConsumer);
+  EXPECT_LT(all.end->answer.output_tokens, 100);
 }
 
 // A third each read as it comes, read only when their stream is full and so are paused again and again, and cancel.
@@ -306,7 +306,7 @@ class ManyStreamsTest : public EngineThreadTest {
   // One client from Submit to the end of its stream, on its own thread.
   void Serve(Workload& workload) {
     Client client(workload.reading == Reading::kSlow ? 2000 : 1 << 20);
-    const SequenceId id = Submit(workload.request, client);
+    const RequestId id = Submit(workload.request, client);
     const bool cancels = workload.reading == Reading::kCancelling;
     if (cancels && workload.cancel_after == 0) thread_->Cancel(id);
     StreamChunk& seen = workload.seen;
@@ -335,7 +335,7 @@ class ManyStreamsTest : public EngineThreadTest {
     ASSERT_LE(got.size(), alone.size());
     EXPECT_GE(got.size(), workload.reading == Reading::kCancelling ? 0 : alone.size());
     EXPECT_TRUE(std::equal(got.begin(), got.end(), alone.begin()));
-    EXPECT_EQ(workload.seen.end->output_tokens, static_cast<int>(got.size()));
+    EXPECT_EQ(workload.seen.end->answer.output_tokens, static_cast<int>(got.size()));
     EXPECT_EQ(workload.seen.tokens_so_far, static_cast<int>(got.size()));
   }
 };

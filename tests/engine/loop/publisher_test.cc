@@ -26,14 +26,14 @@ const Tokenizer& TinyTalesTokenizer() {
   return *tokenizer;
 }
 
-SequenceOutput Tokens(SequenceId id, std::vector<int32_t> ids) {
-  SequenceOutput output{.id = id};
+SequenceOutput Tokens(RequestId id, std::vector<int32_t> ids) {
+  SequenceOutput output{.id = {.request = id}};
   for (int32_t token : ids) output.tokens.emplace_back().id = token;
   return output;
 }
 
 SequenceOutput Ended(SequenceOutput output, FinishReason reason) {
-  output.end = StreamEnd{.reason = reason};
+  output.end = SequenceEnd{.reason = reason};
   return output;
 }
 
@@ -41,8 +41,7 @@ class PublisherTest : public testing::Test {
  protected:
   ~PublisherTest() override { publisher_.Stop(); }
 
-  std::shared_ptr<TokenStream> Open(SequenceId id, const StoppingParameters& stopping,
-                                    size_t max_pending_bytes = 1 << 20) {
+  std::shared_ptr<TokenStream> Open(RequestId id, const StoppingRule& stopping, size_t max_pending_bytes = 1 << 20) {
     Request request;
     request.id = id;
     request.stopping = stopping;
@@ -85,7 +84,7 @@ TEST_F(PublisherTest, TokensBecomeText) {
   for (const StreamToken& token : all.tokens) bytes += token.bytes;
   EXPECT_EQ(bytes, kStory);
   ASSERT_TRUE(all.end.has_value());
-  EXPECT_EQ(all.end->output_tokens, static_cast<int>(Encode(kStory).size()));
+  EXPECT_EQ(all.end->answer.output_tokens, static_cast<int>(Encode(kStory).size()));
 }
 
 TEST_F(PublisherTest, FirstTokenStandsAloneHoweverLateItIsPublished) {
@@ -107,8 +106,8 @@ TEST_F(PublisherTest, StopStringCutsTheTextAndCancelsTheSequence) {
   const auto stream = Open(1, {.stop_strings = {"never", "dog. He"}});
   for (int32_t id : Encode(kStory)) Publish(Tokens(1, {id}));
   const Commands commands = AwaitCommands();
-  ASSERT_EQ(commands.of_sequences.count(1), 1u);
-  EXPECT_TRUE(commands.of_sequences.at(1).end.has_value());
+  ASSERT_EQ(commands.of_requests.count(1), 1u);
+  EXPECT_TRUE(commands.of_requests.at(1).end.has_value());
   bool was_full = false;
   std::optional<StreamChunk> chunk = reader_.AwaitChunk(*stream, &was_full);
   ASSERT_TRUE(chunk.has_value());
@@ -117,10 +116,10 @@ TEST_F(PublisherTest, StopStringCutsTheTextAndCancelsTheSequence) {
   const StreamChunk rest = reader_.ReadToEnd(*stream);
   EXPECT_EQ(chunk->text + rest.text, "Once upon a time there was a little ");
   ASSERT_TRUE(rest.end.has_value());
-  EXPECT_EQ(rest.end->reason, FinishReason::kStopString);
-  EXPECT_EQ(rest.end->stop_string, "dog. He");
+  EXPECT_EQ(rest.end->reason(), FinishReason::kStopString);
+  EXPECT_EQ(rest.end->answer.stop_string, "dog. He");
   const MetricsData data = metrics_.Snapshot();
-  EXPECT_EQ(data.generated_tokens_delivered, static_cast<uint64_t>(rest.end->output_tokens));
+  EXPECT_EQ(data.generated_tokens_delivered, static_cast<uint64_t>(rest.end->answer.output_tokens));
   EXPECT_EQ(data.generated_tokens_delivered + data.generated_tokens_discarded, Encode(kStory).size());
   EXPECT_GT(data.generated_tokens_discarded, 0u);
 }
@@ -131,7 +130,7 @@ TEST_F(PublisherTest, IncludeStopKeepsTheStopString) {
   Publish(Ended(Tokens(1, Encode(kStory)), FinishReason::kMaxTokens));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   EXPECT_EQ(all.text, "Once upon a time there was a little dog. He");
-  EXPECT_EQ(all.end->reason, FinishReason::kStopString);
+  EXPECT_EQ(all.end->reason(), FinishReason::kStopString);
   EXPECT_TRUE(inbox_.Take().empty()) << "an ended sequence needs no cancel";
 }
 
@@ -141,7 +140,7 @@ TEST_F(PublisherTest, TextHeldBackComesWithTheEnd) {
   Publish(Ended(Tokens(1, Encode("a red ball")), FinishReason::kMaxTokens));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   EXPECT_EQ(all.text, "a red ball");
-  EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(all.end->reason(), FinishReason::kMaxTokens);
 }
 
 TEST_F(PublisherTest, EosIsCountedButHasNoText) {
@@ -152,7 +151,7 @@ TEST_F(PublisherTest, EosIsCountedButHasNoText) {
   Publish(Ended(Tokens(1, ids), FinishReason::kEos));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   EXPECT_EQ(all.text, "a dog");
-  EXPECT_EQ(all.end->output_tokens, static_cast<int>(ids.size()));
+  EXPECT_EQ(all.end->answer.output_tokens, static_cast<int>(ids.size()));
 }
 
 TEST_F(PublisherTest, StopTokenHasTextOnlyWhenAskedFor) {
@@ -173,8 +172,8 @@ TEST_F(PublisherTest, FullStreamPausesItsSequence) {
   const auto stream = Open(1, {}, 10);
   Publish(Tokens(1, Encode("a dog")));
   const Commands commands = AwaitCommands();
-  ASSERT_EQ(commands.of_sequences.count(1), 1u);
-  EXPECT_EQ(commands.of_sequences.at(1).reader, ReaderState::kFull);
+  ASSERT_EQ(commands.of_requests.count(1), 1u);
+  EXPECT_EQ(commands.of_requests.at(1).reader, ReaderState::kFull);
   EXPECT_TRUE(stream->full());
 }
 

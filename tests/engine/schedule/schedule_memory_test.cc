@@ -14,7 +14,7 @@ constexpr int kRunning = 100;
 constexpr int kWaiting = 1000;
 constexpr int kSteps = 200;  // each sequence takes some blocks in them
 
-Request Generate(SequenceId id) {
+Request Generate(RequestId id) {
   Request request{.id = id, .deadline = TimePoint(std::chrono::hours(1))};
   request.prompt.assign(10, 1);
   request.stopping.max_tokens = 2 * kSteps;
@@ -27,7 +27,7 @@ TEST(Scheduler, ADecodeStepTakesNothingFromTheHeap) {
                        .max_step_rows = kRunning,
                        .max_step_logits = kRunning,
                        .max_context_tokens = 4096});
-  for (SequenceId id = 1; id <= kRunning + kWaiting; ++id) ASSERT_TRUE(scheduler.Add(Generate(id)).ok());
+  for (RequestId id = 1; id <= kRunning + kWaiting; ++id) ASSERT_TRUE(scheduler.Add(Generate(id)).ok());
   BatchPlan plan;
   const auto step = [&] {
     scheduler.Plan({}, {.tokens = kRunning * 10}, plan);
@@ -40,9 +40,9 @@ TEST(Scheduler, ADecodeStepTakesNothingFromTheHeap) {
   for (int i = 1; i < kSteps; ++i) {
     step();
     // Readers fall behind and catch up.
-    const SequenceId id = 1 + static_cast<SequenceId>(i % kRunning);
-    EXPECT_TRUE(scheduler.Pause(id));
-    EXPECT_TRUE(scheduler.Resume(id));
+    const RequestId id = 1 + static_cast<RequestId>(i % kRunning);
+    EXPECT_TRUE(scheduler.Pause({id}));
+    EXPECT_TRUE(scheduler.Resume({id}));
   }
   EXPECT_EQ(count.num_allocations(), 0U);
   EXPECT_EQ(scheduler.num_waiting(), kWaiting);

@@ -29,7 +29,7 @@ class Workload {
       CheckBlocks();
       if (testing::Test::HasFailure()) return;
     }
-    for (SequenceId id : paused_) scheduler_.Resume(id);
+    for (RequestId id : paused_) scheduler_.Resume({id});
     for (int step = 0; !live_.empty(); ++step) {
       ASSERT_LT(step, 20000) << "sequences starve: " << live_.size();
       CheckAndCompute(Plan(options_.max_step_tokens));
@@ -67,17 +67,17 @@ class Workload {
 
   void Disturb() {
     if (live_.empty()) return;
-    const SequenceId id = *std::next(live_.begin(), Below(static_cast<int>(live_.size())));
+    const RequestId id = *std::next(live_.begin(), Below(static_cast<int>(live_.size())));
     switch (Below(8)) {
       case 0:
-        scheduler_.Cancel(id);
+        scheduler_.Cancel({id});
         return;
       case 1:
-        scheduler_.Pause(id), paused_.insert(id);
+        scheduler_.Pause({id}), paused_.insert(id);
         return;
       case 2:
       case 3:
-        for (SequenceId paused : paused_) scheduler_.Resume(paused);
+        for (RequestId paused : paused_) scheduler_.Resume({paused});
         paused_.clear();
         return;
       default:
@@ -93,7 +93,7 @@ class Workload {
   void CheckAndCompute(const BatchPlan& plan) {
     int num_tokens = 0;
     int num_logits = 0;
-    std::set<SequenceId> ids;
+    std::set<RequestId> ids;
     for (const PlannedRow& row : plan.rows) {
       const Sequence& sequence = *row.sequence;
       EXPECT_TRUE(ids.insert(sequence.request.id).second);
@@ -177,13 +177,13 @@ class Workload {
   Scheduler scheduler_;
   BatchPlan plan_;
   TimePoint now_{};
-  SequenceId last_id_ = 0;
-  SequenceId last_admitted_ = 0;
+  RequestId last_id_ = 0;
+  RequestId last_admitted_ = 0;
   uint64_t num_ended_ = 0;
-  std::set<SequenceId> live_;
-  std::set<SequenceId> paused_;
-  std::map<SequenceId, int> held_;  // blocks, by the last step that had a row of it
-  std::map<SequenceId, int> scored_;
+  std::set<RequestId> live_;
+  std::set<RequestId> paused_;
+  std::map<RequestId, int> held_;  // blocks, by the last step that had a row of it
+  std::map<RequestId, int> scored_;
 };
 
 TEST(Scheduler, KeepsItsInvariantsUnderRandomLoad) {

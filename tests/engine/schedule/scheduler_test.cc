@@ -20,7 +20,7 @@ constexpr int kUnbounded = 1 << 30;
 
 TimePoint At(int second) { return TimePoint(seconds(1000 + second)); }
 
-Request Generate(SequenceId id, int num_prompt_tokens, int max_tokens) {
+Request Generate(RequestId id, int num_prompt_tokens, int max_tokens) {
   Request request{.id = id, .received = At(0)};
   request.prompt.resize(static_cast<size_t>(num_prompt_tokens));
   std::iota(request.prompt.begin(), request.prompt.end(), 1);
@@ -28,7 +28,7 @@ Request Generate(SequenceId id, int num_prompt_tokens, int max_tokens) {
   return request;
 }
 
-Request Score(SequenceId id, int num_prompt_tokens) {
+Request Score(RequestId id, int num_prompt_tokens) {
   Request request = Generate(id, num_prompt_tokens, 0);
   request.kind = RequestKind::kScore;
   return request;
@@ -58,7 +58,7 @@ BatchPlan Plan(Scheduler& scheduler, TimePoint now, int budget) {
 }
 
 // One step, as {id, first position, tokens, logits} of each row.
-using Row = std::tuple<SequenceId, int, int, int>;
+using Row = std::tuple<RequestId, int, int, int>;
 std::vector<Row> Step(Scheduler& scheduler, TimePoint now = At(0), int budget = kUnbounded) {
   const BatchPlan plan = Plan(scheduler, now, budget);
   std::vector<Row> rows;
@@ -69,8 +69,8 @@ std::vector<Row> Step(Scheduler& scheduler, TimePoint now = At(0), int budget = 
   return rows;
 }
 
-std::vector<std::pair<SequenceId, FinishReason>> Ends(Scheduler& scheduler) {
-  std::vector<std::pair<SequenceId, FinishReason>> ends;
+std::vector<std::pair<RequestId, FinishReason>> Ends(Scheduler& scheduler) {
+  std::vector<std::pair<RequestId, FinishReason>> ends;
   for (const auto& sequence : scheduler.TakeFinished()) {
     EXPECT_EQ(sequence->blocks.num_blocks(), 0);
     ends.emplace_back(sequence->request.id, sequence->finish_reason);
@@ -117,10 +117,10 @@ TEST(Scheduler, TokenBudgetOfTheStepCuts) {
 
 TEST(Scheduler, RowsBoundAdmission) {
   Scheduler scheduler(SmallOptions());
-  for (SequenceId id = 1; id <= 6; ++id) ASSERT_TRUE(scheduler.Add(Generate(id, 2, 5)).ok());
+  for (RequestId id = 1; id <= 6; ++id) ASSERT_TRUE(scheduler.Add(Generate(id, 2, 5)).ok());
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 0, 2, 1), Row(2, 0, 2, 1), Row(3, 0, 2, 1), Row(4, 0, 2, 1)));
   EXPECT_EQ(scheduler.num_waiting(), 2);
-  scheduler.Cancel(2);
+  scheduler.Cancel({2});
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 2, 1, 1), Row(3, 2, 1, 1), Row(4, 2, 1, 1), Row(5, 0, 2, 1)));
 }
 
@@ -155,7 +155,7 @@ TEST(Scheduler, FirstInQueueIsNotOvertakenWhileItsBlocksAreMissing) {
   EXPECT_EQ(scheduler.pool().num_active(), 1);
   EXPECT_EQ(scheduler.pool().num_promised(), 6);
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 10, 1, 1)));
-  scheduler.Cancel(1);
+  scheduler.Cancel({1});
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(2, 0, 10, 1), Row(3, 0, 1, 1)));
 }
 
@@ -199,16 +199,16 @@ TEST(Scheduler, CancelReturnsBlocksAtOnceInEveryPhase) {
   Step(scheduler);
   ASSERT_TRUE(scheduler.Add(Generate(3, 10, 5)).ok());  // 3 waits
   EXPECT_EQ(scheduler.pool().num_active(), 3);
-  scheduler.Pause(1);
+  scheduler.Pause({1});
   EXPECT_EQ(scheduler.num_paused(), 1);
-  scheduler.Cancel(1);
+  scheduler.Cancel({1});
   EXPECT_EQ(scheduler.pool().num_active(), 2);
-  scheduler.Cancel(2);
+  scheduler.Cancel({2});
   EXPECT_EQ(scheduler.pool().num_active(), 0);
   EXPECT_EQ(scheduler.pool().num_promised(), 0);
-  scheduler.Cancel(3);
-  scheduler.Cancel(3);   // late
-  scheduler.Cancel(99);  // never was
+  scheduler.Cancel({3});
+  scheduler.Cancel({3});   // late
+  scheduler.Cancel({99});  // never was
   EXPECT_THAT(Ends(scheduler),
               ElementsAre(std::pair(1, FinishReason::kCancelled), std::pair(2, FinishReason::kCancelled),
                           std::pair(3, FinishReason::kCancelled)));
@@ -219,9 +219,9 @@ TEST(Scheduler, CancelSaysForWhom) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
   ASSERT_TRUE(scheduler.Add(Generate(2, 10, 60)).ok());
-  scheduler.Cancel(1, FinishReason::kAborted);
-  scheduler.Cancel(1, FinishReason::kCancelled);  // late
-  scheduler.Cancel(2);
+  scheduler.Cancel({1}, FinishReason::kAborted);
+  scheduler.Cancel({1}, FinishReason::kCancelled);  // late
+  scheduler.Cancel({2});
   EXPECT_THAT(Ends(scheduler),
               ElementsAre(std::pair(1, FinishReason::kAborted), std::pair(2, FinishReason::kCancelled)));
 }
@@ -266,13 +266,13 @@ TEST(Scheduler, PausedSequenceGetsNoRowsAndEndsAfterItsPatience) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
   Step(scheduler);
-  scheduler.Pause(1);
+  scheduler.Pause({1});
   EXPECT_THAT(Step(scheduler, At(1)), IsEmpty());
   EXPECT_EQ(scheduler.NextExpiry(), At(6));
-  scheduler.Resume(1);
+  scheduler.Resume({1});
   EXPECT_EQ(scheduler.NextExpiry(), kNever);
   EXPECT_THAT(Step(scheduler, At(7)), ElementsAre(Row(1, 10, 1, 1)));
-  scheduler.Pause(1);
+  scheduler.Pause({1});
   EXPECT_THAT(Step(scheduler, At(8)), IsEmpty());
   EXPECT_THAT(Step(scheduler, At(12)), IsEmpty());
   EXPECT_THAT(Ends(scheduler), IsEmpty());
@@ -288,7 +288,7 @@ TEST(Scheduler, DeadlineHoldsWhilePaused) {
   request.deadline = At(3);
   ASSERT_TRUE(scheduler.Add(request).ok());
   Step(scheduler);
-  scheduler.Pause(1);
+  scheduler.Pause({1});
   EXPECT_THAT(Step(scheduler, At(1)), IsEmpty());
   EXPECT_THAT(Step(scheduler, At(3)), IsEmpty());
   EXPECT_THAT(Ends(scheduler), ElementsAre(std::pair(1, FinishReason::kExpiredInDecode)));
@@ -297,9 +297,9 @@ TEST(Scheduler, DeadlineHoldsWhilePaused) {
 TEST(Scheduler, PauseOfWaitingOrUnknownIsNoOp) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
-  scheduler.Pause(1);
-  scheduler.Pause(2);
-  scheduler.Resume(1);
+  scheduler.Pause({1});
+  scheduler.Pause({2});
+  scheduler.Resume({1});
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 0, 10, 1)));
 }
 
@@ -307,12 +307,12 @@ TEST(Scheduler, ResumedSequencesShareTooFewRows) {
   SchedulerOptions options = SmallOptions();
   options.max_step_rows = 2;
   Scheduler scheduler(options);
-  for (SequenceId id = 1; id <= 3; ++id) {
+  for (RequestId id = 1; id <= 3; ++id) {
     ASSERT_TRUE(scheduler.Add(Generate(id, 2, 50)).ok());
     Step(scheduler);
-    if (id == 1) scheduler.Pause(1);
+    if (id == 1) scheduler.Pause({1});
   }
-  scheduler.Resume(1);
+  scheduler.Resume({1});
   int rows_of[4] = {};
   for (int step = 0; step < 30; ++step) {
     for (const Row& row : Step(scheduler)) ++rows_of[std::get<0>(row)];

@@ -63,22 +63,22 @@ TEST_F(BatchBuilderTest, PassesSamplingParametersOn) {
                     .presence_penalty = 0.2f,
                     .frequency_penalty = 0.3f,
                     .repetition_penalty = 1.4f,
-                    .logit_bias = {{5, 1.5f}, {6, -2.0f}},
-                    .allowed = {0b110000},
                     .seed = 12345};
-  first.num_top_logprobs = 7;
+  first.logit_bias = {{5, 1.5f}, {6, -2.0f}};
+  first.allowed = {0b110000};
+  first.answer.num_top_logprobs = 7;
   Request second = MakeRequest(2, {40}, 5);
-  second.sampling.logit_bias = {{9, 3.0f}};
+  second.logit_bias = {{9, 3.0f}};
   BuildTwoRows(first, second);
   const SampleRow& row = builder_.samples()[0];
-  EXPECT_EQ(row.temperature, 0.5f);
-  EXPECT_EQ(row.top_k, 3);
-  EXPECT_EQ(row.top_p, 0.9f);
-  EXPECT_EQ(row.min_p, 0.1f);
-  EXPECT_EQ(row.presence_penalty, 0.2f);
-  EXPECT_EQ(row.frequency_penalty, 0.3f);
-  EXPECT_EQ(row.repetition_penalty, 1.4f);
-  EXPECT_EQ(row.seed, 12345u);
+  EXPECT_EQ(row.rule.temperature, 0.5f);
+  EXPECT_EQ(row.rule.top_k, 3);
+  EXPECT_EQ(row.rule.top_p, 0.9f);
+  EXPECT_EQ(row.rule.min_p, 0.1f);
+  EXPECT_EQ(row.rule.presence_penalty, 0.2f);
+  EXPECT_EQ(row.rule.frequency_penalty, 0.3f);
+  EXPECT_EQ(row.rule.repetition_penalty, 1.4f);
+  EXPECT_EQ(row.rule.seed, 12345u);
   EXPECT_EQ(row.tokens.size(), 66u);
   EXPECT_EQ(row.tokens.back(), 77);
   EXPECT_EQ(row.num_prompt_tokens, 65);
@@ -116,7 +116,7 @@ TEST_F(BatchBuilderTest, BansNothingFromMinTokensOn) {
 TEST_F(BatchBuilderTest, ScoreAsksForTheTokenThatFollows) {
   Request score = MakeRequest(2, {40, 41, 42}, 0);
   score.kind = RequestKind::kScore;
-  score.num_prompt_logprobs = 4;
+  score.answer.num_prompt_logprobs = 4;
   BuildTwoRows(MakeRequest(1, MakePrompt(65), 5), score);
   EXPECT_THAT(builder_.inputs().logit_tokens, ElementsAre(0, 1, 2));
   ASSERT_EQ(builder_.samples().size(), 3u);

@@ -92,10 +92,10 @@ class DeviceEngine {
     engine_ = std::make_unique<Engine>(*executor_, options, metrics_);
   }
 
-  void Add(SequenceId id, std::vector<int32_t> prompt, int max_tokens, int num_top_logprobs = -1) {
+  void Add(RequestId id, std::vector<int32_t> prompt, int max_tokens, int num_top_logprobs = -1) {
     Request request{.id = id, .prompt = std::move(prompt)};
     request.sampling.temperature = 0.0f;
-    request.num_top_logprobs = num_top_logprobs;
+    request.answer.num_top_logprobs = num_top_logprobs;
     request.stopping.max_tokens = max_tokens;
     request.stopping.ignore_eos = true;
     ASSERT_TRUE(engine_->Add(std::move(request)).ok());
@@ -104,8 +104,8 @@ class DeviceEngine {
     StepOutput output = engine_->Step(now_);
     engine_->FinishStep(now_, output);
     for (const SequenceOutput& sequence : output.sequences) {
-      for (const SampleResult& token : sequence.tokens) results[sequence.id].push_back(token);
-      if (sequence.end) reasons[sequence.id] = sequence.end->reason;
+      for (const SampleResult& token : sequence.tokens) results[sequence.id.request].push_back(token);
+      if (sequence.end) reasons[sequence.id.request] = sequence.end->reason;
     }
     return output;
   }
@@ -113,12 +113,12 @@ class DeviceEngine {
     while (!Step().idle()) {
     }
   }
-  std::vector<int32_t> Ids(SequenceId id) const {
+  std::vector<int32_t> Ids(RequestId id) const {
     std::vector<int32_t> ids;
     for (const SampleResult& result : results.at(id)) ids.push_back(result.id);
     return ids;
   }
-  std::vector<float> Logprobs(SequenceId id) const {
+  std::vector<float> Logprobs(RequestId id) const {
     std::vector<float> logprobs;
     for (const SampleResult& result : results.at(id)) {
       logprobs.push_back(result.logprob);
@@ -129,8 +129,8 @@ class DeviceEngine {
   Engine& engine() { return *engine_; }
   const CountingDevice& device() const { return *device_; }
 
-  std::map<SequenceId, std::vector<SampleResult>> results;
-  std::map<SequenceId, FinishReason> reasons;
+  std::map<RequestId, std::vector<SampleResult>> results;
+  std::map<RequestId, FinishReason> reasons;
 
  private:
   Backend backend_;
@@ -169,7 +169,7 @@ TEST_F(EngineOnDevice, GreedyTokensAreThoseOfTheCpu) {
     engine->Add(3, Prompt(1, 3), 12);
     engine->StepUntilIdle();
   }
-  for (const SequenceId id : {1, 2, 3}) EXPECT_EQ(device->Ids(id), cpu->Ids(id)) << "sequence " << id;
+  for (const RequestId id : {1, 2, 3}) EXPECT_EQ(device->Ids(id), cpu->Ids(id)) << "sequence " << id;
 }
 
 TEST_F(EngineOnDevice, ASequenceAloneHasTheBitsOfTheSequenceInCompany) {

@@ -25,7 +25,7 @@ inline std::vector<int32_t> MakePrompt(int num_tokens, int salt = 0) {
   return prompt;
 }
 
-inline Request MakeRequest(SequenceId id, std::vector<int32_t> prompt, int max_tokens) {
+inline Request MakeRequest(RequestId id, std::vector<int32_t> prompt, int max_tokens) {
   Request request{.id = id, .prompt = std::move(prompt)};
   request.sampling.seed = 100 + id;
   request.stopping.max_tokens = max_tokens;
@@ -54,9 +54,9 @@ class EngineHarness {
     now_ += std::chrono::milliseconds(10);
     engine_.FinishStep(now_, output);
     for (const SequenceOutput& sequence : output.sequences) {
-      for (const SampleResult& token : sequence.tokens) tokens[sequence.id].push_back(token.id);
+      for (const SampleResult& token : sequence.tokens) tokens[sequence.id.request].push_back(token.id);
       if (!sequence.end) continue;
-      EXPECT_TRUE(ends.emplace(sequence.id, *sequence.end).second) << "second end of " << sequence.id;
+      EXPECT_TRUE(ends.emplace(sequence.id.request, *sequence.end).second) << "second end of " << sequence.id.request;
     }
     return output;
   }
@@ -72,8 +72,8 @@ class EngineHarness {
   TimePoint now() const { return now_; }
   void Advance(Duration duration) { now_ += duration; }
 
-  std::map<SequenceId, std::vector<int32_t>> tokens;
-  std::map<SequenceId, StreamEnd> ends;
+  std::map<RequestId, std::vector<int32_t>> tokens;
+  std::map<RequestId, SequenceEnd> ends;
 
  private:
   static FakeExecutorOptions WithBlocks(FakeExecutorOptions executor, const EngineOptions& options) {

@@ -109,7 +109,7 @@ TEST(EngineMetrics, CancelledEndsTellWhenItWasAskedAndDone) {
   harness.Advance(milliseconds(7));
   harness.engine().Cancel(1, FinishReason::kCancelled, asked);
   harness.Step();
-  const StreamTimings& timings = harness.ends.at(1).timings;
+  const SequenceTimings& timings = harness.ends.at(1).timings;
   EXPECT_EQ(timings.cancel_asked, asked);
   EXPECT_EQ(timings.released - timings.cancel_asked, milliseconds(7));
 }
@@ -157,7 +157,7 @@ TEST(EngineMetrics, APauseIsCountedThoughNothingIsLeftToRun) {
 
 TEST(EngineMetrics, NonFiniteRowsAreCounted) {
   EngineHarness harness(Unhurried(), {.nonfinite_seed = 101});
-  for (SequenceId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));
+  for (RequestId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));
   harness.StepUntilIdle();
   EXPECT_EQ(harness.metrics().nonfinite_rows, 1u);
 }
@@ -166,7 +166,7 @@ TEST(EngineMetrics, WaitingSequencesAreCountedByWhatTheFirstLacked) {
   EngineOptions options = Unhurried();
   options.scheduler.max_step_rows = 1;
   EngineHarness harness(options);
-  for (SequenceId id = 1; id <= 3; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));
+  for (RequestId id = 1; id <= 3; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 2));
   harness.StepUntilIdle();
   // Two wait for two steps, then one for two more.
   EXPECT_THAT(harness.metrics().queue_waits, ElementsAre(6, 0, 0, 0));

@@ -24,18 +24,18 @@ TEST(Engine, GeneratesWhatTheExecutorSays) {
   EXPECT_THAT(harness.tokens[1], ElementsAreArray(FakeTokens(MakePrompt(10), 101, 70, kVocab)));
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kMaxTokens);
   EXPECT_EQ(harness.ends.at(1).prompt_tokens, 10);
-  EXPECT_EQ(harness.ends.at(1).output_tokens, 70);
+  EXPECT_EQ(harness.ends.at(1).generated_tokens, 70);
   EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 0);
 }
 
 // The five equalities' first two, and physical blocks: 12 requests of ragged lengths in one engine, each as if alone.
 void ExpectSameAsAlone(const EngineOptions& options) {
   EngineHarness harness(options);
-  for (SequenceId id = 1; id <= 12; ++id) {
+  for (RequestId id = 1; id <= 12; ++id) {
     harness.Add(MakeRequest(id, MakePrompt(static_cast<int>(id) * 23 % 200 + 1, static_cast<int>(id)), 50));
   }
   harness.StepUntilIdle();
-  for (SequenceId id = 1; id <= 12; ++id) {
+  for (RequestId id = 1; id <= 12; ++id) {
     const std::vector<int32_t> prompt = MakePrompt(static_cast<int>(id) * 23 % 200 + 1, static_cast<int>(id));
     EXPECT_THAT(harness.tokens[id], ElementsAreArray(FakeTokens(prompt, 100 + id, 50, kVocab))) << id;
   }
@@ -83,7 +83,7 @@ TEST(Engine, BatchesAllThatDecode) {
   EngineHarness harness(SmallEngine(), {.on_launch = [&](const BatchInputs& batch, std::span<const SampleRow>) {
                           most_rows = std::max(most_rows, static_cast<int>(batch.rows.size()));
                         }});
-  for (SequenceId id = 1; id <= 32; ++id) harness.Add(MakeRequest(id, MakePrompt(20), 30));
+  for (RequestId id = 1; id <= 32; ++id) harness.Add(MakeRequest(id, MakePrompt(20), 30));
   harness.StepUntilIdle();
   EXPECT_EQ(most_rows, 32);
 }
@@ -127,7 +127,7 @@ TEST(Engine, StopTokenEnds) {
   harness.Add(request);
   harness.StepUntilIdle();
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kStopToken);
-  EXPECT_EQ(harness.ends.at(1).output_tokens, static_cast<int>(at) + 1);
+  EXPECT_EQ(harness.ends.at(1).generated_tokens, static_cast<int>(at) + 1);
 }
 
 TEST(Engine, MinTokensBansEndAndStopTokensBefore) {
@@ -156,11 +156,11 @@ TEST(Engine, ContextEndsTheOutput) {
 
 TEST(Engine, NonFiniteRowFailsOnlyItsRequest) {
   EngineHarness harness(SmallEngine(), {.nonfinite_seed = 102});
-  for (SequenceId id = 1; id <= 3; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 20));
+  for (RequestId id = 1; id <= 3; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 20));
   harness.StepUntilIdle();
   EXPECT_EQ(harness.ends.at(2).reason, FinishReason::kNonFiniteLogits);
   EXPECT_THAT(harness.tokens[2], IsEmpty());
-  for (SequenceId id : {1, 3}) {
+  for (RequestId id : {1, 3}) {
     EXPECT_THAT(harness.tokens[id], ElementsAreArray(FakeTokens(MakePrompt(10), 100 + id, 20, kVocab)));
   }
   EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 0);
@@ -173,14 +173,14 @@ TEST(Engine, ScoreGivesEachPromptTokenItsLogprob) {
   EngineHarness harness(options);
   Request request = MakeRequest(1, MakePrompt(200), 0);
   request.kind = RequestKind::kScore;
-  request.num_prompt_logprobs = 3;
+  request.answer.num_prompt_logprobs = 3;
   harness.Add(request);
   harness.Add(MakeRequest(2, MakePrompt(10), 20));
   std::vector<float> logprobs;
   for (StepOutput output = harness.Step(); !output.idle(); output = harness.Step()) {
     EXPECT_LE(output.num_tokens, 51);
     for (const SequenceOutput& sequence : output.sequences) {
-      if (sequence.id != 1) continue;
+      if (sequence.id.request != 1) continue;
       for (const SampleResult& token : sequence.tokens) {
         logprobs.push_back(token.logprob);
         EXPECT_THAT(token.top, SizeIs(3));
@@ -191,7 +191,7 @@ TEST(Engine, ScoreGivesEachPromptTokenItsLogprob) {
   EXPECT_THAT(logprobs, ElementsAreArray(FakeScores(prompt)));
   EXPECT_THAT(harness.tokens[1], ElementsAreArray(std::span(prompt).subspan(1)));
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kScored);
-  EXPECT_EQ(harness.ends.at(1).output_tokens, 0);
+  EXPECT_EQ(harness.ends.at(1).generated_tokens, 0);
   EXPECT_THAT(harness.tokens[2], ElementsAreArray(FakeTokens(MakePrompt(10), 102, 20, kVocab)));
 }
 
@@ -207,14 +207,14 @@ TEST(Engine, ScoreOfOneTokenEndsWithoutAny) {
 
 TEST(Engine, CancelledSequenceIsNotComputedAgain) {
   EngineHarness harness;
-  for (SequenceId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 20));
+  for (RequestId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 20));
   harness.Step();
   harness.engine().Cancel(1);
   EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 1);
   const StepOutput output = harness.Step();
   EXPECT_EQ(output.num_rows, 1);
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kCancelled);
-  EXPECT_EQ(harness.ends.at(1).output_tokens, 1);
+  EXPECT_EQ(harness.ends.at(1).generated_tokens, 1);
   harness.StepUntilIdle();
   EXPECT_THAT(harness.tokens[2], ElementsAreArray(FakeTokens(MakePrompt(10), 102, 20, kVocab)));
 }
@@ -234,7 +234,7 @@ TEST(Engine, EachRunningSequenceGetsItsTokenInASlowStep) {
   EngineOptions options = SmallEngine();
   options.step.max_step_seconds = 1e-6;
   EngineHarness harness(options);
-  for (SequenceId id = 1; id <= 40; ++id) harness.Add(MakeRequest(id, MakePrompt(1), 100));
+  for (RequestId id = 1; id <= 40; ++id) harness.Add(MakeRequest(id, MakePrompt(1), 100));
   harness.Step();
   EXPECT_EQ(harness.Step().num_rows, 40);
 }
@@ -278,7 +278,7 @@ TEST(Engine, DescribesEachSequenceInItsPhase) {
   harness.Step();
   const std::vector<SequenceStatus> all = harness.engine().Describe();
   ASSERT_THAT(all, SizeIs(3));
-  EXPECT_EQ(all[0].id, 1u);
+  EXPECT_EQ(all[0].id.request, 1u);
   EXPECT_EQ(all[0].phase, Phase::kDecode);
   EXPECT_EQ(all[0].phase_began, start + std::chrono::milliseconds(10));
   EXPECT_EQ(all[0].prompt_tokens, 10);
@@ -300,7 +300,7 @@ TEST(Engine, EndsCarryTheirTimes) {
   const TimePoint start = harness.now();
   harness.Add(MakeRequest(1, MakePrompt(10), 3));
   harness.StepUntilIdle();
-  const StreamTimings& timings = harness.ends.at(1).timings;
+  const SequenceTimings& timings = harness.ends.at(1).timings;
   EXPECT_EQ(timings.received, start);
   EXPECT_EQ(timings.first_scheduled, start);
   EXPECT_EQ(timings.first_token, start + std::chrono::milliseconds(10));

@@ -38,7 +38,7 @@ class RealModel : public testing::Test {
   }
 
   Request MakeRequest(const std::string& text, uint64_t seed) {
-    Request request{.id = thread_->NextSequenceId(), .prompt = {0}};
+    Request request{.id = thread_->NextRequestId(), .prompt = {0}};
     const std::vector<int32_t> ids = OrDie(tokenizer_->Encode(text, SpecialTokens::kRecognize));
     request.prompt.insert(request.prompt.end(), ids.begin(), ids.end());
     request.sampling = {.temperature = 0.8f, .top_p = 0.95f, .seed = seed};
@@ -94,12 +94,12 @@ TEST_F(RealModel, StopStringsCutTheText) {
   const std::string whole = Answer(request).text;
   ASSERT_GT(whole.size(), 12u);
   const std::string stop = whole.substr(8, 4);
-  request.id = thread_->NextSequenceId();
+  request.id = thread_->NextRequestId();
   request.stopping.stop_strings = {stop};
   const StreamChunk cut = Answer(request);
   ASSERT_TRUE(cut.end.has_value());
-  EXPECT_EQ(cut.end->reason, FinishReason::kStopString);
-  EXPECT_EQ(cut.end->stop_string, stop);
+  EXPECT_EQ(cut.end->reason(), FinishReason::kStopString);
+  EXPECT_EQ(cut.end->answer.stop_string, stop);
   EXPECT_EQ(cut.text, whole.substr(0, whole.find(stop)));
 }
 
@@ -111,7 +111,7 @@ TEST_F(RealModel, CancelledStreamsHarmNobodyAndEveryBlockComesHome) {
   std::vector<std::unique_ptr<Client>> clients;
   for (uint64_t i = 0; i < kStreams; ++i) {
     Request request = MakeRequest(kOpenings[i % 4], i);
-    const SequenceId id = request.id;
+    const RequestId id = request.id;
     Submit(std::move(request), *clients.emplace_back(std::make_unique<Client>()));
     if (i % 3 != 0) continue;
     bool was_full = false;
@@ -131,7 +131,7 @@ TEST_F(RealModel, ScoreGivesALogProbabilityForEveryTokenAfterTheFirst) {
   Request request = MakeRequest(kOpenings[2], 0);
   const std::vector<int32_t> prompt = request.prompt;
   request.kind = RequestKind::kScore;
-  request.num_prompt_logprobs = 2;
+  request.answer.num_prompt_logprobs = 2;
   const StreamChunk scored = Answer(request);
   ASSERT_EQ(scored.tokens.size(), prompt.size() - 1);
   for (size_t i = 0; i < scored.tokens.size(); ++i) {

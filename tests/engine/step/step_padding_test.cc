@@ -25,7 +25,7 @@ BatchInputs TwoDecodes() {
 
 TEST(StepPadding, AppendsRowsThatAreStoredNowhere) {
   StepPadding padding;
-  const std::vector<SampleRow> samples = {{.temperature = 0.7f}, {.temperature = 0.2f}};
+  const std::vector<SampleRow> samples = {{.rule = {.temperature = 0.7f}}, {.rule = {.temperature = 0.2f}}};
   padding.Fill(TwoDecodes(), samples, 4);
   const BatchInputs& inputs = padding.inputs();
   EXPECT_THAT(inputs.token_ids, ElementsAre(77, 40, 0, 0));
@@ -38,8 +38,8 @@ TEST(StepPadding, AppendsRowsThatAreStoredNowhere) {
   EXPECT_EQ(inputs.rows[3].first_position, 0);
   EXPECT_EQ(inputs.max_context(), 66);
   ASSERT_EQ(padding.samples().size(), 4u);
-  EXPECT_EQ(padding.samples()[1].temperature, 0.2f);
-  EXPECT_EQ(padding.samples()[3].temperature, 0.0f);
+  EXPECT_EQ(padding.samples()[1].rule.temperature, 0.2f);
+  EXPECT_EQ(padding.samples()[3].rule.temperature, 0.0f);
 }
 
 TEST(StepPadding, ForgetsTheStepBefore) {

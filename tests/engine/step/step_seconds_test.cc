@@ -51,7 +51,7 @@ class ModelledEngine {
     engine_.emplace(executor_, options, metrics_);
   }
 
-  void Add(SequenceId id, int prompt_tokens, int max_tokens) {
+  void Add(RequestId id, int prompt_tokens, int max_tokens) {
     Request request = MakeRequest(id, MakePrompt(prompt_tokens, static_cast<int>(id)), max_tokens);
     request.received = now_;
     ASSERT_TRUE(engine_->Add(std::move(request)).ok());
@@ -93,7 +93,7 @@ TEST(StepSeconds, ShortPromptsBetweenDoNotMakeTheDeepStepsLong) {
   ModelledEngine engine;
   engine.Add(1, 16'000, 3);
   double longest = 0.0;
-  SequenceId next = 2;
+  RequestId next = 2;
   for (int step = 0; step < 200; ++step) {
     if (step % 2 == 0) engine.Add(next++, 200, 2);
     longest = std::max(longest, engine.Step());

@@ -35,10 +35,10 @@ class AnswerStreamTest : public testing::Test {
   AnswerStreamTest() { publisher_.Start(inbox_); }
   ~AnswerStreamTest() override { publisher_.Stop(); }
 
-  std::shared_ptr<TokenStream> Open(StoppingParameters stopping = {}) {
+  std::shared_ptr<TokenStream> Open(StoppingRule stopping = {}) {
     Request request;
     request.id = ++last_id_;
-    request.chat_answer = ChatAnswer{.starts_in_reasoning = true, .calls_before = 1};
+    request.answer.chat = ChatAnswer{.starts_in_reasoning = true, .calls_before = 1};
     request.stopping = std::move(stopping);
     auto stream = std::make_shared<TokenStream>(&reader_, 1 << 20);
     publisher_.Open(request, stream);
@@ -47,9 +47,9 @@ class AnswerStreamTest : public testing::Test {
 
   // One step of the stream opened last.
   void Step(std::span<const int32_t> ids, std::optional<FinishReason> end = std::nullopt) {
-    SequenceOutput output{.id = last_id_};
+    SequenceOutput output{.id = {.request = last_id_}};
     for (const int32_t id : ids) output.tokens.emplace_back().id = id;
-    if (end) output.end = StreamEnd{.reason = *end};
+    if (end) output.end = SequenceEnd{.reason = *end};
     publisher_.Publish({.sequences = {std::move(output)}});
   }
 
@@ -65,7 +65,7 @@ class AnswerStreamTest : public testing::Test {
   Inbox inbox_{QueueLoad{.requests = 10, .tokens = 1000}};
   StreamReader reader_;
   Publisher publisher_{&DeepSeek(), metrics_};
-  SequenceId last_id_ = 0;
+  RequestId last_id_ = 0;
 };
 
 TEST_F(AnswerStreamTest, EveryCutIntoThreeStepsSaysTheSame) {
@@ -78,9 +78,9 @@ TEST_F(AnswerStreamTest, EveryCutIntoThreeStepsSaysTheSame) {
       Step(all.subspan(second), FinishReason::kEos);
       const StreamChunk chunk = reader_.ReadToEnd(*stream);
       ASSERT_EQ(Said(chunk), said_) << first << " " << second;
-      ASSERT_EQ(chunk.end->reason, FinishReason::kEos) << "calls are no reason of their own";
-      ASSERT_EQ(chunk.end->reasoning_tokens, 3) << "of two bytes and of one";
-      ASSERT_EQ(chunk.end->output_tokens, static_cast<int>(ids_.size()));
+      ASSERT_EQ(chunk.end->reason(), FinishReason::kEos) << "calls are no reason of their own";
+      ASSERT_EQ(chunk.end->answer.reasoning_tokens, 3) << "of two bytes and of one";
+      ASSERT_EQ(chunk.end->answer.output_tokens, static_cast<int>(ids_.size()));
     }
   }
   const uint64_t num_streams = (ids_.size() + 1) * (ids_.size() + 2) / 2;
@@ -100,9 +100,9 @@ TEST_F(AnswerStreamTest, StopStringLeavesWhatFollowsUnsaidAndUncounted) {
   Step({}, FinishReason::kCancelled);
   const StreamChunk chunk = reader_.ReadToEnd(*stream);
   EXPECT_EQ(Said(chunk), "(é?)");
-  EXPECT_EQ(chunk.end->stop_string, "🦊");
-  EXPECT_EQ(chunk.end->output_tokens, 3 + 1 + 4);
-  EXPECT_EQ(chunk.end->reasoning_tokens, 3);
+  EXPECT_EQ(chunk.end->answer.stop_string, "🦊");
+  EXPECT_EQ(chunk.end->answer.output_tokens, 3 + 1 + 4);
+  EXPECT_EQ(chunk.end->answer.reasoning_tokens, 3);
 }
 
 }  // namespace

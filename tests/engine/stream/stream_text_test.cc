@@ -46,9 +46,9 @@ Ids ByteByByte(const Tokenizer& tokenizer, const Ids& ids) {
   return bytes;
 }
 
-Request ChatRequest(ChatAnswer answer = {}, StoppingParameters stopping = {}) {
+Request ChatRequest(ChatAnswer answer = {}, StoppingRule stopping = {}) {
   Request request;
-  request.chat_answer = answer;
+  request.answer.chat = answer;
   request.stopping = std::move(stopping);
   return request;
 }
@@ -205,7 +205,7 @@ TEST(StreamText, TokensOfReasoningCountForMinTokens) {
 
 TEST(StreamText, SpecialTokensAreTextWhereTheyAreAskedFor) {
   Request request = ChatRequest();
-  request.prints_special_tokens = true;
+  request.answer.prints_special_tokens = true;
   EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b<think>c<|end|></think>d", request), "(c<|end|>)a<|end|>bd");
   request.stopping.stop_strings = {"<|end|>b"};
   EXPECT_EQ(SaidOf(DeepSeek(), "a<|end|>b", request), "a");

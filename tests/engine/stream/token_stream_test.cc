@@ -23,7 +23,7 @@ TEST(TokenStream, DeliversTheFirstChunkAloneAndMergesWhatNobodyTookBehindIt) {
   EXPECT_TRUE(stream.Append(Chunk("b", 2)));
   EXPECT_TRUE(stream.Append(Chunk("c", 3)));
   EXPECT_EQ(sink.num_wakes, 1);
-  EXPECT_TRUE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{.reason = FinishReason::kMaxTokens}}));
+  EXPECT_TRUE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{.sequence = {.reason = FinishReason::kMaxTokens}}}));
   bool was_full = true;
   const std::optional<StreamChunk> first = stream.Take(&was_full);
   ASSERT_TRUE(first.has_value());

@@ -35,7 +35,7 @@ class Greedy : public testing::Test {
     backend_.ops->Collect(results);
     return results;
   }
-  SampleResult One(const std::vector<float>& logits) { return Sample({logits}, {.temperature = 0})[0]; }
+  SampleResult One(const std::vector<float>& logits) { return Sample({logits}, {.rule = {.temperature = 0}})[0]; }
 
   std::mt19937 random_{23};  // fixed: a failure repeats
 
@@ -46,7 +46,7 @@ class Greedy : public testing::Test {
 TEST_F(Greedy, TakesTheLargestOfAnyVocabulary) {
   for (const int vocab : {1, 5, 300, 8191, 8192, 8196, kLargestVocab}) {
     const auto logits = RandomRows(4, vocab, random_);
-    const std::vector<SampleResult> results = Sample(logits, {.temperature = 0});
+    const std::vector<SampleResult> results = Sample(logits, {.rule = {.temperature = 0}});
     for (size_t row = 0; row < logits.size(); ++row) {
       const auto largest = std::max_element(logits[row].begin(), logits[row].end());
       EXPECT_EQ(results[row].id, largest - logits[row].begin()) << "vocabulary " << vocab;
@@ -90,7 +90,7 @@ TEST_F(Greedy, NonFiniteLogitsAreReportedAndOtherRowsGoOn) {
       std::vector<std::vector<float>> logits(3, std::vector<float>(vocab, 0.0f));
       logits[1][at] = bad;
       logits[0][17] = logits[2][8999] = 1.0f;
-      const std::vector<SampleResult> results = Sample(logits, {.temperature = 0});
+      const std::vector<SampleResult> results = Sample(logits, {.rule = {.temperature = 0}});
       EXPECT_EQ(results[0].id, 17);
       EXPECT_EQ(results[2].id, 8999);
       EXPECT_TRUE(results[0].finite && results[2].finite);
@@ -106,8 +106,8 @@ TEST_F(Greedy, MasksLeaveTheBestOfTheRest) {
   std::vector<uint8_t> has_token(logits.size(), 1);
   has_token[8500] = 0;
   const std::vector<int32_t> banned = {40};
-  EXPECT_EQ(Sample({logits}, {.temperature = 0, .has_token = has_token})[0].id, 40);
-  EXPECT_EQ(Sample({logits}, {.temperature = 0, .has_token = has_token, .banned_ids = banned})[0].id, 41);
+  EXPECT_EQ(Sample({logits}, {.rule = {.temperature = 0}, .has_token = has_token})[0].id, 40);
+  EXPECT_EQ(Sample({logits}, {.rule = {.temperature = 0}, .has_token = has_token, .banned_ids = banned})[0].id, 41);
 }
 
 }  // namespace

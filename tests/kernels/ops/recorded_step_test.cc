@@ -38,7 +38,7 @@ class RecordedStep : public testing::Test {
     const auto rows = static_cast<int>(ids.size());
     BatchInputs inputs = TokensWithIds(ids);
     for (int32_t i = rows - 1; i >= 0; --i) inputs.logit_tokens.push_back(i);
-    const std::vector<SampleRow> samples(ids.size(), SampleRow{.temperature = 0});
+    const std::vector<SampleRow> samples(ids.size(), SampleRow{.rule = {.temperature = 0}});
     const Batch batch = backend_.ops->Upload(inputs, samples);
     backend_.device->Run({.num_rows = rows, .max_context = batch.max_context}, [&] {
       backend_.ops->Embed(batch, *table_, embedded_.Part(0, rows));

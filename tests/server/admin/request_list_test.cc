@@ -10,7 +10,7 @@ namespace {
 
 const TimePoint kNow{std::chrono::seconds(1000)};
 
-LiveRequest Live(SequenceId id, std::shared_ptr<TokenStream> stream) {
+LiveRequest Live(RequestId id, std::shared_ptr<TokenStream> stream) {
   return {.request_id = "name-" + std::to_string(id),
           .method = "Generate",
           .id = id,
@@ -22,7 +22,7 @@ LiveRequest Live(SequenceId id, std::shared_ptr<TokenStream> stream) {
 std::shared_ptr<TokenStream> EmptyStream() { return std::make_shared<TokenStream>(nullptr, 1024); }
 
 TEST(MergeStatus, EngineSaysWhereASequenceStands) {
-  const SequenceStatus status{.id = 7,
+  const SequenceStatus status{.id = {.request = 7},
                               .phase = Phase::kDecode,
                               .phase_began = kNow - std::chrono::seconds(2),
                               .prompt_tokens = 5,
@@ -44,8 +44,8 @@ TEST(MergeStatus, EngineSaysWhereASequenceStands) {
 TEST(MergeStatus, WhatTheEngineHasLeftIsBeingDelivered) {
   const std::shared_ptr<TokenStream> stream = EmptyStream();
   StreamChunk last{.text = "all of it", .tokens_so_far = 3};
-  last.end = StreamEnd{.output_tokens = 3};
-  last.end->timings.finished = kNow - std::chrono::seconds(4);
+  last.end = StreamEnd{.sequence = {}, .answer = {.output_tokens = 3}};
+  last.end->sequence.timings.finished = kNow - std::chrono::seconds(4);
   stream->Append(std::move(last));
   const v1::ListRequestsResult result = MergeStatus({Live(7, stream)}, {}, kNow);
   const v1::LiveRequest& entry = result.requests(0);

@@ -42,7 +42,7 @@ void ExpectFinite(const SampleResult& token) {
 
 // The same in few tokens.
 void Shorten(ValidRequest& valid) {
-  StoppingParameters& stopping = valid.request.stopping;
+  StoppingRule& stopping = valid.request.stopping;
   stopping.max_tokens = std::min(stopping.max_tokens, kMostTokens);
   stopping.min_tokens = std::min(stopping.min_tokens, stopping.max_tokens);
   valid.stopping.set_max_tokens(static_cast<uint32_t>(stopping.max_tokens));
@@ -68,7 +68,7 @@ void Step(Engine& engine, std::vector<Answered>& answered, bool* is_idle) {
   StepOutput output = engine.Step(TimePoint{});
   engine.FinishStep(TimePoint{}, output);
   for (const SequenceOutput& sequence : output.sequences) {
-    Answered& one = answered[sequence.id];
+    Answered& one = answered[sequence.id.request];
     for (const SampleResult& token : sequence.tokens) {
       ExpectFinite(token);
       one.chunk.tokens.push_back({.id = token.id,
@@ -78,7 +78,7 @@ void Step(Engine& engine, std::vector<Answered>& answered, bool* is_idle) {
                                   .top = token.top});
     }
     if (!sequence.end) continue;
-    EXPECT_NE(sequence.end->reason, FinishReason::kNonFiniteLogits) << "request " << sequence.id;
+    EXPECT_NE(sequence.end->reason, FinishReason::kNonFiniteLogits) << "request " << sequence.id.request;
     one.has_ended = true;
   }
   *is_idle = output.idle();

@@ -162,7 +162,7 @@ TEST(RequestValidation, AllowedIdsReachTheEngineAsASet) {
   for (const uint32_t id : {4095u, 64u, 0u, 64u, 64u}) request.mutable_sampling()->add_allowed_token_ids(id);
   for (const uint32_t id : {9u, 7u, 9u}) request.mutable_stopping()->add_stop_token_ids(id);
   const auto valid = MakeRequest(request, SomeModel(), PromptOf(10), kReceived);
-  const std::vector<uint64_t>& allowed = valid->request.sampling.allowed;
+  const std::vector<uint64_t>& allowed = valid->request.allowed;
   ASSERT_EQ(allowed.size(), 64u);
   EXPECT_EQ(allowed[0], 1u);
   EXPECT_EQ(allowed[1], 1u);
@@ -232,7 +232,7 @@ TEST(RequestValidation, DefaultsAreResolvedAndReported) {
   EXPECT_EQ(valid->stopping.max_tokens(), 90u);
   EXPECT_TRUE(valid->output.text);
   EXPECT_FALSE(valid->output.token_ids);
-  EXPECT_EQ(valid->request.num_top_logprobs, -1);
+  EXPECT_EQ(valid->request.answer.num_top_logprobs, -1);
   EXPECT_EQ(valid->request.deadline, kNever);
 }
 
@@ -245,7 +245,7 @@ TEST(RequestValidation, ZeroIsAValueAndNotADefault) {
   ASSERT_TRUE(valid.ok());
   EXPECT_EQ(valid->request.sampling.temperature, 0.0f);
   EXPECT_EQ(valid->request.sampling.seed, 0u);
-  EXPECT_EQ(valid->request.num_top_logprobs, 0);
+  EXPECT_EQ(valid->request.answer.num_top_logprobs, 0);
 }
 
 TEST(RequestValidation, ContextMustHoldThePromptAndWhatMustFollow) {
@@ -287,8 +287,8 @@ TEST(RequestValidation, LogitBiasIsSortedById) {
   for (const uint32_t id : {900u, 3u, 77u, 1024u}) (*request.mutable_sampling()->mutable_logit_bias())[id] = 1.0f;
   const auto valid = MakeRequest(request, SomeModel(), PromptOf(1), kReceived);
   ASSERT_TRUE(valid.ok());
-  const std::vector<std::pair<int32_t, float>> expected = {{3, 1.0f}, {77, 1.0f}, {900, 1.0f}, {1024, 1.0f}};
-  EXPECT_EQ(valid->request.sampling.logit_bias, expected);
+  const std::vector<TokenBias> expected = {{3, 1.0f}, {77, 1.0f}, {900, 1.0f}, {1024, 1.0f}};
+  EXPECT_EQ(valid->request.logit_bias, expected);
 }
 
 TEST(RequestValidation, ScoreNeedsTwoTokens) {

@@ -134,32 +134,30 @@ TEST(Status, EveryEndHasOneCause) {
       {FinishReason::kDraining, grpc::UNAVAILABLE, "DRAINING"},
   };
   for (const EndCase& expected : cases) {
-    StreamEnd end;
-    end.reason = expected.reason;
-    const absl::Status status = StatusOfEnd({.end = end, .request_id = "r"});
+    const StreamEnd end;
+    const absl::Status status = StatusOfEnd({.reason = expected.reason, .end = end, .request_id = "r"});
     EXPECT_EQ(ToGrpcStatus(status).error_code(), expected.code) << expected.error_reason;
     EXPECT_EQ(ReasonOf(status), expected.error_reason);
   }
 }
 
 TEST(Status, SlowConsumerIsToldHowMuchItLeft) {
-  StreamEnd end;
-  end.reason = FinishReason::kSlowConsumer;
-  end.buffered_bytes = 70000;
-  const grpc::Status status = ToGrpcStatus(StatusOfEnd({.end = end, .request_id = "r"}));
+  const StreamEnd end;
+  const grpc::Status status = ToGrpcStatus(
+      StatusOfEnd({.reason = FinishReason::kSlowConsumer, .end = end, .unread_bytes = 70000, .request_id = "r"}));
   EXPECT_EQ(Find<google::rpc::ErrorInfo>(status).metadata().at("buffered_bytes"), "70000");
 }
 
 TEST(Status, CancellationAtTheRpcDeadlineIsAnExpiryWhereTheRequestStood) {
   StreamEnd end;
-  end.reason = FinishReason::kCancelled;
   const auto reason = [&end] {
-    return ReasonOf(StatusOfEnd({.end = end, .request_id = "r", .rpc_deadline_passed = true}));
+    return ReasonOf(
+        StatusOfEnd({.reason = FinishReason::kCancelled, .end = end, .request_id = "r", .rpc_deadline_passed = true}));
   };
   EXPECT_EQ(reason(), "EXPIRED_IN_QUEUE");
-  end.timings.first_scheduled = TimePoint{};
+  end.sequence.timings.first_scheduled = TimePoint{};
   EXPECT_EQ(reason(), "EXPIRED_IN_PREFILL");
-  end.output_tokens = 3;
+  end.answer.output_tokens = 3;
   EXPECT_EQ(reason(), "EXPIRED_IN_DECODE");
 }
 
@@ -185,10 +183,9 @@ std::vector<absl::Status> AllStatusesWith(std::string_view text) {
        {FinishReason::kCancelled, FinishReason::kAborted, FinishReason::kExpiredInQueue, FinishReason::kExpiredInDecode,
         FinishReason::kSlowConsumer, FinishReason::kDraining, FinishReason::kNonFiniteLogits}) {
     StreamEnd end;
-    end.reason = reason;
-    end.output_tokens = 1'000'000'000;
-    end.buffered_bytes = size_t{1} << 40;
-    statuses.push_back(StatusOfEnd({.end = end, .request_id = text}));
+    end.answer.output_tokens = 1'000'000'000;
+    statuses.push_back(
+        StatusOfEnd({.reason = reason, .end = end, .unread_bytes = size_t{1} << 40, .request_id = text}));
   }
   return statuses;
 }

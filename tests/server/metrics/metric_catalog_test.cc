@@ -79,7 +79,8 @@ TEST(Outcomes, EveryRunReasonIsAnOutcome) {
 }
 
 TEST(Outcomes, WasteIsAllOfAFailureAndTheSurplusOfAStopString) {
-  const StreamEnd end{.prompt_tokens = 10, .output_tokens = 5, .generated_tokens = 7, .computed_tokens = 16};
+  const StreamEnd end{.sequence = {.prompt_tokens = 10, .generated_tokens = 7, .computed_tokens = 16},
+                      .answer = {.output_tokens = 5}};
   EXPECT_EQ(WastedTokens("STOP_STRING", end), 2u);
   EXPECT_EQ(WastedTokens("CLIENT_CANCEL", end), 16u);
   EXPECT_EQ(WastedTokens("MAX_TOKENS", end), 0u);

@@ -96,7 +96,7 @@ class HangingEngine {
 TEST(StallWatch, EngineThatHangsInAStepIsSeenOnceAndForgivenWhenItGoesOn) {
   HangingEngine hanging;
   Client client;
-  Request request = MakeRequest(hanging.thread_->NextSequenceId(), MakePrompt(10), 3);
+  Request request = MakeRequest(hanging.thread_->NextRequestId(), MakePrompt(10), 3);
   request.received = hanging.clock_.Now();
   {
     StallWatch watch(hanging.thread_->progress(), hanging.clock_, hanging.metrics_,

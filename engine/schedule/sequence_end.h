@@ -1,0 +1,33 @@
+// How a sequence ended, told once by the engine: a value that nobody changes after it left Engine::Complete.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/histogram.h"
+#include "engine/schedule/finish_reason.h"
+
+namespace latentd {
+
+// kNever until it happens.
+struct SequenceTimings {
+  TimePoint received = kNever;
+  TimePoint first_scheduled = kNever;
+  TimePoint first_token = kNever;
+  TimePoint last_token = kNever;
+  TimePoint finished = kNever;
+  TimePoint cancel_asked = kNever;      // when the command came that ended it
+  TimePoint released = kNever;          // beginning of the step that reports the end: it has no blocks from there on
+  Histogram token_gaps{kTokenSeconds};  // between two of its tokens, as the engine made them
+};
+
+struct SequenceEnd {
+  FinishReason reason = FinishReason::kEos;
+  int32_t stop_token_id = -1;  // for kStopToken and kEos
+  int prompt_tokens = 0;
+  int generated_tokens = 0;  // the answer may have fewer: the engine goes on until it hears of a stop string
+  int computed_tokens = 0;   // positions that went through the model
+  SequenceTimings timings = {};
+};
+
+}  // namespace latentd
