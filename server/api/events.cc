@@ -29,9 +29,18 @@ v1::EndReason ReasonOnWire(FinishReason reason) {
       return v1::END_REASON_MAX_TOKENS;
     case FinishReason::kContextLimit:
       return v1::END_REASON_CONTEXT_LIMIT;
-    default:
-      return v1::END_REASON_UNSPECIFIED;
+    case FinishReason::kScored:
+    case FinishReason::kCancelled:
+    case FinishReason::kAborted:
+    case FinishReason::kExpiredInQueue:
+    case FinishReason::kExpiredInPrefill:
+    case FinishReason::kExpiredInDecode:
+    case FinishReason::kSlowConsumer:
+    case FinishReason::kNonFiniteLogits:
+    case FinishReason::kDraining:
+      break;  // a score has no such event, a failure has a status instead
   }
+  return v1::END_REASON_UNSPECIFIED;
 }
 
 // 0 where one of them never happened.

@@ -1,6 +1,8 @@
 #include "server/api/status.h"
 
 #include <algorithm>
+#include <concepts>
+#include <initializer_list>
 #include <utility>
 
 #include <absl/strings/cord.h>
@@ -23,7 +25,6 @@ constexpr std::chrono::seconds kElsewhere{1};  // about the time in which a clie
 // The weights are not all that a model needs, and how fast a disk reads is no promise for hours.
 constexpr std::chrono::seconds kSoonest{1};
 constexpr std::chrono::seconds kLatest{30};  // the rate of the first moments may say anything
-using Numbers = std::map<std::string, std::string>;
 
 // Shares of kMaxStatusBytes. A message is sent twice, in its own header and in the details.
 constexpr size_t kMaxTextBytes = 640;
@@ -75,16 +76,6 @@ bool FindDetail(const absl::Status& status, google::protobuf::Message* detail) {
   return payload && detail->ParseFromString(std::string(*payload));
 }
 
-absl::Status Failure(absl::StatusCode code, std::string_view reason, const std::string& message, Numbers numbers = {}) {
-  absl::Status status(code, Fit(message, kMaxTextBytes, HeaderBytes));
-  google::rpc::ErrorInfo error;
-  error.set_reason(std::string(reason));
-  error.set_domain("latentd");
-  for (const auto& [name, value] : numbers) (*error.mutable_metadata())[name] = Fit(value, kMaxNameBytes);
-  Attach(error, &status);
-  return status;
-}
-
 void AttachViolations(const std::vector<FieldViolation>& violations, absl::Status* status) {
   google::rpc::BadRequest bad_request;
   size_t left = kMaxViolationsBytes;
@@ -114,33 +105,87 @@ void AttachRequest(std::string_view request_id, absl::Status* status) {
   Attach(request, status);
 }
 
-absl::Status Expired(std::string_view reason, const StreamEnd& end) {
-  return Failure(absl::StatusCode::kDeadlineExceeded, reason,
-                 absl::StrFormat("the deadline passed after %d delivered tokens; allow more time or ask for fewer "
-                                 "tokens",
-                                 end.answer.output_tokens),
-                 {{"tokens_delivered", std::to_string(end.answer.output_tokens)}});
+// $0 alone is 1, and so on.
+constexpr size_t NumPlaceholders(std::string_view message) {
+  size_t count = 0;
+  for (size_t i = 0; i + 1 < message.size(); ++i) {
+    if (message[i] == '$') count = std::max(count, static_cast<size_t>(message[i + 1] - '0') + 1);
+  }
+  return count;
 }
 
-// How far a request got, by its own record.
-std::string_view ExpiredReason(const StreamEnd& end) {
-  if (end.answer.output_tokens > 0) return "EXPIRED_IN_DECODE";
-  return end.sequence.timings.first_scheduled == kNever ? "EXPIRED_IN_QUEUE" : "EXPIRED_IN_PREFILL";
+std::string AsText(std::string_view text) { return std::string(text); }
+std::string AsText(std::integral auto number) { return std::to_string(number); }
+
+std::string FillIn(std::string_view message, std::initializer_list<std::string> values) {
+  std::string text;
+  for (size_t i = 0; i < message.size(); ++i) {
+    if (message[i] == '$') {
+      text += values.begin()[message[++i] - '0'];
+    } else {
+      text += message[i];
+    }
+  }
+  return text;
+}
+
+// The row's message, filled in.
+template <Cause kCause, class... Values>
+std::string TextOf(const Values&... values) {
+  constexpr std::string_view kMessage = RowOf(kCause).status.message;
+  static_assert(NumPlaceholders(kMessage) == sizeof...(values));
+  return FillIn(kMessage, {AsText(values)...});
+}
+
+absl::Status MakeFailure(const CauseRow& row, std::string_view message, std::initializer_list<std::string> numbers) {
+  absl::Status status(row.code, Fit(message, kMaxTextBytes, HeaderBytes));
+  google::rpc::ErrorInfo error;
+  error.set_reason(std::string(row.reason));
+  error.set_domain("latentd");
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    (*error.mutable_metadata())[std::string(row.status.numbers[i])] = Fit(numbers.begin()[i], kMaxNameBytes);
+  }
+  Attach(error, &status);
+  if (row.status.retry != Retry::kNone) AttachRetry(kElsewhere, &status);  // where there is no better estimate
+  return status;
+}
+
+template <Cause kCause, class... Numbers>
+absl::Status Failure(std::string_view message, const Numbers&... numbers) {
+  static_assert(!RowOf(kCause).is_success() && RowOf(kCause).status.num_numbers() == sizeof...(numbers));
+  return MakeFailure(RowOf(kCause), message, {AsText(numbers)...});
+}
+
+// Where the message has nothing to fill in.
+template <Cause kCause>
+absl::Status Failure() {
+  return Failure<kCause>(TextOf<kCause>());
 }
 
 // Of one field: its name, and what is wrong with it or asked too much of it.
-absl::Status FieldFailure(absl::StatusCode code, std::string_view reason, const FieldViolation& violation,
-                          Numbers numbers) {
-  absl::Status status =
-      Failure(code, reason, absl::StrFormat("%s: %s", violation.field, violation.description), std::move(numbers));
+template <Cause kCause, class... Numbers>
+absl::Status FieldFailure(const FieldViolation& violation, const Numbers&... numbers) {
+  static_assert(RowOf(kCause).status.detail == Detail::kBadRequest);
+  absl::Status status = Failure<kCause>(violation.field + ": " + violation.description, numbers...);
   AttachViolations({violation}, &status);
   return status;
 }
 
-// Of what another server, or this one a little later, may well do.
-absl::Status TryElsewhere(absl::StatusCode code, std::string_view reason, const std::string& message) {
-  absl::Status status = Failure(code, reason, message);
-  AttachRetry(kElsewhere, &status);
+template <Cause kCause>
+absl::Status RequestFailure(std::string_view message, std::string_view request_id) {
+  static_assert(RowOf(kCause).status.detail == Detail::kRequestInfo);
+  absl::Status status = Failure<kCause>(message);
+  AttachRequest(request_id, &status);
+  return status;
+}
+
+template <Cause kCause>
+absl::Status Expired(const StreamEnd& end) {
+  return Failure<kCause>(TextOf<kCause>(end.answer.output_tokens), end.answer.output_tokens);
+}
+
+absl::Status QueueIsFull(absl::Status status, Duration retry_after) {
+  AttachRetry(retry_after, &status);
   return status;
 }
 
@@ -166,7 +211,7 @@ absl::Status InvalidFields(const std::vector<FieldViolation>& violations) {
     }
     message += (i > 0 ? "; " : "") + next;
   }
-  absl::Status status = Failure(absl::StatusCode::kInvalidArgument, "INVALID_FIELD", message);
+  absl::Status status = Failure<Cause::kInvalidField>(TextOf<Cause::kInvalidField>(message));
   AttachViolations(violations, &status);
   return status;
 }
@@ -177,15 +222,14 @@ absl::Status InvalidField(std::string_view field, std::string_view description) 
 
 absl::Status UnsupportedField(std::string_view field, std::string_view description) {
   const FieldViolation violation = MakeViolation(field, description);
-  return FieldFailure(absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE", violation, {{"field", violation.field}});
+  return FieldFailure<Cause::kUnsupportedFeature>(violation, violation.field);
 }
 
 absl::Status ContextLengthExceeded(std::string_view field, size_t prompt_tokens, size_t min_tokens, size_t limit) {
   const std::string description = absl::StrFormat(
       "the prompt has %d tokens and at least %d must follow, but the context holds %d; shorten the prompt",
       prompt_tokens, min_tokens, limit);
-  return FieldFailure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED", MakeViolation(field, description),
-                      {{"prompt_tokens", std::to_string(prompt_tokens)}, {"limit", std::to_string(limit)}});
+  return FieldFailure<Cause::kContextLengthExceeded>(MakeViolation(field, description), prompt_tokens, limit);
 }
 
 absl::Status TextTooLong(std::string_view field, const TextSize& size) {
@@ -193,33 +237,26 @@ absl::Status TextTooLong(std::string_view field, const TextSize& size) {
   const std::string description =
       absl::StrFormat("the text has %d bytes, so %d tokens at least, but the context holds %d; shorten the text",
                       size.text_bytes, tokens, size.limit);
-  return FieldFailure(absl::StatusCode::kInvalidArgument, "CONTEXT_LENGTH_EXCEEDED", MakeViolation(field, description),
-                      {{"prompt_tokens", std::to_string(tokens)}, {"limit", std::to_string(size.limit)}});
+  return FieldFailure<Cause::kContextLengthExceeded>(MakeViolation(field, description), tokens, size.limit);
 }
 
 absl::Status KvCapacityExceeded(int needed_blocks, int total_blocks) {
-  return Failure(absl::StatusCode::kFailedPrecondition, "KV_CAPACITY_EXCEEDED",
-                 absl::StrFormat("prompt and max_tokens need %d cache blocks, the cache has %d; shorten the prompt or "
-                                 "lower max_tokens",
-                                 needed_blocks, total_blocks),
-                 {{"needed_blocks", std::to_string(needed_blocks)}, {"total_blocks", std::to_string(total_blocks)}});
+  return Failure<Cause::kKvCapacityExceeded>(TextOf<Cause::kKvCapacityExceeded>(needed_blocks, total_blocks),
+                                             needed_blocks, total_blocks);
 }
 
 absl::Status NoTokenizer(std::string_view field) {
-  return Failure(absl::StatusCode::kFailedPrecondition, "NO_TOKENIZER",
-                 absl::StrFormat("%s needs a tokenizer and the model's directory has none; send token ids", field));
+  return Failure<Cause::kNoTokenizer>(TextOf<Cause::kNoTokenizer>(field));
 }
 
 absl::Status NoChatTemplate(std::string_view why) {
-  return Failure(absl::StatusCode::kFailedPrecondition, "NO_CHAT_TEMPLATE",
-                 absl::StrFormat("%s; use Generate with a prompt of your own",
-                                 why.empty() ? "the model's directory has no chat template" : why));
+  return Failure<Cause::kNoChatTemplate>(
+      TextOf<Cause::kNoChatTemplate>(why.empty() ? "the model's directory has no chat template" : why));
 }
 
 absl::Status ModelNotFound(std::string_view asked, std::string_view served) {
-  absl::Status status = Failure(
-      absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-      absl::StrFormat("model %s is not served here; this server has %s", QuotedExcerpt(asked), QuotedExcerpt(served)));
+  absl::Status status =
+      Failure<Cause::kModelNotFound>(TextOf<Cause::kModelNotFound>(QuotedExcerpt(asked), QuotedExcerpt(served)));
   google::rpc::ResourceInfo resource;
   resource.set_resource_type("model");
   resource.set_resource_name(Fit(asked, kMaxNameBytes));
@@ -228,67 +265,35 @@ absl::Status ModelNotFound(std::string_view asked, std::string_view served) {
 }
 
 absl::Status DuplicateRequestId(std::string_view request_id) {
-  absl::Status status = Failure(
-      absl::StatusCode::kAlreadyExists, "DUPLICATE_REQUEST_ID",
-      absl::StrFormat("request_id %s belongs to a request in flight; choose another", QuotedExcerpt(request_id)));
-  AttachRequest(request_id, &status);
-  return status;
+  return RequestFailure<Cause::kDuplicateRequestId>(TextOf<Cause::kDuplicateRequestId>(QuotedExcerpt(request_id)),
+                                                    request_id);
 }
 
-absl::Status Draining() {
-  return TryElsewhere(absl::StatusCode::kUnavailable, "DRAINING",
-                      "the server is shutting down and takes no new requests; ask another one");
-}
+absl::Status Draining() { return Failure<Cause::kDraining>(); }
 
 absl::Status Loading(const BytesRead& bytes) {
-  absl::Status status =
-      Failure(absl::StatusCode::kUnavailable, "LOADING",
-              absl::StrFormat("the model is loading (%s); ask again then, or another server", StageText(bytes)),
-              {{"loaded_bytes", std::to_string(bytes.read)}, {"total_bytes", std::to_string(bytes.total)}});
+  absl::Status status = Failure<Cause::kLoading>(TextOf<Cause::kLoading>(StageText(bytes)), bytes.read, bytes.total);
   AttachRetry(std::clamp<Duration>(FromSeconds(SecondsLeft(bytes)), kSoonest, kLatest), &status);
   return status;
 }
 
-absl::Status SlowSender() {
-  return TryElsewhere(absl::StatusCode::kResourceExhausted, "SLOW_SENDER",
-                      "expected the whole request in time, found a part of it, and others wait for its "
-                      "memory or its time is over; send it again, all at once");
-}
+absl::Status SlowSender() { return Failure<Cause::kSlowSender>(); }
 
-absl::Status IntakeFull() {
-  return TryElsewhere(absl::StatusCode::kResourceExhausted, "INTAKE_FULL",
-                      "expected room for another request, found too many that are being received or wait to "
-                      "be worked on; try again later");
-}
+absl::Status IntakeFull() { return Failure<Cause::kIntakeFull>(); }
 
 absl::Status MessageTooLarge(size_t num_bytes, size_t limit) {
-  return Failure(
-      absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
-      absl::StrFormat("expected a request of at most %d bytes, found %d; send less at once", limit, num_bytes),
-      {{"message_bytes", std::to_string(num_bytes)}, {"limit", std::to_string(limit)}});
+  return Failure<Cause::kMessageTooLarge>(TextOf<Cause::kMessageTooLarge>(num_bytes, limit), num_bytes, limit);
 }
 
 absl::Status AnswerTooLarge(std::string_view fields, size_t num_bytes, size_t limit) {
-  const std::string description = absl::StrFormat(
-      "the answer may have %d bytes in one message, and the client or the server takes at most %d; ask for less, or "
-      "let the client take more and say so in the metadata latentd-max-answer-bytes",
-      num_bytes, limit);
-  return FieldFailure(absl::StatusCode::kInvalidArgument, "ANSWER_TOO_LARGE", MakeViolation(fields, description),
-                      {{"answer_bytes", std::to_string(num_bytes)}, {"limit", std::to_string(limit)}});
+  const std::string description = TextOf<Cause::kAnswerTooLarge>(num_bytes, limit);
+  return FieldFailure<Cause::kAnswerTooLarge>(MakeViolation(fields, description), num_bytes, limit);
 }
 
-absl::Status AnswersFull() {
-  return TryElsewhere(absl::StatusCode::kResourceExhausted, "ANSWERS_FULL",
-                      "expected room for another answer, found too many that their clients have not read "
-                      "yet; try again later");
-}
+absl::Status AnswersFull() { return Failure<Cause::kAnswersFull>(); }
 
 absl::Status SlowConsumer(size_t unread_bytes) {
-  return Failure(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
-                 absl::StrFormat("the client left %d bytes of its answer unread for too long; read faster or ask for "
-                                 "fewer tokens",
-                                 unread_bytes),
-                 {{"buffered_bytes", std::to_string(unread_bytes)}});
+  return Failure<Cause::kSlowConsumer>(TextOf<Cause::kSlowConsumer>(unread_bytes), unread_bytes);
 }
 
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id) {
@@ -296,71 +301,44 @@ absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id
     case RefusalCause::kDraining:
       return Draining();
     case RefusalCause::kQueueFull:
-    case RefusalCause::kQueueTokens: {
-      const char* reason = refusal.cause == RefusalCause::kQueueFull ? "QUEUE_FULL" : "QUEUE_TOKENS";
-      absl::Status status = Failure(absl::StatusCode::kResourceExhausted, reason, refusal.message);
-      AttachRetry(refusal.retry_after, &status);
-      return status;
-    }
+      return QueueIsFull(Failure<Cause::kQueueFull>(refusal.message), refusal.retry_after);
+    case RefusalCause::kQueueTokens:
+      return QueueIsFull(Failure<Cause::kQueueTokens>(refusal.message), refusal.retry_after);
     case RefusalCause::kNeverFits:
       break;
   }
   // Validation lets nothing through that the engine can never run.
-  absl::Status status = Failure(absl::StatusCode::kInternal, "ENGINE_FAULT", refusal.message);
-  AttachRequest(request_id, &status);
-  return status;
+  return RequestFailure<Cause::kEngineFault>(refusal.message, request_id);
 }
 
-absl::Status StatusOfEnd(const EndedRequest& ended) {
-  const StreamEnd& end = ended.end;
-  switch (ended.reason) {
-    case FinishReason::kEos:
-    case FinishReason::kStopString:
-    case FinishReason::kStopToken:
-    case FinishReason::kMaxTokens:
-    case FinishReason::kContextLimit:
-    case FinishReason::kScored:
-      return absl::OkStatus();
-    case FinishReason::kCancelled:
-      if (ended.rpc_deadline_passed) return Expired(ExpiredReason(end), end);
-      return Failure(absl::StatusCode::kCancelled, "CLIENT_CANCEL", "the client cancelled the request");
-    case FinishReason::kAborted:
-      return Failure(absl::StatusCode::kAborted, "ADMIN_ABORT", "an operator ended the request; send it again");
-    case FinishReason::kExpiredInQueue:
-      return Expired("EXPIRED_IN_QUEUE", end);
-    case FinishReason::kExpiredInPrefill:
-      return Expired("EXPIRED_IN_PREFILL", end);
-    case FinishReason::kExpiredInDecode:
-      return Expired("EXPIRED_IN_DECODE", end);
-    case FinishReason::kSlowConsumer:
+Cause CauseOfEnd(const EndedRequest& ended) {
+  if (ended.reason != FinishReason::kCancelled || !ended.rpc_deadline_passed) return CauseOf(ended.reason);
+  if (ended.end.answer.output_tokens > 0) return Cause::kExpiredInDecode;
+  return ended.end.sequence.timings.first_scheduled == kNever ? Cause::kExpiredInQueue : Cause::kExpiredInPrefill;
+}
+
+absl::Status StatusOfEnd(const EndedRequest& ended) { return StatusOfRun(CauseOfEnd(ended), ended); }
+
+absl::Status StatusOfRun(Cause cause, const EndedRequest& ended) {
+  switch (cause) {
+    case Cause::kClientCancel:
+      return Failure<Cause::kClientCancel>();
+    case Cause::kAdminAbort:
+      return Failure<Cause::kAdminAbort>();
+    case Cause::kExpiredInQueue:
+      return Expired<Cause::kExpiredInQueue>(ended.end);
+    case Cause::kExpiredInPrefill:
+      return Expired<Cause::kExpiredInPrefill>(ended.end);
+    case Cause::kExpiredInDecode:
+      return Expired<Cause::kExpiredInDecode>(ended.end);
+    case Cause::kSlowConsumer:
       return SlowConsumer(ended.unread_bytes);
-    case FinishReason::kDraining:
+    case Cause::kDraining:
       return Draining();
-    case FinishReason::kNonFiniteLogits:
-      break;
-  }
-  absl::Status status = Failure(absl::StatusCode::kDataLoss, "NAN_LOGITS",
-                                "the model computed a number that is not finite for this request; check the weights");
-  AttachRequest(ended.request_id, &status);
-  return status;
-}
-
-std::string_view NameOfEnd(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kEos:
-      return "EOS";
-    case FinishReason::kStopString:
-      return "STOP_STRING";
-    case FinishReason::kStopToken:
-      return "STOP_TOKEN";
-    case FinishReason::kMaxTokens:
-      return "MAX_TOKENS";
-    case FinishReason::kContextLimit:
-      return "CONTEXT_LIMIT";
-    case FinishReason::kScored:
-      return "SCORED";
+    case Cause::kNanLogits:
+      return RequestFailure<Cause::kNanLogits>(TextOf<Cause::kNanLogits>(), ended.request_id);
     default:
-      return "";
+      return absl::OkStatus();
   }
 }
 
@@ -369,10 +347,12 @@ std::string ReasonOf(const absl::Status& status) {
   return FindDetail(status, &error) ? error.reason() : "";
 }
 
+std::optional<Cause> CauseOf(const absl::Status& status) { return FindCause(ReasonOf(status)); }
+
 std::optional<std::chrono::milliseconds> RetryDelayOf(const absl::Status& status) {
   google::rpc::RetryInfo retry;
-  const bool is_worth_a_retry_here = absl::IsResourceExhausted(status) || ReasonOf(status) == "LOADING";
-  if (!is_worth_a_retry_here || !FindDetail(status, &retry)) return std::nullopt;
+  const std::optional<Cause> cause = CauseOf(status);
+  if (!cause || RowOf(*cause).status.retry != Retry::kHere || !FindDetail(status, &retry)) return std::nullopt;
   const google::protobuf::Duration& delay = retry.retry_delay();
   return std::chrono::milliseconds(delay.seconds() * 1000 + (delay.nanos() + 999'999) / 1'000'000);
 }

@@ -13,6 +13,7 @@
 
 #include "engine/loop/queue_limit.h"
 #include "engine/stream/token_stream.h"
+#include "server/api/causes.h"
 
 namespace latentd {
 
@@ -67,14 +68,16 @@ struct EndedRequest {
   std::string_view request_id = {};
   bool rpc_deadline_passed = false;  // a cancellation at the RPC's own deadline is gRPC's doing, not the client's wish
 };
+Cause CauseOfEnd(const EndedRequest& ended);
 // OK where the request succeeded.
 absl::Status StatusOfEnd(const EndedRequest& ended);
-
-// "EOS", "MAX_TOKENS", … of a request that succeeded.
-std::string_view NameOfEnd(FinishReason reason);
+// The same for a cause that ends runs, whatever `ended.reason` says.
+absl::Status StatusOfRun(Cause cause, const EndedRequest& ended);
 
 // ErrorInfo's reason; empty where there is none.
 std::string ReasonOf(const absl::Status& status);
+// The cause of that reason; none for OK.
+std::optional<Cause> CauseOf(const absl::Status& status);
 
 // After which the same request may be sent here again, rounded up; none where a retry here makes no sense.
 std::optional<std::chrono::milliseconds> RetryDelayOf(const absl::Status& status);

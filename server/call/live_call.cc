@@ -36,18 +36,20 @@ CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view met
   });
 }
 
-void CallRecord::Finish(const absl::Status& status, std::string_view reason) {
+void CallRecord::Finish(const absl::Status& status, Cause success) {
+  // A status that no function of status.h made is a fault of this server.
+  const Cause cause = status.ok() ? success : CauseOf(status).value_or(Cause::kEngineFault);
   const Outcome outcome{.method = method_,
                         .grpc_code = absl::StatusCodeToString(status.code()),
-                        .reason = status.ok() ? std::string(reason) : ReasonOf(status)};
+                        .reason = std::string(RowOf(cause).reason)};
   const double seconds = Seconds(std::chrono::steady_clock::now() - received_);
   metrics_.Update([&](MetricsData& data) {
     ++data.requests_finished[outcome];
     --data.requests_in_flight[static_cast<size_t>(phase_)];
     data.outcomes[outcome.reason].request_seconds.Observe(seconds);
     if (end_) {
-      ObserveRun(outcome.reason, data);
-    } else if (IsAdmissionReason(outcome.reason)) {
+      ObserveRun(cause, data);
+    } else if (RowOf(cause).refuses_admission()) {
       ++data.admission_rejected[outcome.reason];
     }
   });
@@ -60,9 +62,9 @@ void CallRecord::Finish(const absl::Status& status, std::string_view reason) {
 }
 
 // A stage that the request did not leave lasted until its end.
-void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const {
+void CallRecord::ObserveRun(Cause cause, MetricsData& data) const {
   const SequenceTimings& at = end_->sequence.timings;
-  OutcomeTotals& totals = data.outcomes[reason];
+  OutcomeTotals& totals = data.outcomes[std::string(RowOf(cause).reason)];
   const auto observe = [](Histogram& histogram, TimePoint from, TimePoint to) {
     histogram.Observe(Seconds(to - from));
   };
@@ -80,7 +82,7 @@ void CallRecord::ObserveRun(const std::string& reason, MetricsData& data) const 
     totals.time_per_output_token_seconds.Observe(seconds / (end_->sequence.generated_tokens - 1));
   }
   if (at.cancel_asked != kNever) observe(totals.cancel_to_release_seconds, at.cancel_asked, at.released);
-  totals.wasted_tokens += WastedTokens(reason, *end_);
+  totals.wasted_tokens += WastedTokens(cause, *end_);
   data.prompt_length_tokens.Observe(end_->sequence.prompt_tokens);
   if (end_->reason() != FinishReason::kScored) data.generation_length_tokens.Observe(end_->answer.output_tokens);
 }
@@ -154,7 +156,7 @@ void LiveCall::Finish(const absl::Status& status, const StreamEnd& end) {
   facts.queue_seconds = SecondsBetween(timings.received, timings.first_scheduled);
   facts.ttft_seconds = SecondsBetween(timings.received, timings.first_token);
   facts.decode_seconds = SecondsBetween(timings.first_token, timings.finished);
-  record_.Finish(status, NameOfEnd(end.reason()));
+  record_.Finish(status, CauseOf(end.reason()));
 }
 
 absl::Status LiveCall::StatusOf(EndedRequest ended) const {

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "engine/metrics.h"
 #include "engine/stream/token_stream.h"
+#include "server/api/causes.h"
 #include "server/api/request_validation.h"
 #include "server/api/status.h"
 #include "server/call/call_origin.h"
@@ -38,8 +39,8 @@ class CallRecord {
   void LeavesFrom(Phase phase) { phase_ = phase; }
   // How the engine ended it, if it came so far: all latencies and lengths are observed with the outcome.
   void Ran(const StreamEnd& end) { end_ = end; }
-  // `reason` of a success; failures carry their own.
-  void Finish(const absl::Status& status, std::string_view reason = "");
+  // `success` where the status is OK; failures carry their own cause.
+  void Finish(const absl::Status& status, Cause success = Cause::kAnswered);
 
   // For the initial metadata of an RPC that was admitted. Not of one that was refused: clients' retry policies give up
   // once they see initial metadata.
@@ -52,7 +53,7 @@ class CallRecord {
   Metrics& metrics() { return metrics_; }
 
  private:
-  void ObserveRun(const std::string& reason, MetricsData& data) const;
+  void ObserveRun(Cause cause, MetricsData& data) const;
 
   Metrics& metrics_;
   const std::string method_;

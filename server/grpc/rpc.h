@@ -67,7 +67,7 @@ class Rpc : public RpcReactor {
   // After this nobody else may call the RPC. Any thread, once.
   virtual void Detach() {}
   // The outcome, in the metrics and the log, before the client can learn it.
-  virtual void Count(const absl::Status& status) { record_->Finish(status, "ANSWERED"); }
+  virtual void Count(const absl::Status& status) { record_->Finish(status, Cause::kAnswered); }
 
   // Instead of an answer. Of a client that left, it tells that.
   void Refuse(absl::Status status);

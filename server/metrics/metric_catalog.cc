@@ -14,14 +14,6 @@ constexpr auto kHistogram = MetricKind::kHistogram;
 
 using Descriptors = std::vector<MetricDescriptor>;
 
-std::vector<std::string> AllCodes() {
-  std::vector<std::string> codes;
-  for (const Outcome& outcome : AllOutcomes()) codes.push_back(outcome.grpc_code);
-  std::sort(codes.begin(), codes.end());
-  codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
-  return codes;
-}
-
 void AppendFlow(Descriptors& all) {
   all.push_back({"latentd_requests_received_total", kCounter, "RPCs", {{"method", AllMethods()}}, "RPCs that arrived"});
   all.push_back({"latentd_requests_finished_total",

@@ -76,10 +76,10 @@ void AddHistogram(Labels labels, const Histogram& histogram, MetricFamily& famil
   metric.histogram.sample_sum = histogram.sum();
 }
 
-uint64_t FinishedFor(std::string_view reason, const MetricsData& data) {
+uint64_t FinishedFor(Cause cause, const MetricsData& data) {
   uint64_t total = 0;
   for (const auto& [outcome, count] : data.requests_finished) {
-    if (outcome.reason == reason) total += count;
+    if (outcome.reason == RowOf(cause).reason) total += count;
   }
   return total;
 }
@@ -104,8 +104,8 @@ void AddRequests(const MetricsData& data, std::vector<MetricFamily>& all) {
     AddValue({{"reason", reason}}, found == data.admission_rejected.end() ? 0 : found->second, rejected);
   }
   AddByEnum("latentd_deadline_exceeded_total",
-            std::array{FinishedFor("EXPIRED_IN_QUEUE", data), FinishedFor("EXPIRED_IN_PREFILL", data),
-                       FinishedFor("EXPIRED_IN_DECODE", data)},
+            std::array{FinishedFor(Cause::kExpiredInQueue, data), FinishedFor(Cause::kExpiredInPrefill, data),
+                       FinishedFor(Cause::kExpiredInDecode, data)},
             all);
 }
 
@@ -189,11 +189,11 @@ void AddStreams(const MetricsData& data, std::vector<MetricFamily>& all) {
   AddByEnum("latentd_buffered_bytes", std::array{data.request_bytes, data.answer_bytes}, all);
   AddByEnum("latentd_buffered_bytes_capacity", std::array{data.max_buffered_bytes, data.max_buffered_bytes}, all);
   AddByEnum("latentd_buffer_refusals_total",
-            std::array{FinishedFor("INTAKE_FULL", data) + FinishedFor("SLOW_SENDER", data),
-                       FinishedFor("ANSWERS_FULL", data)},
+            std::array{FinishedFor(Cause::kIntakeFull, data) + FinishedFor(Cause::kSlowSender, data),
+                       FinishedFor(Cause::kAnswersFull, data)},
             all);
   AddByEnum("latentd_slow_consumer_total",
-            std::array{data.sequences_paused, data.sequences_resumed, FinishedFor("SLOW_CONSUMER", data)}, all);
+            std::array{data.sequences_paused, data.sequences_resumed, FinishedFor(Cause::kSlowConsumer, data)}, all);
 }
 
 void AddConnections(const ConnectionCounts& counts, const ServingState::View& view, std::vector<MetricFamily>& all) {

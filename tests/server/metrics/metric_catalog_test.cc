@@ -81,9 +81,9 @@ TEST(Outcomes, EveryRunReasonIsAnOutcome) {
 TEST(Outcomes, WasteIsAllOfAFailureAndTheSurplusOfAStopString) {
   const StreamEnd end{.sequence = {.prompt_tokens = 10, .generated_tokens = 7, .computed_tokens = 16},
                       .answer = {.output_tokens = 5}};
-  EXPECT_EQ(WastedTokens("STOP_STRING", end), 2u);
-  EXPECT_EQ(WastedTokens("CLIENT_CANCEL", end), 16u);
-  EXPECT_EQ(WastedTokens("MAX_TOKENS", end), 0u);
+  EXPECT_EQ(WastedTokens(Cause::kStopString, end), 2u);
+  EXPECT_EQ(WastedTokens(Cause::kClientCancel, end), 16u);
+  EXPECT_EQ(WastedTokens(Cause::kMaxTokens, end), 0u);
 }
 
 TEST(ProcessStat, NameMayHoldAnything) {

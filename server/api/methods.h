@@ -1,0 +1,60 @@
+// The methods of all services, and what of each decides how its RPCs can end. A test compares the names with the .proto
+// files. Constant.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+
+namespace latentd {
+
+// What methods have in common, as bits of a set.
+using MethodTraits = uint16_t;
+inline constexpr MethodTraits kGenerates = 1 << 0;      // tokens
+inline constexpr MethodTraits kScores = 1 << 1;         // a prompt
+inline constexpr MethodTraits kAnswersItself = 1 << 2;  // without the engine
+inline constexpr MethodTraits kIsUnimplemented = 1 << 3;
+inline constexpr MethodTraits kAnswersInOne = 1 << 4;  // message, instead of a stream
+inline constexpr MethodTraits kUsesTokenizer = 1 << 5;
+inline constexpr MethodTraits kMakesPrompt = 1 << 6;  // of what the request says
+inline constexpr MethodTraits kUsesTemplate = 1 << 7;
+inline constexpr MethodTraits kNamesModel = 1 << 8;  // has a field for it
+inline constexpr MethodTraits kNeedsModel = 1 << 9;  // refused while it is loading
+inline constexpr MethodTraits kRunsModel = kGenerates | kScores;
+inline constexpr MethodTraits kEveryMethod = 0xffff;
+
+struct MethodRow {
+  std::string_view name;
+  MethodTraits traits;
+};
+
+inline constexpr MethodTraits kOfPrompts = kUsesTokenizer | kMakesPrompt | kNamesModel | kNeedsModel;
+inline constexpr MethodRow kMethods[] = {
+    {"Generate", kGenerates | kOfPrompts},
+    {"GenerateOnce", kGenerates | kOfPrompts | kAnswersInOne},
+    {"Chat", kGenerates | kOfPrompts | kUsesTemplate},
+    {"Score", kScores | kOfPrompts | kAnswersInOne},
+    {"Tokenize", kAnswersItself | kOfPrompts | kUsesTemplate | kAnswersInOne},
+    {"Detokenize", kAnswersItself | kUsesTokenizer | kNamesModel | kNeedsModel | kAnswersInOne},
+    {"GetModel", kAnswersItself | kNamesModel | kNeedsModel | kAnswersInOne},
+    {"ListModels", kAnswersItself | kNeedsModel | kAnswersInOne},
+    {"Abort", kAnswersItself | kAnswersInOne},
+    {"Drain", kAnswersItself},
+    {"GetLoad", kAnswersItself | kAnswersInOne},
+    {"WatchLoad", kAnswersItself},
+    {"ListRequests", kAnswersItself | kAnswersInOne},
+    {"FlushPrefixCache", kIsUnimplemented | kAnswersInOne},
+    {"GetConfig", kAnswersItself | kAnswersInOne},
+    {"SetLogLevel", kAnswersItself | kAnswersInOne},
+    {"DumpFlightRecorder", kIsUnimplemented},
+};
+
+// A method whose requests go through the engine: its RPCs begin in phase queued, those of all others in phase output.
+constexpr bool RunsTheModel(std::string_view method) {
+  const auto has_name = [method](const MethodRow& row) { return row.name == method; };
+  const MethodRow* row = std::find_if(std::begin(kMethods), std::end(kMethods), has_name);
+  return row != std::end(kMethods) && (row->traits & kRunsModel) != 0;
+}
+static_assert(RunsTheModel("Score") && !RunsTheModel("Tokenize"));
+
+}  // namespace latentd

@@ -1,0 +1,194 @@
+#include "server/api/causes.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "latentd/v1/admin.pb.h"
+#include "latentd/v1/generation.pb.h"
+#include "latentd/v1/models.pb.h"
+#include "server/api/events.h"
+#include "server/api/status.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::ElementsAreArray;
+
+TEST(Methods, AreThoseOfTheServices) {
+  std::vector<std::string> published;
+  for (const google::protobuf::FileDescriptor* file :
+       {v1::GenerateRequest::descriptor()->file(), v1::Model::descriptor()->file(), v1::Load::descriptor()->file()}) {
+    for (int service = 0; service < file->service_count(); ++service) {
+      for (int i = 0; i < file->service(service)->method_count(); ++i) {
+        published.push_back(file->service(service)->method(i)->name());
+      }
+    }
+  }
+  std::vector<std::string> listed;
+  for (const MethodRow& method : kMethods) listed.emplace_back(method.name);
+  EXPECT_THAT(listed, ElementsAreArray(published));
+}
+
+TEST(Methods, AnswerInOneMessageWhereTheProtoHasNoStream) {
+  for (const google::protobuf::FileDescriptor* file :
+       {v1::GenerateRequest::descriptor()->file(), v1::Model::descriptor()->file(), v1::Load::descriptor()->file()}) {
+    for (const MethodRow& row : kMethods) {
+      const auto* method = file->service(0)->FindMethodByName(std::string(row.name));
+      if (method == nullptr) continue;
+      EXPECT_EQ((row.traits & kAnswersInOne) != 0, !method->server_streaming()) << row.name;
+      const bool names_model = method->input_type()->FindFieldByName("model") != nullptr;
+      EXPECT_EQ((row.traits & kNamesModel) != 0, names_model) << row.name;
+    }
+  }
+}
+
+TEST(Causes, HaveReasonsOfTheirOwn) {
+  std::set<std::string_view> reasons;
+  for (const CauseRow& row : kCauses) {
+    EXPECT_TRUE(reasons.insert(row.reason).second) << row.reason;
+    EXPECT_EQ(FindCause(row.reason), row.cause);
+    EXPECT_EQ(row.is_success(), row.code == absl::StatusCode::kOk) << row.reason;
+    EXPECT_EQ(row.is_success(), row.status.message.empty()) << row.reason;
+  }
+  EXPECT_EQ(FindCause("NO_SUCH_REASON"), std::nullopt);
+}
+
+TEST(Causes, ThatEndRunsHaveTheStatusOfTheirRow) {
+  const StreamEnd end;
+  for (const CauseRow& row : kCauses) {
+    if (!row.ends_run()) continue;
+    const absl::Status status = StatusOfRun(row.cause, {.reason = FinishReason::kEos, .end = end, .request_id = "r"});
+    EXPECT_EQ(status.code(), row.code) << row.reason;
+    EXPECT_EQ(ReasonOf(status), row.is_success() ? "" : row.reason);
+  }
+}
+
+TEST(Causes, OfTokensEndTheirSequenceUnderTheirName) {
+  for (const CauseRow& row : kCauses) {
+    if (!row.is_success() || (row.occurs.methods & kGenerates) == 0) continue;
+    StreamEnd end;
+    FinishReason& reason = end.sequence.reason;
+    for (int next = 0; CauseOf(reason) != row.cause; ++next) reason = static_cast<FinishReason>(next);
+    EXPECT_EQ(v1::EndReason_Name(MakeSequenceEnd(end).reason()), "END_REASON_" + std::string(row.reason));
+  }
+}
+
+// "RESOURCE_EXHAUSTED", and what the status has beside its reason: "RetryInfo, `loaded_bytes`".
+struct Claim {
+  std::string code;
+  std::string details;
+  auto operator<=>(const Claim&) const = default;
+};
+using Claims = std::map<std::string, Claim>;  // by reason
+
+std::vector<std::string> GoogleDetailsOf(const StatusForm& form) {
+  std::vector<std::string> details;
+  if (form.detail == Detail::kBadRequest) details.push_back("BadRequest");
+  if (form.detail == Detail::kRequestInfo) details.push_back("RequestInfo");
+  if (form.detail == Detail::kResourceInfo) details.push_back("ResourceInfo");
+  if (form.retry != Retry::kNone) details.push_back("RetryInfo");
+  return details;
+}
+
+// The failures that have series, as the documents' table must have them.
+Claims DocumentedFailures() {
+  Claims claims;
+  for (const CauseRow& row : kCauses) {
+    if (row.is_success() || row.occurs.methods == 0) continue;
+    std::vector<std::string> details = GoogleDetailsOf(row.status);
+    for (const std::string_view number : row.status.numbers) {
+      if (!number.empty()) details.push_back("`" + std::string(number) + "`");
+    }
+    claims[std::string(row.reason)] = {absl::StatusCodeToString(row.code), absl::StrJoin(details, ", ")};
+  }
+  return claims;
+}
+
+std::vector<std::string> LinesOf(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+// The rows below the head of the table of statuses, which stands in the README or in a page of docs/.
+std::vector<std::string> StatusTable() {
+  std::vector<std::filesystem::path> pages = {"README.md"};
+  for (const auto& entry : std::filesystem::directory_iterator("docs")) pages.push_back(entry.path());
+  for (const std::filesystem::path& page : pages) {
+    std::vector<std::string> lines = LinesOf(page);
+    const auto head = std::find(lines.begin(), lines.end(), "| code | reason | when | details |");
+    if (head == lines.end()) continue;
+    const auto end = std::find_if(head, lines.end(), [](const std::string& line) { return !line.starts_with("|"); });
+    return {head + 2, end};
+  }
+  return {};
+}
+
+TEST(Causes, AreThoseOfTheDocumentsTableOfStatuses) {
+  Claims claims;
+  for (const std::string& line : StatusTable()) {
+    std::vector<std::string> cells = absl::StrSplit(line, '|');  // one before the first bar, one behind the last
+    ASSERT_EQ(cells.size(), 6u) << line;
+    for (std::string& cell : cells) absl::StripAsciiWhitespace(&cell);
+    for (const std::string& reason : std::vector<std::string>(absl::StrSplit(cells[2], ", "))) {
+      EXPECT_TRUE(claims.emplace(reason, Claim{cells[1], cells[4]}).second) << reason;
+    }
+  }
+  const Claims expected = DocumentedFailures();
+  for (const auto& [reason, claim] : expected) {
+    ASSERT_TRUE(claims.contains(reason)) << reason << " stands in no row of the table of statuses";
+    EXPECT_EQ(claims[reason].code, claim.code) << reason;
+    EXPECT_EQ(claims[reason].details, claim.details) << reason;
+  }
+  EXPECT_EQ(claims.size(), expected.size());
+}
+
+// "//       QUEUE_FULL, QUEUE_TOKENS      RESOURCE_EXHAUSTED (with RetryInfo)"
+Claims FailuresInTheProto() {
+  Claims claims;
+  for (const std::string& line : LinesOf("proto/latentd/v1/generation.proto")) {
+    if (!line.starts_with("//       ")) continue;
+    const std::vector<std::string> parts = absl::StrSplit(line.substr(9), absl::MaxSplits("  ", 1));
+    if (parts.size() != 2) continue;
+    std::vector<std::string> code_and_details = absl::StrSplit(parts[1], absl::MaxSplits(" (with ", 1));
+    absl::StripAsciiWhitespace(&code_and_details[0]);
+    std::string details = code_and_details.size() == 2 ? code_and_details[1] : "";
+    details = details.substr(0, details.find_first_of(" )"));
+    for (const std::string& reason : std::vector<std::string>(absl::StrSplit(parts[0], ", "))) {
+      EXPECT_TRUE(claims.emplace(reason, Claim{code_and_details[0], details}).second) << reason;
+    }
+  }
+  return claims;
+}
+
+TEST(Causes, AreThoseOfTheProtosRules) {
+  Claims expected;
+  for (const CauseRow& row : kCauses) {
+    if (row.is_success()) continue;
+    expected[std::string(row.reason)] = {absl::StatusCodeToString(row.code),
+                                         absl::StrJoin(GoogleDetailsOf(row.status), ", ")};
+  }
+  for (const auto& [reason, claim] : FailuresInTheProto()) {
+    ASSERT_TRUE(expected.contains(reason)) << reason << " is no cause";
+    EXPECT_EQ(claim.code, expected[reason].code) << reason;
+    EXPECT_EQ(claim.details, expected[reason].details) << reason;
+    expected.erase(reason);
+  }
+  for (const auto& [reason, claim] : expected) ADD_FAILURE() << reason << " stands in no line of generation.proto";
+}
+
+}  // namespace
+}  // namespace latentd
