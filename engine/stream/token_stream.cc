@@ -40,7 +40,8 @@ bool TokenStream::Append(StreamChunk chunk) {
   const size_t num_bytes = BytesOf(chunk);
   pending_bytes_ += num_bytes;
   AddToBacklog(static_cast<int64_t>(num_bytes));
-  full_ = IsOverBound();
+  // Full until a Take makes room, though others made room for all: only a Take tells that the sequence can resume.
+  full_ = full_ || IsOverBound();
   const bool was_empty = pending_.empty();
   const size_t num_unmerged = first_is_pending_ ? 1 : 0;
   if (pending_.size() > num_unmerged && pending_.back().num_bytes < kMaxChunkBytes) {

@@ -166,5 +166,22 @@ TEST(TokenStream, BacklogHoldsWhatIsPendingAndNothingAfterTheStream) {
   EXPECT_EQ(backlog, 0);
 }
 
+TEST(TokenStream, FullByTheBacklogStaysSoUntilItsReaderMakesRoom) {
+  std::atomic<int64_t> backlog{0};
+  constexpr int64_t kMaxBacklog = kMaxChunkBytes + 100;
+  TokenStream other(nullptr, 1 << 20, {.num_bytes = &backlog, .max_bytes = kMaxBacklog});
+  TokenStream stream(nullptr, 1 << 20, {.num_bytes = &backlog, .max_bytes = kMaxBacklog});
+  bool was_full = false;
+  other.Append({.text = std::string(100, 'x')});
+  EXPECT_FALSE(stream.Append({.text = std::string(kMaxChunkBytes + 1, 'x')}));
+  other.Take(&was_full);
+  EXPECT_FALSE(was_full);
+  stream.Append({.text = "y"});  // of a step that was under way when the sequence paused
+  EXPECT_TRUE(stream.full());
+  stream.Take(&was_full);
+  EXPECT_TRUE(was_full);
+  EXPECT_FALSE(stream.full());
+}
+
 }  // namespace
 }  // namespace latentd
