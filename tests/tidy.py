@@ -60,7 +60,7 @@ LIBRARY_FOLDERS = [
     (re.compile(r"<(grpc|grpcpp)/"), ("server/grpc/", "server/admin/", "tools/", "tests/server/", "tests/bench/")),
     (re.compile(r"<google/protobuf/"), ("server/api/", "server/grpc/", "server/admin/", "tools/", "tests/server/")),
     (re.compile(r"<prometheus/"), ("server/metrics/", "tests/server/")),
-    (re.compile(r"<CLI/"), ("server/config/", "tools/")),
+    (re.compile(r"<CLI/"), ("base/command_line.cc",)),
     (re.compile(r"<hwy/"), ("base/thread_pool.cc", "kernels/cpu/", "tests/kernels/", "tests/bench/",
                               "tests/engine/model/", "tests/support/each_target.h")),
     (re.compile(r"<(cuda|cublas|nccl)|\.cuh"), ("kernels/cuda/", "tests/cuda_emulator/", "tests/kernels/cuda/")),

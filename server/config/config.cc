@@ -1,10 +1,13 @@
 #include "server/config/config.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include <CLI/CLI.hpp>
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
@@ -12,22 +15,25 @@
 #include <absl/strings/str_replace.h>
 #include <unistd.h>
 
+#include "base/command_line.h"
 #include "server/config/config_file.h"
 #include "server/config/knobs.h"
 
 namespace latentd {
 namespace {
 
-constexpr char kVersion[] = "latentd 0.1.0\n";
+constexpr char kVersion[] = "latentd 0.1.0";
 constexpr char kPrefix[] = "LATENTD_";
 constexpr char kConfigVariable[] = "LATENTD_CONFIG";
 
-struct CommandLine {
-  std::map<std::string, std::string> values;  // knob -> text
+struct CommandLineValues {
+  std::map<std::string, std::string> knobs;  // knob -> text
   std::string config_file;
   bool print_config = false;
   std::optional<std::string> answer;  // help or version
 };
+
+std::string FlagName(const Knob& knob) { return "--" + std::string(knob.name); }
 
 std::string TypeOf(const Knob& knob) {
   if (!knob.choices.empty()) {
@@ -39,53 +45,60 @@ std::string TypeOf(const Knob& knob) {
 }
 
 // In the order in which they stand, and in the words of our other errors.
-std::string Explain(const CLI::App& app, const CLI::Error& error) {
-  std::string text = error.what();
+std::string Explain(const ParsedLine& parsed) {
+  std::string text = parsed.error;
   std::replace(text.begin(), text.end(), '\n', ' ');
-  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
-    text = absl::StrCat("expected flags only, found ", absl::StrJoin(app.remaining(), " "));
+  if (!parsed.unexpected.empty()) {
+    text = absl::StrCat("expected flags only, found ", absl::StrJoin(parsed.unexpected, " "));
   }
   absl::StrReplaceAll({{"At Most 1 required but received", "expected one value, found"}}, &text);
   return text + "; see latentd --help";
 }
 
-absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
-  CommandLine line;
-  CLI::App app("Serves one DeepSeek-architecture language model over gRPC.", "latentd");
-  app.set_version_flag("--version", kVersion);
-  app.footer(
-      "Each flag is also a variable (--max-rows is LATENTD_MAX_ROWS) and a line of the --config file (max-rows = 64);\n"
-      "a flag wins over a variable, a variable over the file.");
-  const CLI::Option* config =
-      app.add_option("--config", line.config_file, "TOML file with a line per knob, as --print-config writes it");
-  app.add_flag("--print-config", line.print_config, "Print every knob with its value and source, and exit");
-  std::vector<std::pair<CLI::Option*, std::string>> options;  // reserved: the options point into it
-  options.resize(AllKnobs().size());
+// Knobs are parsed as texts, one for each, which must live until the line is parsed.
+void AddKnobs(Command program, std::span<std::string> texts) {
   const Config defaults;
-  for (size_t i = 0; i < options.size(); ++i) {
+  for (size_t i = 0; i < texts.size(); ++i) {
     const Knob& knob = AllKnobs()[i];
-    auto& [option, text] = options[i];
+    texts[i] = ValueOf(knob, defaults);
     std::string help(knob.help);
     if (!knob.derived_from.empty()) absl::StrAppendFormat(&help, "; 0: %s", knob.derived_from);
-    option = app.add_option("--" + std::string(knob.name), text, help);
-    option->group(std::string(knob.group))->type_name(TypeOf(knob))->default_str(ValueOf(knob, defaults));
+    program.Add({.name = FlagName(knob),
+                 .target = &texts[i],
+                 .help = help,
+                 .type = TypeOf(knob),
+                 .group = std::string(knob.group),
+                 .shows_default = true});
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    line.answer = app.help();
-  } catch (const CLI::CallForVersion&) {
-    line.answer = kVersion;
-  } catch (const CLI::Error& error) {
-    return absl::InvalidArgumentError(Explain(app, error));
-  }
-  if (config->count() > 0 && line.config_file.empty()) {
+}
+
+absl::StatusOr<CommandLineValues> ParseCommandLine(int argc, const char* const* argv) {
+  CommandLineValues values;
+  CommandLine line("latentd", "Serves one DeepSeek-architecture language model over gRPC.");
+  Command program = line.root();
+  line.SetVersion(kVersion);
+  program.SetFooter(
+      "Each flag is also a variable (--max-rows is LATENTD_MAX_ROWS) and a line of the --config file (max-rows = 64);\n"
+      "a flag wins over a variable, a variable over the file.");
+  program.Add({.name = "--config",
+               .target = &values.config_file,
+               .help = "TOML file with a line per knob, as --print-config writes it"});
+  program.Add({.name = "--print-config",
+               .target = &values.print_config,
+               .help = "Print every knob with its value and source, and exit"});
+  std::vector<std::string> texts(AllKnobs().size());
+  AddKnobs(program, texts);
+  const ParsedLine parsed = line.Parse(argc, argv);
+  if (!parsed.error.empty()) return absl::InvalidArgumentError(Explain(parsed));
+  values.answer = parsed.answer;
+  if (program.IsGiven("--config") && values.config_file.empty()) {
     return absl::InvalidArgumentError("--config: expected a file, found \"\"; leave it out where there is none");
   }
-  for (size_t i = 0; i < options.size(); ++i) {
-    if (options[i].first->count() > 0) line.values[std::string(AllKnobs()[i].name)] = options[i].second;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const Knob& knob = AllKnobs()[i];
+    if (program.IsGiven(FlagName(knob))) values.knobs[std::string(knob.name)] = texts[i];
   }
-  return line;
+  return values;
 }
 
 // Applies one source; `origin` names it in front of an error.
@@ -136,10 +149,10 @@ absl::Status ApplyEnvironment(const Environment& environment, Layers& layers) {
   return absl::OkStatus();
 }
 
-absl::Status ApplyFlags(const CommandLine& line, Layers& layers) {
+absl::Status ApplyFlags(const CommandLineValues& line, Layers& layers) {
   for (size_t i = 0; i < AllKnobs().size(); ++i) {
-    const auto value = line.values.find(std::string(AllKnobs()[i].name));
-    if (value == line.values.end()) continue;
+    const auto value = line.knobs.find(std::string(AllKnobs()[i].name));
+    if (value == line.knobs.end()) continue;
     absl::Status status = layers.Apply(i, value->second, KnobSource::kFlag, "--" + value->first);
     if (!status.ok()) return status;
   }
@@ -233,7 +246,7 @@ Environment ReadEnvironment() {
 }
 
 absl::StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv, const Environment& environment) {
-  absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
+  absl::StatusOr<CommandLineValues> line = ParseCommandLine(argc, argv);
   if (!line.ok()) return line.status();
   ParsedConfig parsed;
   if (line->answer) {

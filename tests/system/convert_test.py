@@ -237,6 +237,12 @@ class Conversion(unittest.TestCase):
         self.assert_fails(run("dequantize", BF16_MODEL, self.folder / "out"), 1, "expected F8_E4M3")
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_help_and_usage_errors_name_the_choices(self):
+        for command, flag, choices in (("quantize", "--scale-format", "{f32,ue8m0}"),
+                                       ("random", "--dtype", "{bf16,f32,fp8}")):
+            self.assertIn(f"{flag} TEXT:{choices}", run(command, "--help").stdout)
+            self.assertIn(f"{flag}: fp4 not in {choices}\n", run(command, flag, "fp4", "IN", "OUT").stderr)
+
     def test_usage_errors_exit_2(self):
         self.assertEqual(run("merge", MODEL).returncode, 2)
         self.assertEqual(run("shard", MODEL, self.folder / "out", "--max-shard-bytes", "0").returncode, 2)

@@ -4,13 +4,12 @@
 
 #include <string>
 
-#include <CLI/CLI.hpp>
-
+#include "base/command_line.h"
 #include "server/net/address.h"
 
 namespace latentd {
 
 // `address` gets the canonical form, which gRPC's and HTTP clients take.
-CLI::Option* AddAddressFlag(CLI::App& app, const std::string& flag, std::string& address, AddressUse use);
+Flag AddressFlag(const std::string& name, std::string& address, AddressUse use);
 
 }  // namespace latentd

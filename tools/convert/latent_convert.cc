@@ -3,14 +3,14 @@
 #include <functional>
 #include <iostream>
 #include <limits>
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
 
+#include "base/command_line.h"
 #include "base/file_faults.h"
 #include "base/mapped_file.h"
 #include "base/one_line.h"
@@ -33,9 +33,10 @@ struct Flags {
   Route route;
   bool force = false;
   bool json = false;
-  ScaleFormat scale_format = ScaleFormat::kF32;
+  std::string scale_format = "f32";
   uint64_t max_shard_bytes = 0;
   RandomCheckpoint random;
+  std::string dtype = "bf16";  // of the random checkpoint
 };
 
 // One line on stderr for each problem; the status sums them up.
@@ -64,68 +65,95 @@ absl::Status PrintInspection(const Flags& flags) {
   return report.status();
 }
 
-void AddReaders(CLI::App& app, Flags& flags, absl::Status& status) {
-  CLI::App* inspect = app.add_subcommand("inspect", "Tensors, parameters, cache, and what fits this machine");
-  inspect->add_option("DIR", flags.route.from, "The checkpoint")->required();
-  inspect->add_flag("--json", flags.json, "The report as JSON");
-  inspect->callback([&] { status = PrintInspection(flags); });
+Flag From(Flags& flags, const std::string& help) {
+  return {.name = "DIR", .target = &flags.route.from, .help = help, .is_required = true};
+}
 
-  CLI::App* verify = app.add_subcommand("verify", "Read every byte and check it as the daemon would");
-  verify->add_option("DIR", flags.route.from, "The checkpoint")->required();
-  verify->callback([&] { status = Verify(flags.route.from); });
+Flag To(std::filesystem::path& directory) {
+  return {
+      .name = "OUT", .target = &directory, .help = "The directory to write, which must not exist", .is_required = true};
+}
+
+void AddReaders(Command program, Flags& flags, absl::Status& status) {
+  Command inspect = program.AddCommand("inspect", "Tensors, parameters, cache, and what fits this machine");
+  inspect.Add(From(flags, "The checkpoint"));
+  inspect.Add({.name = "--json", .target = &flags.json, .help = "The report as JSON"});
+  inspect.OnParsed([&] { status = PrintInspection(flags); });
+
+  Command verify = program.AddCommand("verify", "Read every byte and check it as the daemon would");
+  verify.Add(From(flags, "The checkpoint"));
+  verify.OnParsed([&] { status = Verify(flags.route.from); });
 }
 
 // A subcommand that writes a checkpoint; `convert` runs once the line is parsed.
-CLI::App* AddWriter(CLI::App& app, const std::string& name, const std::string& what, Flags& flags) {
-  CLI::App* command = app.add_subcommand(name, what);
-  command->add_flag("--force", flags.force, "Replaces a checkpoint of that name");
+Command AddWriter(Command program, const std::string& name, const std::string& what, Flags& flags) {
+  Command command = program.AddCommand(name, what);
+  command.Add({.name = "--force", .target = &flags.force, .help = "Replaces a checkpoint of that name"});
   return command;
 }
 
-CLI::App* AddConversion(CLI::App& app, const std::string& name, const std::string& what, Flags& flags) {
-  CLI::App* command = AddWriter(app, name, what, flags);
-  command->add_option("DIR", flags.route.from, "The checkpoint to read")->required();
-  command->add_option("OUT", flags.route.to, "The directory to write, which must not exist")->required();
+Command AddConversion(Command program, const std::string& name, const std::string& what, Flags& flags) {
+  Command command = AddWriter(program, name, what, flags);
+  command.Add(From(flags, "The checkpoint to read"));
+  command.Add(To(flags.route.to));
   return command;
 }
 
-void Run(CLI::App& command, Flags& flags, absl::Status& status, std::function<absl::Status()> convert) {
-  command.callback([&flags, &status, convert = std::move(convert)] {
+void Run(Command command, Flags& flags, absl::Status& status, std::function<absl::Status()> convert) {
+  command.OnParsed([&flags, &status, convert = std::move(convert)] {
     CatchInterrupts();
     flags.route.existing = flags.random.existing = flags.force ? Existing::kReplace : Existing::kRefuse;
     status = convert();
   });
 }
 
-void AddConversions(CLI::App& app, Flags& flags, absl::Status& status) {
-  CLI::App* quantize = AddConversion(app, "quantize", "BF16 or F32 projections to block-scaled FP8", flags);
-  const std::map<std::string, ScaleFormat> formats = {{"f32", ScaleFormat::kF32}, {"ue8m0", ScaleFormat::kUe8m0}};
-  quantize->add_option("--scale-format", flags.scale_format, "f32, or ue8m0 for powers of two; default: f32")
-      ->transform(CLI::CheckedTransformer(formats));
-  Run(*quantize, flags, status, [&flags] { return Quantize(flags.route, flags.scale_format); });
+void AddConversions(Command program, Flags& flags, absl::Status& status) {
+  Command quantize = AddConversion(program, "quantize", "BF16 or F32 projections to block-scaled FP8", flags);
+  quantize.Add({.name = "--scale-format",
+                .target = &flags.scale_format,
+                .help = "f32, or ue8m0 for powers of two; default: f32",
+                .rule = OneOf({"f32", "ue8m0"})});
+  Run(quantize, flags, status, [&flags] {
+    return Quantize(flags.route, flags.scale_format == "f32" ? ScaleFormat::kF32 : ScaleFormat::kUe8m0);
+  });
 
-  CLI::App* dequantize = AddConversion(app, "dequantize", "FP8 projections to BF16", flags);
-  Run(*dequantize, flags, status, [&flags] { return Dequantize(flags.route); });
+  Command dequantize = AddConversion(program, "dequantize", "FP8 projections to BF16", flags);
+  Run(dequantize, flags, status, [&flags] { return Dequantize(flags.route); });
 
-  CLI::App* shard = AddConversion(app, "shard", "The same tensors in files of a size", flags);
-  shard->add_option("--max-shard-bytes", flags.max_shard_bytes, "Bytes of tensors per file; a larger one lies alone")
-      ->required()
-      ->check(CLI::PositiveNumber);
-  Run(*shard, flags, status, [&flags] { return Reshard(flags.route, flags.max_shard_bytes); });
+  Command shard = AddConversion(program, "shard", "The same tensors in files of a size", flags);
+  shard.Add({.name = "--max-shard-bytes",
+             .target = &flags.max_shard_bytes,
+             .help = "Bytes of tensors per file; a larger one lies alone",
+             .rule = AboveZero(),
+             .is_required = true});
+  Run(shard, flags, status, [&flags] { return Reshard(flags.route, flags.max_shard_bytes); });
 
-  CLI::App* merge = AddConversion(app, "merge", "The same tensors in one file", flags);
-  Run(*merge, flags, status, [&flags] { return Reshard(flags.route, std::numeric_limits<uint64_t>::max()); });
+  Command merge = AddConversion(program, "merge", "The same tensors in one file", flags);
+  Run(merge, flags, status, [&flags] { return Reshard(flags.route, std::numeric_limits<uint64_t>::max()); });
 }
 
-void AddRandom(CLI::App& app, Flags& flags, absl::Status& status) {
-  CLI::App* random = AddWriter(app, "random", "Random weights of a configuration, for benchmarks", flags);
-  random->add_option("OUT", flags.random.to, "The directory to write, which must not exist")->required();
-  random->add_option("--config", flags.random.config_json, "The config.json of the model")->required();
-  const std::map<std::string, DType> dtypes = {{"bf16", DType::kBf16}, {"f32", DType::kF32}, {"fp8", DType::kE4M3}};
-  random->add_option("--dtype", flags.random.dtype, "bf16, f32 or fp8; default: bf16")
-      ->transform(CLI::CheckedTransformer(dtypes));
-  random->add_option("--seed", flags.random.seed, "The same seed gives the same bytes; default: 1");
-  Run(*random, flags, status, [&flags] { return WriteRandomCheckpoint(flags.random); });
+DType DTypeNamed(const std::string& name) {
+  if (name == "f32") return DType::kF32;
+  return name == "fp8" ? DType::kE4M3 : DType::kBf16;
+}
+
+void AddRandom(Command program, Flags& flags, absl::Status& status) {
+  Command random = AddWriter(program, "random", "Random weights of a configuration, for benchmarks", flags);
+  random.Add(To(flags.random.to));
+  random.Add({.name = "--config",
+              .target = &flags.random.config_json,
+              .help = "The config.json of the model",
+              .is_required = true});
+  random.Add({.name = "--dtype",
+              .target = &flags.dtype,
+              .help = "bf16, f32 or fp8; default: bf16",
+              .rule = OneOf({"bf16", "f32", "fp8"})});
+  random.Add(
+      {.name = "--seed", .target = &flags.random.seed, .help = "The same seed gives the same bytes; default: 1"});
+  Run(random, flags, status, [&flags] {
+    flags.random.dtype = DTypeNamed(flags.dtype);
+    return WriteRandomCheckpoint(flags.random);
+  });
 }
 
 int ExitCode(const absl::Status& status) {
@@ -138,17 +166,20 @@ int ExitCode(const absl::Status& status) {
 
 int RunLatentConvert(int argc, char** argv) {
   EndOnFileFaults("latent-convert", FaultLine::kText);
-  CLI::App app("Looks at checkpoints and converts them.", "latent-convert");
-  app.require_subcommand(1);
+  CommandLine line("latent-convert", "Looks at checkpoints and converts them.");
   Flags flags;
   absl::Status status;
-  AddReaders(app, flags, status);
-  AddConversions(app, flags, status);
-  AddRandom(app, flags, status);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+  AddReaders(line.root(), flags, status);
+  AddConversions(line.root(), flags, status);
+  AddRandom(line.root(), flags, status);
+  const ParsedLine parsed = line.Parse(argc, argv);
+  if (parsed.answer) {
+    std::cout << *parsed.answer;
+    return 0;
+  }
+  if (!parsed.error.empty()) {
+    std::cerr << parsed.error << "\nRun with --help for more information." << std::endl;
+    return kExitUsage;
   }
   return ExitCode(status);
 }

@@ -1,11 +1,12 @@
 #include "tools/latentctl/admin_flags.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
-#include "tools/client/number_flags.h"
 #include "tools/latentctl/admin_commands.h"
 #include "tools/latentctl/top.h"
 
@@ -21,53 +22,72 @@ struct AdminFlags {
 
 namespace {
 
-CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what, AdminFlags& flags) {
-  CLI::App* command = app.add_subcommand(name, what);
-  AddAddressFlag(*command, "--admin", flags.common.admin, AddressUse::kGrpcClient)
-      ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon's Admin service")
-      ->capture_default_str();
-  command->add_flag("--no-proxy", flags.common.no_proxy, kNoProxyHelp);
-  command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
+Command AddCommand(Command program, const std::string& name, const std::string& what, AdminFlags& flags) {
+  Command command = program.AddCommand(name, what);
+  Flag address = AddressFlag("--admin", flags.common.admin, AddressUse::kGrpcClient);
+  address.help = "HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon's Admin service";
+  address.shows_default = true;
+  command.Add(std::move(address));
+  command.Add({.name = "--no-proxy", .target = &flags.common.no_proxy, .help = kNoProxyHelp});
+  command.Add({.name = "--json", .target = &flags.common.json, .help = "Messages as JSON, one per line"});
   return command;
 }
 
-void AddTimeout(CLI::App& command, AdminFlags& flags) {
-  command.add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")
-      ->check(SecondsUpToAYear())
-      ->capture_default_str();
+Flag Timeout(AdminFlags& flags) {
+  return {.name = "--timeout",
+          .target = &flags.common.timeout_seconds,
+          .help = "Deadline in seconds; 0: none",
+          .rule = SecondsUpToAYear(),
+          .shows_default = true};
+}
+
+void AddLooks(Command program, AdminFlags& f, int& code) {
+  Command status = AddCommand(program, "status", "Load, model and health; exit code 0 if the daemon is serving", f);
+  status.Add(Timeout(f));
+  status.OnParsed([&f, &code] { code = ShowStatus(f.common); });
+
+  Command requests = AddCommand(program, "requests", "What is in flight, and where it stands", f);
+  requests.Add(Timeout(f));
+  requests.OnParsed([&f, &code] { code = ListRequests(f.common); });
+}
+
+void AddEnds(Command program, AdminFlags& f, int& code) {
+  Command abort = AddCommand(program, "abort", "End requests in flight", f);
+  abort.Add(Timeout(f));
+  abort.Add({.name = "ids", .target = &f.abort.ids, .help = "Ids of the requests"});
+  abort.Add({.name = "--all", .target = &f.abort.all, .help = "Every request in flight", .excludes = "ids"});
+  abort.OnParsed([&f, &code] { code = Abort(f.common, f.abort); });
+
+  Command drain = AddCommand(program, "drain", "Refuse new requests, finish those in flight, end the daemon", f);
+  drain.Add({.name = "--timeout",
+             .target = &f.drain_seconds,
+             .help = "Seconds that requests in flight get; default: the daemon's",
+             .rule = InRange(0.0, 86400.0)});
+  drain.OnParsed([&f, &code] { code = Drain(f.common, f.drain_seconds); });
+}
+
+void AddTop(Command program, AdminFlags& f, int& code) {
+  Command top = AddCommand(program, "top", "The load, live; Ctrl-C ends it", f);
+  top.Add({.name = "--interval",
+           .target = &f.interval_seconds,
+           .help = "Seconds between two reports",
+           .rule = InRange(0.1, 3600.0),
+           .shows_default = true});
+  top.Add({.name = "--count",
+           .target = &f.count,
+           .help = "Ends after so many reports; 0: never",
+           .rule = Whole<uint32_t>()});
+  top.OnParsed(
+      [&f, &code] { code = Top({.admin = f.common, .interval_seconds = f.interval_seconds, .count = f.count}); });
 }
 
 }  // namespace
 
-std::shared_ptr<AdminFlags> AddAdminCommands(CLI::App& app, int& code) {
+std::shared_ptr<AdminFlags> AddAdminCommands(Command program, int& code) {
   auto flags = std::make_shared<AdminFlags>();
-  AdminFlags& f = *flags;
-  CLI::App* status = AddCommand(app, "status", "Load, model and health; exit code 0 if the daemon is serving", f);
-  AddTimeout(*status, f);
-  status->callback([&f, &code] { code = ShowStatus(f.common); });
-
-  CLI::App* requests = AddCommand(app, "requests", "What is in flight, and where it stands", f);
-  AddTimeout(*requests, f);
-  requests->callback([&f, &code] { code = ListRequests(f.common); });
-
-  CLI::App* abort = AddCommand(app, "abort", "End requests in flight", f);
-  AddTimeout(*abort, f);
-  CLI::Option* ids = abort->add_option("ids", f.abort.ids, "Ids of the requests");
-  abort->add_flag("--all", f.abort.all, "Every request in flight")->excludes(ids);
-  abort->callback([&f, &code] { code = Abort(f.common, f.abort); });
-
-  CLI::App* drain = AddCommand(app, "drain", "Refuse new requests, finish those in flight, end the daemon", f);
-  drain->add_option("--timeout", f.drain_seconds, "Seconds that requests in flight get; default: the daemon's")
-      ->check(CLI::Range(0.0, 86400.0));
-  drain->callback([&f, &code] { code = Drain(f.common, f.drain_seconds); });
-
-  CLI::App* top = AddCommand(app, "top", "The load, live; Ctrl-C ends it", f);
-  top->add_option("--interval", f.interval_seconds, "Seconds between two reports")
-      ->check(CLI::Range(0.1, 3600.0))
-      ->capture_default_str();
-  top->add_option("--count", f.count, "Ends after so many reports; 0: never")->check(Whole<uint32_t>());
-  top->callback(
-      [&f, &code] { code = Top({.admin = f.common, .interval_seconds = f.interval_seconds, .count = f.count}); });
+  AddLooks(program, *flags, code);
+  AddEnds(program, *flags, code);
+  AddTop(program, *flags, code);
   return flags;
 }
 

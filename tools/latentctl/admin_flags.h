@@ -3,14 +3,14 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
+#include "base/command_line.h"
 
 namespace latentd {
 
 struct AdminFlags;
 
-// The result holds what the flags are parsed into: it must live until `app` has parsed. `code` gets the exit code of
+// The result holds what the flags are parsed into: it must live until the line is parsed. `code` gets the exit code of
 // the command that ran.
-std::shared_ptr<AdminFlags> AddAdminCommands(CLI::App& app, int& code);
+std::shared_ptr<AdminFlags> AddAdminCommands(Command program, int& code);
 
 }  // namespace latentd

@@ -4,15 +4,14 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
+#include "base/command_line.h"
 #include "base/one_line.h"
 #include "base/standard_descriptors.h"
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
-#include "tools/client/number_flags.h"
 #include "tools/latentctl/admin_flags.h"
 #include "tools/latentctl/commands.h"
 #include "tools/load/load_command.h"
@@ -38,35 +37,56 @@ struct PromptFlags {
   bool safe_mode = false;
 };
 
-void AddGenerationFlags(CLI::App& app, GenerationFlags& flags) {
-  app.add_option("--temperature", flags.temperature, "0 is greedy; default: the model's");
-  app.add_option("--top-p", flags.top_p, "Default: the model's");
-  app.add_option("--top-k", flags.top_k, "0 is off")->check(Whole<uint32_t>());
-  app.add_option("--min-p", flags.min_p, "0 is off");
-  app.add_option("--presence-penalty", flags.presence_penalty);
-  app.add_option("--frequency-penalty", flags.frequency_penalty);
-  app.add_option("--repetition-penalty", flags.repetition_penalty, "1 is off");
-  app.add_option("--seed", flags.seed, "The same seed gives the same answer; default: drawn by the server")
-      ->check(Whole<uint64_t>());
-  app.add_option("--max-tokens", flags.max_tokens, "Default: what the context leaves room for")
-      ->check(Whole<uint32_t>());
-  app.add_option("--min-tokens", flags.min_tokens)->check(Whole<uint32_t>());
-  app.add_option("--stop", flags.stop, "Ends the answer where this text appears; may be given several times")
-      ->allow_extra_args(false);
-  app.add_option("--stop-token-id", flags.stop_token_ids, "May be given several times")
-      ->allow_extra_args(false)
-      ->check(Whole<uint32_t>());
-  app.add_flag("--include-stop", flags.include_stop, "Keeps the matched stop in the answer");
-  app.add_flag("--ignore-eos", flags.ignore_eos, "Goes on past the end of the answer");
-  app.add_flag("--print-special-tokens", flags.print_special_tokens, "Prints the special tokens of the answer, too");
-  app.add_option("--logprobs", flags.logprobs, "Log-probabilities of each token and so many alternatives; with --json")
-      ->check(Whole<uint32_t>());
+void AddSamplingFlags(Command command, GenerationFlags& flags) {
+  command.Add({.name = "--temperature", .target = &flags.temperature, .help = "0 is greedy; default: the model's"});
+  command.Add({.name = "--top-p", .target = &flags.top_p, .help = "Default: the model's"});
+  command.Add({.name = "--top-k", .target = &flags.top_k, .help = "0 is off", .rule = Whole<uint32_t>()});
+  command.Add({.name = "--min-p", .target = &flags.min_p, .help = "0 is off"});
+  command.Add({.name = "--presence-penalty", .target = &flags.presence_penalty});
+  command.Add({.name = "--frequency-penalty", .target = &flags.frequency_penalty});
+  command.Add({.name = "--repetition-penalty", .target = &flags.repetition_penalty, .help = "1 is off"});
+  command.Add({.name = "--seed",
+               .target = &flags.seed,
+               .help = "The same seed gives the same answer; default: drawn by the server",
+               .rule = Whole<uint64_t>()});
+}
+
+void AddStoppingFlags(Command command, GenerationFlags& flags) {
+  command.Add({.name = "--max-tokens",
+               .target = &flags.max_tokens,
+               .help = "Default: what the context leaves room for",
+               .rule = Whole<uint32_t>()});
+  command.Add({.name = "--min-tokens", .target = &flags.min_tokens, .rule = Whole<uint32_t>()});
+  command.Add({.name = "--stop",
+               .target = &flags.stop,
+               .help = "Ends the answer where this text appears; may be given several times"});
+  command.Add({.name = "--stop-token-id",
+               .target = &flags.stop_token_ids,
+               .help = "May be given several times",
+               .rule = Whole<uint32_t>()});
+  command.Add(
+      {.name = "--include-stop", .target = &flags.include_stop, .help = "Keeps the matched stop in the answer"});
+  command.Add({.name = "--ignore-eos", .target = &flags.ignore_eos, .help = "Goes on past the end of the answer"});
+}
+
+void AddGenerationFlags(Command command, GenerationFlags& flags) {
+  AddSamplingFlags(command, flags);
+  AddStoppingFlags(command, flags);
+  command.Add({.name = "--print-special-tokens",
+               .target = &flags.print_special_tokens,
+               .help = "Prints the special tokens of the answer, too"});
+  command.Add({.name = "--logprobs",
+               .target = &flags.logprobs,
+               .help = "Log-probabilities of each token and so many alternatives; with --json",
+               .rule = Whole<uint32_t>()});
 }
 
 // How a text becomes token ids.
-void AddEncodingFlags(CLI::App& app, PromptFlags& flags) {
-  app.add_flag("--no-special-tokens", flags.no_special_tokens, "Adds no begin-of-sequence token");
-  app.add_flag("--safe-mode", flags.safe_mode, "Takes special tokens in the text for plain text");
+void AddEncodingFlags(Command command, PromptFlags& flags) {
+  command.Add(
+      {.name = "--no-special-tokens", .target = &flags.no_special_tokens, .help = "Adds no begin-of-sequence token"});
+  command.Add(
+      {.name = "--safe-mode", .target = &flags.safe_mode, .help = "Takes special tokens in the text for plain text"});
 }
 
 template <class Request>
@@ -75,14 +95,15 @@ void SetEncoding(const PromptFlags& flags, Request& request) {
   if (flags.safe_mode) request.set_safe_mode(true);
 }
 
-void AddPromptFlags(CLI::App& app, PromptFlags& flags) {
-  CLI::Option* text = app.add_option("prompt", flags.text, "Default: all of stdin");
-  app.add_option("--ids", flags.ids, "The prompt as token ids: --ids 0,17,42")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(Whole<uint32_t>())
-      ->excludes(text);
-  AddEncodingFlags(app, flags);
+void AddPromptFlags(Command command, PromptFlags& flags) {
+  command.Add({.name = "prompt", .target = &flags.text, .help = "Default: all of stdin"});
+  command.Add({.name = "--ids",
+               .target = &flags.ids,
+               .help = "The prompt as token ids: --ids 0,17,42",
+               .rule = Whole<uint32_t>(),
+               .excludes = "prompt",
+               .delimiter = ','});
+  AddEncodingFlags(command, flags);
 }
 
 template <class Request>
@@ -130,36 +151,48 @@ struct Flags {
   double wait_seconds = 0.0;
 };
 
-CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what, Flags& flags) {
-  CLI::App* command = app.add_subcommand(name, what);
-  AddAddressFlag(*command, "--server", flags.common.server, AddressUse::kGrpcClient)
-      ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
-      ->capture_default_str();
-  command->add_flag("--no-proxy", flags.common.no_proxy, kNoProxyHelp);
-  command->add_option("--timeout", flags.common.timeout_seconds, "Deadline in seconds; 0: none")
-      ->check(SecondsUpToAYear());
-  command->add_flag("--json", flags.common.json, "Messages as JSON, one per line");
+Command AddCommand(Command program, const std::string& name, const std::string& what, Flags& flags) {
+  Command command = program.AddCommand(name, what);
+  Flag address = AddressFlag("--server", flags.common.server, AddressUse::kGrpcClient);
+  address.help = "HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon";
+  address.shows_default = true;
+  command.Add(std::move(address));
+  command.Add({.name = "--no-proxy", .target = &flags.common.no_proxy, .help = kNoProxyHelp});
+  command.Add({.name = "--timeout",
+               .target = &flags.common.timeout_seconds,
+               .help = "Deadline in seconds; 0: none",
+               .rule = SecondsUpToAYear()});
+  command.Add({.name = "--json", .target = &flags.common.json, .help = "Messages as JSON, one per line"});
   return command;
 }
 
-void AddAnswers(CLI::App& app, Flags& flags, int& code) {
-  CLI::App* generate = AddCommand(app, "generate", "Continue a text, streaming", flags);
-  AddPromptFlags(*generate, flags.prompt);
-  AddGenerationFlags(*generate, flags.generation);
-  generate->add_flag("--stats", flags.common.stats, "Tokens per second and time to first token, on stderr");
-  generate->callback([&flags, &code] {
+Flag Stats(Flags& flags) {
+  return {
+      .name = "--stats", .target = &flags.common.stats, .help = "Tokens per second and time to first token, on stderr"};
+}
+
+void AddGenerate(Command program, Flags& flags, int& code) {
+  Command generate = AddCommand(program, "generate", "Continue a text, streaming", flags);
+  AddPromptFlags(generate, flags.prompt);
+  AddGenerationFlags(generate, flags.generation);
+  generate.Add(Stats(flags));
+  generate.OnParsed([&flags, &code] {
     v1::GenerateRequest request;
     SetPrompt(flags.prompt, request);
     SetGeneration(flags.generation, request);
     code = Generate(flags.common, request);
   });
+}
 
-  CLI::App* chat = AddCommand(app, "chat", "Talk: one line is one turn; Ctrl-C cancels the answer", flags);
-  chat->add_option("--system", flags.system, "System message");
-  chat->add_flag("--safe-mode", flags.prompt.safe_mode, "Takes special tokens in what is said for plain text");
-  AddGenerationFlags(*chat, flags.generation);
-  chat->add_flag("--stats", flags.common.stats, "Tokens per second and time to first token, on stderr");
-  chat->callback([&flags, &code] {
+void AddChat(Command program, Flags& flags, int& code) {
+  Command chat = AddCommand(program, "chat", "Talk: one line is one turn; Ctrl-C cancels the answer", flags);
+  chat.Add({.name = "--system", .target = &flags.system, .help = "System message"});
+  chat.Add({.name = "--safe-mode",
+            .target = &flags.prompt.safe_mode,
+            .help = "Takes special tokens in what is said for plain text"});
+  AddGenerationFlags(chat, flags.generation);
+  chat.Add(Stats(flags));
+  chat.OnParsed([&flags, &code] {
     v1::ChatRequest request;
     SetGeneration(flags.generation, request);
     if (flags.prompt.safe_mode) request.set_safe_mode(true);
@@ -170,12 +203,16 @@ void AddAnswers(CLI::App& app, Flags& flags, int& code) {
     }
     code = Converse(flags.common, std::move(request));
   });
+}
 
-  CLI::App* score = AddCommand(app, "score", "Log-probabilities of a text", flags);
-  AddPromptFlags(*score, flags.prompt);
-  score->add_option("--top-logprobs", flags.top_logprobs, "The best tokens at each position, 0 to 32")
-      ->check(Whole<uint32_t>());
-  score->callback([&flags, &code] {
+void AddScore(Command program, Flags& flags, int& code) {
+  Command score = AddCommand(program, "score", "Log-probabilities of a text", flags);
+  AddPromptFlags(score, flags.prompt);
+  score.Add({.name = "--top-logprobs",
+             .target = &flags.top_logprobs,
+             .help = "The best tokens at each position, 0 to 32",
+             .rule = Whole<uint32_t>()});
+  score.OnParsed([&flags, &code] {
     v1::ScoreRequest request;
     SetPrompt(flags.prompt, request);
     request.set_top_logprobs(flags.top_logprobs);
@@ -183,34 +220,43 @@ void AddAnswers(CLI::App& app, Flags& flags, int& code) {
   });
 }
 
-void AddLookups(CLI::App& app, Flags& flags, int& code) {
-  CLI::App* tokenize = AddCommand(app, "tokenize", "Text to token ids", flags);
-  tokenize->add_option("text", flags.prompt.text, "Default: all of stdin");
-  AddEncodingFlags(*tokenize, flags.prompt);
-  tokenize->callback([&flags, &code] {
+void AddTokenize(Command program, Flags& flags, int& code) {
+  Command tokenize = AddCommand(program, "tokenize", "Text to token ids", flags);
+  tokenize.Add({.name = "text", .target = &flags.prompt.text, .help = "Default: all of stdin"});
+  AddEncodingFlags(tokenize, flags.prompt);
+  tokenize.OnParsed([&flags, &code] {
     v1::TokenizeRequest request;
     request.set_text(!flags.prompt.text.empty() ? flags.prompt.text
                                                 : std::string(std::istreambuf_iterator<char>(std::cin), {}));
     SetEncoding(flags.prompt, request);
     code = Tokenize(flags.common, request);
   });
+}
 
-  CLI::App* detokenize = AddCommand(app, "detokenize", "Token ids to text", flags);
-  detokenize->add_option("ids", flags.ids)->required()->delimiter(',')->check(Whole<uint32_t>());
-  detokenize->callback([&flags, &code] {
+void AddDetokenize(Command program, Flags& flags, int& code) {
+  Command detokenize = AddCommand(program, "detokenize", "Token ids to text", flags);
+  detokenize.Add(
+      {.name = "ids", .target = &flags.ids, .rule = Whole<uint32_t>(), .delimiter = ',', .is_required = true});
+  detokenize.OnParsed([&flags, &code] {
     v1::DetokenizeRequest request;
     request.mutable_token_ids()->Add(flags.ids.begin(), flags.ids.end());
     code = Detokenize(flags.common, request);
   });
+}
 
-  CLI::App* model = AddCommand(app, "model", "What is served, and within which limits", flags);
-  model->callback([&flags, &code] { code = ShowModel(flags.common); });
+void AddLookups(Command program, Flags& flags, int& code) {
+  Command model = AddCommand(program, "model", "What is served, and within which limits", flags);
+  model.OnParsed([&flags, &code] { code = ShowModel(flags.common); });
 
-  CLI::App* health = AddCommand(app, "health", "Exit code 0 if the daemon is serving", flags);
-  health->add_option("service", flags.service, "For example latentd.v1.Generation; default: the whole daemon");
-  health->add_option("--wait", flags.wait_seconds, "Waits so many seconds for the daemon to be there and serve")
-      ->check(SecondsUpToAYear());
-  health->callback([&flags, &code] {
+  Command health = AddCommand(program, "health", "Exit code 0 if the daemon is serving", flags);
+  health.Add({.name = "service",
+              .target = &flags.service,
+              .help = "For example latentd.v1.Generation; default: the whole daemon"});
+  health.Add({.name = "--wait",
+              .target = &flags.wait_seconds,
+              .help = "Waits so many seconds for the daemon to be there and serve",
+              .rule = SecondsUpToAYear()});
+  health.OnParsed([&flags, &code] {
     code = flags.wait_seconds > 0.0 ? AwaitServing(flags.common, flags.service, flags.wait_seconds)
                                     : CheckHealth(flags.common, flags.service);
   });
@@ -221,22 +267,23 @@ void AddLookups(CLI::App& app, Flags& flags, int& code) {
 
 int main(int argc, char** argv) {
   latentd::OpenMissingStandardDescriptors();
-  CLI::App app("Talks to a latentd daemon.", "latentctl");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", "latentctl " LATENTD_VERSION);
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return "latentctl: " + latentd::OnOneLine(error.what()) + "; see latentctl --help\n";
-  });
+  latentd::CommandLine line("latentctl", "Talks to a latentd daemon.");
+  line.SetVersion("latentctl " LATENTD_VERSION);
   latentd::Flags flags;
   int code = 0;
-  latentd::AddAnswers(app, flags, code);
-  latentd::AddLookups(app, flags, code);
-  const auto admin = latentd::AddAdminCommands(app, code);
-  latentd::AddLoadCommand(app, code);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    code = app.exit(error);
+  latentd::AddGenerate(line.root(), flags, code);
+  latentd::AddChat(line.root(), flags, code);
+  latentd::AddScore(line.root(), flags, code);
+  latentd::AddTokenize(line.root(), flags, code);
+  latentd::AddDetokenize(line.root(), flags, code);
+  latentd::AddLookups(line.root(), flags, code);
+  const auto admin = latentd::AddAdminCommands(line.root(), code);
+  latentd::AddLoadCommand(line.root(), code);
+  const latentd::ParsedLine parsed = line.Parse(argc, argv);
+  if (parsed.answer) std::cout << *parsed.answer;
+  if (!parsed.error.empty()) {
+    std::cerr << "latentctl: " << latentd::OnOneLine(parsed.error) << "; see latentctl --help" << std::endl;
   }
+  if (parsed.exit_code != 0) code = parsed.exit_code;
   return latentd::FinishStandardOutput("latentctl", code);
 }

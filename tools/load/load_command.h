@@ -1,11 +1,8 @@
 // `latentctl load`: sends a load to a daemon and measures it from the client's side.
 #pragma once
 
+#include "base/command_line.h"
 #include "tools/load/load_options.h"
-
-namespace CLI {
-class App;
-}
 
 namespace latentd {
 
@@ -14,6 +11,6 @@ namespace latentd {
 int Load(LoadOptions options);
 
 // The subcommand with its flags; `code` is set when it runs.
-void AddLoadCommand(CLI::App& app, int& code);
+void AddLoadCommand(Command program, int& code);
 
 }  // namespace latentd

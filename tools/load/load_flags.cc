@@ -1,12 +1,15 @@
 // The flags of `latentctl load`.
+#include <cstdint>
+#include <iostream>
 #include <memory>
+#include <optional>
 #include <random>
+#include <string>
+#include <utility>
 
-#include <CLI/CLI.hpp>
-
+#include "base/command_line.h"
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
-#include "tools/client/number_flags.h"
 #include "tools/load/load_command.h"
 
 namespace latentd {
@@ -39,73 +42,133 @@ struct LoadFlags {
   TextFlags text;
 };
 
-void AddRunFlags(CLI::App& app, LoadFlags& flags) {
-  RunOptions& run = flags.options.run;
+void AddServerFlags(Command command, RunOptions& run) {
   run.server = "127.0.0.1:50051";
+  Flag address = AddressFlag("--server", run.server, AddressUse::kGrpcClient);
+  address.help = "HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon";
+  address.shows_default = true;
+  command.Add(std::move(address));
+  command.Add({.name = "--no-proxy", .target = &run.no_proxy, .help = kNoProxyHelp});
+}
+
+void AddLoopFlags(Command command, LoadFlags& flags) {
+  RunOptions& run = flags.options.run;
+  command.Add({.name = "--concurrency",
+               .target = &run.concurrency,
+               .help = "Closed loop: streams at a time",
+               .shows_default = true});
+  command.Add({.name = "--rate",
+               .target = &run.rate,
+               .help = "Open loop: requests per second, whatever the server does",
+               .excludes = "--concurrency"});
+  command.Add({.name = "--arrival",
+               .target = &flags.text.arrival,
+               .help = "Open loop: constant or poisson",
+               .rule = OneOf({"constant", "poisson"}),
+               .shows_default = true});
+  command.Add({.name = "--requests",
+               .target = &run.max_requests,
+               .help = "Requests to send at most; default: 1000 if --duration is not given",
+               .rule = Whole<uint64_t>()});
+  command.Add({.name = "--duration",
+               .target = &run.duration_seconds,
+               .help = "Seconds to send for; default: 60 if --requests is not given"});
+}
+
+void AddClientFlags(Command command, LoadFlags& flags) {
+  RunOptions& run = flags.options.run;
   run.timeout_seconds = 120.0;
-  AddAddressFlag(app, "--server", run.server, AddressUse::kGrpcClient)
-      ->description("HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon")
-      ->capture_default_str();
-  app.add_flag("--no-proxy", run.no_proxy, kNoProxyHelp);
-  CLI::Option* closed = app.add_option("--concurrency", run.concurrency, "Closed loop: streams at a time");
-  closed->capture_default_str();
-  app.add_option("--rate", run.rate, "Open loop: requests per second, whatever the server does")->excludes(closed);
-  app.add_option("--arrival", flags.text.arrival, "Open loop: constant or poisson")
-      ->check(CLI::IsMember({"constant", "poisson"}))
-      ->capture_default_str();
-  app.add_option("--requests", run.max_requests, "Requests to send at most; default: 1000 if --duration is not given")
-      ->check(Whole<uint64_t>());
-  app.add_option("--duration", run.duration_seconds, "Seconds to send for; default: 60 if --requests is not given");
-  app.add_option("--warmup", run.warmup_seconds, "The first seconds, which the statistics leave out");
-  app.add_option("--timeout", run.timeout_seconds, "Deadline of a request in seconds")->capture_default_str();
-  app.add_option("--connections", run.connections, "TCP connections that the streams share")->capture_default_str();
-  app.add_option("--client-threads", run.client_threads, "Threads of the client, at most --connections")
-      ->capture_default_str();
-  app.add_option("--max-lag", flags.options.max_lag_seconds,
-                 "Open loop: INVALID where the p99 of the client's own lag is above, or its worst above ten times so "
-                 "many seconds")
-      ->capture_default_str();
+  command.Add(
+      {.name = "--warmup", .target = &run.warmup_seconds, .help = "The first seconds, which the statistics leave out"});
+  command.Add({.name = "--timeout",
+               .target = &run.timeout_seconds,
+               .help = "Deadline of a request in seconds",
+               .shows_default = true});
+  command.Add({.name = "--connections",
+               .target = &run.connections,
+               .help = "TCP connections that the streams share",
+               .shows_default = true});
+  command.Add({.name = "--client-threads",
+               .target = &run.client_threads,
+               .help = "Threads of the client, at most --connections",
+               .shows_default = true});
+  command.Add({.name = "--max-lag",
+               .target = &flags.options.max_lag_seconds,
+               .help = "Open loop: INVALID where the p99 of the client's own lag is above, or its worst above ten "
+                       "times so many seconds",
+               .shows_default = true});
 }
 
-void AddWorkloadFlags(CLI::App& app, LoadFlags& flags) {
+void AddPromptFlags(Command command, LoadFlags& flags) {
   WorkloadOptions& workload = flags.options.workload;
-  app.add_option("--prompt-tokens", flags.text.prompt_tokens,
-                 "Random token ids per prompt: N, or normal as MEAN:DEVIATION or MEAN:DEVIATION:MIN:MAX")
-      ->capture_default_str();
-  app.add_option("--output-tokens", flags.text.output_tokens, "max_tokens per request, in the same form")
-      ->capture_default_str();
-  app.add_option("--text", workload.texts, "A prompt as text; may be given several times, used in turn")
-      ->allow_extra_args(false);
-  app.add_option("--jsonl", workload.jsonl_file,
-                 "File of requests, used in turn: prompt or token_ids, and perhaps max_tokens, ignore_eos, sampling");
-  app.add_flag("!--no-ignore-eos", workload.ignore_eos, "Lets end-of-sequence end an answer before max_tokens");
-  app.add_flag("--token-ids", workload.asks_for_token_ids, "Asks for token ids beside the text; --check always does");
-  app.add_option("--temperature", flags.text.temperature, "0 is greedy; default: the model's");
-  app.add_option("--top-p", flags.text.top_p, "Default: the model's");
-  app.add_option("--top-k", flags.text.top_k, "Default: the model's")->check(Whole<uint32_t>());
-  app.add_option("--seed", flags.text.seed, "The same seed gives the same requests; default: drawn, and printed")
-      ->check(Whole<uint64_t>());
+  command.Add({.name = "--prompt-tokens",
+               .target = &flags.text.prompt_tokens,
+               .help = "Random token ids per prompt: N, or normal as MEAN:DEVIATION or MEAN:DEVIATION:MIN:MAX",
+               .shows_default = true});
+  command.Add({.name = "--output-tokens",
+               .target = &flags.text.output_tokens,
+               .help = "max_tokens per request, in the same form",
+               .shows_default = true});
+  command.Add({.name = "--text",
+               .target = &workload.texts,
+               .help = "A prompt as text; may be given several times, used in turn"});
+  command.Add({.name = "--jsonl",
+               .target = &workload.jsonl_file,
+               .help = "File of requests, used in turn: prompt or token_ids, and perhaps max_tokens, ignore_eos, "
+                       "sampling"});
 }
 
-void AddMixFlags(CLI::App& app, LoadFlags& flags) {
+void AddAnswerFlags(Command command, LoadFlags& flags) {
   WorkloadOptions& workload = flags.options.workload;
-  app.add_option("--cancel-fraction", workload.cancel_fraction,
-                 "Requests that the client cancels: half before their first token, half after some");
-  app.add_option("--deadline-fraction", workload.deadline_fraction,
-                 "Requests with a tight deadline: half the RPC's own, half scheduling.timeout");
-  app.add_option("--deadline-seconds", flags.text.deadline_seconds, "LOW:HIGH of those")->capture_default_str();
+  command.Add({.name = "!--no-ignore-eos",
+               .target = &workload.ignore_eos,
+               .help = "Lets end-of-sequence end an answer before max_tokens"});
+  command.Add({.name = "--token-ids",
+               .target = &workload.asks_for_token_ids,
+               .help = "Asks for token ids beside the text; --check always does"});
+  command.Add(
+      {.name = "--temperature", .target = &flags.text.temperature, .help = "0 is greedy; default: the model's"});
+  command.Add({.name = "--top-p", .target = &flags.text.top_p, .help = "Default: the model's"});
+  command.Add(
+      {.name = "--top-k", .target = &flags.text.top_k, .help = "Default: the model's", .rule = Whole<uint32_t>()});
+  command.Add({.name = "--seed",
+               .target = &flags.text.seed,
+               .help = "The same seed gives the same requests; default: drawn, and printed",
+               .rule = Whole<uint64_t>()});
 }
 
-void AddReportFlags(CLI::App& app, LoadFlags& flags) {
-  app.add_option("--slo", flags.text.slo, "Goodput: requests that meet ttft=S,tpot=S,e2e=S in seconds, any of them");
-  app.add_flag("--check", flags.options.checks,
-               "Compares answers with a quiet run, and with --metrics the accounts of client and server");
-  app.add_option("--check-requests", flags.options.max_checked_requests, "Answers to compare at most")
-      ->capture_default_str();
-  AddAddressFlag(app, "--metrics", flags.options.metrics, AddressUse::kHttpClient)
-      ->description("HOST:PORT or [IPV6]:PORT of the daemon's metrics, for --check");
-  app.add_option("--json", flags.options.json_file, "File for all parameters, figures and histograms");
-  app.add_option("--html", flags.options.html_file, "File for a page with plots");
+void AddMixFlags(Command command, LoadFlags& flags) {
+  WorkloadOptions& workload = flags.options.workload;
+  command.Add({.name = "--cancel-fraction",
+               .target = &workload.cancel_fraction,
+               .help = "Requests that the client cancels: half before their first token, half after some"});
+  command.Add({.name = "--deadline-fraction",
+               .target = &workload.deadline_fraction,
+               .help = "Requests with a tight deadline: half the RPC's own, half scheduling.timeout"});
+  command.Add({.name = "--deadline-seconds",
+               .target = &flags.text.deadline_seconds,
+               .help = "LOW:HIGH of those",
+               .shows_default = true});
+}
+
+void AddReportFlags(Command command, LoadFlags& flags) {
+  command.Add({.name = "--slo",
+               .target = &flags.text.slo,
+               .help = "Goodput: requests that meet ttft=S,tpot=S,e2e=S in seconds, any of them"});
+  command.Add({.name = "--check",
+               .target = &flags.options.checks,
+               .help = "Compares answers with a quiet run, and with --metrics the accounts of client and server"});
+  command.Add({.name = "--check-requests",
+               .target = &flags.options.max_checked_requests,
+               .help = "Answers to compare at most",
+               .shows_default = true});
+  Flag metrics = AddressFlag("--metrics", flags.options.metrics, AddressUse::kHttpClient);
+  metrics.help = "HOST:PORT or [IPV6]:PORT of the daemon's metrics, for --check";
+  command.Add(std::move(metrics));
+  command.Add({.name = "--json",
+               .target = &flags.options.json_file,
+               .help = "File for all parameters, figures and histograms"});
+  command.Add({.name = "--html", .target = &flags.options.html_file, .help = "File for a page with plots"});
 }
 
 absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
@@ -133,17 +196,20 @@ absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
 
 }  // namespace
 
-void AddLoadCommand(CLI::App& app, int& code) {
-  CLI::App* command = app.add_subcommand("load", "Send a load and measure it: closed or open loop");
-  command->footer(kFooter);
+void AddLoadCommand(Command program, int& code) {
+  Command command = program.AddCommand("load", "Send a load and measure it: closed or open loop");
+  command.SetFooter(kFooter);
   const auto flags = std::make_shared<LoadFlags>();
-  AddRunFlags(*command, *flags);
-  AddWorkloadFlags(*command, *flags);
-  AddMixFlags(*command, *flags);
-  AddReportFlags(*command, *flags);
-  command->callback([command, flags, &code] {
+  AddServerFlags(command, flags->options.run);
+  AddLoopFlags(command, *flags);
+  AddClientFlags(command, *flags);
+  AddPromptFlags(command, *flags);
+  AddAnswerFlags(command, *flags);
+  AddMixFlags(command, *flags);
+  AddReportFlags(command, *flags);
+  command.OnParsed([command, flags, &code] {
     LoadOptions& options = flags->options;
-    if (command->count("--rate") > 0) options.run.loop = Loop::kOpen;
+    if (command.IsGiven("--rate")) options.run.loop = Loop::kOpen;
     if (const absl::Status status = Interpret(flags->text, options); !status.ok()) {
       std::cerr << "latentctl load: " << status.message() << "\n";
       code = 1;
