@@ -13,6 +13,8 @@ COPY scripts/install-packages.sh scripts/
 RUN scripts/install-packages.sh build
 COPY CMakeLists.txt CMakePresets.json ./
 COPY cmake cmake
+COPY base base
+COPY jinja jinja
 COPY kernels kernels
 COPY engine engine
 COPY proto proto

@@ -18,7 +18,7 @@ import urllib.request
 
 import grpc
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "server"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"))
 import daemon  # noqa: E402
 from daemon import MODEL, PATIENCE_SECONDS, Details, long_request, request, wait_until  # noqa: E402
 
