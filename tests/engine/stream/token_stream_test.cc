@@ -38,7 +38,7 @@ TEST(TokenStream, DeliversTheFirstChunkAloneAndMergesWhatNobodyTookBehindIt) {
   EXPECT_EQ(chunk->tokens[1].id, 3);
   EXPECT_EQ(chunk->tokens_so_far, 3);
   ASSERT_TRUE(chunk->end.has_value());
-  EXPECT_EQ(chunk->end->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(chunk->end->reason(), FinishReason::kMaxTokens);
   EXPECT_FALSE(stream.Take(&was_full).has_value());
 }
 
