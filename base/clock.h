@@ -1,4 +1,4 @@
-// Time as the engine sees it: handed in, never read inside Engine::Step, so that a simulator can drive it.
+// Time as the engine sees it: handed in, or read from a Clock, so that a simulator can drive it.
 #pragma once
 
 #include <chrono>

@@ -5,9 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "base/check.h"
-#include "engine/loop/publisher.h"
-
 namespace latentd {
 namespace {
 
@@ -23,13 +20,9 @@ Duration TimeUntil(TimePoint then, const Clock& clock) {
 
 }  // namespace
 
-EngineThread::EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock,
+EngineThread::EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publisher, const Clock& clock,
                            const QueueLoad& most_queued)
-    : engine_(std::move(engine)),
-      capacity_(engine_->scheduler().capacity()),
-      publisher_(publisher),
-      clock_(clock),
-      inbox_(most_queued) {
+    : publisher_(publisher), clock_(clock), inbox_(most_queued), loop_(std::move(engine), clock) {
   publisher_.Start(inbox_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -43,7 +36,7 @@ EngineThread::~EngineThread() {
 }
 
 std::optional<Refusal> EngineThread::Submit(Request request, std::shared_ptr<TokenStream> stream) {
-  if (const absl::Status status = CheckFits(request, capacity_); !status.ok()) {
+  if (const absl::Status status = CheckFits(request, loop_.engine().scheduler().capacity()); !status.ok()) {
     return Refusal{.cause = RefusalCause::kNeverFits, .message = std::string(status.message())};
   }
   return inbox_.Submit({.request = std::move(request), .stream = std::move(stream)}, clock_.Now());
@@ -66,45 +59,21 @@ void EngineThread::Run() {
     // Read before the commands are taken: all that came before Close is in them then.
     const bool closed = inbox_.closed();
     progress_.Begin();
-    Apply(inbox_.Take());
-    Step();
+    const bool is_idle = RunTurn();
+    progress_.FinishStep();
     if (closed) break;
+    if (!is_idle) continue;
+    progress_.Rest();
+    inbox_.WaitFor(TimeUntil(turn_.next_expiry, clock_));
   }
 }
 
-void EngineThread::Apply(Commands commands) {
-  for (Submission& submission : commands.submissions) {
-    publisher_.Open(submission.request, std::move(submission.stream));
-    ++waiting_.requests;
-    waiting_.tokens += static_cast<int64_t>(submission.request.prompt.size());
-    const absl::Status status = engine_->Add(std::move(submission.request));
-    CHECK(status.ok());  // Submit asked the same question
-  }
-  for (const auto& [id, command] : commands.of_requests) {
-    if (command.reader == ReaderState::kFull) engine_->Pause(id);
-    if (command.reader == ReaderState::kCaughtUp) engine_->Resume(id);
-    if (command.end) engine_->Cancel(id, *command.end, command.end_asked);
-  }
-  if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
-  for (const StatusListener& listener : commands.describe) listener(engine_->Describe());
-}
-
-void EngineThread::Step() {
-  StepOutput output = engine_->Step(clock_.Now());
-  engine_->FinishStep(clock_.Now(), output);
-  const Scheduler& scheduler = engine_->scheduler();
-  const QueueLoad left = {.requests = waiting_.requests - scheduler.num_waiting(),
-                          .tokens = waiting_.tokens - scheduler.num_waiting_tokens()};
-  if (left.requests > 0) {
-    waiting_ = {.requests = scheduler.num_waiting(), .tokens = scheduler.num_waiting_tokens()};
-    inbox_.LeaveQueue(left, clock_.Now());
-  }
-  const bool idle = output.idle();
-  publisher_.Publish(std::move(output));
-  progress_.FinishStep();
-  if (!idle) return;
-  progress_.Rest();
-  inbox_.WaitFor(TimeUntil(engine_->NextExpiry(), clock_));
+bool EngineThread::RunTurn() {
+  loop_.Run(inbox_.Take(), turn_);
+  if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
+  for (StreamOpening& opening : turn_.opened) publisher_.Open(std::move(opening));
+  publisher_.Publish(std::move(turn_.output));
+  return turn_.idle;
 }
 
 }  // namespace latentd

@@ -1,5 +1,5 @@
-// The thread that runs Engine::Step, and its bounded inbox: the only way in. Every method may be called by any thread
-// and never waits, but for AwaitIdle. Owns the Engine, which nobody else touches while the thread runs.
+// The thread that runs the EngineLoop, and its bounded inbox: the only way in. Every method may be called by any thread
+// and never waits, but for AwaitIdle. Owns the Engine, which only this thread touches.
 #pragma once
 
 #include <atomic>
@@ -9,22 +9,22 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "engine/loop/engine_loop.h"
 #include "engine/loop/inbox.h"
+#include "engine/loop/publisher_thread.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/loop/step_progress.h"
 #include "engine/request.h"
-#include "engine/schedule/capacity.h"
 #include "engine/step/engine.h"
 #include "engine/stream/token_stream.h"
 
 namespace latentd {
 
-class Publisher;
-
 class EngineThread {
  public:
   // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it.
-  EngineThread(std::unique_ptr<Engine> engine, Publisher& publisher, const Clock& clock, const QueueLoad& most_queued);
+  EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publisher, const Clock& clock,
+               const QueueLoad& most_queued);
   // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.
   ~EngineThread();
 
@@ -52,17 +52,19 @@ class EngineThread {
 
  private:
   void Run();
-  void Apply(Commands commands);
-  void Step();
+  // True once there is nothing to do.
+  bool RunTurn();
 
-  const std::unique_ptr<Engine> engine_;  // engine thread only
-  const Capacity capacity_;
-  Publisher& publisher_;
+  PublisherThread& publisher_;
   const Clock& clock_;
   Inbox inbox_;
   StepProgress progress_;
   std::atomic<RequestId> last_id_{0};
-  QueueLoad waiting_;  // engine thread only: in the scheduler's queue, as last told to the inbox
+
+  // Engine thread only, but for the capacity, which never changes.
+  EngineLoop loop_;
+  Turn turn_;
+
   std::thread thread_;
 };
 

@@ -14,6 +14,7 @@
 #include "engine/request.h"
 #include "engine/schedule/finish_reason.h"
 #include "engine/step/sequence_status.h"
+#include "engine/stream/publisher.h"
 #include "engine/stream/token_stream.h"
 
 namespace latentd {
@@ -54,6 +55,8 @@ class Inbox {
   void Resume(RequestId id);
   void CancelAll();
   void Describe(StatusListener listener);
+  // What the publisher asks for.
+  void Apply(const Effects& effects);
   void StopAdmitting();
   void Close();
 

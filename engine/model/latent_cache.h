@@ -7,6 +7,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "base/check.h"
 #include "engine/model/config/model_config.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
@@ -20,7 +21,11 @@ class LatentCache {
                                               int num_blocks);
   static size_t BytesPerBlock(const ModelConfig& config, LatentFormat format);
 
-  LatentPages operator[](int layer) const { return layers_[static_cast<size_t>(layer)]; }
+  LatentPages operator[](int layer) const {
+    const auto index = static_cast<size_t>(layer);
+    CHECK(index < layers_.size() && "MTP's layers have no pages: count them in Allocate and in BytesPerBlock");
+    return layers_[index];
+  }
   size_t bytes() const { return memory_.bytes(); }
 
  private:

@@ -9,7 +9,8 @@
 
 namespace latentd {
 
-// A sequence's share of the step. Its sequence's table already covers all its positions.
+// A sequence's share of the step. Its sequence's table already covers all its positions, and the sequence stays where
+// it is until the plan is committed, whatever ends it meanwhile.
 struct PlannedRow {
   Sequence* sequence = nullptr;
   int first_position = 0;
@@ -29,12 +30,13 @@ struct BatchPlan {
   std::vector<PlannedRow> rows;
   int num_tokens = 0;
   int num_logits = 0;
-  double work = 0.0;   // as StepAllowance measures it
-  WaitCounts waits{};  // sequences that wait on, by what the first of them lacked
+  int num_started = 0;  // rows of sequences that never ran before
+  double work = 0.0;    // as StepAllowance measures it
+  WaitCounts waits{};   // sequences that wait on, by what the first of them lacked
 
   void Clear() {
     rows.clear();
-    num_tokens = num_logits = 0;
+    num_tokens = num_logits = num_started = 0;
     work = 0.0;
     waits = {};
   }

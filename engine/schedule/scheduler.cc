@@ -10,8 +10,8 @@ namespace latentd {
 namespace {
 
 FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) {
-  if (sequence.phase == SequencePhase::kWaiting) return FinishReason::kExpiredInQueue;
-  if (sequence.request.deadline > now) return FinishReason::kSlowConsumer;
+  if (!sequence.was_scheduled()) return FinishReason::kExpiredInQueue;
+  if (sequence.phase == SequencePhase::kPaused && sequence.request.deadline > now) return FinishReason::kSlowConsumer;
   return sequence.num_generated() == 0 ? FinishReason::kExpiredInPrefill : FinishReason::kExpiredInDecode;
 }
 
@@ -38,7 +38,6 @@ absl::Status Scheduler::Add(Request request) {
   Sequence& sequence = *place->second;
   sequence.places = {.in_phase = waiting_.insert(waiting_.end(), &sequence),
                      .in_expiries = expiries_.Add(sequence, sequence.arrival, Expiry(sequence))};
-  num_waiting_tokens_ += sequence.num_tokens();
   num_pending_prompt_tokens_ += sequence.num_prompt_tokens;
   return absl::OkStatus();
 }
@@ -55,7 +54,7 @@ Scheduler::Sequences& Scheduler::ListOf(SequencePhase phase) {
 }
 
 void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
-  if (sequence.phase == SequencePhase::kWaiting) num_waiting_tokens_ -= sequence.num_tokens();
+  CHECK(phase != SequencePhase::kWaiting && "the queue's order is that of arrival: say where preempted ones go");
   Sequences& to = ListOf(phase);
   auto before = to.end();
   if (phase == SequencePhase::kRunning && sequence.phase == SequencePhase::kPaused) {
@@ -94,9 +93,9 @@ bool Scheduler::Resume(SequenceId id) {
 }
 
 void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
-  CHECK(reason != FinishReason::kStopString);  // the publisher's word, which cancels the sequence
-  sequence.blocks.Release();
-  if (sequence.phase == SequencePhase::kWaiting) num_waiting_tokens_ -= sequence.num_tokens();
+  CHECK(sequence.phase != SequencePhase::kFinished && "it ended before: look for who goes on committing its tokens");
+  CHECK(reason != FinishReason::kStopString && "only the publisher finds those; it cancels the sequence");
+  if (!sequence.was_scheduled()) LeaveQueue(sequence);
   num_pending_prompt_tokens_ -= sequence.num_uncomputed_prompt();
   ListOf(sequence.phase).erase(sequence.places.in_phase);
   expiries_.Remove(sequence.places.in_expiries);
@@ -104,14 +103,34 @@ void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   sequence.finish_reason = reason;
   auto node = sequences_.extract(sequence.id());
   CHECK(!node.empty());
-  finished_.push_back(std::move(node.mapped()));
+  if (sequence.rows_in_flight == 0) return Release(std::move(node.mapped()));
+  sequence.was_retired = true;
+  retired_.push_back(std::move(node.mapped()));
+}
+
+void Scheduler::LeaveQueue(const Sequence& sequence) {
+  ++departures_.requests;
+  departures_.tokens += sequence.num_prompt_tokens;
+}
+
+void Scheduler::Release(std::unique_ptr<Sequence> sequence) {
+  sequence->blocks.Release();
+  finished_.push_back(std::move(sequence));
+}
+
+void Scheduler::ReleaseRetired(const Sequence& sequence) {
+  const auto is_it = [&sequence](const auto& retired) { return retired.get() == &sequence; };
+  const auto place = std::find_if(retired_.begin(), retired_.end(), is_it);
+  CHECK(place != retired_.end());
+  Release(std::move(*place));
+  retired_.erase(place);
 }
 
 std::vector<std::unique_ptr<Sequence>> Scheduler::TakeFinished() { return std::exchange(finished_, {}); }
 
 TimePoint Scheduler::Expiry(const Sequence& sequence) const {
   const TimePoint deadline = sequence.request.deadline;
-  if (sequence.phase == SequencePhase::kWaiting) return std::min(deadline, sequence.request.queue_deadline);
+  if (!sequence.was_scheduled()) return std::min(deadline, sequence.request.queue_deadline);
   if (sequence.paused_since == kNever) return deadline;
   return std::min(deadline, sequence.paused_since + FromSeconds(options_.slow_consumer_seconds));
 }
@@ -132,20 +151,20 @@ void Scheduler::EndExpired(TimePoint now) {
 PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const {
   // Whoever generates gets its token whatever that costs. A part of a prompt for which no time is left waits for the
   // next step, where it comes first.
-  const bool generates = sequence.phase == SequencePhase::kRunning && sequence.num_uncomputed() == 1;
+  const bool generates = sequence.phase == SequencePhase::kRunning && sequence.num_unplanned() == 1;
   const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
-  const int affordable = std::max(least, allowance.TokensFor(allowance.work - plan.work, sequence.computed));
-  int count = std::min({sequence.num_uncomputed(), allowance.tokens - plan.num_tokens, affordable});
+  const int affordable = std::max(least, allowance.TokensFor(allowance.work - plan.work, sequence.planned));
+  int count = std::min({sequence.num_unplanned(), allowance.tokens - plan.num_tokens, affordable});
   if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens);
-  const int first_logit = std::max(sequence.first_logit_position(), sequence.computed);
+  const int first_logit = std::max(sequence.first_logit_position(), sequence.planned);
   const int logits_left = options_.max_step_logits - plan.num_logits;
   const auto wanted_logits = [&] {
-    const int end = std::min(sequence.computed + count, sequence.end_logit_position());
+    const int end = std::min(sequence.planned + count, sequence.end_logit_position());
     return std::max(0, end - first_logit);
   };
-  if (wanted_logits() > logits_left) count = first_logit - sequence.computed + logits_left;
+  if (wanted_logits() > logits_left) count = first_logit - sequence.planned + logits_left;
   return {.sequence = &sequence,
-          .first_position = sequence.computed,
+          .first_position = sequence.planned,
           .num_tokens = count,
           .first_logit_position = first_logit,
           .num_logits = wanted_logits()};
@@ -154,6 +173,8 @@ PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const Step
 void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
   Sequence& sequence = *row.sequence;
   sequence.blocks.ExtendTo(BlocksFor(row.end_position()));
+  sequence.planned = row.end_position();
+  ++sequence.rows_in_flight;
   sequence.last_turn = ++num_turns_;
   running_.splice(running_.end(), running_, sequence.places.in_phase);
   plan.num_tokens += row.num_tokens;
@@ -162,12 +183,16 @@ void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, Ba
   plan.rows.push_back(row);
 }
 
-bool Scheduler::Admit(Sequence& sequence, TimePoint now) {
+bool Scheduler::Admit(Sequence& sequence, TimePoint now, BatchPlan& plan) {
   auto blocks = pool_.Reserve({.num_new = sequence.most.blocks});
   if (!blocks) return false;
   sequence.blocks = std::move(*blocks);
   sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
-  sequence.timings.first_scheduled = now;
+  if (!sequence.was_scheduled()) {
+    ++plan.num_started;
+    LeaveQueue(sequence);
+    sequence.timings.first_scheduled = now;
+  }
   MoveTo(sequence, SequencePhase::kRunning);
   return true;
 }
@@ -195,11 +220,11 @@ std::optional<WaitReason> Scheduler::DealToWaiting(TimePoint now, const StepAllo
   while (!waiting_.empty()) {
     if (const auto lacks = Lacks(allowance, plan)) return lacks;
     Sequence& sequence = *waiting_.front();
-    const bool has_time = allowance.TokensFor(allowance.work - plan.work, sequence.computed) > 0;
+    const bool has_time = allowance.TokensFor(allowance.work - plan.work, sequence.planned) > 0;
     if (!plan.rows.empty() && !has_time) return WaitReason::kTokens;
     const PlannedRow row = Deal(sequence, plan, allowance);
     if (row.num_tokens == 0) return WaitReason::kLogits;
-    if (!Admit(sequence, now)) return WaitReason::kBlocks;
+    if (!Admit(sequence, now, plan)) return WaitReason::kBlocks;
     AddRow(row, allowance, plan);
   }
   return std::nullopt;
@@ -215,14 +240,26 @@ void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan)
   if (lacks) plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
 }
 
-void Scheduler::Commit(const BatchPlan& plan) {
+int Scheduler::Commit(const BatchPlan& plan) {
+  int num_prompt_tokens = 0;
   for (const PlannedRow& row : plan.rows) {
-    CHECK_EQ(row.sequence->computed, row.first_position);
-    num_pending_prompt_tokens_ -= row.sequence->num_uncomputed_prompt();
-    row.sequence->computed = row.end_position();
-    num_pending_prompt_tokens_ += row.sequence->num_uncomputed_prompt();
-    CHECK_LE(row.sequence->computed, row.sequence->num_tokens());
+    Sequence& sequence = *row.sequence;
+    CHECK_GT(sequence.rows_in_flight, 0);
+    --sequence.rows_in_flight;
+    if (sequence.phase == SequencePhase::kFinished) {
+      if (sequence.rows_in_flight == 0) ReleaseRetired(sequence);
+      continue;
+    }
+    CHECK_EQ(sequence.computed, row.first_position);
+    sequence.computed = row.end_position();
+    CHECK_LE(sequence.computed, sequence.planned);
+    const int newly_computed =
+        std::max(0, std::min(sequence.computed, sequence.num_prompt_tokens) - sequence.prompt_computed);
+    sequence.prompt_computed += newly_computed;
+    num_prompt_tokens += newly_computed;
   }
+  num_pending_prompt_tokens_ -= num_prompt_tokens;
+  return num_prompt_tokens;
 }
 
 }  // namespace latentd

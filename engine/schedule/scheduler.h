@@ -1,6 +1,10 @@
 // Who runs next, by one rule: a sequence knows its tokens and how many of them are computed; each step deals out
 // tokens, first to running sequences, then to waiting ones, while tokens, rows, logit rows and blocks last. Prefill,
 // its chunks and decode are all the same catching up. Owned by the Engine; engine thread only.
+//
+// Plans are committed in the order in which they were made. Between Plan and Commit anything may be called, another
+// Plan too: a sequence that ends while rows of it are in flight is retired. It gets no more rows, and keeps its memory
+// and its blocks until the last plan with a row of it is committed.
 #pragma once
 
 #include <cstdint>
@@ -33,14 +37,20 @@ struct SchedulerOptions {
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
 };
 
+// What has left the queue so far, by its first rows or by an end before them. A sequence leaves it once.
+struct QueueDepartures {
+  int64_t requests = 0;
+  int64_t tokens = 0;  // of their prompts
+};
+
 class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
   // CheckFits' status where the request can never run.
   absl::Status Add(Request request);
-  // Both end the sequence in whatever phase it is: its blocks are back when the call returns. Unknown ids are late:
-  // no-op. `asked` is when the command came, where that is to be measured.
+  // Both end the sequence in whatever phase it is: its blocks are back when the call returns, or with the plans in
+  // flight. Unknown ids are late: no-op. `asked` is when the command came, where that is to be measured.
   void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever);
   void CancelAll(FinishReason reason);
   // Of a running sequence: it gets no rows until Resume. Other phases and unknown ids: no-op, and false.
@@ -50,11 +60,13 @@ class Scheduler {
   // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens. Takes time by the
   // number of running sequences, whatever waits. A plan that is filled again keeps its memory.
   void Plan(TimePoint now, const StepAllowance& allowance, BatchPlan& plan);
-  // The plan was computed: its sequences' `computed` catches up.
-  void Commit(const BatchPlan& plan);
+  // The plan was computed: its sequences' `computed` catches up, but for those that ended meanwhile. Returns how many
+  // prompt tokens were computed for the first time. The rows' sequences stay until TakeFinished.
+  int Commit(const BatchPlan& plan);
   void Finish(Sequence& sequence, FinishReason reason);
-  // Those that ended since the last call, for the engine to report.
+  // Those that ended and have no rows in flight since the last call, for the engine to report.
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
+  bool has_finished() const { return !finished_.empty(); }
 
   // The first moment at which Plan has something to end, if nobody calls before.
   TimePoint NextExpiry() const { return expiries_.next(); }
@@ -65,12 +77,12 @@ class Scheduler {
     for (const auto& [id, sequence] : sequences_) visit(*sequence);
   }
 
-  // Prompt tokens of all live sequences that are not in the cache.
+  // Prompt tokens of all live sequences that were never computed.
   int64_t num_pending_prompt_tokens() const { return num_pending_prompt_tokens_; }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
-  int64_t num_waiting_tokens() const { return num_waiting_tokens_; }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_paused() const { return static_cast<int>(paused_.size()); }
+  const QueueDepartures& departures() const { return departures_; }
   const BlockPool& pool() const { return pool_; }
   const SchedulerOptions& options() const { return options_; }
   const Capacity& capacity() const { return capacity_; }
@@ -89,20 +101,24 @@ class Scheduler {
   std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
   PlannedRow Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const;
   void AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan);
-  bool Admit(Sequence& sequence, TimePoint now);
+  bool Admit(Sequence& sequence, TimePoint now, BatchPlan& plan);
+  void LeaveQueue(const Sequence& sequence);
+  void Release(std::unique_ptr<Sequence> sequence);
+  void ReleaseRetired(const Sequence& sequence);
 
   const SchedulerOptions options_;
   const Capacity capacity_;
   BlockPool pool_;  // before the sequences: their tables return to it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
-  std::vector<std::unique_ptr<Sequence>> finished_;
+  std::vector<std::unique_ptr<Sequence>> retired_;   // ended, with rows in flight: few, for a step
+  std::vector<std::unique_ptr<Sequence>> finished_;  // ended, without blocks
 
   // sequences_ by phase, each in one of them; none is walked but the running ones.
   Sequences waiting_;  // the first to arrive goes first
   Sequences running_;  // the one served longest ago goes first
   Sequences paused_;   // the one paused last stands last
   Expiries expiries_;  // of sequences_
-  int64_t num_waiting_tokens_ = 0;
+  QueueDepartures departures_;
   int64_t num_pending_prompt_tokens_ = 0;
   uint64_t num_arrived_ = 0;
   uint64_t num_turns_ = 0;

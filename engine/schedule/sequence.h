@@ -34,7 +34,8 @@ struct Sequence {
   int num_tokens() const { return static_cast<int>(tokens.size()); }
   int num_generated() const { return num_tokens() - num_prompt_tokens; }
   int num_uncomputed() const { return num_tokens() - computed; }
-  int num_uncomputed_prompt() const { return std::max(0, num_prompt_tokens - computed); }
+  int num_unplanned() const { return num_tokens() - planned; }
+  int num_uncomputed_prompt() const { return num_prompt_tokens - prompt_computed; }
   bool was_scheduled() const { return timings.first_scheduled != kNever; }
 
   // Positions whose logits this sequence wants: Score all that a prompt token follows, Generate the last.
@@ -47,6 +48,10 @@ struct Sequence {
   const uint64_t arrival;       // among all sequences of this scheduler
   std::vector<int32_t> tokens;  // prompt, then what was generated
   int computed = 0;             // of `tokens`, so many are in the cache
+  int planned = 0;              // `computed` once every plan that has a row of it is committed
+  int prompt_computed = 0;      // of the prompt, computed at least once: recomputation does not count again
+  int rows_in_flight = 0;       // in plans that are not committed
+  bool was_retired = false;     // it ended while rows of it were in flight
   SequencePhase phase = SequencePhase::kWaiting;
   FinishReason finish_reason = FinishReason::kEos;  // once phase is kFinished
   uint64_t last_turn = 0;                           // among all rows ever planned; 0: none

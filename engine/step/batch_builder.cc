@@ -25,10 +25,13 @@ void BatchBuilder::Build(const BatchPlan& plan) {
 
 void BatchBuilder::ReserveLists(const BatchPlan& plan) {
   size_t num_banned = 0;
+  size_t most_blocks = 0;  // of all that the rows' sequences will ever hold: no later step of theirs takes more room
   for (const PlannedRow& row : plan.rows) {
     const size_t num_ends = rules_.eos_ids.size() + row.sequence->request.stopping.stop_token_ids.size();
     num_banned += num_ends * static_cast<size_t>(row.num_logits);
+    most_blocks += static_cast<size_t>(row.sequence->most.blocks);
   }
+  inputs_.blocks.reserve(most_blocks);
   banned_ids_.clear();
   banned_ids_.reserve(num_banned);
 }

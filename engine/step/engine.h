@@ -1,11 +1,13 @@
-// One model, many sequences, one step at a time: Plan, Launch, Collect, Commit. Single-threaded, with no queue and no
-// clock of its own, so that a simulator can drive it as well as EngineThread does.
+// One model, many sequences, one step at a time: Begin plans and launches it, Complete collects and commits it.
+// Single-threaded, with no queue and no clock of its own, so that a simulator can drive it as well as EngineLoop does.
+//
+// Commands may come between Begin and Complete. A sequence that they end gets nothing of the steps in flight, and its
+// blocks are free again when those are complete.
 #pragma once
 
-#include <map>
 #include <memory>
+#include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -17,7 +19,10 @@
 #include "engine/step/sequence_status.h"
 #include "engine/step/step_budget.h"
 #include "engine/step/step_executor.h"
+#include "engine/step/step_in_flight.h"
 #include "engine/step/step_output.h"
+#include "engine/step/step_record.h"
+#include "engine/step/step_reporter.h"
 
 namespace latentd {
 
@@ -34,73 +39,52 @@ class Engine {
 
   // Each sequence that was added ends exactly once in some StepOutput.
   absl::Status Add(Request request);
-  // These release the sequence's blocks at once; its end comes with the next step. Late ones are no-ops. `asked` is
-  // when the command came.
+  // These end all sequences of the request. An end comes with the next step that is completed. Late ones are no-ops.
+  // `asked` is when the command came.
   void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever) {
     scheduler_.Cancel({.request = id}, reason, asked);
   }
   void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
-  void Pause(RequestId id) { since_report_.paused += scheduler_.Pause({.request = id}) ? 1 : 0; }
-  void Resume(RequestId id) { since_report_.resumed += scheduler_.Resume({.request = id}) ? 1 : 0; }
+  void Pause(RequestId id);
+  void Resume(RequestId id);
 
-  StepOutput Step(TimePoint now);
-  // Tells when the last Step, which gave `output`, was over: stamps its ends and reports it to Metrics in one update.
-  void FinishStep(TimePoint now, StepOutput& output);
+  // Nothing where there is nothing to do before the next command or NextExpiry.
+  std::optional<StepInFlight> Begin(TimePoint now);
+  // Waits for the step's results, commits them, and reads the clock once when that is done. `output` is filled anew.
+  void Complete(StepInFlight step, const Clock& clock, StepOutput& output);
 
   // When an idle engine has to be stepped even if no command comes.
   TimePoint NextExpiry() const { return scheduler_.NextExpiry(); }
   const Scheduler& scheduler() const { return scheduler_; }
-  // Every sequence that has not ended, by id. Between steps.
+  // Every sequence that has not ended, by id.
   std::vector<SequenceStatus> Describe() const;
 
  private:
-  // Requests that changed phase, and tokens, since the last report.
-  struct Progress {
-    int started = 0;
-    int first_tokens = 0;
-    int ended_in[kNumPhases] = {};
-    int prompt_tokens = 0;
-    int abandoned_prompt_tokens = 0;
-    int nonfinite_rows = 0;
-    double work = 0.0;  // of the step, as StepAllowance measures it
-    WaitCounts waits{};
-    StepKind kind = StepKind::kPrefill;
-  };
-  // What commands did between steps. A step in which nothing happens reports nothing, so this waits for one that does.
-  struct Commanded {
-    uint64_t admitted_prompt_tokens = 0;
-    uint64_t paused = 0;
-    uint64_t resumed = 0;
-    bool operator==(const Commanded&) const = default;
+  // BatchBuilder and executors have room for one step's inputs and results: with two each, two steps may be in flight.
+  static constexpr int kMaxStepsInFlight = 1;
+
+  // What Complete makes of a step.
+  struct Completion {
+    StepInFlight& step;
+    StepOutput& output;
+    StepRecord record;
   };
 
   StepAllowance Allowance() const;
-  void Commit(const BatchPlan& plan, std::span<const SampleResult> results, StepOutput& output);
-  void CommitRow(const PlannedRow& row, std::span<const SampleResult> results, SequenceOutput& output);
-  void CommitToken(Sequence& sequence, const SampleResult& result);
-  void ReportEnds(StepOutput& output);
-  void StampTokens(TimePoint now);
-  void ReportStep(TimePoint now, const StepOutput& output, MetricsData& data) const;
-  void ReportTokens(MetricsData& data) const;
-  void ReportPhases(MetricsData& data) const;
-  void ReportBlocks(MetricsData& data) const;
+  void Commit(std::span<const SampleResult> results, Completion& done);
+  void CommitRow(const PlannedRow& row, std::span<const SampleResult> results, Completion& done);
+  void CommitToken(Sequence& sequence, int32_t id, Completion& done);
+  void AddEnd(const Sequence& sequence, Completion& done) const;
 
   StepExecutor& executor_;
   const EngineOptions options_;
-  Metrics& metrics_;
   Scheduler scheduler_;
   BatchBuilder builder_;
   StepBudget budget_;
+  StepReporter reporter_;
 
-  // Of the last Step, until the next one.
-  BatchPlan plan_;
-  TimePoint step_started_{};
-  TimePoint last_busy_finish_ = kNever;  // of the step before, if it left work behind
-  std::vector<Sequence*> generating_;    // got a token
-  std::map<SequenceId, std::unique_ptr<Sequence>> finished_;
-  Progress progress_;
-
-  Commanded since_report_;
+  int num_in_flight_ = 0;
+  std::vector<StepInFlight> spare_;  // for their memory
 };
 
 }  // namespace latentd

@@ -1,8 +1,10 @@
 // What one step gave: a value from the engine thread to the publisher.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/request.h"
@@ -14,17 +16,33 @@ namespace latentd {
 // What one sequence got, its end included.
 struct SequenceOutput {
   SequenceId id = {};
-  std::vector<SampleResult> tokens = {};  // generated or, for Score, prompt tokens
+  int first_token = 0;  // of StepOutput::tokens
+  int num_tokens = 0;   // generated or, for Score, prompt tokens
   std::optional<SequenceEnd> end = {};
 };
 
+// An output that is filled again keeps its memory.
 struct StepOutput {
   std::vector<SequenceOutput> sequences = {};  // at most one entry per sequence
+  std::vector<SampleResult> tokens = {};       // of all sequences, one after the other
   int num_rows = 0;                            // of the forward pass; 0: nothing was computed
-  int num_tokens = 0;
+  int num_tokens = 0;                          // of the forward pass
 
+  std::span<SampleResult> TokensOf(const SequenceOutput& sequence) {
+    return std::span(tokens).subspan(static_cast<size_t>(sequence.first_token),
+                                     static_cast<size_t>(sequence.num_tokens));
+  }
+  std::span<const SampleResult> TokensOf(const SequenceOutput& sequence) const {
+    return std::span(tokens).subspan(static_cast<size_t>(sequence.first_token),
+                                     static_cast<size_t>(sequence.num_tokens));
+  }
   // Nothing happened, and nothing will before the next command or Engine::NextExpiry.
   bool idle() const { return num_rows == 0 && sequences.empty(); }
+  void Clear() {
+    sequences.clear();
+    tokens.clear();
+    num_rows = num_tokens = 0;
+  }
 };
 
 }  // namespace latentd

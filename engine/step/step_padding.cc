@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
+#include "engine/schedule/block_pool.h"
+
 namespace latentd {
-namespace {
-
-constexpr int32_t kScratchBlock = 0;
-
-}  // namespace
 
 bool IsDecode(const BatchInputs& inputs) {
   const auto is_decode = [](const BatchRow& row) { return row.num_tokens == 1; };

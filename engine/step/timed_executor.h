@@ -1,5 +1,4 @@
-// Holds a clock to another executor, so that Engine::Step, which reads none, can tell its own time from the model's.
-// Engine thread only.
+// Holds a clock to another executor, so that the Engine can tell its own time from the model's. Engine thread only.
 #pragma once
 
 #include "base/clock.h"

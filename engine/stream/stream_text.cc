@@ -5,10 +5,10 @@
 namespace latentd {
 namespace {
 
-AnswerFormat FormatOf(const AnswerFormat& format, const Request& request) {
-  if (!request.answer.chat) return {};
+AnswerFormat FormatOf(const AnswerFormat& format, const AnswerRule& answer) {
+  if (!answer.chat) return {};
   AnswerFormat parsed = format;
-  if (!request.answer.chat->has_calls) parsed.tool_calls.reset();
+  if (!answer.chat->has_calls) parsed.tool_calls.reset();
   return parsed;
 }
 
@@ -18,14 +18,15 @@ AnswerParser ParserOf(const AnswerFormat& format, const ChatAnswer& answer) {
 
 }  // namespace
 
-StreamText::StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, const Request& request)
+StreamText::StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, const StoppingRule& stopping,
+                       const AnswerRule& answer)
     : tokenizer_(tokenizer),
-      format_(FormatOf(format, request)),
-      stops_(request.stopping.stop_strings),
-      parser_(ParserOf(format_, request.answer.chat.value_or(ChatAnswer{}))),
-      matcher_(stops_, request.stopping.include_stop ? StopText::kInclude : StopText::kExclude),
-      min_tokens_(request.stopping.min_tokens) {
-  const SpecialText special = request.answer.prints_special_tokens ? SpecialText::kPrint : SpecialText::kSkip;
+      format_(FormatOf(format, answer)),
+      stops_(stopping.stop_strings),
+      parser_(ParserOf(format_, answer.chat.value_or(ChatAnswer{}))),
+      matcher_(stops_, stopping.include_stop ? StopText::kInclude : StopText::kExclude),
+      min_tokens_(stopping.min_tokens) {
+  const SpecialText special = answer.prints_special_tokens ? SpecialText::kPrint : SpecialText::kSkip;
   if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, special);
 }
 

@@ -23,7 +23,8 @@ namespace latentd {
 class StreamText {
  public:
   // Without a tokenizer all text is empty; else it must outlive this. `format` is the tokenizer's.
-  StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, const Request& request);
+  StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, const StoppingRule& stopping,
+             const AnswerRule& answer);
 
   // What became certain with this token. Nothing once stopped.
   AnswerParts Append(int32_t id);

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "engine/loop/engine_thread.h"
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 #include "engine/metrics.h"
 #include "engine/step/model_executor.h"
 #include "engine/step/timed_executor.h"
@@ -34,7 +34,7 @@ class ModelRuntime {
   const std::unique_ptr<LoadedModel> loaded_;
   ModelExecutor model_executor_;
   TimedExecutor executor_;
-  Publisher publisher_;
+  PublisherThread publisher_;
   EngineThread engine_;
   LiveRequests live_;
   const ModelInService serving_;

@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "engine/loop/engine_thread.h"
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 #include "engine/metrics.h"
 #include "engine/step/engine.h"
 #include "kernels/tensor.h"
@@ -137,7 +137,7 @@ void RunEgressServer(const EgressCase& run, EgressPipes pipes, EgressShared& sha
       {.num_blocks = kNumBlocks,
        .vocab_size = kVocabSize,
        .on_launch = [&](const BatchInputs&, std::span<const SampleRow> samples) { observer.OnLaunch(samples); }});
-  Publisher publisher(nullptr, metrics);
+  PublisherThread publisher(nullptr, metrics);
   EngineThread engine(std::make_unique<Engine>(executor, Options(), metrics), publisher, observer,
                       QueueLoad{.requests = kMaxStreams, .tokens = int64_t{kMaxStreams} * kContext});
   LiveRequests live(engine, 256 << 10);

@@ -95,13 +95,15 @@ class Bench {
     for (int stream = 0; stream < streams; ++stream) {
       CHECK(engine.Add(RequestOf(stream, prompt_tokens, output_tokens, random)).ok());
     }
+    const SteadyClock clock;
+    StepOutput output;
     Measured measured;
     for (;;) {
       const TimePoint begin = std::chrono::steady_clock::now();
-      StepOutput output = engine.Step(begin);
+      std::optional<StepInFlight> step = engine.Begin(begin);
+      if (!step) return measured;
+      engine.Complete(*std::move(step), clock, output);
       const TimePoint end = std::chrono::steady_clock::now();
-      engine.FinishStep(end, output);
-      if (output.idle()) return measured;
       const bool is_decode = output.num_rows == streams && output.num_tokens == streams;
       if (is_decode != measure_decode || output.num_rows == 0) continue;
       measured.seconds += Seconds(end - begin);

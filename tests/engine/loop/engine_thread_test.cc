@@ -13,7 +13,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 #include "tests/engine/step/engine_harness.h"
 #include "tests/engine/stream/stream_reader.h"
 
@@ -97,7 +97,7 @@ class EngineThreadTest : public testing::Test {
   Gate gate_;
   uint64_t num_sampled_ = 0;  // engine thread only
   std::unique_ptr<FakeExecutor> executor_;
-  Publisher publisher_{nullptr, metrics_};
+  PublisherThread publisher_{nullptr, metrics_};
   std::unique_ptr<EngineThread> thread_;  // last: ends first
 };
 

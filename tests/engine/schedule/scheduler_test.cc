@@ -215,6 +215,65 @@ TEST(Scheduler, CancelReturnsBlocksAtOnceInEveryPhase) {
   EXPECT_THAT(Step(scheduler), IsEmpty());
 }
 
+TEST(Scheduler, WhatEndsInFlightKeepsItsBlocksUntilItsPlanIsCommitted) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add(Generate(1, 70, 60)).ok());
+  ASSERT_TRUE(scheduler.Add(Generate(2, 10, 60)).ok());
+  const BatchPlan plan = Plan(scheduler, At(0), kUnbounded);
+  scheduler.Cancel({1});
+  EXPECT_EQ(scheduler.pool().num_active(), 3);
+  EXPECT_THAT(Ends(scheduler), IsEmpty());
+  EXPECT_EQ(plan.rows[0].sequence->request.id, 1u) << "the plan's rows still have their sequences";
+  scheduler.Commit(plan);
+  EXPECT_EQ(scheduler.pool().num_active(), 1);
+  EXPECT_THAT(Ends(scheduler), ElementsAre(std::pair(1, FinishReason::kCancelled)));
+}
+
+TEST(Scheduler, ExpiryInFlightRetiresToo) {
+  Scheduler scheduler(SmallOptions());
+  Request request = Generate(1, 10, 60);
+  request.deadline = At(1);
+  ASSERT_TRUE(scheduler.Add(request).ok());
+  const BatchPlan first = Plan(scheduler, At(0), kUnbounded);
+  const BatchPlan second = Plan(scheduler, At(2), kUnbounded);
+  EXPECT_THAT(second.rows, IsEmpty());
+  EXPECT_EQ(scheduler.pool().num_active(), 1);
+  EXPECT_THAT(Ends(scheduler), IsEmpty());
+  scheduler.Commit(first);
+  EXPECT_EQ(scheduler.pool().num_active(), 0);
+  EXPECT_THAT(Ends(scheduler), ElementsAre(std::pair(1, FinishReason::kExpiredInPrefill)));
+}
+
+TEST(Scheduler, ASecondPlanGoesOnWhereTheFirstEnds) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add(Generate(1, 150, 5)).ok());
+  const BatchPlan first = Plan(scheduler, At(0), kUnbounded);
+  const BatchPlan second = Plan(scheduler, At(0), kUnbounded);
+  ASSERT_THAT(second.rows, testing::SizeIs(1));
+  EXPECT_EQ(second.rows[0].first_position, 100);
+  EXPECT_EQ(second.rows[0].num_tokens, 50);
+  EXPECT_THAT(Plan(scheduler, At(0), kUnbounded).rows, IsEmpty()) << "its next token is not known yet";
+  EXPECT_EQ(scheduler.Commit(first), 100);
+  scheduler.Cancel({1});
+  EXPECT_EQ(scheduler.pool().num_active(), 3);
+  EXPECT_EQ(scheduler.Commit(second), 0) << "nothing of it counts as computed";
+  EXPECT_EQ(scheduler.pool().num_active(), 0);
+  EXPECT_EQ(scheduler.num_pending_prompt_tokens(), 0);
+}
+
+TEST(Scheduler, ARequestLeavesTheQueueOnce) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
+  ASSERT_TRUE(scheduler.Add(Generate(2, 20, 60)).ok());
+  scheduler.Cancel({2});
+  EXPECT_EQ(scheduler.departures().requests, 1);
+  EXPECT_EQ(scheduler.departures().tokens, 20);
+  Step(scheduler);
+  scheduler.Cancel({1});
+  EXPECT_EQ(scheduler.departures().requests, 2);
+  EXPECT_EQ(scheduler.departures().tokens, 30);
+}
+
 TEST(Scheduler, CancelSaysForWhom) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());

@@ -11,6 +11,7 @@
 #include "engine/step/engine.h"
 #include "engine/step/model_executor.h"
 #include "tests/kernels/ops/op_backend.h"
+#include "tests/support/manual_clock.h"
 #include "tests/support/or_die.h"
 #include "tests/support/same_bytes.h"
 #include "tests/support/temporary_directory.h"
@@ -101,10 +102,11 @@ class DeviceEngine {
     ASSERT_TRUE(engine_->Add(std::move(request)).ok());
   }
   StepOutput Step() {
-    StepOutput output = engine_->Step(now_);
-    engine_->FinishStep(now_, output);
+    StepOutput output;
+    std::optional<StepInFlight> step = engine_->Begin(clock_.Now());
+    if (step) engine_->Complete(*std::move(step), clock_, output);
     for (const SequenceOutput& sequence : output.sequences) {
-      for (const SampleResult& token : sequence.tokens) results[sequence.id.request].push_back(token);
+      for (const SampleResult& token : output.TokensOf(sequence)) results[sequence.id.request].push_back(token);
       if (sequence.end) reasons[sequence.id.request] = sequence.end->reason;
     }
     return output;
@@ -139,7 +141,7 @@ class DeviceEngine {
   std::unique_ptr<ModelExecutor> executor_;
   Metrics metrics_;
   std::unique_ptr<Engine> engine_;
-  TimePoint now_{std::chrono::seconds(1000)};
+  const ManualClock clock_;
 };
 
 std::vector<int32_t> Prompt(int num_tokens, int salt) {

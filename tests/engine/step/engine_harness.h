@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 
 #include "engine/step/engine.h"
 #include "tests/support/fake_executor.h"
+#include "tests/support/manual_clock.h"
 
 namespace latentd {
 
@@ -39,7 +41,7 @@ class EngineHarness {
       : executor_(WithBlocks(std::move(executor), options)), engine_(executor_, options, metrics_) {}
 
   void Add(Request request) {
-    request.received = now_;
+    request.received = now();
     metrics_.Update([](MetricsData& data) {
       ++data.requests_received["Generate"];
       ++data.requests_in_flight[static_cast<size_t>(Phase::kQueued)];
@@ -50,11 +52,16 @@ class EngineHarness {
 
   // A step that takes 10 ms.
   StepOutput Step() {
-    StepOutput output = engine_.Step(now_);
-    now_ += std::chrono::milliseconds(10);
-    engine_.FinishStep(now_, output);
+    std::optional<StepInFlight> step = engine_.Begin(now());
+    return Complete(std::move(step));
+  }
+  // The second half of Step, for tests that act in between.
+  StepOutput Complete(std::optional<StepInFlight> step) {
+    Advance(std::chrono::milliseconds(10));
+    StepOutput output;
+    if (step) engine_.Complete(*std::move(step), clock_, output);
     for (const SequenceOutput& sequence : output.sequences) {
-      for (const SampleResult& token : sequence.tokens) tokens[sequence.id.request].push_back(token.id);
+      for (const SampleResult& token : output.TokensOf(sequence)) tokens[sequence.id.request].push_back(token.id);
       if (!sequence.end) continue;
       EXPECT_TRUE(ends.emplace(sequence.id.request, *sequence.end).second) << "second end of " << sequence.id.request;
     }
@@ -69,8 +76,8 @@ class EngineHarness {
   Engine& engine() { return engine_; }
   MetricsData metrics() const { return metrics_.Snapshot(); }
   int64_t in_flight(Phase phase) const { return metrics().requests_in_flight[static_cast<size_t>(phase)]; }
-  TimePoint now() const { return now_; }
-  void Advance(Duration duration) { now_ += duration; }
+  TimePoint now() const { return clock_.Now(); }
+  void Advance(Duration duration) { clock_.Advance(duration); }
 
   std::map<RequestId, std::vector<int32_t>> tokens;
   std::map<RequestId, SequenceEnd> ends;
@@ -84,7 +91,7 @@ class EngineHarness {
   Metrics metrics_;
   FakeExecutor executor_;
   Engine engine_;
-  TimePoint now_{std::chrono::seconds(1000)};
+  ManualClock clock_;
 };
 
 }  // namespace latentd

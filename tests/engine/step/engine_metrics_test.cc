@@ -180,6 +180,22 @@ TEST(EngineMetrics, LastStepIsWhenItWasOver) {
   EXPECT_EQ(harness.metrics().last_step, harness.now());
 }
 
+TEST(EngineMetrics, WhatEndsInFlightIsAbandonedNotComputed) {
+  EngineHarness harness;
+  harness.Add(MakeRequest(1, MakePrompt(10), 2));
+  std::optional<StepInFlight> step = harness.engine().Begin(harness.now());
+  harness.engine().Cancel(1);
+  harness.Complete(std::move(step));
+  const MetricsData data = harness.metrics();
+  EXPECT_EQ(data.prompt_tokens_admitted, 10u);
+  EXPECT_EQ(data.prompt_tokens_computed, 0u);
+  EXPECT_EQ(data.prompt_tokens_abandoned, 10u);
+  EXPECT_EQ(data.prompt_tokens_pending, 0);
+  EXPECT_EQ(harness.in_flight(Phase::kQueued), 0);
+  EXPECT_EQ(harness.in_flight(Phase::kPrefill), 0);
+  EXPECT_EQ(harness.in_flight(Phase::kOutput), 1);
+}
+
 // Each look at it takes a millisecond.
 class TickingClock final : public Clock {
  public:
@@ -197,8 +213,10 @@ TEST(EngineMetrics, TimeOfTheSchedulerIsTheStepWithoutTheModel) {
   TimedExecutor executor(fake, clock);
   Engine engine(executor, options, metrics);
   ASSERT_TRUE(engine.Add(MakeRequest(1, MakePrompt(10), 1)).ok());
-  StepOutput output = engine.Step(clock.Now());  // looks at 1, within it at 2 and 3, at 4
-  engine.FinishStep(clock.Now(), output);
+  std::optional<StepInFlight> step = engine.Begin(clock.Now());  // looks at 1, within it at 2 and 3, at 4
+  ASSERT_TRUE(step.has_value());
+  StepOutput output;
+  engine.Complete(*std::move(step), clock, output);
   EXPECT_EQ(executor.last_duration(), std::optional<Duration>(milliseconds(1)));
   EXPECT_NEAR(metrics.Snapshot().scheduler_seconds.sum(), 0.002, 1e-9);
 }

@@ -181,7 +181,7 @@ TEST(Engine, ScoreGivesEachPromptTokenItsLogprob) {
     EXPECT_LE(output.num_tokens, 51);
     for (const SequenceOutput& sequence : output.sequences) {
       if (sequence.id.request != 1) continue;
-      for (const SampleResult& token : sequence.tokens) {
+      for (const SampleResult& token : output.TokensOf(sequence)) {
         logprobs.push_back(token.logprob);
         EXPECT_THAT(token.top, SizeIs(3));
       }
@@ -217,6 +217,32 @@ TEST(Engine, CancelledSequenceIsNotComputedAgain) {
   EXPECT_EQ(harness.ends.at(1).generated_tokens, 1);
   harness.StepUntilIdle();
   EXPECT_THAT(harness.tokens[2], ElementsAreArray(FakeTokens(MakePrompt(10), 102, 20, kVocab)));
+}
+
+TEST(Engine, CancelInFlightGivesNothingOfTheStep) {
+  EngineHarness harness;
+  for (RequestId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 20));
+  harness.Step();
+  std::optional<StepInFlight> step = harness.engine().Begin(harness.now());
+  harness.engine().Cancel(1);
+  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 2) << "the step may still write into its blocks";
+  const StepOutput output = harness.Complete(std::move(step));
+  EXPECT_EQ(output.num_rows, 2);
+  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 1);
+  EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kCancelled);
+  EXPECT_EQ(harness.ends.at(1).generated_tokens, 1);
+  EXPECT_THAT(harness.tokens[1], SizeIs(1));
+  EXPECT_EQ(harness.ends.at(1).timings.released, harness.now()) << "once nothing writes there any more";
+  harness.StepUntilIdle();
+  EXPECT_THAT(harness.tokens[2], ElementsAreArray(FakeTokens(MakePrompt(10), 102, 20, kVocab)));
+}
+
+TEST(Engine, ASecondStepMustWaitForTheFirst) {
+  EngineHarness harness;
+  harness.Add(MakeRequest(1, MakePrompt(10), 20));
+  std::optional<StepInFlight> step = harness.engine().Begin(harness.now());
+  EXPECT_DEATH(harness.engine().Begin(harness.now()), "give each its own buffers");
+  harness.Complete(std::move(step));
 }
 
 TEST(Engine, SlowStepsGetFewerTokens) {

@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "engine/loop/engine_thread.h"
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 #include "engine/step/model_executor.h"
 #include "tests/engine/stream/stream_reader.h"
 #include "tests/support/or_die.h"
@@ -65,7 +65,7 @@ class RealModel : public testing::Test {
   std::unique_ptr<Tokenizer> tokenizer_ = OrDie(Tokenizer::Load(kModel));
   const SteadyClock clock_;
   Metrics metrics_;
-  Publisher publisher_{tokenizer_.get(), metrics_};
+  PublisherThread publisher_{tokenizer_.get(), metrics_};
   std::unique_ptr<EngineThread> thread_;
 };
 

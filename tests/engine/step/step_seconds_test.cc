@@ -12,6 +12,7 @@
 #include "engine/step/engine.h"
 #include "tests/engine/step/engine_harness.h"
 #include "tests/support/fake_executor.h"
+#include "tests/support/manual_clock.h"
 
 namespace latentd {
 namespace {
@@ -53,25 +54,26 @@ class ModelledEngine {
 
   void Add(RequestId id, int prompt_tokens, int max_tokens) {
     Request request = MakeRequest(id, MakePrompt(prompt_tokens, static_cast<int>(id)), max_tokens);
-    request.received = now_;
+    request.received = clock_.Now();
     ASSERT_TRUE(engine_->Add(std::move(request)).ok());
   }
   // Seconds that a step took; 0 where there was nothing to do.
   double Step() {
-    const TimePoint begin = now_;
-    StepOutput output = engine_->Step(begin);
-    engine_->FinishStep(now_, output);
-    return Seconds(now_ - begin);
+    const TimePoint begin = clock_.Now();
+    std::optional<StepInFlight> step = engine_->Begin(begin);
+    if (step) engine_->Complete(*std::move(step), clock_, output_);
+    return Seconds(clock_.Now() - begin);
   }
 
   double slowness = 1.0;
 
  private:
-  TimePoint now_{};
+  ManualClock clock_;
+  StepOutput output_;
   Metrics metrics_;
   FakeExecutor executor_{
       {.num_blocks = kBlocks, .on_launch = [this](const BatchInputs& batch, std::span<const SampleRow>) {
-         now_ += FromSeconds(slowness * CostOf(batch));
+         clock_.Advance(FromSeconds(slowness * CostOf(batch)));
        }}};
   std::optional<Engine> engine_;
 };

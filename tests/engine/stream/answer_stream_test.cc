@@ -6,7 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
+#include "tests/engine/stream/step_outputs.h"
 #include "tests/engine/stream/stream_reader.h"
 #include "tests/engine/text/answer/parsed_answer.h"
 #include "tests/engine/text/tokenizer/small_tokenizer.h"
@@ -41,16 +42,15 @@ class AnswerStreamTest : public testing::Test {
     request.answer.chat = ChatAnswer{.starts_in_reasoning = true, .calls_before = 1};
     request.stopping = std::move(stopping);
     auto stream = std::make_shared<TokenStream>(&reader_, 1 << 20);
-    publisher_.Open(request, stream);
+    publisher_.Open(OpeningOf(request, stream));
     return stream;
   }
 
   // One step of the stream opened last.
   void Step(std::span<const int32_t> ids, std::optional<FinishReason> end = std::nullopt) {
-    SequenceOutput output{.id = {.request = last_id_}};
-    for (const int32_t id : ids) output.tokens.emplace_back().id = id;
-    if (end) output.end = SequenceEnd{.reason = *end};
-    publisher_.Publish({.sequences = {std::move(output)}});
+    StepOutput output = OutputOf(last_id_, ids);
+    if (end) output.sequences[0].end = SequenceEnd{.reason = *end};
+    publisher_.Publish(std::move(output));
   }
 
   const std::vector<int32_t> ids_ = OrDie(DeepSeek().Encode(
@@ -64,7 +64,7 @@ class AnswerStreamTest : public testing::Test {
   Metrics metrics_;
   Inbox inbox_{QueueLoad{.requests = 10, .tokens = 1000}};
   StreamReader reader_;
-  Publisher publisher_{&DeepSeek(), metrics_};
+  PublisherThread publisher_{&DeepSeek(), metrics_};
   RequestId last_id_ = 0;
 };
 

@@ -60,7 +60,7 @@ struct Stream {
 };
 
 Stream Read(const Tokenizer& tokenizer, const Ids& ids, const Request& request) {
-  StreamText text(&tokenizer, FindAnswerFormat(tokenizer), request);
+  StreamText text(&tokenizer, FindAnswerFormat(tokenizer), request.stopping, request.answer);
   Stream stream;
   for (const int32_t id : ids) Collect(text.Append(id), stream.whole);
   Collect(text.Finish(), stream.whole);
@@ -136,7 +136,8 @@ TEST(StreamText, OtherSpecialTokensHaveNoText) {
 }
 
 TEST(StreamText, WithoutATokenizerThereIsNothing) {
-  StreamText text(nullptr, {}, ChatRequest({.starts_in_reasoning = true}));
+  const Request request = ChatRequest({.starts_in_reasoning = true});
+  StreamText text(nullptr, {}, request.stopping, request.answer);
   EXPECT_EQ(Said(text.Append(5)), "");
   EXPECT_EQ(Said(text.Finish()), "");
   EXPECT_EQ(text.reasoning_tokens(), 0);
@@ -218,7 +219,8 @@ TEST(StreamText, WithoutCallsWhatLooksLikeOneIsText) {
 }
 
 TEST(StreamText, StopTokenThatIsKeptPrintsSpecialTokensWhereTheyStand) {
-  StreamText text(&DeepSeek(), FindAnswerFormat(DeepSeek()), ChatRequest({.starts_in_reasoning = true}));
+  const Request request = ChatRequest({.starts_in_reasoning = true});
+  StreamText text(&DeepSeek(), FindAnswerFormat(DeepSeek()), request.stopping, request.answer);
   AnswerParts whole;
   Collect(text.Append('a'), whole);
   Collect(text.AppendStopToken(kSmallControl), whole);
@@ -228,7 +230,8 @@ TEST(StreamText, StopTokenThatIsKeptPrintsSpecialTokensWhereTheyStand) {
 }
 
 TEST(StreamText, MarkerAsStopTokenIsAMarker) {
-  StreamText text(&DeepSeek(), FindAnswerFormat(DeepSeek()), ChatRequest());
+  const Request request = ChatRequest();
+  StreamText text(&DeepSeek(), FindAnswerFormat(DeepSeek()), request.stopping, request.answer);
   AnswerParts whole;
   for (const int32_t id : Encode(DeepSeek(), "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{} "))
     Collect(text.Append(id), whole);
@@ -278,7 +281,8 @@ void ExpectNothingLost(const Tokenizer& tokenizer, const std::vector<std::string
                        ChatAnswer start) {
   const AnswerFormat format = FindAnswerFormat(tokenizer);
   const bool has_own_ids = format.tool_calls->syntax == ToolCallSyntax::kKimi;
-  StreamText text(&tokenizer, format, ChatRequest(start));
+  const Request request = ChatRequest(start);
+  StreamText text(&tokenizer, format, request.stopping, request.answer);
   std::string said;
   AnswerParts whole;
   const auto add = [&](AnswerParts parts) {

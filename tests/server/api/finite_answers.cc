@@ -13,6 +13,7 @@
 #include "server/api/events.h"
 #include "tests/kernels/sampling_backend.h"
 #include "tests/server/api/request_bytes.h"
+#include "tests/support/manual_clock.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
@@ -65,11 +66,13 @@ size_t AnswerBytes(const ValidRequest& valid, const Answered& answered) {
 }
 
 void Step(Engine& engine, std::vector<Answered>& answered, bool* is_idle) {
-  StepOutput output = engine.Step(TimePoint{});
-  engine.FinishStep(TimePoint{}, output);
+  const ManualClock clock;
+  StepOutput output;
+  std::optional<StepInFlight> step = engine.Begin(clock.Now());
+  if (step) engine.Complete(*std::move(step), clock, output);
   for (const SequenceOutput& sequence : output.sequences) {
     Answered& one = answered[sequence.id.request];
-    for (const SampleResult& token : sequence.tokens) {
+    for (const SampleResult& token : output.TokensOf(sequence)) {
       ExpectFinite(token);
       one.chunk.tokens.push_back({.id = token.id,
                                   .bytes = {},

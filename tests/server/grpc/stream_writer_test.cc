@@ -10,7 +10,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 #include "engine/step/engine.h"
 #include "latentd/v1/generation.grpc.pb.h"
 #include "server/grpc/generation_service.h"
@@ -90,7 +90,7 @@ class Serving {
   const ServedModel model_ = FakeModel(kLimits);
   Metrics metrics_;
   FakeExecutor executor_;
-  Publisher publisher_{nullptr, metrics_};
+  PublisherThread publisher_{nullptr, metrics_};
   const SteadyClock clock_;
   EngineThread engine_;
   LiveRequests live_;

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/loop/engine_thread.h"
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 #include "tests/engine/step/engine_harness.h"
 #include "tests/engine/stream/stream_reader.h"
 
@@ -76,7 +76,7 @@ class HangingEngine {
 
   SteadyClock clock_;
   Metrics metrics_;
-  Publisher publisher_{nullptr, metrics_};
+  PublisherThread publisher_{nullptr, metrics_};
   std::unique_ptr<FakeExecutor> executor_;
   std::unique_ptr<EngineThread> thread_;
 

@@ -1,5 +1,5 @@
 // The publisher's own thread against an inbox that the test plays the engine of.
-#include "engine/loop/publisher.h"
+#include "engine/loop/publisher_thread.h"
 
 #include <chrono>
 #include <memory>
@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/text/tokenizer/tokenizer.h"
+#include "tests/engine/stream/step_outputs.h"
 #include "tests/engine/stream/stream_reader.h"
 
 namespace latentd {
@@ -26,14 +27,10 @@ const Tokenizer& TinyTalesTokenizer() {
   return *tokenizer;
 }
 
-SequenceOutput Tokens(RequestId id, std::vector<int32_t> ids) {
-  SequenceOutput output{.id = {.request = id}};
-  for (int32_t token : ids) output.tokens.emplace_back().id = token;
-  return output;
-}
+StepOutput Tokens(RequestId id, const std::vector<int32_t>& ids) { return OutputOf(id, ids); }
 
-SequenceOutput Ended(SequenceOutput output, FinishReason reason) {
-  output.end = SequenceEnd{.reason = reason};
+StepOutput Ended(StepOutput output, FinishReason reason) {
+  output.sequences[0].end = SequenceEnd{.reason = reason};
   return output;
 }
 
@@ -46,11 +43,11 @@ class PublisherTest : public testing::Test {
     request.id = id;
     request.stopping = stopping;
     auto stream = std::make_shared<TokenStream>(&reader_, max_pending_bytes);
-    publisher_.Open(request, stream);
+    publisher_.Open(OpeningOf(request, stream));
     return stream;
   }
 
-  void Publish(SequenceOutput output) { publisher_.Publish({.sequences = {std::move(output)}}); }
+  void Publish(StepOutput output) { publisher_.Publish(std::move(output)); }
 
   // What the publisher asked the engine for, once something came.
   Commands AwaitCommands() {
@@ -67,7 +64,7 @@ class PublisherTest : public testing::Test {
   Metrics metrics_;
   Inbox inbox_{QueueLoad{.requests = 10, .tokens = 1000}};
   StreamReader reader_;
-  Publisher publisher_{&TinyTalesTokenizer(), metrics_};
+  PublisherThread publisher_{&TinyTalesTokenizer(), metrics_};
 };
 
 constexpr std::string_view kStory = "Once upon a time there was a little dog. He had a red ball.";
@@ -190,14 +187,14 @@ TEST_F(PublisherTest, OutputOfUnknownSequencesIsIgnored) {
 }
 
 TEST_F(PublisherTest, WithoutATokenizerThereAreIds) {
-  Publisher publisher(nullptr, metrics_);
+  PublisherThread publisher(nullptr, metrics_);
   publisher.Start(inbox_);
   auto stream = std::make_shared<TokenStream>(&reader_, 1 << 20);
   Request request;
   request.id = 1;
   request.stopping.stop_strings = {"x"};
-  publisher.Open(request, stream);
-  publisher.Publish({.sequences = {Ended(Tokens(1, {5, 6}), FinishReason::kMaxTokens)}});
+  publisher.Open(OpeningOf(request, stream));
+  publisher.Publish(Ended(Tokens(1, {5, 6}), FinishReason::kMaxTokens));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   publisher.Stop();
   EXPECT_EQ(all.text, "");

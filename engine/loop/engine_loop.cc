@@ -1,0 +1,48 @@
+#include "engine/loop/engine_loop.h"
+
+#include <map>
+
+#include "base/check.h"
+
+namespace latentd {
+
+void EngineLoop::Begin(Commands commands) {
+  CHECK(!has_begun_);
+  has_begun_ = true;
+  Apply(commands);
+  step_ = engine_->Begin(clock_.Now());
+}
+
+void EngineLoop::Complete(Turn& turn) {
+  CHECK(has_begun_);
+  has_begun_ = false;
+  turn.opened.clear();
+  turn.opened.swap(opened_);
+  turn.output.Clear();
+  if (step_) engine_->Complete(*std::exchange(step_, std::nullopt), clock_, turn.output);
+  turn.left_queue = TakeLeftQueue();
+  turn.idle = turn.output.idle();
+  turn.next_expiry = engine_->NextExpiry();
+}
+
+void EngineLoop::Apply(Commands& commands) {
+  for (Submission& submission : commands.submissions) {
+    opened_.push_back(OpeningOf(submission.request, std::move(submission.stream)));
+    const absl::Status status = engine_->Add(std::move(submission.request));
+    CHECK(status.ok() && "EngineThread::Submit asks the same CheckFits: look for a second way in");
+  }
+  for (const auto& [id, command] : commands.of_requests) {
+    if (command.reader == ReaderState::kFull) engine_->Pause(id);
+    if (command.reader == ReaderState::kCaughtUp) engine_->Resume(id);
+    if (command.end) engine_->Cancel(id, *command.end, command.end_asked);
+  }
+  if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
+  for (const StatusListener& listener : commands.describe) listener(engine_->Describe());
+}
+
+QueueLoad EngineLoop::TakeLeftQueue() {
+  const QueueDepartures before = std::exchange(departures_, engine_->scheduler().departures());
+  return {.requests = departures_.requests - before.requests, .tokens = departures_.tokens - before.tokens};
+}
+
+}  // namespace latentd

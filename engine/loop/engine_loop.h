@@ -1,0 +1,61 @@
+// What the engine thread repeats, without the thread: commands in, one step, its output and the queue's account out.
+// No inbox, no publisher and no waiting, so that a simulator runs the very same turns. One caller at a time.
+//
+// Begin and Complete alternate. Time is read from the clock alone: once in Begin, once when the step is over.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/loop/inbox.h"
+#include "engine/loop/queue_limit.h"
+#include "engine/step/engine.h"
+#include "engine/step/step_in_flight.h"
+#include "engine/step/step_output.h"
+#include "engine/stream/publisher.h"
+
+namespace latentd {
+
+// What one turn gave. A turn that is filled again keeps its memory, but for what was moved out of it.
+struct Turn {
+  std::vector<StreamOpening> opened;  // for the publisher, before `output`
+  StepOutput output;
+  QueueLoad left_queue;  // got its first rows in this turn, or ended without any: Inbox::LeaveQueue where not 0
+  bool idle = false;     // nothing happens until a command comes or it is next_expiry
+  TimePoint next_expiry = kNever;
+};
+
+class EngineLoop {
+ public:
+  // `clock` must outlive it.
+  EngineLoop(std::unique_ptr<Engine> engine, const Clock& clock) : engine_(std::move(engine)), clock_(clock) {}
+
+  // Does what the commands ask for, then plans and launches a step. Requests among them passed CheckFits.
+  void Begin(Commands commands);
+  // Collects and commits that step.
+  void Complete(Turn& turn);
+  void Run(Commands commands, Turn& turn) {
+    Begin(std::move(commands));
+    Complete(turn);
+  }
+
+  const Engine& engine() const { return *engine_; }
+
+ private:
+  void Apply(Commands& commands);
+  QueueLoad TakeLeftQueue();
+
+  const std::unique_ptr<Engine> engine_;
+  const Clock& clock_;
+  QueueDepartures departures_;  // of the scheduler, as the last turn told them
+
+  // Between Begin and Complete.
+  bool has_begun_ = false;
+  std::vector<StreamOpening> opened_;
+  std::optional<StepInFlight> step_;
+};
+
+}  // namespace latentd

@@ -1,0 +1,18 @@
+// One step between Engine::Begin and Engine::Complete: what was planned and launched, and is not committed. A value
+// that belongs to the engine's caller; every one must be completed, in the order in which they began.
+#pragma once
+
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/schedule/batch_plan.h"
+
+namespace latentd {
+
+struct StepInFlight {
+  BatchPlan plan;
+  TimePoint started{};
+  std::vector<Sequence*> generating;  // got a token when it was committed
+};
+
+}  // namespace latentd

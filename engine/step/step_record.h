@@ -1,0 +1,49 @@
+// What one step did, in numbers: made by the Engine when a step is complete, told to the StepReporter.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "base/clock.h"
+#include "engine/metrics.h"
+#include "engine/schedule/batch_plan.h"
+
+namespace latentd {
+
+struct StepRecord {
+  TimePoint started{};
+  TimePoint finished{};
+  std::optional<Duration> model_duration = {};  // where the executor is timed
+  StepKind kind = StepKind::kPrefill;
+  int num_rows = 0;  // of the forward pass; 0: nothing was computed
+  int num_tokens = 0;
+  int nonfinite_rows = 0;
+  WaitCounts waits{};
+
+  // Requests that changed phase, and their prompts' tokens.
+  int started_requests = 0;
+  int first_tokens = 0;
+  std::array<int, kNumPhases> ended_in{};
+  int prompt_tokens = 0;  // computed for the first time
+  int abandoned_prompt_tokens = 0;
+
+  int num_ends() const {
+    int ends = 0;
+    for (const int count : ended_in) ends += count;
+    return ends;
+  }
+};
+
+// How full the scheduler is between two steps.
+struct SchedulerLevels {
+  int64_t pending_prompt_tokens = 0;
+  int free_blocks = 0;  // promised ones not included
+  int promised_blocks = 0;
+  int active_blocks = 0;
+  int reserved_blocks = 0;
+  int total_blocks = 0;
+  bool has_work = false;  // sequences that run or wait
+};
+
+}  // namespace latentd

@@ -1,0 +1,106 @@
+// The engine's loop turn by turn, without a thread: commands in, output and the queue's account out.
+#include "engine/loop/engine_loop.h"
+
+#include <chrono>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/engine/step/engine_harness.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class EngineLoopTest : public testing::Test {
+ protected:
+  EngineLoopTest() : EngineLoopTest(SmallEngine()) {}
+  explicit EngineLoopTest(const EngineOptions& options)
+      : executor_({.num_blocks = options.scheduler.pool.num_blocks}),
+        loop_(std::make_unique<Engine>(executor_, options, metrics_), clock_) {}
+
+  void Submit(RequestId id, int prompt_tokens, int max_tokens) {
+    auto stream = std::make_shared<TokenStream>(nullptr, 1 << 20);
+    Request request = MakeRequest(id, MakePrompt(prompt_tokens), max_tokens);
+    request.received = clock_.Now();
+    commands_.submissions.push_back({.request = std::move(request), .stream = std::move(stream)});
+  }
+
+  void Run() { loop_.Run(std::exchange(commands_, {}), turn_); }
+
+  ManualClock clock_;
+  Metrics metrics_;
+  FakeExecutor executor_;
+  EngineLoop loop_;
+  Commands commands_;
+  Turn turn_;
+};
+
+TEST_F(EngineLoopTest, ATurnOpensStreamsAndGivesTheStepsOutput) {
+  Submit(7, 10, 2);
+  Run();
+  ASSERT_THAT(turn_.opened, SizeIs(1));
+  EXPECT_EQ(turn_.opened[0].id, 7u);
+  ASSERT_THAT(turn_.output.sequences, SizeIs(1));
+  EXPECT_FALSE(turn_.output.sequences[0].end.has_value());
+  EXPECT_EQ(turn_.left_queue.requests, 1);
+  EXPECT_EQ(turn_.left_queue.tokens, 10);
+  Run();
+  EXPECT_THAT(turn_.opened, IsEmpty());
+  EXPECT_TRUE(turn_.output.sequences[0].end.has_value());
+  EXPECT_EQ(turn_.left_queue.requests, 0);
+  EXPECT_FALSE(turn_.idle);
+  Run();
+  EXPECT_TRUE(turn_.idle);
+  EXPECT_EQ(turn_.next_expiry, kNever);
+}
+
+TEST_F(EngineLoopTest, WhatEndsInTheQueueLeavesItOnce) {
+  Submit(1, 10, 5);
+  Submit(2, 20, 5);
+  commands_.of_requests[2].end = FinishReason::kCancelled;
+  Run();
+  EXPECT_EQ(turn_.left_queue.requests, 2);
+  EXPECT_EQ(turn_.left_queue.tokens, 30);
+  commands_.of_requests[1].end = FinishReason::kCancelled;
+  Run();
+  EXPECT_EQ(turn_.left_queue.requests, 0) << "it had left the queue with its first rows";
+}
+
+TEST_F(EngineLoopTest, CommandsOfOneTurnAreDoneBeforeItsStep) {
+  Submit(1, 10, 50);
+  Run();
+  commands_.of_requests[1].reader = ReaderState::kFull;
+  Run();
+  EXPECT_EQ(turn_.output.num_rows, 0);
+  EXPECT_TRUE(turn_.idle);
+  commands_.of_requests[1].reader = ReaderState::kCaughtUp;
+  Run();
+  EXPECT_EQ(turn_.output.num_rows, 1);
+}
+
+TEST_F(EngineLoopTest, AnIdleTurnSaysWhenTheNextRequestExpires) {
+  Submit(1, 10, 50);
+  commands_.submissions[0].request.deadline = clock_.Now() + std::chrono::seconds(3);
+  Run();
+  commands_.of_requests[1].reader = ReaderState::kFull;
+  Run();
+  EXPECT_EQ(turn_.next_expiry, clock_.Now() + std::chrono::seconds(3));
+  clock_.Advance(std::chrono::seconds(3));
+  Run();
+  ASSERT_THAT(turn_.output.sequences, SizeIs(1));
+  EXPECT_EQ(turn_.output.sequences[0].end->reason, FinishReason::kExpiredInDecode);
+}
+
+TEST_F(EngineLoopTest, AStepThatNoOneCompletedBlocksTheNext) {
+  loop_.Begin({});
+  EXPECT_DEATH(loop_.Begin({}), "has_begun_");
+}
+
+}  // namespace
+}  // namespace latentd
