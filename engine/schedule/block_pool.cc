@@ -21,7 +21,7 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
 }
 
 void BlockTable::ExtendTo(int num_blocks) {
-  // Admission reserves all that a sequence can ever need (capacity.h). Whoever promises less must be able to fail here.
+  // Admission reserves a sequence's worst case (capacity.h). To promise less, let this fail and preempt.
   CHECK_LE(num_blocks - this->num_blocks(), num_promised_);
   while (this->num_blocks() < num_blocks) {
     blocks_.push_back(pool_->TakePromised());

@@ -71,8 +71,7 @@ void BatchBuilder::AddSamples(const PlannedRow& row) {
 }
 
 SampleRow BatchBuilder::DrawRow(const Sequence& sequence, int position) {
-  // A draft that is verified here must be among the tokens before `position`, or penalties and min_tokens miss it.
-  CHECK_LE(position, sequence.num_tokens());
+  CHECK(position <= sequence.num_tokens() && "penalties and min_tokens see no drafts but those among the tokens");
   const Request& request = sequence.request;
   return {.rule = request.sampling,
           .index = static_cast<uint32_t>(sequence.id().index),

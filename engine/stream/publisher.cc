@@ -60,8 +60,7 @@ void Publisher::Publish(std::span<StepOutput> steps, Effects& effects) {
 
 void Publisher::MakeReady(StepOutput& step, Batch& batch) {
   for (SequenceOutput& output : step.sequences) {
-    // A second sequence needs a StreamText and an end of its own in OpenStream, or two answers run into one text.
-    CHECK_EQ(output.id.index, 0);
+    CHECK(output.id.index == 0 && "two answers would run into one text: OpenStream needs a StreamText for each");
     const RequestId id = output.id.request;
     const auto found = streams_.find(id);
     if (found == streams_.end()) continue;
