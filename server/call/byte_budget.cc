@@ -105,21 +105,18 @@ bool ByteBudget::MakeRoom(const Peer& peer, size_t num_bytes, TimePoint now) {
 }
 
 std::optional<ByteBudget::Offers::iterator> ByteBudget::FindOffer(const Peer& peer, size_t num_bytes) {
-  const auto standing = [this](const Peer& of) {
-    return std::pair(Find(by_address_, of.address), Find(by_connection_, of.connection));
+  const auto holding = [this](const Peer& of) {
+    return Holding{Find(by_address_, of.address), Find(by_connection_, of.connection)};
   };
   const bool is_connection_full = !FitsInHalf(peer, num_bytes);
   auto most = offers_.end();
   for (auto offer = offers_.begin(); offer != offers_.end(); ++offer) {
     if (is_connection_full && offer->peer.connection != peer.connection) continue;
-    if (most == offers_.end() || standing(offer->peer) > standing(most->peer)) most = offer;
+    if (most == offers_.end() || holding(offer->peer) > holding(most->peer)) most = offer;
   }
   if (most == offers_.end()) return std::nullopt;
-  const auto [of_address, of_connection] = standing(most->peer);
-  const auto [own_of_address, own_of_connection] = standing(peer);
-  const bool holds_more = most->peer.address == peer.address ? of_connection > own_of_connection + num_bytes
-                                                             : of_address > own_of_address + num_bytes;
-  return is_connection_full || holds_more ? std::optional(most) : std::nullopt;
+  const bool gives_way = GivesWay({most->peer, holding(most->peer)}, {peer, holding(peer)}, num_bytes);
+  return is_connection_full || gives_way ? std::optional(most) : std::nullopt;
 }
 
 bool ByteBudget::IsDue(const Offer& offer, const Peer& peer, TimePoint now) const {

@@ -75,13 +75,14 @@ class FairQueue {
     if (most == addresses_.end()) return std::nullopt;
     const auto shorter = [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); };
     const auto longest = std::max_element(most->second.lines.begin(), most->second.lines.end(), shorter);
-    const bool is_own = most->first == peer.address;
-    const bool has_more =
-        is_own ? longest->second.size() > size_of(peer) + 1 : most->second.size > size_of_address(peer) + 1;
-    if (!has_more) return std::nullopt;
+    Peer holder;
+    holder.address = most->first;
+    holder.connection = longest->first;
+    const Holding held{most->second.size, longest->second.size()};
+    if (!GivesWay({holder, held}, {peer, {size_of_address(peer), size_of(peer)}}, 1)) return std::nullopt;
     std::optional<Entry> entry = std::move(longest->second.back());
     longest->second.pop_back();
-    Shrunk(std::string(most->first), std::string(longest->first));
+    Shrunk(holder.address, holder.connection);
     return entry;
   }
 

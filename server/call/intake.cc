@@ -184,15 +184,15 @@ void Intake::MakeRoomFor(const Place& place, TimePoint now) {
 
 // Where the connection itself has too much, one of its own.
 Intake::Place* Intake::FindSlowest(const Place& place, TimePoint now) {
-  const auto standing = [this](const Place& of) {
-    return std::pair(receiving_of_address_[of.peer.address], receiving_of_connection_[of.peer.connection]);
+  const auto holding = [this](const Place& of) {
+    return Holding{receiving_of_address_[of.peer.address], receiving_of_connection_[of.peer.connection]};
   };
   const bool is_full = !budget_.HasRoom(BytesOf(place));
   Place* slowest = nullptr;
   for (Place* candidate : receiving_) {
     if (now - candidate->since < std::min(options_.grace, options_.silence)) break;  // and all behind it are younger
     if (!is_full && candidate->peer.connection != place.peer.connection) continue;
-    if (slowest != nullptr && standing(*candidate) <= standing(*slowest)) continue;
+    if (slowest != nullptr && holding(*candidate) <= holding(*slowest)) continue;
     if (IsSlow(*candidate, now)) slowest = candidate;
   }
   return slowest;

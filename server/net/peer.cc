@@ -40,6 +40,13 @@ std::string AddressOf(const std::string& name) {
 
 Peer::Peer(std::string name) : address(AddressOf(name)), connection(std::move(name)) {}
 
+bool GivesWay(const Claimant& holder, const Claimant& newcomer, size_t amount) {
+  if (holder.peer.address == newcomer.peer.address) {
+    return holder.holding.of_connection > newcomer.holding.of_connection + amount;
+  }
+  return holder.holding.of_address > newcomer.holding.of_address + amount;
+}
+
 std::string AddressOfPeer(const sockaddr_storage& peer) {
   if (peer.ss_family == AF_INET) return Text(AF_INET, &Ipv4(peer));
   if (peer.ss_family != AF_INET6) return "";

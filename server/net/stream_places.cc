@@ -44,14 +44,12 @@ void StreamPlaces::Remove(Holder& holder) {
 }
 
 StreamPlaces::Holder* StreamPlaces::FindVictim(const Holder& newcomer) const {
-  const auto has_less = [](const Holder* a, const Holder* b) {
-    return std::pair(*a->of_address_, *a->of_connection_) < std::pair(*b->of_address_, *b->of_connection_);
-  };
+  const auto holding = [](const Holder* holder) { return Holding{*holder->of_address_, *holder->of_connection_}; };
+  const auto has_less = [&](const Holder* a, const Holder* b) { return holding(a) < holding(b); };
   Holder* const victim = *std::max_element(holders_.begin(), holders_.end(), has_less);
-  const bool is_neighbour = victim->peer_.address == newcomer.peer_.address;
-  const bool has_more = is_neighbour ? *victim->of_connection_ > CountOf(of_connections_, newcomer.peer_.connection) + 1
-                                     : *victim->of_address_ > CountOf(of_addresses_, newcomer.peer_.address) + 1;
-  return has_more ? victim : nullptr;
+  const Holding own{CountOf(of_addresses_, newcomer.peer_.address),
+                    CountOf(of_connections_, newcomer.peer_.connection)};
+  return GivesWay({victim->peer_, holding(victim)}, {newcomer.peer_, own}, 1) ? victim : nullptr;
 }
 
 }  // namespace latentd

@@ -51,5 +51,18 @@ TEST(Peer, BothSaysOfAnAddressAgree) {
   }
 }
 
+TEST(Peer, AnotherAddressGivesWayWhereItKeepsNoLessThanTheNewcomerGets) {
+  const Peer holder("ipv4:1.1.1.1:1"), newcomer("ipv4:2.2.2.2:1");
+  EXPECT_TRUE(GivesWay({holder, {.of_address = 6, .of_connection = 1}}, {newcomer, {3, 3}}, 2));
+  EXPECT_FALSE(GivesWay({holder, {.of_address = 5, .of_connection = 5}}, {newcomer, {3, 0}}, 2));
+}
+
+TEST(Peer, ConnectionsOfOneAddressAreComparedWithEachOther) {
+  const Peer holder("ipv4:1.1.1.1:1"), newcomer("ipv4:1.1.1.1:2");
+  EXPECT_TRUE(GivesWay({holder, {.of_address = 5, .of_connection = 4}}, {newcomer, {5, 1}}, 2));
+  EXPECT_FALSE(GivesWay({holder, {.of_address = 5, .of_connection = 3}}, {newcomer, {5, 1}}, 2));
+  EXPECT_FALSE(GivesWay({holder, {9, 9}}, {holder, {9, 9}}, 1)) << "nor does a connection to itself";
+}
+
 }  // namespace
 }  // namespace latentd
