@@ -119,11 +119,11 @@ class Metrics {
     return data;
   }
 
-  // Output of all streams that nobody took yet. Streams change it at every token, so it has no lock; no law needs it.
+  // Unread output of all streams. Streams change it at every token, so it has no lock; no law needs it.
   std::atomic<int64_t>& stream_backlog_bytes() { return stream_backlog_bytes_; }
-  // Of messages that are being received, with the room that they may need, or wait to be worked on.
+  // Bytes of messages that are being received, with the room that they may need, or wait to be processed.
   std::atomic<int64_t>& request_bytes() { return request_bytes_; }
-  // Of answers in one message that their clients have not read yet.
+  // Bytes of unread answers in one message.
   std::atomic<int64_t>& answer_bytes() { return answer_bytes_; }
 
  private:

@@ -1,5 +1,5 @@
 // The only way into the engine thread: requests, bounded in number and tokens, and commands that merge per request.
-// Owned by EngineThread; any thread puts in, the engine thread takes. Nobody waits but the engine thread.
+// Owned by EngineThread; any thread puts in, the engine thread takes. Only the engine thread waits.
 #pragma once
 
 #include <cstdint>

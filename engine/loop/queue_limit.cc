@@ -14,10 +14,11 @@ namespace {
 // that the load changed.
 constexpr double kMemorySeconds = 10.0;
 
-// Nobody is told to come back sooner, or later whatever the estimate says.
+// Bounds of the advice when to come back, whatever the estimate says.
 constexpr double kSoonestSeconds = 0.1;
 constexpr double kLatestSeconds = 60.0;
 constexpr double kSecondsWithoutRecord = 1.0;  // nothing has left the queue so far, so nothing is known
+static_assert(kSoonestSeconds <= kSecondsWithoutRecord && kSecondsWithoutRecord <= kLatestSeconds);
 
 }  // namespace
 

@@ -54,7 +54,7 @@ class QueueLimit {
   QueueLoad waiting_;
   RecentRate requests_left_;
   RecentRate tokens_left_;
-  // Those who were sent away and have not found a place since: the next one is told to come after them.
+  // Rejected and not yet admitted since: the next one is told to come after them.
   QueueLoad sent_away_;
 };
 

@@ -1,4 +1,4 @@
-// How far the engine thread has come, for whoever watches it: it writes, any thread reads.
+// How far the engine thread has come, for a watchdog: it writes, any thread reads.
 #pragma once
 
 #include <atomic>

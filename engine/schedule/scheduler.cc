@@ -149,7 +149,7 @@ void Scheduler::EndExpired(TimePoint now) {
 }
 
 PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const {
-  // Whoever generates gets its token whatever that costs. A part of a prompt for which no time is left waits for the
+  // A sequence that generates gets its token at any cost. A part of a prompt for which no time is left waits for the
   // next step, where it comes first.
   const bool generates = sequence.phase == SequencePhase::kRunning && sequence.num_unplanned() == 1;
   const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
@@ -203,7 +203,7 @@ std::optional<WaitReason> Scheduler::Lacks(const StepAllowance& allowance, const
   return std::nullopt;
 }
 
-// Whoever was served longest ago first, so that none starves in a step too small for all.
+// The sequence served longest ago comes first, so that none starves in a step too small for all.
 std::optional<WaitReason> Scheduler::DealToRunning(const StepAllowance& allowance, BatchPlan& plan) {
   auto next = running_.begin();
   for (size_t left = running_.size(); left > 0; --left) {
@@ -215,7 +215,7 @@ std::optional<WaitReason> Scheduler::DealToRunning(const StepAllowance& allowanc
   return std::nullopt;
 }
 
-// Nobody overtakes the first in the queue, or small requests would starve a large one.
+// The first in the queue is never overtaken, or small requests would starve a large one.
 std::optional<WaitReason> Scheduler::DealToWaiting(TimePoint now, const StepAllowance& allowance, BatchPlan& plan) {
   while (!waiting_.empty()) {
     if (const auto lacks = Lacks(allowance, plan)) return lacks;

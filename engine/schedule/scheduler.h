@@ -36,6 +36,9 @@ struct SchedulerOptions {
   int max_context_tokens = 0;           // prompt and output together
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
 };
+// A step has room for a token, and for the logits, of each of its rows.
+static_assert(SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_logits &&
+              SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_tokens);
 
 // What has left the queue so far, by its first rows or by an end before them. A sequence leaves it once.
 struct QueueDepartures {
@@ -53,7 +56,7 @@ class Scheduler {
   // flight. Unknown ids are late: no-op. `asked` is when the command came, where that is to be measured.
   void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever);
   void CancelAll(FinishReason reason);
-  // Of a running sequence: it gets no rows until Resume. Other phases and unknown ids: no-op, and false.
+  // A running sequence gets no rows until Resume. Other phases and unknown ids: no-op, and false.
   bool Pause(SequenceId id);
   bool Resume(SequenceId id);
 
@@ -68,7 +71,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
   bool has_finished() const { return !finished_.empty(); }
 
-  // The first moment at which Plan has something to end, if nobody calls before.
+  // The first moment at which Plan has something to end, if it is not called before.
   TimePoint NextExpiry() const { return expiries_.next(); }
 
   // Runs `visit(const Sequence&)` for each that has not ended, by id.

@@ -1,4 +1,4 @@
-// How a sequence ended, told once by the engine: a value that nobody changes after it left Engine::Complete.
+// How a sequence ended, told once by the engine: a value that is not changed after it left Engine::Complete.
 #pragma once
 
 #include <cstdint>

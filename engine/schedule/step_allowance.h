@@ -14,7 +14,7 @@ struct StepAllowance {
   double work_per_key = 0.0;
   int least_chunk = 1;  // the first chunk of a step may be so long whatever its work
 
-  // Of `num_tokens` in a row from a position on.
+  // The work of `num_tokens` consecutive tokens from a position on.
   double WorkOf(int first_position, int num_tokens) const {
     const double keys = num_tokens * (static_cast<double>(first_position) + 0.5 * (num_tokens - 1));
     return num_tokens + work_per_key * keys;

@@ -1,5 +1,5 @@
 // Decode steps filled up to the few sizes that a device records. A row that fills up is a greedy one at position 0 of
-// the cache's scratch block, stored nowhere and collected by nobody. Engine thread only.
+// the cache's scratch block, neither stored nor collected. Engine thread only.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// The output of one request on its way to the client: pending text and ids, bounded, merged while nobody takes them.
-// The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is something.
+// The output of one request on its way to the client: pending text and ids, bounded, coalesced until they are taken.
+// The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is output.
 #pragma once
 
 #include <atomic>
@@ -67,7 +67,7 @@ class TextSink {
  public:
   virtual ~TextSink() = default;
   // The stream has something to take. Called by the publisher thread with the stream locked: must neither block nor
-  // call the stream. May be called once too often.
+  // call the stream. Spurious calls are allowed.
   virtual void Wake() = 0;
 };
 
@@ -88,17 +88,17 @@ class TokenStream {
   // Publisher side. Nothing is ever dropped: true while the pending bytes are within the bound, past it the caller
   // pauses the sequence. CHECKs that nothing follows an end.
   bool Append(StreamChunk chunk);
-  // Past the bound, and nobody took it yet.
+  // The pending output passed the bound and was not taken since.
   bool full() const;
   // The end was appended, taken or not: nothing will follow.
   bool has_end() const;
   size_t pending_bytes() const;
-  // Of a stream whose end was appended.
+  // The ending of a stream whose end was appended.
   std::optional<StreamEnding> ending() const;
 
   // Egress side: the oldest pending chunk, or nothing. The first chunk is delivered as it came, so that a client's
-  // first token never waits for company; later ones that nobody took are merged. `was_full` tells that the sequence may
-  // be paused and can resume now.
+  // first token never waits for others; later ones that are not taken yet are coalesced. `was_full` tells that the
+  // sequence may be paused and can resume now.
   std::optional<StreamChunk> Take(bool* was_full);
   // After this the sink is never called again.
   void Detach();
