@@ -1,10 +1,15 @@
-// The one home of every exported name, label and help text: the exporter emits what stands here, deploy/METRICS.md is
-// printed from it, and a test compares both with the real output. Constant.
+// The one home of every exported metric: a row has its name, labels, help text and how its series are read. The
+// exporter is a loop over the rows, deploy/METRICS.md is printed from them. Made at the first use, then constant; any
+// thread.
 #pragma once
 
+#include <functional>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
+
+#include "base/histogram.h"
+#include "server/metrics/scrape.h"
 
 namespace latentd {
 
@@ -15,12 +20,20 @@ struct LabelDescriptor {
   std::vector<std::string> values;  // all of them; empty where they depend on model or configuration
 };
 
+// One value of a metric at one moment, or one histogram of the scrape.
+struct Series {
+  std::vector<std::pair<std::string, std::string>> labels = {};
+  double value = 0.0;
+  const Histogram* histogram = nullptr;  // only of histograms
+};
+
 struct MetricDescriptor {
   std::string name;  // in full
   MetricKind kind;
   std::string unit;
-  std::vector<LabelDescriptor> labels;
   std::string help;
+  std::vector<LabelDescriptor> labels;
+  std::function<std::vector<Series>(const Scrape&)> read;  // what it returns points into the scrape
 };
 
 // Series that specification or law names and that cannot have a value yet.
@@ -30,8 +43,6 @@ struct UnavailableMetric {
 };
 
 const std::vector<MetricDescriptor>& MetricCatalog();
-// CHECKs that the catalog has it.
-const MetricDescriptor& DescriptorOf(std::string_view name);
 
 // Not exported at all.
 const std::vector<UnavailableMetric>& NotYetExported();

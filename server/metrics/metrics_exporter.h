@@ -2,30 +2,21 @@
 // series are there from the start. Beside them, for orchestrators that speak HTTP: /health (liveness) and /ready.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <absl/status/statusor.h>
 #include <prometheus/metric_family.h>
 
 #include "engine/metrics.h"
-#include "latentd/v1/models.pb.h"
 #include "server/metrics/http_server.h"
+#include "server/metrics/scrape.h"
 #include "server/process/serving_state.h"
 
 namespace latentd {
-
-// What never changes while the process serves.
-struct ExporterFacts {
-  v1::Model model = {};
-  uint64_t kv_bytes = 0;                                         // of the whole latent cache
-  std::vector<std::pair<std::string, std::string>> config = {};  // name and value of each knob, for config_info
-};
 
 std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
                                                       const ServingState::View& view = {});

@@ -1,5 +1,6 @@
 // deploy/METRICS.md, from the catalog.
 #include <string>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
@@ -89,12 +90,44 @@ void AppendTable(std::string& page) {
 }
 
 void AppendLongLists(std::string& page) {
-  for (const LabelDescriptor& label : DescriptorOf("latentd_requests_finished_total").labels) {
-    absl::StrAppend(&page, "\nValues of `", label.name, "`: ", absl::StrJoin(label.values, ", "), ".\n");
-  }
+  const auto append = [&page](const char* label, const std::vector<std::string>& values) {
+    absl::StrAppend(&page, "\nValues of `", label, "`: ", absl::StrJoin(values, ", "), ".\n");
+  };
+  append("method", AllMethods());
+  append("grpc_code", AllCodes());
+  append("reason", AllReasons());
   absl::StrAppend(&page,
                   "\nValues of `outcome`: those of `reason` for `latentd_request_duration_seconds`; for all other ",
                   "latencies those that an admitted request can have: ", absl::StrJoin(RunReasons(), ", "), ".\n");
+}
+
+const char* NameOf(Party party) {
+  switch (party) {
+    case Party::kNone:
+      return "";
+    case Party::kClient:
+      return "client";
+    case Party::kServer:
+      return "server";
+    case Party::kOperator:
+      return "operator";
+  }
+  return "";
+}
+
+// What operators ask of a reason: is it a fault, whose, and what did it cost?
+void AppendReasons(std::string& page) {
+  absl::StrAppend(
+      &page,
+      "\n## Reasons\n\n| reason | code | brought about by | refuses admission | ends a run | wasted tokens |\n"
+      "|---|---|---|---|---|---|\n");
+  for (const CauseRow& row : kCauses) {
+    if (row.occurs.methods == 0) continue;  // it has no series
+    const char* wasted = row.occurs.waste == Waste::kNone ? "" : row.occurs.waste == Waste::kAll ? "all" : "surplus";
+    absl::StrAppend(&page, "| ", std::string(row.reason), " | ", absl::StatusCodeToString(row.code), " | ",
+                    NameOf(row.party), " | ", row.refuses_admission() ? "yes" : "", " | ", row.ends_run() ? "yes" : "",
+                    " | ", wasted, " |\n");
+  }
 }
 
 void AppendUnavailable(const std::vector<UnavailableMetric>& metrics, std::string& page) {
@@ -108,6 +141,7 @@ std::string RenderMetricsPage() {
   std::string page = kIntroduction;
   AppendTable(page);
   AppendLongLists(page);
+  AppendReasons(page);
   absl::StrAppend(&page, kLaws, "\n## Not yet\n\nNot exported, because nothing could ever move them:\n\n");
   AppendUnavailable(NotYetExported(), page);
   absl::StrAppend(&page, "\nExported, true, and always 0:\n\n");

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <stdexcept>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -20,6 +21,13 @@ std::set<std::string> Names() {
   std::set<std::string> names;
   for (const MetricDescriptor& metric : MetricCatalog()) names.insert(metric.name);
   return names;
+}
+
+const MetricDescriptor& DescriptorOf(const std::string& name) {
+  const auto has_name = [&name](const MetricDescriptor& metric) { return metric.name == name; };
+  const auto found = std::find_if(MetricCatalog().begin(), MetricCatalog().end(), has_name);
+  if (found == MetricCatalog().end()) throw std::runtime_error(name);
+  return *found;
 }
 
 TEST(MetricCatalog, IsWhatTheExporterEmits) {
