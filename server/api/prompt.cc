@@ -9,6 +9,7 @@
 #include "server/api/chat_context.h"
 #include "server/api/continued_message.h"
 #include "server/api/field_checks.h"
+#include "server/api/shared_fields.h"
 #include "server/api/status.h"
 
 namespace latentd {
@@ -99,14 +100,9 @@ absl::StatusOr<ChatPrompt> EncodeChat(const v1::ChatInput& chat, std::string_vie
 }
 
 v1::ChatInput ChatInputOf(const v1::ChatRequest& request) {
+  static const SharedFields shared(*v1::ChatRequest::descriptor(), *v1::ChatInput::descriptor());
   v1::ChatInput chat;
-  *chat.mutable_messages() = request.messages();
-  *chat.mutable_tools() = request.tools();
-  if (request.has_template_options()) *chat.mutable_template_options() = request.template_options();
-  if (request.has_add_generation_prompt()) chat.set_add_generation_prompt(request.add_generation_prompt());
-  if (request.has_safe_mode()) chat.set_safe_mode(request.safe_mode());
-  if (request.has_continue_final_message()) chat.set_continue_final_message(request.continue_final_message());
-  if (request.has_tool_choice()) *chat.mutable_tool_choice() = request.tool_choice();
+  shared.Copy(request, &chat);
   return chat;
 }
 

@@ -19,6 +19,7 @@
 #include "server/api/request_bounds.h"
 #include "server/api/sampling_defaults.h"
 #include "server/api/served_model.h"
+#include "server/api/shared_fields.h"
 #include "server/api/status.h"
 
 namespace latentd {
@@ -155,15 +156,9 @@ absl::Status CheckCapacity(const Request& request, const v1::Model& model) {
 }  // namespace
 
 v1::GenerateRequest GroupsOf(const v1::ChatRequest& request) {
+  static const SharedFields shared(*v1::ChatRequest::descriptor(), *v1::GenerateRequest::descriptor());
   v1::GenerateRequest groups;
-  if (request.has_model()) groups.set_model(request.model());
-  if (request.has_request_id()) groups.set_request_id(request.request_id());
-  *groups.mutable_sampling() = request.sampling();
-  *groups.mutable_stopping() = request.stopping();
-  *groups.mutable_constraint() = request.constraint();
-  *groups.mutable_output() = request.output();
-  *groups.mutable_cache() = request.cache();
-  *groups.mutable_scheduling() = request.scheduling();
+  shared.Copy(request, &groups);
   return groups;
 }
 

@@ -57,7 +57,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const 
 // How the answer to this conversation, which became `prompt_ids`, is to be parsed.
 ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t> prompt_ids, const ServedModel& model);
 
-// The groups that Chat shares with Generate, under the same names, so that the same errors name the same fields.
+// All that Chat shares with Generate, under the same names, so that the same errors name the same fields.
 v1::GenerateRequest GroupsOf(const v1::ChatRequest& request);
 
 }  // namespace latentd

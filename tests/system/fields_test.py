@@ -164,7 +164,7 @@ CALL = dict(id="a", name="tell", arguments_json="{}")
 
 
 class OtherRequestsTest(unittest.TestCase):
-    """Chat, Score and Tokenize: a request with the field and the same without it."""
+    """Chat, Score, Tokenize and Detokenize: a request with the field and the same without it."""
 
     @classmethod
     def setUpClass(cls):
@@ -288,6 +288,13 @@ class OtherRequestsTest(unittest.TestCase):
                  "scheduling.ttft_slo": (special, soon)}
         self.assertEqual(sorted(paths_of(pb.ScoreRequest.DESCRIPTOR)), sorted(cases))
         self.expect_as_readme(self.check("Score", lambda **fields: pb.ScoreRequest(**fields), cases), cases)
+
+    def test_detokenize(self):
+        special = dict(token_ids=[0, 100, EOS])
+        cases = {"token_ids": (special, [200]), "model": (special, "another"),
+                 "skip_special_tokens": (special, False)}
+        self.assertEqual(sorted(paths_of(pb.DetokenizeRequest.DESCRIPTOR)), sorted(cases))
+        self.assertEqual(self.check("Detokenize", lambda **fields: pb.DetokenizeRequest(**fields), cases), set())
 
     def test_readme_names_no_field_that_does_not_exist(self):
         paths = {path for request_type in (pb.GenerateRequest, pb.ChatRequest)
