@@ -32,6 +32,7 @@ struct StoppingRule {
   std::vector<int32_t> stop_token_ids = {};
   bool include_stop = false;  // keep the matched stop string or stop token's text in the output
   bool ignore_eos = false;
+  bool operator==(const StoppingRule&) const = default;
 };
 
 // How a chat's answer is parsed: what else than text is in it depends on what came before.

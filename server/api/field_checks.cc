@@ -6,6 +6,7 @@
 #include <google/protobuf/duration.pb.h>
 
 #include "server/api/request_bounds.h"
+#include "server/api/sampling_numbers.h"
 
 namespace latentd {
 namespace {
@@ -102,15 +103,7 @@ absl::Status FieldChecks::Result() const {
 }
 
 void CheckSampling(const v1::Sampling& sampling, const v1::Model& model, FieldChecks& checks) {
-  if (sampling.has_temperature()) checks.Within("sampling.temperature", sampling.temperature(), kTemperatures);
-  if (sampling.has_top_p()) checks.Within("sampling.top_p", sampling.top_p(), kTopPs);
-  if (sampling.has_top_k()) checks.Range("sampling.top_k", sampling.top_k(), 0, kMaxTopK);
-  if (sampling.has_min_p()) checks.Within("sampling.min_p", sampling.min_p(), kMinPs);
-  checks.Within("sampling.presence_penalty", sampling.presence_penalty(), kPresencePenalties);
-  checks.Within("sampling.frequency_penalty", sampling.frequency_penalty(), kFrequencyPenalties);
-  if (sampling.has_repetition_penalty()) {
-    checks.Within("sampling.repetition_penalty", sampling.repetition_penalty(), kRepetitionPenalties);
-  }
+  CheckNumbers(sampling, checks);
   CheckLogitBias(sampling, model, checks);
   const auto& allowed = sampling.allowed_token_ids();
   if (checks.Count("sampling.allowed_token_ids", static_cast<size_t>(allowed.size()), model.vocab_size())) {

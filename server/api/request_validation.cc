@@ -18,6 +18,7 @@
 #include "server/api/field_checks.h"
 #include "server/api/request_bounds.h"
 #include "server/api/sampling_defaults.h"
+#include "server/api/sampling_numbers.h"
 #include "server/api/served_model.h"
 #include "server/api/shared_fields.h"
 #include "server/api/status.h"
@@ -87,17 +88,6 @@ v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model
   if (!sampling.has_seed()) sampling.set_seed(DrawSeed());
   sampling.set_n(1);
   return sampling;
-}
-
-SamplingRule ForEngine(const v1::Sampling& sampling) {
-  return {.temperature = sampling.temperature(),
-          .top_k = static_cast<int>(sampling.top_k()),
-          .top_p = sampling.top_p(),
-          .min_p = sampling.min_p(),
-          .presence_penalty = sampling.presence_penalty(),
-          .frequency_penalty = sampling.frequency_penalty(),
-          .repetition_penalty = sampling.repetition_penalty(),
-          .seed = sampling.seed()};
 }
 
 std::vector<TokenBias> LogitBiasOf(const v1::Sampling& sampling) {
@@ -240,7 +230,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   const v1::Output& output = message.output();
   request.answer.prints_special_tokens = output.has_skip_special_tokens() && !output.skip_special_tokens();
   request.prompt = std::move(prompt.ids);
-  request.sampling = ForEngine(valid.sampling);
+  request.sampling = RuleOf(valid.sampling);
   request.logit_bias = LogitBiasOf(valid.sampling);
   const auto& allowed = valid.sampling.allowed_token_ids();
   if (!allowed.empty()) request.allowed = BitsOf(allowed, model.vocab_size());
