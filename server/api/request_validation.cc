@@ -28,10 +28,13 @@ namespace {
 
 constexpr int kMinScoredTokens = 2;  // the first one has nothing before it
 
-template <class Message>
-absl::Status CheckModelName(const Message& request, const v1::Model& model) {
-  if (!request.has_model() || request.model() == model.name()) return absl::OkStatus();
-  return ModelNotFound(request.model(), model.name());
+// `check` is told what is wrong with the other fields, where the model is the one that is served.
+template <class Message, class Check>
+absl::Status CheckMessage(const Message& request, const v1::Model& model, Check check) {
+  if (request.has_model() && request.model() != model.name()) return ModelNotFound(request.model(), model.name());
+  FieldChecks checks;
+  check(checks);
+  return checks.Result();
 }
 
 TimePoint After(TimePoint received, const google::protobuf::Duration& duration) {
@@ -153,53 +156,52 @@ v1::GenerateRequest GroupsOf(const v1::ChatRequest& request) {
 }
 
 absl::Status CheckFields(const v1::GenerateRequest& request, const v1::Model& model) {
-  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
-  FieldChecks checks;
-  CheckPrompt(request, model, checks);
-  CheckGroups(request, model, checks);
-  return checks.Result();
+  return CheckMessage(request, model, [&](FieldChecks& checks) {
+    CheckPrompt(request, model, checks);
+    CheckGroups(request, model, checks);
+  });
 }
 
 absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model) {
-  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
-  FieldChecks checks;
-  CheckChat(request, "", checks);
-  checks.Unsupported(request.has_parallel_tool_calls() && !request.parallel_tool_calls(), "parallel_tool_calls",
-                     "the model decides how many calls it makes, which cannot be kept to one");
-  CheckGroups(GroupsOf(request), model, checks);
-  return checks.Result();
+  return CheckMessage(request, model, [&](FieldChecks& checks) {
+    CheckChat(request, "", checks);
+    checks.Unsupported(request.has_parallel_tool_calls() && !request.parallel_tool_calls(), "parallel_tool_calls",
+                       "the model decides how many calls it makes, which cannot be kept to one");
+    CheckGroups(GroupsOf(request), model, checks);
+  });
 }
 
 absl::Status CheckFields(const v1::DetokenizeRequest& request, const v1::Model& model) {
-  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
-  FieldChecks checks;
-  if (checks.Count("token_ids", static_cast<size_t>(request.token_ids_size()), kMaxDetokenizedIds)) {
-    checks.TokenIds("token_ids", request.token_ids(), model.vocab_size());
-  }
-  return checks.Result();
+  return CheckMessage(request, model, [&](FieldChecks& checks) {
+    if (checks.Count("token_ids", static_cast<size_t>(request.token_ids_size()), kMaxDetokenizedIds)) {
+      checks.TokenIds("token_ids", request.token_ids(), model.vocab_size());
+    }
+  });
 }
 
 absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model) {
-  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
-  FieldChecks checks;
-  if (request.input_case() == v1::TokenizeRequest::INPUT_NOT_SET) {
-    checks.Invalid("input", "expected text or chat, found neither");
-  }
-  if (!request.has_chat()) return checks.Result();
-  CheckOnlyWithText(request, checks);
-  CheckChat(request.chat(), "chat.", checks);
-  return checks.Result();
+  return CheckMessage(request, model, [&](FieldChecks& checks) {
+    if (request.input_case() == v1::TokenizeRequest::INPUT_NOT_SET) {
+      checks.Invalid("input", "expected text or chat, found neither");
+    }
+    if (!request.has_chat()) return;
+    CheckOnlyWithText(request, checks);
+    CheckChat(request.chat(), "chat.", checks);
+  });
 }
 
 absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model) {
-  if (absl::Status status = CheckModelName(request, model); !status.ok()) return status;
-  FieldChecks checks;
-  CheckPrompt(request, model, checks);
-  if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
-  checks.Range("top_logprobs", request.top_logprobs(), 0, kMaxTopLogprobs);
-  CheckCache(request.cache(), checks);
-  CheckScheduling(request.scheduling(), checks);
-  return checks.Result();
+  return CheckMessage(request, model, [&](FieldChecks& checks) {
+    CheckPrompt(request, model, checks);
+    if (request.has_request_id()) CheckRequestId(request.request_id(), checks);
+    checks.Range("top_logprobs", request.top_logprobs(), 0, kMaxTopLogprobs);
+    CheckCache(request.cache(), checks);
+    CheckScheduling(request.scheduling(), checks);
+  });
+}
+
+absl::Status CheckFields(const v1::GetModelRequest& request, const v1::Model& model) {
+  return CheckMessage(request, model, [](FieldChecks&) {});
 }
 
 absl::Status CheckMasks(const v1::GenerateRequest& groups, const ServedModel& model) {

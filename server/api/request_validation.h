@@ -45,6 +45,7 @@ absl::Status CheckFields(const v1::ChatRequest& request, const v1::Model& model)
 absl::Status CheckFields(const v1::ScoreRequest& request, const v1::Model& model);
 absl::Status CheckFields(const v1::TokenizeRequest& request, const v1::Model& model);
 absl::Status CheckFields(const v1::DetokenizeRequest& request, const v1::Model& model);
+absl::Status CheckFields(const v1::GetModelRequest& request, const v1::Model& model);
 // That masks leave something to draw, by the model's own tokens. For groups that CheckFields passed.
 absl::Status CheckMasks(const v1::GenerateRequest& groups, const ServedModel& model);
 

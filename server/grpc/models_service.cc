@@ -3,7 +3,7 @@
 #include <functional>
 #include <utility>
 
-#include "server/api/status.h"
+#include "server/api/request_validation.h"
 #include "server/api/wire_message.h"
 #include "server/grpc/immediate_rpc.h"
 
@@ -34,8 +34,9 @@ absl::StatusOr<v1::Model> ModelsService::GetModel(MessageBytes bytes) const {
   v1::GetModelRequest message;
   if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
   absl::StatusOr<v1::Model> model = FindModel();
-  if (!model.ok() || !message.has_model() || message.model() == model->name()) return model;
-  return ModelNotFound(message.model(), model->name());
+  if (!model.ok()) return model;
+  if (absl::Status status = CheckFields(message, *model); !status.ok()) return status;
+  return model;
 }
 
 absl::StatusOr<v1::ListModelsResult> ModelsService::ListModels(MessageBytes bytes) const {
