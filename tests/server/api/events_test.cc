@@ -50,7 +50,9 @@ TEST(Events, WithoutTextThereIsNeitherReasoningNorACall) {
 }
 
 TEST(Events, ReasoningTokensAreReported) {
-  EXPECT_EQ(MakeCompleted({.output_tokens = 9, .reasoning_tokens = 4}).usage().reasoning_tokens(), 4u);
+  EXPECT_EQ(
+      MakeCompleted({.sequence = {}, .answer = {.output_tokens = 9, .reasoning_tokens = 4}}).usage().reasoning_tokens(),
+      4u);
 }
 
 }  // namespace
