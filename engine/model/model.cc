@@ -6,6 +6,7 @@
 #include <absl/status/status.h>
 
 #include "base/check.h"
+#include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/config/rope.h"
 
 namespace latentd {
@@ -55,6 +56,15 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   device.Upload(angles.data(), table->bytes(), table->As<float>());
   return std::unique_ptr<Model>(
       new Model(config, *std::move(weights), *std::move(cache), *std::move(memory), *std::move(table), ops));
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& directory, const ModelLimits& limits,
+                                                   Device& device, Ops& ops) {
+  const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
+  if (!config.ok()) return config.status();
+  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
+  if (!checkpoint.ok()) return checkpoint.status();
+  return Load(*checkpoint, *config, limits, device, ops);
 }
 
 Model::Model(const ModelConfig& config, Weights weights, LatentCache cache, ActivationMemory memory,

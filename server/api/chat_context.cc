@@ -188,18 +188,6 @@ bool HasContent(const v1::ChatMessage& message) {
          std::any_of(parts.begin(), parts.end(), [](const v1::ContentPart& part) { return !part.text().empty(); });
 }
 
-ChatTemplate::Context SpecialTokenVariables(const TokenizerConfig& config) {
-  ChatTemplate::Context context;
-  const auto set = [&](std::string_view name, const std::string& token) {
-    if (!token.empty()) context.Set(name, Value::Text(token));
-  };
-  set("bos_token", config.bos_token);
-  set("eos_token", config.eos_token);
-  set("pad_token", config.pad_token);
-  set("unk_token", config.unk_token);
-  return context;
-}
-
 ChatTemplate::Context ChatContext(const v1::ChatInput& chat, const ServedModel& model) {
   return ContextBuilder(chat, model).Build();
 }

@@ -5,7 +5,6 @@
 #include <array>
 #include <string_view>
 
-#include "engine/text/tokenizer/tokenizer_config.h"
 #include "jinja/chat_template.h"
 #include "latentd/v1/generation.pb.h"
 #include "server/api/served_model.h"
@@ -27,9 +26,6 @@ bool ForbidsCalls(const Input& chat) {
 
 // Whether the message has a text beside its calls.
 bool HasContent(const v1::ChatMessage& message);
-
-// bos_token and the like, where the model has them.
-ChatTemplate::Context SpecialTokenVariables(const TokenizerConfig& config);
 
 // For input that both checks of server/api/chat_checks.h passed. In safe mode the texts that came with the request are
 // marked as such; the roles, which are among a few known words, are not.

@@ -1,7 +1,6 @@
 #include "server/api/sampling_defaults.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <vector>
 
 #include <absl/strings/str_format.h>
@@ -11,15 +10,6 @@
 #include "server/api/sampling_numbers.h"
 
 namespace latentd {
-
-GenerationSource GenerationSourceOf(const Config& config) {
-  if (config.generation_config == "auto") return {};
-  if (config.generation_config == "none") return {.file = {}, .part = GenerationPart::kTokenIds};
-  const std::filesystem::path path = config.generation_config;
-  std::error_code error;  // what cannot be looked at cannot be read either, and that tells why
-  return {.file = std::filesystem::is_directory(path, error) ? path / "generation_config.json" : path,
-          .part = GenerationPart::kAll};
-}
 
 v1::SamplingDefaults SamplingDefaultsOf(const GenerationDefaults& generation) {
   v1::SamplingDefaults defaults;

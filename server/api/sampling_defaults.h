@@ -6,12 +6,8 @@
 #include "engine/model/config/generation_config.h"
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
-#include "server/config/config.h"
 
 namespace latentd {
-
-// Which file --generation-config names.
-GenerationSource GenerationSourceOf(const Config& config);
 
 v1::SamplingDefaults SamplingDefaultsOf(const GenerationDefaults& generation);
 

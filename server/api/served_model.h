@@ -1,26 +1,14 @@
 // The one model that this process serves, as the services see it. Filled in at start, never changed.
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <string>
 
 #include "engine/text/answer/answer_format.h"
-#include "engine/text/chat/answer_style.h"
-#include "engine/text/chat/tool_call_style.h"
+#include "engine/text/chat/chat_format.h"
 #include "engine/text/tokenizer/tokenizer.h"
-#include "jinja/chat_template.h"
 #include "latentd/v1/models.pb.h"
 
 namespace latentd {
-
-// One chat template, and how it prints answers.
-struct ChatFormat {
-  std::unique_ptr<const ChatTemplate> chat_template;  // none: no Chat
-  ToolCallStyle tool_call_style;
-  AnswerStyle answer_style;
-  std::string why_no_template;  // empty: there is none to use
-};
 
 struct ServedModel {
   v1::Model description;                       // what GetModel answers; limits and sampling defaults are read from here

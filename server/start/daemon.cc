@@ -11,12 +11,15 @@
 #include <unistd.h>
 
 #include "base/now.h"
+#include "engine/load/load_model.h"
+#include "engine/load/model_name.h"
+#include "server/api/sampling_defaults.h"
 #include "server/call/request_log.h"
 #include "server/net/connection_table.h"
 #include "server/process/descriptors.h"
 #include "server/process/logging.h"
+#include "server/start/describe_model.h"
 #include "server/start/exposure.h"
-#include "server/start/load_model.h"
 #include "server/start/port_file.h"
 
 namespace latentd {
@@ -90,7 +93,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
   absl::StatusOr<std::unique_ptr<LoadedModel>> loaded = absl::UnknownError("nothing was loaded");
   std::atomic<bool> is_over = false;
   std::thread loader([&] {
-    loaded = LoadModel(config_, progress_);
+    loaded = LoadModel(LoadOptionsOf(config_), progress_);
     is_over = true;
     stop_.Notify();
   });
@@ -103,7 +106,8 @@ absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
   runtime_ = std::make_unique<ModelRuntime>(
       std::move(loaded), config_, clock_,
       ModelRuntime::Output{.metrics = metrics_, .max_backlog_bytes = reception_.max_bytes()});
-  listeners_->Describe(runtime_->loaded(), WithDerived(parsed_.knobs, runtime_->loaded().derived));
+  listeners_->Describe(runtime_->loaded(), runtime_->served().description,
+                       WithDerived(parsed_.knobs, runtime_->loaded().derived));
   gate_.Open(runtime_->serving());
   ReportStart();
   state_.MoveTo(ServingState::Stage::kServing);
@@ -130,7 +134,9 @@ void Daemon::ReportStart() {
   for (const std::string& warning : ConnectionWarnings(config_, MaxDescriptors())) spdlog::warn("{}", warning);
   for (const std::string& warning : ExposureWarnings(listeners_->addresses())) spdlog::warn("{}", warning);
   for (const std::string& line : loaded.sizes) spdlog::info("{}", line);
-  spdlog::info("serving {} on {}, after {:.3f} s", loaded.served.description.name(), listeners_->Text(), total_seconds);
+  spdlog::info("defaults: what requests leave out is {} (generation-config={})",
+               DescribeDefaults(runtime_->served().description.sampling_defaults()), config_.generation_config);
+  spdlog::info("serving {} on {}, after {:.3f} s", loaded.description.name, listeners_->Text(), total_seconds);
 }
 
 // ---------------------------------------------------------------------------------------------------------------- end

@@ -59,8 +59,8 @@ Listeners::~Listeners() {
   ShutDownAdmin(Now());
 }
 
-void Listeners::Describe(const LoadedModel& loaded, const std::vector<KnobValue>& knobs) {
-  metrics_->SetFacts({.model = loaded.served.description,
+void Listeners::Describe(const LoadedModel& loaded, const v1::Model& description, const std::vector<KnobValue>& knobs) {
+  metrics_->SetFacts({.model = description,
                       .kv_bytes = static_cast<uint64_t>(loaded.model->cache_bytes()),
                       .config = ConfigLabels(knobs)});
   if (admin_ != nullptr) admin_->Resolve(loaded.derived);

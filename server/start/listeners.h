@@ -9,11 +9,12 @@
 #include <absl/status/statusor.h>
 
 #include "base/clock.h"
+#include "engine/load/load_model.h"
 #include "engine/metrics.h"
+#include "latentd/v1/models.pb.h"
 #include "server/admin/admin_endpoint.h"
 #include "server/grpc/grpc_server.h"
 #include "server/metrics/metrics_exporter.h"
-#include "server/start/load_model.h"
 #include "server/start/port_file.h"
 
 namespace latentd {
@@ -28,7 +29,7 @@ class Listeners {
   ~Listeners();  // closes at once what is still open
 
   // What is shown beside the numbers: the model is there. `knobs` as they ended up.
-  void Describe(const LoadedModel& loaded, const std::vector<KnobValue>& knobs);
+  void Describe(const LoadedModel& loaded, const v1::Model& description, const std::vector<KnobValue>& knobs);
   // The drain's stage changed.
   void DrainMovedOn();
 

@@ -3,18 +3,20 @@
 #include <utility>
 
 #include "engine/step/engine.h"
+#include "server/start/describe_model.h"
 
 namespace latentd {
 
 ModelRuntime::ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock,
                            const Output& output)
     : loaded_(std::move(loaded)),
+      served_(TakeServedModel(config, *loaded_)),
       model_executor_(*loaded_->model, loaded_->chosen.backend),
       executor_(model_executor_, clock),
-      publisher_(loaded_->served.tokenizer.get(), output.metrics),
+      publisher_(served_.tokenizer.get(), output.metrics),
       engine_(std::make_unique<Engine>(executor_, loaded_->engine, output.metrics), publisher_, clock,
               {.requests = config.max_queued_requests, .tokens = loaded_->max_queued_tokens}),
       live_(engine_, static_cast<size_t>(config.max_pending_bytes), output.max_backlog_bytes),
-      serving_{.model = loaded_->served, .live = live_} {}
+      serving_{.model = served_, .live = live_} {}
 
 }  // namespace latentd

@@ -5,15 +5,16 @@
 #include <memory>
 
 #include "base/clock.h"
+#include "engine/load/load_model.h"
 #include "engine/loop/engine_thread.h"
 #include "engine/loop/publisher_thread.h"
 #include "engine/metrics.h"
 #include "engine/step/model_executor.h"
 #include "engine/step/timed_executor.h"
+#include "server/api/served_model.h"
 #include "server/call/live_requests.h"
 #include "server/call/serving_gate.h"
 #include "server/config/config.h"
-#include "server/start/load_model.h"
 
 namespace latentd {
 
@@ -26,12 +27,14 @@ class ModelRuntime {
   // `clock` and the metrics must outlive it.
   ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock, const Output& output);
 
-  const LoadedModel& loaded() const { return *loaded_; }
+  const LoadedModel& loaded() const { return *loaded_; }  // without its text, which served() has
+  const ServedModel& served() const { return served_; }
   EngineThread& engine() { return engine_; }
   const ModelInService& serving() const { return serving_; }
 
  private:
   const std::unique_ptr<LoadedModel> loaded_;
+  const ServedModel served_;
   ModelExecutor model_executor_;
   TimedExecutor executor_;
   PublisherThread publisher_;

@@ -1,10 +1,10 @@
 // Tokens per second of the whole engine - scheduler, forward pass, sampling; no gRPC - on the bundled model, beside
 // what the machine could do, measured in the same run. Usage: latentd_bench [model directory [threads [dynamic]]]; the
 // last asks for FP8 activations.
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -12,6 +12,7 @@
 #include <hwy/highway.h>
 
 #include "base/check.h"
+#include "engine/load/load_model.h"
 #include "engine/step/engine.h"
 #include "engine/step/model_executor.h"
 #include "tests/bench/machine_roofs.h"
@@ -26,6 +27,7 @@ constexpr int kDecodeTokens = 256;
 constexpr int kPrefillPrompt = 1024;
 constexpr int kPrefills = 4;
 constexpr int kMaxStepTokens = 512;
+constexpr int kContext = 2048;  // of each stream
 
 // What a step of some rows has to do, from the shapes: multiplications with weights and over cached latents, and the
 // bytes of the weights that it touches (routed experts as if drawn evenly).
@@ -72,23 +74,11 @@ struct Measured {
 
 class Bench {
  public:
-  Bench(const std::string& directory, int num_threads, Fp8Activations fp8_activations)
-      : config_(OrDie(LoadModelConfig(directory))), backend_(OrDie(MakeCpuBackend(num_threads))) {
-    const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory, config_));
-    context_ = std::min(config_.max_context, 2048);
-    const ModelLimits limits = {.num_blocks = kMaxStreams * (context_ / kBlockSlots + 1) + 1,
-                                .max_tokens = kMaxStepTokens,
-                                .max_rows = kMaxStreams,
-                                .max_logit_rows = kMaxStreams,
-                                .max_context = context_,
-                                .fp8_activations = fp8_activations};
-    model_ = OrDie(Model::Load(checkpoint, config_, limits, *backend_.device, *backend_.ops));
-    num_blocks_ = limits.num_blocks;
-  }
+  explicit Bench(const LoadOptions& options) : loaded_(Load(options)) {}
 
   // Runs `streams` requests to their end and measures the steps in which no prompt is left, or those with prompts.
   Measured Run(int streams, int prompt_tokens, int output_tokens, bool measure_decode) {
-    ModelExecutor executor(*model_, backend_);
+    ModelExecutor executor(*loaded_->model, loaded_->chosen.backend);
     Metrics metrics;
     Engine engine(executor, Options(), metrics);
     std::mt19937 random(1);
@@ -112,20 +102,23 @@ class Bench {
     }
   }
 
-  const ModelConfig& config() const { return config_; }
+  const ModelConfig& config() const { return loaded_->model->config(); }
 
  private:
+  static std::unique_ptr<LoadedModel> Load(const LoadOptions& options) {
+    Metrics metrics;
+    const SteadyClock clock;
+    LoadProgress progress(metrics, clock);
+    return OrDie(LoadModel(options, progress));
+  }
+  // As the daemon runs, but for steps whose size only kMaxStepTokens bounds: measured rates differ from run to run.
   EngineOptions Options() const {
-    return {.scheduler = {.pool = {.num_blocks = num_blocks_},
-                          .max_step_tokens = kMaxStepTokens,
-                          .max_step_rows = kMaxStreams,
-                          .max_step_logits = kMaxStreams,
-                          .max_context_tokens = context_},
+    return {.scheduler = loaded_->engine.scheduler,
             .step = {.max_step_seconds = 10.0, .first_tokens = kMaxStepTokens},
-            .vocabulary = {.eos_ids = config_.eos_ids}};
+            .vocabulary = loaded_->engine.vocabulary};
   }
   Request RequestOf(int stream, int prompt_tokens, int output_tokens, std::mt19937& random) const {
-    std::uniform_int_distribution<int32_t> ids(3, config_.vocab_size / 2);
+    std::uniform_int_distribution<int32_t> ids(3, config().vocab_size / 2);
     Request request{.id = static_cast<RequestId>(stream) + 1};
     for (int i = 0; i < prompt_tokens; ++i) request.prompt.push_back(ids(random));
     request.sampling = {.temperature = 0.6f, .top_p = 0.95f, .seed = static_cast<uint64_t>(stream)};
@@ -133,11 +126,7 @@ class Bench {
     return request;
   }
 
-  const ModelConfig config_;
-  Backend backend_;
-  std::unique_ptr<Model> model_;
-  int num_blocks_ = 0;
-  int context_ = 0;
+  const std::unique_ptr<LoadedModel> loaded_;
 };
 
 struct Roofs {
@@ -160,13 +149,19 @@ int64_t BestTarget() {
   return targets & -targets;
 }
 
-int Main(const std::string& directory, int threads, Fp8Activations fp8_activations) {
+int Main(const std::string& directory, int threads, const std::string& fp8_activations) {
   const Roofs roofs = {MeasureFmaPeak(threads), MeasureReadBandwidth(threads)};
   std::printf("%s, %d threads, %s; measured in this run: fp32 FMA peak %.1f GFLOP/s, memory read %.1f GB/s\n",
               directory.c_str(), threads, hwy::TargetName(BestTarget()), roofs.flops * 1e-9, roofs.bytes * 1e-9);
   std::printf("%-8s %7s %10s %12s %9s %7s %9s %7s\n", "", "streams", "tokens/s", "ms per step", "GFLOP/s", "of peak",
               "GB/s", "of read");
-  Bench bench(directory, threads, fp8_activations);
+  Bench bench({.model_directory = directory,
+               .device = "cpu",
+               .threads = threads,
+               .kv_blocks = kMaxStreams * BlocksFor(kContext + 1) + 1,
+               .fp8_activations = fp8_activations,
+               .max_step_tokens = kMaxStepTokens,
+               .max_rows = kMaxStreams});
   bench.Run(1, kDecodePrompt, kDecodeTokens, true);  // warms up caches and clocks
   for (const int streams : {1, 8, kMaxStreams}) {
     const Measured decode = bench.Run(streams, kDecodePrompt, kDecodeTokens, true);
@@ -187,6 +182,6 @@ int Main(const std::string& directory, int threads, Fp8Activations fp8_activatio
 int main(int argc, char** argv) {
   const std::string directory = argc > 1 ? argv[1] : "models/tiny-tales";
   const int threads = argc > 2 ? std::stoi(argv[2]) : static_cast<int>(std::thread::hardware_concurrency());
-  const bool dynamic = argc > 3 && std::string(argv[3]) == "dynamic";
-  return latentd::Main(directory, threads, dynamic ? latentd::Fp8Activations::kDynamic : latentd::Fp8Activations::kOff);
+  const bool is_dynamic = argc > 3 && std::string(argv[3]) == "dynamic";
+  return latentd::Main(directory, threads, is_dynamic ? "dynamic" : "off");
 }

@@ -6,14 +6,11 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/model/checkpoint/checkpoint.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
 ModelSession::ModelSession(const std::filesystem::path& directory, const Options& options)
     : backend_(options.make_backend != nullptr ? options.make_backend() : OrDie(MakeCpuBackend(options.num_threads))) {
-  const ModelConfig config = OrDie(LoadModelConfig(directory));
-  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory, config));
   if (options.wrap != nullptr) wrapped_ = options.wrap(*backend_.ops);
   Ops& ops = wrapped_ != nullptr ? *wrapped_ : *backend_.ops;
   const ModelLimits limits = {.num_blocks = options.num_blocks,
@@ -23,7 +20,7 @@ ModelSession::ModelSession(const std::filesystem::path& directory, const Options
                               .max_context = options.max_context,
                               .latents = options.latents,
                               .fp8_activations = options.fp8_activations};
-  model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, ops));
+  model_ = OrDie(Model::Load(directory, limits, *backend_.device, ops));
   free_blocks_.resize(static_cast<size_t>(options.num_blocks));
   std::iota(free_blocks_.rbegin(), free_blocks_.rend(), 0);
   if (options.block_seed != 0)

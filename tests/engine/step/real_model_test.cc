@@ -23,16 +23,14 @@ constexpr int kContext = 512;
 class RealModel : public testing::Test {
  protected:
   RealModel() {
-    const ModelConfig config = OrDie(LoadModelConfig(kModel));
-    const Checkpoint checkpoint = OrDie(Checkpoint::Open(kModel, config));
     const ModelLimits limits = {
         .num_blocks = kNumBlocks, .max_tokens = 256, .max_rows = 64, .max_logit_rows = 64, .max_context = kContext};
-    model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, *backend_.ops));
+    model_ = OrDie(Model::Load(kModel, limits, *backend_.device, *backend_.ops));
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
     const EngineOptions options = {.scheduler = {.pool = {.num_blocks = kNumBlocks},
                                                  .max_step_tokens = limits.max_tokens,
                                                  .max_context_tokens = kContext},
-                                   .vocabulary = {.eos_ids = config.eos_ids}};
+                                   .vocabulary = {.eos_ids = model_->config().eos_ids}};
     thread_ = std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_,
                                              clock_, QueueLoad{.requests = 1000, .tokens = 1'000'000});
   }

@@ -19,10 +19,7 @@ namespace latentd {
 inline ServedModel ModelWith(std::string_view source) {
   ServedModel model;
   model.tokenizer = *Tokenizer::Load("models/tiny-tales");
-  model.chat.chat_template = std::make_unique<const ChatTemplate>(*ChatTemplate::Parse(source));
-  const ChatTemplate::Context variables = SpecialTokenVariables(model.tokenizer->config());
-  model.chat.tool_call_style = FindToolCallStyle(*model.chat.chat_template, variables);
-  model.chat.answer_style = FindAnswerStyle(*model.chat.chat_template, variables);
+  model.chat = ChatFormatOf(*ChatTemplate::Parse(source), SpecialTokenVariables(model.tokenizer->config()));
   return model;
 }
 

@@ -29,11 +29,8 @@ std::filesystem::path Folder() { return SharedGoldens("goldens/templates"); }
 ServedModel ModelWith(const std::string& published, const std::filesystem::path& tokenizer) {
   ServedModel model;
   model.tokenizer = *Tokenizer::Load(tokenizer);
-  model.chat.chat_template = std::make_unique<const ChatTemplate>(
-      *ChatTemplate::Parse(ReadMaybeCompressed(Folder() / (published + ".jinja"))));
-  const ChatTemplate::Context variables = SpecialTokenVariables(model.tokenizer->config());
-  model.chat.tool_call_style = FindToolCallStyle(*model.chat.chat_template, variables);
-  model.chat.answer_style = FindAnswerStyle(*model.chat.chat_template, variables);
+  model.chat = ChatFormatOf(*ChatTemplate::Parse(ReadMaybeCompressed(Folder() / (published + ".jinja"))),
+                            SpecialTokenVariables(model.tokenizer->config()));
   return model;
 }
 

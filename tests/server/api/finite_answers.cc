@@ -90,11 +90,9 @@ void Step(Engine& engine, std::vector<Answered>& answered, bool* is_idle) {
 }  // namespace
 
 BundledModel::BundledModel() : backend_(OrDie(MakeCpuBackend(2))) {
-  const ModelConfig config = OrDie(LoadModelConfig(kModel));
-  const Checkpoint checkpoint = OrDie(Checkpoint::Open(kModel, config));
   const ModelLimits limits = {
       .num_blocks = kNumBlocks, .max_tokens = 256, .max_rows = 64, .max_logit_rows = 64, .max_context = kRunContext};
-  model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, *backend_.ops));
+  model_ = OrDie(Model::Load(kModel, limits, *backend_.device, *backend_.ops));
   executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
 }
 

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/load/load_options.h"
 #include "server/api/field_checks.h"
 #include "tests/support/temporary_directory.h"
 
@@ -126,9 +127,7 @@ TEST(SamplingDefaults, DescriptionTellsNeighboursApart) {
 }
 
 GenerationSource SourceOf(const std::string& generation_config) {
-  Config config;
-  config.generation_config = generation_config;
-  return GenerationSourceOf(config);
+  return GenerationSourceOf(generation_config);
 }
 
 TEST(SamplingDefaults, WhereTheyComeFrom) {

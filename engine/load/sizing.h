@@ -1,4 +1,4 @@
-// The sizes of the cache, a step and the queue where the operator left them to the daemon: pure functions of memory,
+// The sizes of the cache, a step and the queue where the options left them to the loader: pure functions of memory,
 // shapes and the measured rate.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "server/config/config.h"
+#include "engine/load/load_options.h"
 
 namespace latentd {
 
@@ -20,7 +20,7 @@ struct MemoryFacts {
 
 // Tokens of the largest step: max_step_tokens, or 512 and fewer where their activations would take more than a
 // sixteenth of the memory.
-int StepTokens(const Config& config, const MemoryFacts& memory);
+int StepTokens(const LoadOptions& options, const MemoryFacts& memory);
 
 struct CacheSize {
   int num_blocks = 0;  // the scratch block included
@@ -28,10 +28,11 @@ struct CacheSize {
 };
 // INVALID_ARGUMENT or RESOURCE_EXHAUSTED where not even one block of tokens fits. `context` is what one request may
 // need.
-absl::StatusOr<CacheSize> CacheBlocks(const Config& config, const MemoryFacts& memory, int context, int step_tokens);
+absl::StatusOr<CacheSize> CacheBlocks(const LoadOptions& options, const MemoryFacts& memory, int context,
+                                      int step_tokens);
 
 // Prompt tokens that may wait.
-int64_t QueuedTokens(const Config& config, double tokens_per_second, int context);
+int64_t QueuedTokens(const LoadOptions& options, double tokens_per_second, int context);
 
 // "262,208": digits in groups of three.
 std::string Grouped(int64_t number);

@@ -1,6 +1,4 @@
-#include "server/start/choose_numerics.h"
-
-#include <string_view>
+#include "engine/load/choose_numerics.h"
 
 #include <absl/status/status.h>
 #include <absl/strings/str_format.h>
@@ -34,16 +32,16 @@ std::string_view LatentTypeName(LatentFormat latents) {
 
 // auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
 // operator's wish outweighs the precision of the values.
-absl::StatusOr<Fp8Activations> ChooseFp8Activations(const Config& config, const Checkpoint& checkpoint,
+absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, const Checkpoint& checkpoint,
                                                     const ModelConfig& facts, const ChosenBackend& chosen) {
-  const bool is_auto = config.fp8_activations == "auto";
-  if (config.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
+  const bool is_auto = options.fp8_activations == "auto";
+  if (options.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
   if (HasFp8Products(checkpoint, facts)) return Fp8Activations::kDynamic;
   if (is_auto) return Fp8Activations::kOff;
   return absl::InvalidArgumentError(
       absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
                       "weights with latent-convert quantize",
-                      config.model_directory));
+                      options.model_directory));
 }
 
 std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& facts) {
@@ -51,11 +49,11 @@ std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& fact
   return checkpoint.Matrix("model.embed_tokens.weight").dtype == DType::kF32 ? "fp32" : "bf16";
 }
 
-std::string FingerprintOf(const v1::Model& model, const ModelConfig& facts, const ChosenBackend& chosen,
-                          Fp8Activations fp8_activations) {
+std::string FingerprintOf(const Numerics& numerics, std::string_view quantization, std::string_view revision) {
   // One process holds the whole model.
-  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-1/%s", chosen.is_cuda() ? "cuda" : "cpu", model.quantization(),
-                         ActivationTypeName(fp8_activations, facts), LatentTypeName(chosen.latents), model.revision());
+  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-1/%s", numerics.chosen.is_cuda() ? "cuda" : "cpu", quantization,
+                         ActivationTypeName(numerics.fp8_activations, numerics.facts),
+                         LatentTypeName(numerics.chosen.latents), revision);
 }
 
 }  // namespace latentd

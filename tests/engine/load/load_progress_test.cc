@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "server/start/load_model.h"
+#include "engine/load/model_name.h"
 #include "tests/support/temporary_directory.h"
 
 namespace latentd {

@@ -1,12 +1,12 @@
-// The meaning of --device and --kv-dtype on this machine.
+// The meaning of the options device and kv_dtype on this machine.
 #pragma once
 
 #include <string>
 
 #include <absl/status/statusor.h>
 
+#include "engine/load/load_options.h"
 #include "kernels/backend.h"
-#include "server/config/config.h"
 
 namespace latentd {
 
@@ -20,6 +20,6 @@ struct ChosenBackend {
 
 // "auto" is the first CUDA device where there is one that can be used, else the CPU, silently. An error names the
 // device that was asked for and why it cannot be had, or the kv-dtype that the device does not store.
-absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config);
+absl::StatusOr<ChosenBackend> ChooseBackend(const LoadOptions& options);
 
 }  // namespace latentd

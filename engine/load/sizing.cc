@@ -1,4 +1,4 @@
-#include "server/start/sizing.h"
+#include "engine/load/sizing.h"
 
 #include <algorithm>
 
@@ -23,8 +23,8 @@ double MiB(uint64_t bytes) { return static_cast<double>(bytes) / 0x1p20; }
 
 }  // namespace
 
-int StepTokens(const Config& config, const MemoryFacts& memory) {
-  if (config.max_step_tokens > 0) return static_cast<int>(config.max_step_tokens);
+int StepTokens(const LoadOptions& options, const MemoryFacts& memory) {
+  if (options.max_step_tokens > 0) return static_cast<int>(options.max_step_tokens);
   int tokens = kMostStepTokens;
   while (tokens > kLeastStepTokens &&
          static_cast<uint64_t>(tokens) * memory.step_bytes > memory.available_bytes / kStepShare) {
@@ -33,22 +33,23 @@ int StepTokens(const Config& config, const MemoryFacts& memory) {
   return tokens;
 }
 
-absl::StatusOr<CacheSize> CacheBlocks(const Config& config, const MemoryFacts& memory, int context, int step_tokens) {
+absl::StatusOr<CacheSize> CacheBlocks(const LoadOptions& options, const MemoryFacts& memory, int context,
+                                      int step_tokens) {
   const uint64_t taken = memory.weight_bytes + static_cast<uint64_t>(step_tokens) * memory.step_bytes;
   const uint64_t left = LeftOf(memory.available_bytes, taken);
-  const int64_t wanted = config.max_rows * BlocksFor(context) + 1;
+  const int64_t wanted = options.max_rows * BlocksFor(context) + 1;
   const auto fitting = static_cast<int64_t>(left / kCacheShare / memory.block_bytes);
   int64_t blocks = 0;
   std::string reason;
-  if (config.kv_blocks > 0) {
-    blocks = config.kv_blocks;
+  if (options.kv_blocks > 0) {
+    blocks = options.kv_blocks;
     reason = "kv-blocks";
-  } else if (config.kv_bytes > 0) {
-    blocks = config.kv_bytes / static_cast<int64_t>(memory.block_bytes);
+  } else if (options.kv_bytes > 0) {
+    blocks = options.kv_bytes / static_cast<int64_t>(memory.block_bytes);
     reason = "kv-bytes";
   } else if (wanted <= fitting) {
     blocks = wanted;
-    reason = absl::StrFormat("max-rows=%d full contexts", config.max_rows);
+    reason = absl::StrFormat("max-rows=%d full contexts", options.max_rows);
   } else {
     blocks = fitting;
     reason = absl::StrFormat("half of the %.1f MiB that the weights leave", MiB(left));
@@ -62,9 +63,9 @@ absl::StatusOr<CacheSize> CacheBlocks(const Config& config, const MemoryFacts& m
   return CacheSize{.num_blocks = static_cast<int>(blocks), .reason = std::move(reason)};
 }
 
-int64_t QueuedTokens(const Config& config, double tokens_per_second, int context) {
-  if (config.max_queued_tokens > 0) return config.max_queued_tokens;
-  const int64_t full_queue = config.max_queued_requests * context;
+int64_t QueuedTokens(const LoadOptions& options, double tokens_per_second, int context) {
+  if (options.max_queued_tokens > 0) return options.max_queued_tokens;
+  const int64_t full_queue = options.max_queued_requests * context;
   const auto in_time = static_cast<int64_t>(tokens_per_second * kQueueSeconds);
   return std::min(std::max(in_time, kLeastQueuedTokens), full_queue);
 }

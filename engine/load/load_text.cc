@@ -1,4 +1,4 @@
-#include "server/start/load_text.h"
+#include "engine/load/load_text.h"
 
 #include <filesystem>
 #include <memory>
@@ -8,7 +8,6 @@
 #include <absl/strings/str_join.h>
 
 #include "engine/text/chat/chat_templates.h"
-#include "server/api/chat_context.h"
 
 namespace latentd {
 namespace {
@@ -25,16 +24,7 @@ ChatFormat FormatOf(const ChatTemplateSource& source, const Tokenizer& tokenizer
   absl::Status status = source.text.status();
   if (status.ok()) {
     absl::StatusOr<ChatTemplate> parsed = ChatTemplate::Parse(*source.text);
-    if (parsed.ok()) {
-      ChatFormat format{.chat_template = std::make_unique<const ChatTemplate>(*std::move(parsed)),
-                        .tool_call_style = {},
-                        .answer_style = {},
-                        .why_no_template = {}};
-      const ChatTemplate::Context variables = SpecialTokenVariables(tokenizer.config());
-      format.tool_call_style = FindToolCallStyle(*format.chat_template, variables);
-      format.answer_style = FindAnswerStyle(*format.chat_template, variables);
-      return format;
-    }
+    if (parsed.ok()) return ChatFormatOf(*std::move(parsed), SpecialTokenVariables(tokenizer.config()));
     status = parsed.status();
   }
   const std::string why = absl::StrFormat("the chat template %s of %s cannot be used: %s", source.name, source.origin,
@@ -56,43 +46,45 @@ absl::StatusOr<ChatTemplateSource> ChosenTemplate(const std::string& chosen, con
                       chosen, sources.empty() ? "it has none" : NamesOf(sources)));
 }
 
-void UseOwnTemplates(const Sources& sources, ServedModel& served, std::vector<std::string>& warnings) {
+void UseOwnTemplates(const Sources& sources, ModelText& text) {
   if (const ChatTemplateSource* tool_use = FindTemplate(sources, kToolUseTemplate)) {
-    served.tool_use = FormatOf(*tool_use, *served.tokenizer, warnings);
+    text.tool_use = FormatOf(*tool_use, *text.tokenizer, text.warnings);
   }
   if (const ChatTemplateSource* plain = FindTemplate(sources, kDefaultTemplate)) {
-    served.chat = FormatOf(*plain, *served.tokenizer, warnings);
+    text.chat = FormatOf(*plain, *text.tokenizer, text.warnings);
   } else if (!sources.empty()) {
-    served.chat.why_no_template = absl::StrFormat(
+    text.chat.why_no_template = absl::StrFormat(
         "the model's chat templates are called %s, and none is the default; start the daemon with --chat-template NAME",
         NamesOf(sources));
-    warnings.push_back(served.chat.why_no_template);
+    text.warnings.push_back(text.chat.why_no_template);
   } else {
-    warnings.emplace_back("the model has no chat template: Chat is refused; --chat-template FILE gives it one");
+    text.warnings.emplace_back("the model has no chat template: Chat is refused; --chat-template FILE gives it one");
   }
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> LoadText(const Config& config, ServedModel& served) {
-  const std::filesystem::path directory = config.model_directory;
+absl::StatusOr<ModelText> LoadText(const LoadOptions& options) {
+  const std::filesystem::path directory = options.model_directory;
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
+  ModelText text;
   if (absl::IsNotFound(tokenizer.status())) {
-    return std::vector{std::string(tokenizer.status().message()) + ": only token ids are served"};
+    text.warnings = {std::string(tokenizer.status().message()) + ": only token ids are served"};
+    return text;
   }
   if (!tokenizer.ok()) return tokenizer.status();
-  served.tokenizer = *std::move(tokenizer);
-  served.answer_format = FindAnswerFormat(*served.tokenizer);
-  std::vector<std::string> warnings = served.tokenizer->warnings();
+  text.tokenizer = *std::move(tokenizer);
+  text.answer_format = FindAnswerFormat(*text.tokenizer);
+  text.warnings = text.tokenizer->warnings();
   const Sources sources = ReadChatTemplates(directory);
-  if (config.chat_template.empty()) {
-    UseOwnTemplates(sources, served, warnings);
-    return warnings;
+  if (options.chat_template.empty()) {
+    UseOwnTemplates(sources, text);
+    return text;
   }
-  const absl::StatusOr<ChatTemplateSource> chosen = ChosenTemplate(config.chat_template, sources);
+  const absl::StatusOr<ChatTemplateSource> chosen = ChosenTemplate(options.chat_template, sources);
   if (!chosen.ok()) return chosen.status();
-  served.chat = FormatOf(*chosen, *served.tokenizer, warnings);
-  return warnings;
+  text.chat = FormatOf(*chosen, *text.tokenizer, text.warnings);
+  return text;
 }
 
 }  // namespace latentd

@@ -1,0 +1,254 @@
+#include "engine/load/load_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <absl/strings/escaping.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
+
+#include "base/clock.h"
+#include "base/processors.h"
+#include "engine/load/choose_numerics.h"
+#include "engine/load/model_name.h"
+#include "engine/load/sizing.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/step/calibration.h"
+#include "engine/step/model_executor.h"
+
+namespace latentd {
+namespace {
+
+absl::StatusOr<int> MaxContext(const LoadOptions& options, const ModelConfig& facts) {
+  if (options.max_context_tokens == 0) return facts.max_context;
+  if (options.max_context_tokens <= facts.max_context) return static_cast<int>(options.max_context_tokens);
+  return absl::InvalidArgumentError(absl::StrFormat("max-context-tokens=%d is more than the model's %d; lower it",
+                                                    options.max_context_tokens, facts.max_context));
+}
+
+// Comma-separated, as --eos-token-ids has them.
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text, int vocab_size) {
+  std::vector<int32_t> ids;
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    int32_t id = -1;
+    if (!absl::SimpleAtoi(part, &id) || id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("eos-token-ids: expected ids from 0 to %d, separated by commas, found \"%s\"", vocab_size - 1,
+                          absl::Utf8SafeCEscape(part)));
+    }
+    ids.push_back(id);
+  }
+  return ids;
+}
+
+// vLLM and SGLang end at what any of the files names, the tokenizer's included.
+absl::Status AddEosIds(const LoadOptions& options, const Tokenizer* tokenizer, ModelConfig& facts) {
+  absl::StatusOr<std::vector<int32_t>> ids = ParseIds(options.eos_token_ids, facts.vocab_size);
+  if (!ids.ok()) return ids.status();
+  if (tokenizer != nullptr && tokenizer->eos_id().value_or(facts.vocab_size) < facts.vocab_size) {
+    ids->insert(ids->begin(), *tokenizer->eos_id());
+  }
+  for (const int32_t id : *ids) {
+    if (std::find(facts.eos_ids.begin(), facts.eos_ids.end(), id) == facts.eos_ids.end()) facts.eos_ids.push_back(id);
+  }
+  if (facts.eos_ids.empty()) {
+    facts.warnings.emplace_back(
+        "no file of the model names an end-of-sequence token: answers end at max_tokens or the request's own stops; "
+        "--eos-token-ids names it");
+  }
+  return absl::OkStatus();
+}
+
+VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
+  VocabularyRules rules{.eos_ids = facts.eos_ids, .has_token = {}};
+  if (tokenizer == nullptr) return rules;
+  for (int32_t id = 0; id < facts.vocab_size; ++id) rules.has_token.push_back(tokenizer->HasToken(id) ? 1 : 0);
+  return rules;
+}
+
+MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, const ModelConfig& facts) {
+  return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
+          .weight_bytes = checkpoint.tensor_bytes(),
+          .block_bytes = LatentCache::BytesPerBlock(facts, loaded.chosen.latents),
+          .step_bytes = ActivationMemory::BytesPerToken(facts, loaded.fp8_activations)};
+}
+
+struct Sizes {
+  int context = 0;
+  int step_tokens = 0;
+  CacheSize cache;
+};
+
+absl::StatusOr<Sizes> SizesOf(const LoadOptions& options, const ModelConfig& facts, const MemoryFacts& memory) {
+  absl::StatusOr<int> context = MaxContext(options, facts);
+  if (!context.ok()) return context.status();
+  Sizes sizes{.context = *context, .step_tokens = StepTokens(options, memory), .cache = {}};
+  absl::StatusOr<CacheSize> cache = CacheBlocks(options, memory, *context, sizes.step_tokens);
+  if (!cache.ok()) return cache.status();
+  sizes.cache = *std::move(cache);
+  // Only an operator who asks for more than the cache holds gets requests that can never fit.
+  if (options.max_context_tokens == 0) sizes.context = std::min(*context, (sizes.cache.num_blocks - 1) * kBlockTokens);
+  return sizes;
+}
+
+EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
+  const int rows = static_cast<int>(options.max_rows);
+  return {.scheduler = {.pool = {.num_blocks = sizes.cache.num_blocks},
+                        .max_step_tokens = sizes.step_tokens,
+                        .max_step_rows = rows,
+                        .max_step_logits = std::max(rows, 64),
+                        .max_context_tokens = sizes.context,
+                        .slow_consumer_seconds = options.slow_consumer_seconds},
+          .step = {.max_step_seconds = options.max_step_seconds}};
+}
+
+// Measures the rate and decides what depends on it.
+void Calibrate(const LoadOptions& options, LoadedModel& loaded) {
+  const SchedulerOptions& scheduler = loaded.engine.scheduler;
+  ModelExecutor executor(*loaded.model, loaded.chosen.backend);
+  const MeasuredRate rate =
+      MeasureRate(executor,
+                  {.max_tokens = std::min(scheduler.max_step_tokens, scheduler.max_context_tokens),
+                   .num_blocks = scheduler.pool.num_blocks,
+                   .vocab_size = loaded.model->config().vocab_size,
+                   .max_context = scheduler.max_context_tokens},
+                  SteadyClock());
+  loaded.engine.step.tokens_per_second = rate.tokens_per_second;
+  loaded.engine.step.work_per_key = rate.work_per_key;
+  loaded.max_queued_tokens = QueuedTokens(options, rate.tokens_per_second, scheduler.max_context_tokens);
+}
+
+void ReportThreads(const LoadOptions& options, LoadedModel& loaded) {
+  if (loaded.chosen.is_cuda()) return;
+  const cpu::ComputeThreads granted = cpu::FindComputeThreads();
+  const int64_t threads = options.threads > 0 ? options.threads : granted.count;
+  loaded.sizes.push_back(absl::StrFormat("threads: %d (%s%s)", threads,
+                                         options.threads > 0 ? "as asked; the machine grants: " : "", granted.reason));
+  loaded.derived.emplace_back("threads", std::to_string(threads));
+}
+
+// The derived sizes, for the log and for GetConfig.
+void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded) {
+  const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
+  const double rate = loaded.engine.step.tokens_per_second;
+  loaded.sizes.push_back(
+      absl::StrFormat("device: %s (%s)", loaded.chosen.device, loaded.chosen.backend.device->Describe()));
+  loaded.sizes.push_back(absl::StrFormat(
+      "cache: %s blocks of %d tokens hold %s tokens as %s in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
+      kBlockTokens, Grouped(slots), std::string(NameOf(loaded.chosen.latents)),
+      static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
+  if (sizes.context > slots) {
+    loaded.warnings.push_back(
+        absl::StrFormat("max-context-tokens=%d is more than the %d tokens of the cache: longer requests get "
+                        "KV_CAPACITY_EXCEEDED; raise "
+                        "kv-blocks or lower it",
+                        sizes.context, slots));
+  }
+  loaded.sizes.push_back(absl::StrFormat(
+      "step: at most %s tokens (%s tokens/s measured x max-step-seconds=%g, max-step-tokens=%d); queue: "
+      "at most %d requests, %s tokens",
+      Grouped(std::min<int64_t>(sizes.step_tokens, static_cast<int64_t>(rate * options.max_step_seconds))),
+      Grouped(static_cast<int64_t>(rate)), options.max_step_seconds, sizes.step_tokens, options.max_queued_requests,
+      Grouped(loaded.max_queued_tokens)));
+  loaded.derived = {{"device", loaded.chosen.device},
+                    {"fp8-activations", loaded.fp8_activations == Fp8Activations::kDynamic ? "dynamic" : "off"},
+                    {"max-context-tokens", std::to_string(sizes.context)},
+                    {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
+                    {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
+                    {"kv-dtype", std::string(NameOf(loaded.chosen.latents))},
+                    {"max-step-tokens", std::to_string(sizes.step_tokens)},
+                    {"max-queued-tokens", std::to_string(loaded.max_queued_tokens)}};
+  ReportThreads(options, loaded);
+}
+
+void Describe(const LoadOptions& options, const Checkpoint& checkpoint, LoadedModel& loaded) {
+  const ModelConfig& facts = loaded.model->config();
+  ModelDescription& description = loaded.description;
+  description.name = ModelName(options.model_directory);
+  description.quantization = QuantizationOf(checkpoint, facts);
+  description.revision = absl::StrFormat("%016x%016x", facts.digest, checkpoint.Digest());
+  description.fingerprint =
+      FingerprintOf({.facts = facts, .chosen = loaded.chosen, .fp8_activations = loaded.fp8_activations},
+                    description.quantization, description.revision);
+}
+
+// What text needs of the model, and adds to what its configuration says.
+absl::Status TakeText(const LoadOptions& options, ModelConfig& facts, LoadedModel& loaded) {
+  absl::StatusOr<ModelText> text = LoadText(options);
+  if (!text.ok()) return text.status();
+  loaded.text = *std::move(text);
+  return AddEosIds(options, loaded.text.tokenizer.get(), facts);
+}
+
+void Append(const std::vector<std::string>& lines, std::vector<std::string>& all) {
+  all.insert(all.end(), lines.begin(), lines.end());
+}
+
+// Sizes what the weights leave room for, and reads them: each byte of the checkpoint once.
+absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& checkpoint, const ModelConfig& facts,
+                                  LoadedModel& loaded) {
+  absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(options, checkpoint, facts, loaded.chosen);
+  if (!fp8_activations.ok()) return fp8_activations.status();
+  loaded.fp8_activations = *fp8_activations;
+  absl::StatusOr<Sizes> sizes = SizesOf(options, facts, MemoryOf(loaded, checkpoint, facts));
+  if (!sizes.ok()) return sizes;
+  loaded.engine = OptionsFor(options, *sizes);
+  loaded.engine.vocabulary = RulesOf(facts, loaded.text.tokenizer.get());
+  const Backend& backend = loaded.chosen.backend;
+  const int rows = backend.device->PadRows(loaded.engine.scheduler.max_step_rows);
+  absl::StatusOr<std::unique_ptr<Model>> model =
+      Model::Load(checkpoint, facts,
+                  {.num_blocks = sizes->cache.num_blocks,
+                   .max_tokens = std::max(sizes->step_tokens, rows),
+                   .max_rows = rows,
+                   .max_logit_rows = std::max(loaded.engine.scheduler.max_step_logits, rows),
+                   .max_context = sizes->context,
+                   .latents = loaded.chosen.latents,
+                   .fp8_activations = loaded.fp8_activations},
+                  *backend.device, *backend.ops);
+  if (!model.ok()) return model.status();
+  loaded.model = *std::move(model);
+  // Layers that nothing computes yet.
+  if (absl::Status status = checkpoint.CheckUnread(static_cast<int>(options.threads)); !status.ok()) return status;
+  return sizes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& options, LoadProgress& progress) {
+  absl::StatusOr<ModelConfig> facts =
+      LoadModelConfig(options.model_directory, GenerationSourceOf(options.generation_config));
+  if (!facts.ok()) return facts.status();
+  if (absl::Status status = CheckComputable(*facts); !status.ok()) return status;
+  if (absl::StatusOr<int> context = MaxContext(options, *facts); !context.ok()) return context.status();
+
+  auto loaded = std::make_unique<LoadedModel>();
+  const SteadyClock clock;
+  const TimePoint text_started = clock.Now();
+  if (absl::Status status = TakeText(options, *facts, *loaded); !status.ok()) return status;
+  const TimePoint weights_started = clock.Now();
+  loaded->tokenizer_seconds = Seconds(weights_started - text_started);
+  absl::StatusOr<ChosenBackend> chosen = ChooseBackend(options);
+  if (!chosen.ok()) return chosen.status();
+  loaded->chosen = *std::move(chosen);
+  progress.Begin();
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(
+      options.model_directory, *facts, [&progress](uint64_t read, uint64_t total) { progress.OnRead(read, total); });
+  if (!checkpoint.ok()) return checkpoint.status();
+  facts->num_mtp_layers = checkpoint->num_mtp_layers();
+  Append(facts->warnings, loaded->warnings);
+  Append(loaded->text.warnings, loaded->warnings);
+  Append(checkpoint->warnings(), loaded->warnings);
+
+  const absl::StatusOr<Sizes> sizes = TakeWeights(options, *checkpoint, *facts, *loaded);
+  if (!sizes.ok()) return sizes.status();
+  loaded->sizes.push_back(progress.Finish());
+  loaded->weights_seconds = Seconds(clock.Now() - weights_started);
+  Calibrate(options, *loaded);
+  Report(options, *sizes, *loaded);
+  Describe(options, *checkpoint, *loaded);
+  return loaded;
+}
+
+}  // namespace latentd

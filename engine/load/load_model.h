@@ -1,0 +1,50 @@
+// From a directory to a model that is ready to run, within the limits that its user chose. Knows no protocol: the
+// daemon, tools and tests load alike.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "engine/load/choose_backend.h"
+#include "engine/load/load_options.h"
+#include "engine/load/load_progress.h"
+#include "engine/load/load_text.h"
+#include "engine/model/model.h"
+#include "engine/step/engine.h"
+
+namespace latentd {
+
+// How a model presents itself beside its configuration, which Model::config() has.
+struct ModelDescription {
+  std::string name;
+  std::string quantization;  // "bf16", "fp32" or "fp8_e4m3_block128"
+  std::string revision;      // of configuration and weights, 32 hexadecimal digits
+  std::string fingerprint;   // two servers with one fingerprint give the same bytes
+};
+
+struct LoadedModel {
+  ChosenBackend chosen;  // before the model, whose memory returns to it
+  std::unique_ptr<Model> model;
+  Fp8Activations fp8_activations = Fp8Activations::kOff;
+  ModelText text;
+  ModelDescription description;
+  EngineOptions engine;
+  int64_t max_queued_tokens = 0;
+  std::vector<std::string> warnings;
+  std::vector<std::string> sizes;  // what was derived from memory and the measured rate, a line each
+  std::vector<std::pair<std::string, std::string>>
+      derived;                     // the same by the option that would set it, as flags have it
+  double tokenizer_seconds = 0.0;  // what it took to load
+  double weights_seconds = 0.0;
+};
+
+// An error is one line: what was expected, what was found, what to do. Measures the rate of the model's steps at the
+// end, and reports on `progress` from any of its threads until it returns.
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& options, LoadProgress& progress);
+
+}  // namespace latentd

@@ -1,0 +1,35 @@
+// What an operator or a tool chooses of how a model is loaded, named as the daemon's knobs are. 0 and "auto" leave it
+// to the loader, which says in LoadedModel what it decided.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/model/config/generation_config.h"
+
+namespace latentd {
+
+struct LoadOptions {
+  std::string model_directory;
+  std::string chat_template = {};          // a file, or the name of one of the model's; empty: as transformers chooses
+  std::string generation_config = "auto";  // the model's own; "none", or a file or directory
+  std::string eos_token_ids = {};          // ids, separated by commas, that end answers beside the model's own
+  std::string device = "auto";             // a CUDA device where there is one, else the CPU
+  int64_t threads = 0;                     // 0: one per processor that affinity and CPU quota grant
+  int64_t max_context_tokens = 0;          // 0: the smaller of the model's and what the cache can hold
+  int64_t kv_blocks = 0;                   // 0: from kv_bytes
+  int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
+  std::string kv_dtype = "auto";           // what the device prefers
+  std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
+  int64_t max_step_tokens = 0;             // 0: from memory
+  double max_step_seconds = 0.1;
+  int64_t max_rows = 64;
+  int64_t max_queued_requests = 256;
+  int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
+  double slow_consumer_seconds = 30.0;
+};
+
+// Which file `generation_config` names.
+GenerationSource GenerationSourceOf(const std::string& generation_config);
+
+}  // namespace latentd
