@@ -1,15 +1,27 @@
-// So many of something at once, then so many a second.
+// So many of something at once, then so many a second. Refill comes before each use, with the time by then, which the
+// allowance keeps. For one thread at a time.
 #pragma once
 
 #include <algorithm>
+
+#include "base/clock.h"
 
 namespace latentd {
 
 class Allowance {
  public:
-  constexpr Allowance(double burst, double per_second) : burst_(burst), per_second_(per_second), left_(burst) {}
+  // Full at `now`. One that is full whenever its first Refill comes, since nothing is taken before, needs none.
+  constexpr Allowance(double burst, double per_second, TimePoint now = {})
+      : burst_(burst), per_second_(per_second), left_(burst), refilled_(now) {}
 
-  void Refill(double seconds) { Add(seconds * per_second_); }
+  // A time before the last one gives nothing: threads may come out of order.
+  void Refill(TimePoint now) {
+    if (now <= refilled_) return;
+    Add(Seconds(now - refilled_) * per_second_);
+    refilled_ = now;
+  }
+  TimePoint refilled() const { return refilled_; }
+
   void Add(double amount) { left_ = std::min(left_ + amount, burst_); }
   // What is owed is bounded as well: it is worked off in the time that the burst takes to come back.
   void Take(double amount) { left_ = std::max(left_ - amount, -burst_); }
@@ -20,6 +32,7 @@ class Allowance {
   double burst_;
   double per_second_;
   double left_;
+  TimePoint refilled_;
 };
 
 }  // namespace latentd

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/mapped_file.h"
+#include "base/quoting.h"
 
 namespace latentd {
 

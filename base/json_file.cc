@@ -3,9 +3,9 @@
 #include <absl/container/flat_hash_set.h>
 #include <absl/strings/str_format.h>
 
-#include "base/json_text.h"
-#include "base/quoted_excerpt.h"
-#include "base/read_file.h"
+#include "base/file.h"
+#include "base/json_reader.h"
+#include "base/quoting.h"
 #include "base/utf8.h"
 
 namespace latentd {

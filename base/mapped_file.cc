@@ -7,15 +7,13 @@
 #include <utility>
 
 #include <absl/status/status.h>
-#include <absl/strings/escaping.h>
-#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/file_faults.h"
-#include "base/file_kind.h"
-#include "base/regular_file.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {
@@ -97,18 +95,6 @@ void MappedFile::Release(std::span<const std::byte> part) const {
   const size_t from = begin - std::min(begin, kFaultAroundBytes);
   const size_t end = std::min(bytes().size(), begin + part.size() + kFaultAroundBytes);
   Advise(bytes().subspan(from, end - from), MADV_DONTNEED);
-}
-
-std::string Quoted(std::string_view text) {
-  constexpr size_t kLongest = 300;
-  const bool cut = text.size() > kLongest;
-  if (cut) text = text.substr(0, kLongest);
-  return absl::StrCat("'", absl::Utf8SafeCHexEscape({text.data(), text.size()}), cut ? "...'" : "'");
-}
-
-absl::Status InFile(const std::filesystem::path& file, const absl::Status& status) {
-  const std::string message(status.message());
-  return absl::Status(status.code(), absl::StrFormat("%s: %s", Quoted(file.string()), message));
 }
 
 }  // namespace latentd

@@ -46,10 +46,4 @@ class MappedFile {
   std::unique_ptr<Mapping, Unmap> mapping_;
 };
 
-// Text that came from a file, made fit for one line of an error message: quoted, escaped, cut when it is long.
-std::string Quoted(std::string_view text);
-
-// The same status with "file: " before its message.
-absl::Status InFile(const std::filesystem::path& file, const absl::Status& status);
-
 }  // namespace latentd

@@ -7,7 +7,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "engine/text/answer/answer_parser.h"
 #include "jinja/json_shape.h"
 #include "server/api/chat_context.h"

@@ -8,7 +8,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "base/white_space.h"
 #include "jinja/json_reader.h"
 #include "jinja/json_shape.h"

@@ -11,7 +11,7 @@
 #include <google/protobuf/any.pb.h>
 
 #include "base/check.h"
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "base/utf8.h"
 #include "engine/load/load_progress.h"
 #include "google/rpc/error_details.pb.h"

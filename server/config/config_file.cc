@@ -5,7 +5,7 @@
 #include <absl/strings/str_format.h>
 #include <toml++/toml.h>
 
-#include "base/read_file.h"
+#include "base/file.h"
 
 namespace latentd {
 namespace {

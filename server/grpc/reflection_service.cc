@@ -125,7 +125,7 @@ class Stream final : public SmallRpc {
     if (!request.ParseFromString(message)) {
       return End({grpc::StatusCode::INVALID_ARGUMENT, "expected a ServerReflectionRequest, found other bytes"});
     }
-    questions_.Refill(Seconds(Now() - std::exchange(asked_, Now())));
+    questions_.Refill(Now());
     questions_.Take(1);
     if (questions_.is_overdrawn()) return End({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many questions; ask later"});
     ReflectionResponse response;
@@ -137,8 +137,7 @@ class Stream final : public SmallRpc {
 
   const std::shared_ptr<Catalogue> catalogue_;
   // Far beyond what tools ask: each costs a thread of gRPC's some 20 us.
-  Allowance questions_{100, 100};
-  TimePoint asked_ = Now();
+  Allowance questions_{100, 100, Now()};
 };
 
 class ReflectionService final : public ByteService {

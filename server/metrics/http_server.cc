@@ -87,7 +87,7 @@ bool HttpServer::AwaitEvents() {
                                 {.fd = takes_new_ ? socket_.descriptor() : -1, .events = POLLIN, .revents = 0}};
   std::vector<Connection*> owners;
   TimePoint until = takes_new_ ? kNever : Now() + kWithoutPlaces;
-  if (HasRequests()) until = std::min(until, rounds_.is_overdrawn() ? counted_until_ + kBetweenRounds : Now());
+  if (HasRequests()) until = std::min(until, rounds_.is_overdrawn() ? rounds_.refilled() + kBetweenRounds : Now());
   for (Connection& connection : connections_) {
     const int16_t events = connection.is_answering() ? POLLOUT : POLLIN;
     const int descriptor = connection.has_request() ? -1 : connection.descriptor;
@@ -104,7 +104,7 @@ bool HttpServer::AwaitEvents() {
   }
   takes_new_ = true;
   if (polled[1].revents != 0) Accept();
-  CountTime();
+  rounds_.Refill(Now());
   if (HasRequests() && !rounds_.is_overdrawn()) AnswerRound();
   return true;
 }
@@ -187,12 +187,6 @@ void HttpServer::Connection::Answer(HttpAnswer answer) {
 bool HttpServer::HasRequests() const {
   return std::any_of(connections_.begin(), connections_.end(),
                      [](const Connection& connection) { return connection.has_request(); });
-}
-
-void HttpServer::CountTime() {
-  const TimePoint now = Now();
-  rounds_.Refill(Seconds(now - counted_until_));
-  counted_until_ = now;
 }
 
 void HttpServer::AnswerRound() {

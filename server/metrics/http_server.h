@@ -58,7 +58,6 @@ class HttpServer {
   bool Send(Connection& connection);
   bool HasRequests() const;
   void AnswerRound();
-  void CountTime();
   void CloseExpired();
 
   const ListeningSocket socket_;
@@ -69,7 +68,6 @@ class HttpServer {
   std::list<Connection> connections_;  // in the order of their last sign of life
   bool takes_new_ = true;              // false for a moment after there was no place left
   Allowance rounds_{kRoundsAtOnce, kRoundsPerSecond};
-  TimePoint counted_until_{};  // by rounds_
   ReserveDescriptor reserve_;  // so that one client at a time is answered even then
   std::thread thread_;
 };

@@ -49,11 +49,7 @@ Sending FrameGuard::sending() const {
 }
 
 void FrameGuard::Refill(uint64_t bytes_sent, TimePoint now) {
-  const double seconds = Seconds(now - refilled_);
-  refilled_ = now;
-  for (Allowance* allowance : {&header_bytes_, &control_frames_, &pings_, &unasked_bytes_}) {
-    allowance->Refill(seconds);
-  }
+  for (Allowance* allowance : {&header_bytes_, &control_frames_, &pings_, &unasked_bytes_}) allowance->Refill(now);
   const auto sent = static_cast<double>(bytes_sent - bytes_sent_);
   control_frames_.Add(sent / kSentBytesPerControlFrame);
   pings_.Add(sent / kSentBytesPerPing);

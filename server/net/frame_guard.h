@@ -44,7 +44,11 @@ class FrameGuard {
   static_assert(kMaxUnaskedBytes >= kMaxBodyBytes);    // a whole message may be
   static constexpr size_t kMaxUploads = 4096;          // streams can't be more; a reset may be on its way
 
-  explicit FrameGuard(TimePoint now) : refilled_(now) {}
+  explicit FrameGuard(TimePoint now)
+      : header_bytes_(4 << 20, 8 << 20, now),
+        control_frames_(10'000, 1'000, now),
+        pings_(500, 50, now),
+        unasked_bytes_(static_cast<double>(kMaxUnaskedBytes), 1 << 20, now) {}
 
   // The next bytes that arrived, and how many were sent on the connection so far. Gives a reason to close it, or none.
   std::optional<Offence> Inspect(std::span<const uint8_t> bytes, uint64_t bytes_sent, TimePoint now);
@@ -86,11 +90,10 @@ class FrameGuard {
   size_t bytes_since_reset_ = 0;
   double opened_streams_ = 0.0;
 
-  Allowance header_bytes_{4 << 20, 8 << 20};
-  Allowance control_frames_{10'000, 1'000};
-  Allowance pings_{500, 50};
-  Allowance unasked_bytes_{static_cast<double>(kMaxUnaskedBytes), 1 << 20};
-  TimePoint refilled_;
+  Allowance header_bytes_;
+  Allowance control_frames_;
+  Allowance pings_;
+  Allowance unasked_bytes_;
   uint64_t bytes_sent_ = 0;
 
   std::optional<Offence> offence_;

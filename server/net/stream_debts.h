@@ -40,37 +40,23 @@ class StreamDebts {
   static_assert(kModestConnection < kModestPeer && kModestPeer < kPerPeer && kPerPeer < kInAll);
   static constexpr size_t kMaxForgotten = 64;  // peers to look at in one call
 
-  class Account {
-   public:
-    Account(double most, double forgiven_per_second, TimePoint now)
-        : streams_(most, forgiven_per_second), refilled_(now) {}
-    void Refill(TimePoint now);
-    void Add(const Streams& streams);
-    double owed() const { return streams_.taken(); }
-    bool is_overdrawn() const { return streams_.is_overdrawn(); }
-
-   private:
-    Allowance streams_;
-    TimePoint refilled_;
-  };
-
   void ForgetSome(TimePoint now);
 
   std::mutex mutex_;  // guards all below, and all connections
-  std::map<std::string, std::shared_ptr<Account>> peers_;
+  std::map<std::string, std::shared_ptr<Allowance>> peers_;
   std::string looked_at_;  // the last one by ForgetSome
-  Account in_all_{kInAll, kForgivenInAllSecond, TimePoint{}};
+  Allowance in_all_{kInAll, kForgivenInAllSecond, TimePoint{}};
 };
 
 class StreamDebts::Connection {
  public:
-  Connection(std::shared_ptr<Account> peer, TimePoint now)
+  Connection(std::shared_ptr<Allowance> peer, TimePoint now)
       : account_(kPerPeer, kForgivenPerPeerSecond, now), peer_(std::move(peer)) {}
 
  private:
   friend class StreamDebts;
-  Account account_;
-  const std::shared_ptr<Account> peer_;
+  Allowance account_;
+  const std::shared_ptr<Allowance> peer_;
 };
 
 }  // namespace latentd

@@ -25,8 +25,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/one_line.h"
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "base/signal_mask.h"
 #include "server/process/standard_error.h"
 
@@ -258,10 +257,6 @@ void LogEvent(spdlog::level::level_enum level, std::string_view event, const Log
   } else {
     event_logger->log(level, "{} {}", event, fields.rendered());
   }
-}
-
-std::string QuoteForLog(std::string_view text) {
-  return nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace latentd

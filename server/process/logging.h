@@ -11,6 +11,8 @@
 #include <absl/status/statusor.h>
 #include <spdlog/common.h>
 
+#include "base/quoting.h"
+
 namespace latentd {
 
 enum class LogFormat { kText, kJson };
@@ -55,8 +57,5 @@ class LogFields {
 
 // A line whose content is its fields; `event` says what kind it is.
 void LogEvent(spdlog::level::level_enum level, std::string_view event, const LogFields& fields);
-
-// "…" with JSON's escapes, all beyond ASCII escaped, bytes that are not UTF-8 replaced by U+FFFD.
-std::string QuoteForLog(std::string_view text);
 
 }  // namespace latentd

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/quoting.h"
 #include "server/process/logging.h"
 
 namespace latentd {

@@ -11,7 +11,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
-#include "base/one_line.h"
+#include "base/quoting.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/mapped_file.h"
+#include "base/quoting.h"
 #include "tools/convert/output_directory.h"
 
 namespace latentd {

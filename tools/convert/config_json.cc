@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/mapped_file.h"
 #include "tools/convert/checkpoint_writer.h"
 

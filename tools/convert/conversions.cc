@@ -8,7 +8,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/mapped_file.h"
+#include "base/quoting.h"
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/checkpoint/shards.h"
 #include "engine/model/checkpoint/tensor_catalog.h"

@@ -11,9 +11,9 @@
 #include <absl/strings/str_format.h>
 
 #include "base/command_line.h"
+#include "base/file.h"
 #include "base/file_faults.h"
-#include "base/mapped_file.h"
-#include "base/one_line.h"
+#include "base/quoting.h"
 #include "base/standard_descriptors.h"
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/config/model_config.h"

@@ -9,7 +9,7 @@
 #include <absl/strings/str_format.h>
 #include <unistd.h>
 
-#include "base/mapped_file.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {

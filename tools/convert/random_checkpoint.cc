@@ -10,7 +10,7 @@
 #include <absl/strings/str_replace.h>
 
 #include "base/fingerprint.h"
-#include "base/mapped_file.h"
+#include "base/quoting.h"
 #include "engine/model/checkpoint/tensor_catalog.h"
 #include "engine/model/config/model_config.h"
 #include "tools/convert/checkpoint_writer.h"

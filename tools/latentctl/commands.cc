@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_format.h>
 
+#include "base/quoting.h"
 #include "tools/client/client.h"
 #include "tools/latentctl/answer_printer.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/command_line.h"
-#include "base/one_line.h"
+#include "base/quoting.h"
 #include "base/standard_descriptors.h"
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"

@@ -12,10 +12,11 @@
 #include <absl/strings/str_join.h>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/fingerprint.h"
-#include "base/mapped_file.h"
 #include "base/number_text.h"
 #include "base/processors.h"
+#include "base/quoting.h"
 #include "base/thread_pool.h"
 #include "engine/model/checkpoint/shards.h"
 

@@ -9,7 +9,7 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_format.h>
 
-#include "base/mapped_file.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {

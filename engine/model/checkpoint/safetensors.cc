@@ -12,7 +12,9 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
-#include "base/json_walk.h"
+#include "base/file.h"
+#include "base/json_reader.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {

@@ -11,8 +11,10 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
-#include "base/json_walk.h"
+#include "base/file.h"
+#include "base/json_reader.h"
 #include "base/mapped_file.h"
+#include "base/quoting.h"
 #include "engine/model/checkpoint/model_files.h"
 
 namespace latentd {

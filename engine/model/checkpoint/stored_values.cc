@@ -5,8 +5,8 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/mapped_file.h"
 #include "base/number_text.h"
+#include "base/quoting.h"
 #include "engine/model/checkpoint/safetensors.h"
 #include "engine/model/checkpoint/value_scan.h"
 #include "kernels/stored_value.h"

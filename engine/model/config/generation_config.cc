@@ -7,7 +7,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/json_fields.h"
+#include "base/json_reader.h"
 #include "base/number_text.h"
 #include "engine/model/config/sampling_ranges.h"
 

@@ -11,7 +11,7 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
-#include "base/json_fields.h"
+#include "base/json_reader.h"
 #include "engine/model/config/rope.h"
 #include "engine/model/config/rope_config.h"
 

@@ -8,8 +8,8 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
-#include "base/mapped_file.h"
 #include "base/number_text.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {

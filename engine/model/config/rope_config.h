@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json_fields.h"
+#include "base/json_reader.h"
 #include "engine/model/config/model_config.h"
 
 namespace latentd {

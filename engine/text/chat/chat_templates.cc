@@ -8,8 +8,8 @@
 
 #include <absl/strings/str_format.h>
 
+#include "base/file.h"
 #include "base/json_file.h"
-#include "base/read_file.h"
 #include "base/utf8.h"
 
 namespace latentd {

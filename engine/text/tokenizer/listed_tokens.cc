@@ -9,7 +9,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {

@@ -7,9 +7,9 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_format.h>
 
+#include "base/file.h"
 #include "base/json_file.h"
-#include "base/quoted_excerpt.h"
-#include "base/read_file.h"
+#include "base/quoting.h"
 
 namespace latentd {
 

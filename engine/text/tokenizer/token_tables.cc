@@ -4,7 +4,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "base/utf8.h"
 #include "engine/text/tokenizer/byte_alphabet.h"
 

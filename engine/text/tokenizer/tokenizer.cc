@@ -5,7 +5,7 @@
 #include <absl/strings/str_format.h>
 
 #include "base/interruption.h"
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "base/utf8.h"
 #include "engine/text/tokenizer/listed_tokens.h"
 #include "engine/text/tokenizer/long_run_cuts.h"

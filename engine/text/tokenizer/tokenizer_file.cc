@@ -4,7 +4,7 @@
 #include <absl/strings/str_format.h>
 
 #include "base/json_file.h"
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 #include "engine/text/tokenizer/vocabulary.h"
 
 namespace latentd {

@@ -5,7 +5,7 @@
 #include <absl/strings/str_format.h>
 
 #include "base/check.h"
-#include "base/quoted_excerpt.h"
+#include "base/quoting.h"
 
 namespace latentd {
 

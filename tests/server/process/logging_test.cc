@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/one_line.h"
+#include "base/quoting.h"
 
 namespace latentd {
 namespace {

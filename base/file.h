@@ -1,5 +1,5 @@
-// A file that is opened to be read, or the reason in a line why there is none: what MappedFile and ReadFile have in
-// common.
+// Files that are read: opened with suspicion, or refused in one line. MappedFile (mapped_file.h) is for those too large
+// to be copied.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,19 @@
 
 namespace latentd {
 
+// The whole of a text file. NOT_FOUND if there is no such file; INVALID_ARGUMENT if it is no regular file, larger than
+// `max_bytes` or what NotTheFile tells.
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes);
+
+// The same status with "file: " before its message.
+absl::Status InFile(const std::filesystem::path& file, const absl::Status& status);
+
+// The kind of a file that is not the one its name promises, by its first bytes: downloads fail in a few well-known
+// ways. "a git-lfs pointer in place of the file (9,755,696 bytes); fetch it with git lfs pull"; empty where nothing is
+// to be said. `content` may be the whole file.
+std::string NotTheFile(std::string_view content);
+
+// A file that is opened to be read: what MappedFile and ReadFile have in common.
 class RegularFile {
  public:
   // `name` is what errors call it. NOT_FOUND where there is none; a link to nowhere, a directory, a FIFO and a device

@@ -1,5 +1,5 @@
 // Remains of a failed download in place of a file.
-#include "base/file_kind.h"
+#include "base/file.h"
 
 #include <filesystem>
 #include <string>
@@ -7,7 +7,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/mapped_file.h"
 #include "engine/model/checkpoint/shards.h"
 #include "engine/model/config/model_config.h"
 #include "tests/support/safetensors_writer.h"

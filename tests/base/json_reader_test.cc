@@ -1,4 +1,4 @@
-#include "base/json_walk.h"
+#include "base/json_reader.h"
 
 #include <string>
 
