@@ -4,6 +4,7 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/checkpoint/tensor_names.h"
 
 namespace latentd {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 // Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised.
 bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& facts) {
   const absl::Status walk = ForEachExpectedTensor(facts, [&](const ExpectedTensor& tensor) {
-    const bool is_product = tensor.role == TensorRole::kProjection && !tensor.name.ends_with("kv_b_proj.weight");
+    const bool is_product = tensor.role == TensorRole::kProjection;
     const bool is_fp8 =
         is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == DType::kE4M3;
     return is_fp8 ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
@@ -46,7 +47,7 @@ absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, 
 
 std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& facts) {
   if (HasFp8Products(checkpoint, facts)) return "fp8_e4m3_block128";
-  return checkpoint.Matrix("model.embed_tokens.weight").dtype == DType::kF32 ? "fp32" : "bf16";
+  return checkpoint.Matrix(tensor_names::kEmbedding).dtype == DType::kF32 ? "fp32" : "bf16";
 }
 
 std::string FingerprintOf(const Numerics& numerics, std::string_view quantization, std::string_view revision) {

@@ -58,7 +58,8 @@ struct Weights {
 // UNIMPLEMENTED, with the reason, for what can be read and checked but not computed yet.
 absl::Status CheckComputable(const ModelConfig& config);
 
-// Reads each matrix once and checks its values on the way.
+// Reads each matrix once and checks its values on the way. INTERNAL, with its name, where a tensor that the catalogue
+// says is loaded was forgotten here.
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops);
 
 }  // namespace latentd

@@ -187,7 +187,7 @@ class TensorDrawing {
 
   DType DTypeOf(const ExpectedTensor& expected) {
     if (expected.name.ends_with("e_score_correction_bias")) return options_.routing_bias;
-    if (expected.role != TensorRole::kProjection) return options_.others;
+    if (!MayBeFp8(expected.role)) return options_.others;
     if (!options_.mixed_projections) return options_.projections;
     constexpr DType kInTurn[] = {DType::kE4M3, DType::kBf16, DType::kE4M3, DType::kF32};
     return kInTurn[num_projections_++ % std::size(kInTurn)];

@@ -12,6 +12,7 @@
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/checkpoint/shards.h"
 #include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/checkpoint/tensor_names.h"
 #include "engine/model/config/model_config.h"
 #include "tools/convert/checkpoint_writer.h"
 #include "tools/convert/config_json.h"
@@ -24,7 +25,7 @@ using Plan = std::vector<PlannedTensor>;
 std::set<std::string, std::less<>> ProjectionNames(const ModelConfig& config) {
   std::set<std::string, std::less<>> names;
   const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
-    if (tensor.role == TensorRole::kProjection) names.insert(tensor.name);
+    if (MayBeFp8(tensor.role)) names.insert(tensor.name);
     return absl::OkStatus();
   });
   return names;
@@ -81,15 +82,14 @@ absl::Status ForEachStored(const Shards& shards,
 DType WideType(const Shards& shards) {
   DType dtype = DType::kBf16;
   shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
-    if (entry.name == "model.embed_tokens.weight" && entry.dtype == "F32") dtype = DType::kF32;
+    if (entry.name == tensor_names::kEmbedding && entry.dtype == "F32") dtype = DType::kF32;
   });
   return dtype;
 }
 
 // Tensors that a daemon would ignore are copied as they are.
 bool IsUsed(const Checkpoint& checkpoint, std::string_view name) {
-  constexpr std::string_view kScales = "_scale_inv";
-  if (name.ends_with(kScales)) name.remove_suffix(kScales.size());
+  if (tensor_names::IsScales(name)) name.remove_suffix(std::string_view(tensor_names::kScales).size());
   return checkpoint.Has(name);
 }
 
@@ -129,7 +129,7 @@ absl::Status Dequantize(const Route& route) {
   bool found_fp8 = false;
   const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
     const bool is_used = IsUsed(source->checkpoint, entry.name);
-    if (is_used && entry.name.ends_with("_scale_inv")) return absl::OkStatus();
+    if (is_used && tensor_names::IsScales(entry.name)) return absl::OkStatus();
     if (!is_used || entry.dtype != "F8_E4M3") {
       plan.push_back(std::move(copy));
       return absl::OkStatus();

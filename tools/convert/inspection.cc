@@ -1,7 +1,6 @@
 #include "tools/convert/inspection.h"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "base/available_memory.h"
 #include "engine/model/checkpoint/shards.h"
 #include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/checkpoint/tensor_names.h"
 #include "engine/model/config/model_config.h"
 #include "engine/model/latent_cache.h"
 
@@ -21,31 +21,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-bool Has(std::string_view name, std::string_view part) { return name.find(part) != name.npos; }
-
-bool IsRoutedExpert(std::string_view name) { return Has(name, ".mlp.experts."); }
-
-// Whether the tensor belongs to a layer behind the last, which predict further tokens.
+// Whether its layer is one of those behind the last, which predict further tokens.
 bool IsMtp(std::string_view name, const ModelConfig& config) {
-  constexpr std::string_view kPrefix = "model.layers.";
-  if (!name.starts_with(kPrefix)) return false;
-  int layer = 0;
-  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  return layer >= config.num_layers;
+  return tensor_names::LayerOf(name).value_or(0) >= config.num_layers;
 }
 
 std::string_view KindOf(std::string_view name, const ModelConfig& config) {
-  if (IsMtp(name, config)) return "mtp layers";
-  if (name.ends_with("_scale_inv")) return "scales";
-  if (name == "model.embed_tokens.weight") return "embedding";
-  if (name == "lm_head.weight") return "head";
-  if (Has(name, ".indexer.")) return "indexer";
-  if (name.ends_with("norm.weight")) return "norms";
-  if (Has(name, ".self_attn.")) return "attention";
-  if (IsRoutedExpert(name)) return "routed experts";
-  if (Has(name, ".shared_experts.")) return "shared experts";
-  if (Has(name, ".mlp.gate.")) return "router";
-  return Has(name, ".mlp.") ? "dense mlp" : "others";
+  return IsMtp(name, config) ? "mtp layers" : tensor_names::KindOf(name);
 }
 
 Json ConfigFacts(const ModelConfig& config) {
@@ -79,7 +61,7 @@ Json Parameters(const ModelConfig& config) {
       return absl::OkStatus();
     }
     total += count;
-    if (IsRoutedExpert(tensor.name)) routed += count;
+    if (tensor_names::IsRoutedExpert(tensor.name)) routed += count;
     return absl::OkStatus();
   });
   const RoutingRule& routing = config.routing;

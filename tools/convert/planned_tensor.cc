@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/model/checkpoint/tensor_names.h"
 #include "kernels/fp8.h"
 
 namespace latentd {
@@ -119,7 +120,7 @@ std::vector<PlannedTensor> PlanQuantized(const std::string& name, const ValueRow
   const std::vector<int64_t> blocks = {static_cast<int64_t>(NumBlocks(rows.rows())),
                                        static_cast<int64_t>(NumBlocks(rows.width()))};
   // Reads the values once more: scales lie behind the weight in the file, and may be in the next one.
-  PlannedTensor scales = {.name = name + "_scale_inv",
+  PlannedTensor scales = {.name = name + tensor_names::kScales,
                           .dtype = "F32",
                           .shape = blocks,
                           .num_bytes = Count(blocks) * sizeof(float),

@@ -27,9 +27,9 @@ struct Distribution {
 
 // Such that what a layer adds stays around one whatever its width.
 Distribution DistributionOf(const ExpectedTensor& tensor) {
-  if (tensor.name.ends_with("e_score_correction_bias")) return {.deviation = 0.1f};
+  if (tensor.role == TensorRole::kRoutingBias) return {.deviation = 0.1f};
   if (tensor.shape.size() == 1) return {.mean = 1.0f, .deviation = 0.1f};  // norms
-  if (tensor.name.ends_with("embed_tokens.weight")) return {};
+  if (tensor.role == TensorRole::kEmbedding) return {};
   return {.deviation = 1.0f / std::sqrt(static_cast<float>(tensor.shape[1]))};
 }
 
@@ -65,10 +65,10 @@ std::vector<PlannedTensor> PlanOf(const ModelConfig& config, const RandomCheckpo
   const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
     if (tensor.optional) return absl::OkStatus();
     ValueRows rows = DrawnRows(tensor, options.seed);
-    const bool is_bias = tensor.name.ends_with("e_score_correction_bias");
+    const bool is_bias = tensor.role == TensorRole::kRoutingBias;
     if (options.dtype != DType::kE4M3) {
       plan.push_back(PlanValues(tensor.name, is_bias ? DType::kF32 : options.dtype, std::move(rows)));
-    } else if (tensor.role != TensorRole::kProjection) {
+    } else if (!MayBeFp8(tensor.role)) {
       plan.push_back(PlanValues(tensor.name, is_bias ? DType::kF32 : DType::kBf16, std::move(rows)));
     } else {
       const ScaleFormat format = config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <absl/status/status.h>
-#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
@@ -19,6 +18,7 @@
 #include "base/quoting.h"
 #include "base/thread_pool.h"
 #include "engine/model/checkpoint/shards.h"
+#include "engine/model/checkpoint/tensor_names.h"
 
 namespace latentd {
 namespace {
@@ -33,9 +33,6 @@ std::optional<DType> FindDType(std::string_view name) {
   return std::nullopt;
 }
 
-// Buffers of rotary frequencies that old files carry along; ours are computed.
-bool IsIgnored(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
-
 absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expected,
                         const std::vector<int64_t>& found) {
   if (found == expected) return absl::OkStatus();
@@ -45,30 +42,13 @@ absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expec
 
 absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string_view dtype) {
   if (dtype == "BF16" || dtype == "F32") return absl::OkStatus();
-  if (dtype == "F8_E4M3" && role == TensorRole::kProjection) return absl::OkStatus();
-  const char* expected = role == TensorRole::kProjection ? "BF16, F32 or F8_E4M3" : "BF16 or F32";
+  if (dtype == "F8_E4M3" && MayBeFp8(role)) return absl::OkStatus();
+  const char* expected = MayBeFp8(role) ? "BF16, F32 or F8_E4M3" : "BF16 or F32";
   const char* why = dtype == "F16"
                         ? ", whose range the residuals of this architecture leave; convert the checkpoint to "
                           "BF16 or FP8"
                         : "";
   return InvalidTensor(name, absl::StrFormat("expected %s, found %s%s", expected, dtype, why));
-}
-
-// Where a layer is one of those that predict further tokens, and no other.
-bool IsOfMtp(std::string_view name) {
-  return name.ends_with(".eh_proj.weight") || name.ends_with(".enorm.weight") || name.ends_with(".hnorm.weight") ||
-         name.find(".shared_head.") != name.npos;
-}
-
-// The layer that a tensor belongs to.
-std::optional<int> LayerOf(std::string_view name) {
-  constexpr std::string_view kPrefix = "model.layers.";
-  int layer = 0;
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  const std::string_view rest = name.substr(kPrefix.size());
-  const std::string_view digits = rest.substr(0, rest.find('.'));
-  if (!absl::SimpleAtoi(absl::string_view(digits.data(), digits.size()), &layer)) return std::nullopt;
-  return layer;
 }
 
 // Names for one line.
@@ -92,7 +72,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& director
   Checkpoint checkpoint;
   checkpoint.directory_ = directory;
   shards->ForEach([&](const SafetensorsFile& file, const SafetensorsEntry& entry) {
-    if (IsIgnored(entry.name)) return;
+    if (tensor_names::IsRotaryBuffer(entry.name)) return;
     Stored& stored = checkpoint.tensors_[entry.name];
     stored.dtype = entry.dtype;
     stored.shape = entry.shape;
@@ -120,7 +100,8 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
     const auto found = tensors_.find(expected.name);
     if (found != tensors_.end()) {
       found->second.expected = true;
-      const auto scales = tensors_.find(expected.name + "_scale_inv");
+      found->second.use = expected.use;
+      const auto scales = tensors_.find(expected.name + tensor_names::kScales);
       if (scales != tensors_.end()) scales->second.expected = true;
       return absl::OkStatus();
     }
@@ -136,7 +117,7 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
       "absent, such as %s: %d of the layers are served, text is the same without them",
       config.num_mtp_layers, lacking.size(), Quoted(lacking.front()), num_mtp_layers_));
   for (auto& [name, stored] : tensors_) {
-    const std::optional<int> layer = LayerOf(name);
+    const std::optional<int> layer = tensor_names::LayerOf(name);
     if (layer && *layer >= config.num_layers + num_mtp_layers_) stored.expected = false;
   }
   return absl::OkStatus();
@@ -145,7 +126,7 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
 absl::Status Checkpoint::Absent(const ExpectedTensor& expected, const ModelConfig& config) const {
   const auto indexed = absent_.find(expected.name);
   if (indexed == absent_.end()) {
-    const bool is_head = expected.name == "lm_head.weight";
+    const bool is_head = expected.name == tensor_names::kHead;
     const std::string defaults = config.left_out.empty()
                                      ? ""
                                      : absl::StrCat(" Or should config.json, which leaves them out, say other than ",
@@ -167,8 +148,8 @@ absl::Status Checkpoint::LeaveUnusedAside(const ModelConfig& config, const OnPro
       ++it;
       continue;
     }
-    const std::optional<int> layer = LayerOf(it->first);
-    if (layer && *layer < config.num_layers && IsOfMtp(it->first)) {
+    const std::optional<int> layer = tensor_names::LayerOf(it->first);
+    if (layer && *layer < config.num_layers && tensor_names::IsOnlyOfMtp(it->first)) {
       const absl::Status status = on_problem(InvalidTensor(
           it->first, absl::StrFormat("expected only tensors that config.json asks for, found one of a layer that "
                                      "predicts further tokens; does num_hidden_layers = %d count that layer, too?",
@@ -283,7 +264,7 @@ absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
 }
 
 absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
-  const std::string scale_name = name + "_scale_inv";
+  const std::string scale_name = name + tensor_names::kScales;
   const auto found = tensors_.find(scale_name);
   if (weight.dtype != "F8_E4M3") {
     if (found == tensors_.end()) return absl::OkStatus();
@@ -326,6 +307,15 @@ uint64_t Checkpoint::Digest() const {
         Fingerprint(absl::StrFormat("%s %s %s %016x\n", name, stored.dtype, ShapeText(stored.shape), content), digest);
   }
   return digest;
+}
+
+absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
+  for (const auto& [name, stored] : tensors_) {
+    if (stored.use != TensorUse::kLoaded || taken.contains(name)) continue;
+    return absl::InternalError(absl::StrFormat(
+        "%s: expected among the weights, found it read and not used: LoadWeights forgot it; report this", name));
+  }
+  return absl::OkStatus();
 }
 
 MatrixSource Checkpoint::Matrix(std::string_view name) const {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,8 @@
 namespace latentd {
 
 class ThreadPool;
+
+using TensorNames = std::set<std::string, std::less<>>;
 
 class Checkpoint {
  public:
@@ -44,6 +47,8 @@ class Checkpoint {
 
   // The first fault in the bytes read so far: a value that is not finite, or a file that was cut meanwhile.
   absl::Status ReadStatus() const;
+  // INTERNAL with the name of the first tensor of TensorUse::kLoaded that is not among `taken`.
+  absl::Status CheckTaken(const TensorNames& taken) const;
   // Reads and checks all tensors that were not packed, on so many threads (0: as many as the machine grants).
   absl::Status CheckUnread(int num_threads) const;
 
@@ -62,6 +67,7 @@ class Checkpoint {
     std::vector<float> scales;           // of an FP8 weight
     std::unique_ptr<LentMatrix> lender;  // of a matrix
     bool expected = false;
+    TensorUse use = TensorUse::kChecked;  // of scales: their weight has it
   };
   using Tensors = std::map<std::string, Stored, std::less<>>;
 

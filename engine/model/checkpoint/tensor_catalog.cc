@@ -2,10 +2,12 @@
 
 #include <utility>
 
-#include <absl/strings/str_cat.h>
+#include "engine/model/checkpoint/tensor_names.h"
 
 namespace latentd {
 namespace {
+
+using namespace tensor_names;
 
 class CatalogWalk {
  public:
@@ -16,10 +18,10 @@ class CatalogWalk {
   absl::Status Run() {
     const int64_t vocab = config_.vocab_size;
     const int64_t hidden = config_.hidden_size;
-    Wide("model.embed_tokens.weight", {vocab, hidden});
+    Visit({.name = kEmbedding, .shape = {vocab, hidden}, .role = TensorRole::kEmbedding});
     for (int layer = 0; layer < config_.num_layers && status_.ok(); ++layer) DecoderLayer(layer);
-    Wide("model.norm.weight", {hidden});
-    Visit({.name = "lm_head.weight", .shape = {vocab, hidden}, .optional = config_.tied_embedding});
+    Wide(kFinalNorm, {hidden});
+    Visit({.name = kHead, .shape = {vocab, hidden}, .optional = config_.tied_embedding});
     for (mtp_layer_ = 0; mtp_layer_ < config_.num_mtp_layers; ++mtp_layer_) MtpLayer(config_.num_layers + mtp_layer_);
     return status_;
   }
@@ -27,6 +29,7 @@ class CatalogWalk {
  private:
   void Visit(ExpectedTensor tensor) {
     tensor.mtp_layer = mtp_layer_;
+    if (mtp_layer_ >= 0 || tensor.optional) tensor.use = TensorUse::kChecked;
     if (status_.ok()) status_ = visit_(tensor);
   }
   void Wide(std::string name, std::vector<int64_t> shape) {
@@ -35,16 +38,19 @@ class CatalogWalk {
   void Projection(std::string name, int64_t outputs, int64_t inputs) {
     Visit({.name = std::move(name), .shape = {outputs, inputs}, .role = TensorRole::kProjection});
   }
+  void Checked(std::string name, std::vector<int64_t> shape, TensorRole role) {
+    Visit({.name = std::move(name), .shape = std::move(shape), .role = role, .use = TensorUse::kChecked});
+  }
 
   void DecoderLayer(int layer) {
-    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
-    Wide(prefix + "input_layernorm.weight", {config_.hidden_size});
-    Attention(prefix + "self_attn.");
-    Wide(prefix + "post_attention_layernorm.weight", {config_.hidden_size});
+    const std::string prefix = LayerPrefix(layer);
+    Wide(prefix + kAttentionNorm, {config_.hidden_size});
+    Attention(prefix + kAttention);
+    Wide(prefix + kFeedForwardNorm, {config_.hidden_size});
     if (config_.IsMoe(layer)) {
-      Experts(prefix + "mlp.");
+      Experts(prefix + kMlp);
     } else {
-      Mlp(prefix + "mlp.", config_.dense_width);
+      Mlp(prefix + kMlp, config_.dense_width);
     }
   }
 
@@ -52,56 +58,60 @@ class CatalogWalk {
     const AttentionShape& shape = config_.attention;
     const int query_outputs = shape.num_heads * shape.query_width();
     if (config_.query_latent_width == 0) {
-      Projection(prefix + "q_proj.weight", query_outputs, config_.hidden_size);
+      Projection(prefix + kQuery, query_outputs, config_.hidden_size);
     } else {
-      Projection(prefix + "q_a_proj.weight", config_.query_latent_width, config_.hidden_size);
-      Wide(prefix + "q_a_layernorm.weight", {config_.query_latent_width});
-      Projection(prefix + "q_b_proj.weight", query_outputs, config_.query_latent_width);
+      Projection(prefix + kQueryDown, config_.query_latent_width, config_.hidden_size);
+      Wide(prefix + kQueryNorm, {config_.query_latent_width});
+      Projection(prefix + kQueryUp, query_outputs, config_.query_latent_width);
     }
-    Projection(prefix + "kv_a_proj_with_mqa.weight", shape.latent_width + shape.rope_width, config_.hidden_size);
-    Wide(prefix + "kv_a_layernorm.weight", {shape.latent_width});
-    Projection(prefix + "kv_b_proj.weight", shape.num_heads * (shape.nope_width + shape.value_width),
-               shape.latent_width);
-    Projection(prefix + "o_proj.weight", config_.hidden_size, shape.num_heads * shape.value_width);
-    if (config_.indexer.selected_tokens > 0) Indexer(prefix + "indexer.");
+    Projection(prefix + kKeyValueDown, shape.latent_width + shape.rope_width, config_.hidden_size);
+    Wide(prefix + kKeyValueNorm, {shape.latent_width});
+    Visit({.name = prefix + kKeyValueUp,
+           .shape = {shape.num_heads * (shape.nope_width + shape.value_width), shape.latent_width},
+           .role = TensorRole::kKeyValueUp});
+    Projection(prefix + kOut, config_.hidden_size, shape.num_heads * shape.value_width);
+    if (config_.indexer.selected_tokens > 0) Indexer(prefix + kIndexer);
   }
 
   void Indexer(const std::string& prefix) {
     const IndexerShape& shape = config_.indexer;
-    Projection(prefix + "wq_b.weight", shape.num_heads * shape.head_width, config_.query_latent_width);
-    Projection(prefix + "wk.weight", shape.head_width, config_.hidden_size);
-    Wide(prefix + "k_norm.weight", {shape.head_width});
-    Wide(prefix + "k_norm.bias", {shape.head_width});
-    Wide(prefix + "weights_proj.weight", {shape.num_heads, config_.hidden_size});
+    Checked(prefix + kIndexerQuery, {shape.num_heads * shape.head_width, config_.query_latent_width},
+            TensorRole::kProjection);
+    Checked(prefix + kIndexerKey, {shape.head_width, config_.hidden_size}, TensorRole::kProjection);
+    Checked(prefix + kIndexerKeyNorm, {shape.head_width}, TensorRole::kWide);
+    Checked(prefix + kIndexerKeyNormBias, {shape.head_width}, TensorRole::kWide);
+    Checked(prefix + kIndexerWeights, {shape.num_heads, config_.hidden_size}, TensorRole::kWide);
   }
 
   void Mlp(const std::string& prefix, int width) {
-    Projection(prefix + "gate_proj.weight", width, config_.hidden_size);
-    Projection(prefix + "up_proj.weight", width, config_.hidden_size);
-    Projection(prefix + "down_proj.weight", config_.hidden_size, width);
+    Projection(prefix + kGate, width, config_.hidden_size);
+    Projection(prefix + kUp, width, config_.hidden_size);
+    Projection(prefix + kDown, config_.hidden_size, width);
   }
 
   void Experts(const std::string& prefix) {
     const int num_experts = config_.routing.num_experts;
-    Wide(prefix + "gate.weight", {num_experts, config_.hidden_size});
-    if (config_.has_routing_bias) Wide(prefix + "gate.e_score_correction_bias", {num_experts});
-    for (int expert = 0; expert < num_experts && status_.ok(); ++expert) {
-      Mlp(absl::StrCat(prefix, "experts.", expert, "."), config_.expert_width);
+    Wide(prefix + kRouter, {num_experts, config_.hidden_size});
+    if (config_.has_routing_bias) {
+      Visit({.name = prefix + kRoutingBias, .shape = {num_experts}, .role = TensorRole::kRoutingBias});
     }
-    if (config_.shared_expert_width > 0) Mlp(prefix + "shared_experts.", config_.shared_expert_width);
+    for (int expert = 0; expert < num_experts && status_.ok(); ++expert) {
+      Mlp(prefix + ExpertPrefix(expert), config_.expert_width);
+    }
+    if (config_.shared_expert_width > 0) Mlp(prefix + kSharedExperts, config_.shared_expert_width);
   }
 
   void MtpLayer(int layer) {
-    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
+    const std::string prefix = LayerPrefix(layer);
     const int64_t vocab = config_.vocab_size;
     const int64_t hidden = config_.hidden_size;
     DecoderLayer(layer);
-    Visit({.name = prefix + "embed_tokens.weight", .shape = {vocab, hidden}, .optional = true});
-    Wide(prefix + "enorm.weight", {hidden});
-    Wide(prefix + "hnorm.weight", {hidden});
-    Wide(prefix + "eh_proj.weight", {hidden, 2 * hidden});
-    Wide(prefix + "shared_head.norm.weight", {hidden});
-    Visit({.name = prefix + "shared_head.head.weight", .shape = {vocab, hidden}, .optional = true});
+    Visit({.name = prefix + kMtpEmbedding, .shape = {vocab, hidden}, .role = TensorRole::kEmbedding, .optional = true});
+    Wide(prefix + kMtpEmbeddingNorm, {hidden});
+    Wide(prefix + kMtpHiddenNorm, {hidden});
+    Wide(prefix + kMtpProjection, {hidden, 2 * hidden});
+    Wide(prefix + kMtpHeadNorm, {hidden});
+    Visit({.name = prefix + kMtpHead, .shape = {vocab, hidden}, .optional = true});
   }
 
   const ModelConfig& config_;

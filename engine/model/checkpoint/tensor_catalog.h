@@ -1,4 +1,5 @@
-// The tensors that a checkpoint of a given configuration consists of: names, shapes, roles (docs/spec/deepseek.md 2.1).
+// The tensors that a checkpoint of a given configuration consists of: names, shapes, roles and uses
+// (docs/spec/deepseek.md 2.1).
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,17 @@ namespace latentd {
 
 enum class TensorRole : uint8_t {
   kProjection,  // a linear layer that may be block-scaled FP8
-  kWide,        // everything else; bf16 or fp32 (docs/spec/deepseek.md 4.5)
+  kKeyValueUp,  // one of those, whose inputs are never quantised
+  kEmbedding,   // a row for each token
+  kRoutingBias,
+  kWide,  // everything else; bf16 or fp32 (docs/spec/deepseek.md 4.5)
+};
+
+constexpr bool MayBeFp8(TensorRole role) { return role == TensorRole::kProjection || role == TensorRole::kKeyValueUp; }
+
+enum class TensorUse : uint8_t {
+  kLoaded,   // LoadWeights takes it: one that it forgets is an error
+  kChecked,  // its values are checked, and nothing computes with it yet, or another tensor stands for it
 };
 
 struct ExpectedTensor {
@@ -22,7 +33,8 @@ struct ExpectedTensor {
   std::vector<int64_t> shape;  // [outputs, inputs] or [width]
   TensorRole role = TensorRole::kWide;
   bool optional = false;  // a copy of another tensor, which some checkpoints leave out
-  int mtp_layer = -1;     // which of the layers that predict further tokens it belongs to, from 0; -1: to none
+  TensorUse use = TensorUse::kLoaded;
+  int mtp_layer = -1;  // which of the layers that predict further tokens it belongs to, from 0; -1: to none
 };
 
 // Visits one tensor after the other, FP8 scales not included, and keeps none: a configuration that names a million of

@@ -1,0 +1,63 @@
+#include "engine/model/checkpoint/tensor_names.h"
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+
+namespace latentd::tensor_names {
+namespace {
+
+constexpr std::string_view kLayers = "model.layers.";
+
+// Whether `part` is in the name behind a dot.
+bool Has(std::string_view name, std::string_view part) {
+  const size_t at = name.find(part, 1);
+  return at != name.npos && (name[at - 1] == '.' || Has(name.substr(at), part));
+}
+
+// The same of its last part.
+bool Ends(std::string_view name, std::string_view part) {
+  return name.size() > part.size() && name.ends_with(part) && name[name.size() - part.size() - 1] == '.';
+}
+
+}  // namespace
+
+std::string ExpertPrefix(int expert) { return absl::StrCat("experts.", expert, "."); }
+
+std::string LayerPrefix(int layer) {
+  return absl::StrCat(absl::string_view(kLayers.data(), kLayers.size()), layer, ".");
+}
+
+std::optional<int> LayerOf(std::string_view name) {
+  int layer = 0;
+  if (!name.starts_with(kLayers)) return std::nullopt;
+  const std::string_view rest = name.substr(kLayers.size());
+  const std::string_view digits = rest.substr(0, rest.find('.'));
+  if (!absl::SimpleAtoi(absl::string_view(digits.data(), digits.size()), &layer)) return std::nullopt;
+  return layer;
+}
+
+bool IsOnlyOfMtp(std::string_view name) {
+  return Ends(name, kMtpProjection) || Ends(name, kMtpEmbeddingNorm) || Ends(name, kMtpHiddenNorm) ||
+         Has(name, "shared_head.");
+}
+
+bool IsScales(std::string_view name) { return name.ends_with(kScales); }
+
+bool IsRoutedExpert(std::string_view name) { return Has(name, "mlp.experts."); }
+
+bool IsRotaryBuffer(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
+
+std::string_view KindOf(std::string_view name) {
+  if (IsScales(name)) return "scales";
+  if (name == kEmbedding) return "embedding";
+  if (name == kHead) return "head";
+  if (Has(name, kIndexer)) return "indexer";
+  if (name.ends_with("norm.weight")) return "norms";
+  if (Has(name, kAttention)) return "attention";
+  if (IsRoutedExpert(name)) return "routed experts";
+  if (Has(name, kSharedExperts)) return "shared experts";
+  if (Has(name, "mlp.gate.")) return "router";
+  return Has(name, kMlp) ? "dense mlp" : "others";
+}
+
+}  // namespace latentd::tensor_names

@@ -1,0 +1,76 @@
+// How published checkpoints call their tensors, and what a name alone tells: the one place that spells them. A layer's
+// tensor is LayerPrefix, the names of the parts around it, which end in a dot, and its own.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace latentd::tensor_names {
+
+inline constexpr char kEmbedding[] = "model.embed_tokens.weight";
+inline constexpr char kFinalNorm[] = "model.norm.weight";
+inline constexpr char kHead[] = "lm_head.weight";
+
+// Of a layer.
+inline constexpr char kAttentionNorm[] = "input_layernorm.weight";
+inline constexpr char kAttention[] = "self_attn.";
+inline constexpr char kFeedForwardNorm[] = "post_attention_layernorm.weight";
+inline constexpr char kMlp[] = "mlp.";
+
+// Of its attention.
+inline constexpr char kQuery[] = "q_proj.weight";  // without query compression
+inline constexpr char kQueryDown[] = "q_a_proj.weight";
+inline constexpr char kQueryNorm[] = "q_a_layernorm.weight";
+inline constexpr char kQueryUp[] = "q_b_proj.weight";
+inline constexpr char kKeyValueDown[] = "kv_a_proj_with_mqa.weight";
+inline constexpr char kKeyValueNorm[] = "kv_a_layernorm.weight";
+inline constexpr char kKeyValueUp[] = "kv_b_proj.weight";
+inline constexpr char kOut[] = "o_proj.weight";
+inline constexpr char kIndexer[] = "indexer.";
+
+// Of the attention's indexer.
+inline constexpr char kIndexerQuery[] = "wq_b.weight";
+inline constexpr char kIndexerKey[] = "wk.weight";
+inline constexpr char kIndexerKeyNorm[] = "k_norm.weight";
+inline constexpr char kIndexerKeyNormBias[] = "k_norm.bias";
+inline constexpr char kIndexerWeights[] = "weights_proj.weight";
+
+// Of an expert layer's feed-forward network.
+inline constexpr char kRouter[] = "gate.weight";
+inline constexpr char kRoutingBias[] = "gate.e_score_correction_bias";
+inline constexpr char kSharedExperts[] = "shared_experts.";
+std::string ExpertPrefix(int expert);
+
+// Of a dense feed-forward network, which each expert is as well.
+inline constexpr char kGate[] = "gate_proj.weight";
+inline constexpr char kUp[] = "up_proj.weight";
+inline constexpr char kDown[] = "down_proj.weight";
+
+// Of a layer that predicts further tokens, beside those of any layer.
+inline constexpr char kMtpEmbedding[] = "embed_tokens.weight";
+inline constexpr char kMtpEmbeddingNorm[] = "enorm.weight";
+inline constexpr char kMtpHiddenNorm[] = "hnorm.weight";
+inline constexpr char kMtpProjection[] = "eh_proj.weight";
+inline constexpr char kMtpHeadNorm[] = "shared_head.norm.weight";
+inline constexpr char kMtpHead[] = "shared_head.head.weight";
+
+// Behind the name of an FP8 weight.
+inline constexpr char kScales[] = "_scale_inv";
+
+// "model.layers.N."
+std::string LayerPrefix(int layer);
+// The layer that a tensor belongs to, if it names one.
+std::optional<int> LayerOf(std::string_view name);
+
+// Whether its layer is one of those that predict further tokens, and no other.
+bool IsOnlyOfMtp(std::string_view name);
+bool IsScales(std::string_view name);
+bool IsRoutedExpert(std::string_view name);
+// Buffers of rotary frequencies that old files carry along.
+bool IsRotaryBuffer(std::string_view name);
+
+// What a report counts a tensor as: "embedding", "routed experts", …; "others" for any name.
+std::string_view KindOf(std::string_view name);
+
+}  // namespace latentd::tensor_names

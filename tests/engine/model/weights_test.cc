@@ -1,0 +1,55 @@
+// That no tensor of a checkpoint is read, checked and then not computed with.
+#include "engine/model/weights.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/backend.h"
+#include "tests/support/or_die.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// Loads a tiny checkpoint as LoadWeights would if it knew `edit`'s configuration only, that is, forgot the rest.
+template <class Edit>
+absl::Status LoadedWith(const Edit& edit) {
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({}, directory.path());
+  const ModelConfig config = OrDie(LoadModelConfig(directory.path()));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory.path(), config));
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  ModelConfig known = config;
+  edit(known);
+  return LoadWeights(checkpoint, known, *backend.device, *backend.ops).status();
+}
+
+TEST(Weights, AllThatIsNotLoadedIsNotComputedYet) {
+  EXPECT_TRUE(LoadedWith([](ModelConfig&) {}).ok())
+      << "layers that predict further tokens, and copies, are only checked";
+}
+
+TEST(Weights, AForgottenTensorIsNamed) {
+  const absl::Status bias = LoadedWith([](ModelConfig& known) { known.has_routing_bias = false; });
+  EXPECT_EQ(bias.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(bias.message()), StartsWith("model.layers.1.mlp.gate.e_score_correction_bias: "));
+  EXPECT_THAT(std::string(bias.message()), HasSubstr("LoadWeights forgot it"));
+  const absl::Status layer = LoadedWith([](ModelConfig& known) { --known.num_layers; });
+  EXPECT_THAT(std::string(layer.message()), StartsWith("model.layers.2.input_layernorm.weight: "));
+  const absl::Status shared = LoadedWith([](ModelConfig& known) { known.shared_expert_width = 0; });
+  EXPECT_THAT(std::string(shared.message()), HasSubstr("shared_experts"));
+}
+
+TEST(Weights, AHeadOfItsOwnIsNotReplacedByTheEmbedding) {
+  const absl::Status head = LoadedWith([](ModelConfig& known) { known.tied_embedding = true; });
+  EXPECT_THAT(std::string(head.message()), StartsWith("lm_head.weight: "));
+}
+
+}  // namespace
+}  // namespace latentd
