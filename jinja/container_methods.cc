@@ -5,6 +5,7 @@
 
 #include "jinja/comparison.h"
 #include "jinja/methods.h"
+#include "jinja/parameters.h"
 #include "jinja/runtime.h"
 
 namespace latentd::jinja {

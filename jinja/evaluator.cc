@@ -7,7 +7,7 @@
 
 #include "jinja/access.h"
 #include "jinja/comparison.h"
-#include "jinja/globals.h"
+#include "jinja/cycler.h"
 #include "jinja/printing.h"
 
 namespace latentd::jinja {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "jinja/ast.h"
-#include "jinja/callable.h"
 #include "jinja/runtime.h"
 #include "jinja/scope.h"
+#include "jinja/value.h"
 
 namespace latentd::jinja {
 

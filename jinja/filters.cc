@@ -13,6 +13,7 @@
 #include "jinja/comparison.h"
 #include "jinja/json_reader.h"
 #include "jinja/methods.h"
+#include "jinja/parameters.h"
 #include "jinja/printing.h"
 #include "jinja/python_number.h"
 #include "jinja/runtime.h"

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "jinja/callable.h"
+#include "jinja/value.h"
 
 namespace latentd::jinja {
 

@@ -1,7 +1,7 @@
 // Python's two ways to fill values into text: '%s' % value and '{}'.format(value).
 #pragma once
 
-#include "jinja/callable.h"
+#include "jinja/value.h"
 
 namespace latentd::jinja {
 

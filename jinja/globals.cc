@@ -8,6 +8,8 @@
 #include <absl/strings/str_format.h>
 
 #include "jinja/access.h"
+#include "jinja/cycler.h"
+#include "jinja/parameters.h"
 #include "jinja/printing.h"
 #include "jinja/runtime.h"
 
@@ -126,7 +128,7 @@ Value CyclerFunction(Runtime& runtime, const Value&, const Arguments& arguments)
   MoveCycler(*state, 0);
   attributes->Set("next", Value::MakeCallable({.name = "next", .receiver = receiver, .function = NextOfCycler}));
   attributes->Set("items", items);
-  attributes->Set(Value::None(), Value::None());
+  MarkCycler(*attributes);
   attributes->Set("reset", Value::MakeCallable({.name = "reset", .receiver = receiver, .function = ResetOfCycler}));
   return Value::MakeNamespace(attributes);
 }
@@ -147,10 +149,6 @@ constexpr std::pair<std::string_view, Function> kGlobals[] = {
 };
 
 }  // namespace
-
-bool IsCycler(const Value& value) {
-  return value.type() == Type::kNamespace && value.attributes().Find(Value::None()) != nullptr;
-}
 
 Function FindGlobal(std::string_view name) {
   const auto global =

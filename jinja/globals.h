@@ -4,14 +4,11 @@
 
 #include <string_view>
 
-#include "jinja/callable.h"
+#include "jinja/value.h"
 
 namespace latentd::jinja {
 
 // Null when there is no such function.
 Function FindGlobal(std::string_view name);
-
-// A cycler looks like a namespace, but prints in another way and takes no attributes.
-bool IsCycler(const Value& value);
 
 }  // namespace latentd::jinja

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "jinja/callable.h"
+#include "jinja/value.h"
 
 namespace latentd::jinja {
 

@@ -9,6 +9,7 @@
 #include "jinja/comparison.h"
 #include "jinja/filters.h"
 #include "jinja/methods.h"
+#include "jinja/parameters.h"
 #include "jinja/printing.h"
 #include "jinja/runtime.h"
 

@@ -7,10 +7,10 @@
 #include <absl/strings/str_format.h>
 
 #include "jinja/ast.h"
-#include "jinja/callable.h"
 #include "jinja/code_points.h"
-#include "jinja/globals.h"
+#include "jinja/cycler.h"
 #include "jinja/runtime.h"
+#include "jinja/value.h"
 
 namespace latentd::jinja {
 namespace {

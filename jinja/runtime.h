@@ -12,7 +12,6 @@
 
 #include <absl/status/status.h>
 
-#include "jinja/callable.h"
 #include "jinja/value.h"
 
 namespace latentd::jinja {

@@ -8,6 +8,7 @@
 #include "jinja/code_points.h"
 #include "jinja/comparison.h"
 #include "jinja/filters.h"
+#include "jinja/parameters.h"
 #include "jinja/predicates.h"
 #include "jinja/runtime.h"
 

@@ -11,6 +11,7 @@
 #include "jinja/comparison.h"
 #include "jinja/format.h"
 #include "jinja/methods.h"
+#include "jinja/parameters.h"
 #include "jinja/printing.h"
 #include "jinja/runtime.h"
 

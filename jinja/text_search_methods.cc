@@ -6,6 +6,7 @@
 
 #include "jinja/code_points.h"
 #include "jinja/methods.h"
+#include "jinja/parameters.h"
 #include "jinja/runtime.h"
 
 namespace latentd::jinja {

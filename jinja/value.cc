@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "jinja/callable.h"
-
 namespace latentd::jinja {
 namespace {
 

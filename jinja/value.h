@@ -2,7 +2,6 @@
 // of one rendering owns, and lists that may grow. Copying a Value is cheap. Values of one rendering stay on its thread.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 #include <absl/status/status.h>
 
 #include "jinja/traced_text.h"
+#include "jinja/value_type.h"
 
 namespace latentd::jinja {
 
@@ -23,23 +23,9 @@ struct Iterable;
 class Object;
 struct Callable;
 struct Loop;
-
-// In the order of Value's alternatives.
-enum class Type : uint8_t {
-  kUndefined,
-  kNone,
-  kBool,
-  kInteger,
-  kBigInteger,  // digits beyond 64 bits: can be printed and compared, not computed with
-  kFloat,
-  kText,
-  kList,  // list or tuple
-  kObject,
-  kIterable,  // what Python loops over beside these: generators, views of a dict, ranges, bytes
-  kNamespace,
-  kLoop,
-  kCallable,
-};
+struct Macro;
+struct Scope;
+class Runtime;
 
 class Value {
  public:
@@ -133,6 +119,23 @@ class Value {
   Storage storage_;
 };
 
+struct Arguments {
+  std::vector<Value> positional;
+  std::vector<std::pair<std::string, Value>> named;
+};
+
+// Filters and methods get the value they are applied to as `receiver`; failures go to the Runtime.
+using Function = Value (*)(Runtime& runtime, const Value& receiver, const Arguments& arguments);
+
+// Exactly one of function and macro is set, or neither for a recursive loop's own call (receiver is the loop).
+struct Callable {
+  std::string name;
+  Value receiver;
+  Function function = nullptr;
+  const Macro* macro = nullptr;
+  Scope* scope = nullptr;  // where the macro was defined
+};
+
 struct List {
   std::vector<Value> items;
   bool is_tuple = false;
@@ -141,8 +144,6 @@ struct List {
   bool has_request_text = false;
   int depth = 1;
 };
-
-enum class IterableKind : uint8_t { kGenerator, kKeys, kValues, kItems, kRange, kBytes };
 
 struct Iterable {
   IterableKind kind = IterableKind::kGenerator;

@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   absl::StatusOr<ActivationMemory> memory = ActivationMemory::Allocate(device, config, step);
   if (!memory.ok()) return memory.status();
 
-  const std::vector<float> angles = RopeAngles(config, limits.max_context);
+  const std::vector<float> angles = RopeAngles(config.attention, config.rope, limits.max_context);
   absl::StatusOr<DeviceBuffer> table = device.Allocate(angles.size() * sizeof(float));
   if (!table.ok()) return table.status();
   device.Upload(angles.data(), table->bytes(), table->As<float>());

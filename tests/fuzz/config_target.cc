@@ -45,7 +45,7 @@ void CheckTokenIds(const ModelConfig& config) {
 }
 
 void CheckRope(const ModelConfig& config) {
-  const std::vector<double> frequencies = RopeFrequencies(config);
+  const std::vector<double> frequencies = RopeFrequencies(config.attention, config.rope);
   CHECK_EQ(frequencies.size(), static_cast<size_t>(config.attention.rope_width / 2));
   for (const double frequency : frequencies) CHECK(std::isfinite(frequency) && frequency >= 0.0);
   CHECK(std::isfinite(RopeAmplitude(config.rope)));

@@ -78,7 +78,7 @@ void Add(Row& x, const Row& delta, double factor = 1.0) {
 }
 
 void Rotate(std::span<double> x, const ModelConfig& config, size_t position) {
-  const std::vector<double> frequencies = RopeFrequencies(config);
+  const std::vector<double> frequencies = RopeFrequencies(config.attention, config.rope);
   const size_t pairs = frequencies.size();
   const bool adjacent = config.rope.pairs == RopePairs::kAdjacent;
   for (size_t i = 0; i < pairs; ++i) {

@@ -10,7 +10,7 @@
 #include <grpcpp/support/sync_stream.h>
 
 #include "latentd/v1/generation.pb.h"
-#include "tools/latentctl/commands.h"
+#include "tools/latentctl/common_options.h"
 
 namespace latentd {
 

@@ -5,16 +5,9 @@
 #include <vector>
 
 #include "latentd/v1/generation.pb.h"
+#include "tools/latentctl/common_options.h"
 
 namespace latentd {
-
-struct CommonOptions {
-  std::string server = "127.0.0.1:50051";
-  double timeout_seconds = 0.0;  // 0: none
-  bool json = false;             // messages as JSON, one per line
-  bool stats = false;            // tokens/s and time to first token, on stderr
-  bool no_proxy = false;         // whatever the environment says
-};
 
 int Generate(const CommonOptions& options, const v1::GenerateRequest& request);
 int Score(const CommonOptions& options, const v1::ScoreRequest& request);

@@ -12,7 +12,6 @@
 #include <absl/strings/str_join.h>
 
 #include "base/json_reader.h"
-#include "engine/model/config/rope.h"
 #include "engine/model/config/rope_config.h"
 
 namespace latentd {

@@ -11,27 +11,10 @@
 #include <absl/status/statusor.h>
 
 #include "engine/model/config/generation_config.h"
+#include "engine/model/config/rope.h"
 #include "kernels/tensor.h"
 
 namespace latentd {
-
-// docs/spec/deepseek.md 3.4
-struct YarnScaling {
-  double factor = 1.0;
-  int original_context = 0;
-  double beta_fast = 32.0;
-  double beta_slow = 1.0;
-  double mscale = 0.0;  // 0 where the file has none
-  double mscale_all_dim = 0.0;
-  bool operator==(const YarnScaling&) const = default;
-};
-
-struct RopeFacts {
-  double theta = 10000.0;
-  std::optional<YarnScaling> yarn;
-  RopePairs pairs = RopePairs::kAdjacent;
-  bool operator==(const RopeFacts&) const = default;
-};
 
 // How the checkpoint says it is quantised. Each tensor's own dtype decides; this is for reports and activations.
 struct QuantizationFacts {

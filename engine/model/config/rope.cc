@@ -31,9 +31,8 @@ class YarnRamp {
 
 }  // namespace
 
-std::vector<double> RopeFrequencies(const ModelConfig& config) {
-  const int width = config.attention.rope_width;
-  const RopeFacts& rope = config.rope;
+std::vector<double> RopeFrequencies(const AttentionShape& attention, const RopeFacts& rope) {
+  const int width = attention.rope_width;
   std::vector<double> frequencies;
   for (int i = 0; i < width / 2; ++i) frequencies.push_back(std::pow(rope.theta, -2.0 * i / width));
   if (!rope.yarn) return frequencies;
@@ -53,9 +52,9 @@ double RopeAmplitude(const RopeFacts& rope) {
   return Sharpening(yarn.factor, yarn.mscale) / Sharpening(yarn.factor, yarn.mscale_all_dim);
 }
 
-std::vector<float> RopeAngles(const ModelConfig& config, int max_positions) {
-  const std::vector<double> frequencies = RopeFrequencies(config);
-  const double amplitude = RopeAmplitude(config.rope);
+std::vector<float> RopeAngles(const AttentionShape& attention, const RopeFacts& rope, int max_positions) {
+  const std::vector<double> frequencies = RopeFrequencies(attention, rope);
+  const double amplitude = RopeAmplitude(rope);
   const size_t pairs = frequencies.size();
   std::vector<float> angles(static_cast<size_t>(max_positions) * 2 * pairs);
   for (size_t position = 0; position < static_cast<size_t>(max_positions); ++position) {

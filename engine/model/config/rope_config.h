@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/json_reader.h"
-#include "engine/model/config/model_config.h"
+#include "engine/model/config/rope.h"
 
 namespace latentd {
 

@@ -28,7 +28,7 @@ ModelConfig Load(std::string_view json) {
 }
 
 void ExpectFrequencies(const ModelConfig& config, const std::map<size_t, double>& goldens) {
-  const std::vector<double> frequencies = RopeFrequencies(config);
+  const std::vector<double> frequencies = RopeFrequencies(config.attention, config.rope);
   ASSERT_EQ(frequencies.size(), 32u);
   for (const auto& [pair, golden] : goldens) {
     EXPECT_NEAR(frequencies[pair], golden, 1e-6 * golden) << "pair " << pair;
@@ -102,9 +102,9 @@ double Dot(std::span<const double> a, std::span<const double> b) {
 class Rotation {
  public:
   Rotation(const ModelConfig& config, int max_positions)
-      : frequencies_(RopeFrequencies(config)),
+      : frequencies_(RopeFrequencies(config.attention, config.rope)),
         width_(config.attention.rope_width),
-        angles_(RopeAngles(config, max_positions)),
+        angles_(RopeAngles(config.attention, config.rope, max_positions)),
         table_{.angles = {angles_.data(), max_positions, width_, width_}, .pairs = config.rope.pairs} {}
 
   std::vector<double> Computed(Values x, int position) {

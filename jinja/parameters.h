@@ -1,35 +1,14 @@
-// Callables of a template - built-in functions, methods bound to a value, macros - and the arguments of a call.
+// The parameters of a callable: the arguments of one call, matched to names.
 #pragma once
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "jinja/runtime.h"
 #include "jinja/value.h"
 
 namespace latentd::jinja {
-
-class Runtime;
-struct Macro;
-struct Scope;
-
-struct Arguments {
-  std::vector<Value> positional;
-  std::vector<std::pair<std::string, Value>> named;
-};
-
-// Filters and methods get the value they are applied to as `receiver`; failures go to the Runtime.
-using Function = Value (*)(Runtime& runtime, const Value& receiver, const Arguments& arguments);
-
-// Exactly one of function and macro is set, or neither for a recursive loop's own call (receiver is the loop).
-struct Callable {
-  std::string name;
-  Value receiver;
-  Function function = nullptr;
-  const Macro* macro = nullptr;
-  Scope* scope = nullptr;  // where the macro was defined
-};
 
 // Matches the arguments of one call to parameter names, as a Python function with these parameters would.
 class Parameters {

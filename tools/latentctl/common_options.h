@@ -1,0 +1,16 @@
+// What every subcommand of latentctl takes.
+#pragma once
+
+#include <string>
+
+namespace latentd {
+
+struct CommonOptions {
+  std::string server = "127.0.0.1:50051";
+  double timeout_seconds = 0.0;  // 0: none
+  bool json = false;             // messages as JSON, one per line
+  bool stats = false;            // tokens/s and time to first token, on stderr
+  bool no_proxy = false;         // whatever the environment says
+};
+
+}  // namespace latentd
