@@ -9,7 +9,7 @@
 #include "base/processors.h"
 #include "base/standard_descriptors.h"
 #include "base/thread_room.h"
-#include "server/config/config.h"
+#include "server/config/parse_config.h"
 #include "server/grpc/library_logs.h"
 #include "server/process/core_dumps.h"
 #include "server/process/descriptors.h"

@@ -9,7 +9,7 @@
 #include <absl/strings/str_format.h>
 
 #include "engine/text/chat/answer_style.h"
-#include "server/api/chat_context.h"
+#include "server/api/chat_words.h"
 #include "server/api/status.h"
 
 namespace latentd {

@@ -10,7 +10,6 @@
 #include "base/quoting.h"
 #include "engine/text/answer/answer_parser.h"
 #include "jinja/json_shape.h"
-#include "server/api/chat_context.h"
 #include "server/api/chat_probe.h"
 #include "server/api/request_bounds.h"
 

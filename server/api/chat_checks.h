@@ -5,14 +5,11 @@
 #include <string_view>
 
 #include "latentd/v1/generation.pb.h"
+#include "server/api/chat_words.h"
 #include "server/api/field_checks.h"
 #include "server/api/served_model.h"
 
 namespace latentd {
-
-inline constexpr int kMaxJsonDepth = 64;
-// And names, of all tools and variables of a request together. A value takes a hundred bytes where its text has two.
-inline constexpr size_t kMaxJsonValues = 65'536;
 
 // Input is v1::ChatRequest or v1::ChatInput; `prefix` is its path from the request's root: "" or "chat.".
 template <class Input>

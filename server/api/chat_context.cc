@@ -10,7 +10,6 @@
 #include "jinja/json_reader.h"
 #include "jinja/json_shape.h"
 #include "server/api/answer_marks.h"
-#include "server/api/chat_checks.h"
 #include "server/api/continued_message.h"
 
 namespace latentd {
@@ -181,12 +180,6 @@ class ContextBuilder {
 };
 
 }  // namespace
-
-bool HasContent(const v1::ChatMessage& message) {
-  const auto& parts = message.content_parts();
-  return !message.content().empty() ||
-         std::any_of(parts.begin(), parts.end(), [](const v1::ContentPart& part) { return !part.text().empty(); });
-}
 
 ChatTemplate::Context ChatContext(const v1::ChatInput& chat, const ServedModel& model) {
   return ContextBuilder(chat, model).Build();

@@ -12,7 +12,6 @@
 #include "base/white_space.h"
 #include "jinja/json_reader.h"
 #include "jinja/json_shape.h"
-#include "server/api/chat_checks.h"
 #include "server/api/chat_context.h"
 
 namespace latentd {

@@ -10,10 +10,10 @@
 #include "server/api/status.h"
 #include "server/grpc/byte_buffers.h"
 #include "server/grpc/call_context.h"
-#include "server/grpc/grpc_server.h"
 #include "server/grpc/grpc_status.h"
 #include "server/grpc/inflate.h"
 #include "server/net/connection_table.h"
+#include "server/net/message_limit.h"
 
 namespace latentd {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/config/config.h"
+#include "server/config/parse_config.h"
 
 #include <algorithm>
 #include <set>

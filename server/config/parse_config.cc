@@ -1,4 +1,4 @@
-#include "server/config/config.h"
+#include "server/config/parse_config.h"
 
 #include <algorithm>
 #include <map>
@@ -22,7 +22,7 @@
 namespace latentd {
 namespace {
 
-constexpr char kVersion[] = "latentd 0.1.0";
+constexpr char kVersion[] = "latentd " LATENTD_VERSION;
 constexpr char kPrefix[] = "LATENTD_";
 constexpr char kConfigVariable[] = "LATENTD_CONFIG";
 
