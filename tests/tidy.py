@@ -16,6 +16,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE_FOLDERS = ["base", "jinja", "kernels", "engine", "server", "tools", "tests"]
 MAX_HEADER_LINES, MAX_SOURCE_LINES, MAX_FUNCTION_LINES, MAX_COLUMNS = 200, 450, 60, 120
+MAX_PARAMETERS = 5
 
 # What each room stands on. A room may include itself and these, and a folder's name stands for what is in it; the
 # longest name that an including file begins with is its room.
@@ -107,6 +108,19 @@ def check_lengths(path, text):
 FUNCTION_HEAD = re.compile(r"\)\s*(const|noexcept|override|final|mutable|&|&&|\s|->\s*[\w:<>,&*\s]+|:\s.*)*$", re.S)
 
 
+def num_parameters(head):
+    """Of the function whose body follows."""
+    head = re.sub(r"operator\s*\(\s*\)|(decltype|alignas|__attribute__)\([^()]*\)", "", head)
+    depth, count, is_empty = 0, 0, True
+    for c in head[head.find("("):]:
+        depth += (c in "(<[{") - (c in ")>]}")
+        if depth == 0:
+            break
+        is_empty = is_empty and (c == "(" or c.isspace())
+        count += c == "," and depth == 1
+    return 0 if is_empty else count + 1
+
+
 def check_functions(path, code):
     """Outermost braces that follow a parameter list are function bodies."""
     if relative(path).startswith("kernels/"):
@@ -121,6 +135,9 @@ def check_functions(path, code):
             if body_depth is None and FUNCTION_HEAD.search(head) and not re.search(r"\b(namespace|enum)\b|=\s*$", head):
                 body_depth, body_line = depth, line
                 name = " ".join(head.split())[-60:]
+                # Tests repeat the signatures of kernels and of CUDA's own functions.
+                if not relative(path).startswith("tests/") and num_parameters(head) > MAX_PARAMETERS:
+                    yield f"{line}: {num_parameters(head)} parameters, at most {MAX_PARAMETERS}: …{name}"
             depth += 1
             head_start = i + 1
         elif c == "}":
@@ -163,6 +180,55 @@ def check_words(path, code, text):
             yield f"{code.count(chr(10), 0, match.start()) + 1}: {match.group()}: {why}"
     if path.suffix == ".h" and "#pragma once" not in text and not path.name.endswith("-inl.h"):
         yield "header without #pragma once"
+
+
+def unit_of(name):
+    """A header and its source are one unit."""
+    return re.sub(r"\.(h|cc|cu|cuh)$", "", name)
+
+
+def check_circles():
+    """No unit of the product includes itself through others."""
+    product = [path for path in sources() if path.suffix != ".py" and not relative(path).startswith("tests/")]
+    below = {unit_of(relative(path)): set() for path in product}
+    for path in product:
+        included = map(unit_of, re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.M))
+        unit = unit_of(relative(path))
+        below[unit].update(other for other in included if other in below and other != unit)
+    done, route = set(), []
+
+    def visit(unit):
+        if unit in route:
+            yield f"{unit}: a circle of units: {' -> '.join([*route[route.index(unit):], unit])}"
+        elif unit not in done:
+            route.append(unit)
+            for other in sorted(below[unit]):
+                yield from visit(other)
+            route.pop()
+            done.add(unit)
+
+    for unit in sorted(below):
+        yield from visit(unit)
+
+
+def check_base():
+    """base/ is a closed list: its page names each unit, and nothing else."""
+    listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "base/README.md").read_text(), re.M))
+    units = {path.stem for path in sources() if relative(path).startswith("base/")}
+    for unit in sorted(listed ^ units):
+        yield f"base/README.md: {unit} is {'listed and not there' if unit in listed else 'there and not listed'}"
+
+
+def check_comments(path, text):
+    """Lines of one word that a formatter left behind: within a sentence, or where the word fits on the line above."""
+    lines = [*text.splitlines(), ""]
+    for number, (above, line, below) in enumerate(zip(lines, lines[1:], lines[2:]), 2):
+        word = re.fullmatch(r"(\s*)// {0,3}([^\sA-Z/-]\S*)", line)
+        if not word or not re.match(r"\s*// *\w.*[^.:!?`;]$", above):
+            continue
+        goes_on = re.match(r"\s*// *[^\sA-Z]", below) and not word[2].endswith((".", ":"))
+        if goes_on or len(above) + 1 + len(word[2]) <= MAX_COLUMNS:
+            yield f"{number}: a comment's line of one word, {word[2]}: reflow it"
 
 
 def check_tests_registered():
@@ -271,13 +337,14 @@ def check_headers_alone():
 
 
 def main():
-    violations = [*check_tests_registered(), *check_named_tests(), *check_links()]
+    violations = [*check_tests_registered(), *check_named_tests(), *check_links(), *check_circles(), *check_base()]
     for path in sources():
         text = path.read_text()
         found = [*check_lengths(path, text), *check_cited_pages(path, text)]
         if path.suffix != ".py":
             code = without_comments_and_strings(text)
-            found += [*check_includes(path, text), *check_functions(path, code), *check_words(path, code, text)]
+            found += [*check_includes(path, text), *check_functions(path, code), *check_words(path, code, text),
+                      *check_comments(path, text)]
         violations += [f"{relative(path)}: {v}" for v in found]
     if "--headers" in sys.argv[1:]:
         violations += check_headers_alone()

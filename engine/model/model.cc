@@ -54,8 +54,11 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   absl::StatusOr<DeviceBuffer> table = device.Allocate(angles.size() * sizeof(float));
   if (!table.ok()) return table.status();
   device.Upload(angles.data(), table->bytes(), table->As<float>());
-  return std::unique_ptr<Model>(
-      new Model(config, *std::move(weights), *std::move(cache), *std::move(memory), *std::move(table), ops));
+  Parts parts = {.weights = *std::move(weights),
+                 .cache = *std::move(cache),
+                 .memory = *std::move(memory),
+                 .angles = *std::move(table)};
+  return std::unique_ptr<Model>(new Model(config, std::move(parts), ops));
 }
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& directory, const ModelLimits& limits,
@@ -67,13 +70,12 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
   return Load(*checkpoint, *config, limits, device, ops);
 }
 
-Model::Model(const ModelConfig& config, Weights weights, LatentCache cache, ActivationMemory memory,
-             DeviceBuffer angles, Ops& ops)
+Model::Model(const ModelConfig& config, Parts parts, Ops& ops)
     : config_(config),
-      weights_(std::move(weights)),
-      cache_(std::move(cache)),
-      memory_(std::move(memory)),
-      angles_(std::move(angles)),
+      weights_(std::move(parts.weights)),
+      cache_(std::move(parts.cache)),
+      memory_(std::move(parts.memory)),
+      angles_(std::move(parts.angles)),
       rope_(TableOf(config, angles_)),
       ops_(ops) {}
 

@@ -45,8 +45,13 @@ class Model {
   size_t cache_bytes() const { return cache_.bytes(); }
 
  private:
-  Model(const ModelConfig& config, Weights weights, LatentCache cache, ActivationMemory memory, DeviceBuffer angles,
-        Ops& ops);
+  struct Parts {
+    Weights weights;
+    LatentCache cache;
+    ActivationMemory memory;
+    DeviceBuffer angles;  // of every position
+  };
+  Model(const ModelConfig& config, Parts parts, Ops& ops);
 
   void Attention(int layer, const Batch& batch);
   void FeedForward(int layer);
