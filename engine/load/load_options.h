@@ -10,7 +10,7 @@
 namespace latentd {
 
 struct LoadOptions {
-  std::string model_directory;
+  std::string model_directory = {};
   std::string chat_template = {};          // a file, or the name of one of the model's; empty: as transformers chooses
   std::string generation_config = "auto";  // the model's own; "none", or a file or directory
   std::string eos_token_ids = {};          // ids, separated by commas, that end answers beside the model's own

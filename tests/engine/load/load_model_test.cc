@@ -1,0 +1,72 @@
+// That a model loads without a server: from a directory and options to an engine that can run.
+#include "engine/load/load_model.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/or_die.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::Contains;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::StartsWith;
+
+class LoadModelTest : public testing::Test {
+ protected:
+  absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const LoadOptions& options) {
+    const SteadyClock clock;
+    LoadProgress progress(metrics_, clock);
+    return LoadModel(options, progress);
+  }
+
+  Metrics metrics_;
+};
+
+TEST_F(LoadModelTest, TheBundledModelIsReadyWithItsTextAndItsSizes) {
+  const auto loaded = OrDie(
+      Load({.model_directory = "models/tiny-tales/", .device = "cpu", .threads = 1, .kv_blocks = 5, .max_rows = 2}));
+  EXPECT_EQ(loaded->description.name, "tiny-tales");
+  EXPECT_EQ(loaded->description.revision.size(), 32u);
+  EXPECT_THAT(loaded->description.fingerprint, StartsWith("cpu/exact-1/" + loaded->description.quantization + "-a32/"));
+  EXPECT_THAT(loaded->description.fingerprint, EndsWith("/kv-f32/world-1/" + loaded->description.revision));
+  EXPECT_NE(loaded->text.tokenizer, nullptr);
+  EXPECT_EQ(loaded->engine.scheduler.pool.num_blocks, 5);
+  EXPECT_EQ(loaded->engine.scheduler.max_context_tokens, 4 * kBlockTokens) << "no request can have more";
+  EXPECT_GT(loaded->engine.step.tokens_per_second, 0.0);
+  EXPECT_THAT(loaded->derived, Contains(Pair("kv-blocks", "5")));
+  EXPECT_THAT(loaded->derived, Contains(Pair("threads", "1")));
+  EXPECT_GT(metrics_.Snapshot().model_bytes_total, 0u);
+  EXPECT_EQ(metrics_.Snapshot().model_bytes_loaded, metrics_.Snapshot().model_bytes_total);
+}
+
+TEST_F(LoadModelTest, WithoutATokenizerOnlyTokenIdsAreServed) {
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({}, directory.path());
+  const auto loaded = OrDie(Load(
+      {.model_directory = directory.path().string(), .device = "cpu", .threads = 1, .kv_blocks = 5, .max_rows = 2}));
+  EXPECT_EQ(loaded->text.tokenizer, nullptr);
+  EXPECT_THAT(loaded->warnings, Contains(HasSubstr("only token ids are served")));
+  EXPECT_TRUE(loaded->engine.vocabulary.has_token.empty()) << "any id may be drawn";
+}
+
+TEST_F(LoadModelTest, AnErrorNamesTheOptionAsItsFlag) {
+  const auto message = [&](LoadOptions options) {
+    options.model_directory = "models/tiny-tales";
+    const auto loaded = Load(options);
+    return loaded.ok() ? "loaded" : std::string(loaded.status().message());
+  };
+  EXPECT_THAT(message({.max_context_tokens = 1 << 20}), StartsWith("max-context-tokens=1048576 is more than"));
+  EXPECT_THAT(message({.eos_token_ids = "x"}), StartsWith("eos-token-ids: expected ids from 0 to "));
+  EXPECT_THAT(message({.device = "cpu", .kv_dtype = "fp4"}), StartsWith("kv-dtype: expected what cpu stores"));
+}
+
+}  // namespace
+}  // namespace latentd
