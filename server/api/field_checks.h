@@ -15,13 +15,12 @@
 
 #include "base/number_text.h"
 #include "engine/model/config/sampling_ranges.h"
-#include "latentd/v1/generation.pb.h"
-#include "latentd/v1/models.pb.h"
 #include "server/api/status.h"
 
 namespace latentd {
 
-inline constexpr uint32_t kMaxTopLogprobs = 32;  // of each token, beside its own
+// "expected more than 0 and at most 86400, found 0", whatever kind of number it is.
+std::string AboveZero(std::string_view highest, std::string_view value);
 
 class FieldChecks {
  public:
@@ -57,13 +56,5 @@ class FieldChecks {
   std::vector<FieldViolation> violations_;
   std::vector<FieldViolation> unsupported_;
 };
-
-void CheckSampling(const v1::Sampling& sampling, const v1::Model& model, FieldChecks& checks);
-void CheckStopping(const v1::Stopping& stopping, const v1::Model& model, FieldChecks& checks);
-void CheckConstraint(const v1::Constraint& constraint, FieldChecks& checks);
-void CheckOutput(const v1::Output& output, const v1::Model& model, FieldChecks& checks);
-void CheckCache(const v1::Cache& cache, FieldChecks& checks);
-void CheckScheduling(const v1::Scheduling& scheduling, FieldChecks& checks);
-void CheckRequestId(std::string_view request_id, FieldChecks& checks);
 
 }  // namespace latentd

@@ -16,6 +16,7 @@
 #include "server/api/continued_message.h"
 #include "server/api/drawable_tokens.h"
 #include "server/api/field_checks.h"
+#include "server/api/group_checks.h"
 #include "server/api/request_bounds.h"
 #include "server/api/sampling_defaults.h"
 #include "server/api/sampling_numbers.h"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "server/api/causes.h"
-#include "server/metrics/metric_catalog.h"
+#include "server/metrics/metric_descriptor.h"
 
 namespace latentd {
 

@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/load/load_options.h"
-#include "server/api/field_checks.h"
+#include "server/api/group_checks.h"
 #include "tests/support/temporary_directory.h"
 
 namespace latentd {
