@@ -22,13 +22,13 @@ inline constexpr char kAcceptedBytesKey[] = "latentd-max-answer-bytes";
 // INVALID_ARGUMENT where that metadata is no number.
 absl::StatusOr<size_t> ParseAcceptedBytes(std::string_view text);
 
-// Bytes of the ScoreResult or the GenerateResult at most. Of generated text and token bytes it counts none: what a
-// token's text takes is small beside what log-probabilities take.
+// Bytes of the ScoreResult or the GenerateResult at most, without generated text and token bytes: a token's text is
+// small beside its log-probabilities.
 size_t MostAnswerBytes(const ValidRequest& valid, uint32_t vocab_size);
 
 // Bytes of a TokenizeResult.
 size_t TokenizeResultBytes(size_t rendered_bytes, std::span<const int32_t> ids, const Tokenizer& tokenizer);
-// Of a DetokenizeResult, where every byte is UTF-8: a part that is not takes no less once it is U+FFFD.
+// Bytes of a DetokenizeResult, where every byte is UTF-8: a part that is not takes no less once it is U+FFFD.
 size_t LeastDetokenizeResultBytes(std::span<const int32_t> ids, SpecialText special_text, const Tokenizer& tokenizer);
 
 }  // namespace latentd

@@ -29,7 +29,7 @@ std::string MarkedReasoningEnd(std::string_view mark) {
   return marked.insert(kHalf, mark);
 }
 
-// Of what stands between a text and the first call's name, the part that no model wrote.
+// The part that no model wrote of the characters between a text and the first call's name.
 std::optional<size_t> Unwritten(std::string_view between, const SplitAnswer& split) {
   if (between.ends_with(split.calls_opening)) return between.size() - split.calls_opening.size();
   if (between.starts_with(split.text_end)) return split.text_end.size();

@@ -13,8 +13,8 @@ namespace latentd {
 
 // Names each content, string of a call's arguments and description of a tool that `prompt`, which was rendered of them,
 // does not hold. It holds a text as it is, as JSON, Python or HTML write it, and whatever became of the case of its
-// letters and of its white space. Of an assistant's content what stands before the last </think> may be absent:
-// reasoning is the template's to drop.
+// letters and of its white space. The part of an assistant's content before the last </think> may be absent: reasoning
+// is the template's to drop.
 void CheckArrival(const v1::ChatInput& chat, std::string_view prefix, const ServedModel& model, std::string_view prompt,
                   FieldChecks& checks);
 

@@ -172,7 +172,7 @@ void CheckContinuation(const Input& chat, std::string_view prefix, FieldChecks& 
                  "expected a last message with a content and without tool calls");
 }
 
-// Of the names under which an option may reach a template.
+// Whether the template reads any of the names under which an option may reach it.
 bool ReadsAny(const ChatTemplate& chat_template, std::span<const std::string_view> names) {
   return std::any_of(names.begin(), names.end(),
                      [&](std::string_view name) { return chat_template.ReadsVariable(name); });

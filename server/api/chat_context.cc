@@ -56,7 +56,7 @@ class ContextBuilder {
   // A value that is the request's own.
   Value Given(Value value) const { return chat_.safe_mode() ? jinja::FromRequest(value) : value; }
   Value Given(const std::string& text) const { return Given(Value::Text(text)); }
-  // Of a text that has a shape.
+  // The value of a text that has a shape.
   Value GivenJson(const std::string& text) const { return Given(jinja::ParseJson(text).value_or(Value::None())); }
 
   static v1::ChatMessage WithoutCalls(v1::ChatMessage message) {

@@ -36,7 +36,7 @@ std::unordered_set<std::string_view> MarksIn(std::string_view prompt) {
   return marks;
 }
 
-// Of an object; 0 for anything else, 1 of one that has no end or far too much in it.
+// Fields of an object; 0 for anything else, 1 for one that has no end or far too much in it.
 size_t NumFields(std::string_view json) {
   json = Trimmed(json);
   if (!json.starts_with('{') || Trimmed(json.substr(1)).starts_with('}')) return 0;

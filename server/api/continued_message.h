@@ -19,7 +19,7 @@ std::string WithOpenEnd(std::string_view content);
 // `content` is the text that WithOpenEnd got.
 absl::Status EndAtOpenEnd(std::string_view field, std::string_view content, jinja::TracedText& prompt);
 
-// Of a message that was found to have a content: the text that is continued.
+// The text that is continued, of a message that was found to have a content.
 const std::string& ContinuedText(const v1::ChatMessage& message);
 
 }  // namespace latentd

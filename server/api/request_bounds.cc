@@ -83,7 +83,7 @@ struct TypePlan {
   }
 };
 
-// Of every request of the API and what is in it. Built once.
+// A plan for every request of the API and its submessages. Built once.
 class Plans {
  public:
   static const TypePlan& Of(const Descriptor& type) {
@@ -138,7 +138,7 @@ class EntryCounter {
  public:
   EntryCounter(CodedInputStream& input, const ModelBounds& model) : input_(input), model_(model) {}
 
-  // Of a list of the request itself.
+  // Entries of a list of the request itself.
   size_t CountOf(const FieldDescriptor& list) {
     Walk(Plans::Of(*list.containing_type()), Place{});
     return counts_[static_cast<size_t>(BoundIndexOf(list))];

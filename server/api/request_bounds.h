@@ -17,7 +17,7 @@
 
 namespace latentd {
 
-// Of one request.
+// Limits of one request.
 inline constexpr size_t kMaxLogitBiases = 1024;
 inline constexpr size_t kMaxBadWords = 128;
 inline constexpr size_t kMaxStopTokenIds = 128;
@@ -27,9 +27,9 @@ inline constexpr size_t kMaxTools = 128;
 inline constexpr size_t kMaxVariables = 64;
 inline constexpr size_t kMaxAbortIds = 16'384;
 inline constexpr size_t kMaxDetokenizedIds = 1 << 20;
-// Of all messages of a request together; of one, as many as an answer has (kMaxAnswerCalls).
+// For all messages of a request together; one message may have as many as an answer (kMaxAnswerCalls).
 inline constexpr size_t kMaxToolCallsInAll = 16'384;
-// Of one message, and of all messages together.
+// For one message, and for all messages together.
 inline constexpr size_t kMaxContentParts = 1024;
 inline constexpr size_t kMaxContentPartsInAll = 16'384;
 // Bytes of fields that the schema does not have, or not in this form: newer clients may send some.

@@ -19,7 +19,7 @@ void CheckNumbers(const v1::Sampling& sampling, FieldChecks& checks);
 // Fills in those that the request left out.
 void ResolveNumbers(const v1::SamplingDefaults& defaults, v1::Sampling* sampling);
 
-// Of parameters that are all there, the seed included.
+// The rule of parameters that are all there, the seed included.
 SamplingRule RuleOf(const v1::Sampling& sampling);
 
 void SetDefaultNumbers(const GenerationDefaults& generation, v1::SamplingDefaults* defaults);

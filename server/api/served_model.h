@@ -17,7 +17,7 @@ struct ServedModel {
   ChatFormat chat;
   ChatFormat tool_use;  // of conversations with tools, where the model has a template of that name, broken or not
 
-  // Of a conversation with that many tools: without a template where there is none for it.
+  // The format for a conversation with that many tools: without a template where there is none for it.
   const ChatFormat& FormatFor(int num_tools) const {
     const bool has_tool_use = tool_use.chat_template != nullptr || !tool_use.why_no_template.empty();
     return num_tools > 0 && has_tool_use ? tool_use : chat;

@@ -162,7 +162,7 @@ absl::Status Failure() {
   return Failure<kCause>(TextOf<kCause>());
 }
 
-// Of one field: its name, and what is wrong with it or asked too much of it.
+// A failure of one field: its name, and what is wrong with it or asks too much.
 template <Cause kCause, class... Numbers>
 absl::Status FieldFailure(const FieldViolation& violation, const Numbers&... numbers) {
   static_assert(RowOf(kCause).status.detail == Detail::kBadRequest);

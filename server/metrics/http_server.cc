@@ -129,8 +129,8 @@ void HttpServer::Accept() {
   Advance(connections_.emplace_back(descriptor));
 }
 
-// Who is silent goes first, then who had answers before and wants more, then who does not take its first one. Nobody
-// goes where some wait for their first answer: the round that brings it comes soon.
+// A silent client goes first, then one that had answers before and wants more, then one that does not take its first
+// answer. None goes while some wait for their first answer: the round that brings it comes soon.
 bool HttpServer::MakeRoom() {
   const auto erase_first = [this](const auto& is_to_go) {
     const auto found = std::find_if(connections_.begin(), connections_.end(), is_to_go);

@@ -64,7 +64,7 @@ class HttpServer {
   const Handler handler_;
   const int wake_;  // an eventfd: the end
 
-  // Of the thread.
+  // Server thread only.
   std::list<Connection> connections_;  // in the order of their last sign of life
   bool takes_new_ = true;              // false for a moment after there was no place left
   Allowance rounds_{kRoundsAtOnce, kRoundsPerSecond};

@@ -17,8 +17,8 @@ struct ProcessFacts {
 };
 
 ProcessFacts ReadProcessFacts();
-// Of the text of /proc/self/stat; its second field is a name in parentheses that may hold anything. `boot_seconds` is
-// when the machine started.
+// Facts from the text of /proc/self/stat; its second field is a name in parentheses that may hold anything.
+// `boot_seconds` is when the machine started.
 ProcessFacts ParseProcessStat(std::string_view stat, double boot_seconds);
 
 }  // namespace latentd

@@ -12,13 +12,13 @@ inline constexpr char kEmbedding[] = "model.embed_tokens.weight";
 inline constexpr char kFinalNorm[] = "model.norm.weight";
 inline constexpr char kHead[] = "lm_head.weight";
 
-// Of a layer.
+// Parts of a layer.
 inline constexpr char kAttentionNorm[] = "input_layernorm.weight";
 inline constexpr char kAttention[] = "self_attn.";
 inline constexpr char kFeedForwardNorm[] = "post_attention_layernorm.weight";
 inline constexpr char kMlp[] = "mlp.";
 
-// Of its attention.
+// Parts of its attention.
 inline constexpr char kQuery[] = "q_proj.weight";  // without query compression
 inline constexpr char kQueryDown[] = "q_a_proj.weight";
 inline constexpr char kQueryNorm[] = "q_a_layernorm.weight";
@@ -29,25 +29,25 @@ inline constexpr char kKeyValueUp[] = "kv_b_proj.weight";
 inline constexpr char kOut[] = "o_proj.weight";
 inline constexpr char kIndexer[] = "indexer.";
 
-// Of the attention's indexer.
+// Parts of the attention's indexer.
 inline constexpr char kIndexerQuery[] = "wq_b.weight";
 inline constexpr char kIndexerKey[] = "wk.weight";
 inline constexpr char kIndexerKeyNorm[] = "k_norm.weight";
 inline constexpr char kIndexerKeyNormBias[] = "k_norm.bias";
 inline constexpr char kIndexerWeights[] = "weights_proj.weight";
 
-// Of an expert layer's feed-forward network.
+// Parts of an expert layer's feed-forward network.
 inline constexpr char kRouter[] = "gate.weight";
 inline constexpr char kRoutingBias[] = "gate.e_score_correction_bias";
 inline constexpr char kSharedExperts[] = "shared_experts.";
 std::string ExpertPrefix(int expert);
 
-// Of a dense feed-forward network, which each expert is as well.
+// Parts of a dense feed-forward network; each expert is one, too.
 inline constexpr char kGate[] = "gate_proj.weight";
 inline constexpr char kUp[] = "up_proj.weight";
 inline constexpr char kDown[] = "down_proj.weight";
 
-// Of a layer that predicts further tokens, beside those of any layer.
+// Parts of a layer that predicts further tokens, beside those of any layer.
 inline constexpr char kMtpEmbedding[] = "embed_tokens.weight";
 inline constexpr char kMtpEmbeddingNorm[] = "enorm.weight";
 inline constexpr char kMtpHiddenNorm[] = "hnorm.weight";
