@@ -109,7 +109,7 @@ FUNCTION_HEAD = re.compile(r"\)\s*(const|noexcept|override|final|mutable|&|&&|\s
 
 
 def num_parameters(head):
-    """Of the function whose body follows."""
+    """The parameters of the function whose body follows."""
     head = re.sub(r"operator\s*\(\s*\)|(decltype|alignas|__attribute__)\([^()]*\)", "", head)
     depth, count, is_empty = 0, 0, True
     for c in head[head.find("("):]:
@@ -284,6 +284,17 @@ def check_links():
                 yield f"{relative(page)}: no {place}, where a link leads"
 
 
+def check_named_files():
+    """Each file or unit of the tree that README or a page of docs/ names by its path exists."""
+    rooms = "base|cmake|deploy|docs|engine|jinja|kernels|models|proto|scripts|server|tests|tools"
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = re.sub(r"\]\([^)]*\)|https?:\S+", "", page.read_text())
+        for name in sorted(set(re.findall(rf"(?<![\w/.-])(?:{rooms})/[\w/.-]*\w", text))):
+            path = ROOT / name
+            if not path.exists() and not any(path.parent.glob(f"{path.name}.*")):
+                yield f"{relative(page)}: names {name}, which does not exist"
+
+
 def compile_commands():
     """{source: command} of the release build."""
     entries = json.loads((ROOT / "build/release/compile_commands.json").read_text())
@@ -337,7 +348,8 @@ def check_headers_alone():
 
 
 def main():
-    violations = [*check_tests_registered(), *check_named_tests(), *check_links(), *check_circles(), *check_base()]
+    violations = [*check_tests_registered(), *check_named_tests(), *check_links(), *check_named_files(),
+                  *check_circles(), *check_base()]
     for path in sources():
         text = path.read_text()
         found = [*check_lengths(path, text), *check_cited_pages(path, text)]
