@@ -6,7 +6,7 @@
 namespace latentd {
 namespace {
 
-// Of the budget: what may be held beyond it for a moment, by those who were told to go.
+// The part of the budget that may be held beyond it for a moment, by shares that were told to go.
 constexpr size_t kGoingShare = 4;
 
 }  // namespace

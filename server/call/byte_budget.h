@@ -1,8 +1,8 @@
 // Bytes that may be held at once, in all and by each connection: what is taken beyond is refused, not waited for. Small
-// shares have a part of the budget that no others get, so they find room where large ones have taken all. And what its
-// owner offers makes room for whoever holds less: of the address that holds most, and of its connections the one that
-// does, the oldest goes first, after `grace`; at once, where its address holds more than its part of the budget. Owned
-// by Serve(); every method may be called by any thread. Shares must not outlive it.
+// shares have a part of the budget that no others get, so they find room where large ones have taken all. A share that
+// its owner offers makes room for holders of less: the oldest of the address that holds most, and of the connection
+// that does, goes first, after `grace`; at once, where its address holds more than its part of the budget. Owned by
+// Serve(); every method may be called by any thread. Shares must not outlive it.
 #pragma once
 
 #include <atomic>

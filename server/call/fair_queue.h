@@ -88,7 +88,7 @@ class FairQueue {
 
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
-  // Of its connection alone.
+  // Entries of its connection alone.
   size_t size_of(const Peer& peer) const {
     const auto address = addresses_.find(peer.address);
     if (address == addresses_.end()) return 0;

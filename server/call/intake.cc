@@ -170,7 +170,7 @@ bool Intake::DisplaceFor(const Place& place) {
   return true;
 }
 
-// Nobody goes for one that sends nothing itself.
+// A place that sends nothing itself makes no other one go.
 void Intake::MakeRoomFor(const Place& place, TimePoint now) {
   if (num_going_ >= waiting_.size() || place.sending == Sending::kNothing) return;
   Place* const slowest = FindSlowest(place, now);

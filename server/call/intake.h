@@ -8,8 +8,8 @@
 // came; then the one that has received for longest goes first, of the peer that has most places.
 //
 // What a connection sent is seen on its way to gRPC (ConnectionTable). A message that is whole before it is read has 64
-// KiB at most, so it takes no more, of a part of the budget that no others get, and goes ahead of all that are not: who
-// sends a request at once waits for nobody who doesn't.
+// KiB at most, so it takes no more, of a part of the budget that no others get, and goes ahead of all that are not: a
+// client that sends a request at once does not wait for one that doesn't.
 #pragma once
 
 #include <atomic>
@@ -83,7 +83,7 @@ class Intake {
   // The last call, in any standing; more than once does nothing.
   void Leave(Place& place, TimePoint now);
 
-  // Whoever waits or receives now has to go.
+  // All RPCs that wait or receive now have to go.
   void Close();
 
   size_t max_bytes() const { return budget_.max_bytes(); }

@@ -30,7 +30,7 @@ int WorkThreads(int num_processors);
 
 class WorkPool {
  public:
-  // Of what a job works on. Text of this size is tokenised in some 20 ms at worst.
+  // Size of a job's input. Text of this size is tokenised in some 20 ms at worst.
   static constexpr size_t kLargeJobBytes = 32 << 10;
 
   struct Job {
@@ -76,7 +76,7 @@ class WorkPool {
   std::condition_variable small_changed_, all_changed_;
   FairQueue<Waiting> small_, large_;
   uint64_t last_id_ = 0;
-  bool is_first_idle_ = false;    // the thread that takes small jobs only, and nobody woke it yet
+  bool is_first_idle_ = false;    // the thread that takes small jobs only; not woken yet
   bool is_turn_of_large_ = true;  // of the other threads
   bool is_closed_ = false;
   std::vector<std::thread> threads_;

@@ -16,7 +16,7 @@ constexpr size_t kMostBytes = size_t{1} << 30;
 constexpr size_t kUnreadBytes = 64 << 10;            // of one RPC that waits to be received
 static_assert(kLeastBytes >= 4 * kMaxMessageBytes);  // a peer may have half of it, for at least two messages
 
-// Of both budgets, for what is small: a message that is whole before it is read, an answer of that size.
+// The part of both budgets for small messages: those that are whole before they are read, and answers of that size.
 constexpr size_t kReservedShare = 8;
 constexpr size_t kSmallBytes = 64 << 10;
 constexpr size_t kAdminsBytes = kLeastBytes;
