@@ -41,17 +41,17 @@ class HealthService::Watcher final : public SmallRpc {
 
   // Both with the service's mutex held.
   void Tell() {
-    if (is_telling_) return;
+    if (is_writing()) return;
     const Status status = service_.StatusOf(name_);
     if (has_told_ && status == response_.status()) return;
     response_.set_status(status);
-    has_told_ = is_telling_ = true;
+    has_told_ = true;
     Write(response_);
   }
   // Once the last change is told.
   void EndSoon() {
     is_ending_ = true;
-    if (!is_telling_) End(kGoing);
+    if (!is_writing()) End(kGoing);
   }
 
  private:
@@ -67,7 +67,6 @@ class HealthService::Watcher final : public SmallRpc {
   void HandleEnd() override { End(kNoMessage); }
   void Written() override {
     std::lock_guard lock(service_.mutex_);
-    is_telling_ = false;
     Tell();
     if (is_ending_) EndSoon();
   }
@@ -82,7 +81,6 @@ class HealthService::Watcher final : public SmallRpc {
   std::string name_;
   Response response_;
   bool has_told_ = false;
-  bool is_telling_ = false;
   bool is_ending_ = false;
 };
 

@@ -82,6 +82,19 @@ bool IsGzip(const grpc::ByteBuffer& bytes) {
   return false;
 }
 
+absl::Status UnpackMessage(grpc::CallbackServerContext& context, size_t max_bytes, grpc::ByteBuffer* message) {
+  if (message->Length() > max_bytes) return MessageTooLarge(message->Length(), max_bytes);
+  switch (PackingOf(context)) {
+    case Packing::kNone:
+      return absl::OkStatus();
+    case Packing::kGzip:
+      return InflateGzip(max_bytes, message);
+    case Packing::kUnknown:
+      break;
+  }
+  return UnsupportedField("grpc-encoding", "expected identity or gzip, found a message compressed otherwise");
+}
+
 absl::Status InflateGzip(size_t max_bytes, grpc::ByteBuffer* bytes) {
   Inflater inflater;
   std::vector<grpc::Slice> output;

@@ -22,6 +22,10 @@ Packing PackingOf(grpc::CallbackServerContext& context);
 // A message begins so in gzip and never as protobuf, where these bits name no type of field.
 bool IsGzip(const grpc::ByteBuffer& bytes);
 
+// Makes the message that an RPC read last what its client meant, in place. UNIMPLEMENTED where it is packed otherwise
+// than in gzip, else as InflateGzip.
+absl::Status UnpackMessage(grpc::CallbackServerContext& context, size_t max_bytes, grpc::ByteBuffer* message);
+
 // Unpacks it in place. RESOURCE_EXHAUSTED where it has more than `max_bytes`, INVALID_ARGUMENT where it is no gzip.
 absl::Status InflateGzip(size_t max_bytes, grpc::ByteBuffer* bytes);
 

@@ -33,10 +33,8 @@ void SmallRpc::Begin() {
 void SmallRpc::OnReadDone(bool ok) {
   if (!ok) return HandleEnd();
   if (received_.Length() > kMaxSmallMessageBytes) return End(TooLarge());
-  if (IsGzip(received_)) {
-    const absl::Status status = InflateGzip(kMaxSmallMessageBytes, &received_);
-    if (!status.ok()) return End({static_cast<grpc::StatusCode>(status.code()), std::string(status.message())});
-  }
+  const absl::Status status = UnpackMessage(context_, kMaxSmallMessageBytes, &received_);
+  if (!status.ok()) return End({static_cast<grpc::StatusCode>(status.code()), std::string(status.message())});
   grpc::Slice bytes;
   if (!received_.DumpToSingleSlice(&bytes).ok()) return End(TooLarge());
   received_.Clear();
@@ -88,6 +86,11 @@ void SmallRpc::Write(const google::protobuf::Message& message) {
   sent_ = SerializeMessage(message);
   is_writing_ = true;
   StartWrite(&sent_);
+}
+
+bool SmallRpc::is_writing() const {
+  std::lock_guard lock(mutex_);
+  return is_writing_;
 }
 
 void SmallRpc::End(const grpc::Status& status) {

@@ -44,6 +44,7 @@ class SmallRpc : public RpcReactor, public StreamPlaces::Holder {
   // All of these do nothing once the RPC ended. One read and one write at a time.
   void Read();
   void Write(const google::protobuf::Message& message);
+  bool is_writing() const;
   void End(const grpc::Status& status);
   void EndWith(const google::protobuf::Message& message);
 
@@ -56,7 +57,7 @@ class SmallRpc : public RpcReactor, public StreamPlaces::Holder {
   grpc::ByteBuffer received_;
   grpc::ByteBuffer sent_;
 
-  std::mutex mutex_;  // guards both below, and what begins with gRPC
+  mutable std::mutex mutex_;  // guards both below, and what begins with gRPC
   bool has_ended_ = false;
   bool is_writing_ = false;
 };
