@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all their own set-up on a fresh Debian 12; every target builds what it needs.
-.PHONY: build demo test test-slow bench image image-test format packages clean
+.PHONY: build demo test test-slow simulate bench image image-test format packages clean
 .DEFAULT_GOAL := build
 
 LATENTD_WERROR ?= OFF
@@ -24,6 +24,14 @@ test: packages
 test-slow: packages
 	@scripts/install-packages.sh fuzz
 	@scripts/test-slow.sh
+
+# Worlds by their seeds: make simulate SEEDS=10000 SEED=1.
+SEEDS ?= 10000
+SEED ?= 1
+simulate: packages
+	@$(call configure,release)
+	@ninja -C $(RELEASE) simulate
+	@$(RELEASE)/bin/simulate --seed=$(SEED) --seeds=$(SEEDS) --processes=$$(nproc)
 
 bench: packages
 	@$(call configure,release)

@@ -1,0 +1,62 @@
+// What happened in how many worlds: so that a simulation in which nothing goes wrong, because nothing happens, shows.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace latentd::simulation {
+
+enum class Counted : uint8_t {
+  kWorlds,
+  kRequests,
+  kAdmitted,
+  kSteps,
+  kRows,
+  kTokens,
+  kEvents,
+  kRefusedFullQueue,
+  kRefusedQueueTokens,
+  kRefusedDraining,
+  kRefusedNeverFits,
+  kEndedByEos,
+  kEndedByStopString,
+  kEndedByStopToken,
+  kEndedByMaxTokens,
+  kEndedByContextLimit,
+  kScored,
+  kCancelled,
+  kAborted,
+  kExpiredInQueue,
+  kExpiredInPrefill,
+  kExpiredInDecode,
+  kSlowConsumers,
+  kNonFinite,
+  kDrained,
+  kPauses,
+  kResumes,
+  kMergedChunks,
+  kLateCommands,
+  kVanished,
+  kFaults,
+};
+inline constexpr size_t kNumCounted = static_cast<size_t>(Counted::kFaults) + 1;
+
+std::string_view NameOf(Counted counted);
+
+class Coverage {
+ public:
+  void Add(Counted counted, uint64_t count = 1) { counts_[static_cast<size_t>(counted)] += count; }
+  void Add(const Coverage& other) {
+    for (size_t i = 0; i < kNumCounted; ++i) counts_[i] += other.counts_[i];
+  }
+  uint64_t of(Counted counted) const { return counts_[static_cast<size_t>(counted)]; }
+  // "1234 requests, …" in the order of the list.
+  std::string ToString() const;
+
+ private:
+  std::array<uint64_t, kNumCounted> counts_{};
+};
+
+}  // namespace latentd::simulation

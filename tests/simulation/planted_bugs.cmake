@@ -1,0 +1,38 @@
+# Mistakes that the simulation has to find, each in a build of its own: latentd_planted_bug in CMakeLists.txt.
+latentd_planted_bug(overtaking RULE order IN engine/schedule/scheduler.cc
+  TEXT "Sequence& sequence = *waiting_.front();"
+  BECOMES "Sequence& sequence = *waiting_.back();")
+latentd_planted_bug(forgotten_queue_deadline RULE ended IN engine/schedule/scheduler.cc
+  TEXT "return std::min(deadline, sequence.request.queue_deadline);"
+  BECOMES "return deadline;")
+latentd_planted_bug(no_rotation RULE liveness IN engine/schedule/scheduler.cc
+  TEXT "running_.splice(running_.end(), running_, sequence.places.in_phase);"
+  BECOMES "")
+latentd_planted_bug(kept_promise RULE blocks IN engine/schedule/block_pool.cc
+  TEXT "num_promised_ -= table.num_promised_;"
+  BECOMES "")
+latentd_planted_bug(one_token_too_many RULE reason IN engine/step/engine.cc
+  TEXT "sequence.num_generated() >= stopping.max_tokens"
+  BECOMES "sequence.num_generated() > stopping.max_tokens")
+latentd_planted_bug(misplaced_latent RULE slots IN engine/step/batch_builder.cc
+  TEXT "block * kBlockTokens + position % kBlockTokens"
+  BECOMES "block * kBlockTokens + (position - row.first_position) % kBlockTokens")
+latentd_planted_bug(tokens_stay_queued RULE queue IN engine/loop/queue_limit.cc
+  TEXT "waiting_.tokens -= left.tokens;"
+  BECOMES "")
+latentd_planted_bug(missed_resume RULE backlog IN engine/loop/inbox.cc
+  TEXT "if (!stream->full()) Resume(id);"
+  BECOMES "")
+latentd_planted_bug(drain_ends_nothing RULE ended IN engine/loop/engine_loop.cc
+  TEXT "if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);"
+  BECOMES "")
+latentd_planted_bug(uncounted_discards RULE metrics IN engine/stream/publisher.cc
+  TEXT "++batch.num_discarded;"
+  BECOMES "")
+latentd_planted_bug(lost_tail RULE output IN engine/stream/publisher.cc
+  TEXT "Add(open.text.Finish(), chunk);"
+  BECOMES "")
+# It was real once.
+latentd_planted_bug(forgotten_pause RULE backlog SEEDS 1000 IN engine/stream/token_stream.cc
+  TEXT "full_ = full_ || IsOverBound();"
+  BECOMES "full_ = IsOverBound();")
