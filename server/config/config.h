@@ -8,7 +8,7 @@
 namespace latentd {
 
 // Defaults that depend on each other.
-inline constexpr int64_t kDefaultRows = 64, kDefaultQueuedRequests = 256;
+inline constexpr int64_t kDefaultRows = 64, kDefaultQueuedRequests = 256, kDefaultPendingBytes = 256 << 10;
 static_assert(kDefaultQueuedRequests >= kDefaultRows);  // a full step's rows can all be followed at once
 
 struct Config {
@@ -29,8 +29,8 @@ struct Config {
   int64_t max_queued_requests = kDefaultQueuedRequests;
   int64_t max_queued_tokens = 0;  // of prompts; 0: as many as can be computed in a minute
   double slow_consumer_seconds = 30.0;
-  int64_t max_pending_bytes = 256 << 10;  // output of one reader that waits to be written
-  int64_t max_buffered_bytes = 0;         // of requests that come in, and as many of answers; 0: from memory
+  int64_t max_pending_bytes = kDefaultPendingBytes;  // output of one reader that waits to be written
+  int64_t max_buffered_bytes = 0;                    // of requests that come in, and as many of answers; 0: from memory
   int64_t egress_threads = 2;
   double stall_seconds = 30.0;  // without a step while there is work: not serving
   double drain_seconds = 30.0;

@@ -11,12 +11,14 @@
 #include "base/now.h"
 #include "server/grpc/reflection_service.h"
 #include "server/net/address.h"
+#include "server/net/frame_guard.h"
 #include "server/net/listening_socket.h"
 
 namespace latentd {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
+static_assert(size_t{kMaxStreamsPerConnection} <= FrameGuard::kMaxUploads);
 // A connection that says nothing has so long to begin with HTTP/2.
 constexpr int kHandshakeMs = 10'000;
 // A client that vanished without a word is noticed after so long, and then as long as two slow readers get and these

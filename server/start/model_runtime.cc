@@ -3,9 +3,14 @@
 #include <utility>
 
 #include "engine/step/engine.h"
+#include "engine/stream/token_stream.h"
+#include "server/net/message_limit.h"
 #include "server/start/describe_model.h"
 
 namespace latentd {
+
+// A reader's pending output is cut into chunks, each of which is a message within gRPC's usual limit.
+static_assert(kMaxChunkBytes <= size_t{kDefaultPendingBytes} && kDefaultPendingBytes <= kMaxMessageBytes);
 
 ModelRuntime::ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock,
                            const Output& output)
