@@ -30,7 +30,7 @@ class SimulatedExecutor final : public StepExecutor {
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
   std::span<const SampleResult> Collect() override { return results_; }
 
-  // Of the last Launch, until Clear.
+  // State of the last Launch, until Clear.
   const std::vector<LaunchedRow>& rows() const { return rows_; }
   int num_tokens() const { return num_tokens_; }
   void Clear();

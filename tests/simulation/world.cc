@@ -226,7 +226,7 @@ void World::CheckTurn() {
   if (!executor_.rows().empty()) CheckTurns();
 }
 
-// Whoever was served longest ago comes first, so each step brings a row nearer; those that resume may come before it.
+// The one served longest ago comes first, so each step brings a row nearer; those that resume may come before it.
 void World::CheckTurns() {
   const auto was_started = [](const Life& life) { return life.is_in_engine() && life.stage != Stage::kWaiting; };
   const auto num_started = static_cast<int>(std::count_if(lives_.all().begin(), lives_.all().end(), was_started));
