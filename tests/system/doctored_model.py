@@ -5,7 +5,7 @@ import struct
 
 from daemon import MODEL
 
-# Of bfloat16, whose largest number is 3.39e38.
+# A value of bfloat16, whose largest number is 3.39e38.
 TWO_E38 = struct.pack("<H", 0x7F16)
 # Far above what the layers add, and a weight that picks the next token.
 TEN_THOUSAND, HUNDRED = struct.pack("<H", 0x461C), struct.pack("<H", 0x42C8)
