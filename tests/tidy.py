@@ -302,11 +302,11 @@ def compile_commands():
 
 
 def compile_flags(commands):
-    """Include paths and definitions that any translation unit uses."""
+    """Include paths and definitions that any translation unit uses, but for those that say where this clone lies."""
     flags = set()
     for command in commands.values():
         words = shlex.split(command)
-        flags.update(w for w in words if w.startswith(("-I", "-D")))
+        flags.update(w for w in words if w.startswith("-I") or w.startswith("-D") and str(ROOT) not in w)
         flags.update(f"-isystem{words[i + 1]}" for i, w in enumerate(words) if w == "-isystem")
     return sorted(flags)
 
@@ -332,6 +332,7 @@ def check_headers_alone():
     out = ROOT / "build/release/headers"
     out.mkdir(parents=True, exist_ok=True)
     compiler = ["ccache", "g++"] if shutil.which("ccache") else ["g++"]
+    shared = dict(os.environ, CCACHE_BASEDIR=str(ROOT), CCACHE_NOHASHDIR="1", CCACHE_COMPILERCHECK="content")
 
     def compile_alone(header):
         unit = out / (relative(header).replace("/", "__") + ".cc")
@@ -340,7 +341,7 @@ def check_headers_alone():
             unit.write_text(content)
         command = [*compiler, "-std=c++20", "-O0", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", *flags,
                    f"-I{ROOT}", "-c", str(unit), "-o", str(unit.with_suffix(".o"))]
-        run = subprocess.run(command, capture_output=True, text=True)
+        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=shared)
         return None if run.returncode == 0 else f"{relative(header)}: does not compile alone:\n{run.stderr[:2000]}"
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
