@@ -13,10 +13,11 @@ packages:
 
 build: packages
 	@$(call configure,release)
-	@ninja -C $(RELEASE) latentd latentctl latent-convert
+	@ninja -C $(RELEASE) latentd latentctl latentctl-load latent-convert
 
-demo: build
-	@scripts/demo.sh
+# Builds the two programs that it runs.
+demo:
+	@scripts/demo.sh build
 
 test: packages
 	@scripts/test.sh
@@ -45,7 +46,7 @@ image:
 	@scripts/image.sh
 
 image-test: packages
-	@scripts/image-test.sh
+	@scripts/image-test.sh source
 
 format:
 	@git ls-files '*.h' '*.cc' | xargs clang-format -i

@@ -66,6 +66,8 @@ CommandLine::CommandLine(const std::string& program, const std::string& what)
 
 CommandLine::~CommandLine() = default;
 
+CommandLine::CommandLine(CommandLine&&) noexcept = default;
+
 void CommandLine::SetVersion(const std::string& version) { app_->set_version_flag("--version", version); }
 
 ParsedLine CommandLine::Parse(int argc, const char* const* argv) {

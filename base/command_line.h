@@ -72,6 +72,7 @@ class CommandLine {
  public:
   CommandLine(const std::string& program, const std::string& what);
   ~CommandLine();
+  CommandLine(CommandLine&&) noexcept;
 
   void SetVersion(const std::string& version);  // adds --version
   Command root() { return Command(*app_); }

@@ -1,8 +1,11 @@
 #!/bin/sh
-# Starts the daemon with the bundled model on free loopback ports, streams a story and a chat, stops it.
-# Usage: scripts/demo.sh (after the release build).
+# Starts the daemon with the bundled model on free loopback ports, streams a story and a chat, stops it. Prints the seconds
+# of each stage.
+# Usage: scripts/demo.sh [build]
+#   build  installs what is missing and builds the two programs first
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/stages.sh
 bin=${LATENTD_BIN:-build/release/bin}
 work=$(mktemp -d)
 daemon=
@@ -10,6 +13,7 @@ daemon=
 cleanup() {
   if [ -n "$daemon" ]; then kill -KILL "$daemon" 2>/dev/null || true; fi
   rm -rf "$work"
+  report_stages
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -28,6 +32,15 @@ wait_until_serving() {
 
 address_of() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$work/ports.json"; }
 
+if [ "${1:-}" = build ]; then
+  stage "packages"
+  scripts/install-packages.sh
+  stage "build"
+  cmake --preset release -DLATENTD_WERROR="${LATENTD_WERROR:-OFF}" >/dev/null
+  ninja -C build/release latentd latentctl
+fi
+
+stage "demo"
 "$bin/latentd" --model models/tiny-tales --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 \
   --port-file "$work/ports.json" 2>"$work/log" &
 daemon=$!

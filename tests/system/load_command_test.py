@@ -1,8 +1,11 @@
 """latentctl load against the real daemon: both loops, what it reports and checks, and when it is not to be believed."""
 import http.server
 import os
+import pathlib
 import re
+import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -323,6 +326,32 @@ class InterruptTest(unittest.TestCase):
             codes = {status["code"] for status in load.report["statuses"]}
             self.assertIn("CANCELLED", codes)
             server.wait_until_idle()
+
+
+class ProgramTest(unittest.TestCase):
+    """The load client is a program of its own, which latentctl becomes."""
+
+    def run_program(self, program, *arguments):
+        run = subprocess.run([program, *arguments], capture_output=True, text=True)
+        return run.returncode, run.stdout, run.stderr
+
+    def test_both_programs_say_the_same_of_the_command(self):
+        for arguments in (["load", "--help"], ["load", "--rate", "x"], ["load", "--no-such-flag"]):
+            self.assertEqual(self.run_program(daemon.BIN / "latentctl", *arguments),
+                             self.run_program(daemon.BIN / "latentctl-load", *arguments))
+        _, listed, _ = self.run_program(daemon.BIN / "latentctl", "--help")
+        self.assertRegex(listed, r"\n  load +Send a load and measure it: closed or open loop\n")
+
+    def test_is_found_through_a_link_and_missed_in_words(self):
+        with tempfile.TemporaryDirectory(prefix="latentctl-alone-") as folder:
+            link, copy = pathlib.Path(folder) / "link", pathlib.Path(folder) / "latentctl"
+            link.symlink_to(daemon.BIN / "latentctl")
+            shutil.copy(daemon.BIN / "latentctl", copy)
+            self.assertIn("--concurrency", self.run_program(link, "load", "--help")[1])
+            self.assertEqual(
+                self.run_program(copy, "load", "--help"),
+                (1, "", f'latentctl: expected the load client in "{folder}/latentctl-load", found none to run: '
+                        "No such file or directory; make build makes it, and it belongs beside latentctl\n"))
 
 
 if __name__ == "__main__":

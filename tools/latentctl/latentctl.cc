@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "base/command_line.h"
-#include "base/quoting.h"
 #include "base/standard_descriptors.h"
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
+#include "tools/client/program_line.h"
 #include "tools/latentctl/admin_flags.h"
 #include "tools/latentctl/commands.h"
-#include "tools/load/load_command.h"
+#include "tools/latentctl/load_program.h"
+#include "tools/load/load_help.h"
 
 namespace latentd {
 namespace {
@@ -267,8 +268,8 @@ void AddLookups(Command program, Flags& flags, int& code) {
 
 int main(int argc, char** argv) {
   latentd::OpenMissingStandardDescriptors();
-  latentd::CommandLine line("latentctl", "Talks to a latentd daemon.");
-  line.SetVersion("latentctl " LATENTD_VERSION);
+  if (latentd::NamesLoad(argc, argv)) return latentd::RunLoadProgram(argv);
+  latentd::CommandLine line = latentd::LatentctlLine();
   latentd::Flags flags;
   int code = 0;
   latentd::AddGenerate(line.root(), flags, code);
@@ -278,12 +279,6 @@ int main(int argc, char** argv) {
   latentd::AddDetokenize(line.root(), flags, code);
   latentd::AddLookups(line.root(), flags, code);
   const auto admin = latentd::AddAdminCommands(line.root(), code);
-  latentd::AddLoadCommand(line.root(), code);
-  const latentd::ParsedLine parsed = line.Parse(argc, argv);
-  if (parsed.answer) std::cout << *parsed.answer;
-  if (!parsed.error.empty()) {
-    std::cerr << "latentctl: " << latentd::OnOneLine(parsed.error) << "; see latentctl --help" << std::endl;
-  }
-  if (parsed.exit_code != 0) code = parsed.exit_code;
-  return latentd::FinishStandardOutput("latentctl", code);
+  line.root().AddCommand(latentd::kLoadCommand, latentd::kLoadHelp);
+  return latentd::FinishLatentctl(line, argc, argv, code);
 }

@@ -11,6 +11,7 @@
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
 #include "tools/load/load_command.h"
+#include "tools/load/load_help.h"
 
 namespace latentd {
 namespace {
@@ -197,7 +198,7 @@ absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
 }  // namespace
 
 void AddLoadCommand(Command program, int& code) {
-  Command command = program.AddCommand("load", "Send a load and measure it: closed or open loop");
+  Command command = program.AddCommand(kLoadCommand, kLoadHelp);
   command.SetFooter(kFooter);
   const auto flags = std::make_shared<LoadFlags>();
   AddServerFlags(command, flags->options.run);
