@@ -1,30 +1,35 @@
 #!/bin/sh
 # Builds and runs every test that is not slow: the tree's own rules, all of them in release, the engine's under the
-# sanitizers.
+# sanitizers. Prints the seconds of each stage.
 # Usage: scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/stages.sh
+trap report_stages EXIT
 werror=${LATENTD_WERROR:-OFF}
 jobs=$(($(nproc) * 2))  # most tests wait more than they compute
 
-stage() { echo "== $1 ($(date +%H:%M:%S))"; }
-
 stage "tidy"
-cmake --preset release -DLATENTD_WERROR="$werror" >/dev/null
+# Shadow memory doubles the emulated kernels; a change elsewhere leaves it to make test-slow.
+shadow=OFF
+if scripts/changed.sh kernels tests/kernels tests/cuda_emulator; then shadow=ON; fi
+cmake --preset release -DLATENTD_WERROR="$werror" -DLATENTD_SHADOW="$shadow" >/dev/null
 python3 tests/tidy.py
 
-stage "release build"
+stage "release: build"
 ninja -C build/release
+stage "release: headers alone"
 python3 tests/tidy.py --headers
-
-stage "release tests"
+stage "release: tests (shadow memory of the emulator: $shadow)"
 ctest --test-dir build/release --output-on-failure -j "$jobs" -LE slow
 
 for sanitizer in asan-ubsan tsan; do
-  stage "$sanitizer build and engine tests"
+  stage "$sanitizer: build"
   cmake --preset "$sanitizer" -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=OFF >/dev/null
   ninja -C "build/$sanitizer" engine_tests
+  stage "$sanitizer: tests"
   ctest --test-dir "build/$sanitizer" --output-on-failure -j "$jobs" -L '^sanitized$'
 done
 
-stage "all tests passed"
+report_stages
+echo "== all tests passed"
