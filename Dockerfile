@@ -1,4 +1,4 @@
-# The daemon and latentctl, built from source. The image that runs them has no build tools, needs no file system to write
+# The daemon and latentctl with its load client, built from source. The image that runs them has no build tools, needs no file system to write
 # to and no privileges.
 #
 #   docker build -t latentd .                                             the model is mounted at /model
@@ -7,7 +7,9 @@
 # Pin the base with --build-arg BASE=docker.io/library/debian@sha256:DIGEST; both stages use the same one.
 ARG BASE=docker.io/library/debian:bookworm-slim
 
-FROM ${BASE} AS configured
+# Another one may take its place: with --build-context build=DIRECTORY, where programs/ is in that directory, nothing
+# here runs.
+FROM ${BASE} AS build
 WORKDIR /source
 COPY scripts/install-packages.sh scripts/
 RUN scripts/install-packages.sh build
@@ -20,12 +22,11 @@ COPY engine engine
 COPY proto proto
 COPY server server
 COPY tools tools
-RUN cmake --preset release -DLATENTD_TESTS=OFF >/dev/null && ninja -C build/release -n latentd latentctl >/dev/null
-FROM configured AS build
+RUN cmake --preset release -DLATENTD_TESTS=OFF >/dev/null
 # The compiler's cache outlives the layer: after a change only what changed is compiled again.
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    ninja -C build/release latentd latentctl \
- && strip build/release/bin/latentd build/release/bin/latentctl \
+    ninja -C build/release latentd latentctl latentctl-load \
+ && strip build/release/bin/latentd build/release/bin/latentctl build/release/bin/latentctl-load \
  && mv build/release/bin /programs \
  && rm -r build
 

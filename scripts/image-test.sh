@@ -1,8 +1,9 @@
 #!/bin/sh
 # Builds the image with buildah and tests it with podman and runc; needs root on Debian and leaves nothing running.
-# Usage: scripts/image-test.sh [build|source]
-#   build   only what the test will need, so that it can be made ahead of time
-#   source  compiles the programs in the image's build stage, as users do, rather than take them from build/release
+# Usage: scripts/image-test.sh [source|prebuilt|build]
+#   source    compiles the programs in the image's build stage, as users do; the default
+#   prebuilt  takes them from build/release, which was built on the base's own Debian
+#   build     from source, only what the test will need, so that it can be made ahead of time
 # Exit code 77 after a line "SKIPPED …" where a container can't be built or started.
 set -eu
 cd "$(dirname "$0")/.."
@@ -45,9 +46,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 cleanup
 check_machine
-if [ "${1:-}" != source ]; then
+if [ "${1:-}" = prebuilt ]; then
   cmake --preset release >/dev/null
-  ninja -C build/release latentd latentctl
+  ninja -C build/release latentd latentctl latentctl-load
   export PROGRAMS="$PWD/build/release/bin"
 fi
 scripts/image.sh store

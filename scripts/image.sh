@@ -7,8 +7,8 @@
 #   base     makes only the base ready in that store
 #   version  prints VERSION
 # BASE=IMAGE[@sha256:DIGEST] replaces the base. The default one is made from the Debian mirror where it can't be pulled.
-# PROGRAMS=DIRECTORY, with store: latentd and latentctl come from there and are not compiled again; what the build stage
-# needs for that is installed and configured all the same. Only where they were built on the base's Debian.
+# PROGRAMS=DIRECTORY, with store: the programs come from there and take the place of the build stage, of which nothing
+# runs. Only where they were built on the base's Debian.
 set -eu
 cd "$(dirname "$0")/.."
 default_base=docker.io/library/debian:bookworm-slim
@@ -27,20 +27,17 @@ build() {
   set -- "$@" --tag "$tag" --build-arg "BASE=$base" \
     --label "$labels.version=$version" --label "$labels.revision=$revision"
   if [ -n "$model" ]; then set -- "$@" --target with-model --build-arg "MODEL=$model"; fi
-  "$@" "${context:-.}"
+  if [ -n "$programs" ]; then set -- "$@" --build-context "build=$container_folder/build-stage"; fi
+  "$@" .
 }
 
-# The build stage as far as its configuration; then a context without that stage and with the programs in its place.
-make_context() {
-  buildah bud --isolation chroot --network host --pull-never --layers --target configured --build-arg "BASE=$base" \
-    --tag latentd-configured . >"$container_folder/build.log" 2>&1 || return
-  context=$container_folder/context
-  rm -rf "$context" &&
-    mkdir -p "$context/programs" "$context/$(dirname "${model:-models}")" &&
-    strip -o "$context/programs/latentd" "$programs/latentd" &&
-    strip -o "$context/programs/latentctl" "$programs/latentctl" &&
-    { [ -z "$model" ] || cp -r "$model" "$context/$model"; } &&
-    sed -e '/ AS configured$/,/^$/d' -e 's|--from=build /programs/|programs/|' Dockerfile >"$context/Dockerfile"
+# What the build stage leaves, from programs that are built already.
+replace_build_stage() {
+  folder=$container_folder/build-stage/programs
+  rm -rf "$folder" && mkdir -p "$folder" || return
+  for program in latentd latentctl latentctl-load; do
+    strip -o "$folder/$program" "$programs/$program" || return
+  done
 }
 
 require_root() {
@@ -87,7 +84,7 @@ ensure_base() {
 build_in_store() {
   started=$(date +%s)
   : >"$container_folder/build.log"
-  { [ -z "$programs" ] || make_context; } &&
+  { [ -z "$programs" ] || replace_build_stage; } &&
     build buildah bud --isolation chroot --network host --pull-never --layers --jobs 2 --format docker \
       >>"$container_folder/build.log" 2>&1 || {
     tail -n 60 "$container_folder/build.log" >&2
