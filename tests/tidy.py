@@ -44,7 +44,7 @@ ROOMS = {
     "server/config/": ["base/", "kernels/backend.h", "server/net/"],
     "server/process/": ["base/", "engine/loop/", "engine/metrics.h", "server/config/", "server/net/"],
     "server/api/": ["base/", "jinja/", "engine/", "latentd/v1/", "google/rpc/", "kernels/id_bits.h", "server/config/"],
-    "server/call/": ["base/", "engine/", "server/api/", "server/net/", "server/process/"],
+    "server/call/": ["base/", "engine/", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
     "server/metrics/": ["base/", "engine/metrics.h", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
     "server/grpc/": ["base/", "engine/metrics.h", "engine/stream/", "latentd/v1/", "google/rpc/", "grpc/",
                      "server/api/", "server/call/", "server/config/", "server/net/", "server/process/"],

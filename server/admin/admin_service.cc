@@ -12,8 +12,7 @@
 #include "server/api/proto_time.h"
 #include "server/api/status.h"
 #include "server/api/wire_message.h"
-#include "server/grpc/byte_buffers.h"
-#include "server/grpc/immediate_rpc.h"
+#include "server/call/immediate_call.h"
 #include "server/process/logging.h"
 
 namespace latentd {
@@ -67,7 +66,7 @@ absl::StatusOr<Message> Parse(MessageBytes bytes) {
 
 }  // namespace
 
-AdminService::AdminService(const Parts& parts, const RpcParts& rpc, std::vector<KnobValue> knobs)
+AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector<KnobValue> knobs)
     : ByteService(*v1::AbortRequest::descriptor()->file()->FindServiceByName("Admin")),
       parts_(parts),
       rpc_(rpc),
@@ -81,15 +80,16 @@ AdminService::AdminService(const Parts& parts, const RpcParts& rpc, std::vector<
   RegisterStream("Drain", &AdminService::Drain);
   RegisterStream("WatchLoad", &AdminService::WatchLoad);
   RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
-  Register("ListRequests",
-           [this](grpc::CallbackServerContext* context) { return Received<RequestList>(*context, rpc_, parts_.gate); });
+  Register("ListRequests", [this](grpc::CallbackServerContext* context) {
+    return Received<RequestList>(*context, rpc_, "ListRequests", parts_.gate);
+  });
   CheckComplete();
 }
 
 template <class Result>
 void AdminService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
-    return Received<ImmediateRpc<Result>>(*context, rpc_, method, std::bind_front(answer, this));
+    return Received<ImmediateCall<Result>>(*context, rpc_, method, std::bind_front(answer, this));
   });
 }
 
@@ -144,7 +144,7 @@ AdminStream::Source AdminService::LoadSource(Duration interval) {
   return [this, interval, due = TimePoint::min()](TimePoint now) mutable {
     AdminStream::Turn turn{.is_last = parts_.drain.stage() == DrainState::Stage::kOver};
     if (now >= due || turn.is_last) {
-      turn.message = SerializeMessage(ReadLoad());
+      turn.message = ReadLoad().SerializeAsString();
       // From report to report, not from when they were due: a reader that comes late misses some, and gets no burst.
       due = now + interval;
     }
@@ -178,7 +178,7 @@ AdminStream::Source AdminService::DrainSource() {
       progress.set_requests_in_flight(static_cast<uint32_t>(in_flight));
       const Duration left = std::max(Duration::zero(), Duration(parts_.drain.deadline() - now));
       *progress.mutable_remaining() = ToProto(left);
-      turn.message = SerializeMessage(progress);
+      turn.message = progress.SerializeAsString();
       told_at = now;
       told = in_flight;
     }

@@ -32,7 +32,7 @@ class AdminService final : public ByteService {
     double drain_seconds = 0.0;
   };
   // The egress of `rpc` is this service's alone: its streams delay no answer.
-  AdminService(const Parts& parts, const RpcParts& rpc, std::vector<KnobValue> knobs);
+  AdminService(const Parts& parts, const CallParts& rpc, std::vector<KnobValue> knobs);
 
   // What was left to the daemon is decided.
   void Resolve(const DerivedKnobs& derived);
@@ -62,7 +62,7 @@ class AdminService final : public ByteService {
   AdminStream::Source LoadSource(Duration interval);
 
   const Parts parts_;
-  const RpcParts rpc_;
+  const CallParts rpc_;
   OpenStreams streams_;
   std::mutex mutex_;
   std::vector<KnobValue> knobs_;  // guarded by mutex_

@@ -1,6 +1,5 @@
-// The answer of Drain and WatchLoad: a source says what to write and when to be asked again. Written by the Admin
-// service's egress thread, one write at a time; a reader that takes nothing holds one message, until it ends with
-// SLOW_CONSUMER.
+// The answer of Drain and WatchLoad: a source says what to write and when to be asked again. Pumped by the Admin
+// service's egress thread; a reader that takes nothing holds one message, until it ends with SLOW_CONSUMER.
 #pragma once
 
 #include <atomic>
@@ -8,16 +7,15 @@
 #include <mutex>
 #include <optional>
 #include <set>
-#include <string_view>
+#include <string>
 #include <utility>
 
 #include <absl/status/statusor.h>
-#include <grpcpp/support/byte_buffer.h>
 
 #include "base/clock.h"
 #include "server/api/message_bytes.h"
+#include "server/call/call.h"
 #include "server/call/egress.h"
-#include "server/grpc/rpc.h"
 
 namespace latentd {
 
@@ -45,10 +43,10 @@ class OpenStreams {
   std::set<Egress::Slot*> slots_;
 };
 
-class AdminStream final : public Rpc {
+class AdminStream final : public Call {
  public:
   struct Turn {
-    std::optional<grpc::ByteBuffer> message = {};
+    std::optional<std::string> message = {};
     bool is_last = false;  // OK follows
     TimePoint next = kNever;
   };
@@ -57,31 +55,24 @@ class AdminStream final : public Rpc {
   // From the request to what is told; on a thread of the pool.
   using Opener = std::function<absl::StatusOr<Source>(MessageBytes request)>;
 
-  // `open` outlives the RPC.
-  AdminStream(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method, OpenStreams& open,
-              Opener opener)
-      : Rpc(context, parts, method), open_(open), opener_(std::move(opener)) {}
-
-  void OnWriteDone(bool ok) override;
+  // `open` outlives the call.
+  AdminStream(CallStart start, const CallParts& parts, OpenStreams& open, Opener opener)
+      : Call(std::move(start), parts), open_(open), opener_(std::move(opener)) {}
 
  private:
   void Handle(MessageBytes request) override;
-  void Pump() override;
-  void Tell(Turn turn, TimePoint now);
-  void ClientLeft() override;
   void Detach() override { open_.Remove(slot_); }
+  Supply Fill(WireState wire, TimePoint now, Messages& messages) override;
+  void WireBroke() override { is_broken_ = true; }
 
   OpenStreams& open_;
   const Opener opener_;
 
-  // Of the egress thread, once opened.
+  // The egress thread only, once opened.
   Source source_;
-  grpc::ByteBuffer buffer_;  // of the write in flight
-  TimePoint write_due_ = kNever;
   bool is_complete_ = false;
 
-  std::atomic<bool> is_writing_ = false;  // set by the egress thread, cleared by gRPC's
-  std::atomic<bool> is_broken_ = false;   // nothing can be written any more
+  std::atomic<bool> is_broken_ = false;  // nothing can be told any more
 };
 
 }  // namespace latentd

@@ -73,7 +73,8 @@ void RequestList::Handle(MessageBytes request) {
   if (absl::Status status = ParseMessage(request, &message); !status.ok()) return Refuse(status);
   EchoTrace();
   const ModelInService* serving = gate_.Find();
-  if (serving == nullptr) return Answer(v1::ListRequestsResult());  // while the model loads there are none
+  if (serving == nullptr)
+    return Answer(v1::ListRequestsResult().SerializeAsString());  // while the model loads there are none
   listed_ = serving->live.List();  // before the engine is asked: what it does not know then has left it
   reply_->wake = [this] { parts_.egress.Wake(slot_); };
   serving->live.engine().Describe([reply = reply_](std::vector<SequenceStatus> in_engine) {
@@ -84,18 +85,13 @@ void RequestList::Handle(MessageBytes request) {
 }
 
 void RequestList::Pump() {
-  if (has_left()) {
-    End(StatusOfLeaving());
-    return;
-  }
+  if (has_left()) return End(StatusOfLeaving());
   std::unique_lock lock(reply_->mutex);
   if (!reply_->in_engine) return;
   const std::vector<SequenceStatus> in_engine = *std::move(reply_->in_engine);
   lock.unlock();
-  Answer(MergeStatus(listed_, in_engine, std::chrono::steady_clock::now()));
+  Answer(MergeStatus(listed_, in_engine, std::chrono::steady_clock::now()).SerializeAsString());
 }
-
-void RequestList::ClientLeft() { parts_.egress.Wake(slot_); }
 
 void RequestList::Detach() {
   std::lock_guard lock(reply_->mutex);

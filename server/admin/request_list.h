@@ -6,17 +6,16 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
-
-#include <grpcpp/support/byte_buffer.h>
 
 #include "base/clock.h"
 #include "engine/step/sequence_status.h"
 #include "latentd/v1/admin.pb.h"
 #include "server/api/message_bytes.h"
+#include "server/call/call.h"
 #include "server/call/live_requests.h"
 #include "server/call/serving_gate.h"
-#include "server/grpc/rpc.h"
 
 namespace latentd {
 
@@ -24,16 +23,15 @@ namespace latentd {
 v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
                                    TimePoint now);
 
-class RequestList final : public Rpc {
+class RequestList final : public Call {
  public:
-  // All references outlive the RPC.
-  RequestList(grpc::CallbackServerContext& context, const RpcParts& parts, const ServingGate& gate)
-      : Rpc(context, parts, "ListRequests"), gate_(gate) {}
+  // `gate` outlives the call.
+  RequestList(CallStart start, const CallParts& parts, const ServingGate& gate)
+      : Call(std::move(start), parts), gate_(gate) {}
 
  private:
   void Handle(MessageBytes request) override;
   void Pump() override;
-  void ClientLeft() override;
   void Detach() override;
 
   // The engine may still answer when the RPC is long over.

@@ -311,15 +311,7 @@ absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id
   return RequestFailure<Cause::kEngineFault>(refusal.message, request_id);
 }
 
-Cause CauseOfEnd(const EndedRequest& ended) {
-  if (ended.reason != FinishReason::kCancelled || !ended.rpc_deadline_passed) return CauseOf(ended.reason);
-  if (ended.end.answer.output_tokens > 0) return Cause::kExpiredInDecode;
-  return ended.end.sequence.timings.first_scheduled == kNever ? Cause::kExpiredInQueue : Cause::kExpiredInPrefill;
-}
-
-absl::Status StatusOfEnd(const EndedRequest& ended) { return StatusOfRun(CauseOfEnd(ended), ended); }
-
-absl::Status StatusOfRun(Cause cause, const EndedRequest& ended) {
+absl::Status StatusOfRun(Cause cause, const EndedRun& ended) {
   switch (cause) {
     case Cause::kClientCancel:
       return Failure<Cause::kClientCancel>();
@@ -333,6 +325,8 @@ absl::Status StatusOfRun(Cause cause, const EndedRequest& ended) {
       return Expired<Cause::kExpiredInDecode>(ended.end);
     case Cause::kSlowConsumer:
       return SlowConsumer(ended.unread_bytes);
+    case Cause::kAnswersFull:
+      return AnswersFull();
     case Cause::kDraining:
       return Draining();
     case Cause::kNanLogits:

@@ -61,18 +61,14 @@ absl::Status SlowConsumer(size_t unread_bytes);
 absl::Status Loading(const BytesRead& bytes);
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
 
-struct EndedRequest {
-  FinishReason reason;  // what the client is told, end.reason() unless its connection says otherwise
+// What the status of a call that ran says beside its cause.
+struct EndedRun {
   const StreamEnd& end;
   size_t unread_bytes = 0;  // for kSlowConsumer: of the answer, not yet taken by the client
   std::string_view request_id = {};
-  bool rpc_deadline_passed = false;  // a cancellation at the RPC's own deadline is gRPC's doing, not the client's wish
 };
-Cause CauseOfEnd(const EndedRequest& ended);
-// OK where the request succeeded.
-absl::Status StatusOfEnd(const EndedRequest& ended);
-// The same for a cause that ends runs, whatever `ended.reason` says.
-absl::Status StatusOfRun(Cause cause, const EndedRequest& ended);
+// OK where the cause is a success.
+absl::Status StatusOfRun(Cause cause, const EndedRun& ended);
 
 // ErrorInfo's reason; empty where there is none.
 std::string ReasonOf(const absl::Status& status);

@@ -1,4 +1,4 @@
-// The few threads that call StartWrite and Finish. A stream belongs to one of them, so its own steps never overlap.
+// The few threads that write and end answers. A stream belongs to one of them, so its own steps never overlap.
 //
 // A step of the engine gives every stream something to write, so it wakes each thread that has one: most of what a few
 // streams cost is such wake-ups. So the first threads are filled before the next one gets any stream, and once all are

@@ -1,5 +1,7 @@
 #include "server/grpc/byte_buffers.h"
 
+#include <utility>
+
 namespace latentd {
 
 BufferPieces::BufferPieces(const grpc::ByteBuffer& buffer) {
@@ -7,6 +9,13 @@ BufferPieces::BufferPieces(const grpc::ByteBuffer& buffer) {
   bytes_.reserve(slices_.size());
   for (const grpc::Slice& slice : slices_)
     bytes_.emplace_back(reinterpret_cast<const char*>(slice.begin()), slice.size());
+}
+
+grpc::ByteBuffer IntoBuffer(std::string bytes) {
+  auto* owned = new std::string(std::move(bytes));
+  const grpc::Slice slice(
+      owned->data(), owned->size(), [](void* string) { delete static_cast<std::string*>(string); }, owned);
+  return {&slice, 1};
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {

@@ -1,6 +1,7 @@
 // Messages as gRPC keeps them.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,8 @@ class BufferPieces {
   std::vector<std::string_view> bytes_;
 };
 
+// Takes the bytes over; a copy of a large answer would not be counted anywhere.
+grpc::ByteBuffer IntoBuffer(std::string bytes);
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
 
 }  // namespace latentd

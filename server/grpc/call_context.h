@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "server/call/call_origin.h"
-#include "server/call/live_call.h"
+#include "server/call/wire.h"
 
 namespace latentd {
 

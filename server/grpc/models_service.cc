@@ -5,12 +5,12 @@
 
 #include "server/api/request_validation.h"
 #include "server/api/wire_message.h"
-#include "server/grpc/immediate_rpc.h"
+#include "server/call/immediate_call.h"
 
 namespace latentd {
 
 // Both answer while the server drains, too: they cost nothing and a router may still want to know.
-ModelsService::ModelsService(const ServingGate& gate, const RpcParts& parts)
+ModelsService::ModelsService(const ServingGate& gate, const CallParts& parts)
     : ByteService(*v1::Model::descriptor()->file()->FindServiceByName("Models")), gate_(gate), parts_(parts) {
   RegisterAnswer("GetModel", &ModelsService::GetModel);
   RegisterAnswer("ListModels", &ModelsService::ListModels);
@@ -20,7 +20,7 @@ ModelsService::ModelsService(const ServingGate& gate, const RpcParts& parts)
 template <class Result>
 void ModelsService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
-    return Received<ImmediateRpc<Result>>(*context, parts_, method, std::bind_front(answer, this));
+    return Received<ImmediateCall<Result>>(*context, parts_, method, std::bind_front(answer, this));
   });
 }
 

@@ -17,7 +17,7 @@ namespace latentd {
 class ModelsService final : public ByteService {
  public:
   // All references outlive the server that the service is registered with.
-  ModelsService(const ServingGate& gate, const RpcParts& parts);
+  ModelsService(const ServingGate& gate, const CallParts& parts);
 
  private:
   template <class Result>
@@ -31,7 +31,7 @@ class ModelsService final : public ByteService {
   absl::StatusOr<v1::Model> FindModel() const;
 
   const ServingGate& gate_;
-  const RpcParts parts_;
+  const CallParts parts_;
 };
 
 }  // namespace latentd

@@ -24,10 +24,10 @@ class Reception {
   Reception(const Config& config, Metrics& metrics);
 
   size_t max_bytes() const { return answers_.max_bytes(); }  // for the API's answers
-  RpcParts PartsWith(Egress& egress) {
+  CallParts PartsWith(Egress& egress) {
     return {.intake = intake_, .pool = pool_, .answers = answers_, .egress = egress, .metrics = metrics_};
   }
-  RpcParts AdminsPartsWith(Egress& egress) {
+  CallParts AdminsPartsWith(Egress& egress) {
     return {.intake = admins_intake_, .pool = pool_, .answers = admins_answers_, .egress = egress, .metrics = metrics_};
   }
 

@@ -69,7 +69,7 @@ TEST(Causes, ThatEndRunsHaveTheStatusOfTheirRow) {
   const StreamEnd end;
   for (const CauseRow& row : kCauses) {
     if (!row.ends_run()) continue;
-    const absl::Status status = StatusOfRun(row.cause, {.reason = FinishReason::kEos, .end = end, .request_id = "r"});
+    const absl::Status status = StatusOfRun(row.cause, {.end = end, .request_id = "r"});
     EXPECT_EQ(status.code(), row.code) << row.reason;
     EXPECT_EQ(ReasonOf(status), row.is_success() ? "" : row.reason);
   }

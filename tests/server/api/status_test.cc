@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/call/final_cause.h"
 #include "server/grpc/grpc_status.h"
 
 namespace latentd {
@@ -135,7 +136,7 @@ TEST(Status, EveryEndHasOneCause) {
   };
   for (const EndCase& expected : cases) {
     const StreamEnd end;
-    const absl::Status status = StatusOfEnd({.reason = expected.reason, .end = end, .request_id = "r"});
+    const absl::Status status = StatusOfRun(CauseOf(expected.reason), {.end = end, .request_id = "r"});
     EXPECT_EQ(ToGrpcStatus(status).error_code(), expected.code) << expected.error_reason;
     EXPECT_EQ(ReasonOf(status), expected.error_reason);
   }
@@ -143,16 +144,17 @@ TEST(Status, EveryEndHasOneCause) {
 
 TEST(Status, SlowConsumerIsToldHowMuchItLeft) {
   const StreamEnd end;
-  const grpc::Status status = ToGrpcStatus(
-      StatusOfEnd({.reason = FinishReason::kSlowConsumer, .end = end, .unread_bytes = 70000, .request_id = "r"}));
+  const grpc::Status status =
+      ToGrpcStatus(StatusOfRun(Cause::kSlowConsumer, {.end = end, .unread_bytes = 70000, .request_id = "r"}));
   EXPECT_EQ(Find<google::rpc::ErrorInfo>(status).metadata().at("buffered_bytes"), "70000");
 }
 
 TEST(Status, CancellationAtTheRpcDeadlineIsAnExpiryWhereTheRequestStood) {
   StreamEnd end;
   const auto reason = [&end] {
-    return ReasonOf(
-        StatusOfEnd({.reason = FinishReason::kCancelled, .end = end, .request_id = "r", .rpc_deadline_passed = true}));
+    const Cause cause =
+        FinalCause({.engine = FinishReason::kCancelled, .progress = ProgressOf(end), .deadline_passed = true});
+    return ReasonOf(StatusOfRun(cause, {.end = end, .request_id = "r"}));
   };
   EXPECT_EQ(reason(), "EXPIRED_IN_QUEUE");
   end.sequence.timings.first_scheduled = TimePoint{};
@@ -184,8 +186,7 @@ std::vector<absl::Status> AllStatusesWith(std::string_view text) {
         FinishReason::kSlowConsumer, FinishReason::kDraining, FinishReason::kNonFiniteLogits}) {
     StreamEnd end;
     end.answer.output_tokens = 1'000'000'000;
-    statuses.push_back(
-        StatusOfEnd({.reason = reason, .end = end, .unread_bytes = size_t{1} << 40, .request_id = text}));
+    statuses.push_back(StatusOfRun(CauseOf(reason), {.end = end, .unread_bytes = size_t{1} << 40, .request_id = text}));
   }
   return statuses;
 }

@@ -1,6 +1,4 @@
 // A Generate stream from the engine to a client on loopback, with an egress thread that the test can hold up.
-#include "server/grpc/stream_writer.h"
-
 #include <chrono>
 #include <future>
 #include <memory>

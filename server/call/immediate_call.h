@@ -1,4 +1,4 @@
-// An RPC whose answer the pool's thread makes at once: GetModel, Tokenize, most of Admin.
+// A call whose answer the pool's thread makes at once: GetModel, Tokenize, most of Admin.
 #pragma once
 
 #include <functional>
@@ -9,21 +9,22 @@
 #include <absl/status/statusor.h>
 
 #include "server/api/message_bytes.h"
-#include "server/grpc/rpc.h"
+#include "server/call/call.h"
 
 namespace latentd {
 
 // Takes room for an answer that will have so many bytes at least, before it is made. Not OK: that is the answer.
 using ReserveRoom = std::function<absl::Status(size_t num_bytes, std::string_view fields)>;
 
+// Result is a message of protobuf.
 template <class Result>
-class ImmediateRpc final : public Rpc {
+class ImmediateCall final : public Call {
  public:
   // `answerer`, on a thread of the pool, makes a StatusOr<Result> of the request's bytes and, where its answers may be
   // large, a ReserveRoom.
   template <class Answerer>
-  ImmediateRpc(grpc::CallbackServerContext& context, const RpcParts& parts, std::string_view method, Answerer answerer)
-      : Rpc(context, parts, method), answerer_(WithRoom(std::move(answerer))) {}
+  ImmediateCall(CallStart start, const CallParts& parts, Answerer answerer)
+      : Call(std::move(start), parts), answerer_(WithRoom(std::move(answerer))) {}
 
  private:
   void Handle(MessageBytes request) override {
@@ -31,7 +32,7 @@ class ImmediateRpc final : public Rpc {
         request, [this](size_t num_bytes, std::string_view fields) { return ReserveAnswer(num_bytes, fields); });
     if (!result.ok()) return Refuse(result.status());
     EchoTrace();
-    Answer(*result);
+    Answer(result->SerializeAsString());
   }
 
   using AnswererWithRoom = std::function<absl::StatusOr<Result>(MessageBytes, const ReserveRoom&)>;

@@ -1,0 +1,30 @@
+// What the parts of one request's answer are in bytes: one rendering for each format that a front end speaks. A
+// rendering belongs to one answer. Start is called first, once; Add once for each chunk; End last, and only after a
+// success.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/stream/token_stream.h"
+#include "server/api/events.h"
+
+namespace latentd {
+
+class Rendering {
+ public:
+  virtual ~Rendering() = default;
+
+  // Each appends the messages that are complete by then, if any.
+  virtual void Start(const StartedFacts& facts, std::vector<std::string>& messages) = 0;
+  virtual void Add(const StreamChunk& chunk, std::vector<std::string>& messages) = 0;
+  virtual void End(const StreamEnd& end, std::vector<std::string>& messages) = 0;
+
+  // Of an answer in one message, which End appends: the fields of the request that decide how large it becomes. None:
+  // a message follows each chunk.
+  virtual std::optional<std::string_view> SizingFields() const { return std::nullopt; }
+};
+
+}  // namespace latentd

@@ -1,0 +1,100 @@
+#include "server/call/call_record.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/now.h"
+#include "server/api/outcomes.h"
+#include "server/api/status.h"
+
+namespace latentd {
+namespace {
+
+std::optional<double> SecondsBetween(TimePoint from, TimePoint to) {
+  if (from == kNever || to == kNever) return std::nullopt;
+  return Seconds(to - from);
+}
+
+// A stage that the request did not leave lasted until its end.
+void ObserveRun(Cause cause, const StreamEnd& end, MetricsData& data) {
+  const SequenceTimings& at = end.sequence.timings;
+  OutcomeTotals& totals = data.outcomes[std::string(RowOf(cause).reason)];
+  const auto observe = [](Histogram& histogram, TimePoint from, TimePoint to) {
+    histogram.Observe(Seconds(to - from));
+  };
+  observe(totals.queue_seconds, at.received, std::min(at.first_scheduled, at.finished));
+  if (at.first_scheduled != kNever) {
+    observe(totals.prefill_seconds, at.first_scheduled, std::min(at.first_token, at.finished));
+  }
+  if (at.first_token != kNever) {
+    observe(totals.time_to_first_token_seconds, at.received, at.first_token);
+    observe(totals.decode_seconds, at.first_token, at.finished);
+  }
+  totals.inter_token_latency_seconds.Add(at.token_gaps);
+  if (end.sequence.generated_tokens > 1) {
+    const double seconds = Seconds(at.last_token - at.first_token);
+    totals.time_per_output_token_seconds.Observe(seconds / (end.sequence.generated_tokens - 1));
+  }
+  if (at.cancel_asked != kNever) observe(totals.cancel_to_release_seconds, at.cancel_asked, at.released);
+  totals.wasted_tokens += WastedTokens(cause, end);
+  data.prompt_length_tokens.Observe(end.sequence.prompt_tokens);
+  if (end.reason() != FinishReason::kScored) data.generation_length_tokens.Observe(end.answer.output_tokens);
+}
+
+}  // namespace
+
+CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method)
+    : metrics_(metrics),
+      method_(method),
+      origin_(std::move(origin)),
+      received_(Now()),
+      phase_(RunsTheModel(method) ? Phase::kQueued : Phase::kOutput) {
+  metrics_.Update([this](MetricsData& data) {
+    ++data.requests_received[method_];
+    ++data.requests_in_flight[static_cast<size_t>(phase_)];
+  });
+}
+
+void CallRecord::Finish(const absl::Status& status, Cause success) { Conclude(status, success, nullptr); }
+
+void CallRecord::FinishRun(const absl::Status& status, const StreamEnd& end) {
+  const SequenceTimings& timings = end.sequence.timings;
+  facts_.generated_tokens = end.answer.output_tokens;
+  facts_.queue_seconds = SecondsBetween(timings.received, timings.first_scheduled);
+  facts_.ttft_seconds = SecondsBetween(timings.received, timings.first_token);
+  facts_.decode_seconds = SecondsBetween(timings.first_token, timings.finished);
+  Conclude(status, CauseOf(end.reason()), &end);
+}
+
+void CallRecord::Conclude(const absl::Status& status, Cause success, const StreamEnd* end) {
+  // A status that no function of status.h made is a fault of this server.
+  const Cause cause = status.ok() ? success : CauseOf(status).value_or(Cause::kEngineFault);
+  const Outcome outcome{.method = method_,
+                        .grpc_code = absl::StatusCodeToString(status.code()),
+                        .reason = std::string(RowOf(cause).reason)};
+  const double seconds = Seconds(Now() - received_);
+  metrics_.Update([&](MetricsData& data) {
+    ++data.requests_finished[outcome];
+    --data.requests_in_flight[static_cast<size_t>(phase_)];
+    data.outcomes[outcome.reason].request_seconds.Observe(seconds);
+    if (end != nullptr) {
+      ObserveRun(cause, *end, data);
+    } else if (RowOf(cause).refuses_admission()) {
+      ++data.admission_rejected[outcome.reason];
+    }
+  });
+  LogFinishedCall({.method = method_,
+                   .origin = origin_,
+                   .facts = facts_,
+                   .code = status.code(),
+                   .reason = outcome.reason,
+                   .total_seconds = seconds});
+}
+
+Metadata CallRecord::EchoedTrace() const {
+  if (origin_.traceparent.empty()) return {};
+  return {{"traceparent", origin_.traceparent}};
+}
+
+}  // namespace latentd

@@ -1,0 +1,98 @@
+#include "server/call/engine_call.h"
+
+#include <utility>
+
+#include "server/api/answer_limit.h"
+#include "server/api/causes.h"
+#include "server/api/status.h"
+#include "server/call/final_cause.h"
+
+namespace latentd {
+
+EngineCall::EngineCall(CallStart start, const CallParts& parts, const v1::Model& model, Admit admit,
+                       std::unique_ptr<Rendering> rendering)
+    : Call(std::move(start), parts), model_(model), admit_(std::move(admit)), rendering_(std::move(rendering)) {}
+
+void EngineCall::Handle(MessageBytes request) {
+  absl::StatusOr<std::unique_ptr<LiveCall>> live =
+      admit_(request, {.record = record(),
+                       .received = received(),
+                       .deadline = deadline(),
+                       .sink = this,
+                       .reserve = [this](const ValidRequest& valid) { return Reserve(valid); }});
+  if (!live.ok()) return Refuse(live.status());
+  live_ = *std::move(live);
+}
+
+absl::Status EngineCall::Reserve(const ValidRequest& request) {
+  const std::optional<std::string_view> fields = rendering_->SizingFields();
+  if (!fields) return absl::OkStatus();
+  return ReserveAnswer(MostAnswerBytes(request, model_.vocab_size()), *fields);
+}
+
+void EngineCall::Pump() {
+  if (!rendering_->SizingFields()) return Call::Pump();
+  Messages messages;
+  while (!end_) {
+    if (!has_started_) Start(messages);
+    if (TakeChunk(messages) == Taken::kNothing) return;
+  }
+  messages.empty() ? Ended(AnswerFate::kTakenWhole, 0) : Answer(std::move(messages.front()));
+}
+
+EngineCall::Supply EngineCall::Fill(WireState wire, TimePoint, Messages& messages) {
+  Taken taken = Taken::kOneOfMany;  // unless it is looked at
+  if (!has_started_) {
+    Start(messages);
+    wire = WireState::kBusy;
+  }
+  if (live_->is_complete()) {
+    while (!end_) TakeChunk(messages);
+  } else if (wire == WireState::kFree) {
+    // While the wire is busy output waits and merges in the stream, where its size is bounded.
+    taken = TakeChunk(messages);
+  }
+  return {.is_complete = end_.has_value(),
+          .ends_at_once = end_ && end_->reason() == FinishReason::kSlowConsumer,  // it had its time
+          .may_have_more = taken == Taken::kOneOfMany};
+}
+
+void EngineCall::Start(Messages& messages) {
+  has_started_ = true;
+  wire_.AddMetadata(live_->InitialMetadata());
+  wire_.SendMetadata();
+  rendering_->Start({.request_id = live_->request_id(),
+                     .prompt_tokens = live_->prompt_tokens(),
+                     .request = live_->request(),
+                     .model = model_},
+                    messages);
+}
+
+EngineCall::Taken EngineCall::TakeChunk(Messages& messages) {
+  std::optional<StreamChunk> chunk = live_->Take();
+  if (!chunk) return Taken::kNothing;
+  rendering_->Add(*chunk, messages);
+  end_ = std::move(chunk->end);
+  if (end_ && RowOf(CauseOf(end_->reason())).is_success()) rendering_->End(*end_, messages);
+  return chunk->more_pending ? Taken::kOneOfMany : Taken::kTheOnlyChunk;
+}
+
+void EngineCall::Ended(AnswerFate fate, size_t unread_bytes) {
+  const Cause cause = FinalCause({.engine = end_->reason(),
+                                  .progress = ProgressOf(*end_),
+                                  .fate = fate,
+                                  .deadline_passed = has_deadline_passed(),
+                                  .is_cut_short = parts_.egress.is_cut_short()});
+  End(StatusOfRun(cause, {.end = *end_, .unread_bytes = unread_bytes, .request_id = live_->request_id()}));
+}
+
+void EngineCall::Detach() {
+  if (live_ != nullptr) live_->Detach();
+}
+
+void EngineCall::Count(const absl::Status& status) {
+  if (!end_) return record().Finish(status);
+  record().FinishRun(status, *end_);
+}
+
+}  // namespace latentd

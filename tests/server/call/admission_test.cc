@@ -1,0 +1,133 @@
+// The order in which a request is looked at, and that nothing of one that is refused stays behind.
+#include "server/call/admission.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "engine/loop/publisher_thread.h"
+#include "engine/step/engine.h"
+#include "latentd/v1/generation.pb.h"
+#include "server/api/status.h"
+#include "tests/server/api/fake_model.h"
+#include "tests/server/api/request_bytes.h"
+#include "tests/support/fake_executor.h"
+
+namespace latentd {
+namespace {
+
+constexpr FakeModelLimits kLimits;
+
+class IdleSink final : public TextSink {
+ public:
+  void Wake() override {}
+};
+
+class AdmissionTest : public testing::Test {
+ protected:
+  void OpenGate() { gate_.Open(in_service_); }
+
+  static v1::GenerateRequest Request(const std::string& request_id) {
+    v1::GenerateRequest request;
+    request.mutable_token_ids()->add_ids(7);
+    request.mutable_stopping()->set_max_tokens(3);
+    request.set_request_id(request_id);
+    return request;
+  }
+
+  using Reserve = std::function<absl::Status(const ValidRequest&)>;
+  static absl::Status HasRoom(const ValidRequest&) { return absl::OkStatus(); }
+
+  absl::StatusOr<std::unique_ptr<LiveCall>> Admit(const std::string& bytes, const Reserve& reserve = HasRoom) {
+    return admission_.Admit<v1::GenerateRequest>(
+        BufferOf(bytes), {.record = record_, .received = clock_.Now(), .sink = &sink_, .reserve = reserve});
+  }
+  std::string ReasonFor(const std::string& bytes, const Reserve& reserve = HasRoom) {
+    return ReasonOf(Admit(bytes, reserve).status());
+  }
+
+  const ServedModel model_ = FakeModel(kLimits);
+  IdleSink sink_;
+  Metrics metrics_;
+  CallRecord record_{{.peer = "ipv4:1.1.1.1:1", .traceparent = ""}, metrics_, "Generate"};
+  FakeExecutor executor_{{.num_blocks = kLimits.num_blocks, .vocab_size = kLimits.vocab_size}};
+  PublisherThread publisher_{nullptr, metrics_};
+  const SteadyClock clock_{};
+  EngineThread engine_{std::make_unique<Engine>(executor_,
+                                                EngineOptions{.scheduler = {.pool = {.num_blocks = kLimits.num_blocks},
+                                                                            .max_context_tokens = kLimits.context}},
+                                                metrics_),
+                       publisher_, clock_, QueueLoad{.requests = 10, .tokens = 1000}};
+  LiveRequests live_{engine_, 256 << 10};
+  const ModelInService in_service_{.model = model_, .live = live_};
+  const LoadProgress progress_{metrics_, clock_};
+  ServingGate gate_{progress_};
+  Admission admission_{gate_};
+};
+
+TEST_F(AdmissionTest, ServerThatShutsDownDoesNotAskWhetherTheModelIsThere) {
+  EXPECT_EQ(ReasonFor(""), "LOADING");
+  admission_.Stop();
+  EXPECT_EQ(ReasonFor(""), "DRAINING");
+  OpenGate();
+  EXPECT_EQ(ReasonFor(Request("a").SerializeAsString()), "DRAINING");
+  EXPECT_EQ(ReasonOf(admission_.FindModel().status()), "DRAINING");
+}
+
+TEST_F(AdmissionTest, BytesAreParsedBeforeFieldsAreChecked) {
+  OpenGate();
+  const absl::StatusOr<std::unique_ptr<LiveCall>> refused = Admit("\x07");
+  EXPECT_EQ(ReasonOf(refused.status()), "INVALID_FIELD");
+  EXPECT_NE(refused.status().message().find("expected the bytes of"), std::string::npos) << refused.status();
+}
+
+TEST_F(AdmissionTest, FieldsAreCheckedBeforeThePromptIsEncoded) {
+  OpenGate();
+  v1::GenerateRequest request = Request("a");
+  request.set_text("needs a tokenizer, of which this model has none");
+  EXPECT_EQ(ReasonFor(request.SerializeAsString()), "NO_TOKENIZER");
+  request.mutable_sampling()->set_temperature(-1.0f);
+  EXPECT_EQ(ReasonFor(request.SerializeAsString()), "INVALID_FIELD");
+}
+
+TEST_F(AdmissionTest, RoomForTheAnswerIsTakenForValidRequestsOnlyAndBeforeTheEngineKnows) {
+  OpenGate();
+  int num_asked = 0;
+  const Reserve has_none = [&](const ValidRequest& request) {
+    ++num_asked;
+    EXPECT_EQ(request.request.prompt.size(), 1u);
+    return AnswersFull();
+  };
+  EXPECT_EQ(ReasonFor("\x07", has_none), "INVALID_FIELD");
+  EXPECT_EQ(num_asked, 0);
+  EXPECT_EQ(ReasonFor(Request("a").SerializeAsString(), has_none), "ANSWERS_FULL");
+  EXPECT_EQ(num_asked, 1);
+  EXPECT_EQ(live_.size(), 0u);
+  EXPECT_EQ(record_.facts().request_id, "");
+}
+
+TEST_F(AdmissionTest, AdmittedRequestHasItsNameUntilItsCallGoes) {
+  OpenGate();
+  const std::string bytes = Request("a").SerializeAsString();
+  {
+    const absl::StatusOr<std::unique_ptr<LiveCall>> first = Admit(bytes);
+    ASSERT_TRUE(first.ok()) << first.status();
+    EXPECT_EQ((*first)->request_id(), "a");
+    EXPECT_EQ((*first)->prompt_tokens(), 1);
+    EXPECT_EQ(ReasonFor(bytes), "DUPLICATE_REQUEST_ID");
+    EXPECT_EQ(live_.size(), 1u) << "the refused one took nothing away";
+  }
+  EXPECT_EQ(live_.size(), 0u);
+}
+
+TEST_F(AdmissionTest, RequestThatTheEngineRefusesLeavesNoName) {
+  OpenGate();
+  engine_.StopAdmitting();
+  EXPECT_EQ(ReasonFor(Request("a").SerializeAsString()), "DRAINING");
+  EXPECT_EQ(live_.size(), 0u);
+}
+
+}  // namespace
+}  // namespace latentd
