@@ -1,5 +1,5 @@
-// latentd.v1.Admin: what operators ask and do. Served on an address of its own, or not at all: it authenticates nobody.
-// Never waits for the engine.
+// latentd.v1.Admin: operators' questions and commands. It has no authentication, so it is served on an address of its
+// own, or not at all. Never waits for the engine.
 #pragma once
 
 #include <mutex>

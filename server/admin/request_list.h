@@ -37,7 +37,7 @@ class RequestList final : public Call {
   // The engine may still answer when the RPC is long over.
   struct Reply {
     std::mutex mutex;
-    std::function<void()> wake;  // none: nobody waits any more
+    std::function<void()> wake;  // none: the RPC is over
     std::optional<std::vector<SequenceStatus>> in_engine;
   };
 

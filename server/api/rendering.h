@@ -22,7 +22,7 @@ class Rendering {
   virtual void Add(const StreamChunk& chunk, std::vector<std::string>& messages) = 0;
   virtual void End(const StreamEnd& end, std::vector<std::string>& messages) = 0;
 
-  // Of an answer in one message, which End appends: the fields of the request that decide how large it becomes. None:
+  // For an answer in one message, which End appends: the fields of the request that decide its size. None:
   // a message follows each chunk.
   virtual std::optional<std::string_view> SizingFields() const { return std::nullopt; }
 };

@@ -9,8 +9,8 @@
 //
 // Threads: Pump, GiveUpOnly and ResetIfDue are called by one thread at a time, the call's egress thread. WriteOnly is
 // called instead of the first Pump, by any thread. All others may be called by any thread at any time.
-// Order: Finish is called once, by whoever decides the end (AnswerSource::Ended asks for it); no Pump begins after it,
-// and ResetIfDue takes its place; nothing calls the wire once Close returned.
+// Order: Finish is called once, by the object that decides the end (AnswerSource::Ended asks for it); no Pump begins
+// after it, and ResetIfDue takes its place; nothing calls the wire once Close returned.
 #pragma once
 
 #include <atomic>

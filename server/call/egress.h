@@ -49,7 +49,7 @@ class Egress {
   void Wake(Slot& slot);
   // The same, but not before `when`; an earlier call is forgotten.
   void WakeAt(Slot& slot, TimePoint when);
-  // The last call: whoever could wake the slot no longer does. No pump follows the release.
+  // The last call, once no thread wakes the slot any more. No pump follows the release.
   void Done(Slot& slot);
 
   // Whatever is still attached is ended for this server's sake from now on, not for its client's. Any thread.

@@ -26,7 +26,7 @@ class LiveCall {
   // Claims the name and hands the request over; `sink` is woken from then on, perhaps before this returns. The request
   // expires at `deadline` at the latest.
   absl::Status Submit(ValidRequest request, TimePoint deadline, TextSink* sink);
-  // Nobody waits for its output any more. Any thread.
+  // Its output is not waited for any more. Any thread.
   void Cancel() { live_.engine().Cancel(id_); }
   // No wake after this.
   void Detach() { stream_->Detach(); }

@@ -38,7 +38,7 @@ class SmallRpc : public RpcReactor, public StreamPlaces::Holder {
   virtual void HandleEnd() = 0;
   // The last Write is over, and the RPC is not.
   virtual void Written() {}
-  // The RPC is over; nobody else may call it after this.
+  // The RPC is over; no other object may call it after this.
   virtual void Leave() {}
 
   // All of these do nothing once the RPC ended. One read and one write at a time.
