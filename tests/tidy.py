@@ -231,6 +231,17 @@ def check_comments(path, text):
             yield f"{number}: a comment's line of one word, {word[2]}: reflow it"
 
 
+def check_language(path, text):
+    """Comments name their subject first (STYLE.md, Plain English)."""
+    for number, line in enumerate(text.splitlines(), 1):
+        mark = r"#|^\s*\"\"\"" if path.suffix == ".py" else r"(?<!:)//"
+        comment = re.search(rf"(?:{mark})(.*)$", line)
+        found = comment and (re.search(r"\b([Nn]obody|[Ww]hoever)\b", comment[1]) or
+                             re.search(r"(?:^\s*|[.:;!?]\s+)Of\s", comment[1]))
+        if found:
+            yield f"{number}: a comment with '{found[0].strip()}': name the subject, first"
+
+
 def check_tests_registered():
     lists = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("CMakeLists.txt"))
     for path in sorted((ROOT / "tests").rglob("*_test.*")):
@@ -353,7 +364,7 @@ def main():
                   *check_circles(), *check_base()]
     for path in sources():
         text = path.read_text()
-        found = [*check_lengths(path, text), *check_cited_pages(path, text)]
+        found = [*check_lengths(path, text), *check_cited_pages(path, text), *check_language(path, text)]
         if path.suffix != ".py":
             code = without_comments_and_strings(text)
             found += [*check_includes(path, text), *check_functions(path, code), *check_words(path, code, text),
