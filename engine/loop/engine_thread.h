@@ -1,5 +1,6 @@
 // The thread that runs the EngineLoop, and its bounded inbox: the only way in. Every method may be called by any thread
-// and never waits, but for AwaitIdle. Owns the Engine, which only this thread touches.
+// and never waits, but for AwaitIdle. Owns the Engine, which only this thread touches. At the end: StopAdmitting,
+// AwaitIdle, CancelAll for what is left, then the destructor.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,6 @@
 // Block ids of the paged latent cache: which are free, which are held by whom, how many are promised. No memory, only
-// counts. Owned by the Scheduler; engine thread only.
+// counts. A table is promised its blocks when its sequence is admitted, takes them as it grows, and must not outlive
+// the pool. Owned by the Scheduler; engine thread only.
 #pragma once
 
 #include <cstdint>

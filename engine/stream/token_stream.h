@@ -1,5 +1,6 @@
 // The output of one request on its way to the client: pending text and ids, bounded, coalesced until they are taken.
 // The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is output.
+// Shared by publisher and call. The chunk with the end is the last Append; Detach comes before the sink goes.
 #pragma once
 
 #include <atomic>

@@ -22,6 +22,7 @@
 
 namespace latentd {
 
+// A slot is attached first, then woken as often as there is something to write, and Done ends it.
 class Egress {
  public:
   // So many streams make a thread full: their writes of one step take it about a millisecond.

@@ -1,5 +1,5 @@
-// The requests that this process is answering, by name: from admission until gRPC is done with the RPC. Owned by
-// Serve(); any thread.
+// The requests that this process is answering, by name: from admission until the transport is done with the call. A
+// name is claimed before its request is submitted, and released when its call goes. Owned by ModelRuntime; any thread.
 #pragma once
 
 #include <cstddef>
