@@ -20,6 +20,27 @@ namespace latentd {
 enum class Phase : uint8_t { kQueued, kPrefill, kDecode, kOutput };
 inline constexpr int kNumPhases = 4;
 
+// How many requests are in each phase. Every request arrives once and leaves once; between the two the engine moves
+// those that it took, in the order of the enum, and each of them to kOutput at its end. So a request leaves from
+// kOutput, or from where it arrived if the engine never took it.
+class RequestPhases {
+ public:
+  void Arrive(Phase phase) { ++count_of(phase); }
+  void Move(Phase from, Phase to, int64_t count) {
+    count_of(from) -= count;
+    count_of(to) += count;
+  }
+  void Leave(Phase phase) { --count_of(phase); }
+
+  int64_t in(Phase phase) const { return counts_[static_cast<size_t>(phase)]; }
+  const std::array<int64_t, kNumPhases>& counts() const { return counts_; }  // in the order of the enum
+
+ private:
+  int64_t& count_of(Phase phase) { return counts_[static_cast<size_t>(phase)]; }
+
+  std::array<int64_t, kNumPhases> counts_{};
+};
+
 enum class StepKind : uint8_t { kPrefill, kDecode, kMixed };
 inline constexpr int kNumStepKinds = 3;
 
@@ -55,10 +76,10 @@ struct OutcomeTotals {
 struct MetricsData {
   std::map<std::string, uint64_t> requests_received;  // by method
   std::map<Outcome, uint64_t> requests_finished;
-  std::array<int64_t, kNumPhases> requests_in_flight{};  // Σ received - Σ finished = Σ in flight
-  std::map<std::string, OutcomeTotals> outcomes;         // by reason
-  std::map<std::string, uint64_t> admission_rejected;    // by reason
-  WaitCounts queue_waits{};                              // step-sequences skipped, by reason
+  RequestPhases requests_in_flight;                    // Σ received - Σ finished = Σ in flight
+  std::map<std::string, OutcomeTotals> outcomes;       // by reason
+  std::map<std::string, uint64_t> admission_rejected;  // by reason
+  WaitCounts queue_waits{};                            // step-sequences skipped, by reason
 
   // admitted = computed + abandoned + pending
   uint64_t prompt_tokens_admitted = 0;

@@ -5,16 +5,12 @@
 namespace latentd {
 namespace {
 
-int64_t& InFlight(MetricsData& data, Phase phase) { return data.requests_in_flight[static_cast<size_t>(phase)]; }
-
 void ReportPhases(const StepRecord& record, MetricsData& data) {
-  InFlight(data, Phase::kQueued) -= record.started_requests;
-  InFlight(data, Phase::kPrefill) += record.started_requests - record.first_tokens;
-  InFlight(data, Phase::kDecode) += record.first_tokens;
+  RequestPhases& phases = data.requests_in_flight;
+  phases.Move(Phase::kQueued, Phase::kPrefill, record.started_requests);
+  phases.Move(Phase::kPrefill, Phase::kDecode, record.first_tokens);
   for (const Phase phase : {Phase::kQueued, Phase::kPrefill, Phase::kDecode}) {
-    const int ended = record.ended_in[static_cast<size_t>(phase)];
-    InFlight(data, phase) -= ended;
-    InFlight(data, Phase::kOutput) += ended;
+    phases.Move(phase, Phase::kOutput, record.ended_in[static_cast<size_t>(phase)]);
   }
 }
 

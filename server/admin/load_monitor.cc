@@ -47,7 +47,7 @@ void SetLatency(const HistogramStates& states, v1::RecentLatency* latency) {
 }
 
 uint32_t InPhase(const MetricsData& data, Phase phase) {
-  return static_cast<uint32_t>(std::max<int64_t>(0, data.requests_in_flight[static_cast<size_t>(phase)]));
+  return static_cast<uint32_t>(std::max<int64_t>(0, data.requests_in_flight.in(phase)));
 }
 
 void SetRecent(const LoadSample& start, const MetricsData& data, v1::Load* load) {

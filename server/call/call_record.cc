@@ -52,7 +52,7 @@ CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view met
       phase_(RunsTheModel(method) ? Phase::kQueued : Phase::kOutput) {
   metrics_.Update([this](MetricsData& data) {
     ++data.requests_received[method_];
-    ++data.requests_in_flight[static_cast<size_t>(phase_)];
+    data.requests_in_flight.Arrive(phase_);
   });
 }
 
@@ -76,7 +76,7 @@ void CallRecord::Conclude(const absl::Status& status, Cause success, const Strea
   const double seconds = Seconds(Now() - received_);
   metrics_.Update([&](MetricsData& data) {
     ++data.requests_finished[outcome];
-    --data.requests_in_flight[static_cast<size_t>(phase_)];
+    data.requests_in_flight.Leave(phase_);
     data.outcomes[outcome.reason].request_seconds.Observe(seconds);
     if (end != nullptr) {
       ObserveRun(cause, *end, data);

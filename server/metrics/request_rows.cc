@@ -54,7 +54,9 @@ void AddFlow(MetricRows& rows) {
          "RPCs that ended, each once; there is a series for each combination that can occur", Finished(), rows);
   AddRow({kGauge, "latentd_requests_in_flight", "RPCs"},
          "RPCs received and not finished; those that do not run the model are in phase output throughout",
-         By("phase", {"queued", "prefill", "decode", "output"}, &MetricsData::requests_in_flight), rows);
+         By("phase", {"queued", "prefill", "decode", "output"},
+            [](const Scrape& scrape) { return scrape.data.requests_in_flight.counts(); }),
+         rows);
   AddRow({kCounter, "latentd_queue_wait_reason_total", "sequences x steps"},
          "Waiting sequences left out of a step, by what the first of them lacked",
          By("reason", {"rows", "tokens", "blocks", "logits"}, &MetricsData::queue_waits), rows);

@@ -37,8 +37,6 @@ Counted CountedOf(FinishReason reason) {
   return static_cast<Counted>(static_cast<int>(Counted::kEndedByEos) + static_cast<int>(reason));
 }
 
-int64_t& InFlight(MetricsData& data, Phase phase) { return data.requests_in_flight[static_cast<size_t>(phase)]; }
-
 }  // namespace
 
 // As an RPC does it: received, judged, submitted.
@@ -50,7 +48,7 @@ void World::Arrive(Life& life) {
   if (planned.queue_deadline) life.request.queue_deadline = now + *planned.queue_deadline;
   ++counts_.received;
   coverage_.Add(Counted::kRequests);
-  metrics_.Update([](MetricsData& data) { ++InFlight(data, Phase::kQueued); });
+  metrics_.Update([](MetricsData& data) { data.requests_in_flight.Arrive(Phase::kQueued); });
   const SchedulerOptions& options = scenario_.engine.scheduler;
   const bool fits = CheckFits(life.request, {.max_context_tokens = options.max_context_tokens,
                                              .num_blocks = UsableBlocks(options.pool.num_blocks)})
@@ -89,7 +87,7 @@ void World::Refuse(Life& life, const Refusal& refusal) {
   life.stage = Stage::kRefused;
   life.stream = nullptr;
   ++counts_.finished;
-  metrics_.Update([](MetricsData& data) { --InFlight(data, Phase::kQueued); });
+  metrics_.Update([](MetricsData& data) { data.requests_in_flight.Leave(Phase::kQueued); });
 }
 
 bool World::CanEverRun(const Request& request) const {
@@ -178,7 +176,7 @@ void World::Finish(Life& life, FinishReason reason) {
   coverage_.Add(CountedOf(reason));
   life.stage = Stage::kFinished;
   ++counts_.finished;
-  metrics_.Update([](MetricsData& data) { --InFlight(data, Phase::kOutput); });
+  metrics_.Update([](MetricsData& data) { data.requests_in_flight.Leave(Phase::kOutput); });
   StrikeAt(Moment::kEnd, life, 0, INT_MAX);
 }
 

@@ -30,12 +30,12 @@ void CheckInFlight(const MetricsData& data, const WorldCounts& counts, const Liv
     const bool is_in_flight = life.is_alive() || life.stage == Stage::kEnded;
     if (is_in_flight) ++expected[static_cast<size_t>(PhaseOf(life))];
   }
+  const auto& found = data.requests_in_flight.counts();
   int64_t in_flight = 0;
   for (size_t phase = 0; phase < kNumPhases; ++phase) {
-    in_flight += data.requests_in_flight[phase];
-    Require(data.requests_in_flight[phase] == expected[phase], Rule::kMetrics, [&] {
-      return absl::StrFormat("%d requests in flight in phase %d, expected %d", data.requests_in_flight[phase], phase,
-                             expected[phase]);
+    in_flight += found[phase];
+    Require(found[phase] == expected[phase], Rule::kMetrics, [&] {
+      return absl::StrFormat("%d requests in flight in phase %d, expected %d", found[phase], phase, expected[phase]);
     });
   }
   RequireEqual(counts.finished + static_cast<uint64_t>(in_flight), counts.received, Rule::kMetrics,

@@ -77,7 +77,7 @@ class EngineThreadTest : public testing::Test {
   RequestId Submit(Request request, Client& client) {
     request.id = thread_->NextRequestId();
     request.received = clock_.Now();
-    metrics_.Update([](MetricsData& data) { Count(data, Phase::kQueued, 1); });
+    metrics_.Update([](MetricsData& data) { data.requests_in_flight.Arrive(Phase::kQueued); });
     const RequestId id = request.id;
     const std::optional<Refusal> refusal = thread_->Submit(std::move(request), client.stream);
     EXPECT_FALSE(refusal.has_value()) << refusal->message;
@@ -85,11 +85,7 @@ class EngineThreadTest : public testing::Test {
   }
 
   void FinishRpc() {
-    metrics_.Update([](MetricsData& data) { Count(data, Phase::kOutput, -1); });
-  }
-
-  static void Count(MetricsData& data, Phase phase, int change) {
-    data.requests_in_flight[static_cast<size_t>(phase)] += change;
+    metrics_.Update([](MetricsData& data) { data.requests_in_flight.Leave(Phase::kOutput); });
   }
 
   SteadyClock clock_;
@@ -362,7 +358,7 @@ TEST_F(ManyStreamsTest, EachGetsItsOutputAndOneEnd) {
     num_prompt_tokens += workload.request.prompt.size();
   }
   const MetricsData data = metrics_.Snapshot();
-  EXPECT_THAT(data.requests_in_flight, testing::Each(0));
+  EXPECT_THAT(data.requests_in_flight.counts(), testing::Each(0));
   EXPECT_EQ(data.kv_blocks_active, 0);
   EXPECT_EQ(data.kv_blocks_free, data.kv_blocks_total - data.kv_blocks_reserved);
   EXPECT_EQ(data.generated_tokens_delivered, num_tokens);

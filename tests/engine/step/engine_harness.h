@@ -44,7 +44,7 @@ class EngineHarness {
     request.received = now();
     metrics_.Update([](MetricsData& data) {
       ++data.requests_received["Generate"];
-      ++data.requests_in_flight[static_cast<size_t>(Phase::kQueued)];
+      data.requests_in_flight.Arrive(Phase::kQueued);
     });
     const absl::Status status = engine_.Add(std::move(request));
     ASSERT_TRUE(status.ok()) << status;
@@ -75,7 +75,7 @@ class EngineHarness {
 
   Engine& engine() { return engine_; }
   MetricsData metrics() const { return metrics_.Snapshot(); }
-  int64_t in_flight(Phase phase) const { return metrics().requests_in_flight[static_cast<size_t>(phase)]; }
+  int64_t in_flight(Phase phase) const { return metrics().requests_in_flight.in(phase); }
   TimePoint now() const { return clock_.Now(); }
   void Advance(Duration duration) { clock_.Advance(duration); }
 

@@ -60,7 +60,7 @@ TEST(MetricsExporter, CountsAppearUnderTheirLabels) {
   MetricsData data;
   data.requests_received["Generate"] = 5;
   data.requests_finished[{"Generate", "OK", "EOS"}] = 3;
-  data.requests_in_flight[static_cast<size_t>(Phase::kDecode)] = 2;
+  for (int i = 0; i < 2; ++i) data.requests_in_flight.Arrive(Phase::kDecode);
   data.kv_blocks_active = 7;
   const auto samples = Samples(data);
   EXPECT_EQ(samples.at("latentd_requests_received_total{method=\"Generate\"}"), "5");
