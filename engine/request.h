@@ -42,7 +42,7 @@ struct ChatAnswer {
   bool has_calls = true;             // false: what looks like a call is text
 };
 
-// What is told of its tokens.
+// How its tokens are reported.
 struct AnswerRule {
   std::optional<ChatAnswer> chat = {};  // none: the answer is text as it comes
   bool prints_special_tokens = false;   // they are text as any other token; else they have none

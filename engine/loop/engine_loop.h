@@ -19,7 +19,7 @@
 
 namespace latentd {
 
-// What one turn gave. A turn that is filled again keeps its memory, but for what was moved out of it.
+// The results of one turn. A turn that is filled again keeps its memory, but for what was moved out of it.
 struct Turn {
   std::vector<StreamOpening> opened;  // for the publisher, before `output`
   StepOutput output;

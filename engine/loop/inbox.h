@@ -26,7 +26,7 @@ struct Submission {
 
 enum class ReaderState : uint8_t { kUnchanged, kFull, kCaughtUp };
 
-// What was asked of one request since the last Take, the newest word on its reader last.
+// The commands for one request since the last Take, the newest word on its reader last.
 struct RequestCommand {
   std::optional<FinishReason> end = {};  // kCancelled or kAborted, whichever was first
   TimePoint end_asked = kNever;          // when it was, if the sender told

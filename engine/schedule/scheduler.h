@@ -40,7 +40,7 @@ struct SchedulerOptions {
 static_assert(SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_logits &&
               SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_tokens);
 
-// What has left the queue so far, by its first rows or by an end before them. A sequence leaves it once.
+// Requests that have left the queue so far, by their first rows or by an end before them. A sequence leaves it once.
 struct QueueDepartures {
   int64_t requests = 0;
   int64_t tokens = 0;  // of their prompts

@@ -1,4 +1,4 @@
-// What computes a step: the model on a backend in production, a pure function of the rows in the simulator.
+// The computation of a step: the model on a backend in production, a pure function of the rows in the simulator.
 // Launch only enqueues work; Collect waits for it. Engine thread only.
 #pragma once
 

@@ -55,7 +55,7 @@ struct StreamChunk {
   bool more_pending = false;          // Take has another one
 };
 
-// What remains known of an end that was taken.
+// The part that remains known of an end that was taken.
 struct StreamEnding {
   TimePoint finished = kNever;
   int output_tokens = 0;

@@ -1,4 +1,4 @@
-// What the daemon is doing, as Admin.GetLoad tells it. Samples the metrics once a second on a thread of its own, so
+// The daemon's load, as Admin.GetLoad reports it. Samples the metrics once a second on a thread of its own, so
 // that rates over the last ten seconds are there whenever somebody asks. Owned by Serve(); Read by any thread.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What happened of late, out of counters that only grow: rates and quantiles over the last ten seconds. A value; its
+// Recent events, out of counters that only grow: rates and quantiles over the last ten seconds. A value; its
 // owner guards it.
 #pragma once
 

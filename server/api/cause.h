@@ -69,7 +69,7 @@ struct Occurrence {
   Waste waste = Waste::kNone;
 };
 
-// What its status says, if it is a failure.
+// The content of its status, if it is a failure.
 struct StatusForm {
   Retry retry = Retry::kNone;
   Detail detail = Detail::kNone;

@@ -8,7 +8,7 @@
 
 namespace latentd {
 
-// What methods have in common, as bits of a set.
+// Traits of methods, as bits of a set.
 using MethodTraits = uint16_t;
 inline constexpr MethodTraits kGenerates = 1 << 0;      // tokens
 inline constexpr MethodTraits kScores = 1 << 1;         // a prompt

@@ -1,4 +1,4 @@
-// What a request leaves out, as the model's generation_config.json and the operator say.
+// Defaults for fields that a request leaves out, from the model's generation_config.json and the operator.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
-// What all RPCs pass on their way in and out: the intake, the work pool, the budget of answers. The Admin service has
-// an intake and a budget of its own, so that its operator gets through whatever the API's clients do. Owned by Serve();
-// outlives every server and every egress.
+// The stations of all RPCs on their way in and out: the intake, the work pool, the budget of answers. The Admin service
+// has an intake and a budget of its own, so that its operator gets through whatever the API's clients do. Owned by
+// Serve(); outlives every server and every egress.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What rows of the catalog are written with. A source is where a row's series come from: its labels and the function
+// The vocabulary of the catalog's rows. A source is where a row's series come from: its labels and the function
 // that reads them, made together so that a list of label values of another length than what is read does not compile.
 #pragma once
 

@@ -13,7 +13,7 @@ namespace latentd {
 // Tokens of a context. Far above any released model, and low enough that no product of two sizes leaves an int.
 inline constexpr Range<int> kContexts = {1, 1 << 24};
 
-// What is wrong is `fields`' status. A default that was taken, or a key that nothing reads, is a line of `warnings`.
+// Errors are in `fields`' status. A default that was taken, or a key that nothing reads, is a line of `warnings`.
 RopeFacts ReadRope(JsonFields& fields, int max_context, std::vector<std::string>& warnings);
 
 }  // namespace latentd
