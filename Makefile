@@ -20,10 +20,11 @@ demo:
 	@scripts/demo.sh build
 
 test: packages
+	@scripts/install-packages.sh sanitize
 	@scripts/test.sh
 
 test-slow: packages
-	@scripts/install-packages.sh fuzz
+	@scripts/install-packages.sh sanitize
 	@scripts/test-slow.sh
 
 # Worlds by their seeds: make simulate SEEDS=10000 SEED=1.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a group of tasks needs; does nothing when all of them are there.
-# Usage: scripts/install-packages.sh [build|test|fuzz|container]…; default: build and test.
+# Usage: scripts/install-packages.sh [build|test|sanitize|container]…; default: build and test.
 set -eu
 build="g++ cmake ninja-build ccache pkg-config
   protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev zlib1g-dev libabsl-dev libssl-dev prometheus-cpp-dev
@@ -8,7 +8,7 @@ build="g++ cmake ninja-build ccache pkg-config
   libtomlplusplus-dev libcpp-httplib-dev"
 test="binutils libgtest-dev libgmock-dev libbenchmark-dev clang-format xz-utils python3 python3-grpcio python3-protobuf
   prometheus"
-fuzz="clang-14 libclang-rt-14-dev"  # libFuzzer
+sanitize="clang-14 libclang-rt-14-dev"  # and libFuzzer
 container="buildah podman runc mmdebstrap iproute2"
 
 [ $# -gt 0 ] || set -- build test
@@ -17,10 +17,10 @@ for group in "$@"; do
   case $group in
     build) packages="$packages $build" ;;
     test) packages="$packages $test" ;;
-    fuzz) packages="$packages $fuzz" ;;
+    sanitize) packages="$packages $sanitize" ;;
     container) packages="$packages $container" ;;
     *)
-      echo "install-packages: expected build, test, fuzz or container, found $group" >&2
+      echo "install-packages: expected build, test, sanitize or container, found $group" >&2
       exit 1
       ;;
   esac

@@ -17,13 +17,13 @@ ninja -C build/release all slow_tests
 stage "release: slow tests"
 ctest --test-dir build/release --output-on-failure -j "$jobs" -L slow
 
-# One build by clang for the daemon under sanitizers and for fuzzing. It precompiles no headers, so each source of the
-# daemon and of latentctl must include what it uses.
-stage "asan-ubsan by clang: build of the daemon, its tools, the text's tests and the fuzzers"
-cmake --preset fuzz -DLATENTD_WERROR="$werror" >/dev/null
-ninja -C build/fuzz latentd latentctl latentctl-load slow_sanitized_tests fuzzers
-stage "asan-ubsan by clang: tests"
-ctest --test-dir build/fuzz --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"
+# What make test began by clang goes on: the daemon under sanitizers and the fuzzers. It precompiles no headers, so each
+# source of the daemon and of latentctl must include what it uses.
+stage "asan-ubsan: build of the daemon, its tools, the text's tests and the fuzzers"
+cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" >/dev/null
+ninja -C build/asan-ubsan latentd latentctl latentctl-load slow_sanitized_tests fuzzers
+stage "asan-ubsan: tests"
+ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"
 stage "fuzzing: a minute of each target"
 tests/fuzz/run.py --seconds 60
 

@@ -25,7 +25,7 @@ ctest --test-dir build/release --output-on-failure -j "$jobs" -LE slow
 
 for sanitizer in asan-ubsan tsan; do
   stage "$sanitizer: build"
-  cmake --preset "$sanitizer" -DLATENTD_WERROR="$werror" -DLATENTD_SERVER=OFF >/dev/null
+  cmake --preset "$sanitizer" -DLATENTD_WERROR="$werror" >/dev/null
   ninja -C "build/$sanitizer" engine_tests
   stage "$sanitizer: tests"
   ctest --test-dir "build/$sanitizer" --output-on-failure -j "$jobs" -L '^sanitized$'

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes for a time: every libFuzzer program of the preset fuzz, one per processor at once, from the kept corpora.
+"""Fuzzes for a time: every libFuzzer program of the preset asan-ubsan, one per processor at once, from the kept corpora.
 
 Prints executions and coverage for each; exits 1 where a law is broken, memory leaks, or an input takes too long or too
 much memory, keeps that input and says how to run it again.
@@ -17,8 +17,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-PROGRAMS = ROOT / "build/fuzz/bin"
-FINDS = ROOT / "build/fuzz/finds"
+PROGRAMS = ROOT / "build/asan-ubsan/bin"
+FINDS = ROOT / "build/asan-ubsan/finds"
 # The longest input that is tried: as long as what is interesting about a target's files needs.
 MAX_BYTES = {"safetensors": 2048, "config": 4096, "tokenizer_json": 4096, "tiktoken": 2048, "template": 2048,
              "detokenizer": 512, "encode": 512}

@@ -1,5 +1,5 @@
 // The fuzzed readers. A target takes any bytes and stops the process (CHECK) where a law does not hold: libFuzzer
-// searches for such bytes (preset fuzz, run.py), corpus_test.cc runs what was found and kept. Called from the
+// searches for such bytes (preset asan-ubsan, run.py), corpus_test.cc runs what was found and kept. Called from the
 // repository's root.
 #pragma once
 
