@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes for a time: every libFuzzer program of the preset asan-ubsan, one per processor at once, from the kept corpora.
+"""Fuzzes for a time: every libFuzzer program of the preset asan-ubsan, one per processor at once, from the corpora.
 
 Prints executions and coverage for each; exits 1 where a law is broken, memory leaks, or an input takes too long or too
 much memory, keeps that input and says how to run it again.
