@@ -9,7 +9,8 @@ namespace latentd {
 void EngineLoop::Begin(Commands commands) {
   CHECK(!has_begun_);
   has_begun_ = true;
-  Apply(commands);
+  Apply(std::move(commands));
+  has_late_commands_ = false;
   step_ = engine_->Begin(clock_.Now());
 }
 
@@ -21,11 +22,12 @@ void EngineLoop::Complete(Turn& turn) {
   turn.output.Clear();
   if (step_) engine_->Complete(*std::exchange(step_, std::nullopt), clock_, turn.output);
   turn.left_queue = TakeLeftQueue();
-  turn.idle = turn.output.idle();
+  turn.idle = turn.output.idle() && !has_late_commands_;
   turn.next_expiry = engine_->NextExpiry();
 }
 
-void EngineLoop::Apply(Commands& commands) {
+void EngineLoop::Apply(Commands commands) {
+  if (!commands.empty()) has_late_commands_ = true;
   for (Submission& submission : commands.submissions) {
     opened_.push_back(OpeningOf(submission.request, std::move(submission.stream)));
     const absl::Status status = engine_->Add(std::move(submission.request));

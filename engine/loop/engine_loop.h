@@ -1,7 +1,8 @@
 // What the engine thread repeats, without the thread: commands in, one step, its output and the queue's account out.
 // No inbox, no publisher and no waiting, so that a simulator runs the very same turns. One caller at a time.
 //
-// Begin and Complete alternate. Time is read from the clock alone: once in Begin, once when the step is over.
+// Begin and Complete alternate; Apply comes before, between or after them. Time is read from the clock alone: once in
+// Begin, once when the step is over.
 #pragma once
 
 #include <memory>
@@ -33,7 +34,10 @@ class EngineLoop {
   // `clock` must outlive it.
   EngineLoop(std::unique_ptr<Engine> engine, const Clock& clock) : engine_(std::move(engine)), clock_(clock) {}
 
-  // Does what the commands ask for, then plans and launches a step. Requests among them passed CheckFits.
+  // Does what the commands ask for. Requests among them passed CheckFits. Between Begin and Complete they act on a step
+  // in flight: that step gives nothing to what they end, and the same turn tells the ends and the openings.
+  void Apply(Commands commands);
+  // Applies the commands, then plans and launches a step.
   void Begin(Commands commands);
   // Collects and commits that step.
   void Complete(Turn& turn);
@@ -45,7 +49,6 @@ class EngineLoop {
   const Engine& engine() const { return *engine_; }
 
  private:
-  void Apply(Commands& commands);
   QueueLoad TakeLeftQueue();
 
   const std::unique_ptr<Engine> engine_;
@@ -54,6 +57,7 @@ class EngineLoop {
 
   // Between Begin and Complete.
   bool has_begun_ = false;
+  bool has_late_commands_ = false;  // since Begin: the step that it planned knows nothing of them
   std::vector<StreamOpening> opened_;
   std::optional<StepInFlight> step_;
 };

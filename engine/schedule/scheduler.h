@@ -80,6 +80,13 @@ class Scheduler {
     for (const auto& [id, sequence] : sequences_) visit(*sequence);
   }
 
+  // The same for each that may hold blocks, in no order: they, and those that ended with rows in flight.
+  template <class Visit>
+  void ForEachHolder(const Visit& visit) const {
+    ForEach(visit);
+    for (const auto& sequence : retired_) visit(*sequence);
+  }
+
   // Prompt tokens of all live sequences that were never computed.
   int64_t num_pending_prompt_tokens() const { return num_pending_prompt_tokens_; }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }

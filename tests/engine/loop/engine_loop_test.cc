@@ -97,6 +97,39 @@ TEST_F(EngineLoopTest, AnIdleTurnSaysWhenTheNextRequestExpires) {
   EXPECT_EQ(turn_.output.sequences[0].end->reason, FinishReason::kExpiredInDecode);
 }
 
+TEST_F(EngineLoopTest, CommandsActOnAStepInFlight) {
+  Submit(1, 10, 50);
+  loop_.Begin(std::exchange(commands_, {}));
+  Submit(2, 20, 50);
+  commands_.of_requests[1].end = FinishReason::kCancelled;
+  loop_.Apply(std::exchange(commands_, {}));
+  int num_holders = 0;
+  loop_.engine().scheduler().ForEachHolder([&num_holders](const Sequence&) { ++num_holders; });
+  EXPECT_EQ(num_holders, 2);
+  EXPECT_EQ(loop_.engine().scheduler().pool().num_active(), 1) << "the step writes into it";
+  loop_.Complete(turn_);
+  EXPECT_THAT(turn_.opened, SizeIs(2));
+  ASSERT_THAT(turn_.output.sequences, SizeIs(1));
+  EXPECT_EQ(turn_.output.sequences[0].num_tokens, 0);
+  EXPECT_EQ(turn_.output.sequences[0].end->reason, FinishReason::kCancelled);
+  EXPECT_EQ(turn_.left_queue.requests, 1);
+  EXPECT_EQ(loop_.engine().scheduler().pool().num_active(), 0);
+  Run();
+  ASSERT_THAT(turn_.output.sequences, SizeIs(1));
+  EXPECT_EQ(turn_.output.sequences[0].id.request, 2u);
+}
+
+TEST_F(EngineLoopTest, ATurnIsNotIdleIfCommandsCameDuringIt) {
+  loop_.Begin({});
+  Submit(1, 10, 50);
+  loop_.Apply(std::exchange(commands_, {}));
+  loop_.Complete(turn_);
+  EXPECT_EQ(turn_.output.num_rows, 0);
+  EXPECT_FALSE(turn_.idle);
+  Run();
+  EXPECT_EQ(turn_.output.num_rows, 1);
+}
+
 TEST_F(EngineLoopTest, AStepThatNoOneCompletedBlocksTheNext) {
   loop_.Begin({});
   EXPECT_DEATH(loop_.Begin({}), "has_begun_");
