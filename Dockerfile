@@ -1,5 +1,5 @@
-# The daemon and latentctl with its load client, built from source. The image that runs them has no build tools, needs no file system to write
-# to and no privileges.
+# The daemon and latentctl with its load client, built from source. The image that runs them has no build tools, needs
+# no file system to write to and no privileges.
 #
 #   docker build -t latentd .                                             the model is mounted at /model
 #   docker build -t latentd --target with-model --build-arg MODEL=models/tiny-tales .        the model is in the image
@@ -37,7 +37,7 @@ RUN apt-get update -qq \
       libspdlog1.10 libtomlplusplus3 >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=build /programs/ /usr/local/bin/
-# Loopback inside a container reaches nobody. The admin service stays off unless it is given an address.
+# Nothing outside a container reaches its loopback. The admin service stays off unless it is given an address.
 ENV LATENTD_MODEL=/model LATENTD_LISTEN=[::]:50051 LATENTD_METRICS_LISTEN=[::]:9090
 EXPOSE 50051 9090
 USER 10001:10001

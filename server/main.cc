@@ -1,4 +1,4 @@
-// The process: arguments, signals, logs and its exit code. What it does is the Daemon's business.
+// The process: arguments, signals, logs and its exit code. The Daemon (server/start) serves.
 #include <iostream>
 #include <string>
 

@@ -4,8 +4,8 @@
 //
 // A source is asked for messages whenever the wire is free (Pump), or its one message is handed over (WriteOnly). A
 // message is stuck if it is not written within `patience`: any message where the source limits each write, else only
-// those that are written once the source is complete. Before that, a slow reader is the source's business: the
-// scheduler bounds what waits for it.
+// those that are written once the source is complete. Before that, the source deals with a slow reader: the scheduler
+// bounds what waits for it.
 //
 // Threads: Pump, GiveUpOnly and ResetIfDue are called by one thread at a time, the call's egress thread. WriteOnly is
 // called instead of the first Pump, by any thread. All others may be called by any thread at any time.

@@ -1,5 +1,5 @@
-// One call, from its headers to its last word: it waits for a place, receives its one message, has it worked on by the
-// pool, and answers. How it answers is the subclass's business. Owned by its transport; when that is done with the call
+// One call, from its headers to its status: it waits for a place, receives its one message, has it worked on by the
+// pool, and answers. Its subclass decides how it answers. Owned by its transport; when that is done with the call
 // (Done), the egress destroys both.
 //
 // The transport calls Receive when the headers are there, so a call is counted, and can be refused, timed and
@@ -89,7 +89,7 @@ class Call : public AnswerSource {
   // The whole answer in one message; OK follows when the client has taken it, SLOW_CONSUMER after Egress::patience.
   // Refuses where it is larger than the client takes or answers that wait fill their budget.
   void Answer(std::string message);
-  // The last word, unless there was one.
+  // Sends the status, unless one was sent.
   void End(const absl::Status& status);
   // For an answer of at most so many bytes, before any work on it. Not OK: refuse.
   absl::Status ReserveAnswer(size_t num_bytes, std::string_view fields);

@@ -1,5 +1,5 @@
 // One line in the log for each RPC that ended, refused ones included. Called by the threads that end RPCs, never by
-// the engine's; costs them the rendering, the writing is the logger's thread's business.
+// the engine's; they pay for the rendering, the logger's thread writes.
 #pragma once
 
 #include <optional>

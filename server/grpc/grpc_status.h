@@ -8,7 +8,7 @@
 namespace latentd {
 
 grpc::Status ToGrpcStatus(const absl::Status& status);
-// The last word of an RPC: the same, and where a retry makes sense later, the trailer that clients' retry policies
+// The status that ends an RPC: the same, and where a retry makes sense later, the trailer that clients' retry policies
 // obey.
 grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context);
 

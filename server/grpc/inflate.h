@@ -1,5 +1,5 @@
 // Requests that a client compressed with gzip, as gRPC's libraries do on wish. gRPC itself would unpack a message of
-// 400 KB into 400 MB before anybody could look at its size; this stops at the bound.
+// 400 KB into 400 MB before its size could be checked; this stops at the bound.
 #pragma once
 
 #include <cstddef>

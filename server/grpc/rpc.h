@@ -31,7 +31,7 @@ class Rpc final : public RpcReactor, public CallWire {
   // `context` is gRPC's, until OnDone.
   explicit Rpc(grpc::CallbackServerContext& context) : context_(context) {}
 
-  // Once, first. The call is one with this for its wire.
+  // Once, first. The call has this as its wire.
   template <class AnyCall>
   AnyCall& Own(std::unique_ptr<AnyCall> call) {
     AnyCall& owned = *call;

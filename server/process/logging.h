@@ -1,7 +1,6 @@
 // Logs go to stderr through spdlog: a thread of its own writes them, out of a bounded queue that drops its oldest lines
-// rather than make a thread wait, the end of the daemon included. Output of the libraries below goes
-// there, too, at level debug, so that a start that goes wrong says one line; gRPC's errors that no client can cause
-// stay errors.
+// rather than make a thread wait, the end of the daemon included. RouteLibraryLogs (server/grpc/library_logs.h) sends
+// the libraries' lines here.
 #pragma once
 
 #include <string>
