@@ -17,7 +17,7 @@ This page is generated: `latentd_metrics_doc > deploy/METRICS.md`; a test compar
 
 `http://HOST:PORT/metrics` of `--metrics-listen`, in the Prometheus text format. One scrape is one moment: a copy of all
 counters taken under one lock, between two reports of the engine. The page is served from before the weights are loaded,
-and every series is there from the start. The `exposer_*` series describe the HTTP server itself.
+and every series is there from the start.
 
 A request's latencies, lengths and waste are observed when it ends, in the moment in which it is counted as finished,
 with its outcome; so all of them are there for each outcome, and none is missing because it failed. Label `outcome` has
