@@ -1,7 +1,10 @@
-"""How the programs are built and what of a running daemon could reach a core dump: read with readelf and from /proc."""
+"""How the programs are built and what of a running daemon could reach a core dump: read with readelf, from the build's
+commands and from /proc."""
+import json
 import pathlib
 import re
 import resource
+import shlex
 import subprocess
 import unittest
 
@@ -9,13 +12,26 @@ import daemon
 
 PROGRAMS = ("latentd", "latentctl", "latentctl-load", "latent-convert")
 CUDA_LIBRARY = daemon.BIN / "liblatentd_cuda.so"  # only where there is nvcc
-COPY_NOTHING = (CUDA_LIBRARY, daemon.BIN / "latentctl")  # into buffers of known size
+# They copy nothing into buffers of known size: the build's commands, not symbols, show that copies would be checked.
+COPY_NOTHING = (CUDA_LIBRARY, daemon.BIN / "latentctl")
+COMMANDS = daemon.BIN.parent / "compile_commands.json"
 
 
 def read_elf(path, *options):
     done = subprocess.run(["readelf", "--wide", *options, path], capture_output=True, text=True, check=True,
                           timeout=daemon.PATIENCE_SECONDS)
     return done.stdout
+
+
+def fortification(command):
+    """The level of checked copies that a compiler's command asks for; without optimisation there is none."""
+    level, is_optimised = 0, False
+    for word in shlex.split(command):
+        if word.startswith(("-D_FORTIFY_SOURCE", "-U_FORTIFY_SOURCE")):
+            level = int(word.partition("=")[2] or "0")
+        elif re.match(r"-O", word):
+            is_optimised = word != "-O0"
+    return level if is_optimised else 0
 
 
 def binaries():
@@ -50,6 +66,15 @@ class BinaryTest(unittest.TestCase):
                 self.assertIn("__stack_chk_fail", symbols)
                 if path not in COPY_NOTHING:
                     self.assertRegex(symbols, r"__(memcpy|memset|memmove|snprintf|vsnprintf|read|fprintf|printf)_chk")
+
+    def test_every_source_is_compiled_with_checked_copies(self):
+        levels = []
+        for entry in json.loads(COMMANDS.read_text()):
+            name = entry["file"].removeprefix(f"{daemon.ROOT}/")
+            if name.startswith(("base/", "jinja/", "kernels/", "engine/", "server/", "tools/")):
+                levels.append((name, fortification(entry["command"])))
+        self.assertLess({"tools/latentctl/latentctl.cc", "server/main.cc"}, {name for name, _ in levels})
+        self.assertEqual([name for name, level in levels if level < 3], [])
 
     def test_indirect_jumps_lead_to_marked_places(self):
         for path in binaries():
