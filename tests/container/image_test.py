@@ -33,6 +33,7 @@ DEAD_PROXY = "http://127.0.0.1:9"
 MEMORY_BYTES = 512 << 20
 MAX_BYTES_ABOVE_BASE = 64 << 20  # the programs and their libraries; a compiler alone is more than that
 UNPRIVILEGED_ID = 10001
+PROGRAMS = ("latentd", "latentctl", "latentctl-load")
 BUILD_TOOLS = "as c++ cc ccache clang cmake cpp g++ gcc ld make ninja pkg-config protoc".split()
 
 run_options = ["--detach", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt",
@@ -177,6 +178,9 @@ class WithModelTest(unittest.TestCase):
         self.assertTrue(self.server.is_healthy())
         self.assertEqual(self.server.execute("latentctl", "health").stdout, "SERVING\n")
 
+    def test_has_the_load_client_beside_latentctl(self):
+        self.assertIn("--concurrency", self.server.execute("latentctl", "load", "--help").stdout)
+
     def test_has_no_privileges(self):
         status = self.server.process_status()
         for kind in ("Uid", "Gid"):
@@ -197,7 +201,7 @@ class WithModelTest(unittest.TestCase):
         self.assertEqual(limits, [str(MEMORY_BYTES)])
 
     def test_has_every_library_and_no_build_tool(self):
-        for program in ("latentd", "latentctl"):
+        for program in PROGRAMS:
             libraries = self.server.execute("ldd", f"/usr/local/bin/{program}").stdout
             self.assertIn("libgrpc++", libraries)
             self.assertNotIn("not found", libraries)
@@ -211,7 +215,7 @@ class WithModelTest(unittest.TestCase):
                                              check=False).stdout, "")
 
     def test_programs_are_stripped(self):
-        for program in ("latentd", "latentctl"):
+        for program in PROGRAMS:
             with tempfile.NamedTemporaryFile() as copy:
                 podman("cp", f"{self.server.id}:/usr/local/bin/{program}", copy.name)
                 sections = run("readelf", "--section-headers", copy.name).stdout
