@@ -35,7 +35,7 @@ check_machine() {
 
 make_stubs() {
   [ -d build/release/tests/system/stubs ] && return
-  cmake --preset release >/dev/null
+  cmake --preset release -DLATENTD_TESTS=ON >/dev/null
   ctest --test-dir build/release -R python_stubs >/dev/null
 }
 

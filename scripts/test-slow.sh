@@ -7,11 +7,10 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/stages.sh
 trap report_stages EXIT
-werror=${LATENTD_WERROR:-OFF}
 jobs=$(($(nproc) * 2))  # most tests wait more than they compute
 
 stage "release: build"
-cmake --preset release -DLATENTD_WERROR="$werror" >/dev/null
+scripts/configure.sh release -DLATENTD_TESTS=ON
 ninja -C build/release all slow_tests
 
 stage "release: slow tests"
@@ -20,7 +19,7 @@ ctest --test-dir build/release --output-on-failure -j "$jobs" -L slow
 # What make test began by clang goes on: the daemon under sanitizers and the fuzzers. It precompiles no headers, so each
 # source of the daemon and of latentctl must include what it uses.
 stage "asan-ubsan: build of the daemon, its tools, the text's tests and the fuzzers"
-cmake --preset asan-ubsan -DLATENTD_WERROR="$werror" >/dev/null
+scripts/configure.sh asan-ubsan -DLATENTD_TESTS=ON
 ninja -C build/asan-ubsan latentd latentctl latentctl-load slow_sanitized_tests fuzzers
 stage "asan-ubsan: tests"
 ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"

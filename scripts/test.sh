@@ -6,14 +6,13 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/stages.sh
 trap report_stages EXIT
-werror=${LATENTD_WERROR:-OFF}
 jobs=$(($(nproc) * 2))  # most tests wait more than they compute
 
 stage "tidy"
 # Shadow memory doubles the emulated kernels; a change elsewhere leaves it to make test-slow.
 shadow=OFF
 if scripts/changed.sh kernels tests/kernels tests/cuda_emulator; then shadow=ON; fi
-cmake --preset release -DLATENTD_WERROR="$werror" -DLATENTD_SHADOW="$shadow" >/dev/null
+scripts/configure.sh release -DLATENTD_TESTS=ON -DLATENTD_SHADOW="$shadow"
 python3 tests/tidy.py
 
 stage "release: build"
@@ -25,7 +24,7 @@ ctest --test-dir build/release --output-on-failure -j "$jobs" -LE slow
 
 for sanitizer in asan-ubsan tsan; do
   stage "$sanitizer: build"
-  cmake --preset "$sanitizer" -DLATENTD_WERROR="$werror" >/dev/null
+  scripts/configure.sh "$sanitizer" -DLATENTD_TESTS=ON
   ninja -C "build/$sanitizer" engine_tests
   stage "$sanitizer: tests"
   ctest --test-dir "build/$sanitizer" --output-on-failure -j "$jobs" -L '^sanitized$'
