@@ -6,12 +6,13 @@ LATENTD_WERROR ?= OFF
 RELEASE := build/release
 
 # configure NAME OPTIONS: quiet unless it goes wrong.
-configure = cmake --preset $(1) -DLATENTD_WERROR=$(LATENTD_WERROR) $(2) >/dev/null
+configure = LATENTD_WERROR=$(LATENTD_WERROR) scripts/configure.sh $(1) $(2)
 
 packages:
 	@scripts/install-packages.sh
 
-build: packages
+build:
+	@scripts/install-packages.sh build
 	@$(call configure,release)
 	@ninja -C $(RELEASE) latentd latentctl latentctl-load latent-convert
 
@@ -30,13 +31,15 @@ test-slow: packages
 # Worlds by their seeds: make simulate SEEDS=10000 SEED=1.
 SEEDS ?= 10000
 SEED ?= 1
-simulate: packages
-	@$(call configure,release)
+simulate:
+	@scripts/install-packages.sh build bench
+	@$(call configure,release,-DLATENTD_TESTS=ON)
 	@ninja -C $(RELEASE) simulate
 	@$(RELEASE)/bin/simulate --seed=$(SEED) --seeds=$(SEEDS) --processes=$$(nproc)
 
-bench: packages
-	@$(call configure,release)
+bench:
+	@scripts/install-packages.sh build bench
+	@$(call configure,release,-DLATENTD_TESTS=ON)
 	@ninja -C $(RELEASE) latentd_bench kernels_bench egress_bench
 	@$(RELEASE)/bin/latentd_bench
 	@$(RELEASE)/bin/kernels_bench

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the daemon with the bundled model on free loopback ports, streams a story and a chat, stops it. Prints the seconds
-# of each stage.
+# Starts the daemon with the bundled model on free loopback ports, streams a story and a chat, stops it. Prints the
+# seconds of each stage.
 # Usage: scripts/demo.sh [build]
 #   build  installs what is missing and builds the two programs first
 set -eu
@@ -34,9 +34,9 @@ address_of() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p" "$work/ports.json"; }
 
 if [ "${1:-}" = build ]; then
   stage "packages"
-  scripts/install-packages.sh
+  scripts/install-packages.sh build
   stage "build"
-  cmake --preset release -DLATENTD_WERROR="${LATENTD_WERROR:-OFF}" >/dev/null
+  scripts/configure.sh release
   ninja -C build/release latentd latentctl
 fi
 

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs the Debian packages that a group of tasks needs; does nothing when all of them are there.
-# Usage: scripts/install-packages.sh [build|test|sanitize|container]…; default: build and test.
+# Usage: scripts/install-packages.sh [build|bench|test|sanitize|container]…; default: build and test.
 set -eu
 build="g++ cmake ninja-build ccache pkg-config
-  protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev zlib1g-dev libabsl-dev libssl-dev prometheus-cpp-dev
-  libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
+  protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev zlib1g-dev libabsl-dev libssl-dev
+  prometheus-cpp-dev libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
   libtomlplusplus-dev libcpp-httplib-dev"
-test="binutils libgtest-dev libgmock-dev libbenchmark-dev clang-format xz-utils python3 python3-grpcio python3-protobuf
-  prometheus"
+bench="libgtest-dev libgmock-dev libbenchmark-dev"  # without them the tree is configured without tests and benches
+test="$bench binutils clang-format xz-utils python3 python3-grpcio python3-protobuf prometheus"
 sanitize="clang-14 libclang-rt-14-dev"  # and libFuzzer
 container="buildah podman runc mmdebstrap iproute2"
 
@@ -16,11 +16,12 @@ packages=
 for group in "$@"; do
   case $group in
     build) packages="$packages $build" ;;
+    bench) packages="$packages $bench" ;;
     test) packages="$packages $test" ;;
     sanitize) packages="$packages $sanitize" ;;
     container) packages="$packages $container" ;;
     *)
-      echo "install-packages: expected build, test, sanitize or container, found $group" >&2
+      echo "install-packages: expected build, bench, test, sanitize or container, found $group" >&2
       exit 1
       ;;
   esac
