@@ -1,6 +1,7 @@
-# What makes a mistake in memory end the process rather than serve an attacker: position-independent programs, relocations
-# resolved at start and then read-only, guards on stacks, checked copies, a stack that is not code, and marked targets of
-# indirect jumps. hardening_test.py reads it back from the programs. Sanitizers bring checks of their own.
+# What makes a mistake in memory end the process rather than serve an attacker: position-independent programs,
+# relocations resolved at start and then read-only, guards on stacks, checked copies, a stack that is not code, and
+# marked targets of indirect jumps. hardening_test.py reads it back from the programs and from the compiler's commands.
+# Sanitizers bring checks of their own.
 if(LATENTD_SANITIZE)
   return()
 endif()

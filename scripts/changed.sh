@@ -1,6 +1,6 @@
 #!/bin/sh
-# Exit code 0 where something under the paths (git's pathspecs) is not committed or differs from the branch main, else 1.
-# On main itself: where it differs from the commit before. CI that tests several commits at a time names the last one
+# Exit code 0 where something under the paths (git's pathspecs) is not committed or differs from the branch main, else
+# 1. On main itself: where it differs from the commit before. CI that tests several commits at a time names the last one
 # that it tested in LATENTD_CHANGED_SINCE. Where the history does not reach that far (a shallow clone, an archive),
 # everything counts as changed.
 # Usage: scripts/changed.sh PATH…

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the image latentd:VERSION, and with MODEL=DIRECTORY (inside the tree) latentd:VERSION-NAME with that model in it.
+# Builds the image latentd:VERSION, and with MODEL=DIRECTORY (inside the tree) latentd:VERSION-NAME with that model in
+# it.
 # Usage: scripts/image.sh [build|archive|store|base|version]
 #   build    with docker where its engine answers, else archive; the default
 #   archive  with buildah, as root, into an archive under build/container that every engine can load

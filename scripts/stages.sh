@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Sourced by scripts that work in stages: each one's name when it begins, and all with their seconds when the script ends.
+# Sourced by scripts that work in stages: each one's name when it begins, and all with their seconds when the script
+# ends.
 stages_begun=$(date +%s)
 stages=
 
@@ -19,6 +20,7 @@ stage() {
 # The trap of EXIT, or called by it.
 report_stages() {
   end_stage
-  [ -z "$stages" ] || printf '\n== seconds of %s\n%s%6d s  in all\n' "$(basename "$0")" "$stages" $(($(date +%s) - stages_begun))
+  [ -z "$stages" ] || printf '\n== seconds of %s\n%s%6d s  in all\n' "$(basename "$0")" "$stages" \
+    $(($(date +%s) - stages_begun))
   stages=
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What takes too long for every change: long loads, the emulator's opcodes, shadow memory and seeded mistakes, the whole
-# daemon and the text's tests under AddressSanitizer and UBSan, a minute of fuzzing for each target, the container image.
-# Builds the benches, too. Prints the seconds of each stage.
+# daemon and the text's tests under AddressSanitizer and UBSan, a minute of fuzzing for each target, the container
+# image. Builds the benches, too. Prints the seconds of each stage.
 # Usage: scripts/test-slow.sh, after scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."

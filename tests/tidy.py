@@ -83,6 +83,17 @@ def sources():
                 yield path
 
 
+def other_texts():
+    """Pages, and what builds: CMake's lists, the Dockerfile, the Makefile and scripts."""
+    yield from (path for path in sorted(ROOT.iterdir()) if path.name in ("CMakeLists.txt", "Dockerfile", "Makefile"))
+    yield from sorted(ROOT.glob("*.md"))
+    for folder in [*SOURCE_FOLDERS, "cmake", "deploy", "docs", "models", "proto", "scripts"]:
+        for path in sorted((ROOT / folder).rglob("*")):
+            is_script = path.suffix == ".sh" and folder in ("cmake", "scripts")
+            if path.name == "CMakeLists.txt" or path.suffix in (".cmake", ".md") or is_script:
+                yield path
+
+
 def relative(path):
     return str(path.relative_to(ROOT))
 
@@ -98,11 +109,29 @@ def check_lengths(path, text):
     limit = MAX_HEADER_LINES if path.suffix in (".h", ".cuh") else MAX_SOURCE_LINES
     if "unicode_classes" not in path.name and lines > limit:
         yield f"{lines} lines, at most {limit}: split it by meaning"
+    yield from check_columns(text)
+
+
+def check_columns(text):
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > MAX_COLUMNS:
             yield f"{number}: {len(line)} columns, at most {MAX_COLUMNS}"
         if line != line.rstrip():
             yield f"{number}: trailing white space"
+
+
+def without_tables_and_fences(page):
+    """The same page, line breaks kept, with the rows of its tables and its code blocks blanked."""
+    page = re.sub(r"^[ \t]*```.*?^[ \t]*```", lambda m: "\n" * m[0].count("\n"), page, flags=re.M | re.S)
+    return re.sub(r"^[ \t]*\|.*$", "", page, flags=re.M)
+
+
+def check_other_text(path, text):
+    if path.suffix != ".md":
+        yield from check_columns(text)
+        yield from check_language(path, text)
+    elif path.name != "METRICS.md":  # latentd_metrics_doc prints it
+        yield from check_columns(without_tables_and_fences(text))
 
 
 FUNCTION_HEAD = re.compile(r"\)\s*(const|noexcept|override|final|mutable|&|&&|\s|->\s*[\w:<>,&*\s]+|:\s.*)*$", re.S)
@@ -234,7 +263,8 @@ def check_comments(path, text):
 def check_language(path, text):
     """Comments name their subject first (STYLE.md, Plain English)."""
     for number, line in enumerate(text.splitlines(), 1):
-        mark = r"#|^\s*\"\"\"" if path.suffix == ".py" else r"(?<!:)//"
+        is_c = path.suffix in (".h", ".cc", ".cu", ".cuh")
+        mark = r"(?<!:)//" if is_c else r"(?:^|\s)#|^\s*\"\"\""
         comment = re.search(rf"(?:{mark})(.*)$", line)
         found = comment and (re.search(r"\b([Nn]obody|[Ww]hoever)\b", comment[1]) or
                              re.search(r"(?:^\s*|[.:;!?]\s+)Of\s", comment[1]))
@@ -371,6 +401,8 @@ def main():
             found += [*check_includes(path, text), *check_functions(path, code), *check_words(path, code, text),
                       *check_comments(path, text)]
         violations += [f"{relative(path)}: {v}" for v in found]
+    for path in other_texts():
+        violations += [f"{relative(path)}: {v}" for v in check_other_text(path, path.read_text())]
     if "--headers" in sys.argv[1:]:
         violations += check_headers_alone()
     print("\n".join(violations) if violations else "tidy: no violations")
