@@ -53,7 +53,7 @@ TEST(Engine, ChunksDoNotChangeTheOutput) {
 }
 
 TEST(Engine, PhysicalBlocksDoNotChangeTheOutput) {
-  for (uint64_t seed : {1, 2, 3}) {
+  for (uint64_t seed : {1u, 2u, 3u}) {
     SCOPED_TRACE(testing::Message() << "shuffle_seed " << seed);
     EngineOptions options = SmallEngine();
     options.scheduler.pool.shuffle_seed = seed;
@@ -160,7 +160,7 @@ TEST(Engine, NonFiniteRowFailsOnlyItsRequest) {
   harness.StepUntilIdle();
   EXPECT_EQ(harness.ends.at(2).reason, FinishReason::kNonFiniteLogits);
   EXPECT_THAT(harness.tokens[2], IsEmpty());
-  for (RequestId id : {1, 3}) {
+  for (RequestId id : {1u, 3u}) {
     EXPECT_THAT(harness.tokens[id], ElementsAreArray(FakeTokens(MakePrompt(10), 100 + id, 20, kVocab)));
   }
   EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 0);

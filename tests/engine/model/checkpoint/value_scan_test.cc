@@ -42,7 +42,7 @@ TEST(ValueScan, KnowsEveryBf16Value) {
 TEST(ValueScan, FindsTheFirstFaultWhereverItLies) {
   const float kInfinity = std::numeric_limits<float>::infinity();
   const float kNan = std::numeric_limits<float>::quiet_NaN();
-  for (const size_t place : {0, 1, 4095, 4096, 9999}) {
+  for (const size_t place : {0u, 1u, 4095u, 4096u, 9999u}) {
     std::vector<float> values(10'000, std::numeric_limits<float>::max());
     EXPECT_EQ(Scan(DType::kF32, values), std::nullopt);
     values[place] = -kInfinity;
