@@ -8,7 +8,6 @@
 #include "base/file_faults.h"
 #include "base/processors.h"
 #include "base/standard_descriptors.h"
-#include "base/thread_room.h"
 #include "server/config/parse_config.h"
 #include "server/grpc/library_logs.h"
 #include "server/process/core_dumps.h"
@@ -16,6 +15,7 @@
 #include "server/process/heap.h"
 #include "server/process/logging.h"
 #include "server/process/signals.h"
+#include "server/process/thread_room.h"
 #include "server/start/daemon.h"
 #include "server/start/port_file.h"
 

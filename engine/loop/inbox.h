@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/mailbox.h"
+#include "engine/loop/mailbox.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/request.h"
 #include "engine/schedule/finish_reason.h"

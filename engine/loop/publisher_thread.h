@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/mailbox.h"
 #include "engine/loop/inbox.h"
+#include "engine/loop/mailbox.h"
 #include "engine/step/step_output.h"
 #include "engine/stream/publisher.h"
 

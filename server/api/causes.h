@@ -9,9 +9,9 @@
 
 #include <absl/status/status.h>
 
-#include "base/enumerators.h"
 #include "engine/schedule/finish_reason.h"
 #include "server/api/cause.h"
+#include "server/api/enumerators.h"
 #include "server/api/methods.h"
 
 namespace latentd {

@@ -1,4 +1,4 @@
-#include "base/thread_room.h"
+#include "server/process/thread_room.h"
 
 #include <algorithm>
 #include <cerrno>
