@@ -59,9 +59,8 @@ std::string QuotedExcerpt(std::string_view text) {
 
 std::string Quoted(std::string_view text) {
   constexpr size_t kLongest = 300;
-  const bool is_cut = text.size() > kLongest;
-  if (is_cut) text = text.substr(0, kLongest);
-  return absl::StrCat("'", absl::Utf8SafeCHexEscape(ViewOf(text)), is_cut ? "...'" : "'");
+  const std::string_view shown = CutText(text, kLongest);
+  return absl::StrCat("'", absl::Utf8SafeCHexEscape(ViewOf(shown)), shown.size() < text.size() ? "...'" : "'");
 }
 
 std::string QuoteForLog(std::string_view text) {

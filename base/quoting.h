@@ -19,7 +19,7 @@ inline constexpr size_t kQuotedBytes = 60;
 // As much of the text as fits into so many bytes, in whole characters.
 std::string_view CutText(std::string_view text, size_t max_bytes);
 
-// In single quotes, escaped, and cut behind 300 bytes.
+// In single quotes, escaped, and cut to 300 bytes, in whole characters. Bytes that are no UTF-8 stay as they are.
 std::string Quoted(std::string_view text);
 
 // "…" with JSON's escapes, all beyond ASCII escaped, bytes that are not UTF-8 replaced by U+FFFD. Never cut.

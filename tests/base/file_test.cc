@@ -1,16 +1,12 @@
 // Remains of a failed download in place of a file.
 #include "base/file.h"
 
-#include <filesystem>
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/model/checkpoint/shards.h"
-#include "engine/model/config/model_config.h"
 #include "tests/support/safetensors_writer.h"
-#include "tests/support/temporary_directory.h"
 
 namespace latentd {
 namespace {
@@ -66,25 +62,6 @@ TEST(FileKind, FilesThatAreTheFile) {
                                      "Entry not found, and so on for long" + std::string(2000, '.')}) {
     EXPECT_EQ(NotTheFile(content), "") << content;
   }
-}
-
-TEST(FileKind, IsSaidOfEveryFileOfAModel) {
-  const TemporaryDirectory directory;
-  const auto expect_pointer = [](const absl::Status& status, const char* file) {
-    ASSERT_FALSE(status.ok()) << file;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(file));
-    EXPECT_THAT(std::string(status.message()), HasSubstr("found a git-lfs pointer in place of the file of 9,755,696"));
-  };
-  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
-    WriteFile(directory.path() / name, kPointer);
-  }
-  expect_pointer(LoadModelConfig(directory.path()).status(), "config.json");
-  expect_pointer(OpenShards(directory.path()).status(), "model.safetensors.index.json");
-  std::filesystem::remove(directory.path() / "model.safetensors.index.json");
-  expect_pointer(OpenShards(directory.path()).status(), "model.safetensors");
-  WriteFile(directory.path() / "model.safetensors.index.json", R"({"weight_map": {"a": "model-1.safetensors"}})");
-  WriteFile(directory.path() / "model-1.safetensors", kPointer);
-  expect_pointer(OpenShards(directory.path()).status(), "model-1.safetensors");
 }
 
 }  // namespace

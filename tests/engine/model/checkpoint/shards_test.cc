@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "engine/model/config/model_config.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temporary_directory.h"
 
@@ -172,6 +173,29 @@ TEST_F(ShardsTest, WhatIsThereInsteadIsNamed) {
   std::filesystem::create_directories(path() / ".cache/huggingface/download");
   WriteFile(path() / ".cache/huggingface/download/abc.incomplete", "x");
   ExpectRefusal(OpenShards(path()), "a download that did not end; fetch it again");
+}
+
+TEST(FileKind, IsSaidOfEveryFileOfAModel) {
+  const std::string kPointer =
+      "version https://git-lfs.github.com/spec/v1\n"
+      "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+      "size 9755696\n";
+  const TemporaryDirectory directory;
+  const auto expect_pointer = [](const absl::Status& status, const char* file) {
+    ASSERT_FALSE(status.ok()) << file;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(file));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("found a git-lfs pointer in place of the file of 9,755,696"));
+  };
+  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
+    WriteFile(directory.path() / name, kPointer);
+  }
+  expect_pointer(LoadModelConfig(directory.path()).status(), "config.json");
+  expect_pointer(OpenShards(directory.path()).status(), "model.safetensors.index.json");
+  std::filesystem::remove(directory.path() / "model.safetensors.index.json");
+  expect_pointer(OpenShards(directory.path()).status(), "model.safetensors");
+  WriteFile(directory.path() / "model.safetensors.index.json", R"({"weight_map": {"a": "model-1.safetensors"}})");
+  WriteFile(directory.path() / "model-1.safetensors", kPointer);
+  expect_pointer(OpenShards(directory.path()).status(), "model-1.safetensors");
 }
 
 }  // namespace
