@@ -9,10 +9,15 @@
 namespace latentd {
 namespace {
 
-// Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised.
-bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& facts) {
-  const absl::Status walk = ForEachExpectedTensor(facts, [&](const ExpectedTensor& tensor) {
-    const bool is_product = tensor.role == TensorRole::kProjection;
+// How many processes share the model. A sum that is split among several has another order, and so other bytes:
+// whatever splits one makes this a member of Numerics.
+constexpr int kWorldSize = 1;
+
+// Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised, and what is only checked
+// meets none.
+bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
+    const bool is_product = tensor.use == TensorUse::kLoaded && tensor.role == TensorRole::kProjection;
     const bool is_fp8 =
         is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == DType::kE4M3;
     return is_fp8 ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
@@ -20,9 +25,9 @@ bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& facts) {
   return !walk.ok();
 }
 
-std::string_view ActivationTypeName(Fp8Activations fp8_activations, const ModelConfig& facts) {
+std::string_view ActivationTypeName(Fp8Activations fp8_activations, const ModelConfig& config) {
   if (fp8_activations == Fp8Activations::kOff) return "a32";
-  return CodeScaleFormat(facts) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
+  return CodeScaleFormat(config) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
 }
 
 std::string_view LatentTypeName(LatentFormat latents) {
@@ -34,10 +39,10 @@ std::string_view LatentTypeName(LatentFormat latents) {
 // auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
 // operator's wish outweighs the precision of the values.
 absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, const Checkpoint& checkpoint,
-                                                    const ModelConfig& facts, const ChosenBackend& chosen) {
+                                                    const ModelConfig& config, const ChosenBackend& chosen) {
   const bool is_auto = options.fp8_activations == "auto";
   if (options.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
-  if (HasFp8Products(checkpoint, facts)) return Fp8Activations::kDynamic;
+  if (HasFp8Products(checkpoint, config)) return Fp8Activations::kDynamic;
   if (is_auto) return Fp8Activations::kOff;
   return absl::InvalidArgumentError(
       absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
@@ -45,16 +50,15 @@ absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, 
                       options.model_directory));
 }
 
-std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& facts) {
-  if (HasFp8Products(checkpoint, facts)) return "fp8_e4m3_block128";
+std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& config) {
+  if (HasFp8Products(checkpoint, config)) return "fp8_e4m3_block128";
   return checkpoint.Matrix(tensor_names::kEmbedding).dtype == DType::kF32 ? "fp32" : "bf16";
 }
 
 std::string FingerprintOf(const Numerics& numerics, std::string_view quantization, std::string_view revision) {
-  // One process holds the whole model.
-  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-1/%s", numerics.chosen.is_cuda() ? "cuda" : "cpu", quantization,
-                         ActivationTypeName(numerics.fp8_activations, numerics.facts),
-                         LatentTypeName(numerics.chosen.latents), revision);
+  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-%d/%s", numerics.chosen.is_cuda() ? "cuda" : "cpu", quantization,
+                         ActivationTypeName(numerics.fp8_activations, numerics.config),
+                         LatentTypeName(numerics.chosen.latents), kWorldSize, revision);
 }
 
 }  // namespace latentd

@@ -18,14 +18,14 @@ namespace latentd {
 // The meaning of the option fp8_activations with this checkpoint on this device. INVALID_ARGUMENT where codes were
 // asked for and no weight would meet them.
 absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, const Checkpoint& checkpoint,
-                                                    const ModelConfig& facts, const ChosenBackend& chosen);
+                                                    const ModelConfig& config, const ChosenBackend& chosen);
 
 // The weights' format, from the tensors: config.json may be older than they are.
-std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& facts);
+std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& config);
 
 // What the bytes of answers depend on beside the files.
 struct Numerics {
-  const ModelConfig& facts;
+  const ModelConfig& config;
   const ChosenBackend& chosen;
   Fp8Activations fp8_activations = Fp8Activations::kOff;
 };

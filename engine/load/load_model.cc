@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/processors.h"
+#include "engine/load/bytes_read.h"
 #include "engine/load/choose_numerics.h"
 #include "engine/load/model_name.h"
 #include "engine/load/sizing.h"
@@ -20,11 +21,11 @@
 namespace latentd {
 namespace {
 
-absl::StatusOr<int> MaxContext(const LoadOptions& options, const ModelConfig& facts) {
-  if (options.max_context_tokens == 0) return facts.max_context;
-  if (options.max_context_tokens <= facts.max_context) return static_cast<int>(options.max_context_tokens);
+absl::StatusOr<int> MaxContext(const LoadOptions& options, const ModelConfig& config) {
+  if (options.max_context_tokens == 0) return config.max_context;
+  if (options.max_context_tokens <= config.max_context) return static_cast<int>(options.max_context_tokens);
   return absl::InvalidArgumentError(absl::StrFormat("max-context-tokens=%d is more than the model's %d; lower it",
-                                                    options.max_context_tokens, facts.max_context));
+                                                    options.max_context_tokens, config.max_context));
 }
 
 // Comma-separated, as --eos-token-ids has them.
@@ -43,35 +44,36 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text, int vocab
 }
 
 // vLLM and SGLang end at what any of the files names, the tokenizer's included.
-absl::Status AddEosIds(const LoadOptions& options, const Tokenizer* tokenizer, ModelConfig& facts) {
-  absl::StatusOr<std::vector<int32_t>> ids = ParseIds(options.eos_token_ids, facts.vocab_size);
+absl::Status AddEosIds(const LoadOptions& options, const Tokenizer* tokenizer, ModelConfig& config) {
+  absl::StatusOr<std::vector<int32_t>> ids = ParseIds(options.eos_token_ids, config.vocab_size);
   if (!ids.ok()) return ids.status();
-  if (tokenizer != nullptr && tokenizer->eos_id().value_or(facts.vocab_size) < facts.vocab_size) {
+  if (tokenizer != nullptr && tokenizer->eos_id().value_or(config.vocab_size) < config.vocab_size) {
     ids->insert(ids->begin(), *tokenizer->eos_id());
   }
   for (const int32_t id : *ids) {
-    if (std::find(facts.eos_ids.begin(), facts.eos_ids.end(), id) == facts.eos_ids.end()) facts.eos_ids.push_back(id);
+    if (std::find(config.eos_ids.begin(), config.eos_ids.end(), id) == config.eos_ids.end())
+      config.eos_ids.push_back(id);
   }
-  if (facts.eos_ids.empty()) {
-    facts.warnings.emplace_back(
+  if (config.eos_ids.empty()) {
+    config.warnings.emplace_back(
         "no file of the model names an end-of-sequence token: answers end at max_tokens or the request's own stops; "
         "--eos-token-ids names it");
   }
   return absl::OkStatus();
 }
 
-VocabularyRules RulesOf(const ModelConfig& facts, const Tokenizer* tokenizer) {
-  VocabularyRules rules{.eos_ids = facts.eos_ids, .has_token = {}};
+VocabularyRules RulesOf(const ModelConfig& config, const Tokenizer* tokenizer) {
+  VocabularyRules rules{.eos_ids = config.eos_ids, .has_token = {}};
   if (tokenizer == nullptr) return rules;
-  for (int32_t id = 0; id < facts.vocab_size; ++id) rules.has_token.push_back(tokenizer->HasToken(id) ? 1 : 0);
+  for (int32_t id = 0; id < config.vocab_size; ++id) rules.has_token.push_back(tokenizer->HasToken(id) ? 1 : 0);
   return rules;
 }
 
-MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, const ModelConfig& facts) {
+MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, const ModelConfig& config) {
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(facts, loaded.chosen.latents),
-          .step_bytes = ActivationMemory::BytesPerToken(facts, loaded.fp8_activations)};
+          .block_bytes = LatentCache::BytesPerBlock(config, loaded.chosen.latents),
+          .step_bytes = ActivationMemory::BytesPerToken(config, loaded.fp8_activations)};
 }
 
 struct Sizes {
@@ -80,15 +82,15 @@ struct Sizes {
   CacheSize cache;
 };
 
-absl::StatusOr<Sizes> SizesOf(const LoadOptions& options, const ModelConfig& facts, const MemoryFacts& memory) {
-  absl::StatusOr<int> context = MaxContext(options, facts);
+absl::StatusOr<Sizes> SizesOf(const LoadOptions& options, const ModelConfig& config, const MemoryFacts& memory) {
+  absl::StatusOr<int> context = MaxContext(options, config);
   if (!context.ok()) return context.status();
   Sizes sizes{.context = *context, .step_tokens = StepTokens(options, memory), .cache = {}};
   absl::StatusOr<CacheSize> cache = CacheBlocks(options, memory, *context, sizes.step_tokens);
   if (!cache.ok()) return cache.status();
   sizes.cache = *std::move(cache);
   // Only an operator who asks for more than the cache holds gets requests that can never fit.
-  if (options.max_context_tokens == 0) sizes.context = std::min(*context, (sizes.cache.num_blocks - 1) * kBlockTokens);
+  if (options.max_context_tokens == 0) sizes.context = std::min(*context, (sizes.cache.num_blocks - 1) * kBlockSlots);
   return sizes;
 }
 
@@ -130,13 +132,13 @@ void ReportThreads(const LoadOptions& options, LoadedModel& loaded) {
 
 // The derived sizes, for the log and for GetConfig.
 void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded) {
-  const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockTokens;
+  const int64_t slots = int64_t{sizes.cache.num_blocks - 1} * kBlockSlots;
   const double rate = loaded.engine.step.tokens_per_second;
   loaded.sizes.push_back(
       absl::StrFormat("device: %s (%s)", loaded.chosen.device, loaded.chosen.backend.device->Describe()));
   loaded.sizes.push_back(absl::StrFormat(
       "cache: %s blocks of %d tokens hold %s tokens as %s in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
-      kBlockTokens, Grouped(slots), std::string(NameOf(loaded.chosen.latents)),
+      kBlockSlots, Grouped(slots), std::string(NameOf(loaded.chosen.latents)),
       static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
   if (sizes.context > slots) {
     loaded.warnings.push_back(
@@ -163,22 +165,22 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
 }
 
 void Describe(const LoadOptions& options, const Checkpoint& checkpoint, LoadedModel& loaded) {
-  const ModelConfig& facts = loaded.model->config();
+  const ModelConfig& config = loaded.model->config();
   ModelDescription& description = loaded.description;
   description.name = ModelName(options.model_directory);
-  description.quantization = QuantizationOf(checkpoint, facts);
-  description.revision = absl::StrFormat("%016x%016x", facts.digest, checkpoint.Digest());
+  description.quantization = QuantizationOf(checkpoint, config);
+  description.revision = absl::StrFormat("%016x%016x", config.digest, checkpoint.Digest());
   description.fingerprint =
-      FingerprintOf({.facts = facts, .chosen = loaded.chosen, .fp8_activations = loaded.fp8_activations},
+      FingerprintOf({.config = config, .chosen = loaded.chosen, .fp8_activations = loaded.fp8_activations},
                     description.quantization, description.revision);
 }
 
 // What text needs of the model, and adds to what its configuration says.
-absl::Status TakeText(const LoadOptions& options, ModelConfig& facts, LoadedModel& loaded) {
+absl::Status TakeText(const LoadOptions& options, ModelConfig& config, LoadedModel& loaded) {
   absl::StatusOr<ModelText> text = LoadText(options);
   if (!text.ok()) return text.status();
   loaded.text = *std::move(text);
-  return AddEosIds(options, loaded.text.tokenizer.get(), facts);
+  return AddEosIds(options, loaded.text.tokenizer.get(), config);
 }
 
 void Append(const std::vector<std::string>& lines, std::vector<std::string>& all) {
@@ -186,19 +188,19 @@ void Append(const std::vector<std::string>& lines, std::vector<std::string>& all
 }
 
 // Sizes what the weights leave room for, and reads them: each byte of the checkpoint once.
-absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& checkpoint, const ModelConfig& facts,
+absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& checkpoint, const ModelConfig& config,
                                   LoadedModel& loaded) {
-  absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(options, checkpoint, facts, loaded.chosen);
+  absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(options, checkpoint, config, loaded.chosen);
   if (!fp8_activations.ok()) return fp8_activations.status();
   loaded.fp8_activations = *fp8_activations;
-  absl::StatusOr<Sizes> sizes = SizesOf(options, facts, MemoryOf(loaded, checkpoint, facts));
+  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(loaded, checkpoint, config));
   if (!sizes.ok()) return sizes;
   loaded.engine = OptionsFor(options, *sizes);
-  loaded.engine.vocabulary = RulesOf(facts, loaded.text.tokenizer.get());
+  loaded.engine.vocabulary = RulesOf(config, loaded.text.tokenizer.get());
   const Backend& backend = loaded.chosen.backend;
   const int rows = backend.device->PadRows(loaded.engine.scheduler.max_step_rows);
   absl::StatusOr<std::unique_ptr<Model>> model =
-      Model::Load(checkpoint, facts,
+      Model::Load(checkpoint, config,
                   {.num_blocks = sizes->cache.num_blocks,
                    .max_tokens = std::max(sizes->step_tokens, rows),
                    .max_rows = rows,
@@ -216,35 +218,37 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& options, LoadProgress& progress) {
-  absl::StatusOr<ModelConfig> facts =
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& options, OnRead on_read) {
+  absl::StatusOr<ModelConfig> config =
       LoadModelConfig(options.model_directory, GenerationSourceOf(options.generation_config));
-  if (!facts.ok()) return facts.status();
-  if (absl::Status status = CheckComputable(*facts); !status.ok()) return status;
-  if (absl::StatusOr<int> context = MaxContext(options, *facts); !context.ok()) return context.status();
+  if (!config.ok()) return config.status();
+  if (absl::Status status = CheckComputable(*config); !status.ok()) return status;
+  if (absl::StatusOr<int> context = MaxContext(options, *config); !context.ok()) return context.status();
 
   auto loaded = std::make_unique<LoadedModel>();
   const SteadyClock clock;
   const TimePoint text_started = clock.Now();
-  if (absl::Status status = TakeText(options, *facts, *loaded); !status.ok()) return status;
+  if (absl::Status status = TakeText(options, *config, *loaded); !status.ok()) return status;
   const TimePoint weights_started = clock.Now();
   loaded->tokenizer_seconds = Seconds(weights_started - text_started);
   absl::StatusOr<ChosenBackend> chosen = ChooseBackend(options);
   if (!chosen.ok()) return chosen.status();
   loaded->chosen = *std::move(chosen);
-  progress.Begin();
-  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(
-      options.model_directory, *facts, [&progress](uint64_t read, uint64_t total) { progress.OnRead(read, total); });
+  const TimePoint reading_started = clock.Now();
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(options.model_directory, *config, std::move(on_read));
   if (!checkpoint.ok()) return checkpoint.status();
-  facts->num_mtp_layers = checkpoint->num_mtp_layers();
-  Append(facts->warnings, loaded->warnings);
+  config->num_mtp_layers = checkpoint->num_mtp_layers();
+  Append(config->warnings, loaded->warnings);
   Append(loaded->text.warnings, loaded->warnings);
   Append(checkpoint->warnings(), loaded->warnings);
 
-  const absl::StatusOr<Sizes> sizes = TakeWeights(options, *checkpoint, *facts, *loaded);
+  const absl::StatusOr<Sizes> sizes = TakeWeights(options, *checkpoint, *config, *loaded);
   if (!sizes.ok()) return sizes.status();
-  loaded->sizes.push_back(progress.Finish());
-  loaded->weights_seconds = Seconds(clock.Now() - weights_started);
+  const TimePoint read = clock.Now();
+  loaded->sizes.push_back(SummaryText({.read = checkpoint->tensor_bytes(),
+                                       .total = checkpoint->tensor_bytes(),
+                                       .seconds = Seconds(read - reading_started)}));
+  loaded->weights_seconds = Seconds(read - weights_started);
   Calibrate(options, *loaded);
   Report(options, *sizes, *loaded);
   Describe(options, *checkpoint, *loaded);

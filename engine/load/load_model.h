@@ -1,5 +1,6 @@
-// From a directory to a model that is ready to run, within the limits that its user chose. Knows no protocol: the
-// daemon, tools and tests load alike.
+// From a directory to a model that is ready to run, within the limits that its user chose. Knows no protocol and no
+// server: the daemon loads with it, and so does the bench. Code that brings limits of its own, as most tests of the
+// engine do, opens the Checkpoint and calls Model::Load.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 #include "engine/load/choose_backend.h"
 #include "engine/load/load_options.h"
-#include "engine/load/load_progress.h"
 #include "engine/load/load_text.h"
+#include "engine/model/checkpoint/lent_matrix.h"
 #include "engine/model/model.h"
 #include "engine/step/engine.h"
 
@@ -44,7 +45,7 @@ struct LoadedModel {
 };
 
 // An error is one line: what was expected, what was found, what to do. Measures the rate of the model's steps at the
-// end, and reports on `progress` from any of its threads until it returns.
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& options, LoadProgress& progress);
+// end. `on_read`, if any, hears from any of its threads of every byte of the weights that is read.
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& options, OnRead on_read = nullptr);
 
 }  // namespace latentd

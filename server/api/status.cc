@@ -13,7 +13,7 @@
 #include "base/check.h"
 #include "base/quoting.h"
 #include "base/utf8.h"
-#include "engine/load/load_progress.h"
+#include "engine/load/bytes_read.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 

@@ -6,10 +6,10 @@
 
 #include <absl/status/status.h>
 
-#include "engine/load/load_progress.h"
 #include "server/api/served_model.h"
 #include "server/api/status.h"
 #include "server/call/live_requests.h"
+#include "server/process/load_progress.h"
 
 namespace latentd {
 

@@ -93,7 +93,10 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
   absl::StatusOr<std::unique_ptr<LoadedModel>> loaded = absl::UnknownError("nothing was loaded");
   std::atomic<bool> is_over = false;
   std::thread loader([&] {
-    loaded = LoadModel(LoadOptionsOf(config_), progress_);
+    loaded = LoadModel(LoadOptionsOf(config_), [this](uint64_t read_bytes, uint64_t total_bytes) {
+      progress_.OnRead(read_bytes, total_bytes);
+    });
+    progress_.Wipe();
     is_over = true;
     stop_.Notify();
   });

@@ -8,7 +8,6 @@
 #include <absl/status/status.h>
 
 #include "base/clock.h"
-#include "engine/load/load_progress.h"
 #include "engine/metrics.h"
 #include "server/call/egress.h"
 #include "server/call/serving_gate.h"
@@ -19,6 +18,7 @@
 #include "server/grpc/reception.h"
 #include "server/process/drain_state.h"
 #include "server/process/heap.h"
+#include "server/process/load_progress.h"
 #include "server/process/serving_state.h"
 #include "server/process/signals.h"
 #include "server/process/stall_watch.h"

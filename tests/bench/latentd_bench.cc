@@ -105,12 +105,7 @@ class Bench {
   const ModelConfig& config() const { return loaded_->model->config(); }
 
  private:
-  static std::unique_ptr<LoadedModel> Load(const LoadOptions& options) {
-    Metrics metrics;
-    const SteadyClock clock;
-    LoadProgress progress(metrics, clock);
-    return OrDie(LoadModel(options, progress));
-  }
+  static std::unique_ptr<LoadedModel> Load(const LoadOptions& options) { return OrDie(LoadModel(options)); }
   // As the daemon runs, but for steps whose size only kMaxStepTokens bounds: measured rates differ from run to run.
   EngineOptions Options() const {
     return {.scheduler = loaded_->engine.scheduler,
