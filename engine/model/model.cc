@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <absl/status/status.h>
 
 #include "base/check.h"
-#include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/config/rope.h"
 
 namespace latentd {
@@ -59,15 +59,6 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
                  .memory = *std::move(memory),
                  .angles = *std::move(table)};
   return std::unique_ptr<Model>(new Model(config, std::move(parts), ops));
-}
-
-absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& directory, const ModelLimits& limits,
-                                                   Device& device, Ops& ops) {
-  const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
-  if (!config.ok()) return config.status();
-  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
-  if (!checkpoint.ok()) return checkpoint.status();
-  return Load(*checkpoint, *config, limits, device, ops);
 }
 
 Model::Model(const ModelConfig& config, Parts parts, Ops& ops)

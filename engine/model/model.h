@@ -2,7 +2,6 @@
 // Engine thread only. Must not outlive the Device and the Ops it was loaded with.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -33,12 +32,10 @@ class Model {
   // Packs the weights and allocates all memory of the forward pass. The checkpoint may be closed afterwards.
   static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint, const ModelConfig& config,
                                                      const ModelLimits& limits, Device& device, Ops& ops);
-  // The same from a directory, for a caller who knows its limits beforehand: engine/load finds them out.
-  static absl::StatusOr<std::unique_ptr<Model>> Load(const std::filesystem::path& directory, const ModelLimits& limits,
-                                                     Device& device, Ops& ops);
 
   // Runs the batch's tokens through all layers, fills their cache slots, and returns the logits [logit rows, vocab] of
-  // batch.logit_tokens, valid until the next call. Only enqueues work.
+  // batch.logit_tokens, valid until the next call. Only enqueues work. The hidden state behind the last layer stays
+  // inside: a layer that predicts further tokens needs it beside the logits.
   Tensor Forward(const Batch& batch);
 
   const ModelConfig& config() const { return config_; }

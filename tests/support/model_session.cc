@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "tests/support/load_directory.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
@@ -20,7 +21,7 @@ ModelSession::ModelSession(const std::filesystem::path& directory, const Options
                               .max_context = options.max_context,
                               .latents = options.latents,
                               .fp8_activations = options.fp8_activations};
-  model_ = OrDie(Model::Load(directory, limits, *backend_.device, ops));
+  model_ = LoadDirectory(directory, limits, *backend_.device, ops);
   free_blocks_.resize(static_cast<size_t>(options.num_blocks));
   std::iota(free_blocks_.rbegin(), free_blocks_.rend(), 0);
   if (options.block_seed != 0)

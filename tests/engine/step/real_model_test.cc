@@ -11,6 +11,7 @@
 #include "engine/loop/publisher_thread.h"
 #include "engine/step/model_executor.h"
 #include "tests/engine/stream/stream_reader.h"
+#include "tests/support/load_directory.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
@@ -25,7 +26,7 @@ class RealModel : public testing::Test {
   RealModel() {
     const ModelLimits limits = {
         .num_blocks = kNumBlocks, .max_tokens = 256, .max_rows = 64, .max_logit_rows = 64, .max_context = kContext};
-    model_ = OrDie(Model::Load(kModel, limits, *backend_.device, *backend_.ops));
+    model_ = LoadDirectory(kModel, limits, *backend_.device, *backend_.ops);
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
     const EngineOptions options = {.scheduler = {.pool = {.num_blocks = kNumBlocks},
                                                  .max_step_tokens = limits.max_tokens,

@@ -13,6 +13,7 @@
 #include "server/api/events.h"
 #include "tests/kernels/sampling_backend.h"
 #include "tests/server/api/request_bytes.h"
+#include "tests/support/load_directory.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/or_die.h"
 
@@ -92,7 +93,7 @@ void Step(Engine& engine, std::vector<Answered>& answered, bool* is_idle) {
 BundledModel::BundledModel() : backend_(OrDie(MakeCpuBackend(2))) {
   const ModelLimits limits = {
       .num_blocks = kNumBlocks, .max_tokens = 256, .max_rows = 64, .max_logit_rows = 64, .max_context = kRunContext};
-  model_ = OrDie(Model::Load(kModel, limits, *backend_.device, *backend_.ops));
+  model_ = LoadDirectory(kModel, limits, *backend_.device, *backend_.ops);
   executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
 }
 
