@@ -8,11 +8,21 @@ namespace {
 
 constexpr std::string_view kLayers = "model.layers.";
 
+constexpr bool Begins(std::string_view name, std::string_view part) { return name.starts_with(part); }
+constexpr bool IsNorm(std::string_view name) { return name.ends_with(kNormEnd); }
+static_assert(Begins(kRouter, kRouterPart) && Begins(kRoutingBias, kRouterPart));
+static_assert(Begins(kMtpHeadNorm, kMtpHeadPart) && Begins(kMtpHead, kMtpHeadPart));
+static_assert(IsNorm(kFinalNorm) && IsNorm(kAttentionNorm) && IsNorm(kFeedForwardNorm) && IsNorm(kQueryNorm));
+static_assert(IsNorm(kKeyValueNorm) && IsNorm(kMtpEmbeddingNorm) && IsNorm(kMtpHiddenNorm) && IsNorm(kMtpHeadNorm));
+
 // Whether `part` is in the name behind a dot.
 bool Has(std::string_view name, std::string_view part) {
   const size_t at = name.find(part, 1);
   return at != name.npos && (name[at - 1] == '.' || Has(name.substr(at), part));
 }
+
+// The same of a part within another.
+bool Has(std::string_view name, const char* outer, const char* inner) { return Has(name, absl::StrCat(outer, inner)); }
 
 // The same of its last part.
 bool Ends(std::string_view name, std::string_view part) {
@@ -21,7 +31,7 @@ bool Ends(std::string_view name, std::string_view part) {
 
 }  // namespace
 
-std::string ExpertPrefix(int expert) { return absl::StrCat("experts.", expert, "."); }
+std::string ExpertPrefix(int expert) { return absl::StrCat(kExperts, expert, "."); }
 
 std::string LayerPrefix(int layer) {
   return absl::StrCat(absl::string_view(kLayers.data(), kLayers.size()), layer, ".");
@@ -38,12 +48,12 @@ std::optional<int> LayerOf(std::string_view name) {
 
 bool IsOnlyOfMtp(std::string_view name) {
   return Ends(name, kMtpProjection) || Ends(name, kMtpEmbeddingNorm) || Ends(name, kMtpHiddenNorm) ||
-         Has(name, "shared_head.");
+         Has(name, kMtpHeadPart);
 }
 
 bool IsScales(std::string_view name) { return name.ends_with(kScales); }
 
-bool IsRoutedExpert(std::string_view name) { return Has(name, "mlp.experts."); }
+bool IsRoutedExpert(std::string_view name) { return Has(name, kMlp, kExperts); }
 
 bool IsRotaryBuffer(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
 
@@ -52,11 +62,11 @@ std::string_view KindOf(std::string_view name) {
   if (name == kEmbedding) return "embedding";
   if (name == kHead) return "head";
   if (Has(name, kIndexer)) return "indexer";
-  if (name.ends_with("norm.weight")) return "norms";
+  if (IsNorm(name)) return "norms";
   if (Has(name, kAttention)) return "attention";
   if (IsRoutedExpert(name)) return "routed experts";
   if (Has(name, kSharedExperts)) return "shared experts";
-  if (Has(name, "mlp.gate.")) return "router";
+  if (Has(name, kMlp, kRouterPart)) return "router";
   return Has(name, kMlp) ? "dense mlp" : "others";
 }
 

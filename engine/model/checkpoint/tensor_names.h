@@ -37,6 +37,8 @@ inline constexpr char kIndexerKeyNormBias[] = "k_norm.bias";
 inline constexpr char kIndexerWeights[] = "weights_proj.weight";
 
 // Parts of an expert layer's feed-forward network.
+inline constexpr char kExperts[] = "experts.";
+inline constexpr char kRouterPart[] = "gate.";
 inline constexpr char kRouter[] = "gate.weight";
 inline constexpr char kRoutingBias[] = "gate.e_score_correction_bias";
 inline constexpr char kSharedExperts[] = "shared_experts.";
@@ -52,8 +54,12 @@ inline constexpr char kMtpEmbedding[] = "embed_tokens.weight";
 inline constexpr char kMtpEmbeddingNorm[] = "enorm.weight";
 inline constexpr char kMtpHiddenNorm[] = "hnorm.weight";
 inline constexpr char kMtpProjection[] = "eh_proj.weight";
+inline constexpr char kMtpHeadPart[] = "shared_head.";
 inline constexpr char kMtpHeadNorm[] = "shared_head.norm.weight";
 inline constexpr char kMtpHead[] = "shared_head.head.weight";
+
+// The end of every norm's name.
+inline constexpr char kNormEnd[] = "norm.weight";
 
 // Behind the name of an FP8 weight.
 inline constexpr char kScales[] = "_scale_inv";
