@@ -47,7 +47,7 @@ class Checkpoint {
 
   // The first fault in the bytes read so far: a value that is not finite, or a file that was cut meanwhile.
   absl::Status ReadStatus() const;
-  // INTERNAL with the name of the first tensor of TensorUse::kLoaded that is not among `taken`.
+  // INTERNAL with the name of the first tensor that is among `taken` and not of TensorUse::kLoaded, or the reverse.
   absl::Status CheckTaken(const TensorNames& taken) const;
   // Reads and checks all tensors that were not packed, on so many threads (0: as many as the machine grants).
   absl::Status CheckUnread(int num_threads) const;

@@ -1,6 +1,7 @@
 // That no tensor of a checkpoint is read, checked and then not computed with.
 #include "engine/model/weights.h"
 
+#include <algorithm>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -31,6 +32,13 @@ absl::Status LoadedWith(const Edit& edit) {
 }
 
 TEST(Weights, AllThatIsNotLoadedIsNotComputedYet) {
+  CheckpointDraft draft = DraftTinyCheckpoint({});
+  for (const char* checked : {"model.layers.3.eh_proj.weight", "model.layers.3.embed_tokens.weight",
+                              "model.layers.3.shared_head.head.weight"}) {
+    const bool is_there = std::any_of(draft.tensors.begin(), draft.tensors.end(),
+                                      [checked](const StoredTensor& tensor) { return tensor.name == checked; });
+    ASSERT_TRUE(is_there) << checked;
+  }
   EXPECT_TRUE(LoadedWith([](ModelConfig&) {}).ok())
       << "layers that predict further tokens, and copies, are only checked";
 }
@@ -44,6 +52,13 @@ TEST(Weights, AForgottenTensorIsNamed) {
   EXPECT_THAT(std::string(layer.message()), StartsWith("model.layers.2.input_layernorm.weight: "));
   const absl::Status shared = LoadedWith([](ModelConfig& known) { known.shared_expert_width = 0; });
   EXPECT_THAT(std::string(shared.message()), HasSubstr("shared_experts"));
+}
+
+TEST(Weights, ATensorThatIsOnlyCheckedIsNotTaken) {
+  const absl::Status layer = LoadedWith([](ModelConfig& known) { ++known.num_layers; });
+  EXPECT_EQ(layer.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(layer.message()), StartsWith("model.layers.3.input_layernorm.weight: "));
+  EXPECT_THAT(std::string(layer.message()), HasSubstr("expected to be checked only"));
 }
 
 TEST(Weights, AHeadOfItsOwnIsNotReplacedByTheEmbedding) {
