@@ -76,6 +76,9 @@ void LentMatrix::Lend(int first_row, int num_rows) {
 void LentMatrix::TakeBack(int first_row, int num_rows) {
   const uint64_t num_bytes = Rows(first_row, num_rows).size();
   const int64_t rows_before = rows_read_.fetch_add(num_rows);
+  // was_read() counts rows, so a row lent twice would pass for one that never was.
+  const bool each_row_once = rows_before % values_.shape[0] + num_rows <= values_.shape[0];
+  CHECK(each_row_once && "one reading of a matrix lends each of its rows once");
   if (rows_before < values_.shape[0]) record_.Count(num_bytes);
   const uint64_t resident = record_.resident_bytes().fetch_add(num_bytes, std::memory_order_relaxed) + num_bytes;
   const bool is_last = (rows_before + num_rows) % values_.shape[0] == 0;

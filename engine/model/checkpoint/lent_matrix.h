@@ -2,6 +2,9 @@
 // rows is lent, the disk is asked for what comes next and the stretch is searched for values that no healthy
 // checkpoint has, so that packing finds it in the core's cache; as it comes back, it is counted, and now and then its
 // pages are given up, so that they never stand beside the packed copy. Any thread.
+//
+// A reading lends each row once, in any order and from several threads; the next one of the same matrix begins when all
+// rows are back. One that lends a row twice, or breaks off, stops the process.
 #pragma once
 
 #include <atomic>

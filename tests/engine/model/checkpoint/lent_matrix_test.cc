@@ -16,6 +16,7 @@
 #include "engine/model/weights.h"
 #include "kernels/backend.h"
 #include "kernels/fp8.h"
+#include "kernels/row_lender.h"
 #include "tests/support/or_die.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -111,6 +112,24 @@ TEST(LentMatrix, FaultOfALayerThatIsNotPackedIsFoundToo) {
     EXPECT_THAT(std::string(Load(draft, num_threads).status.message()),
                 HasSubstr("tensor 'model.layers.3.eh_proj.weight': expected finite values, found -inf at [0, 271]"));
   }
+}
+
+TEST(LentMatrixDeathTest, ARowLentTwiceInOneReadingStopsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({}, directory.path());
+  const ModelConfig config = OrDie(LoadModelConfig(directory.path()));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory.path(), config));
+  const MatrixSource matrix = checkpoint.Matrix("model.layers.0.mlp.up_proj.weight");
+  for (int reading = 0; reading < 2; ++reading) {
+    const BorrowedRows all(matrix, 0, matrix.outputs);
+  }
+  EXPECT_DEATH(
+      {
+        { const BorrowedRows some(matrix, 0, 3); }
+        const BorrowedRows all(matrix, 0, matrix.outputs);
+      },
+      "one reading of a matrix lends each of its rows once");
 }
 
 // Whatever the stretches are: words that a row's end cuts are cut in each of them.
