@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 
 namespace latentd {
 
@@ -22,6 +23,11 @@ class SteadyClock final : public Clock {
 };
 
 inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+// Nothing where one of them never happened.
+inline std::optional<double> SecondsBetween(TimePoint from, TimePoint to) {
+  if (from == kNever || to == kNever) return std::nullopt;
+  return Seconds(to - from);
+}
 inline Duration FromSeconds(double seconds) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
 }

@@ -44,9 +44,7 @@ v1::EndReason ReasonOnWire(FinishReason reason) {
 }
 
 // 0 where one of them never happened.
-double SecondsBetween(TimePoint from, TimePoint to) {
-  return from == kNever || to == kNever ? 0.0 : Seconds(to - from);
-}
+double SecondsOrZero(TimePoint from, TimePoint to) { return SecondsBetween(from, to).value_or(0.0); }
 
 void AppendFragment(const ToolCallFragment& fragment, v1::Delta* delta) {
   const uint32_t index = static_cast<uint32_t>(fragment.index);
@@ -120,10 +118,10 @@ v1::Completed MakeCompleted(const StreamEnd& end) {
 v1::Timings MakeTimings(const StreamEnd& end) {
   const SequenceTimings& at = end.sequence.timings;
   v1::Timings timings;
-  timings.set_queue_seconds(SecondsBetween(at.received, at.first_scheduled));
-  timings.set_prefill_seconds(SecondsBetween(at.first_scheduled, at.first_token));
-  timings.set_decode_seconds(SecondsBetween(at.first_token, at.finished));
-  timings.set_time_to_first_token_seconds(SecondsBetween(at.received, at.first_token));
+  timings.set_queue_seconds(SecondsOrZero(at.received, at.first_scheduled));
+  timings.set_prefill_seconds(SecondsOrZero(at.first_scheduled, at.first_token));
+  timings.set_decode_seconds(SecondsOrZero(at.first_token, at.finished));
+  timings.set_time_to_first_token_seconds(SecondsOrZero(at.received, at.first_token));
   return timings;
 }
 

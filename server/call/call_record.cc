@@ -11,11 +11,6 @@
 namespace latentd {
 namespace {
 
-std::optional<double> SecondsBetween(TimePoint from, TimePoint to) {
-  if (from == kNever || to == kNever) return std::nullopt;
-  return Seconds(to - from);
-}
-
 // A stage that the request did not leave lasted until its end.
 void ObserveRun(Cause cause, const StreamEnd& end, MetricsData& data) {
   const SequenceTimings& at = end.sequence.timings;
