@@ -25,7 +25,7 @@ namespace {
 constexpr size_t kMaxDigits = 18;  // always fit into 64 bits
 constexpr std::string_view kBeyondAnyRange = "1e308";
 
-bool Contains(std::string_view characters, char character) {
+bool IsOneOf(std::string_view characters, char character) {
   return characters.find(character) != std::string_view::npos;
 }
 
@@ -65,8 +65,8 @@ std::string WithPythonsNumbersAsJson(std::string_view json) {
       out.append(json.substr(at, size));
       return size;
     }
-    const bool is_integer = (at == 0 || !Contains(".eE+", json[at - 1])) &&
-                            (digits_end == json.size() || !Contains(".eE", json[digits_end]));
+    const bool is_integer =
+        (at == 0 || !IsOneOf(".eE+", json[at - 1])) && (digits_end == json.size() || !IsOneOf(".eE", json[digits_end]));
     out.append(json.substr(at, digits_end - at)).append(is_integer && digits_end - at > kMaxDigits ? "e0" : "");
     return digits_end - at;
   });
@@ -77,8 +77,8 @@ bool EndsEarly(std::string_view json) {
   size_t num_open = 0;
   bool in_string = false;
   ForEachPart(json, [&](size_t at, size_t size) -> size_t {
-    if (Contains("{[", json[at])) ++num_open;
-    if (Contains("}]", json[at]) && num_open > 0) --num_open;
+    if (IsOneOf("{[", json[at])) ++num_open;
+    if (IsOneOf("}]", json[at]) && num_open > 0) --num_open;
     // Its last quote may be one that a backslash precedes.
     size_t num_backslashes = 0;
     while (num_backslashes + 2 < size && json[at + size - 2 - num_backslashes] == '\\') ++num_backslashes;

@@ -2,6 +2,7 @@
 // length of a list.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,6 +23,11 @@ std::vector<uint64_t> BitsOf(const Ids& ids, size_t vocab_size) {
   std::vector<uint64_t> bits((vocab_size + kIdsPerWord - 1) / kIdsPerWord);
   for (const auto id : ids) bits.at(static_cast<size_t>(id) / kIdsPerWord) |= uint64_t{1} << (id % kIdsPerWord);
   return bits;
+}
+
+// The same of a short list.
+inline bool HasId(std::span<const int32_t> ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
 }  // namespace latentd

@@ -4,13 +4,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/id_bits.h"
 
 namespace latentd {
 namespace {
-
-bool Contains(const std::vector<int32_t>& ids, int32_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
 
 Phase PhaseOf(const Sequence& sequence) {
   if (!sequence.was_scheduled()) return Phase::kQueued;
@@ -202,9 +199,9 @@ void Engine::CommitToken(Sequence& sequence, int32_t id, Completion& done) {
   if (sequence.num_generated() == 0) ++done.record.first_tokens;
   sequence.tokens.push_back(id);
   done.step.generating.push_back(&sequence);
-  if (!stopping.ignore_eos && Contains(options_.vocabulary.eos_ids, id)) {
+  if (!stopping.ignore_eos && HasId(options_.vocabulary.eos_ids, id)) {
     scheduler_.Finish(sequence, FinishReason::kEos);
-  } else if (Contains(stopping.stop_token_ids, id)) {
+  } else if (HasId(stopping.stop_token_ids, id)) {
     scheduler_.Finish(sequence, FinishReason::kStopToken);
   } else if (sequence.num_generated() >= stopping.max_tokens) {
     scheduler_.Finish(sequence, FinishReason::kMaxTokens);

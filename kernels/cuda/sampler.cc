@@ -10,13 +10,11 @@
 namespace latentd::cuda {
 namespace {
 
-bool Contains(std::span<const int32_t> ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
-
 // The likeliest id of all is the likeliest of those that the masks leave, if they leave it.
 bool MasksLeave(const SampleRow& row, int32_t id) {
   if (!row.has_token.empty() && row.has_token[static_cast<size_t>(id)] == 0) return false;
   if (!row.allowed.empty() && !HasId(row.allowed, id)) return false;
-  return !Contains(row.banned_ids, id);
+  return !HasId(row.banned_ids, id);
 }
 
 }  // namespace

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <optional>
 
+#include "kernels/id_bits.h"
 #include "tests/simulation/random.h"
 
 namespace latentd::simulation {
 namespace {
-
-bool Contains(std::span<const int32_t> ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
 std::string TextIn(const Request& request, int32_t id) {
   if (id == kEndOfText && !request.answer.prints_special_tokens) return "";
@@ -27,7 +26,7 @@ std::vector<int32_t> BannedAt(const Request& request, int num_generated) {
 std::optional<FinishReason> EndAfter(const Request& request, int32_t token, int num_generated, int max_context_tokens) {
   const StoppingRule& stopping = request.stopping;
   if (token == kEndOfText && !stopping.ignore_eos) return FinishReason::kEos;
-  if (Contains(stopping.stop_token_ids, token)) return FinishReason::kStopToken;
+  if (HasId(stopping.stop_token_ids, token)) return FinishReason::kStopToken;
   if (num_generated >= stopping.max_tokens) return FinishReason::kMaxTokens;
   if (static_cast<int>(request.prompt.size()) + num_generated >= max_context_tokens) return FinishReason::kContextLimit;
   return std::nullopt;
@@ -88,9 +87,9 @@ int32_t TokenOf(const Draw& draw) {
   const uint64_t where = Mix(draw.index, static_cast<uint64_t>(draw.position));
   uint64_t number = Mix(Mix(draw.prefix, draw.seed), where);
   const bool ends = number % kTokensPerEnd == 0;
-  if (ends && !Contains(draw.banned, kEndOfText)) return kEndOfText;
+  if (ends && !HasId(draw.banned, kEndOfText)) return kEndOfText;
   number /= kTokensPerEnd;
-  while (Contains(draw.banned, kAlphabet[number % kAlphabet.size()])) ++number;
+  while (HasId(draw.banned, kAlphabet[number % kAlphabet.size()])) ++number;
   return kAlphabet[number % kAlphabet.size()];
 }
 
