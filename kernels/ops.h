@@ -63,7 +63,8 @@ class Ops {
   // the next Upload. samples[i] belongs to logit_tokens[i]; none at all where nothing is sampled.
   virtual Batch Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) = 0;
 
-  // out[i] = row token_ids[i] of the table [vocab, hidden].
+  // out[i] = row token_ids[i] of the table [vocab, hidden]. A token without an id, as an image's is, has no row here:
+  // it needs a verb that takes rows from the step's inputs.
   virtual void Embed(const Batch& batch, const Matrix& table, Tensor out) = 0;
 
   // out = weight ⊙ x / sqrt(mean(x²) + epsilon), per row, and its codes where out has room for them. out may be x.
@@ -111,6 +112,8 @@ class Ops {
   virtual void Collect(std::span<SampleResult> results) = 0;
 
   // Copies `count` slots of a layer from slot `from` on to slot `to` on: the partial tail of a shared prefix.
+  // No step calls it: sequences share whole blocks only. Two that share a block which one of them goes on to write
+  // need a list of copies in the plan, done before the step's first AppendLatent.
   virtual void CopyLatents(LatentPages pages, int from, int to, int count) = 0;
 };
 

@@ -7,6 +7,8 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/cache_block.h"
+
 namespace latentd {
 
 enum class DType : uint8_t { kF32, kBf16, kE4M3, kE8M0 };
@@ -58,7 +60,9 @@ struct Activation {
 
 class RowLender;
 
-// A weight as the checkpoint stores it: row-major [outputs, inputs], bytes of any alignment (a mapped file).
+// A weight as the checkpoint stores it: row-major [outputs, inputs], bytes of any alignment (a mapped file), one row
+// behind the other without a gap. A part of each row is no source: a process that holds some of the inputs needs a
+// stride here and in every Pack verb.
 struct MatrixSource {
   DType dtype = DType::kF32;  // kF32, kBf16 or kE4M3
   int outputs = 0;
@@ -88,8 +92,6 @@ struct AttentionShape {
 
   int query_width() const { return nope_width + rope_width; }
 };
-
-inline constexpr int kBlockSlots = 64;  // token slots of one cache block
 
 // The format of a token in the cache. fp32 and bf16 values are padded with zeros to whole multiples of 16; of kFp8 only
 // the latent is E4M3 (docs/spec/deepseek.md 7.2).

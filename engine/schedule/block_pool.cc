@@ -21,8 +21,8 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
 }
 
 void BlockTable::ExtendTo(int num_blocks) {
-  // Admission reserves a sequence's worst case (capacity.h). To promise less, let this fail and preempt.
-  CHECK_LE(num_blocks - this->num_blocks(), num_promised_);
+  const int num_unpromised = num_blocks - this->num_blocks() - num_promised_;
+  CHECK(num_unpromised <= 0 && "admission reserves a sequence's worst case (capacity.h): to promise less, preempt");
   while (this->num_blocks() < num_blocks) {
     blocks_.push_back(pool_->TakePromised());
     --num_promised_;

@@ -9,16 +9,17 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cache_block.h"
+
 namespace latentd {
 
 using BlockId = int32_t;
 
-inline constexpr int kBlockTokens = 64;
 inline constexpr BlockId kScratchBlock = 0;  // where padding tokens write; never handed out
 
 // The blocks of a pool of `num_blocks` that sequences can hold.
 constexpr int UsableBlocks(int num_blocks) { return num_blocks - 1; }
-constexpr int BlocksFor(int num_tokens) { return (num_tokens + kBlockTokens - 1) / kBlockTokens; }
+constexpr int BlocksFor(int num_tokens) { return (num_tokens + kBlockSlots - 1) / kBlockSlots; }
 
 class BlockPool;
 

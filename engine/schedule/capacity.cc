@@ -35,7 +35,7 @@ absl::Status CheckFits(const Request& request, const Capacity& capacity) {
     return absl::FailedPreconditionError(
         absl::StrFormat("prompt of %d tokens and max_tokens=%d need %d cache blocks of %d tokens, the cache has %d; "
                         "lower max_tokens or raise kv_blocks",
-                        prompt_tokens, request.stopping.max_tokens, needed, kBlockTokens, capacity.num_blocks));
+                        prompt_tokens, request.stopping.max_tokens, needed, kBlockSlots, capacity.num_blocks));
   }
   return absl::OkStatus();
 }

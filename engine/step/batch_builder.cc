@@ -5,8 +5,6 @@
 
 namespace latentd {
 
-static_assert(kBlockTokens == kBlockSlots, "scheduler and cache must cut sequences into the same blocks");
-
 void BatchBuilder::Build(const BatchPlan& plan) {
   inputs_.token_ids.clear();
   inputs_.positions.clear();
@@ -47,10 +45,10 @@ void BatchBuilder::AddTokens(const PlannedRow& row) {
                           .first_block = static_cast<int>(inputs_.blocks.size())});
   inputs_.blocks.insert(inputs_.blocks.end(), table.begin(), table.end());
   for (int position = row.first_position; position < row.end_position(); ++position) {
-    const BlockId block = table[static_cast<size_t>(position / kBlockTokens)];
+    const BlockId block = table[static_cast<size_t>(position / kBlockSlots)];
     inputs_.token_ids.push_back(sequence.tokens[static_cast<size_t>(position)]);
     inputs_.positions.push_back(position);
-    inputs_.slots.push_back(block * kBlockTokens + position % kBlockTokens);
+    inputs_.slots.push_back(block * kBlockSlots + position % kBlockSlots);
     inputs_.token_rows.push_back(row_index);
   }
 }

@@ -22,7 +22,7 @@ BatchInputs PromptOf(int first_position, int num_tokens, int vocab_size) {
   for (int position = first_position; position < end; ++position) {
     batch.token_ids.push_back(static_cast<int32_t>(int64_t{position} * 7919 % vocab_size));
     batch.positions.push_back(position);
-    batch.slots.push_back(kBlockTokens + position);  // in the blocks after the scratch block
+    batch.slots.push_back(kBlockSlots + position);  // in the blocks after the scratch block
   }
   for (int block = 1; block <= BlocksFor(end); ++block) batch.blocks.push_back(block);
   batch.token_rows.assign(static_cast<size_t>(num_tokens), 0);
@@ -41,7 +41,7 @@ double WorkPerKey(double times, int num_tokens, int depth) {
 }  // namespace
 
 MeasuredRate MeasureRate(StepExecutor& executor, const CalibrationLimits& limits, const Clock& clock) {
-  const int room = (limits.num_blocks - 1) * kBlockTokens;
+  const int room = (limits.num_blocks - 1) * kBlockSlots;
   const int most = std::min(limits.max_tokens, room);
   const auto time_step = [&](int first_position, int num_tokens) {
     const BatchInputs batch = PromptOf(first_position, num_tokens, limits.vocab_size);

@@ -31,7 +31,7 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
   limits->set_max_message_bytes(kMaxMessageBytes);
   limits->set_max_answer_bytes(kDefaultAnswerBytes);
   limits->set_kv_blocks(static_cast<uint64_t>(scheduler.pool.num_blocks));
-  limits->set_kv_tokens(static_cast<uint64_t>(scheduler.pool.num_blocks - 1) * kBlockTokens);
+  limits->set_kv_tokens(static_cast<uint64_t>(scheduler.pool.num_blocks - 1) * kBlockSlots);
 }
 
 v1::Model Describe(const Config& config, const LoadedModel& loaded) {

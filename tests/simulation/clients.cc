@@ -99,7 +99,7 @@ bool World::CanEverRun(const Request& request) const {
   if (prompt > options.max_context_tokens) return false;
   // The last token is never computed.
   const int computed = std::min(prompt + output, options.max_context_tokens) - (generates ? 1 : 0);
-  return (computed + kBlockTokens - 1) / kBlockTokens <= options.pool.num_blocks - 1;
+  return (computed + kBlockSlots - 1) / kBlockSlots <= options.pool.num_blocks - 1;
 }
 
 std::optional<RefusalCause> World::ExpectedRefusal(const Request& request) const {

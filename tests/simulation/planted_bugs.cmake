@@ -15,8 +15,8 @@ latentd_planted_bug(one_token_too_many RULE reason IN engine/step/engine.cc
   TEXT "sequence.num_generated() >= stopping.max_tokens"
   BECOMES "sequence.num_generated() > stopping.max_tokens")
 latentd_planted_bug(misplaced_latent RULE slots IN engine/step/batch_builder.cc
-  TEXT "block * kBlockTokens + position % kBlockTokens"
-  BECOMES "block * kBlockTokens + (position - row.first_position) % kBlockTokens")
+  TEXT "block * kBlockSlots + position % kBlockSlots"
+  BECOMES "block * kBlockSlots + (position - row.first_position) % kBlockSlots")
 latentd_planted_bug(tokens_stay_queued RULE queue IN engine/loop/queue_limit.cc
   TEXT "waiting_.tokens -= left.tokens;"
   BECOMES "")

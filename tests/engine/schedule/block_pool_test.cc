@@ -109,7 +109,7 @@ TEST(BlockPoolDeathTest, LostBlocksAndBrokenPromisesStopTheProcess) {
         BlockTable table = *pool.Reserve({.num_new = 2});
         table.ExtendTo(3);
       },
-      "num_promised_ \\(3 vs 2\\)");
+      "admission reserves a sequence's worst case");
 }
 
 // Each block's references are the tables that hold it; the counts are sums over the tables.

@@ -69,8 +69,8 @@ TEST(EngineMetrics, PromisedBlocksAreNotFree) {
   options.scheduler.pool.num_blocks = 41;
   options.scheduler.max_context_tokens = 4096;
   EngineHarness harness(options);
-  harness.Add(MakeRequest(1, MakePrompt(10), 31 * kBlockTokens));  // 32 blocks in the end
-  harness.Add(MakeRequest(2, MakePrompt(10), 31 * kBlockTokens));  // has to wait
+  harness.Add(MakeRequest(1, MakePrompt(10), 31 * kBlockSlots));  // 32 blocks in the end
+  harness.Add(MakeRequest(2, MakePrompt(10), 31 * kBlockSlots));  // has to wait
   harness.Step();
   EXPECT_EQ(harness.metrics().kv_blocks_active, 1);
   EXPECT_EQ(harness.metrics().kv_blocks_promised, 31);
