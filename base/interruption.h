@@ -30,6 +30,6 @@ inline bool IsInterrupted() {
   return internal::interruption_asked != nullptr && internal::interruption_asked->load(std::memory_order_relaxed);
 }
 
-inline absl::Status Interrupted() { return absl::CancelledError("nobody waits for this any more"); }
+inline absl::Status Interrupted() { return absl::CancelledError("the request that this was for has ended"); }
 
 }  // namespace latentd

@@ -51,7 +51,7 @@ void ThreadPool::Run(const void* body, int num_items) {
   if (num_items <= 1 || threads_.empty()) return TakeItems(0);
   inside_.store(0, std::memory_order_release);
   region_.fetch_add(1, std::memory_order_release);
-  region_.notify_all();  // a system call only if somebody is parked
+  region_.notify_all();  // a system call only if a thread is parked
   TakeItems(0);
   int inside = inside_.fetch_add(kClosed, std::memory_order_acq_rel) + kClosed;
   for (; inside != kClosed; inside = inside_.load(std::memory_order_acquire)) AwaitChange(inside_, inside);

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tokenize
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE_FOLDERS = ["base", "jinja", "kernels", "engine", "server", "tools", "tests"]
@@ -31,7 +32,7 @@ ROOMS = {
     "engine/text/answer/": ["base/", "engine/text/tokenizer/"],
     "engine/text/chat/": ["base/", "jinja/", "engine/text/tokenizer/"],
     "engine/request.h": ["base/", "kernels/sampling_rule.h"],
-    "engine/schedule/": ["base/", "engine/request.h"],
+    "engine/schedule/": ["base/", "engine/request.h", "kernels/cache_block.h"],
     "engine/metrics.h": ["base/", "engine/schedule/"],
     "engine/stream/": ["base/", "kernels/batch.h", "engine/metrics.h", "engine/request.h", "engine/schedule/",
                        "engine/step/step_output.h", "engine/text/"],
@@ -42,7 +43,8 @@ ROOMS = {
                      "engine/text/"],
     "server/net/": ["base/"],
     "server/config/": ["base/", "kernels/backend.h", "server/net/"],
-    "server/process/": ["base/", "engine/loop/", "engine/metrics.h", "server/config/", "server/net/"],
+    "server/process/": ["base/", "engine/load/bytes_read.h", "engine/loop/", "engine/metrics.h", "server/config/",
+                        "server/net/"],
     "server/api/": ["base/", "jinja/", "engine/", "latentd/v1/", "google/rpc/", "kernels/id_bits.h", "server/config/"],
     "server/call/": ["base/", "engine/", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
     "server/metrics/": ["base/", "engine/metrics.h", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
@@ -207,8 +209,24 @@ def check_words(path, code, text):
     for pattern, why in FORBIDDEN_WORDS:
         for match in pattern.finditer(text if "TODO" in pattern.pattern else code):
             yield f"{code.count(chr(10), 0, match.start()) + 1}: {match.group()}: {why}"
-    if path.suffix == ".h" and "#pragma once" not in text and not path.name.endswith("-inl.h"):
+    # Highway includes what is in an -inl.h once for each target.
+    if path.suffix in (".h", ".cuh") and "#pragma once" not in text and not path.name.endswith("-inl.h"):
         yield "header without #pragma once"
+
+
+def check_python_words(path):
+    """The same of Python: names and calls in its code, TODO in its comments."""
+    lines = {}
+    with open(path, "rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            kind = {tokenize.NAME: "code", tokenize.OP: "code", tokenize.COMMENT: "comment"}.get(token.type)
+            if kind:
+                lines.setdefault((token.start[0], kind), []).append(token.string)
+    for (number, kind), words in sorted(lines.items()):
+        for pattern, why in FORBIDDEN_WORDS:
+            match = pattern.search("".join(words) if kind == "code" else " ".join(words))
+            if match and ("TODO" in pattern.pattern) == (kind == "comment"):
+                yield f"{number}: {match.group()}: {why}"
 
 
 def unit_of(name):
@@ -241,11 +259,22 @@ def check_circles():
 
 
 def check_base():
-    """base/ is a closed list: its page names each unit, and nothing else."""
+    """base/ is a closed list: its page names each unit and no other, and two rooms or units of base use each."""
     listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "base/README.md").read_text(), re.M))
     units = {path.stem for path in sources() if relative(path).startswith("base/")}
     for unit in sorted(listed ^ units):
         yield f"base/README.md: {unit} is {'listed and not there' if unit in listed else 'there and not listed'}"
+    users = {unit: set() for unit in units}
+    for path in sources():
+        name = relative(path)
+        if path.suffix == ".py" or name.startswith("tests/"):
+            continue
+        for unit in re.findall(r'^\s*#\s*include\s+"base/(\w+)\.h"', path.read_text(), re.M):
+            if unit in users and unit_of(name) != f"base/{unit}":
+                users[unit].add(unit_of(name) if name.startswith("base/") else room_of(name))
+    for unit, found in sorted(users.items()):
+        if len(found) < 2:
+            yield f"base/{unit}: used by {', '.join(found) or 'no room'} alone: it belongs there"
 
 
 def check_comments(path, text):
@@ -270,6 +299,10 @@ def check_language(path, text):
                              re.search(r"(?:^\s*|[.:;!?]\s+)Of\s", comment[1]))
         if found:
             yield f"{number}: a comment with '{found[0].strip()}': name the subject, first"
+        # What users read, too; tests call their doings as they like.
+        if not relative(path).startswith("tests/") and path.suffix != ".py":
+            for word in re.findall(r'"(?:\\.|[^"\\])*?\b([Nn]obody|[Ww]hoever)\b', line):
+                yield f"{number}: a message with '{word}': name the subject"
 
 
 def check_tests_registered():
@@ -294,6 +327,7 @@ def check_named_tests():
 
 def check_cited_pages(path, text):
     """Each page of docs/ that a text cites exists, and so do the sections whose numbers follow its name."""
+    text = re.sub(r"\n[ \t]*(?://|#)[ \t]*", " ", text)  # a number may stand on a comment's next line
     for match in re.finditer(r"\bdocs/[\w/-]+\.md((?:(?: |, | and )\d+(?:\.\d+)?)*)", text):
         page = ROOT / match[0].removesuffix(match[1])
         if not page.exists():

@@ -18,7 +18,7 @@ class StepExecutor {
   virtual void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) = 0;
   // One result per sample of the last Launch, valid until the next Launch.
   virtual std::span<const SampleResult> Collect() = 0;
-  // From the beginning of the last Launch to the end of its Collect, where somebody holds a clock to it.
+  // From the beginning of the last Launch to the end of its Collect, where it is measured.
   virtual std::optional<Duration> last_duration() const { return std::nullopt; }
 };
 

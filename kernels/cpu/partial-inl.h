@@ -1,4 +1,4 @@
-// Vectors at the ends of rows, where fewer values than lanes are left and the memory behind them is somebody else's.
+// Vectors at the ends of rows, where fewer values than lanes are left and the memory behind them belongs to others.
 
 // No #pragma once: Highway includes this file once per target.
 #if defined(LATENTD_KERNELS_CPU_PARTIAL_INL_H_) == defined(HWY_TARGET_TOGGLE)

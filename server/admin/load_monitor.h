@@ -1,5 +1,5 @@
 // The daemon's load, as Admin.GetLoad reports it. Samples the metrics once a second on a thread of its own, so
-// that rates over the last ten seconds are there whenever somebody asks. Owned by Serve(); Read by any thread.
+// that rates over the last ten seconds are there for every request. Owned by Serve(); Read by any thread.
 #pragma once
 
 #include <condition_variable>

@@ -48,8 +48,8 @@ void ForEachPiece(const msghdr& message, size_t num_bytes, const Function& use) 
 
 const char* Describe(Offence offence) {
   static constexpr const char* kTexts[kNumOffences] = {
-      "a header block that is too long", "too many bytes of headers",  "too many control frames", "too many pings",
-      "streams opened in vain",          "data that nobody asked for", "unfinished messages"};
+      "a header block that is too long", "too many bytes of headers", "too many control frames", "too many pings",
+      "streams opened in vain",          "data without a request",    "unfinished messages"};
   return kTexts[static_cast<size_t>(offence)];
 }
 

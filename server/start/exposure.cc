@@ -8,17 +8,17 @@ std::vector<std::string> ExposureWarnings(const BoundAddresses& bound) {
   std::vector<std::string> warnings;
   if (bound.admin && !bound.admin->is_loopback()) {
     warnings.push_back(absl::StrFormat(
-        "admin-listen: %s is beyond loopback, without TLS or authentication: whoever reaches it can read and end every "
+        "admin-listen: %s is beyond loopback, without TLS or authentication: any client there can read and end every "
         "request and stop the daemon; bind it to loopback, a unix socket or a private network",
         bound.admin->ToString()));
   }
   if (!bound.grpc.is_loopback()) {
     warnings.push_back(absl::StrFormat(
-        "listen: %s is beyond loopback, without TLS or authentication: whoever reaches it can use the model",
+        "listen: %s is beyond loopback, without TLS or authentication: any client there can use the model",
         bound.grpc.ToString()));
   }
   if (!bound.metrics.is_loopback()) {
-    warnings.push_back(absl::StrFormat("metrics-listen: %s is beyond loopback: whoever reaches it can read the metrics",
+    warnings.push_back(absl::StrFormat("metrics-listen: %s is beyond loopback: any client there can read the metrics",
                                        bound.metrics.ToString()));
   }
   return warnings;

@@ -94,7 +94,7 @@ absl::StatusOr<ServerAccounts> ScrapeWhenIdle(const std::string& address) {
     if (std::chrono::steady_clock::now() > deadline) {
       return absl::FailedPreconditionError(
           absl::StrFormat("expected a server without requests, found %.0f in flight for %d s; --metrics needs a "
-                          "server that serves nobody else",
+                          "server without other clients",
                           *in_flight, kIdlePatience.count()));
     }
     Pause();
