@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -27,7 +28,7 @@
 namespace latentd {
 namespace {
 
-constexpr int kMinScoredTokens = 2;  // the first one has nothing before it
+constexpr size_t kMinScoredTokens = 2;  // the first one has nothing before it
 
 // `check` is told what is wrong with the other fields, where the model is the one that is served.
 template <class Message, class Check>
@@ -139,12 +140,24 @@ void SetDeadlines(const v1::Scheduling& scheduling, TimePoint received, Request*
   if (scheduling.has_timeout()) request->deadline = After(received, scheduling.timeout());
 }
 
-// What the engine would refuse, told with both numbers.
-absl::Status CheckCapacity(const Request& request, const v1::Model& model) {
+// What the engine would refuse, told with both numbers; and where less than `least_output` tokens have room behind the
+// prompt, which is that of `field`.
+absl::Status CheckCapacity(const Request& request, int least_output, std::string_view field, const v1::Model& model) {
   const Capacity capacity{.max_context_tokens = static_cast<int>(model.limits().max_context_tokens()),
                           .num_blocks = UsableBlocks(static_cast<int>(model.limits().kv_blocks()))};
-  const int needed = DemandOf(request, capacity).blocks;
-  return needed <= capacity.num_blocks ? absl::OkStatus() : KvCapacityExceeded(needed, capacity.num_blocks);
+  const std::optional<Misfit> misfit = FindMisfit(request, capacity, least_output);
+  if (!misfit) return absl::OkStatus();
+  switch (misfit->kind) {
+    case Misfit::Kind::kContext:
+      return ContextLengthExceeded(field, request.prompt.size(), static_cast<size_t>(least_output),
+                                   static_cast<size_t>(misfit->limit));
+    case Misfit::Kind::kBlocks:
+      return KvCapacityExceeded(static_cast<int>(misfit->needed), static_cast<int>(misfit->limit));
+    case Misfit::Kind::kNoPrompt:
+    case Misfit::Kind::kNoOutput:
+      break;  // CheckFields lets neither through; the engine refuses them as a fault of this server
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -216,17 +229,12 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
                                          EncodedPrompt prompt, TimePoint received) {
   const int prompt_tokens = static_cast<int>(prompt.ids.size());
   const int context = static_cast<int>(model.limits().max_context_tokens());
-  const int needed = std::max(1, static_cast<int>(message.stopping().min_tokens()));
-  if (prompt_tokens + needed > context) {
-    return ContextLengthExceeded(prompt.field, prompt.ids.size(), static_cast<size_t>(needed),
-                                 model.limits().max_context_tokens());
-  }
-
+  const int room = std::max(0, context - prompt_tokens);
   ValidRequest valid;
   valid.request_id = message.request_id();
   valid.sampling = ResolveSampling(message, model);
-  const v1::Stopping stopping = StoppingOf(message, model.sampling_defaults(), context - prompt_tokens);
-  valid.stopping = ResolveStopping(stopping, context - prompt_tokens);
+  const v1::Stopping stopping = StoppingOf(message, model.sampling_defaults(), room);
+  valid.stopping = ResolveStopping(stopping, room);
   valid.output = ResolveOutput(message.output(), model);
   Request& request = valid.request;
   request.kind = RequestKind::kGenerate;
@@ -239,7 +247,8 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   if (!allowed.empty()) request.allowed = BitsOf(allowed, model.vocab_size());
   request.stopping = ForEngine(stopping, context);
   if (output.has_logprobs()) request.answer.num_top_logprobs = static_cast<int>(output.logprobs());
-  if (absl::Status status = CheckCapacity(request, model); !status.ok()) return status;
+  const int least_output = std::max(1, request.stopping.min_tokens);
+  if (absl::Status status = CheckCapacity(request, least_output, prompt.field, model); !status.ok()) return status;
   SetDeadlines(message.scheduling(), received, &request);
   return valid;
 }
@@ -269,14 +278,9 @@ ChatAnswer ChatAnswerOf(const v1::ChatRequest& message, std::span<const int32_t>
 
 absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const v1::Model& model, EncodedPrompt prompt,
                                          TimePoint received) {
-  const int prompt_tokens = static_cast<int>(prompt.ids.size());
-  const int context = static_cast<int>(model.limits().max_context_tokens());
-  if (prompt_tokens > context) {
-    return ContextLengthExceeded(prompt.field, prompt.ids.size(), 0, model.limits().max_context_tokens());
-  }
-  if (prompt_tokens < kMinScoredTokens) {
+  if (prompt.ids.size() < kMinScoredTokens) {
     return InvalidField(prompt.field, absl::StrFormat("expected at least %d tokens to score, found %d",
-                                                      kMinScoredTokens, prompt_tokens));
+                                                      kMinScoredTokens, prompt.ids.size()));
   }
   ValidRequest valid;
   valid.request_id = message.request_id();
@@ -284,7 +288,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const 
   valid.request.kind = RequestKind::kScore;
   valid.request.prompt = std::move(prompt.ids);
   valid.request.answer.num_prompt_logprobs = static_cast<int>(message.top_logprobs());
-  if (absl::Status status = CheckCapacity(valid.request, model); !status.ok()) return status;
+  if (absl::Status status = CheckCapacity(valid.request, 0, prompt.field, model); !status.ok()) return status;
   SetDeadlines(message.scheduling(), received, &valid.request);
   return valid;
 }
