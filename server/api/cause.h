@@ -53,8 +53,15 @@ enum class Cause : uint8_t {
 };
 
 enum class Party : uint8_t { kNone, kClient, kServer, kOperator };  // none: a success
-// How far an RPC had come.
-enum class Stage : uint8_t { kBeforeRun, kAdmission, kRun, kAdmissionOrRun };
+// How far an RPC had come. A run is that of a request which the engine admitted; calls without a model have none.
+enum class Stage : uint8_t {
+  kBeforeRun,
+  kAdmission,  // before a run, and counted as a rejection: for the state or the limits of the server
+  kRun,
+  kBeforeOrInRun,
+  kAdmissionOrRun,     // a rejection, or in a run
+  kBeforeOrBehindRun,  // behind it: the answer was made whole and never taken; such runs have no series of their own
+};
 // Which computed tokens were of no use to the client: what was generated past the end, or all of them.
 enum class Waste : uint8_t { kNone, kSurplus, kAll };
 // Whether the status has a RetryInfo; kHere also has gRPC's push-back, which makes a client try the same server again.
@@ -91,7 +98,13 @@ struct CauseRow : CauseName {
   StatusForm status = {};
 
   constexpr bool is_success() const { return party == Party::kNone; }
-  constexpr bool ends_run() const { return occurs.stage == Stage::kRun || occurs.stage == Stage::kAdmissionOrRun; }
+  constexpr bool ends_before_run() const { return occurs.stage != Stage::kRun; }
+  constexpr bool ends_run() const { return has_run_series() || occurs.stage == Stage::kBeforeOrBehindRun; }
+  // Stages and waste of such runs are exported.
+  constexpr bool has_run_series() const {
+    return occurs.stage == Stage::kRun || occurs.stage == Stage::kBeforeOrInRun ||
+           occurs.stage == Stage::kAdmissionOrRun;
+  }
   constexpr bool refuses_admission() const {
     return occurs.stage == Stage::kAdmission || occurs.stage == Stage::kAdmissionOrRun;
   }

@@ -65,13 +65,13 @@ const std::vector<std::string>& AllReasons() {
 }
 
 const std::vector<std::string>& RunReasons() {
-  static const std::vector<std::string> reasons = ReasonsThat([](const CauseRow& row) { return row.ends_run(); });
+  static const std::vector<std::string> reasons = ReasonsThat([](const CauseRow& row) { return row.has_run_series(); });
   return reasons;
 }
 
 const std::vector<std::string>& WasteCauses() {
   static const std::vector<std::string> causes =
-      ReasonsThat([](const CauseRow& row) { return row.occurs.waste != Waste::kNone; });
+      ReasonsThat([](const CauseRow& row) { return row.has_run_series() && row.occurs.waste != Waste::kNone; });
   return causes;
 }
 

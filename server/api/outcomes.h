@@ -19,7 +19,7 @@ const std::vector<std::string>& AllCodes();
 const std::vector<std::string>& AllReasons();
 
 // The rest in the order of the causes.
-// Reasons of requests that the engine had admitted. Only these have stages and lengths.
+// Reasons of requests that the engine had admitted, whose stages and waste have series.
 const std::vector<std::string>& RunReasons();
 // The ones after which computed tokens count as wasted.
 const std::vector<std::string>& WasteCauses();

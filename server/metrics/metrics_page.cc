@@ -20,9 +20,9 @@ counters taken under one lock, between two reports of the engine. The page is se
 and every series is there from the start.
 
 A request's latencies, lengths and waste are observed when it ends, in the moment in which it is counted as finished,
-with its outcome; so all of them are there for each outcome, and none is missing because it failed. Label `outcome` has
-the values of `reason` in `latentd_requests_finished_total`. Bucket bounds are those of `base/histogram.h`; no knob
-changes them.
+with its outcome; so all of them are there for each outcome but ANSWERS_FULL, and none is missing because it failed.
+Label `outcome` has the values of `reason` in `latentd_requests_finished_total`. Bucket bounds are those of
+`base/histogram.h`; no knob changes them.
 )";
 
 constexpr const char* kLaws = R"(
@@ -96,9 +96,10 @@ void AppendLongLists(std::string& page) {
   append("method", AllMethods());
   append("grpc_code", AllCodes());
   append("reason", AllReasons());
-  absl::StrAppend(&page,
-                  "\nValues of `outcome`: those of `reason` for `latentd_request_duration_seconds`; for all other ",
-                  "latencies those that an admitted request can have: ", absl::StrJoin(RunReasons(), ", "), ".\n");
+  absl::StrAppend(
+      &page, "\nValues of `outcome`: those of `reason` for `latentd_request_duration_seconds`; for all other ",
+      "latencies those that an admitted request can have, without ANSWERS_FULL: ", absl::StrJoin(RunReasons(), ", "),
+      ".\n");
 }
 
 const char* NameOf(Party party) {
@@ -115,18 +116,40 @@ const char* NameOf(Party party) {
   return "";
 }
 
+constexpr const char* kReasons = R"(
+## Reasons
+
+An RPC runs once the engine admitted its request; those without a model never do. A reason ends RPCs before they run, in
+their run, or both; one that is counted as rejected is counted in `latentd_admission_rejected_total` where it comes
+before. ANSWERS_FULL ends requests of GenerateOnce and Score, too, that ran to their end and whose answer gave way to
+others before its client took it: all their tokens are wasted, but neither these nor their latencies have series.
+
+| reason | code | brought about by | before a run | ends a run | counted as rejected | wasted tokens |
+|---|---|---|---|---|---|---|
+)";
+
+const char* WasteOf(const CauseRow& row) {
+  switch (row.occurs.waste) {
+    case Waste::kNone:
+      return "";
+    case Waste::kSurplus:
+      return "surplus";
+    case Waste::kAll:
+      break;
+  }
+  return row.has_run_series() ? "all" : "all, not counted";
+}
+
 // What operators ask of a reason: is it a fault, whose, and what did it cost?
 void AppendReasons(std::string& page) {
-  absl::StrAppend(
-      &page,
-      "\n## Reasons\n\n| reason | code | brought about by | refuses admission | ends a run | wasted tokens |\n"
-      "|---|---|---|---|---|---|\n");
+  const auto yes = [](bool is_so) { return is_so ? "yes" : ""; };
+  absl::StrAppend(&page, kReasons);
   for (const CauseRow& row : kCauses) {
     if (row.occurs.methods == 0) continue;  // it has no series
-    const char* wasted = row.occurs.waste == Waste::kNone ? "" : row.occurs.waste == Waste::kAll ? "all" : "surplus";
-    absl::StrAppend(&page, "| ", std::string(row.reason), " | ", absl::StatusCodeToString(row.code), " | ",
-                    NameOf(row.party), " | ", row.refuses_admission() ? "yes" : "", " | ", row.ends_run() ? "yes" : "",
-                    " | ", wasted, " |\n");
+    const std::string cells[] = {
+        std::string(row.reason), absl::StatusCodeToString(row.code), NameOf(row.party), yes(row.ends_before_run()),
+        yes(row.ends_run()),     yes(row.refuses_admission()),       WasteOf(row)};
+    absl::StrAppend(&page, "| ", absl::StrJoin(cells, " | "), " |\n");
   }
 }
 

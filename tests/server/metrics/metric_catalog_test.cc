@@ -86,6 +86,13 @@ TEST(Outcomes, EveryRunReasonIsAnOutcome) {
   }
 }
 
+TEST(Outcomes, AnswerThatGaveWayHasNoSeriesOfARun) {
+  const std::string reason(RowOf(Cause::kAnswersFull).reason);
+  for (const auto* reasons : {&RunReasons(), &WasteCauses(), &AdmissionReasons()}) {
+    EXPECT_THAT(*reasons, testing::Not(testing::Contains(reason)));
+  }
+}
+
 TEST(Outcomes, WasteIsAllOfAFailureAndTheSurplusOfAStopString) {
   const StreamEnd end{.sequence = {.prompt_tokens = 10, .generated_tokens = 7, .computed_tokens = 16},
                       .answer = {.output_tokens = 5}};
