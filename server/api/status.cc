@@ -332,6 +332,7 @@ absl::Status StatusOfRun(Cause cause, const EndedRun& ended) {
     case Cause::kNanLogits:
       return RequestFailure<Cause::kNanLogits>(TextOf<Cause::kNanLogits>(), ended.request_id);
     default:
+      CHECK(RowOf(cause).is_success() && "a failure that ends a run has its status here");
       return absl::OkStatus();
   }
 }

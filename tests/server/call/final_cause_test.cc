@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "server/api/status.h"
+
 namespace latentd {
 namespace {
 
@@ -94,6 +96,18 @@ TEST(FinalCause, EveryCombinationIsTheTables) {
       EXPECT_EQ(FinalCause(end), row.cause.value_or(CauseOf(end.engine))) << "row " << &row - kTable.data();
     }
     EXPECT_EQ(num_rows, 1) << "no row or several for reason " << static_cast<int>(end.engine);
+  }
+}
+
+TEST(FinalCause, HasTheStatusOfItsRowWhichSaysThatItEndsRuns) {
+  const StreamEnd end;
+  for (const CallEnd& call_end : AllEnds()) {
+    const Cause cause = FinalCause(call_end);
+    const CauseRow& row = RowOf(cause);
+    EXPECT_TRUE(row.ends_run()) << row.reason;
+    const absl::Status status = StatusOfRun(cause, {.end = end, .request_id = "r"});
+    EXPECT_EQ(status.code(), row.code) << row.reason;
+    EXPECT_EQ(ReasonOf(status), row.is_success() ? "" : row.reason);
   }
 }
 
