@@ -13,7 +13,6 @@
 #include "base/check.h"
 #include "base/quoting.h"
 #include "base/utf8.h"
-#include "engine/load/bytes_read.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -271,9 +270,10 @@ absl::Status DuplicateRequestId(std::string_view request_id) {
 
 absl::Status Draining() { return Failure<Cause::kDraining>(); }
 
-absl::Status Loading(const BytesRead& bytes) {
-  absl::Status status = Failure<Cause::kLoading>(TextOf<Cause::kLoading>(StageText(bytes)), bytes.read, bytes.total);
-  AttachRetry(std::clamp<Duration>(FromSeconds(SecondsLeft(bytes)), kSoonest, kLatest), &status);
+absl::Status Loading(const LoadingStage& stage) {
+  absl::Status status =
+      Failure<Cause::kLoading>(TextOf<Cause::kLoading>(stage.text), stage.loaded_bytes, stage.total_bytes);
+  AttachRetry(std::clamp<Duration>(stage.left, kSoonest, kLatest), &status);
   return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,13 +12,12 @@
 
 #include <absl/status/status.h>
 
+#include "base/clock.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/stream/token_stream.h"
 #include "server/api/causes.h"
 
 namespace latentd {
-
-struct BytesRead;
 
 // A status travels in headers, of which clients take 8 KiB: message, details and trailers stay within these bytes as
 // they are sent, whatever was quoted in them.
@@ -58,7 +58,14 @@ absl::Status MessageTooLarge(size_t num_bytes, size_t limit);
 absl::Status AnswerTooLarge(std::string_view fields, size_t num_bytes, size_t limit);
 absl::Status AnswersFull();
 absl::Status SlowConsumer(size_t unread_bytes);
-absl::Status Loading(const BytesRead& bytes);
+// How far loading has come.
+struct LoadingStage {
+  uint64_t loaded_bytes = 0;
+  uint64_t total_bytes = 0;
+  std::string text = {};             // in words
+  Duration left = Duration::zero();  // at the rate so far; 0 where there is none yet
+};
+absl::Status Loading(const LoadingStage& stage);
 absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
 
 // What the status of a call that ran says beside its cause.

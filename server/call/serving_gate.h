@@ -6,6 +6,7 @@
 
 #include <absl/status/status.h>
 
+#include "base/clock.h"
 #include "server/api/served_model.h"
 #include "server/api/status.h"
 #include "server/call/live_requests.h"
@@ -29,7 +30,13 @@ class ServingGate {
 
   // Null while it is closed: refuse with Loading().
   const ModelInService* Find() const { return serving_.load(std::memory_order_acquire); }
-  absl::Status Loading() const { return latentd::Loading(progress_.Latest()); }
+  absl::Status Loading() const {
+    const BytesRead bytes = progress_.Latest();
+    return latentd::Loading({.loaded_bytes = bytes.read,
+                             .total_bytes = bytes.total,
+                             .text = StageText(bytes),
+                             .left = FromSeconds(SecondsLeft(bytes))});
+  }
   BytesRead progress() const { return progress_.Latest(); }
 
  private:
