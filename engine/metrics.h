@@ -55,7 +55,7 @@ inline constexpr int kNumStartupStages = 4;
 struct Outcome {
   std::string method;     // "Generate", "Score", …
   std::string grpc_code;  // "OK", "INVALID_ARGUMENT", …
-  std::string reason;     // "EOS", "INVALID_FIELD", …; empty where the code says all
+  std::string reason;     // "EOS", "INVALID_FIELD", …; never empty
   auto operator<=>(const Outcome&) const = default;
 };
 

@@ -10,6 +10,7 @@
 #include <prometheus/text_serializer.h>
 
 #include "server/api/outcomes.h"
+#include "server/call/call_record.h"
 
 namespace latentd {
 namespace {
@@ -67,6 +68,16 @@ TEST(MetricsExporter, CountsAppearUnderTheirLabels) {
   EXPECT_EQ(samples.at("latentd_requests_finished_total{method=\"Generate\",grpc_code=\"OK\",reason=\"EOS\"}"), "3");
   EXPECT_EQ(samples.at("latentd_requests_in_flight{phase=\"decode\"}"), "2");
   EXPECT_EQ(samples.at("latentd_kv_blocks{state=\"active\"}"), "7");
+}
+
+TEST(MetricsExporter, StatusThatNamesNoCauseIsAFaultOfThisServer) {
+  Metrics metrics;
+  CallRecord record({.peer = "ipv4:1.1.1.1:1", .traceparent = ""}, metrics, "Tokenize");
+  record.Finish(absl::UnknownError("made by none of the functions that make statuses"));
+  EXPECT_EQ(
+      Samples(metrics.Snapshot())
+          .at("latentd_requests_finished_total{method=\"Tokenize\",grpc_code=\"UNKNOWN\",reason=\"ENGINE_FAULT\"}"),
+      "1");
 }
 
 TEST(MetricsExporter, AcceptingIsWhatTheServingStateSays) {
