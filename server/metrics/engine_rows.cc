@@ -38,7 +38,7 @@ void AddCache(MetricRows& rows) {
 
 void AddSteps(MetricRows& rows) {
   AddRow({kHistogram, "latentd_step_seconds", "seconds"}, "Duration of a step, by what its rows were computing",
-         By("kind", {"prefill", "decode", "mixed"}, &MetricsData::step_seconds), rows);
+         By("kind", kStepKindNames, &MetricsData::step_seconds), rows);
   AddRow({kHistogram, "latentd_step_tokens", "tokens"}, "Tokens computed in a step", One(&MetricsData::step_tokens),
          rows);
   AddRow({kHistogram, "latentd_step_rows", "sequences"}, "Sequences in a step", One(&MetricsData::step_rows), rows);

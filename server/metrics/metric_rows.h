@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "server/api/causes.h"
+#include "server/metrics/label_names.h"
 #include "server/metrics/metric_descriptor.h"
 
 namespace latentd {
@@ -63,20 +64,32 @@ MetricSource One(Get get) {
           .read = [get](const Scrape& scrape) { return std::vector<Series>{MakeSeries({}, Read(get, scrape))}; }};
 }
 
-// One series for each value of a label, in the order of what `get` reads, which is an array.
+// One series for each of the label's `kCount` names, in the order of what `get` reads, which is an array.
 template <size_t kCount, class Get>
-MetricSource By(const char* label, const char* const (&values)[kCount], Get get) {
+MetricSource ByNames(const char* label, const std::vector<std::string>& names, Get get) {
   using Found = decltype(Read(get, std::declval<const Scrape&>()));
   static_assert(std::tuple_size_v<std::remove_cvref_t<Found>> == kCount);
   using Element = std::remove_cvref_t<decltype(std::declval<Found>()[0])>;
   static_assert(!std::is_same_v<Element, Histogram> || std::is_lvalue_reference_v<Found>, "series point to it");
-  const std::vector<std::string> names(values, values + kCount);
   return {.labels = {{label, names}}, .read = [label, names, get](const Scrape& scrape) {
             const auto& found = Read(get, scrape);
             std::vector<Series> all;
             for (size_t i = 0; i < kCount; ++i) all.push_back(MakeSeries({{label, names[i]}}, found[i]));
             return all;
           }};
+}
+
+template <size_t kCount, class Get>
+MetricSource By(const char* label, const char* const (&values)[kCount], Get get) {
+  return ByNames<kCount>(label, {values, values + kCount}, get);
+}
+
+// The same for what is counted by an enum.
+template <class Enum, size_t kCount, class Get>
+MetricSource By(const char* label, const LabelName<Enum> (&values)[kCount], Get get) {
+  std::vector<std::string> names;
+  for (const LabelName<Enum>& value : values) names.emplace_back(value.name);
+  return ByNames<kCount>(label, names, get);
 }
 
 // One series for each reason of a list from server/api/outcomes.h.

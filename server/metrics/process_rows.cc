@@ -47,19 +47,14 @@ void AddStreams(MetricRows& rows) {
 
 void AddConnections(MetricRows& rows) {
   AddRow({kGauge, "latentd_connections", "connections"}, "Open connections; an end is seen up to half a second late",
-         By("listener", {"api", "admin"}, [](const Scrape& scrape) { return scrape.connections.open; }), rows);
+         By("listener", kListenerNames, [](const Scrape& scrape) { return scrape.connections.open; }), rows);
   AddRow({kCounter, "latentd_connections_refused_total", "connections"},
          "Connections closed at once: beyond max-connections, beyond max-connections-per-peer, or for lack of "
          "descriptors or memory",
-         By("reason", {"process_limit", "peer_limit", "descriptors"},
-            [](const Scrape& scrape) { return scrape.connections.refused; }),
-         rows);
-  AddRow(
-      {kCounter, "latentd_connections_cut_off_total", "connections"},
-      "Connections closed because their client took without asking; docs/hostile-clients.md has the bounds",
-      By("reason", {"header_block", "header_bytes", "control_frames", "pings", "streams", "unasked_bytes", "uploads"},
-         [](const Scrape& scrape) { return scrape.connections.cut; }),
-      rows);
+         By("reason", kConnectionRefusalNames, [](const Scrape& scrape) { return scrape.connections.refused; }), rows);
+  AddRow({kCounter, "latentd_connections_cut_off_total", "connections"},
+         "Connections closed because their client took without asking; docs/hostile-clients.md has the bounds",
+         By("reason", kOffenceNames, [](const Scrape& scrape) { return scrape.connections.cut; }), rows);
   AddRow({kGauge, "latentd_accepting", ""},
          "0 while connections can't be accepted for lack of descriptors or memory, else 1; readiness follows it",
          One([](const Scrape& scrape) { return scrape.view.AcceptsAll() ? 1 : 0; }), rows);
@@ -106,9 +101,9 @@ void AddLifecycle(MetricRows& rows) {
             }),
          rows);
   AddRow({kGauge, "latentd_startup_seconds", "seconds"}, "How long each stage of the start took",
-         By("stage", {"config", "tokenizer", "weights", "total"}, &MetricsData::startup_seconds), rows);
+         By("stage", kStartupStageNames, &MetricsData::startup_seconds), rows);
   AddRow({kGauge, "latentd_state", ""}, "1 for the state the process is in, 0 for all others",
-         By("state", {"loading", "serving", "stalled", "draining"},
+         By("state", kServerStateNames,
             [](const Scrape& scrape) {
               std::array<int, kNumServerStates> states{};
               states[static_cast<size_t>(scrape.data.state)] = 1;

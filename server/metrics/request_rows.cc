@@ -54,12 +54,10 @@ void AddFlow(MetricRows& rows) {
          "RPCs that ended, each once; there is a series for each combination that can occur", Finished(), rows);
   AddRow({kGauge, "latentd_requests_in_flight", "RPCs"},
          "RPCs received and not finished; those that do not run the model are in phase output throughout",
-         By("phase", {"queued", "prefill", "decode", "output"},
-            [](const Scrape& scrape) { return scrape.data.requests_in_flight.counts(); }),
-         rows);
+         By("phase", kPhaseNames, [](const Scrape& scrape) { return scrape.data.requests_in_flight.counts(); }), rows);
   AddRow({kCounter, "latentd_queue_wait_reason_total", "sequences x steps"},
          "Waiting sequences left out of a step, by what the first of them lacked",
-         By("reason", {"rows", "tokens", "blocks", "logits"}, &MetricsData::queue_waits), rows);
+         By("reason", kWaitReasonNames, &MetricsData::queue_waits), rows);
   AddRow({kCounter, "latentd_admission_rejected_total", "RPCs"},
          "RPCs refused before they ran, for the state or the limits of the server",
          ByReason("reason", AdmissionReasons(), RejectedFor), rows);
