@@ -87,7 +87,6 @@ class Intake {
   void Close();
 
   size_t max_bytes() const { return budget_.max_bytes(); }
-  size_t held_bytes() const { return budget_.taken_bytes(); }
   size_t num_waiting() const;
 
  private:

@@ -70,18 +70,6 @@ Packing PackingOf(grpc::CallbackServerContext& context) {
   return is_gzip ? Packing::kGzip : Packing::kUnknown;
 }
 
-bool IsGzip(const grpc::ByteBuffer& bytes) {
-  constexpr uint8_t kMagic[] = {0x1f, 0x8b};
-  size_t at = 0;
-  for (const grpc::Slice& slice : SlicesOf(bytes)) {
-    for (size_t i = 0; i < slice.size() && at < std::size(kMagic); ++i) {
-      if (slice.begin()[i] != kMagic[at++]) return false;
-    }
-    if (at == std::size(kMagic)) return true;
-  }
-  return false;
-}
-
 absl::Status UnpackMessage(grpc::CallbackServerContext& context, size_t max_bytes, grpc::ByteBuffer* message) {
   if (message->Length() > max_bytes) return MessageTooLarge(message->Length(), max_bytes);
   switch (PackingOf(context)) {

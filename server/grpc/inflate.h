@@ -19,9 +19,6 @@ enum class Packing : uint8_t {
 };
 Packing PackingOf(grpc::CallbackServerContext& context);
 
-// A message begins so in gzip and never as protobuf, where these bits name no type of field.
-bool IsGzip(const grpc::ByteBuffer& bytes);
-
 // Makes the message that an RPC read last what its client meant, in place. UNIMPLEMENTED where it is packed otherwise
 // than in gzip, else as InflateGzip.
 absl::Status UnpackMessage(grpc::CallbackServerContext& context, size_t max_bytes, grpc::ByteBuffer* message);

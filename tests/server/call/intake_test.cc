@@ -280,7 +280,7 @@ TEST_F(IntakeTest, BoundHoldsInRandomTraffic) {
         inside.erase(inside.begin() + static_cast<std::ptrdiff_t>(at));
       }
     }
-    ASSERT_LE(intake_.held_bytes(), 400u);
+    ASSERT_LE(held_, 400);
     ASSERT_LE(intake_.num_waiting(), 4u);
   }
   for (Caller* caller : inside) Leave(*caller);

@@ -38,12 +38,15 @@ std::string TextOf(const grpc::ByteBuffer& bytes) {
   return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
 }
 
+bool BeginsAsGzip(const std::string& bytes) { return bytes.starts_with("\x1f\x8b"); }
+
 TEST(Inflate, GivesBackWhatWasPackedHoweverItIsCut) {
   std::string text;
   for (int i = 0; i < 100000; ++i) text += std::to_string(i);
   for (const size_t piece_bytes : {size_t{1}, size_t{7}, size_t{1} << 20}) {
-    grpc::ByteBuffer bytes = InPieces(Gzip(text), piece_bytes);
-    ASSERT_TRUE(IsGzip(bytes));
+    const std::string packed = Gzip(text);
+    ASSERT_TRUE(BeginsAsGzip(packed));
+    grpc::ByteBuffer bytes = InPieces(packed, piece_bytes);
     ASSERT_TRUE(InflateGzip(text.size(), &bytes).ok());
     EXPECT_EQ(TextOf(bytes), text);
   }
@@ -64,18 +67,19 @@ TEST(Inflate, RefusesWhatIsNoGzipOrNotAllOfIt) {
   damaged[damaged.size() - 5] ^= 1;
   for (const std::string& bad : {packed.substr(0, packed.size() - 1), packed.substr(0, 2), packed + "x", damaged,
                                  packed.substr(0, 2) + std::string(30, '\xff')}) {
+    ASSERT_TRUE(BeginsAsGzip(bad));
     grpc::ByteBuffer bytes = InPieces(bad, 1 << 20);
-    ASSERT_TRUE(IsGzip(bytes));
     EXPECT_TRUE(absl::IsInvalidArgument(InflateGzip(1 << 20, &bytes)));
   }
 }
 
 TEST(Inflate, ProtobufIsNoGzip) {
-  for (const std::string& bytes : {std::string(), std::string("\x1f"),
-                                   std::string("\x0a\x03"
-                                               "abc"),
-                                   std::string("\x8b\x1f")}) {
-    EXPECT_FALSE(IsGzip(InPieces(bytes, 1)));
+  for (const std::string& text : {std::string(), std::string("\x1f"),
+                                  std::string("\x0a\x03"
+                                              "abc"),
+                                  std::string("\x8b\x1f")}) {
+    grpc::ByteBuffer bytes = InPieces(text, 1);
+    EXPECT_TRUE(absl::IsInvalidArgument(InflateGzip(1 << 20, &bytes)));
   }
 }
 
