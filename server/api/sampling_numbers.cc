@@ -21,14 +21,16 @@ enum class Told : uint8_t { kAlways, kWhereOn };  // in the log line of the defa
 
 // A float, or a count such as top_k.
 using InRule = std::variant<float SamplingRule::*, int SamplingRule::*>;
+// A float's range, or the most that a count may be.
+using Allowed = std::variant<SamplingRange, uint32_t>;
 using InFile = std::variant<std::optional<double> GenerationDefaults::*, std::optional<int> GenerationDefaults::*>;
 
 struct SamplingNumber {
   const char* name;  // of the field, in both messages
   InRule in_rule;
   InFile in_file;
-  float off;            // what neither request nor file mention; changes nothing
-  SamplingRange range;  // of a float; a count has all of int's
+  float off;  // what neither request nor file mention; changes nothing
+  Allowed allowed;
   Told told = Told::kWhereOn;
 
   bool is_count() const { return std::holds_alternative<int SamplingRule::*>(in_rule); }
@@ -41,7 +43,7 @@ using File = GenerationDefaults;
 constexpr SamplingNumber kNumbers[] = {
     {"temperature", &Rule::temperature, &File::temperature, 1.0f, kTemperatures, Told::kAlways},
     {"top_p", &Rule::top_p, &File::top_p, 1.0f, kTopPs, Told::kAlways},
-    {"top_k", &Rule::top_k, &File::top_k, 0.0f, {}},
+    {"top_k", &Rule::top_k, &File::top_k, 0.0f, uint32_t{kMaxTopK}},
     {"min_p", &Rule::min_p, &File::min_p, 0.0f, kMinPs},
     {"presence_penalty", &Rule::presence_penalty, &File::presence_penalty, 0.0f, kPresencePenalties},
     {"frequency_penalty", &Rule::frequency_penalty, &File::frequency_penalty, 0.0f, kFrequencyPenalties},
@@ -87,9 +89,9 @@ void CheckNumbers(const v1::Sampling& sampling, FieldChecks& checks) {
     if (!IsSet(sampling, number)) continue;
     const std::string field = std::string("sampling.") + number.name;
     if (number.is_count()) {
-      checks.Range(field, CountOf(sampling, number), 0, kMaxTopK);
+      checks.Range(field, CountOf(sampling, number), 0, std::get<uint32_t>(number.allowed));
     } else {
-      checks.Within(field, FloatOf(sampling, number), number.range);
+      checks.Within(field, FloatOf(sampling, number), std::get<SamplingRange>(number.allowed));
     }
   }
 }
