@@ -104,9 +104,9 @@ class Serving {
   std::unique_ptr<GrpcServer> server_;
 };
 
-class StreamWriterTest : public testing::Test {
+class GenerateStreamTest : public testing::Test {
  protected:
-  StreamWriterTest() {
+  GenerateStreamTest() {
     request_.mutable_token_ids()->add_ids(kPrompt);
     request_.mutable_sampling()->set_seed(kSeed);
     request_.mutable_stopping()->set_max_tokens(kTokens);
@@ -130,7 +130,7 @@ class StreamWriterTest : public testing::Test {
   Serving serving_;
 };
 
-TEST_F(StreamWriterTest, TokenThatWasThereBeforeTheFirstPumpIsNotLeftBehind) {
+TEST_F(GenerateStreamTest, TokenThatWasThereBeforeTheFirstPumpIsNotLeftBehind) {
   const auto stub = serving_.NewStub();
   serving_.AllowSteps(1);
   serving_.HoldEgress();
@@ -147,7 +147,7 @@ TEST_F(StreamWriterTest, TokenThatWasThereBeforeTheFirstPumpIsNotLeftBehind) {
   EXPECT_EQ(ids_, ExpectedIds());
 }
 
-TEST_F(StreamWriterTest, WhatWaitedIsMergedBehindTheFirstToken) {
+TEST_F(GenerateStreamTest, WhatWaitedIsMergedBehindTheFirstToken) {
   const auto stub = serving_.NewStub();
   serving_.HoldEgress();
   const auto reader = stub->Generate(&context_, request_);
