@@ -11,9 +11,10 @@
 #include <string>
 #include <tuple>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/histogram.h"
-#include "engine/schedule/batch_plan.h"
+#include "engine/schedule/wait_reason.h"
 
 namespace latentd {
 
@@ -22,11 +23,14 @@ inline constexpr int kNumPhases = 4;
 
 // How many requests are in each phase. Every request arrives once and leaves once; between the two the engine moves
 // those that it took, in the order of the enum, and each of them to kOutput at its end. So a request leaves from
-// kOutput, or from where it arrived if the engine never took it.
+// kOutput, or from where it arrived if the engine never took it. An engine without a server has no arrivals: its
+// counts go below 0.
 class RequestPhases {
  public:
   void Arrive(Phase phase) { ++count_of(phase); }
   void Move(Phase from, Phase to, int64_t count) {
+    CHECK(from < to && "no request goes back: it arrives once and leaves once");
+    CHECK_GE(count, 0);
     count_of(from) -= count;
     count_of(to) += count;
   }

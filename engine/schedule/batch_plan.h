@@ -1,11 +1,10 @@
 // What one step computes: a value from Scheduler::Plan to the batch builder and back to Commit.
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <vector>
 
 #include "engine/schedule/sequence.h"
+#include "engine/schedule/wait_reason.h"
 
 namespace latentd {
 
@@ -20,11 +19,6 @@ struct PlannedRow {
 
   int end_position() const { return first_position + num_tokens; }
 };
-
-// What a step had run out of when it left waiting sequences behind.
-enum class WaitReason : uint8_t { kRows, kTokens, kBlocks, kLogits };
-inline constexpr int kNumWaitReasons = 4;
-using WaitCounts = std::array<uint64_t, kNumWaitReasons>;
 
 struct BatchPlan {
   std::vector<PlannedRow> rows;

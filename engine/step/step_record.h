@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "engine/metrics.h"
-#include "engine/schedule/batch_plan.h"
+#include "engine/schedule/wait_reason.h"
 
 namespace latentd {
 
