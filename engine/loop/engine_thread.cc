@@ -71,8 +71,7 @@ void EngineThread::Run() {
 bool EngineThread::RunTurn() {
   loop_.Run(inbox_.Take(), turn_);
   if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
-  for (StreamOpening& opening : turn_.opened) publisher_.Open(std::move(opening));
-  publisher_.Publish(std::move(turn_.output));
+  publisher_.Publish(turn_.opened, turn_.output);
   return turn_.idle;
 }
 

@@ -4,9 +4,9 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <optional>
 #include <utility>
 
+#include "base/check.h"
 #include "base/clock.h"
 
 namespace latentd {
@@ -44,12 +44,15 @@ class Mailbox {
     return std::exchange(content_, {});
   }
 
-  // Waits until there is something; nothing once closed and empty.
-  std::optional<Content> Await() {
+  // Waits until there is something and swaps it with `content`, which is empty: its memory is for what comes next.
+  // False once closed and empty.
+  bool Await(Content& content) {
+    CHECK(content.empty());
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return closed_ || !content_.empty(); });
-    if (content_.empty()) return std::nullopt;
-    return std::exchange(content_, {});
+    if (content_.empty()) return false;
+    std::swap(content_, content);
+    return true;
   }
 
   // Waits until there is something to take, the mailbox is closed or `timeout` passed.

@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "engine/loop/inbox.h"
-#include "engine/loop/mailbox.h"
+#include "engine/loop/outbox.h"
 #include "engine/step/step_output.h"
 #include "engine/stream/publisher.h"
 
@@ -30,27 +30,20 @@ class PublisherThread {
   // Publishes what is left, then joins.
   void Stop();
 
-  // One caller at a time. Publishes what is opened here before the outputs that follow.
-  void Open(StreamOpening opening);
-  void Publish(StepOutput output);
+  // One caller at a time. Publishes what a turn gave, the openings before the output. `output` becomes an earlier one
+  // that was published, for its memory.
+  void Publish(std::vector<StreamOpening>& opened, StepOutput& output) { outbox_.Put(opened, output); }
 
   // Any thread. Waits until so many streams, counted from the start, got their end; false where `timeout` passed
   // before.
   bool AwaitEnds(uint64_t num_ends, Duration timeout);
 
  private:
-  // Bounded by the tokens of the live sequences: no step is in it that gave nothing.
-  struct Outbox {
-    std::vector<StreamOpening> opened;
-    std::vector<StepOutput> steps;
-    bool empty() const { return opened.empty() && steps.empty(); }
-  };
-
   void Run(Inbox& inbox);
   void CountEnds(uint64_t num_ends);
 
   Publisher publisher_;  // publisher thread only
-  Mailbox<Outbox> outbox_;
+  Outbox outbox_;
 
   std::mutex ends_mutex_;
   std::condition_variable ends_changed_;

@@ -42,9 +42,11 @@ absl::Status Scheduler::Add(Request request) {
   return absl::OkStatus();
 }
 
-Sequence* Scheduler::Find(SequenceId id) {
-  const auto found = sequences_.find(id);
-  return found == sequences_.end() ? nullptr : found->second.get();
+// `act` may end the sequence.
+template <class Act>
+void Scheduler::ForRequest(RequestId id, const Act& act) {
+  auto next = sequences_.lower_bound({.request = id});
+  while (next != sequences_.end() && next->first.request == id) act(*(next++)->second);
 }
 
 Scheduler::Sequences& Scheduler::ListOf(SequencePhase phase) {
@@ -66,37 +68,42 @@ void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
   RefreshExpiry(sequence);
 }
 
-void Scheduler::Cancel(SequenceId id, FinishReason reason, TimePoint asked) {
-  Sequence* sequence = Find(id);
-  if (sequence == nullptr) return;
-  sequence->timings.cancel_asked = asked;
-  Finish(*sequence, reason);
+void Scheduler::Cancel(RequestId id, FinishReason reason, TimePoint asked) {
+  ForRequest(id, [&](Sequence& sequence) {
+    sequence.timings.cancel_asked = asked;
+    Finish(sequence, reason);
+  });
 }
 
 void Scheduler::CancelAll(FinishReason reason) {
   while (!sequences_.empty()) Finish(*sequences_.begin()->second, reason);
 }
 
-bool Scheduler::Pause(SequenceId id) {
-  Sequence* sequence = Find(id);
-  if (sequence == nullptr || sequence->phase != SequencePhase::kRunning) return false;
-  MoveTo(*sequence, SequencePhase::kPaused);
-  return true;
+int Scheduler::Pause(RequestId id) {
+  int num_paused = 0;
+  ForRequest(id, [&](Sequence& sequence) {
+    if (sequence.phase != SequencePhase::kRunning) return;
+    MoveTo(sequence, SequencePhase::kPaused);
+    ++num_paused;
+  });
+  return num_paused;
 }
 
-bool Scheduler::Resume(SequenceId id) {
-  Sequence* sequence = Find(id);
-  if (sequence == nullptr || sequence->phase != SequencePhase::kPaused) return false;
-  sequence->paused_since = kNever;
-  MoveTo(*sequence, SequencePhase::kRunning);
-  return true;
+int Scheduler::Resume(RequestId id) {
+  int num_resumed = 0;
+  ForRequest(id, [&](Sequence& sequence) {
+    if (sequence.phase != SequencePhase::kPaused) return;
+    sequence.paused_since = kNever;
+    MoveTo(sequence, SequencePhase::kRunning);
+    ++num_resumed;
+  });
+  return num_resumed;
 }
 
 void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   CHECK(sequence.phase != SequencePhase::kFinished && "it ended before: look for who goes on committing its tokens");
   CHECK(reason != FinishReason::kStopString && "only the publisher finds those; it cancels the sequence");
   if (!sequence.was_scheduled()) LeaveQueue(sequence);
-  num_pending_prompt_tokens_ -= sequence.num_uncomputed_prompt();
   ListOf(sequence.phase).erase(sequence.places.in_phase);
   expiries_.Remove(sequence.places.in_expiries);
   sequence.phase = SequencePhase::kFinished;
@@ -104,8 +111,7 @@ void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   auto node = sequences_.extract(sequence.id());
   CHECK(!node.empty());
   if (sequence.rows_in_flight == 0) return Release(std::move(node.mapped()));
-  sequence.was_retired = true;
-  retired_.push_back(std::move(node.mapped()));
+  CHECK(retired_.insert(std::move(node)).inserted);
 }
 
 void Scheduler::LeaveQueue(const Sequence& sequence) {
@@ -113,17 +119,17 @@ void Scheduler::LeaveQueue(const Sequence& sequence) {
   departures_.tokens += sequence.num_prompt_tokens;
 }
 
+// From here on the rest of its prompt is abandoned, as TakeFinished tells; until here it is pending.
 void Scheduler::Release(std::unique_ptr<Sequence> sequence) {
+  num_pending_prompt_tokens_ -= sequence->num_uncomputed_prompt();
   sequence->blocks.Release();
   finished_.push_back(std::move(sequence));
 }
 
 void Scheduler::ReleaseRetired(const Sequence& sequence) {
-  const auto is_it = [&sequence](const auto& retired) { return retired.get() == &sequence; };
-  const auto place = std::find_if(retired_.begin(), retired_.end(), is_it);
-  CHECK(place != retired_.end());
-  Release(std::move(*place));
-  retired_.erase(place);
+  auto node = retired_.extract(sequence.id());
+  CHECK(!node.empty());
+  Release(std::move(node.mapped()));
 }
 
 std::vector<std::unique_ptr<Sequence>> Scheduler::TakeFinished() { return std::exchange(finished_, {}); }
@@ -234,6 +240,7 @@ void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan)
   StepAllowance allowance = given;
   allowance.tokens = std::min(allowance.tokens, options_.max_step_tokens);
   EndExpired(now);
+  for (const auto& sequence : finished_) sequence->timings.released = std::min(sequence->timings.released, now);
   plan.Clear();
   std::optional<WaitReason> lacks = DealToRunning(allowance, plan);
   if (!lacks) lacks = DealToWaiting(now, allowance, plan);

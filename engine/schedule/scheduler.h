@@ -36,7 +36,8 @@ struct SchedulerOptions {
   int max_context_tokens = 0;           // prompt and output together
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
 };
-// A step has room for a token, and for the logits, of each of its rows.
+// By default a step has room for a token, and for the logits, of each of its rows. Where it has less, rows wait for the
+// next step.
 static_assert(SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_logits &&
               SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_tokens);
 
@@ -52,13 +53,15 @@ class Scheduler {
 
   // CheckFits' status where the request can never run.
   absl::Status Add(Request request);
-  // Both end the sequence in whatever phase it is: its blocks are back when the call returns, or with the plans in
-  // flight. Unknown ids are late: no-op. `asked` is when the command came, where that is to be measured.
-  void Cancel(SequenceId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever);
+  // Both end sequences in whatever phase they are, Cancel all of the request: their blocks are back when the call
+  // returns, or with the plans in flight. Unknown ids are late: no-op. `asked` is when the command came, where that is
+  // to be measured.
+  void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever);
   void CancelAll(FinishReason reason);
-  // A running sequence gets no rows until Resume. Other phases and unknown ids: no-op, and false.
-  bool Pause(SequenceId id);
-  bool Resume(SequenceId id);
+  // The request's running sequences get no rows until Resume. Other phases and unknown ids: no-op. Both return how many
+  // sequences changed.
+  int Pause(RequestId id);
+  int Resume(RequestId id);
 
   // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens. Takes time by the
   // number of running sequences, whatever waits. A plan that is filled again keeps its memory.
@@ -80,11 +83,11 @@ class Scheduler {
     for (const auto& [id, sequence] : sequences_) visit(*sequence);
   }
 
-  // The same for each that may hold blocks, in no order: they, and those that ended with rows in flight.
+  // The same for each that may hold blocks: they, and then those that ended with rows in flight.
   template <class Visit>
   void ForEachHolder(const Visit& visit) const {
     ForEach(visit);
-    for (const auto& sequence : retired_) visit(*sequence);
+    for (const auto& [id, sequence] : retired_) visit(*sequence);
   }
 
   // Prompt tokens of all live sequences that were never computed.
@@ -100,7 +103,8 @@ class Scheduler {
  private:
   using Sequences = std::list<Sequence*>;
 
-  Sequence* Find(SequenceId id);
+  template <class Act>
+  void ForRequest(RequestId id, const Act& act);
   Sequences& ListOf(SequencePhase phase);
   void MoveTo(Sequence& sequence, SequencePhase phase);
   TimePoint Expiry(const Sequence& sequence) const;
@@ -120,8 +124,8 @@ class Scheduler {
   const Capacity capacity_;
   BlockPool pool_;  // before the sequences: their tables return to it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
-  std::vector<std::unique_ptr<Sequence>> retired_;   // ended, with rows in flight: few, for a step
-  std::vector<std::unique_ptr<Sequence>> finished_;  // ended, without blocks
+  std::map<SequenceId, std::unique_ptr<Sequence>> retired_;  // ended, with rows in flight
+  std::vector<std::unique_ptr<Sequence>> finished_;          // ended, without blocks
 
   // sequences_ by phase, each in one of them; none is walked but the running ones.
   Sequences waiting_;  // the first to arrive goes first

@@ -51,7 +51,6 @@ struct Sequence {
   int planned = 0;              // `computed` once every plan that has a row of it is committed
   int prompt_computed = 0;      // of the prompt, computed at least once: recomputation does not count again
   int rows_in_flight = 0;       // in plans that are not committed
-  bool was_retired = false;     // it ended while rows of it were in flight
   SequencePhase phase = SequencePhase::kWaiting;
   FinishReason finish_reason = FinishReason::kEos;  // once phase is kFinished
   uint64_t last_turn = 0;                           // among all rows ever planned; 0: none

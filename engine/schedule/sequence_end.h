@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/histogram.h"
+#include "engine/request.h"
 #include "engine/schedule/finish_reason.h"
 
 namespace latentd {
@@ -17,11 +18,13 @@ struct SequenceTimings {
   TimePoint last_token = kNever;
   TimePoint finished = kNever;
   TimePoint cancel_asked = kNever;      // when the command came that ended it
-  TimePoint released = kNever;          // beginning of the step that reports the end: it has no blocks from there on
+  TimePoint released = kNever;          // from when on it has no blocks: the step's beginning where it ended before
+                                        // the plan, by a command or its time; else `finished`
   Histogram token_gaps{kTokenSeconds};  // between two of its tokens, as the engine made them
 };
 
 struct SequenceEnd {
+  SequenceId id = {};
   FinishReason reason = FinishReason::kEos;
   int32_t stop_token_id = -1;  // for kStopToken and kEos
   int prompt_tokens = 0;

@@ -42,11 +42,18 @@ SchedulerLevels LevelsOf(const Scheduler& scheduler) {
           .has_work = scheduler.num_running() + scheduler.num_waiting() > 0};
 }
 
-// The entry of a sequence that has one: those that got tokens in this step.
-SequenceOutput& EntryOf(const Sequence& sequence, StepOutput& output) {
-  const auto has_id = [id = sequence.id()](const SequenceOutput& entry) { return entry.id == id; };
-  const auto place = std::find_if(output.sequences.begin(), output.sequences.end(), has_id);
-  return place != output.sequences.end() ? *place : output.sequences.emplace_back(SequenceOutput{.id = sequence.id()});
+SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
+  const FinishReason reason = sequence.finish_reason;
+  SequenceEnd end{.id = sequence.id(),
+                  .reason = reason,
+                  .prompt_tokens = sequence.num_prompt_tokens,
+                  .generated_tokens = sequence.num_generated(),
+                  .computed_tokens = sequence.computed,
+                  .timings = sequence.timings};
+  if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
+  end.timings.finished = finished;
+  end.timings.released = std::min(end.timings.released, finished);
+  return end;
 }
 
 }  // namespace
@@ -65,14 +72,6 @@ absl::Status Engine::Add(Request request) {
   absl::Status status = scheduler_.Add(std::move(request));
   if (status.ok()) reporter_.Admit(prompt_tokens);
   return status;
-}
-
-void Engine::Pause(RequestId id) {
-  if (scheduler_.Pause({.request = id})) reporter_.Pause();
-}
-
-void Engine::Resume(RequestId id) {
-  if (scheduler_.Resume({.request = id})) reporter_.Resume();
 }
 
 StepAllowance Engine::Allowance() const {
@@ -105,7 +104,8 @@ std::vector<SequenceStatus> Engine::Describe() const {
 }
 
 std::optional<StepInFlight> Engine::Begin(TimePoint now) {
-  CHECK(num_in_flight_ < kMaxStepsInFlight && "complete the step before, or give each its own buffers");
+  CHECK(num_in_flight_ < kMaxStepsInFlight &&
+        "complete the step before, or give each its own buffers in BatchBuilder and StepExecutor");
   StepInFlight step = std::move(spare_.back());
   spare_.pop_back();
   step.started = now;
@@ -128,8 +128,8 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   --num_in_flight_;
   output.Clear();
   const BatchPlan& plan = step.plan;
-  Completion done{.step = step, .output = output, .record = {}};
-  StepRecord& record = done.record;
+  Completion completion{.step = step, .output = output, .record = {}};
+  StepRecord& record = completion.record;
   record.started = step.started;
   record.kind = KindOf(plan);
   record.waits = plan.waits;
@@ -137,9 +137,9 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   record.num_rows = output.num_rows = static_cast<int>(plan.rows.size());
   record.num_tokens = output.num_tokens = plan.num_tokens;
   if (!plan.rows.empty()) {
-    const std::span<const SampleResult> results = executor_.Collect();
+    const std::span<SampleResult> results = executor_.Collect();
     CHECK_EQ(static_cast<int>(results.size()), plan.num_logits);
-    Commit(results, done);
+    Commit(results, completion);
     record.model_duration = executor_.last_duration();
   }
   const std::vector<std::unique_ptr<Sequence>> finished = scheduler_.TakeFinished();
@@ -149,56 +149,58 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   }
   record.finished = clock.Now();
   if (record.num_rows > 0) budget_.Observe(plan.work, Seconds(record.finished - record.started));
-  for (Sequence* sequence : step.generating) StampToken(record.finished, *sequence);
+  for (Sequence* sequence : generating_) StampToken(record.finished, *sequence);
   reporter_.Report(record, LevelsOf(scheduler_));
-  for (const auto& sequence : finished) AddEnd(*sequence, done);
-  step.generating.clear();
+  for (const auto& sequence : finished) output.ends.push_back(EndOf(*sequence, record.finished));
+  generating_.clear();
   spare_.push_back(std::move(step));
 }
 
-void Engine::Commit(std::span<const SampleResult> results, Completion& done) {
-  done.record.prompt_tokens = scheduler_.Commit(done.step.plan);
-  for (const PlannedRow& row : done.step.plan.rows) {
+void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
+  completion.output.sequences.reserve(completion.step.plan.rows.size());
+  completion.output.tokens.reserve(results.size());
+  completion.record.prompt_tokens = scheduler_.Commit(completion.step.plan);
+  for (const PlannedRow& row : completion.step.plan.rows) {
     const auto num_logits = static_cast<size_t>(row.num_logits);
     // What ended meanwhile gets nothing.
-    if (row.sequence->phase != SequencePhase::kFinished) CommitRow(row, results.first(num_logits), done);
+    if (row.sequence->phase != SequencePhase::kFinished) CommitRow(row, results.first(num_logits), completion);
     results = results.subspan(num_logits);
   }
 }
 
-void Engine::CommitRow(const PlannedRow& row, std::span<const SampleResult> results, Completion& done) {
+void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion) {
   Sequence& sequence = *row.sequence;
   const auto is_finite = [](const SampleResult& result) { return result.finite; };
   if (!std::all_of(results.begin(), results.end(), is_finite)) {
-    ++done.record.nonfinite_rows;
+    ++completion.record.nonfinite_rows;
     scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
     return;
   }
-  std::vector<SampleResult>& tokens = done.output.tokens;
+  std::vector<SampleResult>& tokens = completion.output.tokens;
   const auto first_token = static_cast<int>(tokens.size());
   const bool generates = sequence.request.kind == RequestKind::kGenerate;
   for (size_t i = 0; i < results.size(); ++i) {
     // Nothing follows an end, however many tokens the row gave.
     if (sequence.phase == SequencePhase::kFinished) break;
-    tokens.push_back(results[i]);
+    tokens.push_back(std::move(results[i]));
     if (generates) {
-      CommitToken(sequence, results[i].id, done);
+      CommitToken(sequence, tokens.back().id, completion);
     } else {
       tokens.back().id = sequence.tokens[static_cast<size_t>(row.first_logit_position) + i + 1];
     }
   }
   const int num_tokens = static_cast<int>(tokens.size()) - first_token;
   if (num_tokens > 0) {
-    done.output.sequences.push_back({.id = sequence.id(), .first_token = first_token, .num_tokens = num_tokens});
+    completion.output.sequences.push_back({.id = sequence.id(), .first_token = first_token, .num_tokens = num_tokens});
   }
   if (!generates && sequence.num_uncomputed() == 0) scheduler_.Finish(sequence, FinishReason::kScored);
 }
 
-void Engine::CommitToken(Sequence& sequence, int32_t id, Completion& done) {
+void Engine::CommitToken(Sequence& sequence, int32_t id, Completion& completion) {
   const StoppingRule& stopping = sequence.request.stopping;
-  if (sequence.num_generated() == 0) ++done.record.first_tokens;
+  if (sequence.num_generated() == 0) ++completion.record.first_tokens;
   sequence.tokens.push_back(id);
-  done.step.generating.push_back(&sequence);
+  generating_.push_back(&sequence);
   if (!stopping.ignore_eos && HasId(options_.vocabulary.eos_ids, id)) {
     scheduler_.Finish(sequence, FinishReason::kEos);
   } else if (HasId(stopping.stop_token_ids, id)) {
@@ -208,19 +210,6 @@ void Engine::CommitToken(Sequence& sequence, int32_t id, Completion& done) {
   } else if (sequence.num_tokens() >= options_.scheduler.max_context_tokens) {
     scheduler_.Finish(sequence, FinishReason::kContextLimit);
   }
-}
-
-void Engine::AddEnd(const Sequence& sequence, Completion& done) const {
-  const FinishReason reason = sequence.finish_reason;
-  SequenceEnd end{.reason = reason,
-                  .prompt_tokens = sequence.num_prompt_tokens,
-                  .generated_tokens = sequence.num_generated(),
-                  .computed_tokens = sequence.computed,
-                  .timings = sequence.timings};
-  if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
-  end.timings.finished = done.record.finished;
-  end.timings.released = sequence.was_retired ? done.record.finished : done.record.started;
-  EntryOf(sequence, done.output).end = std::move(end);
 }
 
 }  // namespace latentd

@@ -39,14 +39,14 @@ class Engine {
 
   // Each sequence that was added ends exactly once in some StepOutput.
   absl::Status Add(Request request);
-  // These end all sequences of the request. An end comes with the next step that is completed. Late ones are no-ops.
+  // These act on all sequences of the request. An end comes with the next step that is completed. Late ones are no-ops.
   // `asked` is when the command came.
   void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever) {
-    scheduler_.Cancel({.request = id}, reason, asked);
+    scheduler_.Cancel(id, reason, asked);
   }
   void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
-  void Pause(RequestId id);
-  void Resume(RequestId id);
+  void Pause(RequestId id) { reporter_.Pause(scheduler_.Pause(id)); }
+  void Resume(RequestId id) { reporter_.Resume(scheduler_.Resume(id)); }
 
   // Nothing where there is nothing to do before the next command or NextExpiry.
   std::optional<StepInFlight> Begin(TimePoint now);
@@ -60,21 +60,22 @@ class Engine {
   std::vector<SequenceStatus> Describe() const;
 
  private:
-  // BatchBuilder and executors have room for one step's inputs and results: with two each, two steps may be in flight.
+  // BatchBuilder has one step's inputs, StepExecutor one step's results (of the last Launch): with two buffers in each
+  // of them, two steps may be in flight.
   static constexpr int kMaxStepsInFlight = 1;
 
   // What Complete makes of a step.
   struct Completion {
-    StepInFlight& step;
+    const StepInFlight& step;
     StepOutput& output;
     StepRecord record;
   };
 
   StepAllowance Allowance() const;
-  void Commit(std::span<const SampleResult> results, Completion& done);
-  void CommitRow(const PlannedRow& row, std::span<const SampleResult> results, Completion& done);
-  void CommitToken(Sequence& sequence, int32_t id, Completion& done);
-  void AddEnd(const Sequence& sequence, Completion& done) const;
+  // Moves out of the results.
+  void Commit(std::span<SampleResult> results, Completion& completion);
+  void CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion);
+  void CommitToken(Sequence& sequence, int32_t id, Completion& completion);
 
   StepExecutor& executor_;
   const EngineOptions options_;
@@ -84,7 +85,8 @@ class Engine {
   StepReporter reporter_;
 
   int num_in_flight_ = 0;
-  std::vector<StepInFlight> spare_;  // for their memory
+  std::vector<StepInFlight> spare_;    // for their memory
+  std::vector<Sequence*> generating_;  // got tokens in the step that is being completed
 };
 
 }  // namespace latentd

@@ -28,7 +28,7 @@ void ModelExecutor::LaunchForward(const Batch& batch) {
   backend_.ops->Sample(batch, logits);
 }
 
-std::span<const SampleResult> ModelExecutor::Collect() {
+std::span<SampleResult> ModelExecutor::Collect() {
   backend_.ops->Collect(results_);
   return results_;
 }

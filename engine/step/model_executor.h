@@ -15,7 +15,7 @@ class ModelExecutor final : public StepExecutor {
   ModelExecutor(Model& model, Backend& backend) : model_(model), backend_(backend) {}
 
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
-  std::span<const SampleResult> Collect() override;
+  std::span<SampleResult> Collect() override;
 
  private:
   void LaunchDecode(const BatchInputs& batch, std::span<const SampleRow> samples);

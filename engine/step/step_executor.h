@@ -16,8 +16,8 @@ class StepExecutor {
 
   // samples[i] belongs to batch.logit_tokens[i]; both stay valid until Collect returns.
   virtual void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) = 0;
-  // One result per sample of the last Launch, valid until the next Launch.
-  virtual std::span<const SampleResult> Collect() = 0;
+  // One result per sample of the last Launch, valid until the next Launch; the caller may move out of them.
+  virtual std::span<SampleResult> Collect() = 0;
   // From the beginning of the last Launch to the end of its Collect, where it is measured.
   virtual std::optional<Duration> last_duration() const { return std::nullopt; }
 };

@@ -2,8 +2,6 @@
 // that belongs to the engine's caller; every one must be completed, in the order in which they began.
 #pragma once
 
-#include <vector>
-
 #include "base/clock.h"
 #include "engine/schedule/batch_plan.h"
 
@@ -12,7 +10,6 @@ namespace latentd {
 struct StepInFlight {
   BatchPlan plan;
   TimePoint started{};
-  std::vector<Sequence*> generating;  // got a token when it was committed
 };
 
 }  // namespace latentd

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,17 +12,17 @@
 
 namespace latentd {
 
-// What one sequence got, its end included.
+// The tokens that one sequence got.
 struct SequenceOutput {
   SequenceId id = {};
   int first_token = 0;  // of StepOutput::tokens
   int num_tokens = 0;   // generated or, for Score, prompt tokens
-  std::optional<SequenceEnd> end = {};
 };
 
 // An output that is filled again keeps its memory.
 struct StepOutput {
-  std::vector<SequenceOutput> sequences = {};  // at most one entry per sequence
+  std::vector<SequenceOutput> sequences = {};  // at most one entry per sequence, for those that got tokens
+  std::vector<SequenceEnd> ends = {};          // of sequences that got tokens and of others
   std::vector<SampleResult> tokens = {};       // of all sequences, one after the other
   int num_rows = 0;                            // of the forward pass; 0: nothing was computed
   int num_tokens = 0;                          // of the forward pass
@@ -37,9 +36,12 @@ struct StepOutput {
                                      static_cast<size_t>(sequence.num_tokens));
   }
   // Nothing happened, and nothing will before the next command or Engine::NextExpiry.
-  bool idle() const { return num_rows == 0 && sequences.empty(); }
+  bool idle() const { return num_rows == 0 && empty(); }
+  // It says nothing about any sequence.
+  bool empty() const { return sequences.empty() && ends.empty(); }
   void Clear() {
     sequences.clear();
+    ends.clear();
     tokens.clear();
     num_rows = num_tokens = 0;
   }

@@ -17,8 +17,8 @@ class StepReporter {
 
   // Commands between steps. A step in which nothing happens reports nothing, so these wait for the next report.
   void Admit(int64_t prompt_tokens) { news_.admitted_prompt_tokens += static_cast<uint64_t>(prompt_tokens); }
-  void Pause() { ++news_.paused; }
-  void Resume() { ++news_.resumed; }
+  void Pause(int num_sequences) { news_.paused += static_cast<uint64_t>(num_sequences); }
+  void Resume(int num_sequences) { news_.resumed += static_cast<uint64_t>(num_sequences); }
   bool has_news() const { return news_ != News{}; }
 
   void Report(const StepRecord& record, const SchedulerLevels& levels);

@@ -7,8 +7,8 @@ void TimedExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> 
   executor_.Launch(batch, samples);
 }
 
-std::span<const SampleResult> TimedExecutor::Collect() {
-  const std::span<const SampleResult> results = executor_.Collect();
+std::span<SampleResult> TimedExecutor::Collect() {
+  const std::span<SampleResult> results = executor_.Collect();
   last_duration_ = clock_.Now() - launched_;
   return results;
 }

@@ -12,7 +12,7 @@ class TimedExecutor final : public StepExecutor {
   TimedExecutor(StepExecutor& executor, const Clock& clock) : executor_(executor), clock_(clock) {}
 
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
-  std::span<const SampleResult> Collect() override;
+  std::span<SampleResult> Collect() override;
   std::optional<Duration> last_duration() const override { return last_duration_; }
 
  private:

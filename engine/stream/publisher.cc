@@ -58,20 +58,32 @@ void Publisher::Publish(std::span<StepOutput> steps, Effects& effects) {
   }
 }
 
+// An end closes the chunk of its step's tokens, where there are some.
 void Publisher::MakeReady(StepOutput& step, Batch& batch) {
+  for (SequenceEnd& end : step.ends) {
+    CHECK(end.id.index == 0 && "the first end would close the stream of all of the request's sequences");
+    const auto found = streams_.find(end.id.request);
+    if (found != streams_.end()) found->second.end = std::move(end);
+  }
   for (SequenceOutput& output : step.sequences) {
     CHECK(output.id.index == 0 && "two answers would run into one text: OpenStream needs a StreamText for each");
     const RequestId id = output.id.request;
     const auto found = streams_.find(id);
     if (found == streams_.end()) continue;
     OpenStream& open = found->second;
-    Part part{.tokens = step.TokensOf(output), .end = std::move(output.end)};
+    Part part{.tokens = step.TokensOf(output), .end = std::exchange(open.end, std::nullopt)};
     // An answer begins with one token, however many the step gave.
     if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && part.tokens.size() > 1) {
       AddPart(id, {.tokens = part.tokens.first(1), .end = {}}, open, batch);
       part.tokens = part.tokens.subspan(1);
     }
     AddPart(id, std::move(part), open, batch);
+  }
+  for (const SequenceEnd& end : step.ends) {
+    const auto found = streams_.find(end.id.request);
+    if (found == streams_.end() || !found->second.end) continue;
+    OpenStream& open = found->second;
+    AddPart(found->first, {.tokens = {}, .end = std::exchange(open.end, std::nullopt)}, open, batch);
   }
 }
 

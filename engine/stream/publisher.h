@@ -65,7 +65,8 @@ class Publisher {
     bool include_stop;
     std::shared_ptr<TokenStream> stream;
     StreamText text;
-    int num_tokens = 0;  // published
+    int num_tokens = 0;                   // published
+    std::optional<SequenceEnd> end = {};  // of the step that is made ready, until it is with its tokens
   };
 
   // What one sequence got, of some step.

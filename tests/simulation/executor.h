@@ -28,7 +28,7 @@ class SimulatedExecutor final : public StepExecutor {
   SimulatedExecutor(const SchedulerOptions& options, Lives& lives, const VirtualClock& clock);
 
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
-  std::span<const SampleResult> Collect() override { return results_; }
+  std::span<SampleResult> Collect() override { return results_; }
 
   // State of the last Launch, until Clear.
   const std::vector<LaunchedRow>& rows() const { return rows_; }

@@ -161,6 +161,7 @@ void World::EndTurn() {
     num_new_tokens -= output.num_tokens;
     TakeOutput(output);
   }
+  for (const SequenceEnd& end : turn_.output.ends) TakeEnd(end);
   Require(num_new_tokens == 0, Rule::kOutput,
           [&] { return absl::StrFormat("%d tokens of a step are in no output", num_new_tokens); });
   CheckTurn();
@@ -200,11 +201,18 @@ void World::TakeOutput(const SequenceOutput& output) {
   Require(life.is_in_engine(), Rule::kOneEnd, [&] { return name() + " has output and is not in the engine"; });
   Require(output.num_tokens == std::exchange(life.num_new_tokens, 0), Rule::kOutput,
           [&] { return name() + absl::StrFormat(": %d tokens, not what its row gave", output.num_tokens); });
-  if (!output.end) return;
-  CheckEnd(*output.end, life, {.begun = begun_, .over = clock_.Now()});
+}
+
+void World::TakeEnd(const SequenceEnd& end) {
+  Life& life = lives_.ById(end.id.request);
+  const auto name = [&] { return absl::StrFormat("request %d", life.number()); };
+  Require(life.is_in_engine(), Rule::kOneEnd, [&] { return name() + " ends and is not in the engine"; });
+  Require(life.num_new_tokens == 0, Rule::kOutput,
+          [&] { return name() + absl::StrFormat(" ends without the last %d tokens", life.num_new_tokens); });
+  CheckEnd(end, life, {.begun = begun_, .over = clock_.Now()});
   Tell("ended", life.number());
   life.stage = Stage::kEnded;
-  life.engine_reason = output.end->reason;
+  life.engine_reason = end.reason;
 }
 
 void World::CheckTurn() {
@@ -220,7 +228,7 @@ void World::CheckTurn() {
   CheckBlocks(scheduler);
   CheckSequences(scheduler, lives_);
   CheckMetrics(metrics_, counts_, lives_);
-  const bool is_idle = executor_.rows().empty() && turn_.output.sequences.empty();
+  const bool is_idle = executor_.rows().empty() && turn_.output.empty();
   Require(turn_.idle == is_idle, Rule::kLiveness, [] { return "an idle turn is none, or a busy one is"; });
   if (is_idle) CheckRest(turn_.next_expiry, lives_, slow_consumer_);
   if (!executor_.rows().empty()) CheckTurns();
@@ -243,7 +251,7 @@ void World::CheckTurns() {
 void World::HandOver() {
   std::move(turn_.opened.begin(), turn_.opened.end(), std::back_inserter(opened_));
   turn_.opened.clear();
-  if (!turn_.output.sequences.empty()) outputs_.push_back(std::exchange(turn_.output, {}));
+  if (!turn_.output.empty()) outputs_.push_back(std::exchange(turn_.output, {}));
   if (!opened_.empty() || !outputs_.empty()) WakePublisher();
 }
 

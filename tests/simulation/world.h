@@ -82,6 +82,7 @@ class World {
   void EndTurn();
   void CountRow(const LaunchedRow& row);
   void TakeOutput(const SequenceOutput& output);
+  void TakeEnd(const SequenceEnd& end);
   void CheckTurn();
   void CheckTurns();
   void HandOver();

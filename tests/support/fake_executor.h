@@ -25,7 +25,7 @@ class FakeExecutor final : public StepExecutor {
   explicit FakeExecutor(FakeExecutorOptions options);
 
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
-  std::span<const SampleResult> Collect() override { return results_; }
+  std::span<SampleResult> Collect() override { return results_; }
 
  private:
   struct Slot {

@@ -47,12 +47,12 @@ TEST_F(EngineLoopTest, ATurnOpensStreamsAndGivesTheStepsOutput) {
   ASSERT_THAT(turn_.opened, SizeIs(1));
   EXPECT_EQ(turn_.opened[0].id, 7u);
   ASSERT_THAT(turn_.output.sequences, SizeIs(1));
-  EXPECT_FALSE(turn_.output.sequences[0].end.has_value());
+  EXPECT_THAT(turn_.output.ends, IsEmpty());
   EXPECT_EQ(turn_.left_queue.requests, 1);
   EXPECT_EQ(turn_.left_queue.tokens, 10);
   Run();
   EXPECT_THAT(turn_.opened, IsEmpty());
-  EXPECT_TRUE(turn_.output.sequences[0].end.has_value());
+  EXPECT_THAT(turn_.output.ends, SizeIs(1));
   EXPECT_EQ(turn_.left_queue.requests, 0);
   EXPECT_FALSE(turn_.idle);
   Run();
@@ -93,8 +93,8 @@ TEST_F(EngineLoopTest, AnIdleTurnSaysWhenTheNextRequestExpires) {
   EXPECT_EQ(turn_.next_expiry, clock_.Now() + std::chrono::seconds(3));
   clock_.Advance(std::chrono::seconds(3));
   Run();
-  ASSERT_THAT(turn_.output.sequences, SizeIs(1));
-  EXPECT_EQ(turn_.output.sequences[0].end->reason, FinishReason::kExpiredInDecode);
+  ASSERT_THAT(turn_.output.ends, SizeIs(1));
+  EXPECT_EQ(turn_.output.ends[0].reason, FinishReason::kExpiredInDecode);
 }
 
 TEST_F(EngineLoopTest, CommandsActOnAStepInFlight) {
@@ -109,9 +109,10 @@ TEST_F(EngineLoopTest, CommandsActOnAStepInFlight) {
   EXPECT_EQ(loop_.engine().scheduler().pool().num_active(), 1) << "the step writes into it";
   loop_.Complete(turn_);
   EXPECT_THAT(turn_.opened, SizeIs(2));
-  ASSERT_THAT(turn_.output.sequences, SizeIs(1));
-  EXPECT_EQ(turn_.output.sequences[0].num_tokens, 0);
-  EXPECT_EQ(turn_.output.sequences[0].end->reason, FinishReason::kCancelled);
+  EXPECT_THAT(turn_.output.sequences, IsEmpty());
+  ASSERT_THAT(turn_.output.ends, SizeIs(1));
+  EXPECT_EQ(turn_.output.ends[0].id.request, 1u);
+  EXPECT_EQ(turn_.output.ends[0].reason, FinishReason::kCancelled);
   EXPECT_EQ(turn_.left_queue.requests, 1);
   EXPECT_EQ(loop_.engine().scheduler().pool().num_active(), 0);
   Run();

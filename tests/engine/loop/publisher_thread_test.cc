@@ -30,8 +30,12 @@ const Tokenizer& TinyTalesTokenizer() {
 StepOutput Tokens(RequestId id, const std::vector<int32_t>& ids) { return OutputOf(id, ids); }
 
 StepOutput Ended(StepOutput output, FinishReason reason) {
-  output.sequences[0].end = SequenceEnd{.reason = reason};
+  output.ends.push_back({.id = output.sequences[0].id, .reason = reason});
   return output;
+}
+
+void PublishTurn(PublisherThread& publisher, std::vector<StreamOpening> opened, StepOutput output = {}) {
+  publisher.Publish(opened, output);
 }
 
 class PublisherTest : public testing::Test {
@@ -43,11 +47,11 @@ class PublisherTest : public testing::Test {
     request.id = id;
     request.stopping = stopping;
     auto stream = std::make_shared<TokenStream>(&reader_, max_pending_bytes);
-    publisher_.Open(OpeningOf(request, stream));
+    PublishTurn(publisher_, {OpeningOf(request, stream)});
     return stream;
   }
 
-  void Publish(StepOutput output) { publisher_.Publish(std::move(output)); }
+  void Publish(StepOutput output) { PublishTurn(publisher_, {}, std::move(output)); }
 
   // What the publisher asked the engine for, once something came.
   Commands AwaitCommands() {
@@ -186,6 +190,22 @@ TEST_F(PublisherTest, OutputOfUnknownSequencesIsIgnored) {
   EXPECT_THAT(reader_.ReadToEnd(*stream).tokens, IsEmpty());
 }
 
+TEST_F(PublisherTest, AnOutputComesBackEmptyAndWithItsMemory) {
+  publisher_.Start(inbox_);
+  const auto stream = Open(1, {});
+  StepOutput output = Ended(Tokens(1, Encode(kStory)), FinishReason::kMaxTokens);
+  const SampleResult* const memory = output.tokens.data();
+  std::vector<StreamOpening> opened;
+  publisher_.Publish(opened, output);
+  EXPECT_TRUE(output.empty());
+  reader_.ReadToEnd(*stream);
+  publisher_.Stop();  // it gave the memory back by then
+  output = Tokens(1, Encode("late"));
+  publisher_.Publish(opened, output);
+  EXPECT_TRUE(output.empty());
+  EXPECT_EQ(output.tokens.data(), memory);
+}
+
 TEST_F(PublisherTest, WithoutATokenizerThereAreIds) {
   PublisherThread publisher(nullptr, metrics_);
   publisher.Start(inbox_);
@@ -193,8 +213,7 @@ TEST_F(PublisherTest, WithoutATokenizerThereAreIds) {
   Request request;
   request.id = 1;
   request.stopping.stop_strings = {"x"};
-  publisher.Open(OpeningOf(request, stream));
-  publisher.Publish(Ended(Tokens(1, {5, 6}), FinishReason::kMaxTokens));
+  PublishTurn(publisher, {OpeningOf(request, stream)}, Ended(Tokens(1, {5, 6}), FinishReason::kMaxTokens));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   publisher.Stop();
   EXPECT_EQ(all.text, "");

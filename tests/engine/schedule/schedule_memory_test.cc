@@ -41,8 +41,8 @@ TEST(Scheduler, ADecodeStepTakesNothingFromTheHeap) {
     step();
     // Readers fall behind and catch up.
     const RequestId id = 1 + static_cast<RequestId>(i % kRunning);
-    EXPECT_TRUE(scheduler.Pause({id}));
-    EXPECT_TRUE(scheduler.Resume({id}));
+    EXPECT_EQ(scheduler.Pause(id), 1);
+    EXPECT_EQ(scheduler.Resume(id), 1);
   }
   EXPECT_EQ(count.num_allocations(), 0U);
   EXPECT_EQ(scheduler.num_waiting(), kWaiting);

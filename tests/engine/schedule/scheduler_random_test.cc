@@ -29,7 +29,7 @@ class Workload {
       CheckBlocks();
       if (testing::Test::HasFailure()) return;
     }
-    for (RequestId id : paused_) scheduler_.Resume({id});
+    for (RequestId id : paused_) scheduler_.Resume(id);
     for (int step = 0; !live_.empty(); ++step) {
       ASSERT_LT(step, 20000) << "sequences starve: " << live_.size();
       CheckAndCompute(Plan(options_.max_step_tokens));
@@ -70,14 +70,14 @@ class Workload {
     const RequestId id = *std::next(live_.begin(), Below(static_cast<int>(live_.size())));
     switch (Below(8)) {
       case 0:
-        scheduler_.Cancel({id});
+        scheduler_.Cancel(id);
         return;
       case 1:
-        scheduler_.Pause({id}), paused_.insert(id);
+        scheduler_.Pause(id), paused_.insert(id);
         return;
       case 2:
       case 3:
-        for (RequestId paused : paused_) scheduler_.Resume({paused});
+        for (RequestId paused : paused_) scheduler_.Resume(paused);
         paused_.clear();
         return;
       default:

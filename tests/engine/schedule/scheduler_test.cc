@@ -120,7 +120,7 @@ TEST(Scheduler, RowsBoundAdmission) {
   for (RequestId id = 1; id <= 6; ++id) ASSERT_TRUE(scheduler.Add(Generate(id, 2, 5)).ok());
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 0, 2, 1), Row(2, 0, 2, 1), Row(3, 0, 2, 1), Row(4, 0, 2, 1)));
   EXPECT_EQ(scheduler.num_waiting(), 2);
-  scheduler.Cancel({2});
+  scheduler.Cancel(2);
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 2, 1, 1), Row(3, 2, 1, 1), Row(4, 2, 1, 1), Row(5, 0, 2, 1)));
 }
 
@@ -155,7 +155,7 @@ TEST(Scheduler, FirstInQueueIsNotOvertakenWhileItsBlocksAreMissing) {
   EXPECT_EQ(scheduler.pool().num_active(), 1);
   EXPECT_EQ(scheduler.pool().num_promised(), 6);
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 10, 1, 1)));
-  scheduler.Cancel({1});
+  scheduler.Cancel(1);
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(2, 0, 10, 1), Row(3, 0, 1, 1)));
 }
 
@@ -199,16 +199,16 @@ TEST(Scheduler, CancelReturnsBlocksAtOnceInEveryPhase) {
   Step(scheduler);
   ASSERT_TRUE(scheduler.Add(Generate(3, 10, 5)).ok());  // 3 waits
   EXPECT_EQ(scheduler.pool().num_active(), 3);
-  scheduler.Pause({1});
+  scheduler.Pause(1);
   EXPECT_EQ(scheduler.num_paused(), 1);
-  scheduler.Cancel({1});
+  scheduler.Cancel(1);
   EXPECT_EQ(scheduler.pool().num_active(), 2);
-  scheduler.Cancel({2});
+  scheduler.Cancel(2);
   EXPECT_EQ(scheduler.pool().num_active(), 0);
   EXPECT_EQ(scheduler.pool().num_promised(), 0);
-  scheduler.Cancel({3});
-  scheduler.Cancel({3});   // late
-  scheduler.Cancel({99});  // never was
+  scheduler.Cancel(3);
+  scheduler.Cancel(3);   // late
+  scheduler.Cancel(99);  // never was
   EXPECT_THAT(Ends(scheduler),
               ElementsAre(std::pair(1, FinishReason::kCancelled), std::pair(2, FinishReason::kCancelled),
                           std::pair(3, FinishReason::kCancelled)));
@@ -220,7 +220,7 @@ TEST(Scheduler, WhatEndsInFlightKeepsItsBlocksUntilItsPlanIsCommitted) {
   ASSERT_TRUE(scheduler.Add(Generate(1, 70, 60)).ok());
   ASSERT_TRUE(scheduler.Add(Generate(2, 10, 60)).ok());
   const BatchPlan plan = Plan(scheduler, At(0), kUnbounded);
-  scheduler.Cancel({1});
+  scheduler.Cancel(1);
   EXPECT_EQ(scheduler.pool().num_active(), 3);
   EXPECT_THAT(Ends(scheduler), IsEmpty());
   EXPECT_EQ(plan.rows[0].sequence->request.id, 1u) << "the plan's rows still have their sequences";
@@ -254,22 +254,36 @@ TEST(Scheduler, ASecondPlanGoesOnWhereTheFirstEnds) {
   EXPECT_EQ(second.rows[0].num_tokens, 50);
   EXPECT_THAT(Plan(scheduler, At(0), kUnbounded).rows, IsEmpty()) << "its next token is not known yet";
   EXPECT_EQ(scheduler.Commit(first), 100);
-  scheduler.Cancel({1});
+  scheduler.Cancel(1);
   EXPECT_EQ(scheduler.pool().num_active(), 3);
   EXPECT_EQ(scheduler.Commit(second), 0) << "nothing of it counts as computed";
   EXPECT_EQ(scheduler.pool().num_active(), 0);
   EXPECT_EQ(scheduler.num_pending_prompt_tokens(), 0);
 }
 
+TEST(Scheduler, APromptIsPendingUntilItsSequenceIsReleased) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add(Generate(1, 150, 5)).ok());
+  const BatchPlan first = Plan(scheduler, At(0), kUnbounded);
+  const BatchPlan second = Plan(scheduler, At(0), kUnbounded);
+  scheduler.Cancel(1);
+  EXPECT_EQ(scheduler.Commit(first), 0);
+  EXPECT_THAT(Ends(scheduler), IsEmpty());
+  EXPECT_EQ(scheduler.num_pending_prompt_tokens(), 150) << "computed, abandoned or pending: here the last";
+  scheduler.Commit(second);
+  EXPECT_EQ(scheduler.num_pending_prompt_tokens(), 0);
+  EXPECT_THAT(Ends(scheduler), ElementsAre(std::pair(1, FinishReason::kCancelled)));
+}
+
 TEST(Scheduler, ARequestLeavesTheQueueOnce) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
   ASSERT_TRUE(scheduler.Add(Generate(2, 20, 60)).ok());
-  scheduler.Cancel({2});
+  scheduler.Cancel(2);
   EXPECT_EQ(scheduler.departures().requests, 1);
   EXPECT_EQ(scheduler.departures().tokens, 20);
   Step(scheduler);
-  scheduler.Cancel({1});
+  scheduler.Cancel(1);
   EXPECT_EQ(scheduler.departures().requests, 2);
   EXPECT_EQ(scheduler.departures().tokens, 30);
 }
@@ -278,9 +292,9 @@ TEST(Scheduler, CancelSaysForWhom) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
   ASSERT_TRUE(scheduler.Add(Generate(2, 10, 60)).ok());
-  scheduler.Cancel({1}, FinishReason::kAborted);
-  scheduler.Cancel({1}, FinishReason::kCancelled);  // late
-  scheduler.Cancel({2});
+  scheduler.Cancel(1, FinishReason::kAborted);
+  scheduler.Cancel(1, FinishReason::kCancelled);  // late
+  scheduler.Cancel(2);
   EXPECT_THAT(Ends(scheduler),
               ElementsAre(std::pair(1, FinishReason::kAborted), std::pair(2, FinishReason::kCancelled)));
 }
@@ -325,13 +339,13 @@ TEST(Scheduler, PausedSequenceGetsNoRowsAndEndsAfterItsPatience) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
   Step(scheduler);
-  scheduler.Pause({1});
+  scheduler.Pause(1);
   EXPECT_THAT(Step(scheduler, At(1)), IsEmpty());
   EXPECT_EQ(scheduler.NextExpiry(), At(6));
-  scheduler.Resume({1});
+  scheduler.Resume(1);
   EXPECT_EQ(scheduler.NextExpiry(), kNever);
   EXPECT_THAT(Step(scheduler, At(7)), ElementsAre(Row(1, 10, 1, 1)));
-  scheduler.Pause({1});
+  scheduler.Pause(1);
   EXPECT_THAT(Step(scheduler, At(8)), IsEmpty());
   EXPECT_THAT(Step(scheduler, At(12)), IsEmpty());
   EXPECT_THAT(Ends(scheduler), IsEmpty());
@@ -347,7 +361,7 @@ TEST(Scheduler, DeadlineHoldsWhilePaused) {
   request.deadline = At(3);
   ASSERT_TRUE(scheduler.Add(request).ok());
   Step(scheduler);
-  scheduler.Pause({1});
+  scheduler.Pause(1);
   EXPECT_THAT(Step(scheduler, At(1)), IsEmpty());
   EXPECT_THAT(Step(scheduler, At(3)), IsEmpty());
   EXPECT_THAT(Ends(scheduler), ElementsAre(std::pair(1, FinishReason::kExpiredInDecode)));
@@ -356,9 +370,9 @@ TEST(Scheduler, DeadlineHoldsWhilePaused) {
 TEST(Scheduler, PauseOfWaitingOrUnknownIsNoOp) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
-  scheduler.Pause({1});
-  scheduler.Pause({2});
-  scheduler.Resume({1});
+  scheduler.Pause(1);
+  scheduler.Pause(2);
+  scheduler.Resume(1);
   EXPECT_THAT(Step(scheduler), ElementsAre(Row(1, 0, 10, 1)));
 }
 
@@ -369,9 +383,9 @@ TEST(Scheduler, ResumedSequencesShareTooFewRows) {
   for (RequestId id = 1; id <= 3; ++id) {
     ASSERT_TRUE(scheduler.Add(Generate(id, 2, 50)).ok());
     Step(scheduler);
-    if (id == 1) scheduler.Pause({1});
+    if (id == 1) scheduler.Pause(1);
   }
-  scheduler.Resume({1});
+  scheduler.Resume(1);
   int rows_of[4] = {};
   for (int step = 0; step < 30; ++step) {
     for (const Row& row : Step(scheduler)) ++rows_of[std::get<0>(row)];

@@ -107,8 +107,8 @@ class DeviceEngine {
     if (step) engine_->Complete(*std::move(step), clock_, output);
     for (const SequenceOutput& sequence : output.sequences) {
       for (const SampleResult& token : output.TokensOf(sequence)) results[sequence.id.request].push_back(token);
-      if (sequence.end) reasons[sequence.id.request] = sequence.end->reason;
     }
+    for (const SequenceEnd& end : output.ends) reasons[end.id.request] = end.reason;
     return output;
   }
   void StepUntilIdle() {

@@ -62,8 +62,9 @@ class EngineHarness {
     if (step) engine_.Complete(*std::move(step), clock_, output);
     for (const SequenceOutput& sequence : output.sequences) {
       for (const SampleResult& token : output.TokensOf(sequence)) tokens[sequence.id.request].push_back(token.id);
-      if (!sequence.end) continue;
-      EXPECT_TRUE(ends.emplace(sequence.id.request, *sequence.end).second) << "second end of " << sequence.id.request;
+    }
+    for (const SequenceEnd& end : output.ends) {
+      EXPECT_TRUE(ends.emplace(end.id.request, end).second) << "second end of " << end.id.request;
     }
     return output;
   }

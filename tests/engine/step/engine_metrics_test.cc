@@ -114,6 +114,13 @@ TEST(EngineMetrics, CancelledEndsTellWhenItWasAskedAndDone) {
   EXPECT_EQ(timings.released - timings.cancel_asked, milliseconds(7));
 }
 
+TEST(EngineMetrics, WhatEndsByItselfIsReleasedWhenItsStepIsOver) {
+  EngineHarness harness(Unhurried());
+  harness.Add(MakeRequest(1, MakePrompt(10), 1));
+  harness.Step();
+  EXPECT_EQ(harness.ends.at(1).timings.released, harness.ends.at(1).timings.finished);
+}
+
 TEST(EngineMetrics, GapsBetweenStepsCountOnlyWhileThereIsWork) {
   EngineHarness harness(Unhurried());
   harness.Add(MakeRequest(1, MakePrompt(10), 3));

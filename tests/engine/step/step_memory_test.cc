@@ -1,11 +1,14 @@
-// A decode step takes nothing from the heap, from the plan to the output that the publisher gets. The executor without
-// a model takes nothing either, so all that is counted is the engine's.
+// A decode step takes nothing from the heap, from the plan to the output that the publisher gets and gives back. The
+// executor without a model takes nothing but lists of log-probabilities, so all else that is counted is the engine's.
 #include <chrono>
-#include <optional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "engine/loop/engine_loop.h"
+#include "engine/loop/outbox.h"
 #include "engine/step/engine.h"
 #include "tests/support/allocation_count.h"
 #include "tests/support/fake_executor.h"
@@ -31,40 +34,87 @@ Request Generate(RequestId id) {
   return request;
 }
 
-TEST(Engine, ADecodeStepTakesNothingFromTheHeap) {
-  const int num_blocks = 1 + kRunning * BlocksFor(kPrompt + 2 * kSteps);
-  const EngineOptions options = {.scheduler = {.pool = {.num_blocks = num_blocks},
-                                               .max_step_tokens = kRunning * kPrompt,
-                                               .max_step_rows = kRunning,
-                                               .max_step_logits = kRunning,
-                                               .max_context_tokens = 4096},
-                                 .step = {.first_tokens = kRunning * kPrompt},
-                                 .vocabulary = {.eos_ids = {6000}}};
-  FakeExecutor executor({.num_blocks = num_blocks});
-  Metrics metrics;
-  ManualClock clock;
-  Engine engine(executor, options, metrics);
-  for (RequestId id = 1; id <= kRunning + kWaiting; ++id) ASSERT_TRUE(engine.Add(Generate(id)).ok());
-  StepOutput output;
-  const auto step = [&] {
-    std::optional<StepInFlight> in_flight = engine.Begin(clock.Now());
-    clock.Advance(std::chrono::milliseconds(1));
-    ASSERT_TRUE(in_flight.has_value());
-    engine.Complete(*std::move(in_flight), clock, output);
-  };
-  for (int i = 0; i < 3; ++i) step();  // buffers grow to their sizes
-  ASSERT_EQ(output.num_rows, kRunning);
+EngineOptions Options() {
+  return {.scheduler = {.pool = {.num_blocks = 1 + kRunning * BlocksFor(kPrompt + 2 * kSteps)},
+                        .max_step_tokens = kRunning * kPrompt,
+                        .max_step_rows = kRunning,
+                        .max_step_logits = kRunning,
+                        .max_context_tokens = 4096},
+          .step = {.first_tokens = kRunning * kPrompt},
+          .vocabulary = {.eos_ids = {6000}}};
+}
+
+Commands Tell(RequestId id, ReaderState reader) {
+  Commands commands;
+  commands.of_requests[id].reader = reader;
+  return commands;
+}
+
+// Turns as the engine thread runs them; what they give goes through the outbox and back.
+class StepMemory : public testing::Test {
+ protected:
+  void Submit(int num_top_logprobs) {
+    Commands commands;
+    for (RequestId id = 1; id <= kRunning + kWaiting; ++id) {
+      Request request = Generate(id);
+      request.answer.num_top_logprobs = num_top_logprobs;
+      commands.submissions.push_back({.request = std::move(request), .stream = nullptr});
+    }
+    loop_.Apply(std::move(commands));
+    for (int i = 0; i < 3; ++i) Step();  // buffers grow to their sizes
+    ASSERT_EQ(turn_.output.num_rows, 0) << "it was moved out";
+    ASSERT_EQ(num_rows_, kRunning);
+  }
+
+  void Step() {
+    loop_.Begin({});
+    clock_.Advance(std::chrono::milliseconds(1));
+    loop_.Complete(turn_);
+    num_rows_ = turn_.output.num_rows;
+    num_tokens_ = turn_.output.tokens.size();
+    outbox_.Put(turn_.opened, turn_.output);
+    ASSERT_TRUE(outbox_.Await(letter_));
+    outbox_.GiveBack(letter_);
+  }
+
+  ManualClock clock_;
+  Metrics metrics_;
+  FakeExecutor executor_{{.num_blocks = Options().scheduler.pool.num_blocks}};
+  EngineLoop loop_{std::make_unique<Engine>(executor_, Options(), metrics_), clock_};
+  Outbox outbox_;
+  Outbox::Letter letter_;
+  Turn turn_;
+  int num_rows_ = 0;
+  size_t num_tokens_ = 0;
+};
+
+TEST_F(StepMemory, ADecodeStepTakesNothingFromTheHeap) {
+  Submit(-1);
+  // Readers fall behind and catch up. Made before: their memory is the senders'.
+  std::vector<Commands> commands;
+  for (int i = 3; i < kSteps; ++i) {
+    const RequestId id = 1 + static_cast<RequestId>(i % kRunning);
+    commands.push_back(Tell(id, ReaderState::kFull));
+    commands.push_back(Tell(id, ReaderState::kCaughtUp));
+  }
+  auto next = commands.begin();
   const AllocationCount count;
   for (int i = 3; i < kSteps; ++i) {
-    step();
-    // Readers fall behind and catch up.
-    engine.Pause(1 + static_cast<RequestId>(i % kRunning));
-    engine.Resume(1 + static_cast<RequestId>(i % kRunning));
+    Step();
+    loop_.Apply(std::move(*next++));
+    loop_.Apply(std::move(*next++));
   }
   EXPECT_EQ(count.num_allocations(), 0U);
-  EXPECT_EQ(output.num_rows, kRunning);
-  EXPECT_EQ(output.tokens.size(), static_cast<size_t>(kRunning));
-  engine.CancelAll(FinishReason::kCancelled);
+  EXPECT_EQ(num_rows_, kRunning);
+  EXPECT_EQ(num_tokens_, static_cast<size_t>(kRunning));
+}
+
+TEST_F(StepMemory, LogProbabilitiesAreMovedNotCopied) {
+  Submit(1);
+  constexpr int kCounted = 10;
+  const AllocationCount count;
+  for (int i = 0; i < kCounted; ++i) Step();
+  EXPECT_EQ(count.num_allocations(), static_cast<size_t>(kCounted * kRunning)) << "the executor's, one a row";
 }
 
 }  // namespace

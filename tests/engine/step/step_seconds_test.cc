@@ -30,7 +30,7 @@ double CostOf(const BatchInputs& batch) {
 class TimeOnly final : public StepExecutor, public Clock {
  public:
   void Launch(const BatchInputs& batch, std::span<const SampleRow>) override { now_ += FromSeconds(CostOf(batch)); }
-  std::span<const SampleResult> Collect() override { return {}; }
+  std::span<SampleResult> Collect() override { return {}; }
   TimePoint Now() const override { return now_; }
 
  private:

@@ -42,15 +42,18 @@ class AnswerStreamTest : public testing::Test {
     request.answer.chat = ChatAnswer{.starts_in_reasoning = true, .calls_before = 1};
     request.stopping = std::move(stopping);
     auto stream = std::make_shared<TokenStream>(&reader_, 1 << 20);
-    publisher_.Open(OpeningOf(request, stream));
+    std::vector<StreamOpening> opened = {OpeningOf(request, stream)};
+    StepOutput nothing;
+    publisher_.Publish(opened, nothing);
     return stream;
   }
 
   // One step of the stream opened last.
   void Step(std::span<const int32_t> ids, std::optional<FinishReason> end = std::nullopt) {
     StepOutput output = OutputOf(last_id_, ids);
-    if (end) output.sequences[0].end = SequenceEnd{.reason = *end};
-    publisher_.Publish(std::move(output));
+    if (end) output.ends.push_back({.id = {.request = last_id_}, .reason = *end});
+    std::vector<StreamOpening> none;
+    publisher_.Publish(none, output);
   }
 
   const std::vector<int32_t> ids_ = OrDie(DeepSeek().Encode(

@@ -81,9 +81,10 @@ void Step(Engine& engine, std::vector<Answered>& answered, bool* is_idle) {
                                   .sampled_logprob = token.sampled_logprob,
                                   .top = token.top});
     }
-    if (!sequence.end) continue;
-    EXPECT_NE(sequence.end->reason, FinishReason::kNonFiniteLogits) << "request " << sequence.id.request;
-    one.has_ended = true;
+  }
+  for (const SequenceEnd& end : output.ends) {
+    EXPECT_NE(end.reason, FinishReason::kNonFiniteLogits) << "request " << end.id.request;
+    answered[end.id.request].has_ended = true;
   }
   *is_idle = output.idle();
 }

@@ -36,7 +36,7 @@ class EdgeLogits final : public StepExecutor {
   explicit EdgeLogits(uint32_t seed);
 
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
-  std::span<const SampleResult> Collect() override { return results_; }
+  std::span<SampleResult> Collect() override { return results_; }
 
  private:
   Backend backend_;
