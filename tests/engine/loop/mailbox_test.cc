@@ -31,8 +31,10 @@ TEST(Mailbox, AwaitGivesAllThatWasSentBeforeItWasClosed) {
   Mailbox<Numbers> box;
   std::vector<int> taken;
   std::thread taker([&] {
-    while (std::optional<Numbers> numbers = box.Await()) {
-      taken.insert(taken.end(), numbers->all.begin(), numbers->all.end());
+    Numbers numbers;
+    while (box.Await(numbers)) {
+      taken.insert(taken.end(), numbers.all.begin(), numbers.all.end());
+      numbers.all.clear();
     }
   });
   for (const int number : {1, 2, 3}) {
