@@ -7,18 +7,13 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/loop/publisher_thread.h"
-#include "engine/step/engine.h"
 #include "latentd/v1/generation.pb.h"
 #include "server/api/status.h"
-#include "tests/server/api/fake_model.h"
 #include "tests/server/api/request_bytes.h"
-#include "tests/support/fake_executor.h"
+#include "tests/server/model_free_daemon.h"
 
 namespace latentd {
 namespace {
-
-constexpr FakeModelLimits kLimits;
 
 class IdleSink final : public TextSink {
  public:
@@ -27,8 +22,6 @@ class IdleSink final : public TextSink {
 
 class AdmissionTest : public testing::Test {
  protected:
-  void OpenGate() { gate_.Open(in_service_); }
-
   static v1::GenerateRequest Request(const std::string& request_id) {
     v1::GenerateRequest request;
     request.mutable_token_ids()->add_ids(7);
@@ -42,49 +35,36 @@ class AdmissionTest : public testing::Test {
 
   absl::StatusOr<std::unique_ptr<LiveCall>> Admit(const std::string& bytes, const Reserve& reserve = HasRoom) {
     return admission_.Admit<v1::GenerateRequest>(
-        BufferOf(bytes), {.record = record_, .received = clock_.Now(), .sink = &sink_, .reserve = reserve});
+        BufferOf(bytes), {.record = record_, .received = daemon_.clock.Now(), .sink = &sink_, .reserve = reserve});
   }
   std::string ReasonFor(const std::string& bytes, const Reserve& reserve = HasRoom) {
     return ReasonOf(Admit(bytes, reserve).status());
   }
 
-  const ServedModel model_ = FakeModel(kLimits);
   IdleSink sink_;
-  Metrics metrics_;
-  CallRecord record_{{.peer = "ipv4:1.1.1.1:1", .traceparent = ""}, metrics_, "Generate"};
-  FakeExecutor executor_{{.num_blocks = kLimits.num_blocks, .vocab_size = kLimits.vocab_size}};
-  PublisherThread publisher_{nullptr, metrics_};
-  const SteadyClock clock_{};
-  EngineThread engine_{std::make_unique<Engine>(executor_,
-                                                EngineOptions{.scheduler = {.pool = {.num_blocks = kLimits.num_blocks},
-                                                                            .max_context_tokens = kLimits.context}},
-                                                metrics_),
-                       publisher_, clock_, QueueLoad{.requests = 10, .tokens = 1000}};
-  LiveRequests live_{engine_, 256 << 10};
-  const ModelInService in_service_{.model = model_, .live = live_};
-  const LoadProgress progress_{metrics_, clock_};
-  ServingGate gate_{progress_};
-  Admission admission_{gate_};
+  ModelFreeDaemon daemon_;
+  CallRecord record_{{.peer = "ipv4:1.1.1.1:1", .traceparent = ""}, daemon_.metrics, "Generate"};
+  Admission admission_{daemon_.gate};
 };
 
 TEST_F(AdmissionTest, ServerThatShutsDownDoesNotAskWhetherTheModelIsThere) {
   EXPECT_EQ(ReasonFor(""), "LOADING");
   admission_.Stop();
   EXPECT_EQ(ReasonFor(""), "DRAINING");
-  OpenGate();
+  daemon_.OpenGate();
   EXPECT_EQ(ReasonFor(Request("a").SerializeAsString()), "DRAINING");
   EXPECT_EQ(ReasonOf(admission_.FindModel().status()), "DRAINING");
 }
 
 TEST_F(AdmissionTest, BytesAreParsedBeforeFieldsAreChecked) {
-  OpenGate();
+  daemon_.OpenGate();
   const absl::StatusOr<std::unique_ptr<LiveCall>> refused = Admit("\x07");
   EXPECT_EQ(ReasonOf(refused.status()), "INVALID_FIELD");
   EXPECT_NE(refused.status().message().find("expected the bytes of"), std::string::npos) << refused.status();
 }
 
 TEST_F(AdmissionTest, FieldsAreCheckedBeforeThePromptIsEncoded) {
-  OpenGate();
+  daemon_.OpenGate();
   v1::GenerateRequest request = Request("a");
   request.set_text("needs a tokenizer, of which this model has none");
   EXPECT_EQ(ReasonFor(request.SerializeAsString()), "NO_TOKENIZER");
@@ -93,7 +73,7 @@ TEST_F(AdmissionTest, FieldsAreCheckedBeforeThePromptIsEncoded) {
 }
 
 TEST_F(AdmissionTest, RoomForTheAnswerIsTakenForValidRequestsOnlyAndBeforeTheEngineKnows) {
-  OpenGate();
+  daemon_.OpenGate();
   int num_asked = 0;
   const Reserve has_none = [&](const ValidRequest& request) {
     ++num_asked;
@@ -104,12 +84,12 @@ TEST_F(AdmissionTest, RoomForTheAnswerIsTakenForValidRequestsOnlyAndBeforeTheEng
   EXPECT_EQ(num_asked, 0);
   EXPECT_EQ(ReasonFor(Request("a").SerializeAsString(), has_none), "ANSWERS_FULL");
   EXPECT_EQ(num_asked, 1);
-  EXPECT_EQ(live_.size(), 0u);
+  EXPECT_EQ(daemon_.live.size(), 0u);
   EXPECT_EQ(record_.facts().request_id, "");
 }
 
 TEST_F(AdmissionTest, AdmittedRequestHasItsNameUntilItsCallGoes) {
-  OpenGate();
+  daemon_.OpenGate();
   const std::string bytes = Request("a").SerializeAsString();
   {
     const absl::StatusOr<std::unique_ptr<LiveCall>> first = Admit(bytes);
@@ -117,16 +97,16 @@ TEST_F(AdmissionTest, AdmittedRequestHasItsNameUntilItsCallGoes) {
     EXPECT_EQ((*first)->request_id(), "a");
     EXPECT_EQ((*first)->prompt_tokens(), 1);
     EXPECT_EQ(ReasonFor(bytes), "DUPLICATE_REQUEST_ID");
-    EXPECT_EQ(live_.size(), 1u) << "the refused one took nothing away";
+    EXPECT_EQ(daemon_.live.size(), 1u) << "the refused one took nothing away";
   }
-  EXPECT_EQ(live_.size(), 0u);
+  EXPECT_EQ(daemon_.live.size(), 0u);
 }
 
 TEST_F(AdmissionTest, RequestThatTheEngineRefusesLeavesNoName) {
-  OpenGate();
-  engine_.StopAdmitting();
+  daemon_.OpenGate();
+  daemon_.engine.StopAdmitting();
   EXPECT_EQ(ReasonFor(Request("a").SerializeAsString()), "DRAINING");
-  EXPECT_EQ(live_.size(), 0u);
+  EXPECT_EQ(daemon_.live.size(), 0u);
 }
 
 }  // namespace

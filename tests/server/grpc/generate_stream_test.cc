@@ -8,39 +8,26 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include "engine/loop/publisher_thread.h"
-#include "engine/step/engine.h"
 #include "latentd/v1/generation.grpc.pb.h"
 #include "server/grpc/generation_service.h"
 #include "server/grpc/grpc_server.h"
 #include "server/grpc/reception.h"
-#include "tests/server/api/fake_model.h"
-#include "tests/support/fake_executor.h"
+#include "tests/server/model_free_daemon.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
 namespace {
 
-constexpr FakeModelLimits kLimits;
 constexpr int kPrompt = 7;
 constexpr int kSeed = 1;
 constexpr int kTokens = 50;
-
-EngineOptions Options() {
-  return {.scheduler = {.pool = {.num_blocks = kLimits.num_blocks}, .max_context_tokens = kLimits.context}};
-}
 
 // A daemon without a model. The engine waits before each step that may not run yet, the egress thread while held.
 class Serving {
  public:
   Serving()
-      : executor_({.num_blocks = kLimits.num_blocks,
-                   .vocab_size = kLimits.vocab_size,
-                   .on_launch = [this](const BatchInputs&, std::span<const SampleRow>) { AwaitPermission(); }}),
-        engine_(std::make_unique<Engine>(executor_, Options(), metrics_), publisher_, clock_,
-                QueueLoad{.requests = 10, .tokens = 1000}),
-        live_(engine_, 256 << 10),
-        service_(gate_, reception_.PartsWith(egress_)),
+      : daemon_([this](const BatchInputs&, std::span<const SampleRow>) { AwaitPermission(); }),
+        service_(daemon_.gate, reception_.PartsWith(egress_)),
         server_(OrDie(GrpcServer::Start({.listen = "127.0.0.1:0", .state = state_, .services = {&service_}}))) {
     hold_.pump = [this] {
       held_.set_value();
@@ -48,7 +35,7 @@ class Serving {
     };
     hold_.release = [] {};
     egress_.Attach(hold_);
-    gate_.Open(in_service_);
+    daemon_.OpenGate();
   }
   ~Serving() {
     server_->Shutdown(std::chrono::steady_clock::now() + std::chrono::seconds(1));
@@ -67,7 +54,7 @@ class Serving {
     steps_allowed_ = num_steps;
     changed_.notify_all();
   }
-  uint64_t tokens_delivered() const { return metrics_.Snapshot().generated_tokens_delivered; }
+  uint64_t tokens_delivered() const { return daemon_.metrics.Snapshot().generated_tokens_delivered; }
 
   std::unique_ptr<v1::Generation::Stub> NewStub() const {
     return v1::Generation::NewStub(
@@ -85,17 +72,8 @@ class Serving {
   std::condition_variable changed_;
   int steps_allowed_ = 1000;
 
-  const ServedModel model_ = FakeModel(kLimits);
-  Metrics metrics_;
-  FakeExecutor executor_;
-  PublisherThread publisher_{nullptr, metrics_};
-  const SteadyClock clock_;
-  EngineThread engine_;
-  LiveRequests live_;
-  const ModelInService in_service_{.model = model_, .live = live_};
-  const LoadProgress progress_{metrics_, clock_};
-  ServingGate gate_{progress_};
-  Reception reception_{Config{}, metrics_};
+  ModelFreeDaemon daemon_;
+  Reception reception_{Config{}, daemon_.metrics};
   Egress egress_{1};
   Egress::Slot hold_;
   std::promise<void> held_, release_;
@@ -121,7 +99,9 @@ class GenerateStreamTest : public testing::Test {
     for (const uint32_t id : event.delta().token_ids()) ids_.push_back(static_cast<int32_t>(id));
     return true;
   }
-  std::vector<int32_t> ExpectedIds() const { return FakeTokens({kPrompt}, kSeed, kTokens, kLimits.vocab_size); }
+  std::vector<int32_t> ExpectedIds() const {
+    return FakeTokens({kPrompt}, kSeed, kTokens, ModelFreeDaemon::kLimits.vocab_size);
+  }
 
   grpc::ClientContext context_;
   v1::GenerateRequest request_;
