@@ -179,9 +179,7 @@ TEST(RequestBounds, MessagesInSlicesAreCountedAcrossThem) {
   v1::GenerateRequest request;
   for (int i = 0; i < 20; ++i) request.mutable_stopping()->add_stop("a stop string of some length");
   for (int i = 0; i < 20; ++i) request.mutable_stopping()->add_stop_token_ids(4000);
-  const std::string bytes = request.SerializeAsString();
-  std::vector<std::string_view> pieces;
-  for (size_t at = 0; at < bytes.size(); at += 7) pieces.push_back(std::string_view(bytes).substr(at, 7));
+  const MessageBuffer pieces = PiecesOf(request.SerializeAsString(), 7);
   EXPECT_EQ(CheckEntries(pieces, *v1::GenerateRequest::descriptor(), kBounds).message(),
             "stopping.stop: expected at most 16 entries, found 20");
 }

@@ -1,6 +1,7 @@
 // Requests as bytes of the wire, made of the schema alone: whatever it gets, tests of every field draw it, too.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,20 +56,27 @@ inline std::string Within(const FieldPath& path, std::string bytes) {
   return bytes;
 }
 
-// One message in one piece.
+// One message in pieces of so many bytes; the last one has what is left.
 class MessageBuffer {
  public:
-  explicit MessageBuffer(std::string bytes)
-      : bytes_(std::make_shared<const std::string>(std::move(bytes))), piece_(*bytes_) {}
+  MessageBuffer(std::string bytes, size_t piece_bytes) : bytes_(std::make_shared<const std::string>(std::move(bytes))) {
+    const std::string_view all = *bytes_;
+    for (size_t at = 0; at == 0 || at < all.size(); at += std::min(piece_bytes, all.size() + 1)) {
+      pieces_.push_back(all.substr(at, piece_bytes));
+    }
+  }
 
-  operator MessageBytes() const { return {&piece_, 1}; }
+  operator MessageBytes() const { return pieces_; }
 
  private:
   std::shared_ptr<const std::string> bytes_;
-  std::string_view piece_;
+  std::vector<std::string_view> pieces_;
 };
 
-inline MessageBuffer BufferOf(std::string bytes) { return MessageBuffer(std::move(bytes)); }
+inline constexpr size_t kWhole = std::string_view::npos;
+
+inline MessageBuffer PiecesOf(std::string bytes, size_t piece_bytes) { return {std::move(bytes), piece_bytes}; }
+inline MessageBuffer BufferOf(std::string bytes) { return PiecesOf(std::move(bytes), kWhole); }
 
 inline google::rpc::BadRequest ViolationsOf(const absl::Status& status) {
   google::rpc::BadRequest bad;

@@ -13,6 +13,9 @@ namespace {
 
 constexpr char kBad[] = "\xff\xfe";
 
+// As transports hand messages over: whole, or cut anywhere.
+constexpr size_t kPieceBytes[] = {kWhole, 1, 7};
+
 // The bytes of a message whose text is `good`, with one good text replaced by bytes that are not UTF-8.
 std::string Broken(const google::protobuf::Message& message, const std::string& good) {
   std::string bytes = message.SerializeAsString();
@@ -22,8 +25,10 @@ std::string Broken(const google::protobuf::Message& message, const std::string& 
 TEST(WireMessage, GoodBytesParse) {
   v1::GenerateRequest sent, received;
   sent.set_text("naïve");
-  ASSERT_TRUE(ParseMessage(BufferOf(sent.SerializeAsString()), &received).ok());
-  EXPECT_EQ(received.text(), "naïve");
+  for (const size_t piece_bytes : kPieceBytes) {
+    ASSERT_TRUE(ParseMessage(PiecesOf(sent.SerializeAsString(), piece_bytes), &received).ok()) << piece_bytes;
+    EXPECT_EQ(received.text(), "naïve");
+  }
 }
 
 TEST(WireMessage, BadUtf8NamesTheFieldWhereverItIs) {
@@ -43,9 +48,11 @@ TEST(WireMessage, BadUtf8IsInvalidArgument) {
   v1::ChatRequest message;
   message.add_messages()->set_content("hello");
   v1::ChatRequest received;
-  const absl::Status status = ParseMessage(BufferOf(Broken(message, "hello")), &received);
-  EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_EQ(status.message(), "messages[0].content: expected valid UTF-8");
+  for (const size_t piece_bytes : kPieceBytes) {
+    const absl::Status status = ParseMessage(PiecesOf(Broken(message, "hello"), piece_bytes), &received);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << piece_bytes;
+    EXPECT_EQ(status.message(), "messages[0].content: expected valid UTF-8") << piece_bytes;
+  }
 }
 
 TEST(WireMessage, EveryTruncationIsRefusedOrParsed) {
@@ -64,6 +71,66 @@ TEST(WireMessage, EveryTruncationIsRefusedOrParsed) {
     EXPECT_EQ(ReasonOf(status), "INVALID_FIELD") << size;
   }
   EXPECT_GT(refused, 10);
+}
+
+TEST(WireMessage, PiecesParseAsTheWholeHoweverItIsCutShort) {
+  v1::GenerateRequest message;
+  message.mutable_token_ids()->add_ids(70'000);
+  message.mutable_sampling()->set_temperature(0.5f);
+  message.mutable_stopping()->add_stop("a stop string over several pieces");
+  message.set_request_id("id");
+  const std::string bytes = message.SerializeAsString();
+  for (size_t size = 0; size <= bytes.size(); ++size) {
+    const std::string part = bytes.substr(0, size);
+    v1::GenerateRequest whole;
+    const absl::Status expected = ParseMessage(BufferOf(part), &whole);
+    for (const size_t piece_bytes : {size_t{1}, size_t{7}}) {
+      v1::GenerateRequest received;
+      EXPECT_EQ(ParseMessage(PiecesOf(part, piece_bytes), &received), expected) << size << " in " << piece_bytes;
+      if (expected.ok()) {
+        EXPECT_EQ(received.SerializeAsString(), part) << size << " in " << piece_bytes;
+      }
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ piece by piece
+
+std::string NextOf(MessageReader& reader) {
+  const void* bytes = nullptr;
+  int size = 0;
+  if (!reader.Next(&bytes, &size)) return "no more";
+  return {static_cast<const char*>(bytes), static_cast<size_t>(size)};
+}
+
+constexpr std::string_view kPieces[] = {"abc", "de", "fghi"};
+
+TEST(MessageReader, BytesThatAreGivenBackComeOnceMore) {
+  MessageReader reader(kPieces);
+  EXPECT_EQ(NextOf(reader), "abc");
+  reader.BackUp(2);
+  EXPECT_EQ(reader.ByteCount(), 1);
+  EXPECT_EQ(NextOf(reader), "bc");
+  reader.BackUp(0);
+  EXPECT_EQ(NextOf(reader), "de");
+  EXPECT_EQ(reader.ByteCount(), 5);
+}
+
+TEST(MessageReader, SkipsAcrossPieces) {
+  MessageReader reader(kPieces);
+  EXPECT_EQ(NextOf(reader), "abc");
+  reader.BackUp(1);
+  EXPECT_TRUE(reader.Skip(5)) << "c, de, fg";
+  EXPECT_EQ(reader.ByteCount(), 7);
+  EXPECT_TRUE(reader.Skip(0));
+  EXPECT_EQ(NextOf(reader), "hi");
+  EXPECT_EQ(NextOf(reader), "no more");
+}
+
+TEST(MessageReader, SkipPastTheEndFailsThere) {
+  MessageReader reader(kPieces);
+  EXPECT_FALSE(reader.Skip(10));
+  EXPECT_EQ(reader.ByteCount(), 9);
 }
 
 }  // namespace
