@@ -2,11 +2,13 @@
 #include "server/call/final_cause.h"
 
 #include <chrono>
+#include <iterator>
 #include <optional>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "base/enumerators.h"
 #include "server/api/status.h"
 
 namespace latentd {
@@ -29,6 +31,9 @@ constexpr FinishReason kReasons[] = {FinishReason::kEos,
 constexpr Progress kProgress[] = {Progress::kQueued, Progress::kPrefill, Progress::kDecode};
 constexpr AnswerFate kFates[] = {AnswerFate::kTakenWhole, AnswerFate::kLeft, AnswerFate::kStuck,
                                  AnswerFate::kDisplaced};
+static_assert(HasEnumerators<FinishReason, std::size(kReasons)>());
+static_assert(HasEnumerators<Progress, std::size(kProgress)>());
+static_assert(HasEnumerators<AnswerFate, std::size(kFates)>());
 
 // What a row leaves open may be anything.
 struct Row {
