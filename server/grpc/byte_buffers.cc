@@ -2,13 +2,18 @@
 
 #include <utility>
 
+#include "server/api/status.h"
+
 namespace latentd {
 
-BufferPieces::BufferPieces(const grpc::ByteBuffer& buffer) {
-  if (!buffer.Dump(&slices_).ok()) return;
-  bytes_.reserve(slices_.size());
-  for (const grpc::Slice& slice : slices_)
-    bytes_.emplace_back(reinterpret_cast<const char*>(slice.begin()), slice.size());
+absl::StatusOr<BufferPieces> BufferPieces::Of(const grpc::ByteBuffer& buffer) {
+  BufferPieces pieces;
+  if (!buffer.Dump(&pieces.slices_).ok()) return InvalidField("", "expected one whole message, found none");
+  pieces.bytes_.reserve(pieces.slices_.size());
+  for (const grpc::Slice& slice : pieces.slices_) {
+    pieces.bytes_.emplace_back(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  return pieces;
 }
 
 grpc::ByteBuffer IntoBuffer(std::string bytes) {
@@ -19,10 +24,7 @@ grpc::ByteBuffer IntoBuffer(std::string bytes) {
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
-  const size_t num_bytes = message.ByteSizeLong();
-  const grpc::Slice slice(num_bytes);
-  message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));  // ours alone until it is in a buffer
-  return {&slice, 1};
+  return IntoBuffer(message.SerializeAsString());
 }
 
 }  // namespace latentd

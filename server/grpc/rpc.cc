@@ -1,5 +1,7 @@
 #include "server/grpc/rpc.h"
 
+#include <utility>
+
 #include "server/grpc/call_context.h"
 #include "server/grpc/grpc_status.h"
 #include "server/grpc/inflate.h"
@@ -9,7 +11,9 @@ namespace latentd {
 
 absl::StatusOr<MessageBytes> Rpc::Unpack() {
   if (absl::Status status = UnpackMessage(context_, kMaxMessageBytes, &request_); !status.ok()) return status;
-  return pieces_.emplace(request_).bytes();
+  absl::StatusOr<BufferPieces> pieces = BufferPieces::Of(request_);
+  if (!pieces.ok()) return pieces.status();
+  return pieces_.emplace(*std::move(pieces)).bytes();
 }
 
 void Rpc::DropMessage() {

@@ -87,7 +87,9 @@ NaiveService::~NaiveService() {
 grpc::ServerWriteReactor<grpc::ByteBuffer>* NaiveService::Generate(grpc::CallbackServerContext* /*context*/,
                                                                    const grpc::ByteBuffer* request) {
   v1::GenerateRequest message;
-  CHECK(ParseMessage(BufferPieces(*request).bytes(), &message).ok());
+  const absl::StatusOr<BufferPieces> pieces = BufferPieces::Of(*request);
+  CHECK(pieces.ok());
+  CHECK(ParseMessage(pieces->bytes(), &message).ok());
   EncodedPrompt prompt{.field = "token_ids", .ids = {static_cast<int32_t>(kBenchPrompt)}};
   auto valid = MakeRequest(message, model_.description, std::move(prompt), std::chrono::steady_clock::now());
   CHECK(valid.ok());
