@@ -57,13 +57,6 @@ absl::StatusOr<double> SecondsOf(std::string_view field, const google::protobuf:
   return seconds;
 }
 
-template <class Message>
-absl::StatusOr<Message> Parse(MessageBytes bytes) {
-  Message message;
-  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
-  return message;
-}
-
 }  // namespace
 
 AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector<KnobValue> knobs)
@@ -107,7 +100,7 @@ LiveRequests* AdminService::FindLive() const {
 }
 
 absl::StatusOr<v1::AbortResult> AdminService::Abort(MessageBytes bytes) {
-  absl::StatusOr<v1::AbortRequest> message = Parse<v1::AbortRequest>(bytes);
+  absl::StatusOr<v1::AbortRequest> message = ParseAs<v1::AbortRequest>(bytes);
   if (!message.ok()) return message.status();
   std::vector<std::string> ids(message->request_ids().begin(), message->request_ids().end());
   if (message->all() && !ids.empty()) return InvalidField("request_ids", "expected none together with all=true");
@@ -136,7 +129,7 @@ v1::Load AdminService::ReadLoad() const {
 }
 
 absl::StatusOr<v1::Load> AdminService::GetLoad(MessageBytes bytes) {
-  if (absl::Status status = Parse<v1::GetLoadRequest>(bytes).status(); !status.ok()) return status;
+  if (absl::Status status = ParseAs<v1::GetLoadRequest>(bytes).status(); !status.ok()) return status;
   return ReadLoad();
 }
 
@@ -154,7 +147,7 @@ AdminStream::Source AdminService::LoadSource(Duration interval) {
 }
 
 absl::StatusOr<AdminStream::Source> AdminService::WatchLoad(MessageBytes bytes) {
-  const absl::StatusOr<v1::WatchLoadRequest> message = Parse<v1::WatchLoadRequest>(bytes);
+  const absl::StatusOr<v1::WatchLoadRequest> message = ParseAs<v1::WatchLoadRequest>(bytes);
   if (!message.ok()) return message.status();
   if (!message->has_interval()) return LoadSource(FromSeconds(kDefaultInterval));
   const absl::StatusOr<double> interval =
@@ -187,7 +180,7 @@ AdminStream::Source AdminService::DrainSource() {
 }
 
 absl::StatusOr<AdminStream::Source> AdminService::Drain(MessageBytes bytes) {
-  const absl::StatusOr<v1::DrainRequest> message = Parse<v1::DrainRequest>(bytes);
+  const absl::StatusOr<v1::DrainRequest> message = ParseAs<v1::DrainRequest>(bytes);
   if (!message.ok()) return message.status();
   absl::StatusOr<double> timeout = parts_.drain_seconds;
   if (message->has_timeout()) timeout = SecondsOf("timeout", message->timeout(), {0.0, kLongestDrain});
@@ -199,7 +192,7 @@ absl::StatusOr<AdminStream::Source> AdminService::Drain(MessageBytes bytes) {
 // ------------------------------------------------------------------------------------------------------------- knobs
 
 absl::StatusOr<v1::Configuration> AdminService::GetConfig(MessageBytes bytes) {
-  if (absl::Status status = Parse<v1::GetConfigRequest>(bytes).status(); !status.ok()) return status;
+  if (absl::Status status = ParseAs<v1::GetConfigRequest>(bytes).status(); !status.ok()) return status;
   v1::Configuration configuration;
   std::lock_guard lock(mutex_);
   for (const KnobValue& knob : knobs_) {
@@ -217,7 +210,7 @@ void AdminService::Resolve(const DerivedKnobs& derived) {
 }
 
 absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(MessageBytes bytes) {
-  const absl::StatusOr<v1::SetLogLevelRequest> message = Parse<v1::SetLogLevelRequest>(bytes);
+  const absl::StatusOr<v1::SetLogLevelRequest> message = ParseAs<v1::SetLogLevelRequest>(bytes);
   if (!message.ok()) return message.status();
   std::lock_guard lock(mutex_);  // or the knob could say other than what holds
   absl::StatusOr<std::string> previous = latentd::SetLogLevel(message->level());
@@ -235,12 +228,12 @@ absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(MessageBytes byt
 // ----------------------------------------------------------------------------------------------- not implemented yet
 
 absl::StatusOr<v1::FlushPrefixCacheResult> AdminService::FlushPrefixCache(MessageBytes bytes) {
-  if (absl::Status status = Parse<v1::FlushPrefixCacheRequest>(bytes).status(); !status.ok()) return status;
+  if (absl::Status status = ParseAs<v1::FlushPrefixCacheRequest>(bytes).status(); !status.ok()) return status;
   return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
 }
 
 absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(MessageBytes bytes) {
-  if (absl::Status status = Parse<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;
+  if (absl::Status status = ParseAs<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;
   return UnsupportedField("DumpFlightRecorder", "this server has no flight recorder yet: nothing was recorded");
 }
 

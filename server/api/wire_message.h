@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 #include <google/protobuf/message.h>
 
 #include "latentd/v1/generation.pb.h"
@@ -20,6 +21,13 @@ absl::Status ParseMessage(MessageBytes bytes, const ModelBounds& bounds, google:
 absl::Status ParseMessage(MessageBytes bytes, const ModelBounds& bounds, v1::DetokenizeRequest* message);
 // For requests whose bounds do not depend on the model.
 absl::Status ParseMessage(MessageBytes bytes, google::protobuf::Message* message);
+// The message, or the status of any of these.
+template <class Message>
+absl::StatusOr<Message> ParseAs(MessageBytes bytes, const ModelBounds& bounds = {}) {
+  Message message;
+  if (absl::Status status = ParseMessage(bytes, bounds, &message); !status.ok()) return status;
+  return message;
+}
 
 // Path of the first string field whose bytes are not UTF-8, for example "stopping.stop[1]"; empty if there is none.
 std::string FindInvalidUtf8Field(std::string_view bytes, const google::protobuf::Descriptor& type);

@@ -51,9 +51,9 @@ absl::StatusOr<const ModelInService*> Admission::FindModel() const {
 
 template <class Message>
 absl::StatusOr<Message> Admission::Parse(MessageBytes bytes, const ServedModel& model) const {
-  Message message;
-  if (absl::Status status = ParseMessage(bytes, BoundsOf(model.description), &message); !status.ok()) return status;
-  if (absl::Status status = CheckFields(message, model.description); !status.ok()) return status;
+  absl::StatusOr<Message> message = ParseAs<Message>(bytes, BoundsOf(model.description));
+  if (!message.ok()) return message;
+  if (absl::Status status = CheckFields(*message, model.description); !status.ok()) return status;
   return message;
 }
 

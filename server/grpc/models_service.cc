@@ -31,17 +31,16 @@ absl::StatusOr<v1::Model> ModelsService::FindModel() const {
 }
 
 absl::StatusOr<v1::Model> ModelsService::GetModel(MessageBytes bytes) const {
-  v1::GetModelRequest message;
-  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  const absl::StatusOr<v1::GetModelRequest> message = ParseAs<v1::GetModelRequest>(bytes);
+  if (!message.ok()) return message.status();
   absl::StatusOr<v1::Model> model = FindModel();
   if (!model.ok()) return model;
-  if (absl::Status status = CheckFields(message, *model); !status.ok()) return status;
+  if (absl::Status status = CheckFields(*message, *model); !status.ok()) return status;
   return model;
 }
 
 absl::StatusOr<v1::ListModelsResult> ModelsService::ListModels(MessageBytes bytes) const {
-  v1::ListModelsRequest message;
-  if (absl::Status status = ParseMessage(bytes, &message); !status.ok()) return status;
+  if (absl::Status status = ParseAs<v1::ListModelsRequest>(bytes).status(); !status.ok()) return status;
   absl::StatusOr<v1::Model> model = FindModel();
   if (!model.ok()) return model.status();
   v1::ListModelsResult result;
