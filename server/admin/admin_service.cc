@@ -74,7 +74,7 @@ AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector
   RegisterStream("WatchLoad", &AdminService::WatchLoad);
   RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
   Register("ListRequests", [this](grpc::CallbackServerContext* context) {
-    return Received<RequestList>(*context, rpc_, "ListRequests", parts_.gate);
+    return StartRpc<RequestList>(*context, rpc_, "ListRequests", parts_.gate);
   });
   CheckComplete();
 }
@@ -82,13 +82,13 @@ AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector
 template <class Result>
 void AdminService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
-    return Received<ImmediateCall<Result>>(*context, rpc_, method, std::bind_front(answer, this));
+    return StartRpc<ImmediateCall<Result>>(*context, rpc_, method, std::bind_front(answer, this));
   });
 }
 
 void AdminService::RegisterStream(const std::string& method, Open open) {
   Register(method, [this, method, open](grpc::CallbackServerContext* context) {
-    return Received<AdminStream>(*context, rpc_, method, streams_, std::bind_front(open, this));
+    return StartRpc<AdminStream>(*context, rpc_, method, streams_, std::bind_front(open, this));
   });
 }
 

@@ -58,7 +58,7 @@ absl::StatusOr<Message> Admission::Parse(MessageBytes bytes, const ServedModel& 
 }
 
 template <class Message>
-absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit(MessageBytes bytes, const Arrival& arrival) const {
+absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit(MessageBytes bytes, const AdmissionRequest& arrival) const {
   const absl::StatusOr<const ModelInService*> serving = FindModel();
   if (!serving.ok()) return serving.status();
   const ServedModel& model = (*serving)->model;
@@ -76,10 +76,10 @@ absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit(MessageBytes bytes, c
 template absl::StatusOr<v1::TokenizeRequest> Admission::Parse(MessageBytes, const ServedModel&) const;
 template absl::StatusOr<v1::DetokenizeRequest> Admission::Parse(MessageBytes, const ServedModel&) const;
 template absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit<v1::GenerateRequest>(MessageBytes,
-                                                                                         const Arrival&) const;
+                                                                                         const AdmissionRequest&) const;
 template absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit<v1::ChatRequest>(MessageBytes,
-                                                                                     const Arrival&) const;
+                                                                                     const AdmissionRequest&) const;
 template absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit<v1::ScoreRequest>(MessageBytes,
-                                                                                      const Arrival&) const;
+                                                                                      const AdmissionRequest&) const;
 
 }  // namespace latentd

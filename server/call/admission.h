@@ -32,7 +32,7 @@
 namespace latentd {
 
 // The call whose request asks to be admitted.
-struct Arrival {
+struct AdmissionRequest {
   CallRecord& record;
   TimePoint received{};
   TimePoint deadline = kNever;  // of the call; the message may have a sooner one
@@ -58,7 +58,7 @@ class Admission {
 
   // All steps, on a thread of the work pool. Message is GenerateRequest, ChatRequest or ScoreRequest.
   template <class Message>
-  absl::StatusOr<std::unique_ptr<LiveCall>> Admit(MessageBytes bytes, const Arrival& arrival) const;
+  absl::StatusOr<std::unique_ptr<LiveCall>> Admit(MessageBytes bytes, const AdmissionRequest& arrival) const;
 
  private:
   const ServingGate& gate_;

@@ -75,18 +75,18 @@ void AnswerPump::End(AnswerFate fate) {
 
 // --------------------------------------------------------------------------------------------------- the only message
 
-void AnswerPump::WriteOnly(std::string message, TimePoint now) {
+void AnswerPump::WriteWhole(std::string message, TimePoint now) {
   const TimePoint due = now + patience_;
   written_bytes_ = message.size();
-  has_only_ = true;
+  has_whole_ = true;
   turns_.by(due);  // before the write, whose end sets a time of its own
   wire_.Write(std::move(message), Wire::Next::kEnd);
-  only_due_ = due;  // not before: nothing may end the call between this and the write
+  whole_due_ = due;  // not before: nothing may end the call between this and the write
   if (is_displaced_) turns_.soon();
 }
 
-void AnswerPump::GiveUpOnly(TimePoint now) {
-  const TimePoint due = only_due_;
+void AnswerPump::GiveUpWhole(TimePoint now) {
+  const TimePoint due = whole_due_;
   if (is_displaced_) return source_.Ended(AnswerFate::kDisplaced, written_bytes_);
   if (now < due) return turns_.by(due);  // the turn was one of an earlier stage
   source_.Ended(AnswerFate::kStuck, written_bytes_);
@@ -100,13 +100,13 @@ void AnswerPump::Displace() {
 // ------------------------------------------------------------------------------------------------- what the wire tells
 
 void AnswerPump::Written() {
-  if (has_only_) return source_.Ended(AnswerFate::kTakenWhole, 0);
+  if (has_whole_) return source_.Ended(AnswerFate::kTakenWhole, 0);
   // What becomes ready later has the pump pumped by itself.
   if (write_.exchange(WriteState::kIdle) == WriteState::kBusyAndTurnWanted) turns_.soon();
 }
 
 void AnswerPump::WriteFailed() {
-  if (has_only_) return source_.Ended(AnswerFate::kLeft, written_bytes_);
+  if (has_whole_) return source_.Ended(AnswerFate::kLeft, written_bytes_);
   is_broken_ = true;
   source_.WireBroke();
   write_ = WriteState::kIdle;
@@ -114,7 +114,7 @@ void AnswerPump::WriteFailed() {
 }
 
 void AnswerPump::Break() {
-  if (is_writing_only()) source_.Ended(AnswerFate::kLeft, written_bytes_);
+  if (is_writing_whole()) source_.Ended(AnswerFate::kLeft, written_bytes_);
   is_broken_ = true;
   source_.WireBroke();
   turns_.soon();

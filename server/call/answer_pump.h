@@ -2,12 +2,12 @@
 // its source; a reader that takes nothing is given up; the status ends the answer; a client that leaves even the status
 // unread is reset. Knows neither a transport nor a format nor a clock, so tests drive it in virtual time.
 //
-// A source is asked for messages whenever the wire is free (Pump), or its one message is handed over (WriteOnly). A
+// A source is asked for messages whenever the wire is free (Pump), or its one message is handed over (WriteWhole). A
 // message is stuck if it is not written within `patience`: any message where the source limits each write, else only
 // those that are written once the source is complete. Before that, the source deals with a slow reader: the scheduler
 // bounds what waits for it.
 //
-// Threads: Pump, GiveUpOnly and ResetIfDue are called by one thread at a time, the call's egress thread. WriteOnly is
+// Threads: Pump, GiveUpWhole and ResetIfDue are called by one thread at a time, the call's egress thread. WriteWhole is
 // called instead of the first Pump, by any thread. All others may be called by any thread at any time.
 // Order: Finish is called once, by the object that decides the end (AnswerSource::Ended asks for it); no Pump begins
 // after it, and ResetIfDue takes its place; nothing calls the wire once Close returned.
@@ -78,10 +78,10 @@ class AnswerPump {
   void Pump(TimePoint now);
 
   // Writes the answer's only message, whose end is then decided without a turn: by the thread that tells of it.
-  void WriteOnly(std::string message, TimePoint now);
-  // From WriteOnly on, GiveUpOnly takes the place of Pump.
-  bool is_writing_only() const { return only_due_.load() != kNever; }
-  void GiveUpOnly(TimePoint now);
+  void WriteWhole(std::string message, TimePoint now);
+  // From WriteWhole on, GiveUpWhole takes the place of Pump.
+  bool is_writing_whole() const { return whole_due_.load() != kNever; }
+  void GiveUpWhole(TimePoint now);
   // Others need the room of the only message: it is given up in the next turn, and its client reset at once.
   void Displace();
   bool is_displaced() const { return is_displaced_; }
@@ -121,9 +121,9 @@ class AnswerPump {
   std::atomic<WriteState> write_ = WriteState::kIdle;  // made busy by the pump's thread, idle by the wire's
   std::atomic<size_t> written_bytes_ = 0;              // of the last message that was handed to the wire
   std::atomic<bool> is_broken_ = false;                // nothing can be written any more
-  std::atomic<bool> has_only_ = false;
+  std::atomic<bool> has_whole_ = false;
   std::atomic<bool> is_displaced_ = false;
-  std::atomic<TimePoint> only_due_ = kNever;
+  std::atomic<TimePoint> whole_due_ = kNever;
 
   std::mutex mutex_;  // guards both below, and the wire's Reset
   TimePoint reset_due_ = kNever;

@@ -58,7 +58,7 @@ void Call::PumpSlot() {
     case Stage::kHandling:
       return;
     case Stage::kAnswering:
-      return pump_.is_writing_only() ? pump_.GiveUpOnly(Now()) : Pump();
+      return pump_.is_writing_whole() ? pump_.GiveUpWhole(Now()) : Pump();
     case Stage::kOver:
       return pump_.ResetIfDue(Now());
   }
@@ -135,7 +135,7 @@ void Call::Work() {
   HandleMessage();
   wire_.DropMessage();
   parts_.intake.Leave(place_, Now());
-  const bool needs_turn = !pump_.is_writing_only();
+  const bool needs_turn = !pump_.is_writing_whole();
   std::unique_lock lock(mutex_);
   const bool is_answering = stage_ == Stage::kHandling;
   if (is_answering) stage_ = Stage::kAnswering;
@@ -180,7 +180,7 @@ void Call::Answer(std::string message) {
   }
   answer_share_.Resize(message.size());
   answer_share_.OfferTo(Now(), [this] { pump_.Displace(); });
-  pump_.WriteOnly(std::move(message), Now());
+  pump_.WriteWhole(std::move(message), Now());
 }
 
 void Call::WriteFailed() {

@@ -27,7 +27,8 @@ namespace latentd {
 
 class EngineCall final : public Call, public TextSink {
  public:
-  using Admit = std::function<absl::StatusOr<std::unique_ptr<LiveCall>>(MessageBytes request, const Arrival& arrival)>;
+  using Admit =
+      std::function<absl::StatusOr<std::unique_ptr<LiveCall>>(MessageBytes request, const AdmissionRequest& arrival)>;
 
   // `model` and what `admit` refers to outlive the call.
   EngineCall(CallStart start, const CallParts& parts, const v1::Model& model, Admit admit,

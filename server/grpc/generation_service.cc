@@ -36,9 +36,11 @@ void GenerationService::RegisterRun(const std::string& method) {
   Register(method, [this, method](grpc::CallbackServerContext* context) -> RpcReactor* {
     const absl::StatusOr<const ModelInService*> serving = admission_.FindModel();
     if (!serving.ok()) return RefuseUnread(*context, parts_, method, serving.status());
-    return Received<EngineCall>(
+    return StartRpc<EngineCall>(
         *context, parts_, method, (*serving)->model.description,
-        [this](MessageBytes bytes, const Arrival& arrival) { return admission_.Admit<Message>(bytes, arrival); },
+        [this](MessageBytes bytes, const AdmissionRequest& arrival) {
+          return admission_.Admit<Message>(bytes, arrival);
+        },
         std::make_unique<AnyRendering>());
   });
 }
@@ -48,7 +50,7 @@ void GenerationService::RegisterAnswer(const std::string& method, Answer<Result>
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) -> RpcReactor* {
     const absl::StatusOr<const ModelInService*> serving = admission_.FindModel();
     if (!serving.ok()) return RefuseUnread(*context, parts_, method, serving.status());
-    return Received<ImmediateCall<Result>>(*context, parts_, method, std::bind_front(answer, this));
+    return StartRpc<ImmediateCall<Result>>(*context, parts_, method, std::bind_front(answer, this));
   });
 }
 

@@ -20,7 +20,7 @@ ModelsService::ModelsService(const ServingGate& gate, const CallParts& parts)
 template <class Result>
 void ModelsService::RegisterAnswer(const std::string& method, Answer<Result> answer) {
   Register(method, [this, method, answer](grpc::CallbackServerContext* context) {
-    return Received<ImmediateCall<Result>>(*context, parts_, method, std::bind_front(answer, this));
+    return StartRpc<ImmediateCall<Result>>(*context, parts_, method, std::bind_front(answer, this));
   });
 }
 

@@ -67,7 +67,7 @@ CallStart StartOf(Rpc& rpc, const grpc::CallbackServerContext& context, std::str
 
 // What a handler returns: an RPC with a call of type AnyCall, made of these, which begins to receive.
 template <class AnyCall, class... Arguments>
-RpcReactor* Received(grpc::CallbackServerContext& context, const CallParts& parts, std::string_view method,
+RpcReactor* StartRpc(grpc::CallbackServerContext& context, const CallParts& parts, std::string_view method,
                      Arguments&&... arguments) {
   auto* rpc = new Rpc(context);
   auto call = std::make_unique<AnyCall>(StartOf(*rpc, context, method), parts, std::forward<Arguments>(arguments)...);

@@ -264,9 +264,9 @@ TEST_F(AnswerPumpTest, ClientThatLeavesDuringAWriteIsNotWaitedFor) {
 // ---------------------------------------------------------------------------------------------------- the only message
 
 TEST_F(AnswerPumpTest, OnlyMessageEndsWithItsWriteAndNoTurn) {
-  pump_.WriteOnly("abc", now_);
+  pump_.WriteWhole("abc", now_);
   EXPECT_THAT(wire_.writes, ElementsAre(std::pair("abc", Next::kEnd)));
-  EXPECT_TRUE(pump_.is_writing_only());
+  EXPECT_TRUE(pump_.is_writing_whole());
   EXPECT_EQ(turn_by_, now_ + kPatience);
   pump_.Written();
   EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kTakenWhole, 0u)));
@@ -274,34 +274,34 @@ TEST_F(AnswerPumpTest, OnlyMessageEndsWithItsWriteAndNoTurn) {
 }
 
 TEST_F(AnswerPumpTest, OnlyMessageThatIsNotReadIsGivenUpAfterPatience) {
-  pump_.WriteOnly("abc", now_);
+  pump_.WriteWhole("abc", now_);
   turn_by_ = kNever;
   Pass(kPatience - seconds(1));
-  pump_.GiveUpOnly(now_);
+  pump_.GiveUpWhole(now_);
   EXPECT_THAT(source_.ends, IsEmpty());
   EXPECT_EQ(turn_by_, now_ + seconds(1));
   Pass(seconds(1));
-  pump_.GiveUpOnly(now_);
+  pump_.GiveUpWhole(now_);
   EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kStuck, 3u)));
 }
 
 TEST_F(AnswerPumpTest, OnlyMessageOfAClientThatLeftIsOver) {
-  pump_.WriteOnly("abc", now_);
+  pump_.WriteWhole("abc", now_);
   pump_.Break();
   EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kLeft, 3u)));
 }
 
 TEST_F(AnswerPumpTest, FailedWriteOfTheOnlyMessageEndsIt) {
-  pump_.WriteOnly("abc", now_);
+  pump_.WriteWhole("abc", now_);
   pump_.WriteFailed();
   EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kLeft, 3u)));
 }
 
 TEST_F(AnswerPumpTest, DisplacedMessageIsGivenUpAndResetAtOnce) {
-  pump_.WriteOnly("abc", now_);
+  pump_.WriteWhole("abc", now_);
   pump_.Displace();
   EXPECT_TRUE(wants_turn_);
-  pump_.GiveUpOnly(now_);
+  pump_.GiveUpWhole(now_);
   EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kDisplaced, 3u)));
   EXPECT_EQ(turn_by_, now_);
   pump_.ResetIfDue(now_);
@@ -311,7 +311,7 @@ TEST_F(AnswerPumpTest, DisplacedMessageIsGivenUpAndResetAtOnce) {
 TEST_F(AnswerPumpTest, MessageThatIsDisplacedBeforeItsWriteHasATurn) {
   pump_.Displace();
   wants_turn_ = false;
-  pump_.WriteOnly("abc", now_);
+  pump_.WriteWhole("abc", now_);
   EXPECT_TRUE(wants_turn_);
 }
 
