@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <absl/strings/str_replace.h>
-
 namespace latentd {
 namespace {
 
@@ -29,7 +27,5 @@ bool IsValidTraceparent(std::string_view value) {
   if (value.size() == kPattern.size()) return true;
   return version != "00" && value[kPattern.size()] == '-';
 }
-
-std::string ReadablePeer(std::string peer) { return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}}); }
 
 }  // namespace latentd

@@ -11,9 +11,6 @@ struct CallOrigin {
   std::string traceparent;  // W3C trace context, verbatim; empty where there is none that is valid
 };
 
-// What gRPC calls a peer, with the brackets of IPv6 that it escapes as in a URI.
-std::string ReadablePeer(std::string peer);
-
 // version "-" trace id "-" parent id "-" flags, in lower-case hexadecimal; versions after 00 may go on behind that.
 bool IsValidTraceparent(std::string_view value);
 

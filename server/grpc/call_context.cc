@@ -3,6 +3,7 @@
 #include <chrono>
 #include <iterator>
 
+#include <absl/strings/str_replace.h>
 #include <grpc/support/time.h>
 
 #include "server/api/answer_limit.h"
@@ -13,6 +14,8 @@ namespace {
 constexpr int64_t kFarSeconds = int64_t{365} * 24 * 3600;
 
 }  // namespace
+
+std::string ReadablePeer(const std::string& peer) { return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}}); }
 
 CallOrigin OriginOf(const grpc::CallbackServerContext& context) {
   CallOrigin origin{.peer = ReadablePeer(context.peer()), .traceparent = {}};

@@ -14,6 +14,8 @@
 
 namespace latentd {
 
+// What gRPC calls a peer, with the brackets of IPv6 that it escapes as in a URI.
+std::string ReadablePeer(const std::string& peer);
 CallOrigin OriginOf(const grpc::CallbackServerContext& context);
 // kNever where the client set none, or one that is further away than the clock reaches.
 TimePoint DeadlineOf(const grpc::CallbackServerContext& context);

@@ -28,12 +28,9 @@ class GenerationService final : public ByteService {
   template <class Message, class AnyRendering>
   void RegisterRun(const std::string& method);
   template <class Result>
-  using Answer = absl::StatusOr<Result> (GenerationService::*)(MessageBytes bytes, const ReserveRoom& reserve) const;
+  using Answer = absl::StatusOr<Result> (*)(const Admission& admission, MessageBytes bytes, const ReserveRoom& reserve);
   template <class Result>
   void RegisterAnswer(const std::string& method, Answer<Result> answer);
-
-  absl::StatusOr<v1::TokenizeResult> TokenizeNow(MessageBytes bytes, const ReserveRoom& reserve) const;
-  absl::StatusOr<v1::DetokenizeResult> DetokenizeNow(MessageBytes bytes, const ReserveRoom& reserve) const;
 
   Admission admission_;
   const CallParts parts_;

@@ -4,8 +4,8 @@
 
 #include <absl/strings/str_format.h>
 
-#include "server/call/call_origin.h"
 #include "server/grpc/byte_buffers.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/inflate.h"
 
 namespace latentd {

@@ -7,12 +7,6 @@
 namespace latentd {
 namespace {
 
-TEST(CallOrigin, PeersAreReadable) {
-  EXPECT_EQ(ReadablePeer("ipv4:127.0.0.1:50312"), "ipv4:127.0.0.1:50312");
-  EXPECT_EQ(ReadablePeer("ipv6:%5B2001:db8::1%5D:50312"), "ipv6:[2001:db8::1]:50312");
-  EXPECT_EQ(ReadablePeer("unix:"), "unix:");
-}
-
 const std::string kTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 TEST(Traceparent, ExampleOfTheStandardIsValid) { EXPECT_TRUE(IsValidTraceparent(kTrace)); }
