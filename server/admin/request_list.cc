@@ -85,7 +85,7 @@ void RequestList::Handle(MessageBytes request) {
 }
 
 void RequestList::Pump() {
-  if (has_left()) return End(StatusOfLeaving());
+  if (has_left()) return Ended(AnswerFate::kLeft, 0);
   std::unique_lock lock(reply_->mutex);
   if (!reply_->in_engine) return;
   const std::vector<SequenceStatus> in_engine = *std::move(reply_->in_engine);

@@ -114,9 +114,9 @@ void AnswerPump::WriteFailed() {
 }
 
 void AnswerPump::Break() {
-  if (is_writing_whole()) source_.Ended(AnswerFate::kLeft, written_bytes_);
   is_broken_ = true;
   source_.WireBroke();
+  if (is_writing_whole()) return source_.Ended(AnswerFate::kLeft, written_bytes_);  // last: the pump may go with it
   turns_.soon();
 }
 

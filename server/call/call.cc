@@ -7,8 +7,6 @@
 #include "base/interruption.h"
 #include "base/now.h"
 #include "server/api/status.h"
-#include "server/call/final_cause.h"
-#include "server/net/connection_table.h"
 
 namespace latentd {
 namespace {
@@ -28,7 +26,7 @@ Call::Call(CallStart start, const CallParts& parts)
       deadline_(start.deadline),
       record_(std::move(start.origin), parts.metrics, start.method) {
   slot_.pump = [this] { PumpSlot(); };
-  slot_.release = [this] { delete &wire_; };
+  slot_.release = [this] { wire_.Release(); };
   parts_.egress.Attach(slot_);
   place_.peer = record_.peer();
   place_.wake = [this] { parts_.egress.Wake(slot_); };
@@ -99,9 +97,7 @@ void Call::ReceivedNothing() {
 // A transport may throw the message of a client that left away, and tell of that before it tells of the client.
 void Call::RefuseEmpty() {
   const TimePoint since = empty_since_.load();
-  const bool has_left = wire_.IsCancelled() || IsExpired(since, deadline_) ||
-                        ConnectionTable::OfProcess().SendingOf(place_.peer.connection) == Sending::kOver;
-  if (has_left) {
+  if (wire_.IsCancelled() || IsExpired(since, deadline_)) {
     left_at_ = since;
     has_left_ = true;
   } else if (Now() < since + kUntilToldOfLeaving) {
@@ -151,7 +147,7 @@ void Call::Work() {
 }
 
 void Call::HandleMessage() {
-  if (has_left_) return Refuse(StatusOfLeaving());
+  if (has_left_) return Refuse(StatusOf(AnswerFate::kLeft));
   const absl::StatusOr<MessageBytes> message = wire_.Unpack();
   if (!message.ok()) return Refuse(message.status());
   const Interruptible interruptible(has_left_);
@@ -188,18 +184,7 @@ void Call::WriteFailed() {
   pump_.WriteFailed();
 }
 
-void Call::Ended(AnswerFate fate, size_t unread_bytes) {
-  switch (fate) {
-    case AnswerFate::kTakenWhole:
-      return End(absl::OkStatus());
-    case AnswerFate::kLeft:
-      return End(StatusOfLeaving());
-    case AnswerFate::kStuck:
-      return End(SlowConsumer(unread_bytes));
-    case AnswerFate::kDisplaced:
-      return End(AnswersFull());
-  }
-}
+void Call::Ended(AnswerFate fate, size_t unread_bytes) { End(StatusOf(fate, unread_bytes)); }
 
 // ------------------------------------------------------------------------------------------------------------- the end
 
@@ -213,10 +198,11 @@ void Call::Left() {
   switch (stage) {
     case Stage::kArriving:
     case Stage::kReceiving:
-      return RefuseUnreceived(StatusOfLeaving());  // else the message came, and Work sees that the client left
+      return RefuseUnreceived(
+          StatusOf(AnswerFate::kLeft));  // else the message came, and Work sees that the client left
     case Stage::kQueued:
       // Else its turn came, and Work sees that the client left.
-      if (parts_.pool.Withdraw(*ticket)) Refuse(StatusOfLeaving());
+      if (parts_.pool.Withdraw(*ticket)) Refuse(StatusOf(AnswerFate::kLeft));
       return;
     case Stage::kAnswering:
       return pump_.Break();
@@ -226,17 +212,18 @@ void Call::Left() {
   }
 }
 
-bool Call::has_deadline_passed() const { return IsExpired(left_at_, deadline_); }
+CallEnd Call::EndWith(AnswerFate fate) const {
+  return {
+      .fate = fate, .deadline_passed = IsExpired(left_at_, deadline_), .is_cut_short = parts_.egress.is_cut_short()};
+}
 
-absl::Status Call::StatusOfLeaving() const {
-  if (parts_.egress.is_cut_short()) return Draining();  // it is this server that left
-  const StreamEnd end = {};
-  return StatusOfRun(FinalCause({.engine = FinishReason::kCancelled, .deadline_passed = has_deadline_passed()}),
-                     {.end = end});
+absl::Status Call::StatusOf(AnswerFate fate, size_t unread_bytes) const {
+  const StreamEnd no_run = {};
+  return StatusOfRun(FinalCause(EndWith(fate)), {.end = no_run, .unread_bytes = unread_bytes});
 }
 
 void Call::Refuse(absl::Status status) {
-  if (has_left_) status = StatusOfLeaving();
+  if (has_left_) status = StatusOf(AnswerFate::kLeft);
   End(status);
 }
 
@@ -246,7 +233,7 @@ void Call::RefuseUnreceived(const absl::Status& status) {
     if (stage_ != Stage::kArriving && stage_ != Stage::kReceiving) return;
     stage_ = Stage::kOver;
   }
-  Conclude(has_left_ ? StatusOfLeaving() : status);
+  Conclude(has_left_ ? StatusOf(AnswerFate::kLeft) : status);
 }
 
 void Call::End(const absl::Status& status) {

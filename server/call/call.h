@@ -26,6 +26,7 @@
 #include "server/call/call_origin.h"
 #include "server/call/call_record.h"
 #include "server/call/egress.h"
+#include "server/call/final_cause.h"
 #include "server/call/intake.h"
 #include "server/call/wire.h"
 #include "server/call/work_pool.h"
@@ -43,7 +44,7 @@ struct CallParts {
 
 // A call as it arrives.
 struct CallStart {
-  CallWire& wire;  // destroyed by the call, and owns it
+  CallWire& wire;  // owns the call, which has it released at its end
   std::string_view method;
   CallOrigin origin;
   TimePoint deadline = kNever;
@@ -96,8 +97,8 @@ class Call : public AnswerSource {
 
   void EchoTrace() { wire_.AddMetadata(record_.EchoedTrace()); }
   bool has_left() const { return has_left_; }  // the client
-  bool has_deadline_passed() const;            // when the client left
-  absl::Status StatusOfLeaving() const;
+  // What decides the cause of its end, for FinalCause: a subclass adds how the engine ended.
+  CallEnd EndWith(AnswerFate fate) const;
   TimePoint received() const { return received_; }
   TimePoint deadline() const { return deadline_; }
   CallRecord& record() { return record_; }
@@ -120,6 +121,8 @@ class Call : public AnswerSource {
   void Enqueue(size_t num_bytes);
   void Work();
   void HandleMessage();
+  // Where the engine ran nothing for it.
+  absl::Status StatusOf(AnswerFate fate, size_t unread_bytes = 0) const;
   // By the thread that moved the stage to kOver, once.
   void Conclude(const absl::Status& status);
   // It waits for bytes that never come, or for the transport to tell that the client left.

@@ -2,10 +2,10 @@
 
 #include <utility>
 
+#include "base/check.h"
 #include "server/api/answer_limit.h"
 #include "server/api/causes.h"
 #include "server/api/status.h"
-#include "server/call/final_cause.h"
 
 namespace latentd {
 
@@ -35,9 +35,13 @@ void EngineCall::Pump() {
   Messages messages;
   while (!end_) {
     if (!has_started_) Start(messages);
-    if (TakeChunk(messages) == Taken::kNothing) return;
+    if (TakeChunk(messages) != Taken::kNothing) continue;
+    CHECK(messages.empty());  // the rendering's message would go with this turn
+    return;
   }
-  messages.empty() ? Ended(AnswerFate::kTakenWhole, 0) : Answer(std::move(messages.front()));
+  if (messages.empty()) return Ended(AnswerFate::kTakenWhole, 0);
+  CHECK_EQ(messages.size(), 1u);
+  Answer(std::move(messages.front()));
 }
 
 EngineCall::Supply EngineCall::Fill(WireState wire, TimePoint, Messages& messages) {
@@ -78,12 +82,10 @@ EngineCall::Taken EngineCall::TakeChunk(Messages& messages) {
 }
 
 void EngineCall::Ended(AnswerFate fate, size_t unread_bytes) {
-  const Cause cause = FinalCause({.engine = end_->reason(),
-                                  .progress = ProgressOf(*end_),
-                                  .fate = fate,
-                                  .deadline_passed = has_deadline_passed(),
-                                  .is_cut_short = parts_.egress.is_cut_short()});
-  End(StatusOfRun(cause, {.end = *end_, .unread_bytes = unread_bytes, .request_id = live_->request_id()}));
+  CallEnd end = EndWith(fate);
+  end.engine = end_->reason();
+  end.progress = ProgressOf(*end_);
+  End(StatusOfRun(FinalCause(end), {.end = *end_, .unread_bytes = unread_bytes, .request_id = live_->request_id()}));
 }
 
 void EngineCall::Detach() {

@@ -1,5 +1,5 @@
-// Why a call that ran ended: decided once, here, from all that has a say. What the engine and the publisher say is not
-// changed by it. A pure function.
+// Why a call ended whose request was not refused: decided here alone, from all that has a say. What the engine and the
+// publisher say is not changed by it. A pure function.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ enum class Progress : uint8_t { kQueued, kPrefill, kDecode };
 Progress ProgressOf(const StreamEnd& end);
 
 struct CallEnd {
-  FinishReason engine = FinishReason::kEos;  // why the engine, or a stop string, ended its sequence
+  FinishReason engine = FinishReason::kEos;  // why the engine, or a stop string, ended its sequence; so where none ran
   Progress progress = Progress::kQueued;
   AnswerFate fate = AnswerFate::kTakenWhole;
   bool deadline_passed = false;  // the call's, by the time at which its client left

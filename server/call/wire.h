@@ -1,5 +1,9 @@
 // The transport of one call: an RPC of gRPC today, a connection or a stream of another protocol later. The call's state
 // machines (call.h, answer_pump.h) know no more of it than this.
+//
+// A transport may tell the call several things at once, by any threads, Written even from within Write. Only
+// Call::Done waits: for Received, ReceivedNothing, Written, WriteFailed and Left to return, and it is not called from
+// within Write, Finish or Reset, which a lock of the call's may surround.
 #pragma once
 
 #include <cstddef>
@@ -40,13 +44,17 @@ class Wire {
 // The way in, too, and what the transport knows of its client.
 class CallWire : public Wire {
  public:
+  // Destroys the wire and the call, which the wire owns. Once, after Call::Done, and the last of all calls.
+  virtual void Release() = 0;
+
   // Reads the call's one message. Call::Received or ReceivedNothing tells.
   virtual void Read() = 0;
   // The message that was read, uncompressed, until it is dropped. Not OK: it is too large, or packed in an unknown way.
   virtual absl::StatusOr<MessageBytes> Unpack() = 0;
   virtual void DropMessage() = 0;
 
-  // Whether the transport knows by now that the client is gone. Call::Left may still be about to tell.
+  // Whether the transport knows by now that the client is gone, or its connection is. Call::Left may still be about to
+  // tell.
   virtual bool IsCancelled() const = 0;
   // How large an answer in one message the client says it takes. INVALID_ARGUMENT where it says it wrongly.
   virtual absl::StatusOr<size_t> AcceptedAnswerBytes() const = 0;

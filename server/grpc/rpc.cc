@@ -5,7 +5,9 @@
 #include "server/grpc/call_context.h"
 #include "server/grpc/grpc_status.h"
 #include "server/grpc/inflate.h"
+#include "server/net/connection_table.h"
 #include "server/net/message_limit.h"
+#include "server/net/peer.h"
 
 namespace latentd {
 
@@ -19,6 +21,12 @@ absl::StatusOr<MessageBytes> Rpc::Unpack() {
 void Rpc::DropMessage() {
   pieces_.reset();
   request_.Clear();
+}
+
+bool Rpc::IsCancelled() const {
+  if (context_.IsCancelled()) return true;
+  const Peer peer = ReadablePeer(context_.peer());
+  return ConnectionTable::OfProcess().SendingOf(peer.connection) == Sending::kOver;
 }
 
 absl::StatusOr<size_t> Rpc::AcceptedAnswerBytes() const { return latentd::AcceptedAnswerBytes(context_); }

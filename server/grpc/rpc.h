@@ -1,5 +1,5 @@
 // An RPC of gRPC as the transport of a Call, and nothing else: what gRPC tells is handed over, what the call asks for
-// is begun. Owns the call, which destroys it when gRPC is done.
+// is begun. Owns the call, which has both destroyed when gRPC is done.
 //
 // gRPC calls the handler when the headers are there, since all methods are registered as streams of bytes in both
 // directions (byte_service.h); on the wire they are what the protocol says.
@@ -44,10 +44,11 @@ class Rpc final : public RpcReactor, public CallWire {
   void OnCancel() override { call_->Left(); }
   void OnDone() override { call_->Done(); }
 
+  void Release() override { delete this; }
   void Read() override { StartRead(&request_); }
   absl::StatusOr<MessageBytes> Unpack() override;
   void DropMessage() override;
-  bool IsCancelled() const override { return context_.IsCancelled(); }
+  bool IsCancelled() const override;
   absl::StatusOr<size_t> AcceptedAnswerBytes() const override;
   void AddMetadata(const Metadata& metadata) override;
   void SendMetadata() override { StartSendInitialMetadata(); }
@@ -65,7 +66,7 @@ class Rpc final : public RpcReactor, public CallWire {
 
 CallStart StartOf(Rpc& rpc, const grpc::CallbackServerContext& context, std::string_view method);
 
-// What a handler returns: an RPC with a call of type AnyCall, made of these, which begins to receive.
+// What a handler returns: an RPC with a call of type AnyCall, made of these, which began to receive.
 template <class AnyCall, class... Arguments>
 RpcReactor* StartRpc(grpc::CallbackServerContext& context, const CallParts& parts, std::string_view method,
                      Arguments&&... arguments) {

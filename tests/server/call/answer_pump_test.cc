@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -288,6 +289,19 @@ TEST_F(AnswerPumpTest, OnlyMessageThatIsNotReadIsGivenUpAfterPatience) {
 TEST_F(AnswerPumpTest, OnlyMessageOfAClientThatLeftIsOver) {
   pump_.WriteWhole("abc", now_);
   pump_.Break();
+  EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kLeft, 3u)));
+}
+
+TEST_F(AnswerPumpTest, PumpMayGoWithACallThatEndsBecauseItsClientLeft) {
+  auto pump = std::make_unique<AnswerPump>(
+      source_, wire_, kPatience, PumpTurns{.soon = [] { FAIL() << "the pump is gone"; }, .by = [](TimePoint) {}});
+  source_.on_end = [&](AnswerFate) {
+    EXPECT_EQ(source_.num_breaks, 1);
+    pump.reset();
+  };
+  pump->WriteWhole("abc", now_);
+  pump->Break();
+  EXPECT_EQ(pump, nullptr);
   EXPECT_THAT(source_.ends, ElementsAre(std::pair(AnswerFate::kLeft, 3u)));
 }
 
