@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/enumerators.h"
+#include "server/api/enumerators.h"
 #include "server/api/status.h"
 
 namespace latentd {
