@@ -40,11 +40,14 @@ void Inbox::Describe(StatusListener listener) {
   commands_.Merge([&listener](Commands& commands) { commands.describe.push_back(std::move(listener)); });
 }
 
-void Inbox::Apply(const Effects& effects) {
+void Inbox::Send(const Effects& effects) {
   for (const RequestId id : effects.cancel) Cancel(id, FinishReason::kCancelled);
+  for (const auto& [id, stream] : effects.pause) Pause(id);
+}
+
+// The reader may have taken all before the Pause was sent; its Resume came too early then.
+void Inbox::LookAgain(const Effects& effects) {
   for (const auto& [id, stream] : effects.pause) {
-    Pause(id);
-    // The reader may have taken all before the Pause was sent; its Resume came too early then.
     if (!stream->full()) Resume(id);
   }
 }

@@ -55,8 +55,13 @@ class Inbox {
   void Resume(RequestId id);
   void CancelAll();
   void Describe(StatusListener listener);
-  // What the publisher asks for.
-  void Apply(const Effects& effects);
+  // What the publisher asks for. LookAgain comes after Send of the same effects.
+  void Apply(const Effects& effects) {
+    Send(effects);
+    LookAgain(effects);
+  }
+  void Send(const Effects& effects);
+  void LookAgain(const Effects& effects);
   void StopAdmitting();
   void Close();
 
