@@ -43,7 +43,10 @@ void CheckTimes(const SequenceTimings& timings, const Life& life, const TurnTime
                      timings.first_token == life.first_token && timings.last_token == life.last_token &&
                      timings.cancel_asked == asked;
   RequireOf(life, holds, Rule::kTimes, [] { return "its end tells other times than what happened"; });
-  RequireOf(life, turn.begun <= turn.over, Rule::kTimes, [] { return "a turn that ends before it began"; });
+  // What ended before the plan is released by then, all else when the step is over.
+  const TimePoint released = life.must_end && !life.must_end_late ? turn.begun : turn.over;
+  RequireOf(life, timings.finished == turn.over && timings.released == released, Rule::kTimes,
+            [] { return "its end comes with another turn, or holds blocks for longer than to the end of its step"; });
   const int gaps = std::max(0, life.num_generated - 1);
   RequireOf(life, timings.token_gaps.count() == static_cast<uint64_t>(gaps), Rule::kTimes, [&] {
     return absl::StrFormat("%d gaps between %d tokens", timings.token_gaps.count(), life.num_generated);

@@ -37,6 +37,12 @@ Counted CountedOf(FinishReason reason) {
   return static_cast<Counted>(static_cast<int>(Counted::kEndedByEos) + static_cast<int>(reason));
 }
 
+Counted CountedOf(FaultKind kind) {
+  static_assert(static_cast<int>(Counted::kEndAll) - static_cast<int>(Counted::kCancel) ==
+                static_cast<int>(FaultKind::kEndAll));
+  return static_cast<Counted>(static_cast<int>(Counted::kCancel) + static_cast<int>(kind));
+}
+
 }  // namespace
 
 // As an RPC does it: received, judged, submitted.
@@ -113,7 +119,7 @@ std::optional<RefusalCause> World::ExpectedRefusal(const Request& request) const
 
 void World::AddRead(TimePoint at, Life& life) {
   life.will_read = true;
-  events_.Add(at, {EventKind::kRead, static_cast<int>(&life - lives_.all().data())});
+  events_.Add(at, {EventKind::kRead, life.number()});
 }
 
 void World::ScheduleRead(Life& life) {
@@ -181,17 +187,16 @@ void World::Finish(Life& life, FinishReason reason) {
 }
 
 void World::StrikeAt(Moment moment, const Life& life, int first, int end) {
-  for (const int index : life.faults) {
-    const Fault& fault = scenario_.faults[static_cast<size_t>(index)];
+  for (const Fault* fault : life.faults) {
     const bool is_counted = moment == Moment::kRow || moment == Moment::kToken;
-    if (fault.moment != moment || (is_counted && (fault.count < first || fault.count >= end))) continue;
-    events_.Add(clock_.Now(), {EventKind::kFault, index});
+    if (fault->moment != moment || (is_counted && (fault->count < first || fault->count >= end))) continue;
+    events_.Add(clock_.Now(), {EventKind::kFault, fault->number});
   }
 }
 
 void World::Strike(const Fault& fault) {
   if (is_quiet_) return;
-  coverage_.Add(Counted::kFaults);
+  coverage_.Add(CountedOf(fault.kind));
   Tell(std::string(NameOf(fault.kind)).c_str(), fault.request);
   switch (fault.kind) {
     case FaultKind::kLongStep:
@@ -262,9 +267,11 @@ void World::Describe() {
   Poke();
 }
 
-// Told after the commands of a turn, before its plan.
+// Told after the commands of a turn, before its plan or after it: then what expired by the plan has ended, too.
 void World::CheckDescription(const std::vector<SequenceStatus>& all) {
-  const auto is_listed = [](const Life& life) {
+  const bool is_planned = engine_state_ == EngineState::kInStep;
+  const auto is_listed = [is_planned](const Life& life) {
+    if (is_planned) return life.is_in_engine() && !life.must_end;
     const bool is_commanded = life.must_end == FinishReason::kCancelled || life.must_end == FinishReason::kAborted ||
                               life.must_end == FinishReason::kDraining;
     return life.is_in_engine() && !is_commanded;

@@ -1,5 +1,6 @@
 // Virtual time and what happens in it. Time moves only when an event is taken; events of one moment come in an order
-// that the seed draws, as threads of a machine would.
+// that the seed draws, as threads of a machine would. An event's place among those of its moment follows from the event
+// alone, not from what else was added before.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,23 @@ class VirtualClock final : public Clock {
   TimePoint now_{std::chrono::seconds(1000)};
 };
 
-enum class EventKind : uint8_t { kArrival, kTurn, kStepDone, kPublish, kEffects, kRead, kFault, kQuiet };
+enum class EventKind : uint8_t {
+  kArrival,
+  kTurn,
+  kCommands,
+  kStepDone,
+  kPublish,
+  kEffects,
+  kLookAgain,
+  kRead,
+  kFault,
+  kQuiet
+};
 
 struct Event {
   EventKind kind = EventKind::kTurn;
-  int subject = 0;  // of a request or a fault its index in the scenario, of a turn the rest that it ends
+  int subject = 0;    // the number of a request or a fault, as it was drawn
+  int num_rests = 0;  // of the engine before, for a turn and for commands in it: late ones are void
 };
 
 class EventQueue {
@@ -46,7 +59,6 @@ class EventQueue {
   };
 
   const uint64_t seed_;
-  uint64_t num_added_ = 0;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> entries_;
 };
 

@@ -39,9 +39,22 @@ enum class Counted : uint8_t {
   kMergedChunks,
   kLateCommands,
   kVanished,
-  kFaults,
+  kCommandsInSteps,
+  kRetired,
+  // As FaultKind.
+  kCancel,
+  kAbort,
+  kVanish,
+  kStall,
+  kNonFiniteRow,
+  kLongStep,
+  kLatePublisher,
+  kClockJump,
+  kDescribe,
+  kStopAdmitting,
+  kEndAll,
 };
-inline constexpr size_t kNumCounted = static_cast<size_t>(Counted::kFaults) + 1;
+inline constexpr size_t kNumCounted = static_cast<size_t>(Counted::kEndAll) + 1;
 
 std::string_view NameOf(Counted counted);
 

@@ -51,6 +51,14 @@ void SimulatedExecutor::Launch(const BatchInputs& batch, std::span<const SampleR
   for (size_t i = 0; i < samples.size(); ++i) results_.push_back(Sample(batch, i, samples[i]));
 }
 
+void SimulatedExecutor::CheckHeld(const BlockPool& pool) const {
+  for (BlockId block = 0; block < pool.num_total(); ++block) {
+    const bool is_used = used_in_step_[static_cast<size_t>(block)] == num_steps_ && num_steps_ > 0;
+    Require(!is_used || pool.num_references(block) > 0, Rule::kBlocks,
+            [&] { return absl::StrFormat("block %d is free while a step uses it", block); });
+  }
+}
+
 void SimulatedExecutor::CheckBudget(const BatchInputs& batch) const {
   const auto within = [](size_t count, int most, const char* what) {
     Require(count <= static_cast<size_t>(most), Rule::kBudget,
@@ -145,6 +153,30 @@ void SimulatedExecutor::Store(const BatchInputs& batch, const BatchRow& row, con
   }
 }
 
+// What the sampler gets to choose by is the request's, and all tokens before this one.
+void SimulatedExecutor::CheckDraw(const SampleRow& sample, int position, const Life& life) const {
+  const auto name = [&] { return absl::StrFormat("request %d at position %d", life.number(), position); };
+  if (!life.generates()) {
+    return Require(sample.scored_id == TokenAt(life, position), Rule::kOutput,
+                   [&] { return name() + absl::StrFormat(" scores token %d", sample.scored_id); });
+  }
+  const Request& request = life.request;
+  const bool is_its_rule =
+      sample.rule == request.sampling && std::ranges::equal(sample.logit_bias, request.logit_bias) &&
+      std::ranges::equal(sample.allowed, request.allowed) && sample.num_top_logprobs == request.answer.num_top_logprobs;
+  Require(is_its_rule, Rule::kOutput, [&] { return name() + " is drawn by another rule than its own"; });
+  const bool is_counted = static_cast<int>(sample.position) == position && std::ssize(sample.tokens) == position &&
+                          sample.num_prompt_tokens == life.num_prompt_tokens();
+  Require(is_counted, Rule::kOutput, [&] {
+    return name() + absl::StrFormat(" is drawn after %d tokens, %d of them prompt", sample.tokens.size(),
+                                    sample.num_prompt_tokens);
+  });
+  for (int i = 0; i < position; ++i) {
+    Require(sample.tokens[static_cast<size_t>(i)] == TokenAt(life, i), Rule::kOutput,
+            [&] { return name() + absl::StrFormat(" is drawn after another token at %d", i); });
+  }
+}
+
 SampleResult SimulatedExecutor::Sample(const BatchInputs& batch, size_t logit, const SampleRow& sample) {
   const auto token = static_cast<size_t>(batch.logit_tokens[logit]);
   LaunchedRow& row = rows_[static_cast<size_t>(batch.token_rows[token])];
@@ -152,6 +184,7 @@ SampleResult SimulatedExecutor::Sample(const BatchInputs& batch, size_t logit, c
   const uint64_t prefix = prefixes_[token];
   SampleResult result;
   const int position = batch.positions[token] + 1;
+  CheckDraw(sample, position, life);
   const int num_before = life.generates() ? position - life.num_prompt_tokens() : position;
   if (num_before == life.nonfinite_at) {
     result.finite = row.is_finite = false;

@@ -30,6 +30,9 @@ class SimulatedExecutor final : public StepExecutor {
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
   std::span<SampleResult> Collect() override { return results_; }
 
+  // While its step is in flight: no block of any of its tables may be free.
+  void CheckHeld(const BlockPool& pool) const;
+
   // State of the last Launch, until Clear.
   const std::vector<LaunchedRow>& rows() const { return rows_; }
   int num_tokens() const { return num_tokens_; }
@@ -50,6 +53,7 @@ class SimulatedExecutor final : public StepExecutor {
   void CheckContext(const BatchInputs& batch, const BatchRow& row, const Life& life);
   void Store(const BatchInputs& batch, const BatchRow& row, const Life& life);
   Slot& SlotOf(const BatchInputs& batch, const BatchRow& row, int position);
+  void CheckDraw(const SampleRow& sample, int position, const Life& life) const;
   SampleResult Sample(const BatchInputs& batch, size_t logit, const SampleRow& sample);
 
   const SchedulerOptions& options_;

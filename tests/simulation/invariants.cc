@@ -72,7 +72,7 @@ void CheckBlocks(const Scheduler& scheduler) {
   const BlockPool& pool = scheduler.pool();
   std::vector<int> references(static_cast<size_t>(pool.num_total()));
   int promised = 0;
-  scheduler.ForEach([&](const Sequence& sequence) {
+  scheduler.ForEachHolder([&](const Sequence& sequence) {
     for (const BlockId block : sequence.blocks.blocks()) ++references[static_cast<size_t>(block)];
     promised += sequence.blocks.num_promised();
   });
@@ -87,6 +87,14 @@ void CheckBlocks(const Scheduler& scheduler) {
   RequireEqual(pool.num_free(), free, Rule::kBlocks, "free blocks");
   RequireEqual(pool.num_promised(), promised, Rule::kBlocks, "promised blocks");
   Require(promised <= free, Rule::kBlocks, [&] { return absl::StrFormat("%d of %d blocks promised", promised, free); });
+}
+
+void CheckReleased(const Scheduler& scheduler) {
+  scheduler.ForEachHolder([](const Sequence& sequence) {
+    Require(sequence.phase != SequencePhase::kFinished, Rule::kBlocks, [&] {
+      return absl::StrFormat("what request id %d held is not free after its last step", sequence.id().request);
+    });
+  });
 }
 
 void CheckSequences(const Scheduler& scheduler, Lives& lives) {

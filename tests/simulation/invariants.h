@@ -25,6 +25,8 @@ struct WorldCounts {
 
 // Each block is free or in as many tables as the pool says, and what is free covers what is promised.
 void CheckBlocks(const Scheduler& scheduler);
+// Between two turns: what ended has given its blocks back.
+void CheckReleased(const Scheduler& scheduler);
 // The scheduler's lists hold what the world believes to be in the engine, with the tokens that were computed.
 void CheckSequences(const Scheduler& scheduler, Lives& lives);
 // What was let in and has no first row yet.

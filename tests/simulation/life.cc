@@ -14,7 +14,8 @@ RequestId IdOf(int number) { return static_cast<RequestId>(number ^ 1) + 1; }
 
 TimePoint Life::Expiry(Duration slow_consumer) const {
   if (stage == Stage::kWaiting) return std::min(request.deadline, request.queue_deadline);
-  return is_paused ? std::min(request.deadline, paused_from + slow_consumer) : request.deadline;
+  if (!is_paused || paused_from == kNever) return request.deadline;
+  return std::min(request.deadline, paused_from + slow_consumer);
 }
 
 FinishReason Life::ExpiryReason(TimePoint now) const {

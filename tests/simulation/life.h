@@ -34,15 +34,16 @@ struct Life {
   Request request;  // as it was submitted
   QuietRun quiet;
   Stage stage = Stage::kExpected;
-  std::vector<int> faults;  // indexes of those that wait for a moment of this request
+  std::vector<const Fault*> faults;  // those that wait for a moment of this request
 
   // Commands: sent, and what the engine's thread makes of them and of the time with its next turn.
   std::optional<FinishReason> end_asked;  // by the first that was sent
   TimePoint end_asked_at = kNever;
   ReaderState reader_word = ReaderState::kUnchanged;  // the newest since the last turn
   std::optional<FinishReason> must_end;               // in the turn that goes on
+  bool must_end_late = false;                         // by a command that came after the turn's plan
   bool is_paused = false;
-  TimePoint paused_from = kNever;
+  TimePoint paused_from = kNever;  // the first plan after the pause
 
   // The engine.
   uint64_t order = 0;  // among the requests that the scheduler has seen
@@ -54,7 +55,7 @@ struct Life {
   int num_new_tokens = 0;      // in the turn that is over
   int nonfinite_at = -1;       // of its tokens, the one whose logits are not finite
   bool was_nonfinite = false;  // and it was computed
-  TimePoint first_scheduled = kNever, first_token = kNever, last_token = kNever, ended = kNever;
+  TimePoint first_scheduled = kNever, first_token = kNever, last_token = kNever;
   FinishReason engine_reason = FinishReason::kEos;  // once it ended
   bool is_published = false;                        // its stream has the end
 

@@ -22,6 +22,13 @@ struct Child {
   int output = -1;  // the end of a pipe from its standard error
 };
 
+// Writes as Violate does, with what a signal handler may call.
+void EndHangingWorld(int) {
+  constexpr std::string_view kLine = "violation of liveness: a world runs without end\n";
+  const ssize_t written = write(STDERR_FILENO, kLine.data(), kLine.size());
+  _exit(written < 0 ? 1 : kViolatedExitCode);
+}
+
 // The child ends without any destructor or exit handler of its parent's.
 Child Start(const std::function<void()>& work) {
   int ends[2];
@@ -33,6 +40,8 @@ Child Start(const std::function<void()>& work) {
     dup2(ends[1], STDERR_FILENO);
     close(ends[0]);
     close(ends[1]);
+    CHECK(std::signal(SIGALRM, EndHangingWorld) != SIG_ERR);
+    alarm(kMostWorldSeconds);
     work();
     std::fflush(nullptr);
     _exit(0);
@@ -99,6 +108,7 @@ SeedsRun RunSeeds(const SeedRange& range, const Tokenizer& tokenizer) {
     children.push_back(Start([&range, &tokenizer, &own, i, num_processes] {
       for (uint64_t seed = range.first + i; seed < range.first + range.count; seed += num_processes) {
         own.seed = seed;
+        alarm(kMostWorldSeconds);
         const Scenario scenario = DrawScenario(seed);
         World world(scenario, tokenizer);
         world.Run();

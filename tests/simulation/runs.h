@@ -19,7 +19,10 @@ struct Broken {
   std::string output;  // all that the child wrote on standard error
 };
 
-// Nothing where `work` came to its end.
+// Real time. A world takes milliseconds: one that takes so long goes round within one event.
+inline constexpr unsigned kMostWorldSeconds = 60;
+
+// Nothing where `work` came to its end. Violates kLiveness on SIGALRM, after kMostWorldSeconds at the latest.
 std::optional<Broken> RunInChild(const std::function<void()>& work);
 
 std::optional<Broken> RunScenario(const Scenario& scenario, const Tokenizer& tokenizer,

@@ -115,7 +115,9 @@ bool IsCovered(const Flags& flags, const Coverage& coverage) {
     std::cout << "nothing happened of: " << NameOf(static_cast<Counted>(i)) << "\n";
     return false;
   }
-  return coverage.of(Counted::kAdmitted) >= flags.at_least;
+  if (coverage.of(Counted::kAdmitted) >= flags.at_least) return true;
+  std::cout << coverage.of(Counted::kAdmitted) << " requests admitted, wanted " << flags.at_least << "\n";
+  return false;
 }
 
 int RunAll(const Flags& flags, const Tokenizer& tokenizer) {

@@ -59,11 +59,28 @@ void DrawStops(Random& random, StoppingRule& stopping) {
   stopping.ignore_eos = random.OneIn(4);
 }
 
+// The fake model draws by the seed alone; the rest only has to arrive at the sampler.
+void DrawSampling(Random& random, Request& request) {
+  request.sampling.seed = random.Next();
+  if (!random.OneIn(3)) return;
+  request.sampling.temperature = static_cast<float>(random.Below(20)) * 0.1f;
+  request.sampling.top_k = random.Below(40);
+  request.sampling.top_p = static_cast<float>(random.Between(1, 10)) * 0.1f;
+  request.sampling.min_p = static_cast<float>(random.Below(10)) * 0.1f;
+  request.sampling.presence_penalty = static_cast<float>(random.Between(-2, 2));
+  request.sampling.frequency_penalty = static_cast<float>(random.Between(-2, 2));
+  request.sampling.repetition_penalty = static_cast<float>(random.Between(1, 3));
+  for (int left = random.Below(4); left > 0; --left) {
+    request.logit_bias.push_back({.id = left, .bias = static_cast<float>(random.Between(-5, 5))});
+  }
+  for (int left = random.Below(6); left > 0; --left) request.allowed.push_back(random.Next());
+}
+
 Request DrawRequest(int number, int max_context_tokens, Random& random) {
   Request request;
   const int most = random.OneIn(30) ? max_context_tokens + 4 : max_context_tokens / (random.OneIn(3) ? 1 : 6);
   request.prompt = DrawPrompt(number, random.Between(1, std::max(1, most)), random);
-  request.sampling.seed = random.Next();
+  DrawSampling(random, request);
   request.answer.prints_special_tokens = random.OneIn(4);
   if (random.OneIn(8)) {
     request.kind = RequestKind::kScore;

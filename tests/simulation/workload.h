@@ -1,5 +1,6 @@
 // Everything that is special to one world, as a value drawn from its seed: sizes, requests, readers, faults. A world
-// draws nothing else, so a scenario with some requests and faults taken out runs as the whole one did around them.
+// itself draws how long things take and what comes first in one moment, by the seed, the thing and the moment alone: so
+// with some requests and faults taken out it runs as the whole one did where they had no part.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
 #include <utility>
 
 #include <absl/strings/str_format.h>
@@ -25,7 +24,6 @@ World::World(const Scenario& scenario, const Tokenizer& tokenizer, Telling telli
       telling_(telling),
       slow_consumer_(FromSeconds(scenario.engine.scheduler.slow_consumer_seconds)),
       events_(scenario.seed),
-      random_(Mix(scenario.seed, 1)),
       lives_(scenario),
       executor_(scenario.engine.scheduler, lives_, clock_),
       inbox_(scenario.most_queued),
@@ -33,18 +31,17 @@ World::World(const Scenario& scenario, const Tokenizer& tokenizer, Telling telli
       publisher_(&tokenizer, metrics_) {
   const TimePoint start = clock_.Now();
   for (Life& life : lives_.all()) {
-    events_.Add(start + life.planned->arrival, {EventKind::kArrival, static_cast<int>(sinks_.size())});
+    events_.Add(start + life.planned->arrival, {EventKind::kArrival, life.number()});
     sinks_.emplace_back(*this, life);
   }
-  for (size_t i = 0; i < scenario.faults.size(); ++i) {
-    const Fault& fault = scenario.faults[i];
+  for (const Fault& fault : scenario.faults) {
     Life* life = lives_.ByNumber(fault.request);
     if (fault.kind == FaultKind::kNonFinite) {
       if (life != nullptr) life->nonfinite_at = fault.count;
     } else if (fault.moment == Moment::kTime) {
-      events_.Add(start + fault.at, {EventKind::kFault, static_cast<int>(i)});
+      events_.Add(start + fault.at, {EventKind::kFault, fault.number});
     } else if (life != nullptr) {
-      life->faults.push_back(static_cast<int>(i));
+      life->faults.push_back(&fault);
     }
   }
   events_.Add(start + scenario.span, {EventKind::kQuiet});
@@ -61,23 +58,32 @@ void World::Run() {
 }
 
 void World::Dispatch(const Event& event) {
-  const auto life = [&]() -> Life& { return lives_.all()[static_cast<size_t>(event.subject)]; };
+  const auto life = [&]() -> Life& {
+    Life* const found = lives_.ByNumber(event.subject);
+    CHECK(found != nullptr);
+    return *found;
+  };
   switch (event.kind) {
     case EventKind::kArrival:
       return Arrive(life());
     case EventKind::kTurn:
-      if (engine_state_ == EngineState::kResting && event.subject == num_rests_) BeginTurn();
+      if (engine_state_ == EngineState::kResting && event.num_rests == num_rests_) BeginTurn();
+      return;
+    case EventKind::kCommands:
+      if (engine_state_ == EngineState::kInStep && event.num_rests == num_rests_) ApplyDuringStep();
       return;
     case EventKind::kStepDone:
       return EndTurn();
     case EventKind::kPublish:
       return Publish();
     case EventKind::kEffects:
-      return ApplyEffects();
+      return SendEffects();
+    case EventKind::kLookAgain:
+      return LookAgain();
     case EventKind::kRead:
       return Read(life());
     case EventKind::kFault:
-      return Strike(scenario_.faults[static_cast<size_t>(event.subject)]);
+      return Strike(FaultOf(event.subject));
     case EventKind::kQuiet:
       return Quieten();
   }
@@ -88,33 +94,64 @@ void World::Tell(const char* what, int number) const {
   std::fprintf(stderr, "%10.4f s  %s %d\n", Seconds(clock_.Now() - VirtualClock().Now()), what, number);
 }
 
+Duration World::Within(Duration most, EventKind kind) const {
+  const auto now = static_cast<uint64_t>(clock_.Now().time_since_epoch().count());
+  return Random(Mix(Mix(scenario_.seed, static_cast<uint64_t>(kind) + 1), now)).Within(most);
+}
+
+const Fault& World::FaultOf(int number) const {
+  const auto& faults = scenario_.faults;
+  const auto found = std::find_if(faults.begin(), faults.end(), [=](const Fault& it) { return it.number == number; });
+  CHECK(found != faults.end());
+  return *found;
+}
+
 // Something is in the inbox: a rest ends.
 void World::Poke() {
   has_word_ = true;
   if (engine_state_ != EngineState::kResting) return;
-  events_.Add(clock_.Now() + random_.Within(milliseconds(1)), {EventKind::kTurn, num_rests_});
+  events_.Add(clock_.Now() + Within(milliseconds(1), EventKind::kTurn),
+              {.kind = EventKind::kTurn, .num_rests = num_rests_});
 }
 
 void World::BeginTurn() {
-  engine_state_ = EngineState::kInStep;
+  engine_state_ = EngineState::kPlanning;
   has_word_ = false;
   begun_ = clock_.Now();
   executor_.Clear();
   ForeseeCommands();
   loop_.Begin(inbox_.Take());
+  engine_state_ = EngineState::kInStep;
   CheckBlocks(loop_.engine().scheduler());
-  Duration duration{};
-  if (!executor_.rows().empty()) {
-    duration = scenario_.step.fixed + scenario_.step.per_token * executor_.num_tokens() +
-               random_.Within(scenario_.step.jitter) + std::exchange(late_, {});
-    Tell("step of tokens:", executor_.num_tokens());
-  }
   for (const LaunchedRow& row : executor_.rows()) {
     Life& life = *row.life;
     ++life.num_rows;
     StrikeAt(Moment::kRow, life, life.num_rows - 1, life.num_rows);
   }
+  AddStepEvents();
+}
+
+// A turn without rows is over at once. In every other step of a model the commands that have come are applied at some
+// moment of it; else, and those that come later, they wait for the next turn.
+void World::AddStepEvents() {
+  Duration duration{};
+  if (!executor_.rows().empty()) {
+    duration = scenario_.step.fixed + scenario_.step.per_token * executor_.num_tokens() +
+               Within(scenario_.step.jitter, EventKind::kStepDone) + std::exchange(late_, {});
+    Tell("step of tokens:", executor_.num_tokens());
+    const Duration moment = Within(2 * duration, EventKind::kCommands);
+    if (moment <= duration) events_.Add(begun_ + moment, {.kind = EventKind::kCommands, .num_rests = num_rests_});
+  }
   events_.Add(begun_ + duration, {EventKind::kStepDone});
+}
+
+void World::ApplyDuringStep() {
+  ForeseeCommands();
+  Commands commands = inbox_.Take();
+  if (!commands.empty()) coverage_.Add(Counted::kCommandsInSteps);
+  loop_.Apply(std::move(commands));
+  executor_.CheckHeld(loop_.engine().scheduler().pool());
+  CheckBlocks(loop_.engine().scheduler());
 }
 
 // What the commands that the inbox holds now, and the time, do to each request in this turn.
@@ -131,25 +168,32 @@ void World::ForeseeCommands() {
   end_all_sent_ = false;
 }
 
-void World::ForeseeEnd(Life& life) {
+// A pause counts from the first plan that sees it.
+void World::ForeseeReader(Life& life) {
   const ReaderState word = std::exchange(life.reader_word, ReaderState::kUnchanged);
   if (word == ReaderState::kCaughtUp) life.is_paused = false;
-  if (word == ReaderState::kFull && !life.is_paused) {
-    life.is_paused = true;
-    life.paused_from = begun_;
-  }
+  if (word == ReaderState::kFull) life.is_paused = true;
+  if (!life.is_paused) life.paused_from = kNever;
+  const bool is_planned = engine_state_ == EngineState::kInStep;
+  if (life.is_paused && life.paused_from == kNever && !is_planned) life.paused_from = begun_;
+}
+
+void World::ForeseeEnd(Life& life) {
+  if (life.must_end) return;  // it has ended, and the turn will tell
+  ForeseeReader(life);
+  const bool is_planned = engine_state_ == EngineState::kInStep;
   if (life.end_asked) {
     life.must_end = life.end_asked;
   } else if (end_all_sent_) {
     life.must_end = FinishReason::kDraining;
-  } else if (life.Expiry(slow_consumer_) <= begun_) {
+  } else if (!is_planned && life.Expiry(slow_consumer_) <= begun_) {
     life.must_end = life.ExpiryReason(begun_);
   }
+  life.must_end_late = life.must_end && is_planned;
 }
 
 void World::EndTurn() {
   loop_.Complete(turn_);
-  if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
   if (!executor_.rows().empty()) ++counts_.steps;
   counts_.tokens += static_cast<uint64_t>(executor_.num_tokens());
   int num_new_tokens = 0;
@@ -173,18 +217,23 @@ void World::CountRow(const LaunchedRow& row) {
   Life& life = *row.life;
   const int num_prompt = life.num_prompt_tokens();
   const int end = row.first_position + row.num_tokens;
-  life.num_computed = end;
-  life.num_steps_without = -1;  // CheckTurns counts this step, too
-  life.most_started = 0;
-  life.num_new_tokens = row.is_finite ? row.num_logits : 0;
   if (life.stage == Stage::kWaiting) {
     life.stage = Stage::kPrefill;
     life.first_scheduled = begun_;
   }
   ++counts_.rows;
+  if (life.must_end) {  // while the row was in flight: it gives nothing
+    coverage_.Add(Counted::kRetired);
+    return;
+  }
+  life.num_computed = end;
+  life.num_steps_without = -1;  // CheckTurns counts this step, too
+  life.most_started = 0;
+  life.num_new_tokens = row.is_finite ? row.num_logits : 0;
   counts_.prompt_tokens_computed += static_cast<uint64_t>(std::max(0, std::min(end, num_prompt) - row.first_position));
   if (!row.is_finite) {
     life.was_nonfinite = true;
+    coverage_.Add(Counted::kNonFiniteRow);
     ++counts_.nonfinite_rows;
   } else if (life.generates() && row.num_logits > 0) {
     life.stage = Stage::kDecode;
@@ -226,6 +275,7 @@ void World::CheckTurn() {
   }
   const Scheduler& scheduler = loop_.engine().scheduler();
   CheckBlocks(scheduler);
+  CheckReleased(scheduler);
   CheckSequences(scheduler, lives_);
   CheckMetrics(metrics_, counts_, lives_);
   const bool is_idle = executor_.rows().empty() && turn_.output.empty();
@@ -249,36 +299,37 @@ void World::CheckTurns() {
 }
 
 void World::HandOver() {
-  std::move(turn_.opened.begin(), turn_.opened.end(), std::back_inserter(opened_));
-  turn_.opened.clear();
-  if (!turn_.output.empty()) outputs_.push_back(std::exchange(turn_.output, {}));
-  if (!opened_.empty() || !outputs_.empty()) WakePublisher();
+  if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
+  has_letter_ = has_letter_ || !turn_.opened.empty() || !turn_.output.empty();
+  outbox_.Put(turn_.opened, turn_.output);
+  if (has_letter_) WakePublisher();
 }
 
 void World::Rest() {
   engine_state_ = EngineState::kResting;
   ++num_rests_;
   if (!turn_.idle || has_word_) {
-    events_.Add(clock_.Now(), {EventKind::kTurn, num_rests_});
+    events_.Add(clock_.Now(), {.kind = EventKind::kTurn, .num_rests = num_rests_});
   } else if (turn_.next_expiry != kNever) {
-    events_.Add(turn_.next_expiry, {EventKind::kTurn, num_rests_});
+    events_.Add(turn_.next_expiry, {.kind = EventKind::kTurn, .num_rests = num_rests_});
   }
 }
 
 void World::WakePublisher() {
   if (publisher_state_ != PublisherState::kResting) return;
   publisher_state_ = PublisherState::kWoken;
-  events_.Add(clock_.Now() + random_.Within(scenario_.publishing), {EventKind::kPublish});
+  events_.Add(clock_.Now() + Within(scenario_.publishing, EventKind::kPublish), {EventKind::kPublish});
 }
 
 void World::Publish() {
   if (publisher_state_ != PublisherState::kWoken) return;
   if (clock_.Now() < publisher_late_until_) return events_.Add(publisher_late_until_, {EventKind::kPublish});
   publisher_state_ = PublisherState::kSending;
-  for (StreamOpening& opening : opened_) publisher_.Open(std::move(opening));
-  opened_.clear();
-  publisher_.Publish(outputs_, effects_);
-  outputs_.clear();
+  // Never waits: there is a letter.
+  CHECK(std::exchange(has_letter_, false) && outbox_.Await(letter_));
+  for (StreamOpening& opening : letter_.opened) publisher_.Open(std::move(opening));
+  publisher_.Publish(letter_.outputs, effects_);
+  outbox_.GiveBack(letter_);
   for (const Effects::Pause& pause : effects_.pause) lives_.ById(pause.id).was_told_full = true;
   for (const RequestId id : effects_.ended) {
     Life& life = lives_.ById(id);
@@ -288,13 +339,13 @@ void World::Publish() {
     while (life.is_gone && life.stage != Stage::kFinished) TakeOne(life);
   }
   effects_.ended.clear();
-  events_.Add(clock_.Now() + random_.Within(milliseconds(1)), {EventKind::kEffects});
+  events_.Add(clock_.Now() + Within(milliseconds(1), EventKind::kEffects), {EventKind::kEffects});
 }
 
 // A moment later, as a thread would: readers may have come in between.
-void World::ApplyEffects() {
+void World::SendEffects() {
   for (const Effects::Pause& pause : effects_.pause) {
-    lives_.ById(pause.id).reader_word = pause.stream->full() ? ReaderState::kFull : ReaderState::kCaughtUp;
+    lives_.ById(pause.id).reader_word = ReaderState::kFull;
     coverage_.Add(Counted::kPauses);
   }
   for (const RequestId id : effects_.cancel) {
@@ -302,12 +353,26 @@ void World::ApplyEffects() {
     if (life.is_alive() && !life.end_asked) life.end_asked = FinishReason::kCancelled;
   }
   if (!effects_.cancel.empty() || !effects_.pause.empty()) {
-    inbox_.Apply(effects_);
+    inbox_.Send(effects_);
+    Poke();
+  }
+  if (effects_.pause.empty()) return LookAgain();
+  events_.Add(clock_.Now() + Within(milliseconds(1), EventKind::kLookAgain), {EventKind::kLookAgain});
+}
+
+// A moment later again: a reader that made room since its stream was full may have said so before the pause was sent.
+void World::LookAgain() {
+  for (const Effects::Pause& pause : effects_.pause) {
+    Life& life = lives_.ById(pause.id);
+    if (!life.was_told_full) life.reader_word = ReaderState::kCaughtUp;
+  }
+  if (!effects_.pause.empty()) {
+    inbox_.LookAgain(effects_);
     Poke();
   }
   effects_ = {};
   publisher_state_ = PublisherState::kResting;
-  if (!opened_.empty() || !outputs_.empty()) WakePublisher();
+  if (has_letter_) WakePublisher();
 }
 
 void World::CheckAtEnd() {

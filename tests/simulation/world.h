@@ -12,6 +12,7 @@
 
 #include "engine/loop/engine_loop.h"
 #include "engine/loop/inbox.h"
+#include "engine/loop/outbox.h"
 #include "engine/metrics.h"
 #include "engine/stream/publisher.h"
 #include "engine/text/tokenizer/tokenizer.h"
@@ -34,6 +35,7 @@ class World {
 
   void Run();
   const Coverage& coverage() const { return coverage_; }
+  const Lives& lives() const { return lives_; }
 
  private:
   class Sink final : public TextSink {
@@ -47,6 +49,9 @@ class World {
   };
 
   void Dispatch(const Event& event);
+  // A length of time that depends on the seed, the kind and this moment alone.
+  Duration Within(Duration most, EventKind kind) const;
+  const Fault& FaultOf(int number) const;
 
   // Clients and their RPCs (clients.cc).
   void Arrive(Life& life);
@@ -77,7 +82,10 @@ class World {
   // The engine's thread.
   void Poke();
   void BeginTurn();
+  void AddStepEvents();
+  void ApplyDuringStep();
   void ForeseeCommands();
+  void ForeseeReader(Life& life);
   void ForeseeEnd(Life& life);
   void EndTurn();
   void CountRow(const LaunchedRow& row);
@@ -91,7 +99,8 @@ class World {
   // The publisher's thread.
   void WakePublisher();
   void Publish();
-  void ApplyEffects();
+  void SendEffects();
+  void LookAgain();
 
   void CheckAtEnd();
   void Tell(const char* what, int number) const;
@@ -101,7 +110,6 @@ class World {
   const Duration slow_consumer_;
   VirtualClock clock_;
   EventQueue events_;
-  Random random_;
   Lives lives_;
   std::deque<Sink> sinks_;  // as lives_
   Metrics metrics_;
@@ -113,7 +121,7 @@ class World {
   bool is_quiet_ = false;  // no more faults
 
   // The engine's thread.
-  enum class EngineState : uint8_t { kResting, kInStep };
+  enum class EngineState : uint8_t { kResting, kPlanning, kInStep };
   EngineState engine_state_ = EngineState::kResting;
   std::vector<Life*> submitted_;  // not taken yet
   bool end_all_sent_ = false;
@@ -128,8 +136,9 @@ class World {
   enum class PublisherState : uint8_t { kResting, kWoken, kSending };
   PublisherState publisher_state_ = PublisherState::kResting;
   TimePoint publisher_late_until_{};
-  std::vector<StreamOpening> opened_;
-  std::vector<StepOutput> outputs_;
+  Outbox outbox_;
+  bool has_letter_ = false;  // in the outbox
+  Outbox::Letter letter_;
   Effects effects_;
 
   WorldCounts counts_;
