@@ -22,7 +22,7 @@ latentd_planted_bug(tokens_stay_queued RULE queue IN engine/loop/queue_limit.cc
   BECOMES "")
 latentd_planted_bug(missed_resume RULE backlog IN engine/loop/inbox.cc
   TEXT "if (!stream->full()) Resume(id);"
-  BECOMES "")
+  BECOMES "if (stream == nullptr) Resume(id);")
 latentd_planted_bug(drain_ends_nothing RULE ended IN engine/loop/engine_loop.cc
   TEXT "if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);"
   BECOMES "")
@@ -32,7 +32,22 @@ latentd_planted_bug(uncounted_discards RULE metrics IN engine/stream/publisher.c
 latentd_planted_bug(lost_tail RULE output IN engine/stream/publisher.cc
   TEXT "Add(open.text.Finish(), chunk);"
   BECOMES "")
+latentd_planted_bug(unbounded_rows RULE budget IN engine/schedule/scheduler.cc
+  TEXT "allowance.tokens - plan.num_tokens, affordable"
+  BECOMES "allowance.tokens, affordable")
+latentd_planted_bug(freed_in_flight RULE blocks IN engine/schedule/scheduler.cc
+  TEXT "if (sequence.rows_in_flight == 0) return Release("
+  BECOMES "if (true) return Release(")
+latentd_planted_bug(untold_release RULE times IN engine/step/engine.cc
+  TEXT "end.timings.released = std::min(end.timings.released, finished);"
+  BECOMES "")
+latentd_planted_bug(full_stream_ends RULE one-end IN engine/stream/publisher.cc
+  TEXT "if (is_end) {"
+  BECOMES "if (is_end || !has_room) {")
+latentd_planted_bug(short_history RULE output IN engine/step/batch_builder.cc
+  TEXT ".tokens = std::span(sequence.tokens).first(static_cast<size_t>(position)),"
+  BECOMES ".tokens = std::span(sequence.tokens).first(static_cast<size_t>(position) - 1),")
 # It was real once.
-latentd_planted_bug(forgotten_pause RULE backlog SEEDS 1000 IN engine/stream/token_stream.cc
+latentd_planted_bug(forgotten_pause RULE backlog SEEDS 6000 IN engine/stream/token_stream.cc
   TEXT "full_ = full_ || IsOverBound();"
   BECOMES "full_ = IsOverBound();")

@@ -1,5 +1,6 @@
 // The simulation's own parts: what it draws, what it expects, how it reports and shrinks.
 #include <algorithm>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
@@ -118,6 +119,34 @@ TEST(World, IsTheSameForTheSameSeed) {
   EXPECT_GT(first.coverage().of(Counted::kTokens), 0u);
 }
 
+// Or what makes a failing scenario smaller would lose the failure for reasons of its own.
+TEST(World, IsTheSameAroundARequestThatIsRefused) {
+  Scenario scenario = DrawScenario(7);
+  PlannedRequest& refused = scenario.requests[10];
+  refused.request.kind = RequestKind::kGenerate;
+  refused.request.stopping.max_tokens = 0;
+  const int number = refused.number;
+  World with(scenario, SimulationTokenizer());
+  with.Run();
+  Scenario smaller = scenario;
+  smaller.requests.erase(smaller.requests.begin() + 10);
+  World without(smaller, SimulationTokenizer());
+  without.Run();
+  EXPECT_GT(without.coverage().of(Counted::kSteps), 100u);
+  EXPECT_EQ(with.coverage().of(Counted::kSteps), without.coverage().of(Counted::kSteps));
+  for (const Life& life : with.lives().all()) {
+    if (life.number() == number) continue;
+    const auto is_same = [&life](const Life& other) { return other.number() == life.number(); };
+    const auto other = std::find_if(without.lives().all().begin(), without.lives().all().end(), is_same);
+    ASSERT_NE(other, without.lives().all().end());
+    EXPECT_EQ(other->stage, life.stage);
+    EXPECT_EQ(other->tokens, life.tokens);
+    EXPECT_EQ(other->first_scheduled, life.first_scheduled);
+    EXPECT_EQ(other->last_token, life.last_token);
+    EXPECT_EQ(other->num_chunks, life.num_chunks);
+  }
+}
+
 // Few, and in this process: the sanitizers run them, too.
 TEST(World, KeepsEveryRuleForSomeSeeds) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
@@ -137,6 +166,15 @@ TEST(Runs, TellBrokenRuleAndFailedCheck) {
   ASSERT_TRUE(failed.has_value());
   EXPECT_EQ(failed->rule, "check");
   EXPECT_FALSE(RunInChild([] {}).has_value());
+}
+
+TEST(Runs, TellWorldThatHangs) {
+  const auto hanging = RunInChild([] {
+    std::raise(SIGALRM);  // as its alarm would
+    CHECK(false);
+  });
+  ASSERT_TRUE(hanging.has_value());
+  EXPECT_EQ(hanging->rule, "liveness");
 }
 
 TEST(Shrink, KeepsWhatTheFailureNeeds) {
