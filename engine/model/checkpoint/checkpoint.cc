@@ -313,10 +313,10 @@ absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
   for (const auto& [name, stored] : tensors_) {
     const bool is_taken = taken.contains(name);
     if ((stored.use == TensorUse::kLoaded) == is_taken) continue;
-    return absl::InternalError(absl::StrFormat(
-        is_taken ? "%s: expected to be checked only, found it among the weights: the catalogue is outdated; report this"
-                 : "%s: expected among the weights, found it read and not used: LoadWeights forgot it; report this",
-        name));
+    return absl::InternalError(
+        absl::StrFormat("%s: expected %s; report this", name,
+                        is_taken ? "to be checked only, found it among the weights: the catalogue is outdated"
+                                 : "among the weights, found it read and not used: LoadWeights forgot it"));
   }
   return absl::OkStatus();
 }
