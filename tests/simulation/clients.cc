@@ -141,7 +141,8 @@ void World::TakeOne(Life& life) {
   CheckRoom(life, was_full);
   if (chunk->tokens.size() > 1) coverage_.Add(Counted::kMergedChunks);
   const int num_tokens_before = static_cast<int>(life.tokens.size());
-  const std::optional<FinishReason> end = chunk->end ? std::optional(chunk->end->reason()) : std::nullopt;
+  const bool is_last = chunk->end.has_value();
+  const FinishReason reason = is_last ? chunk->end->reason() : FinishReason::kEos;
   const bool more_pending = chunk->more_pending;
   TakeChunk(std::move(*chunk), life);
   CheckStopped(life);
@@ -152,7 +153,7 @@ void World::TakeOne(Life& life) {
     inbox_.Resume(life.request.id);
     Poke();
   }
-  if (end) return Finish(life, *end);
+  if (is_last) return Finish(life, reason);
   StrikeAt(Moment::kToken, life, num_tokens_before, static_cast<int>(life.tokens.size()));
   if (more_pending) ScheduleRead(life);
 }
