@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 LIBRARY = "liblatentd_cuda.so"
+ROOMS = ["base", "kernels"]  # the library's sources
 RUN_SECONDS = 400
 # As latentd_emulated_test sets them, by mode.
 SCHEDULES = {
@@ -66,7 +67,7 @@ class Build:
         self.emulator_digest = digest(self.root / "tests/cuda_emulator/translator",
                                       self.emulator / "lib/libcudart.so.13",
                                       *sorted(self.root.glob("tests/cuda_emulator/*.h")))
-        self.kernels_digest = digest(self.root / "kernels")
+        self.kernels_digest = digest(*(self.root / room for room in ROOMS))
 
     def kernels(self, folder):
         return self.emulator / folder
@@ -97,7 +98,8 @@ class MutatedBuild:
         made.write_text(self.key())
 
     def copy_sources(self):
-        shutil.copytree(self.build.root / "kernels", self.folder / "src/kernels")
+        for room in ROOMS:
+            shutil.copytree(self.build.root / room, self.folder / "src" / room)
         file = self.folder / "src" / self.mutation["file"]
         text, old = file.read_text(), self.mutation.get("old", "")
         if not old:

@@ -139,8 +139,8 @@ def main():
             problem = problem_of(mutation, found)
             if problem:
                 problems.append(f"{mutation['name']}: {problem}")
-            caught = "; ".join(f"{mode}: {message or 'passes'}" for mode, (_, message) in found.items())
-            print(f"{'PROBLEM' if problem else 'ok':8}{mutation['name']}: {problem or caught}", flush=True)
+            said = problem or "; ".join(f"{mode}: {message or 'passes'}" for mode, (_, message) in found.items())
+            print(f"{'PROBLEM' if problem else 'ok':8}{mutation['name']}: {said}", flush=True)
         problems += [problem for problem in (c.result() for c in clean) if problem]
     if args.write and not problems and not args.only:
         REPORT.write_text(report(mutations, outcomes))
