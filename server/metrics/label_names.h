@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "server/api/enumerators.h"
 #include "engine/metrics.h"
+#include "server/api/enumerators.h"
 #include "server/net/connection_table.h"
 #include "server/net/frame_guard.h"
 

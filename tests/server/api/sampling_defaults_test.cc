@@ -126,9 +126,7 @@ TEST(SamplingDefaults, DescriptionTellsNeighboursApart) {
   EXPECT_EQ(DescribeDefaults(defaults), "temperature=1.0000001, top_p=1");
 }
 
-GenerationSource SourceOf(const std::string& generation_config) {
-  return GenerationSourceOf(generation_config);
-}
+GenerationSource SourceOf(const std::string& generation_config) { return GenerationSourceOf(generation_config); }
 
 TEST(SamplingDefaults, WhereTheyComeFrom) {
   EXPECT_TRUE(SourceOf("auto").file.empty());

@@ -1,5 +1,3 @@
-#include "server/config/parse_config.h"
-
 #include <algorithm>
 #include <set>
 #include <vector>
@@ -10,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "server/config/knobs.h"
+#include "server/config/parse_config.h"
 #include "tests/support/or_die.h"
 #include "tests/support/temporary_directory.h"
 

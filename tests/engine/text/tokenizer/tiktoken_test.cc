@@ -7,9 +7,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/text/answer/detokenizer.h"
 #include "engine/text/tokenizer/long_run_cuts.h"
 #include "engine/text/tokenizer/tokenizer.h"
+#include "tests/engine/text/tokenizer/golden_checks.h"
 #include "tests/engine/text/tokenizer/golden_files.h"
 #include "tests/engine/text/tokenizer/small_tokenizer.h"
 #include "tests/support/shared_goldens.h"
@@ -45,35 +45,21 @@ class TiktokenGoldens : public ::testing::TestWithParam<bool> {
     return cases;
   }
 
-  void ExpectIds(const json& golden, SpecialTokens special_tokens) const {
-    const auto text = golden["text"].get<std::string>();
-    const auto ids = Synthetic().Encode(text, special_tokens);
-    ASSERT_TRUE(ids.ok()) << ids.status();
-    EXPECT_EQ(*ids, golden["ids"].get<std::vector<int32_t>>()) << golden["category"] << " " << text.substr(0, 200);
-    EXPECT_EQ(Synthetic().Decode(*ids, SpecialText::kPrint), golden["decoded"].get<std::string>());
-    EXPECT_EQ(Stream(*ids), golden["decoded"].get<std::string>());
-  }
-
-  static std::string Stream(const std::vector<int32_t>& ids) {
-    Detokenizer detokenizer(Synthetic(), SpecialText::kPrint);
-    std::string text;
-    for (const int32_t id : ids) {
-      const std::string chunk = detokenizer.Append(id);
-      EXPECT_EQ(FindInvalidUtf8(chunk), std::nullopt);
-      text += chunk;
-    }
-    return text + detokenizer.Flush();
+  void ExpectIdsAndStream(const json& golden, SpecialTokens special_tokens) const {
+    ExpectIds(Synthetic(), golden, special_tokens);
+    const auto ids = golden["ids"].get<std::vector<int32_t>>();
+    EXPECT_EQ(Streamed(Synthetic(), ids, SpecialText::kPrint), golden["decoded"].get<std::string>());
   }
 
   std::filesystem::path folder_;
 };
 
 TEST_P(TiktokenGoldens, EncodeGivesTheIds) {
-  for (const json& golden : Cases("encode")) ExpectIds(golden, SpecialTokens::kRecognize);
+  for (const json& golden : Cases("encode")) ExpectIdsAndStream(golden, SpecialTokens::kRecognize);
 }
 
 TEST_P(TiktokenGoldens, SafeEncodeGivesTheIds) {
-  for (const json& golden : Cases("encode_safe")) ExpectIds(golden, SpecialTokens::kAsText);
+  for (const json& golden : Cases("encode_safe")) ExpectIdsAndStream(golden, SpecialTokens::kAsText);
 }
 
 TEST_P(TiktokenGoldens, SplitGivesThePieces) {
@@ -90,7 +76,7 @@ TEST_P(TiktokenGoldens, DecodeGivesTheText) {
   for (const json& golden : Cases("decode")) {
     const auto ids = golden["ids"].get<std::vector<int32_t>>();
     EXPECT_EQ(Synthetic().Decode(ids, SpecialText::kPrint), golden["text"].get<std::string>()) << golden.dump();
-    EXPECT_EQ(Stream(ids), golden["text"].get<std::string>()) << golden.dump();
+    EXPECT_EQ(Streamed(Synthetic(), ids, SpecialText::kPrint), golden["text"].get<std::string>()) << golden.dump();
   }
 }
 

@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/text/answer/detokenizer.h"
 #include "engine/text/tokenizer/tokenizer.h"
+#include "tests/engine/text/tokenizer/golden_checks.h"
 #include "tests/engine/text/tokenizer/golden_files.h"
 #include "tests/support/shared_goldens.h"
 #include "tests/support/temporary_directory.h"
@@ -57,36 +57,16 @@ class TokenizerGoldens : public ::testing::TestWithParam<const char*> {
     return cases;
   }
 
-  void ExpectIds(const json& golden, SpecialTokens special_tokens) const {
-    const auto text = golden["text"].get<std::string>();
-    const auto ids = tokenizer_->Encode(text, special_tokens);
-    ASSERT_TRUE(ids.ok()) << ids.status();
-    EXPECT_EQ(*ids, golden["ids"].get<std::vector<int32_t>>()) << golden["category"] << " " << text.substr(0, 200);
-    EXPECT_EQ(tokenizer_->Decode(*ids, SpecialText::kPrint), golden["decoded"].get<std::string>());
-  }
-
-  // Streamed one id at a time, each chunk must be whole characters and all together the whole text.
-  std::string Stream(const std::vector<int32_t>& ids, SpecialText special_text) const {
-    Detokenizer detokenizer(*tokenizer_, special_text);
-    std::string text;
-    for (const int32_t id : ids) {
-      const std::string chunk = detokenizer.Append(id);
-      EXPECT_EQ(FindInvalidUtf8(chunk), std::nullopt);
-      text += chunk;
-    }
-    return text + detokenizer.Flush();
-  }
-
   std::filesystem::path folder_;
   const Tokenizer* tokenizer_ = nullptr;
 };
 
 TEST_P(TokenizerGoldens, EncodeGivesTheIds) {
-  for (const json& golden : Cases("encode.jsonl.xz", 1000)) ExpectIds(golden, SpecialTokens::kRecognize);
+  for (const json& golden : Cases("encode.jsonl.xz", 1000)) ExpectIds(*tokenizer_, golden, SpecialTokens::kRecognize);
 }
 
 TEST_P(TokenizerGoldens, SafeEncodeGivesTheIds) {
-  for (const json& golden : Cases("encode_safe.jsonl", 100)) ExpectIds(golden, SpecialTokens::kAsText);
+  for (const json& golden : Cases("encode_safe.jsonl", 100)) ExpectIds(*tokenizer_, golden, SpecialTokens::kAsText);
 }
 
 TEST_P(TokenizerGoldens, SplitGivesThePieces) {
@@ -110,12 +90,12 @@ TEST_P(TokenizerGoldens, DecodeGivesTheText) {
 TEST_P(TokenizerGoldens, StreamedDecodeEqualsWholeDecode) {
   for (const json& golden : Cases("decode.jsonl", 100)) {
     const auto ids = golden["ids"].get<std::vector<int32_t>>();
-    EXPECT_EQ(Stream(ids, SpecialText::kPrint), golden["text"].get<std::string>()) << golden.dump();
-    EXPECT_EQ(Stream(ids, SpecialText::kSkip), golden["text_skip_special"].get<std::string>());
+    EXPECT_EQ(Streamed(*tokenizer_, ids, SpecialText::kPrint), golden["text"].get<std::string>()) << golden.dump();
+    EXPECT_EQ(Streamed(*tokenizer_, ids, SpecialText::kSkip), golden["text_skip_special"].get<std::string>());
   }
   for (const json& golden : Cases("encode.jsonl.xz", 1000)) {
     const auto ids = golden["ids"].get<std::vector<int32_t>>();
-    EXPECT_EQ(Stream(ids, SpecialText::kPrint), golden["decoded"].get<std::string>());
+    EXPECT_EQ(Streamed(*tokenizer_, ids, SpecialText::kPrint), golden["decoded"].get<std::string>());
   }
 }
 
