@@ -1,6 +1,7 @@
 #include "server/call/work_pool.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <future>
 #include <latch>
 #include <mutex>
@@ -48,14 +49,20 @@ class Notes {
     std::lock_guard lock(mutex_);
     return names_;
   }
+  void Await(size_t count) {
+    std::unique_lock lock(mutex_);
+    added_.wait(lock, [&] { return names_.size() >= count; });
+  }
 
  private:
   void Add(const std::string& name) {
     std::lock_guard lock(mutex_);
     names_.push_back(name);
+    added_.notify_all();
   }
 
   mutable std::mutex mutex_;
+  std::condition_variable added_;
   std::vector<std::string> names_;
 };
 
@@ -79,18 +86,22 @@ TEST(WorkPool, PeersTakeTurns) {
     Notes notes;
     {
       WorkPool pool({.num_threads = 2});
-      pool.Submit(small.JobOf("gate", kSmall));
-      small.AwaitBegun();  // on whichever thread; the other one takes the next gate
       pool.Submit(large.JobOf("gate", kLarge));
+      large.AwaitBegun();  // on the thread that takes all jobs
+      pool.Submit(small.JobOf("gate", kSmall));
+      small.AwaitBegun();  // on the other one
       pool.Submit(notes.JobOf("gate", "last of its peer", num_bytes));
       for (int i = 1; i <= 8; ++i) pool.Submit(notes.JobOf("busy", "busy", num_bytes));
       pool.Submit(notes.JobOf("neighbour", "neighbour", num_bytes));
-      small.Open();
-      large.Open();
+      // One thread alone, or two would note neighbours of the order the other way round.
+      Gate& first = num_bytes == kLarge ? large : small;
+      Gate& second = num_bytes == kLarge ? small : large;
+      first.Open();
+      notes.Await(10);
+      second.Open();
     }
     const std::vector<std::string> names = notes.names();
     ASSERT_EQ(names.size(), 10u);
-    // Two threads may note two neighbours of the order the other way round.
     EXPECT_TRUE(names[1] == "neighbour" || names[2] == "neighbour" || names[3] == "neighbour");
   }
 }
