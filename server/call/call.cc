@@ -11,8 +11,9 @@
 namespace latentd {
 namespace {
 
-// For the transport to tell that a client reset its stream.
-constexpr std::chrono::milliseconds kUntilToldOfLeaving{20};
+// For the transport to tell that a client reset its stream, also where its threads wait for their turn. Only a client
+// that sent no message waits for it.
+constexpr std::chrono::milliseconds kUntilToldOfLeaving{1000};
 
 }  // namespace
 
