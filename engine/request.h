@@ -17,7 +17,7 @@ namespace latentd {
 // Assigned by EngineThread::NextRequestId.
 using RequestId = uint64_t;
 
-// Names one of a request's sequences: what the scheduler and its steps know. Every request has one today, index 0.
+// Names one of a request's sequences, 0 to num_sequences - 1: what the scheduler and its steps know.
 struct SequenceId {
   RequestId request = 0;
   int32_t index = 0;
@@ -50,6 +50,24 @@ struct AnswerRule {
   int num_prompt_logprobs = -1;         // the same for each prompt position after the first (Score)
 };
 
+// What it shares with others in the prefix cache.
+struct CacheRule {
+  std::string salt = {};      // only requests of one tenant with equal salts share
+  bool reads = true;          // else it computes its whole prompt
+  bool stores = true;         // else it leaves nothing behind
+  double keep_seconds = 0.0;  // what it leaves is evicted after all that is not kept
+  bool operator==(const CacheRule&) const = default;
+};
+
+// Its place among others.
+struct SchedulingRule {
+  std::string tenant = {};            // who shares the engine's time; empty: those without a name, together
+  int priority = 0;                   // kLowestPriority to kHighestPriority: higher runs first
+  TimePoint first_token_by = kNever;  // it ends once that cannot be met any more
+  bool operator==(const SchedulingRule&) const = default;
+};
+inline constexpr int kLowestPriority = -8, kHighestPriority = 8;
+
 enum class RequestKind : uint8_t { kGenerate, kScore };
 
 struct Request {
@@ -61,6 +79,9 @@ struct Request {
   std::vector<uint64_t> allowed = {};      // bitmap, kernels/id_bits.h; empty allows all
   StoppingRule stopping = {};
   AnswerRule answer = {};
+  CacheRule cache = {};
+  SchedulingRule scheduling = {};
+  int num_sequences = 1;  // independent continuations of the prompt
   TimePoint received{};
   TimePoint queue_deadline = kNever;  // must have run its first step by then
   TimePoint deadline = kNever;
