@@ -15,13 +15,13 @@ struct QueueLoad {
   int64_t tokens = 0;  // of their prompts
 };
 
-enum class RefusalCause : uint8_t { kQueueFull, kQueueTokens, kDraining, kNeverFits };
+enum class RefusalCause : uint8_t { kQueueFull, kQueueTokens, kTenantQuota, kSloUnattainable, kDraining, kNeverFits };
 
 // Why a request was not taken in.
 struct Refusal {
   RefusalCause cause = RefusalCause::kQueueFull;
   std::string message = {};
-  Duration retry_after = {};  // for the first two: when the queue should have the place
+  Duration retry_after = {};  // for the first four: when there should be a place for it
 };
 
 // A smoothed count per second: what happened long ago counts for less.

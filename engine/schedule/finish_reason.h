@@ -19,6 +19,7 @@ enum class FinishReason : uint8_t {
   kExpiredInQueue,
   kExpiredInPrefill,
   kExpiredInDecode,
+  kSloUnattainable,  // its first token cannot come in time any more
   kSlowConsumer,
   kNonFiniteLogits,
   kDraining,

@@ -20,6 +20,7 @@ struct SequenceTimings {
   TimePoint cancel_asked = kNever;      // when the command came that ended it
   TimePoint released = kNever;          // from when on it has no blocks: the step's beginning where it ended before
                                         // the plan, by a command or its time; else `finished`
+  Duration preempted{};                 // time without blocks after it had some, part of prefill and decode
   Histogram token_gaps{kTokenSeconds};  // between two of its tokens, as the engine made them
 };
 
@@ -30,6 +31,7 @@ struct SequenceEnd {
   int prompt_tokens = 0;
   int generated_tokens = 0;  // the answer may have fewer: the engine goes on until it hears of a stop string
   int computed_tokens = 0;   // positions that went through the model
+  int cached_tokens = 0;     // of its prompt, found in the prefix cache when it began
   SequenceTimings timings = {};
 };
 

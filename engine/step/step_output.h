@@ -15,8 +15,9 @@ namespace latentd {
 // The tokens that one sequence got.
 struct SequenceOutput {
   SequenceId id = {};
-  int first_token = 0;  // of StepOutput::tokens
-  int num_tokens = 0;   // generated or, for Score, prompt tokens
+  int first_token = 0;    // of StepOutput::tokens
+  int num_tokens = 0;     // generated or, for Score, prompt tokens
+  int cached_tokens = 0;  // of its prompt, found in the prefix cache
 };
 
 // An output that is filled again keeps its memory.

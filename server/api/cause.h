@@ -48,6 +48,8 @@ enum class Cause : uint8_t {
   kDuplicateRequestId,
   kQueueFull,
   kQueueTokens,
+  kTenantQuota,
+  kSloUnattainable,  // before a request ran, or while it waited
   kLoading,
   kDraining,  // before a request ran, or in the middle of it
 };
@@ -67,7 +69,7 @@ enum class Waste : uint8_t { kNone, kSurplus, kAll };
 // Whether the status has a RetryInfo; kHere also has gRPC's push-back, which makes a client try the same server again.
 enum class Retry : uint8_t { kNone, kElsewhere, kHere };
 // What of google.rpc the status has beside ErrorInfo and RetryInfo.
-enum class Detail : uint8_t { kNone, kBadRequest, kRequestInfo, kResourceInfo };
+enum class Detail : uint8_t { kNone, kBadRequest, kRequestInfo, kResourceInfo, kQuotaFailure };
 
 // Where it occurs.
 struct Occurrence {

@@ -35,6 +35,8 @@ Cause CauseOf(FinishReason reason) {
       return Cause::kExpiredInPrefill;
     case FinishReason::kExpiredInDecode:
       return Cause::kExpiredInDecode;
+    case FinishReason::kSloUnattainable:
+      return Cause::kSloUnattainable;
     case FinishReason::kSlowConsumer:
       return Cause::kSlowConsumer;
     case FinishReason::kNonFiniteLogits:

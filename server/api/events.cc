@@ -35,6 +35,7 @@ v1::EndReason ReasonOnWire(FinishReason reason) {
     case FinishReason::kExpiredInQueue:
     case FinishReason::kExpiredInPrefill:
     case FinishReason::kExpiredInDecode:
+    case FinishReason::kSloUnattainable:
     case FinishReason::kSlowConsumer:
     case FinishReason::kNonFiniteLogits:
     case FinishReason::kDraining:

@@ -183,9 +183,33 @@ absl::Status Expired(const StreamEnd& end) {
   return Failure<kCause>(TextOf<kCause>(end.answer.output_tokens), end.answer.output_tokens);
 }
 
-absl::Status QueueIsFull(absl::Status status, Duration retry_after) {
+template <Cause kCause>
+absl::Status ComeBackLater(std::string_view message, Duration retry_after) {
+  static_assert(RowOf(kCause).status.retry == Retry::kHere);
+  absl::Status status = Failure<kCause>(message);
   AttachRetry(retry_after, &status);
   return status;
+}
+
+absl::Status TenantOverQuota(const Refusal& refusal, std::string_view tenant) {
+  absl::Status status = ComeBackLater<Cause::kTenantQuota>(refusal.message, refusal.retry_after);
+  google::rpc::QuotaFailure quota;
+  google::rpc::QuotaFailure::Violation* violation = quota.add_violations();
+  violation->set_subject("tenant:" + Fit(tenant, kMaxNameBytes));
+  violation->set_description(Fit(refusal.message, kMaxDescriptionBytes));
+  Attach(quota, &status);
+  return status;
+}
+
+// Where it waits in vain it is as far from a place as it was when it came, for all that is known.
+absl::Status SloMissedInQueue(const StreamEnd& end) {
+  const SequenceTimings& at = end.sequence.timings;
+  const Duration waited = at.finished == kNever ? Duration::zero() : Duration(at.finished - at.received);
+  return ComeBackLater<Cause::kSloUnattainable>(
+      absl::StrFormat("the first token can't come within ttft_slo any more after %.1f s of waiting; retry later or "
+                      "allow more time",
+                      Seconds(waited)),
+      std::clamp<Duration>(waited, kSoonest, kLatest));
 }
 
 }  // namespace
@@ -296,19 +320,23 @@ absl::Status SlowConsumer(size_t unread_bytes) {
   return Failure<Cause::kSlowConsumer>(TextOf<Cause::kSlowConsumer>(unread_bytes), unread_bytes);
 }
 
-absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id) {
+absl::Status StatusOfRefusal(const Refusal& refusal, const RefusedRequest& request) {
   switch (refusal.cause) {
     case RefusalCause::kDraining:
       return Draining();
     case RefusalCause::kQueueFull:
-      return QueueIsFull(Failure<Cause::kQueueFull>(refusal.message), refusal.retry_after);
+      return ComeBackLater<Cause::kQueueFull>(refusal.message, refusal.retry_after);
     case RefusalCause::kQueueTokens:
-      return QueueIsFull(Failure<Cause::kQueueTokens>(refusal.message), refusal.retry_after);
+      return ComeBackLater<Cause::kQueueTokens>(refusal.message, refusal.retry_after);
+    case RefusalCause::kTenantQuota:
+      return TenantOverQuota(refusal, request.tenant);
+    case RefusalCause::kSloUnattainable:
+      return ComeBackLater<Cause::kSloUnattainable>(refusal.message, refusal.retry_after);
     case RefusalCause::kNeverFits:
       break;
   }
   // Validation lets nothing through that the engine can never run.
-  return RequestFailure<Cause::kEngineFault>(refusal.message, request_id);
+  return RequestFailure<Cause::kEngineFault>(refusal.message, request.request_id);
 }
 
 absl::Status StatusOfRun(Cause cause, const EndedRun& ended) {
@@ -323,6 +351,8 @@ absl::Status StatusOfRun(Cause cause, const EndedRun& ended) {
       return Expired<Cause::kExpiredInPrefill>(ended.end);
     case Cause::kExpiredInDecode:
       return Expired<Cause::kExpiredInDecode>(ended.end);
+    case Cause::kSloUnattainable:
+      return SloMissedInQueue(ended.end);
     case Cause::kSlowConsumer:
       return SlowConsumer(ended.unread_bytes);
     case Cause::kAnswersFull:

@@ -66,7 +66,11 @@ struct LoadingStage {
   Duration left = Duration::zero();  // at the rate so far; 0 where there is none yet
 };
 absl::Status Loading(const LoadingStage& stage);
-absl::Status StatusOfRefusal(const Refusal& refusal, std::string_view request_id);
+struct RefusedRequest {
+  std::string_view request_id = {};
+  std::string_view tenant = {};  // for kTenantQuota
+};
+absl::Status StatusOfRefusal(const Refusal& refusal, const RefusedRequest& request);
 
 // What the status of a call that ran says beside its cause.
 struct EndedRun {

@@ -31,8 +31,9 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint deadline, TextSink
   request_id_ = std::move(name);
   request_.request.id = id_;
   request_.request.deadline = std::min(request_.request.deadline, deadline);
+  const std::string tenant = request_.request.scheduling.tenant;
   const std::optional<Refusal> refusal = live_.engine().Submit(std::move(request_.request), stream_);
-  if (refusal) return StatusOfRefusal(*refusal, request_id_);
+  if (refusal) return StatusOfRefusal(*refusal, {.request_id = request_id_, .tenant = tenant});
   record_.EngineTookIt();
   return absl::OkStatus();
 }

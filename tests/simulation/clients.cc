@@ -23,6 +23,10 @@ Counted CountedOf(RefusalCause cause) {
       return Counted::kRefusedFullQueue;
     case RefusalCause::kQueueTokens:
       return Counted::kRefusedQueueTokens;
+    case RefusalCause::kTenantQuota:
+      return Counted::kRefusedTenantQuota;
+    case RefusalCause::kSloUnattainable:
+      return Counted::kRefusedSloUnattainable;
     case RefusalCause::kDraining:
       return Counted::kRefusedDraining;
     case RefusalCause::kNeverFits:

@@ -19,6 +19,8 @@ BF16_MODEL = daemon.ROOT / "tests/data/tiny-tales-bf16"  # no tokenizer, no temp
 # Reasons that have a series but that no client can cause.
 OUT_OF_REACH = {
     "ENGINE_FAULT": "validation lets nothing through that the engine refuses; a broken invariant ends the process",
+    "SLO_UNATTAINABLE": "nothing measures it yet",
+    "TENANT_QUOTA": "no tenant has a quota yet",
 }
 
 

@@ -97,6 +97,7 @@ std::vector<std::string> GoogleDetailsOf(const StatusForm& form) {
   if (form.detail == Detail::kBadRequest) details.push_back("BadRequest");
   if (form.detail == Detail::kRequestInfo) details.push_back("RequestInfo");
   if (form.detail == Detail::kResourceInfo) details.push_back("ResourceInfo");
+  if (form.detail == Detail::kQuotaFailure) details.push_back("QuotaFailure");
   if (form.retry != Retry::kNone) details.push_back("RetryInfo");
   return details;
 }
@@ -162,7 +163,7 @@ Claims FailuresInTheProto() {
     std::vector<std::string> code_and_details = absl::StrSplit(parts[1], absl::MaxSplits(" (with ", 1));
     absl::StripAsciiWhitespace(&code_and_details[0]);
     std::string details = code_and_details.size() == 2 ? code_and_details[1] : "";
-    details = details.substr(0, details.find_first_of(" )"));
+    details = details.substr(0, std::min(details.find(" naming"), details.find(')')));
     for (const std::string& reason : std::vector<std::string>(absl::StrSplit(parts[0], ", "))) {
       EXPECT_TRUE(claims.emplace(reason, Claim{code_and_details[0], details}).second) << reason;
     }

@@ -69,22 +69,50 @@ TEST(Status, ContextLengthCarriesBothNumbers) {
 }
 
 TEST(Status, EachRefusalOfTheEngineHasItsCode) {
-  const auto status = [](RefusalCause cause) { return StatusOfRefusal({.cause = cause, .message = "m"}, "r"); };
+  const auto status = [](RefusalCause cause) {
+    return StatusOfRefusal({.cause = cause, .message = "m"}, {.request_id = "r"});
+  };
   EXPECT_TRUE(absl::IsResourceExhausted(status(RefusalCause::kQueueFull)));
   EXPECT_EQ(ReasonOf(status(RefusalCause::kQueueFull)), "QUEUE_FULL");
   EXPECT_TRUE(absl::IsResourceExhausted(status(RefusalCause::kQueueTokens)));
   EXPECT_EQ(ReasonOf(status(RefusalCause::kQueueTokens)), "QUEUE_TOKENS");
+  EXPECT_TRUE(absl::IsResourceExhausted(status(RefusalCause::kTenantQuota)));
+  EXPECT_EQ(ReasonOf(status(RefusalCause::kTenantQuota)), "TENANT_QUOTA");
+  EXPECT_TRUE(absl::IsResourceExhausted(status(RefusalCause::kSloUnattainable)));
+  EXPECT_EQ(ReasonOf(status(RefusalCause::kSloUnattainable)), "SLO_UNATTAINABLE");
   EXPECT_TRUE(absl::IsUnavailable(status(RefusalCause::kDraining)));
   EXPECT_EQ(ReasonOf(status(RefusalCause::kDraining)), "DRAINING");
   EXPECT_TRUE(absl::IsInternal(status(RefusalCause::kNeverFits)));
   EXPECT_EQ(ReasonOf(status(RefusalCause::kNeverFits)), "ENGINE_FAULT");
 }
 
-TEST(Status, RetryInfoSaysWhenTheQueueHasThePlace) {
-  const Refusal refusal = {.cause = RefusalCause::kQueueFull, .retry_after = std::chrono::milliseconds(2750)};
-  const auto retry = Find<google::rpc::RetryInfo>(ToGrpcStatus(StatusOfRefusal(refusal, "r")));
-  EXPECT_EQ(retry.retry_delay().seconds(), 2);
-  EXPECT_EQ(retry.retry_delay().nanos(), 750'000'000);
+TEST(Status, RetryInfoSaysWhenThereIsAPlace) {
+  for (const RefusalCause cause : {RefusalCause::kQueueFull, RefusalCause::kQueueTokens, RefusalCause::kTenantQuota,
+                                   RefusalCause::kSloUnattainable}) {
+    const Refusal refusal = {.cause = cause, .retry_after = std::chrono::milliseconds(2750)};
+    const absl::Status status = StatusOfRefusal(refusal, {.request_id = "r"});
+    const auto retry = Find<google::rpc::RetryInfo>(ToGrpcStatus(status));
+    EXPECT_EQ(retry.retry_delay().seconds(), 2);
+    EXPECT_EQ(retry.retry_delay().nanos(), 750'000'000);
+    EXPECT_EQ(RetryDelayOf(status), std::chrono::milliseconds(2750));
+  }
+}
+
+TEST(Status, QuotaFailureNamesTheTenant) {
+  const Refusal refusal = {.cause = RefusalCause::kTenantQuota, .message = "8 of 8 requests run or wait"};
+  const auto quota = Find<google::rpc::QuotaFailure>(ToGrpcStatus(StatusOfRefusal(refusal, {.tenant = "alpha"})));
+  ASSERT_EQ(quota.violations_size(), 1);
+  EXPECT_EQ(quota.violations(0).subject(), "tenant:alpha");
+  EXPECT_EQ(quota.violations(0).description(), "8 of 8 requests run or wait");
+}
+
+TEST(Status, ThatWaitedInVainIsToldToComeBackAfterAsLong) {
+  StreamEnd end;
+  end.sequence.timings.received = TimePoint{};
+  end.sequence.timings.finished = TimePoint{} + std::chrono::seconds(7);
+  const absl::Status status = StatusOfRun(Cause::kSloUnattainable, {.end = end, .request_id = "r"});
+  EXPECT_THAT(std::string(status.message()), HasSubstr("7.0 s"));
+  EXPECT_EQ(RetryDelayOf(status), std::chrono::seconds(7));
 }
 
 // A length-delimited field on the wire; all lengths here are below 128.
@@ -104,7 +132,7 @@ TEST(Status, BytesAreThoseOfGoogleRpc) {
   EXPECT_THAT(bytes, HasSubstr(Detail("BadRequest", Field(1, Field(1, "a") + Field(2, "b")))));
 
   const Refusal refusal = {.cause = RefusalCause::kQueueFull, .retry_after = std::chrono::seconds(3)};
-  EXPECT_THAT(ToGrpcStatus(StatusOfRefusal(refusal, "r")).error_details(),
+  EXPECT_THAT(ToGrpcStatus(StatusOfRefusal(refusal, {.request_id = "r"})).error_details(),
               HasSubstr(Detail("RetryInfo", Field(1, "\x08\x03"))));
   EXPECT_THAT(ToGrpcStatus(DuplicateRequestId("r")).error_details(), HasSubstr(Detail("RequestInfo", Field(1, "r"))));
   EXPECT_THAT(ToGrpcStatus(ModelNotFound("m", "served")).error_details(),
@@ -130,6 +158,7 @@ TEST(Status, EveryEndHasOneCause) {
       {FinishReason::kExpiredInQueue, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_QUEUE"},
       {FinishReason::kExpiredInPrefill, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_PREFILL"},
       {FinishReason::kExpiredInDecode, grpc::DEADLINE_EXCEEDED, "EXPIRED_IN_DECODE"},
+      {FinishReason::kSloUnattainable, grpc::RESOURCE_EXHAUSTED, "SLO_UNATTAINABLE"},
       {FinishReason::kSlowConsumer, grpc::RESOURCE_EXHAUSTED, "SLOW_CONSUMER"},
       {FinishReason::kNonFiniteLogits, grpc::DATA_LOSS, "NAN_LOGITS"},
       {FinishReason::kDraining, grpc::UNAVAILABLE, "DRAINING"},
@@ -178,12 +207,15 @@ std::vector<absl::Status> AllStatusesWith(std::string_view text) {
   for (size_t i = 0; i < kMaxViolations; ++i) violations.push_back(MakeViolation(text, text));
   statuses.push_back(InvalidFields(violations));
   for (const RefusalCause cause :
-       {RefusalCause::kDraining, RefusalCause::kQueueFull, RefusalCause::kQueueTokens, RefusalCause::kNeverFits}) {
-    statuses.push_back(StatusOfRefusal({.cause = cause, .message = std::string(text)}, text));
+       {RefusalCause::kDraining, RefusalCause::kQueueFull, RefusalCause::kQueueTokens, RefusalCause::kTenantQuota,
+        RefusalCause::kSloUnattainable, RefusalCause::kNeverFits}) {
+    statuses.push_back(
+        StatusOfRefusal({.cause = cause, .message = std::string(text)}, {.request_id = text, .tenant = text}));
   }
   for (const FinishReason reason :
        {FinishReason::kCancelled, FinishReason::kAborted, FinishReason::kExpiredInQueue, FinishReason::kExpiredInDecode,
-        FinishReason::kSlowConsumer, FinishReason::kDraining, FinishReason::kNonFiniteLogits}) {
+        FinishReason::kSloUnattainable, FinishReason::kSlowConsumer, FinishReason::kDraining,
+        FinishReason::kNonFiniteLogits}) {
     StreamEnd end;
     end.answer.output_tokens = 1'000'000'000;
     statuses.push_back(StatusOfRun(CauseOf(reason), {.end = end, .unread_bytes = size_t{1} << 40, .request_id = text}));

@@ -25,6 +25,7 @@ constexpr FinishReason kReasons[] = {FinishReason::kEos,
                                      FinishReason::kExpiredInQueue,
                                      FinishReason::kExpiredInPrefill,
                                      FinishReason::kExpiredInDecode,
+                                     FinishReason::kSloUnattainable,
                                      FinishReason::kSlowConsumer,
                                      FinishReason::kNonFiniteLogits,
                                      FinishReason::kDraining};
