@@ -21,6 +21,9 @@
 namespace latentd {
 namespace {
 
+// The last minutes of a busy engine, in 2.5 MiB.
+constexpr size_t kRecordedDecisions = 1 << 16;
+
 absl::StatusOr<int> MaxContext(const LoadOptions& options, const ModelConfig& config) {
   if (options.max_context_tokens == 0) return config.max_context;
   if (options.max_context_tokens <= config.max_context) return static_cast<int>(options.max_context_tokens);
@@ -101,7 +104,8 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .max_step_rows = rows,
                         .max_step_logits = std::max(rows, 64),
                         .max_context_tokens = sizes.context,
-                        .slow_consumer_seconds = options.slow_consumer_seconds},
+                        .slow_consumer_seconds = options.slow_consumer_seconds,
+                        .num_recorded = kRecordedDecisions},
           .step = {.max_step_seconds = options.max_step_seconds}};
 }
 

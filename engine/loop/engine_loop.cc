@@ -9,6 +9,7 @@ namespace latentd {
 void EngineLoop::Begin(Commands commands) {
   CHECK(!has_begun_);
   has_begun_ = true;
+  engine_->SetTime(clock_.Now());
   Apply(std::move(commands));
   has_late_commands_ = false;
   step_ = engine_->Begin(clock_.Now());

@@ -1,8 +1,8 @@
 // What the engine thread repeats, without the thread: commands in, one step, its output and the queue's account out.
 // No inbox, no publisher and no waiting, so that a simulator runs the very same turns. One caller at a time.
 //
-// Begin and Complete alternate; Apply comes before, between or after them. Time is read from the clock alone: once in
-// Begin, once when the step is over.
+// Begin and Complete alternate; Apply comes before, between or after them. Time is read from the clock alone: in
+// Begin before the commands and after them, and once when the step is over.
 #pragma once
 
 #include <memory>

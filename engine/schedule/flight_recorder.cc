@@ -47,14 +47,17 @@ bool FlightRecorder::Read(uint64_t number, FlightEntry& entry) const {
   return true;
 }
 
-std::vector<FlightEntry> FlightRecorder::Newest(size_t most) const {
-  const uint64_t end = num_recorded();
+std::vector<FlightEntry> FlightRecorder::Before(uint64_t end, size_t most) const {
   const uint64_t begin = end - std::min<uint64_t>({end, most, num_entries() - 1});
   std::vector<FlightEntry> entries;
   entries.reserve(static_cast<size_t>(end - begin));
   FlightEntry entry;
   for (uint64_t number = begin; number < end; ++number) {
-    if (Read(number, entry)) entries.push_back(entry);
+    if (Read(number, entry)) {
+      entries.push_back(entry);
+    } else {
+      entries.clear();  // the writer is past them: what is given has no gaps
+    }
   }
   return entries;
 }

@@ -32,8 +32,8 @@ class FlightRecorder {
   uint64_t num_recorded() const { return num_recorded_.load(std::memory_order_acquire); }
   // Entry `number`, counted from 0 over all that were ever recorded. False where the ring has it no longer, or not yet.
   bool Read(uint64_t number, FlightEntry& entry) const;
-  // The newest, at most `most`, the oldest of them first.
-  std::vector<FlightEntry> Newest(size_t most) const;
+  // The last ones before entry `end`, which is num_recorded() or was: at most `most`, the oldest of them first.
+  std::vector<FlightEntry> Before(uint64_t end, size_t most) const;
 
  private:
   // An entry in words that can be written and read one by one.

@@ -20,6 +20,7 @@ FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) {
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       capacity_{.max_context_tokens = options.max_context_tokens, .num_blocks = UsableBlocks(options.pool.num_blocks)},
+      recorder_(options.num_recorded),
       pool_(options.pool) {
   CHECK_GE(options_.max_step_tokens, 1);
   CHECK_GE(options_.max_step_rows, 1);

@@ -22,6 +22,7 @@
 #include "engine/schedule/block_pool.h"
 #include "engine/schedule/capacity.h"
 #include "engine/schedule/expiries.h"
+#include "engine/schedule/flight_recorder.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_allowance.h"
 
@@ -35,6 +36,7 @@ struct SchedulerOptions {
   int chunk_tokens = 0;                 // most tokens of one sequence in a step; 0: as many as the step has left
   int max_context_tokens = 0;           // prompt and output together
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
+  size_t num_recorded = 1024;           // decisions that the flight recorder keeps: a power of two
 };
 // By default a step has room for a token, and for the logits, of each of its rows. Where it has less, rows wait for the
 // next step.
@@ -97,6 +99,9 @@ class Scheduler {
   int num_paused() const { return static_cast<int>(paused_.size()); }
   const QueueDepartures& departures() const { return departures_; }
   const BlockPool& pool() const { return pool_; }
+  // Engine and Scheduler write it; any thread may read it.
+  FlightRecorder& recorder() { return recorder_; }
+  const FlightRecorder& recorder() const { return recorder_; }
   const SchedulerOptions& options() const { return options_; }
   const Capacity& capacity() const { return capacity_; }
 
@@ -122,6 +127,7 @@ class Scheduler {
 
   const SchedulerOptions options_;
   const Capacity capacity_;
+  FlightRecorder recorder_;
   BlockPool pool_;  // before the sequences: their tables return to it
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::map<SequenceId, std::unique_ptr<Sequence>> retired_;  // ended, with rows in flight

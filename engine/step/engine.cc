@@ -1,6 +1,8 @@
 #include "engine/step/engine.h"
 
 #include <algorithm>
+#include <chrono>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -14,9 +16,13 @@ Phase PhaseOf(const Sequence& sequence) {
   return sequence.num_generated() == 0 ? Phase::kPrefill : Phase::kDecode;
 }
 
-StepKind KindOf(const BatchPlan& plan) {
+int NumPrefills(const BatchPlan& plan) {
   const auto prefills = [](const PlannedRow& row) { return row.first_position < row.sequence->num_prompt_tokens; };
-  const auto num_prefills = std::count_if(plan.rows.begin(), plan.rows.end(), prefills);
+  return static_cast<int>(std::count_if(plan.rows.begin(), plan.rows.end(), prefills));
+}
+
+StepKind KindOf(const BatchPlan& plan) {
+  const int num_prefills = NumPrefills(plan);
   if (num_prefills == 0) return StepKind::kDecode;
   return num_prefills == std::ssize(plan.rows) ? StepKind::kPrefill : StepKind::kMixed;
 }
@@ -109,6 +115,7 @@ std::optional<StepInFlight> Engine::Begin(TimePoint now) {
   StepInFlight step = std::move(spare_.back());
   spare_.pop_back();
   step.started = now;
+  SetTime(now);
   scheduler_.Plan(now, Allowance(), step.plan);
   if (step.plan.rows.empty() && !scheduler_.has_finished() && !reporter_.has_news()) {
     reporter_.Rest();
@@ -148,12 +155,23 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
     ++record.ended_in[static_cast<size_t>(PhaseOf(*sequence))];
   }
   record.finished = clock.Now();
+  SetTime(record.finished);
+  if (record.num_rows > 0) RecordStep(record, plan);
   if (record.num_rows > 0) budget_.Observe(plan.work, Seconds(record.finished - record.started));
   for (Sequence* sequence : generating_) StampToken(record.finished, *sequence);
   reporter_.Report(record, LevelsOf(scheduler_));
   for (const auto& sequence : finished) output.ends.push_back(EndOf(*sequence, record.finished));
   generating_.clear();
   spare_.push_back(std::move(step));
+}
+
+void Engine::RecordStep(const StepRecord& record, const BatchPlan& plan) {
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(record.finished - record.started);
+  const auto most = static_cast<int64_t>(std::numeric_limits<int32_t>::max());
+  scheduler_.recorder().Record(
+      FlightDecision::kStep, {},
+      {record.num_rows, record.num_tokens, static_cast<int32_t>(std::min(micros.count(), most)),
+       record.num_rows - NumPrefills(plan)});
 }
 
 void Engine::Commit(std::span<SampleResult> results, Completion& completion) {

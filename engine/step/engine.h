@@ -37,6 +37,9 @@ class Engine {
   // Both references must outlive the engine.
   Engine(StepExecutor& executor, const EngineOptions& options, Metrics& metrics);
 
+  // For the flight recorder: what is asked from here on was asked at `now`.
+  void SetTime(TimePoint now) { scheduler_.recorder().SetTime(now); }
+
   // Each sequence that was added ends exactly once in some StepOutput.
   absl::Status Add(Request request);
   // These act on all sequences of the request. An end comes with the next step that is completed. Late ones are no-ops.
@@ -76,6 +79,7 @@ class Engine {
   void Commit(std::span<SampleResult> results, Completion& completion);
   void CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion);
   void CommitToken(Sequence& sequence, int32_t id, Completion& completion);
+  void RecordStep(const StepRecord& record, const BatchPlan& plan);
 
   StepExecutor& executor_;
   const EngineOptions options_;

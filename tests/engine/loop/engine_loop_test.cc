@@ -1,6 +1,7 @@
 // The engine's loop turn by turn, without a thread: commands in, output and the queue's account out.
 #include "engine/loop/engine_loop.h"
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -129,6 +130,21 @@ TEST_F(EngineLoopTest, ATurnIsNotIdleIfCommandsCameDuringIt) {
   EXPECT_FALSE(turn_.idle);
   Run();
   EXPECT_EQ(turn_.output.num_rows, 1);
+}
+
+TEST_F(EngineLoopTest, ATurnRecordsItsStepAndTheTime) {
+  Submit(1, 10, 50);
+  Submit(2, 20, 50);
+  Run();
+  clock_.Advance(std::chrono::seconds(2));
+  Run();
+  const FlightRecorder& recorder = loop_.engine().scheduler().recorder();
+  std::vector<FlightEntry> steps = recorder.Before(recorder.num_recorded(), 1000);
+  std::erase_if(steps, [](const FlightEntry& entry) { return entry.decision != FlightDecision::kStep; });
+  ASSERT_THAT(steps, SizeIs(2));
+  EXPECT_EQ(steps[0].numbers, (std::array<int32_t, 4>{2, 30, 0, 0}));
+  EXPECT_EQ(steps[1].numbers, (std::array<int32_t, 4>{2, 2, 0, 2}));
+  EXPECT_EQ(steps[1].nanoseconds - steps[0].nanoseconds, 2'000'000'000);
 }
 
 TEST_F(EngineLoopTest, AStepThatNoOneCompletedBlocksTheNext) {

@@ -33,14 +33,14 @@ void RecordEntry(uint64_t number, FlightRecorder& recorder) {
 TEST(FlightRecorder, BeginsEmpty) {
   const FlightRecorder recorder(8);
   FlightEntry entry;
-  EXPECT_THAT(recorder.Newest(8), IsEmpty());
+  EXPECT_THAT(recorder.Before(recorder.num_recorded(), 8), IsEmpty());
   EXPECT_FALSE(recorder.Read(0, entry));
 }
 
 TEST(FlightRecorder, GivesBackWhatWasRecordedInItsOrder) {
   FlightRecorder recorder(8);
   for (uint64_t number = 0; number < 5; ++number) RecordEntry(number, recorder);
-  const std::vector<FlightEntry> entries = recorder.Newest(8);
+  const std::vector<FlightEntry> entries = recorder.Before(recorder.num_recorded(), 8);
   ASSERT_THAT(entries, SizeIs(5));
   for (uint64_t number = 0; number < 5; ++number) EXPECT_EQ(entries[number], EntryOf(number));
 }
@@ -50,7 +50,7 @@ TEST(FlightRecorder, OldestMakesRoomForTheNewest) {
   for (uint64_t number = 0; number < 100; ++number) RecordEntry(number, recorder);
   EXPECT_EQ(recorder.num_recorded(), 100U);
   // All but the one that the next entry will overwrite.
-  const std::vector<FlightEntry> entries = recorder.Newest(1000);
+  const std::vector<FlightEntry> entries = recorder.Before(recorder.num_recorded(), 1000);
   ASSERT_THAT(entries, SizeIs(7));
   for (uint64_t i = 0; i < 7; ++i) EXPECT_EQ(entries[i], EntryOf(93 + i));
   FlightEntry entry;
@@ -62,8 +62,9 @@ TEST(FlightRecorder, OldestMakesRoomForTheNewest) {
 TEST(FlightRecorder, GivesNoMoreThanAskedFor) {
   FlightRecorder recorder(8);
   for (uint64_t number = 0; number < 6; ++number) RecordEntry(number, recorder);
-  EXPECT_THAT(recorder.Newest(0), IsEmpty());
-  const std::vector<FlightEntry> entries = recorder.Newest(2);
+  EXPECT_THAT(recorder.Before(6, 0), IsEmpty());
+  EXPECT_THAT(recorder.Before(3, 2), SizeIs(2));
+  const std::vector<FlightEntry> entries = recorder.Before(recorder.num_recorded(), 2);
   ASSERT_THAT(entries, SizeIs(2));
   EXPECT_EQ(entries[0], EntryOf(4));
   EXPECT_EQ(entries[1], EntryOf(5));
