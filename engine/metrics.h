@@ -10,10 +10,12 @@
 #include <mutex>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/histogram.h"
+#include "engine/schedule/schedule_counts.h"
 #include "engine/schedule/wait_reason.h"
 
 namespace latentd {
@@ -73,8 +75,19 @@ struct OutcomeTotals {
   Histogram decode_seconds{kRequestSeconds};
   Histogram inter_token_latency_seconds{kTokenSeconds};
   Histogram time_per_output_token_seconds{kTokenSeconds};
+  Histogram preempted_seconds{kRequestSeconds};  // of requests that were preempted
   Histogram cancel_to_release_seconds{kRequestSeconds};
   uint64_t wasted_tokens = 0;
+};
+
+// What a tenant got of the engine. Those that the configuration does not name count as one, since clients choose their
+// names.
+struct TenantTotals {
+  std::string name = {};        // empty: those without a name of their own
+  double weight = 1.0;          // of its share
+  uint64_t service_tokens = 0;  // prompt tokens computed, and twice those generated
+  double recent_service = 0.0;  // of these per weight, those of ten seconds ago counting 1/e
+  bool is_active = false;       // has sequences that run or wait
 };
 
 struct MetricsData {
@@ -85,11 +98,20 @@ struct MetricsData {
   std::map<std::string, uint64_t> admission_rejected;  // by reason
   WaitCounts queue_waits{};                            // step-sequences skipped, by reason
 
-  // admitted = computed + abandoned + pending
+  PriorityCounts queued_by_priority{};
+  PreemptionCounts preemptions{};
+  std::vector<TenantTotals> tenants = {};  // in an order that does not change
+
+  // admitted = computed + cached + abandoned + pending
   uint64_t prompt_tokens_admitted = 0;
   uint64_t prompt_tokens_computed = 0;
+  uint64_t prompt_tokens_cached = 0;     // found in the prefix cache instead
   uint64_t prompt_tokens_abandoned = 0;  // of requests that ended before their prompt was computed
   int64_t prompt_tokens_pending = 0;     // of live requests
+  uint64_t recomputed_tokens = 0;        // computed before, then lost to a preemption; of prompts and answers
+  uint64_t prefix_queried_tokens = 0;    // prompt tokens looked for in the prefix cache
+  uint64_t prefix_hit_tokens = 0;        // found there
+  PrefixLossCounts prefix_lost_tokens{};
   uint64_t generated_tokens_delivered = 0;
   uint64_t generated_tokens_discarded = 0;
   Histogram prompt_length_tokens{kLengthTokens};
@@ -108,8 +130,11 @@ struct MetricsData {
   int64_t kv_blocks_free = 0;      // promised ones not included
   int64_t kv_blocks_promised = 0;  // empty, and kept for running sequences
   int64_t kv_blocks_active = 0;
+  int64_t kv_blocks_cached = 0;    // held by none, findable
   int64_t kv_blocks_reserved = 0;  // the scratch block of padding rows
   int64_t kv_blocks_total = 0;     // in all states
+  uint64_t kv_evictions = 0;       // of cached blocks
+  uint64_t kv_invariant_violations = 0;
 
   uint64_t sequences_paused = 0;
   uint64_t sequences_resumed = 0;

@@ -31,6 +31,7 @@ void ObserveRun(Cause cause, const StreamEnd& end, MetricsData& data) {
     const double seconds = Seconds(at.last_token - at.first_token);
     totals.time_per_output_token_seconds.Observe(seconds / (end.sequence.generated_tokens - 1));
   }
+  if (at.preempted > Duration::zero()) totals.preempted_seconds.Observe(Seconds(at.preempted));
   if (at.cancel_asked != kNever) observe(totals.cancel_to_release_seconds, at.cancel_asked, at.released);
   totals.wasted_tokens += WastedTokens(cause, end);
   data.prompt_length_tokens.Observe(end.sequence.prompt_tokens);
