@@ -1,0 +1,149 @@
+// Block ids of the paged latent cache: free, held by tables, or cached: held by none and findable by the tokens
+// in them. No latents, only ids and counts. Free + held + cached + the scratch block = all, after each call. Owned by
+// the Scheduler; engine thread only. Tables must not outlive the cache.
+//
+// A sequence's calls: Match and Open where it may read; Extend as it grows; Publish once positions are committed in all
+// layers; Release when it ends or is preempted. Memory is taken at construction, and by BlockTable::ReserveMemory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "base/clock.h"
+#include "engine/schedule/block_id.h"
+#include "engine/schedule/eviction_order.h"
+#include "engine/schedule/kv_events.h"
+#include "engine/schedule/prefix_index.h"
+
+namespace latentd {
+
+class BlockCache;
+
+// The blocks that one sequence holds, in the order of its positions. Gives them back when it goes.
+class BlockTable {
+ public:
+  BlockTable() = default;
+  BlockTable(BlockTable&& other) noexcept;
+  BlockTable& operator=(BlockTable&& other) noexcept;
+  ~BlockTable();
+
+  // It takes nothing from the heap while it has no more than so many. A released table keeps this memory.
+  void ReserveMemory(int num_blocks) { blocks_.reserve(static_cast<size_t>(num_blocks)); }
+
+  std::span<const BlockId> blocks() const { return blocks_; }
+  int num_blocks() const { return static_cast<int>(blocks_.size()); }
+  int num_published() const { return num_published_; }  // of them, from the first: full and findable
+
+ private:
+  friend class BlockCache;
+  BlockCache* cache_ = nullptr;  // where it holds blocks
+  std::vector<BlockId> blocks_;
+  int num_published_ = 0;
+};
+
+struct BlockCacheOptions {
+  int num_blocks = 0;                 // the scratch block included
+  uint64_t shuffle_seed = 0;          // 0: the block freed last goes out first; else free ones go out in a random order
+  uint64_t hash_mask = ~uint64_t{0};  // tests clear bits, so that hashes collide
+  KvEvents* events = nullptr;         // told of each full block that others can find; must outlive the cache
+};
+
+// What Match found for a sequence, and what it did not.
+struct PrefixMatch {
+  int num_tokens = 0;         // to be reused, at most the limit
+  int num_blocks = 0;         // whole ones among them
+  int num_cached_blocks = 0;  // blocks to be taken that none holds now: so many fewer are available
+  bool has_tail = false;      // num_tokens ends within a block: it is copied to one more, which is available
+
+  // Tokens beyond, each counted once: what they would have been without …
+  int lost_to_granularity = 0;  // the lack of a block to copy a tail to
+  int lost_to_eviction = 0;     // evictions, as far as these are remembered
+  int lost_to_salt = 0;         // isolation: stored under another salt
+};
+
+// The first num_slots slots, in each layer, before the step's first write. Copies of a step run in their order: a
+// source may be the destination of a later one.
+struct BlockCopy {
+  BlockId from = kNoBlock;
+  BlockId to = kNoBlock;
+  int num_slots = 0;
+};
+
+enum class TailRule : uint8_t { kFullBlocks, kWithTail };
+
+inline constexpr TimePoint kNotKept = TimePoint::min();
+
+class BlockCache {
+ public:
+  explicit BlockCache(const BlockCacheOptions& options);
+  ~BlockCache();  // CHECKs that no table holds any
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+
+  // The longest common prefix of the first `limit` tokens with anything stored. Changes nothing but what Open opens.
+  PrefixMatch Match(const PrefixKey& key, int limit);
+  // What the last Match found, to an empty table, as long as nothing else was called. The copy where it has a tail.
+  std::optional<BlockCopy> Open(BlockTable& table);
+
+  // One more block: a free one, else the one first to be evicted; false where all are held.
+  [[nodiscard]] bool Extend(BlockTable& table);
+
+  // The first num_committed of key.tokens are in the table's blocks, for good: full ones that were not yet become
+  // findable, and kWithTail the partial last one, too; it may be written on behind them, and published again. A block
+  // whose twin is stored already is exchanged for that. A table keeps one key's salt and `own` for life.
+  void Publish(BlockTable& table, const PrefixKey& key, int num_committed, TailRule rule);
+
+  // Findable blocks become cached, the most recently used ones; the rest become free. Kept until then, its findable
+  // ones are evicted after all that are not kept, for as long as at most half of all blocks are.
+  void Release(BlockTable& table, TimePoint keep_until = kNotKept);
+  void ExpireKept(TimePoint now);
+
+  // Frees what is cached of all that was published with PrefixKey::own = `own`.
+  void DropPrivate(std::string_view own);
+  // Frees all that is cached. Returns how many blocks.
+  int Flush();
+
+  int num_total() const { return static_cast<int>(references_.size()); }
+  int num_usable() const { return UsableBlocks(num_total()); }
+  int num_free() const { return static_cast<int>(free_.size()); }
+  int num_cached() const { return order_.size(); }
+  int num_available() const { return num_free() + num_cached(); }
+  int num_held() const { return num_usable() - num_available(); }
+  int num_kept() const { return order_.num_kept(); }  // of the cached ones
+  int num_references(BlockId block) const { return references_[static_cast<size_t>(block)]; }
+  uint64_t num_evictions() const { return num_evictions_; }
+
+  // INTERNAL where states, counts, order or index contradict each other or `tables`, which are all that hold blocks.
+  // Time by the number of blocks; for tests, and now and then in production.
+  absl::Status CheckInvariants(std::span<const BlockTable* const> tables) const;
+
+ private:
+  friend class BlockTable;
+
+  bool IsCached(BlockId block) const { return num_references(block) == 0 && index_.Has(block); }
+  BlockId Take();
+  void Hold(BlockId block);
+  void LetGo(BlockId block);
+  void Free(BlockId block, Removal removal);
+  void PublishFull(BlockTable& table, const PrefixKey& key);
+  void PublishTail(BlockTable& table, const PrefixKey& key, std::span<const int32_t> ids);
+  void Store(BlockId block, const StoredKey& key);
+
+  std::vector<int32_t> references_;  // [blocks] tables that hold it
+  std::vector<BlockId> free_;
+  EvictionOrder order_;  // of cached blocks
+  PrefixIndex index_;    // of all findable ones, held or cached
+  PrefixPath path_;      // of the last Match
+  uint64_t num_changes_ = 0, num_changes_at_match_ = 0;
+  uint64_t num_evictions_ = 0;
+  const bool shuffle_;
+  std::mt19937_64 random_;
+};
+
+}  // namespace latentd
