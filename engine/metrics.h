@@ -127,8 +127,8 @@ struct MetricsData {
   uint64_t nonfinite_rows = 0;
   uint64_t engine_stalls = 0;
 
-  int64_t kv_blocks_free = 0;      // promised ones not included
-  int64_t kv_blocks_promised = 0;  // empty, and kept for running sequences
+  int64_t kv_blocks_free = 0;
+  int64_t kv_blocks_promised = 0;
   int64_t kv_blocks_active = 0;
   int64_t kv_blocks_cached = 0;    // held by none, findable
   int64_t kv_blocks_reserved = 0;  // the scratch block of padding rows

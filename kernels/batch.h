@@ -21,7 +21,15 @@ struct BatchRow {
 
 inline constexpr int32_t kNoSlot = -1;  // of a token that only fills up a step: its latent is stored nowhere
 
+// Slots that a layer's latents are copied between before the step writes any: [from, from + count) to `to` on.
+struct SlotCopy {
+  int32_t from = 0;
+  int32_t to = 0;
+  int32_t count = 0;
+};
+
 struct BatchInputs {
+  std::vector<SlotCopy> copies;     // in this order, in every layer
   std::vector<int32_t> token_ids;   // [tokens]
   std::vector<int32_t> positions;   // [tokens]
   std::vector<int32_t> slots;       // [tokens]: block * kBlockSlots + offset, where the token's latent goes, or kNoSlot

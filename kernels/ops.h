@@ -111,9 +111,8 @@ class Ops {
   // Waits for the step that was uploaded last and hands out what Sample chose in it, for its first results.size() rows.
   virtual void Collect(std::span<SampleResult> results) = 0;
 
-  // Copies `count` slots of a layer from slot `from` on to slot `to` on: the partial tail of a shared prefix.
-  // No step calls it: sequences share whole blocks only. Two that share a block which one of them goes on to write
-  // need a list of copies in the plan, done before the step's first AppendLatent.
+  // Copies `count` slots of a layer from slot `from` on to slot `to` on, which do not overlap: the part of a block that
+  // a sequence shares with another before it goes on to write there. Before the step's first AppendLatent.
   virtual void CopyLatents(LatentPages pages, int from, int to, int count) = 0;
 };
 

@@ -99,7 +99,7 @@ absl::StatusOr<Sizes> SizesOf(const LoadOptions& options, const ModelConfig& con
 
 EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
   const int rows = static_cast<int>(options.max_rows);
-  return {.scheduler = {.pool = {.num_blocks = sizes.cache.num_blocks},
+  return {.scheduler = {.cache = {.num_blocks = sizes.cache.num_blocks},
                         .max_step_tokens = sizes.step_tokens,
                         .max_step_rows = rows,
                         .max_step_logits = std::max(rows, 64),
@@ -116,7 +116,7 @@ void Calibrate(const LoadOptions& options, LoadedModel& loaded) {
   const MeasuredRate rate =
       MeasureRate(executor,
                   {.max_tokens = std::min(scheduler.max_step_tokens, scheduler.max_context_tokens),
-                   .num_blocks = scheduler.pool.num_blocks,
+                   .num_blocks = scheduler.cache.num_blocks,
                    .vocab_size = loaded.model->config().vocab_size,
                    .max_context = scheduler.max_context_tokens},
                   SteadyClock());

@@ -91,6 +91,12 @@ Tensor Model::Forward(const Batch& batch) {
   return Head(batch);
 }
 
+void Model::CopyLatents(const SlotCopy& copy) {
+  for (int layer = 0; layer < config_.num_layers; ++layer) {
+    ops_.CopyLatents(cache_[layer], copy.from, copy.to, copy.count);
+  }
+}
+
 void Model::Attention(int layer, const Batch& batch) {
   const AttentionWeights& w = weights_.layers[static_cast<size_t>(layer)].attention;
   const AttentionShape& shape = config_.attention;

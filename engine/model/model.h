@@ -38,6 +38,9 @@ class Model {
   // inside: a layer that predicts further tokens needs it beside the logits.
   Tensor Forward(const Batch& batch);
 
+  // Copies slots of the cache in every layer, before the Forward that reads or writes them. Only enqueues work.
+  void CopyLatents(const SlotCopy& copy);
+
   const ModelConfig& config() const { return config_; }
   size_t cache_bytes() const { return cache_.bytes(); }
 

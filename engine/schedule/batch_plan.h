@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "engine/schedule/block_cache.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/wait_reason.h"
 
@@ -21,14 +22,16 @@ struct PlannedRow {
 };
 
 struct BatchPlan {
+  std::vector<BlockCopy> copies;  // done in this order, before the rows
   std::vector<PlannedRow> rows;
   int num_tokens = 0;
   int num_logits = 0;
-  int num_started = 0;  // rows of sequences that never ran before
+  int num_started = 0;  // rows of requests that never ran before
   double work = 0.0;    // as StepAllowance measures it
   WaitCounts waits{};   // sequences that wait on, by what the first of them lacked
 
   void Clear() {
+    copies.clear();
     rows.clear();
     num_tokens = num_logits = num_started = 0;
     work = 0.0;

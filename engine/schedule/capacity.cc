@@ -4,7 +4,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "engine/schedule/block_pool.h"
+#include "engine/schedule/block_id.h"
 
 namespace latentd {
 

@@ -14,7 +14,7 @@ struct Sequence;
 
 class Expiries {
  public:
-  // Ordered by time, then by arrival.
+  // Ordered by time, then by arrival, which no two have.
   struct Entry {
     TimePoint at;
     uint64_t arrival;

@@ -1,90 +1,143 @@
+// The life of sequences; scheduler_plan.cc deals out steps.
 #include "engine/schedule/scheduler.h"
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 
+#include <absl/strings/str_format.h>
+
 #include "base/check.h"
 
 namespace latentd {
 namespace {
 
-FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) {
-  if (!sequence.was_scheduled()) return FinishReason::kExpiredInQueue;
-  if (sequence.phase == SequencePhase::kPaused && sequence.request.deadline > now) return FinishReason::kSlowConsumer;
-  return sequence.num_generated() == 0 ? FinishReason::kExpiredInPrefill : FinishReason::kExpiredInDecode;
+// A sequence whose prompt takes less than this is not told early that it comes too late: it may be wrong by that.
+constexpr double kLeastJudgedSeconds = 0.1;
+
+// Continuations share their prompt, and preempted ones find what they had, also where none of it may be left to others.
+RequestRun::Sharing SharingOf(const Request& request, PrefixCacheMode mode) {
+  const bool is_on = mode == PrefixCacheMode::kOn;
+  return {.salt = request.scheduling.tenant + '\0' + request.cache.salt,
+          .own = is_on && request.cache.stores ? std::string() : std::to_string(request.id),
+          .reads = is_on && request.cache.reads};
 }
+
+// It wants it only while it has not started.
+TimePoint FirstTokenBy(const Sequence& sequence) {
+  return sequence.run->has_started ? kNever : sequence.request.scheduling.first_token_by;
+}
+
+size_t PlaceOf(int priority) { return static_cast<size_t>(priority - kLowestPriority); }
 
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
-      capacity_{.max_context_tokens = options.max_context_tokens, .num_blocks = UsableBlocks(options.pool.num_blocks)},
+      capacity_{.max_context_tokens = options.max_context_tokens, .num_blocks = UsableBlocks(options.cache.num_blocks)},
       recorder_(options.num_recorded),
-      pool_(options.pool) {
+      cache_(options.cache),
+      tenants_(options.tenants),
+      waiting_(tenants_, FromSeconds(options.ageing_seconds)) {
   CHECK_GE(options_.max_step_tokens, 1);
   CHECK_GE(options_.max_step_rows, 1);
   CHECK_GE(options_.max_step_logits, 1);
   CHECK_GE(options_.chunk_tokens, 0);
   CHECK_GE(options_.max_context_tokens, 1);
+  decoding_.reserve(static_cast<size_t>(options_.max_step_rows));
+  prefilling_.reserve(decoding_.capacity());
 }
 
 absl::Status Scheduler::Add(Request request) {
   if (absl::Status status = CheckFits(request, capacity_); !status.ok()) return status;
-  const SequenceId id{.request = request.id};
   const CapacityDemand most = DemandOf(request, capacity_);
-  const auto [place, is_new] =
-      sequences_.emplace(id, std::make_unique<Sequence>(std::move(request), most, ++num_arrived_));
-  CHECK(is_new);
-  Sequence& sequence = *place->second;
-  sequence.places = {.in_phase = waiting_.insert(waiting_.end(), &sequence),
-                     .in_expiries = expiries_.Add(sequence, sequence.arrival, Expiry(sequence))};
-  num_pending_prompt_tokens_ += sequence.num_prompt_tokens;
+  std::vector<int32_t> prompt = std::move(request.prompt);
+  RequestRun::Sharing sharing = SharingOf(request, options_.prefix_cache);
+  const auto run = std::make_shared<RequestRun>(RequestRun{.request = std::move(request),
+                                                           .num_prompt_tokens = static_cast<int>(prompt.size()),
+                                                           .sharing = std::move(sharing)});
+  run->num_left = run->num_untold = run->request.num_sequences;
+  const uint64_t arrival = num_arrived_ + 1;
+  num_arrived_ += static_cast<uint64_t>(run->request.num_sequences);
+  for (int32_t index = 0; index < run->request.num_sequences; ++index) {
+    const auto [place, is_new] = sequences_.emplace(SequenceId{.request = run->request.id, .index = index},
+                                                    std::make_unique<Sequence>(run, index, most));
+    CHECK(is_new);
+    Sequence& sequence = *place->second;
+    sequence.standing = {.sequence = &sequence,
+                         .tenant = &tenants_.Enter(run->request.scheduling.tenant),
+                         .priority = run->request.scheduling.priority,
+                         .received = run->request.received,
+                         .arrival = arrival,
+                         .index = index};
+    sequence.places.in_phase = elsewhere_.insert(elsewhere_.end(), &sequence);
+    sequence.places.in_expiries = expiries_.Add(sequence, arrival + static_cast<uint64_t>(index), Expiry(sequence));
+  }
+  Sequence& first = *sequences_.find({.request = run->request.id})->second;
+  first.tokens = std::move(prompt);
+  num_pending_prompt_tokens_ += first.num_prompt_tokens;
+  recorder_.Record(FlightDecision::kSubmit, first.id(),
+                   {first.num_prompt_tokens, run->request.stopping.max_tokens, run->request.scheduling.priority,
+                    run->request.num_sequences});
+  Enter(first, SequencePhase::kWaiting);
   return absl::OkStatus();
 }
 
-// `act` may end the sequence.
-template <class Act>
-void Scheduler::ForRequest(RequestId id, const Act& act) {
-  auto next = sequences_.lower_bound({.request = id});
-  while (next != sequences_.end() && next->first.request == id) act(*(next++)->second);
-}
+// --------------------------------------------------------------------------------------------------- between phases
 
-Scheduler::Sequences& Scheduler::ListOf(SequencePhase phase) {
-  CHECK(phase != SequencePhase::kFinished);
-  if (phase == SequencePhase::kWaiting) return waiting_;
-  return phase == SequencePhase::kRunning ? running_ : paused_;
-}
-
-void Scheduler::MoveTo(Sequence& sequence, SequencePhase phase) {
-  CHECK(phase != SequencePhase::kWaiting && "the queue's order is that of arrival: say where preempted ones go");
-  Sequences& to = ListOf(phase);
-  auto before = to.end();
-  if (phase == SequencePhase::kRunning && sequence.phase == SequencePhase::kPaused) {
-    const auto is_served_later = [&sequence](const Sequence* other) { return sequence.last_turn < other->last_turn; };
-    before = std::find_if(to.begin(), to.end(), is_served_later);
-  }
-  to.splice(before, ListOf(sequence.phase), sequence.places.in_phase);
+// It is in no phase: it is new, or Leave took it out of the one before.
+void Scheduler::Enter(Sequence& sequence, SequencePhase phase) {
   sequence.phase = phase;
-  RefreshExpiry(sequence);
+  switch (phase) {
+    case SequencePhase::kWaiting:
+      sequence.standing.SetStarts({.prompt_tokens = sequence.num_tokens() - sequence.most_computed,
+                                   .tokens_per_second = tokens_per_second_,
+                                   .due = std::min(sequence.request.deadline, FirstTokenBy(sequence))});
+      return waiting_.Add(sequence.standing);
+    case SequencePhase::kRunning:
+      return EnterRunning(sequence);
+    case SequencePhase::kPaused:
+      return paused_.splice(paused_.end(), elsewhere_, sequence.places.in_phase);
+    case SequencePhase::kAwaitingPrompt:
+    case SequencePhase::kFinished:
+      return;
+  }
 }
 
-void Scheduler::Cancel(RequestId id, FinishReason reason, TimePoint asked) {
-  ForRequest(id, [&](Sequence& sequence) {
-    sequence.timings.cancel_asked = asked;
-    Finish(sequence, reason);
-  });
+// One that was paused stands where those stand that were served when it was.
+void Scheduler::EnterRunning(Sequence& sequence) {
+  ++running_by_priority_[PlaceOf(sequence.standing.priority)];
+  const auto is_served_later = [&sequence](const Sequence* other) { return sequence.last_turn < other->last_turn; };
+  const auto before = sequence.blocks.num_blocks() == 0
+                          ? running_.end()
+                          : std::find_if(running_.begin(), running_.end(), is_served_later);
+  running_.splice(before, elsewhere_, sequence.places.in_phase);
 }
 
-void Scheduler::CancelAll(FinishReason reason) {
-  while (!sequences_.empty()) Finish(*sequences_.begin()->second, reason);
+void Scheduler::Leave(Sequence& sequence) {
+  switch (sequence.phase) {
+    case SequencePhase::kWaiting:
+      return waiting_.Remove(sequence.standing);
+    case SequencePhase::kRunning:
+      --running_by_priority_[PlaceOf(sequence.standing.priority)];
+      return elsewhere_.splice(elsewhere_.end(), running_, sequence.places.in_phase);
+    case SequencePhase::kPaused:
+      return elsewhere_.splice(elsewhere_.end(), paused_, sequence.places.in_phase);
+    case SequencePhase::kAwaitingPrompt:
+      return;
+    case SequencePhase::kFinished:
+      CHECK(false && "it ended before: look for who goes on committing its tokens");
+  }
 }
 
 int Scheduler::Pause(RequestId id) {
   int num_paused = 0;
   ForRequest(id, [&](Sequence& sequence) {
-    if (sequence.phase != SequencePhase::kRunning) return;
-    MoveTo(sequence, SequencePhase::kPaused);
+    const bool waits_again = sequence.phase == SequencePhase::kWaiting && sequence.run->has_started;
+    if (sequence.phase != SequencePhase::kRunning && !waits_again) return;
+    Leave(sequence);
+    Enter(sequence, SequencePhase::kPaused);
+    recorder_.Record(FlightDecision::kPause, sequence.id(), {sequence.computed});
     ++num_paused;
   });
   return num_paused;
@@ -95,35 +148,99 @@ int Scheduler::Resume(RequestId id) {
   ForRequest(id, [&](Sequence& sequence) {
     if (sequence.phase != SequencePhase::kPaused) return;
     sequence.paused_since = kNever;
-    MoveTo(sequence, SequencePhase::kRunning);
+    Leave(sequence);
+    const bool has_place = sequence.blocks.num_blocks() > 0;
+    Enter(sequence, has_place ? SequencePhase::kRunning : SequencePhase::kWaiting);
+    RefreshExpiry(sequence);
+    recorder_.Record(FlightDecision::kResume, sequence.id(), {sequence.computed});
     ++num_resumed;
   });
   return num_resumed;
 }
 
-void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
-  CHECK(sequence.phase != SequencePhase::kFinished && "it ended before: look for who goes on committing its tokens");
-  CHECK(reason != FinishReason::kStopString && "only the publisher finds those; it cancels the sequence");
-  if (!sequence.was_scheduled()) LeaveQueue(sequence);
-  ListOf(sequence.phase).erase(sequence.places.in_phase);
-  expiries_.Remove(sequence.places.in_expiries);
-  sequence.phase = SequencePhase::kFinished;
-  sequence.finish_reason = reason;
-  auto node = sequences_.extract(sequence.id());
-  CHECK(!node.empty());
-  if (sequence.rows_in_flight == 0) return Release(std::move(node.mapped()));
-  CHECK(retired_.insert(std::move(node)).inserted);
+// The prompt of its request is computed: the others begin with it, and wait for their rows.
+void Scheduler::Fork(const Sequence& first) {
+  const auto prompt = std::span(first.tokens).first(static_cast<size_t>(first.num_prompt_tokens));
+  ForRequest(first.request.id, [&](Sequence& sequence) {
+    if (sequence.phase != SequencePhase::kAwaitingPrompt) return;
+    sequence.tokens.assign(prompt.begin(), prompt.end());
+    sequence.prompt_accounted = sequence.most_computed = sequence.num_prompt_tokens;
+    sequence.cached_tokens = first.cached_tokens;
+    Enter(sequence, SequencePhase::kWaiting);
+  });
 }
 
-void Scheduler::LeaveQueue(const Sequence& sequence) {
+void Scheduler::LeaveQueue(const RequestRun& run) {
   ++departures_.requests;
-  departures_.tokens += sequence.num_prompt_tokens;
+  departures_.tokens += run.num_prompt_tokens;
+}
+
+// ------------------------------------------------------------------------------------------------------------- ends
+
+void Scheduler::Cancel(RequestId id, FinishReason reason, TimePoint asked) {
+  recorder_.Record(FlightDecision::kCancel, {.request = id}, {static_cast<int32_t>(reason)});
+  ForRequest(id, [&](Sequence& sequence) {
+    sequence.timings.cancel_asked = asked;
+    Finish(sequence, reason);
+  });
+}
+
+void Scheduler::CancelSequence(SequenceId id, FinishReason reason) {
+  const auto found = sequences_.find(id);
+  if (found != sequences_.end()) Finish(*found->second, reason);
+}
+
+void Scheduler::CancelAll(FinishReason reason) {
+  recorder_.Record(FlightDecision::kCancelAll, {}, {static_cast<int32_t>(reason)});
+  while (!sequences_.empty()) Finish(*sequences_.begin()->second, reason);
+}
+
+void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
+  CHECK(reason != FinishReason::kStopString && "only the publisher finds those; it cancels the sequence");
+  Leave(sequence);
+  RequestRun& run = *sequence.run;
+  --run.num_left;
+  if (sequence.index == 0 && !run.has_started) LeaveQueue(run);
+  elsewhere_.erase(sequence.places.in_phase);
+  expiries_.Remove(sequence.places.in_expiries);
+  tenants_.Leave(*sequence.standing.tenant);
+  sequence.phase = SequencePhase::kFinished;
+  sequence.finish_reason = reason;
+  recorder_.Record(FlightDecision::kFinish, sequence.id(),
+                   {static_cast<int32_t>(reason), sequence.num_generated(), sequence.computed});
+  auto node = sequences_.extract(sequence.id());
+  CHECK(!node.empty());
+  if (sequence.rows_in_flight == 0) {
+    Release(std::move(node.mapped()));
+  } else {
+    CHECK(retired_.insert(std::move(node)).inserted);
+  }
+  // What one of them got wrong was computed for all.
+  if (reason == FinishReason::kNonFiniteLogits) {
+    ForRequest(run.request.id, [this](Sequence& other) { Finish(other, FinishReason::kNonFiniteLogits); });
+  }
+}
+
+// What it holds can be found from here on, as far as it was computed.
+void Scheduler::GiveBack(Sequence& sequence) {
+  const bool is_bad =
+      sequence.finish_reason == FinishReason::kNonFiniteLogits && sequence.phase == SequencePhase::kFinished;
+  if (is_bad) {
+    cache_.Forget(sequence.blocks);
+  } else {
+    cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, TailRule::kWithTail);
+  }
+  const double keep_seconds = sequence.request.cache.keep_seconds;
+  const bool is_kept = keep_seconds > 0.0 && sequence.phase == SequencePhase::kFinished;
+  cache_.Release(sequence.blocks, is_kept ? now_ + FromSeconds(keep_seconds) : kNotKept);
 }
 
 // From here on the rest of its prompt is abandoned, as TakeFinished tells; until here it is pending.
 void Scheduler::Release(std::unique_ptr<Sequence> sequence) {
-  num_pending_prompt_tokens_ -= sequence->num_uncomputed_prompt();
-  sequence->blocks.Release();
+  if (sequence->index == 0) num_pending_prompt_tokens_ -= sequence->num_unaccounted_prompt();
+  GiveBack(*sequence);
+  const RequestRun& run = *sequence->run;
+  if (run.num_left == 0 && !run.sharing.own.empty()) cache_.DropPrivate(run.sharing.own);
   finished_.push_back(std::move(sequence));
 }
 
@@ -135,11 +252,42 @@ void Scheduler::ReleaseRetired(const Sequence& sequence) {
 
 std::vector<std::unique_ptr<Sequence>> Scheduler::TakeFinished() { return std::exchange(finished_, {}); }
 
+int64_t Scheduler::FlushPrefixCache() {
+  const int64_t num_freed = cache_.Flush();
+  recorder_.Record(FlightDecision::kFlush, {}, {static_cast<int32_t>(num_freed)});
+  return num_freed;
+}
+
+// --------------------------------------------------------------------------------------------------------- expiries
+
+FinishReason Scheduler::ExpiredIn(const Sequence& sequence, TimePoint now) const {
+  const Request& request = sequence.request;
+  if (!sequence.run->has_started) {
+    const bool is_over = std::min(request.deadline, request.queue_deadline) <= now;
+    return is_over ? FinishReason::kExpiredInQueue : FinishReason::kSloUnattainable;
+  }
+  if (sequence.phase == SequencePhase::kPaused && request.deadline > now) return FinishReason::kSlowConsumer;
+  const bool has_token = sequence.run->has_token || sequence.num_generated() > 0;
+  return has_token ? FinishReason::kExpiredInDecode : FinishReason::kExpiredInPrefill;
+}
+
 TimePoint Scheduler::Expiry(const Sequence& sequence) const {
-  const TimePoint deadline = sequence.request.deadline;
-  if (!sequence.was_scheduled()) return std::min(deadline, sequence.request.queue_deadline);
+  const Request& request = sequence.request;
+  const TimePoint deadline = request.deadline;
+  if (!sequence.run->has_started) {
+    return std::min({deadline, request.queue_deadline, LatestStart(request, sequence.num_prompt_tokens)});
+  }
   if (sequence.paused_since == kNever) return deadline;
   return std::min(deadline, sequence.paused_since + FromSeconds(options_.slow_consumer_seconds));
+}
+
+// The last moment at which a request that has not started can still meet what it wants; kNever where it wants nothing.
+TimePoint Scheduler::LatestStart(const Request& request, int num_prompt_tokens) const {
+  const double estimate = tokens_per_second_ > 0.0 ? num_prompt_tokens / tokens_per_second_ : 0.0;
+  const bool is_judged = estimate >= kLeastJudgedSeconds;
+  const TimePoint by =
+      is_judged ? std::min(request.scheduling.first_token_by, request.deadline) : request.scheduling.first_token_by;
+  return by == kNever || !is_judged ? by : by - FromSeconds(estimate);
 }
 
 void Scheduler::RefreshExpiry(Sequence& sequence) {
@@ -155,119 +303,37 @@ void Scheduler::EndExpired(TimePoint now) {
   while (Sequence* sequence = expiries_.FirstBy(now)) Finish(*sequence, ExpiredIn(*sequence, now));
 }
 
-PlannedRow Scheduler::Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const {
-  // A sequence that generates gets its token at any cost. A part of a prompt for which no time is left waits for the
-  // next step, where it comes first.
-  const bool generates = sequence.phase == SequencePhase::kRunning && sequence.num_unplanned() == 1;
-  const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
-  const int affordable = std::max(least, allowance.TokensFor(allowance.work - plan.work, sequence.planned));
-  int count = std::min({sequence.num_unplanned(), allowance.tokens - plan.num_tokens, affordable});
-  if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens);
-  const int first_logit = std::max(sequence.first_logit_position(), sequence.planned);
-  const int logits_left = options_.max_step_logits - plan.num_logits;
-  const auto wanted_logits = [&] {
-    const int end = std::min(sequence.planned + count, sequence.end_logit_position());
-    return std::max(0, end - first_logit);
-  };
-  if (wanted_logits() > logits_left) count = first_logit - sequence.planned + logits_left;
-  return {.sequence = &sequence,
-          .first_position = sequence.planned,
-          .num_tokens = count,
-          .first_logit_position = first_logit,
-          .num_logits = wanted_logits()};
-}
+// ------------------------------------------------------------------------------------------------------- invariants
 
-void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
-  Sequence& sequence = *row.sequence;
-  sequence.blocks.ExtendTo(BlocksFor(row.end_position()));
-  sequence.planned = row.end_position();
-  ++sequence.rows_in_flight;
-  sequence.last_turn = ++num_turns_;
-  running_.splice(running_.end(), running_, sequence.places.in_phase);
-  plan.num_tokens += row.num_tokens;
-  plan.num_logits += row.num_logits;
-  plan.work += allowance.WorkOf(row.first_position, row.num_tokens);
-  plan.rows.push_back(row);
-}
-
-bool Scheduler::Admit(Sequence& sequence, TimePoint now, BatchPlan& plan) {
-  auto blocks = pool_.Reserve({.num_new = sequence.most.blocks});
-  if (!blocks) return false;
-  sequence.blocks = std::move(*blocks);
-  sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
-  if (!sequence.was_scheduled()) {
-    ++plan.num_started;
-    LeaveQueue(sequence);
-    sequence.timings.first_scheduled = now;
-  }
-  MoveTo(sequence, SequencePhase::kRunning);
-  return true;
-}
-
-std::optional<WaitReason> Scheduler::Lacks(const StepAllowance& allowance, const BatchPlan& plan) const {
-  if (plan.num_tokens == allowance.tokens) return WaitReason::kTokens;
-  if (static_cast<int>(plan.rows.size()) == options_.max_step_rows) return WaitReason::kRows;
-  return std::nullopt;
-}
-
-// The sequence served longest ago comes first, so that none starves in a step too small for all.
-std::optional<WaitReason> Scheduler::DealToRunning(const StepAllowance& allowance, BatchPlan& plan) {
-  auto next = running_.begin();
-  for (size_t left = running_.size(); left > 0; --left) {
-    if (const auto lacks = Lacks(allowance, plan)) return lacks;
-    Sequence& sequence = **next++;  // a row moves it to the end
-    const PlannedRow row = Deal(sequence, plan, allowance);
-    if (row.num_tokens > 0) AddRow(row, allowance, plan);
-  }
-  return std::nullopt;
-}
-
-// The first in the queue is never overtaken, or small requests would starve a large one.
-std::optional<WaitReason> Scheduler::DealToWaiting(TimePoint now, const StepAllowance& allowance, BatchPlan& plan) {
-  while (!waiting_.empty()) {
-    if (const auto lacks = Lacks(allowance, plan)) return lacks;
-    Sequence& sequence = *waiting_.front();
-    const bool has_time = allowance.TokensFor(allowance.work - plan.work, sequence.planned) > 0;
-    if (!plan.rows.empty() && !has_time) return WaitReason::kTokens;
-    const PlannedRow row = Deal(sequence, plan, allowance);
-    if (row.num_tokens == 0) return WaitReason::kLogits;
-    if (!Admit(sequence, now, plan)) return WaitReason::kBlocks;
-    AddRow(row, allowance, plan);
-  }
-  return std::nullopt;
-}
-
-void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan) {
-  StepAllowance allowance = given;
-  allowance.tokens = std::min(allowance.tokens, options_.max_step_tokens);
-  EndExpired(now);
-  for (const auto& sequence : finished_) sequence->timings.released = std::min(sequence->timings.released, now);
-  plan.Clear();
-  std::optional<WaitReason> lacks = DealToRunning(allowance, plan);
-  if (!lacks) lacks = DealToWaiting(now, allowance, plan);
-  if (lacks) plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
-}
-
-int Scheduler::Commit(const BatchPlan& plan) {
-  int num_prompt_tokens = 0;
-  for (const PlannedRow& row : plan.rows) {
-    Sequence& sequence = *row.sequence;
-    CHECK_GT(sequence.rows_in_flight, 0);
-    --sequence.rows_in_flight;
-    if (sequence.phase == SequencePhase::kFinished) {
-      if (sequence.rows_in_flight == 0) ReleaseRetired(sequence);
-      continue;
+absl::Status Scheduler::CheckInvariants() const {
+  std::vector<const BlockTable*> tables;
+  ForEachHolder([&tables](const Sequence& sequence) { tables.push_back(&sequence.blocks); });
+  if (absl::Status status = cache_.CheckInvariants(tables); !status.ok()) return status;
+  int num_running = 0, num_paused = 0, num_waiting = 0;
+  int64_t num_pending = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    num_running += sequence->phase == SequencePhase::kRunning ? 1 : 0;
+    num_paused += sequence->phase == SequencePhase::kPaused ? 1 : 0;
+    num_waiting += sequence->phase == SequencePhase::kWaiting ? 1 : 0;
+    if (sequence->index == 0) num_pending += sequence->num_unaccounted_prompt();
+    const bool is_ahead = sequence->computed > sequence->planned || sequence->planned > sequence->num_tokens();
+    const bool has_room = BlocksFor(sequence->planned) <= sequence->blocks.num_blocks();
+    if (is_ahead || !has_room) {
+      return absl::InternalError(absl::StrFormat(
+          "request id %d, sequence %d: %d of %d tokens computed, %d planned, in %d blocks", id.request, id.index,
+          sequence->computed, sequence->num_tokens(), sequence->planned, sequence->blocks.num_blocks()));
     }
-    CHECK_EQ(sequence.computed, row.first_position);
-    sequence.computed = row.end_position();
-    CHECK_LE(sequence.computed, sequence.planned);
-    const int newly_computed =
-        std::max(0, std::min(sequence.computed, sequence.num_prompt_tokens) - sequence.prompt_computed);
-    sequence.prompt_computed += newly_computed;
-    num_prompt_tokens += newly_computed;
   }
-  num_pending_prompt_tokens_ -= num_prompt_tokens;
-  return num_prompt_tokens;
+  for (const auto& [id, sequence] : retired_) {
+    if (sequence->index == 0) num_pending += sequence->num_unaccounted_prompt();
+  }
+  const bool has_all = num_running == this->num_running() && num_paused == this->num_paused() &&
+                       num_waiting == this->num_waiting() && num_pending == num_pending_prompt_tokens_;
+  if (has_all) return absl::OkStatus();
+  return absl::InternalError(absl::StrFormat(
+      "%d sequences run, %d are paused, %d wait, %d prompt tokens are pending; counted were %d, %d, %d, %d",
+      num_running, num_paused, num_waiting, num_pending, this->num_running(), this->num_paused(), this->num_waiting(),
+      num_pending_prompt_tokens_));
 }
 
 }  // namespace latentd

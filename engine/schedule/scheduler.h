@@ -1,12 +1,17 @@
-// Who runs next, by one rule: a sequence knows its tokens and how many of them are computed; each step deals out
-// tokens, first to running sequences, then to waiting ones, while tokens, rows, logit rows and blocks last. Prefill,
-// its chunks and decode are all the same catching up. Owned by the Engine; engine thread only.
+// Who runs next, by one rule: a sequence knows its tokens and how many of them are computed; each step deals out tokens
+// while tokens, rows, logit rows and blocks last: first one to each running sequence that has only one to compute, then
+// what is left, in the order of rank.h, to sequences that run and to those that wait. Prefill, its chunks, decode and
+// what a preemption lost are all the same catching up. Owned by the Engine; engine thread only.
+//
+// Blocks are taken as sequences grow (docs/spec/scheduler.md 2). Where none is left the lowest-ranked sequence is
+// preempted: what it computed stays findable in the prefix cache for as long as there is room, and it waits again.
 //
 // Plans are committed in the order in which they were made. Between Plan and Commit anything may be called, another
 // Plan too: a sequence that ends while rows of it are in flight is retired. It gets no more rows, and keeps its memory
 // and its blocks until the last plan with a row of it is committed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -19,58 +24,45 @@
 #include "base/clock.h"
 #include "engine/request.h"
 #include "engine/schedule/batch_plan.h"
-#include "engine/schedule/block_pool.h"
+#include "engine/schedule/block_cache.h"
 #include "engine/schedule/capacity.h"
 #include "engine/schedule/expiries.h"
 #include "engine/schedule/flight_recorder.h"
+#include "engine/schedule/scheduler_options.h"
+#include "engine/schedule/scheduler_totals.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_allowance.h"
+#include "engine/schedule/tenants.h"
+#include "engine/schedule/waiting_queue.h"
 
 namespace latentd {
-
-struct SchedulerOptions {
-  BlockPoolOptions pool = {};
-  int max_step_tokens = 512;
-  int max_step_rows = 64;
-  int max_step_logits = 64;
-  int chunk_tokens = 0;                 // most tokens of one sequence in a step; 0: as many as the step has left
-  int max_context_tokens = 0;           // prompt and output together
-  double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
-  size_t num_recorded = 1024;           // decisions that the flight recorder keeps: a power of two
-};
-// By default a step has room for a token, and for the logits, of each of its rows. Where it has less, rows wait for the
-// next step.
-static_assert(SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_logits &&
-              SchedulerOptions{}.max_step_rows <= SchedulerOptions{}.max_step_tokens);
-
-// Requests that have left the queue so far, by their first rows or by an end before them. A sequence leaves it once.
-struct QueueDepartures {
-  int64_t requests = 0;
-  int64_t tokens = 0;  // of their prompts
-};
 
 class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  // CheckFits' status where the request can never run.
+  // CheckFits' status where the request can never run. Each of its sequences ends exactly once.
   absl::Status Add(Request request);
-  // Both end sequences in whatever phase they are, Cancel all of the request: their blocks are back when the call
-  // returns, or with the plans in flight. Unknown ids are late: no-op. `asked` is when the command came, where that is
-  // to be measured.
+  // They end sequences in whatever phase they are: their blocks are back when the call returns, or with the plans in
+  // flight. Unknown ids are late: no-op. `asked` is when the command came, where that is to be measured.
   void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever);
+  void CancelSequence(SequenceId id, FinishReason reason = FinishReason::kCancelled);
   void CancelAll(FinishReason reason);
-  // The request's running sequences get no rows until Resume. Other phases and unknown ids: no-op. Both return how many
-  // sequences changed.
+  // The request's sequences that have begun get no rows until Resume. Others and unknown ids: no-op. Both return how
+  // many sequences changed.
   int Pause(RequestId id);
   int Resume(RequestId id);
+  // Forgets what is cached and held by no sequence; returns the blocks that it freed.
+  int64_t FlushPrefixCache();
 
   // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens. Takes time by the
   // number of running sequences, whatever waits. A plan that is filled again keeps its memory.
   void Plan(TimePoint now, const StepAllowance& allowance, BatchPlan& plan);
-  // The plan was computed: its sequences' `computed` catches up, but for those that ended meanwhile. Returns how many
-  // prompt tokens were computed for the first time. The rows' sequences stay until TakeFinished.
+  // The plan was computed: its sequences' `computed` catches up, but for those that ended meanwhile, and what they
+  // computed can be found from here on. Returns how many prompt tokens were computed for the first time. The rows'
+  // sequences stay until TakeFinished.
   int Commit(const BatchPlan& plan);
+  // kNonFiniteLogits also takes what the sequence stored out of the prefix cache, and ends the rest of its request.
   void Finish(Sequence& sequence, FinishReason reason);
   // Those that ended and have no rows in flight since the last call, for the engine to report.
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
@@ -92,53 +84,110 @@ class Scheduler {
     for (const auto& [id, sequence] : retired_) visit(*sequence);
   }
 
-  // Prompt tokens of all live sequences that were never computed.
+  // Between two steps: tells what contradicts itself. Takes time by the number of blocks and sequences.
+  absl::Status CheckInvariants() const;
+
+  // Prompt tokens of all live requests that were neither computed nor found.
   int64_t num_pending_prompt_tokens() const { return num_pending_prompt_tokens_; }
-  int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  int num_waiting() const { return waiting_.size(); }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_paused() const { return static_cast<int>(paused_.size()); }
   const QueueDepartures& departures() const { return departures_; }
-  const BlockPool& pool() const { return pool_; }
+  const SchedulerTotals& totals() const { return totals_; }
+  const BlockCache& cache() const { return cache_; }
+  const Tenants& tenants() const { return tenants_; }
+  const WaitingQueue& waiting() const { return waiting_; }
   // Engine and Scheduler write it; any thread may read it.
-  FlightRecorder& recorder() { return recorder_; }
   const FlightRecorder& recorder() const { return recorder_; }
+  FlightRecorder& recorder() { return recorder_; }
   const SchedulerOptions& options() const { return options_; }
   const Capacity& capacity() const { return capacity_; }
 
  private:
   using Sequences = std::list<Sequence*>;
 
+  // Tokens of one sequence that a step may get.
+  struct Share {
+    Sequence& sequence;
+    int first = 0;  // position
+    int most = 0;   // that its blocks, and those it can take, have room for
+  };
+
+  // `act(Sequence&)` may end the sequence.
   template <class Act>
-  void ForRequest(RequestId id, const Act& act);
-  Sequences& ListOf(SequencePhase phase);
-  void MoveTo(Sequence& sequence, SequencePhase phase);
+  void ForRequest(RequestId id, const Act& act) {
+    auto next = sequences_.lower_bound({.request = id});
+    while (next != sequences_.end() && next->first.request == id) act(*(next++)->second);
+  }
   TimePoint Expiry(const Sequence& sequence) const;
+  TimePoint LatestStart(const Request& request, int num_prompt_tokens) const;
   void RefreshExpiry(Sequence& sequence);
   void EndExpired(TimePoint now);
-  std::optional<WaitReason> DealToRunning(const StepAllowance& allowance, BatchPlan& plan);
-  std::optional<WaitReason> DealToWaiting(TimePoint now, const StepAllowance& allowance, BatchPlan& plan);
-  std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
-  PlannedRow Deal(Sequence& sequence, const BatchPlan& plan, const StepAllowance& allowance) const;
-  void AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan);
-  bool Admit(Sequence& sequence, TimePoint now, BatchPlan& plan);
-  void LeaveQueue(const Sequence& sequence);
+  FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) const;
+
+  // Between phases.
+  void Enter(Sequence& sequence, SequencePhase phase);
+  void Leave(Sequence& sequence);
+  void EnterRunning(Sequence& sequence);
+  void Fork(const Sequence& first);
+  void LeaveQueue(const RequestRun& run);
+  void GiveBack(Sequence& sequence);
   void Release(std::unique_ptr<Sequence> sequence);
   void ReleaseRetired(const Sequence& sequence);
+
+  // Blocks.
+  PrefixKey KeyOf(const Sequence& sequence) const;
+  int ReusableLimit(const Sequence& sequence) const;
+  int Watermark() const;
+  bool MayBePreempted(const Sequence& sequence) const;
+  template <class Accepts>
+  Sequence* LowestRanked(const Sequences& among, const Accepts& accepts) const;
+  const Sequence* HighestRanked() const;
+  Sequence* FindVictim() const;
+  void Preempt(Sequence& sequence, PreemptionReason reason);
+  void MakeWayForClass();
+  void MakeRoomForDecoding();
+  bool MakeRoomFor(const Sequence& sequence);
+
+  // Dealing.
+  bool is_alone() const { return num_running() + num_waiting() <= 1; }
+  void SortRunning();
+  std::optional<WaitReason> DealToDecoding(const StepAllowance& allowance, BatchPlan& plan);
+  std::optional<WaitReason> DealToPrefill(const StepAllowance& allowance, BatchPlan& plan);
+  std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
+  PlannedRow Deal(const Share& share, const BatchPlan& plan, const StepAllowance& allowance) const;
+  void ContinuePrefill(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan);
+  std::optional<WaitReason> Admit(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan);
+  void Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& plan);
+  void CountLookup(Sequence& sequence, const PrefixMatch& match);
+  void AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan);
+  int CommitRow(const PlannedRow& row);
 
   const SchedulerOptions options_;
   const Capacity capacity_;
   FlightRecorder recorder_;
-  BlockPool pool_;  // before the sequences: their tables return to it
+  BlockCache cache_;  // before the sequences: their tables return to it
+  Tenants tenants_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::map<SequenceId, std::unique_ptr<Sequence>> retired_;  // ended, with rows in flight
   std::vector<std::unique_ptr<Sequence>> finished_;          // ended, without blocks
 
-  // sequences_ by phase, each in one of them; none is walked but the running ones.
-  Sequences waiting_;  // the first to arrive goes first
-  Sequences running_;  // the one served longest ago goes first
-  Sequences paused_;   // the one paused last stands last
-  Expiries expiries_;  // of sequences_
+  // sequences_ by phase, each in one of them but those that await their prompt; none is walked but the running ones.
+  WaitingQueue waiting_;
+  Sequences running_;    // the one served longest ago goes first
+  Sequences paused_;     // the one paused last stands last
+  Sequences elsewhere_;  // the others, in any order: so that what moves takes nothing from the heap
+  Expiries expiries_;    // of sequences_
+  PriorityCounts running_by_priority_{};
+
+  // The running ones, for the plan that is being made.
+  std::vector<Sequence*> decoding_;
+  std::vector<Sequence*> prefilling_;
+
   QueueDepartures departures_;
+  SchedulerTotals totals_;
+  TimePoint now_{};                 // of the last plan
+  double tokens_per_second_ = 0.0;  // as the last plan was told
   int64_t num_pending_prompt_tokens_ = 0;
   uint64_t num_arrived_ = 0;
   uint64_t num_turns_ = 0;

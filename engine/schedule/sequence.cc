@@ -4,12 +4,12 @@
 
 namespace latentd {
 
-Sequence::Sequence(Request request_in, const CapacityDemand& most, uint64_t arrival)
-    : request(std::move(request_in)),
-      most(most),
-      num_prompt_tokens(static_cast<int>(request.prompt.size())),
-      arrival(arrival),
-      tokens(std::move(request.prompt)),
+Sequence::Sequence(std::shared_ptr<RequestRun> run_in, int32_t index_in, const CapacityDemand& most_in)
+    : run(std::move(run_in)),
+      request(run->request),
+      index(index_in),
+      most(most_in),
+      num_prompt_tokens(run->num_prompt_tokens),
       timings{.received = request.received} {}
 
 }  // namespace latentd

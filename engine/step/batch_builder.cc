@@ -6,6 +6,7 @@
 namespace latentd {
 
 void BatchBuilder::Build(const BatchPlan& plan) {
+  inputs_.copies.clear();
   inputs_.token_ids.clear();
   inputs_.positions.clear();
   inputs_.slots.clear();
@@ -15,6 +16,9 @@ void BatchBuilder::Build(const BatchPlan& plan) {
   inputs_.logit_tokens.clear();
   samples_.clear();
   ReserveLists(plan);
+  for (const BlockCopy& copy : plan.copies) {
+    inputs_.copies.push_back({.from = copy.from * kBlockSlots, .to = copy.to * kBlockSlots, .count = copy.num_slots});
+  }
   for (const PlannedRow& row : plan.rows) {
     AddSamples(row);
     AddTokens(row);

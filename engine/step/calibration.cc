@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "engine/schedule/block_pool.h"
+#include "engine/schedule/block_id.h"
 #include "kernels/batch.h"
 
 namespace latentd {

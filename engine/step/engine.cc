@@ -11,9 +11,14 @@
 namespace latentd {
 namespace {
 
+// While there are others, one sequence's part of a prompt takes at most this share of a step: what comes meanwhile
+// waits no longer, and those that generate get their tokens more evenly.
+constexpr int kChunksOfStep = 8;
+
 Phase PhaseOf(const Sequence& sequence) {
-  if (!sequence.was_scheduled()) return Phase::kQueued;
-  return sequence.num_generated() == 0 ? Phase::kPrefill : Phase::kDecode;
+  const RequestRun& run = *sequence.run;
+  if (!run.has_started) return Phase::kQueued;
+  return run.has_token ? Phase::kDecode : Phase::kPrefill;
 }
 
 int NumPrefills(const BatchPlan& plan) {
@@ -37,14 +42,26 @@ void StampToken(TimePoint now, Sequence& sequence) {
   timings.last_token = now;
 }
 
+PriorityCounts WaitingByPriority(const WaitingQueue& queue) {
+  PriorityCounts counts{};
+  for (int priority = kLowestPriority; priority <= kHighestPriority; ++priority) {
+    counts[static_cast<size_t>(priority - kLowestPriority)] = queue.size_of(priority);
+  }
+  return counts;
+}
+
 SchedulerLevels LevelsOf(const Scheduler& scheduler) {
-  const BlockPool& pool = scheduler.pool();
+  const BlockCache& cache = scheduler.cache();
   return {.pending_prompt_tokens = scheduler.num_pending_prompt_tokens(),
-          .free_blocks = pool.num_free() - pool.num_promised(),
-          .promised_blocks = pool.num_promised(),
-          .active_blocks = pool.num_active(),
-          .reserved_blocks = pool.num_total() - pool.num_usable(),
-          .total_blocks = pool.num_total(),
+          .free_blocks = cache.num_free(),
+          .active_blocks = cache.num_held(),
+          .cached_blocks = cache.num_cached(),
+          .reserved_blocks = cache.num_total() - cache.num_usable(),
+          .total_blocks = cache.num_total(),
+          .num_evictions = cache.num_evictions(),
+          .totals = scheduler.totals(),
+          .waiting = WaitingByPriority(scheduler.waiting()),
+          .tenants = &scheduler.tenants(),
           .has_work = scheduler.num_running() + scheduler.num_waiting() > 0};
 }
 
@@ -54,7 +71,8 @@ SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
                   .reason = reason,
                   .prompt_tokens = sequence.num_prompt_tokens,
                   .generated_tokens = sequence.num_generated(),
-                  .computed_tokens = sequence.computed,
+                  .computed_tokens = std::max(sequence.computed, sequence.most_computed),
+                  .cached_tokens = sequence.cached_tokens,
                   .timings = sequence.timings};
   if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
   end.timings.finished = finished;
@@ -87,7 +105,9 @@ StepAllowance Engine::Allowance() const {
   return {.tokens = std::max({budget_.tokens(), scheduler_.num_running(), chunk_tokens}),
           .work = std::max<double>(budget_.tokens(), chunk_tokens),
           .work_per_key = options_.step.work_per_key,
-          .least_chunk = std::max(1, options_.step.min_tokens)};
+          .least_chunk = std::max(1, options_.step.min_tokens),
+          .shared_chunk = std::max(options_.step.min_tokens, budget_.tokens() / kChunksOfStep),
+          .tokens_per_second = budget_.tokens_per_second()};
 }
 
 std::vector<SequenceStatus> Engine::Describe() const {
@@ -95,9 +115,10 @@ std::vector<SequenceStatus> Engine::Describe() const {
   scheduler_.ForEach([&all](const Sequence& sequence) {
     const Phase phase = PhaseOf(sequence);
     const SequenceTimings& timings = sequence.timings;
-    const TimePoint began = phase == Phase::kQueued    ? timings.received
-                            : phase == Phase::kPrefill ? timings.first_scheduled
-                                                       : timings.first_token;
+    if (sequence.phase == SequencePhase::kAwaitingPrompt) return;  // it has nothing of its own
+    const TimePoint began = phase == Phase::kQueued || !sequence.was_scheduled() ? timings.received
+                            : phase == Phase::kPrefill                           ? timings.first_scheduled
+                                                                                 : timings.first_token;
     all.push_back({.id = sequence.id(),
                    .phase = phase,
                    .phase_began = began,
@@ -151,8 +172,8 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   }
   const std::vector<std::unique_ptr<Sequence>> finished = scheduler_.TakeFinished();
   for (const auto& sequence : finished) {
-    record.abandoned_prompt_tokens += sequence->num_uncomputed_prompt();
-    ++record.ended_in[static_cast<size_t>(PhaseOf(*sequence))];
+    if (sequence->index == 0) record.abandoned_prompt_tokens += sequence->num_unaccounted_prompt();
+    if (--sequence->run->num_untold == 0) ++record.ended_in[static_cast<size_t>(PhaseOf(*sequence))];
   }
   record.finished = clock.Now();
   SetTime(record.finished);
@@ -209,14 +230,17 @@ void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, C
   }
   const int num_tokens = static_cast<int>(tokens.size()) - first_token;
   if (num_tokens > 0) {
-    completion.output.sequences.push_back({.id = sequence.id(), .first_token = first_token, .num_tokens = num_tokens});
+    completion.output.sequences.push_back({.id = sequence.id(),
+                                           .first_token = first_token,
+                                           .num_tokens = num_tokens,
+                                           .cached_tokens = sequence.cached_tokens});
   }
   if (!generates && sequence.num_uncomputed() == 0) scheduler_.Finish(sequence, FinishReason::kScored);
 }
 
 void Engine::CommitToken(Sequence& sequence, int32_t id, Completion& completion) {
   const StoppingRule& stopping = sequence.request.stopping;
-  if (sequence.num_generated() == 0) ++completion.record.first_tokens;
+  if (!std::exchange(sequence.run->has_token, true)) ++completion.record.first_tokens;
   sequence.tokens.push_back(id);
   generating_.push_back(&sequence);
   if (!stopping.ignore_eos && HasId(options_.vocabulary.eos_ids, id)) {

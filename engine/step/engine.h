@@ -47,9 +47,13 @@ class Engine {
   void Cancel(RequestId id, FinishReason reason = FinishReason::kCancelled, TimePoint asked = kNever) {
     scheduler_.Cancel(id, reason, asked);
   }
+  void CancelSequence(SequenceId id, FinishReason reason) { scheduler_.CancelSequence(id, reason); }
   void CancelAll(FinishReason reason) { scheduler_.CancelAll(reason); }
   void Pause(RequestId id) { reporter_.Pause(scheduler_.Pause(id)); }
   void Resume(RequestId id) { reporter_.Resume(scheduler_.Resume(id)); }
+
+  // Forgets every cached prefix that no sequence holds; returns the blocks that it freed.
+  int64_t FlushPrefixCache() { return scheduler_.FlushPrefixCache(); }
 
   // Nothing where there is nothing to do before the next command or NextExpiry.
   std::optional<StepInFlight> Begin(TimePoint now);

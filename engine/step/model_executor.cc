@@ -7,6 +7,7 @@ namespace latentd {
 void ModelExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples) {
   CHECK_EQ(samples.size(), batch.logit_tokens.size());
   results_.resize(samples.size());
+  for (const SlotCopy& copy : batch.copies) model_.CopyLatents(copy);
   if (IsDecode(batch)) {
     LaunchDecode(batch, samples);
   } else {

@@ -18,6 +18,7 @@ class StepBudget {
       : options_(options), tokens_per_second_(options.tokens_per_second) {}
 
   int tokens() const;
+  double tokens_per_second() const { return tokens_per_second_; }
   // A step of so much work, dealt out of a budget of tokens(), took so long.
   void Observe(double work, double seconds);
 

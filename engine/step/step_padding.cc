@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/schedule/block_pool.h"
+#include "engine/schedule/block_id.h"
 
 namespace latentd {
 

@@ -7,6 +7,9 @@
 
 #include "base/clock.h"
 #include "engine/metrics.h"
+#include "engine/schedule/schedule_counts.h"
+#include "engine/schedule/scheduler_totals.h"
+#include "engine/schedule/tenants.h"
 #include "engine/schedule/wait_reason.h"
 
 namespace latentd {
@@ -38,11 +41,15 @@ struct StepRecord {
 // How full the scheduler is between two steps.
 struct SchedulerLevels {
   int64_t pending_prompt_tokens = 0;
-  int free_blocks = 0;  // promised ones not included
-  int promised_blocks = 0;
+  int free_blocks = 0;
   int active_blocks = 0;
+  int cached_blocks = 0;
   int reserved_blocks = 0;
   int total_blocks = 0;
+  uint64_t num_evictions = 0;
+  SchedulerTotals totals = {};
+  PriorityCounts waiting{};  // sequences
+  const Tenants* tenants = nullptr;
   bool has_work = false;  // sequences that run or wait
 };
 

@@ -37,6 +37,7 @@ class StepReporter {
 
   Metrics& metrics_;
   News news_;
+  TimePoint last_report_{};
   TimePoint last_busy_finish_ = kNever;  // of the step before, if it left work behind
 };
 

@@ -8,7 +8,7 @@
 
 #include <absl/strings/str_format.h>
 
-#include "engine/schedule/block_pool.h"
+#include "engine/schedule/block_id.h"
 #include "engine/schedule/capacity.h"
 #include "engine/text/answer/answer_format.h"
 #include "kernels/id_bits.h"

@@ -118,7 +118,7 @@ class StepObserver final : public Clock {
 };
 
 EngineOptions Options() {
-  return {.scheduler = {.pool = {.num_blocks = kNumBlocks},
+  return {.scheduler = {.cache = {.num_blocks = kNumBlocks},
                         .max_step_tokens = kMaxStreams,
                         .max_step_rows = kMaxStreams,
                         .max_step_logits = kMaxStreams,

@@ -37,7 +37,7 @@ Request Generate(RequestId id) {
 }
 
 SchedulerOptions OptionsFor(int num_running) {
-  return {.pool = {.num_blocks = 1 + num_running * BlocksFor(kPrompt + 2 * kSteps)},
+  return {.cache = {.num_blocks = 1 + num_running * BlocksFor(kPrompt + 2 * kSteps)},
           .max_step_tokens = num_running * kPrompt,
           .max_step_rows = num_running,
           .max_step_logits = num_running,

@@ -30,7 +30,7 @@ struct ModelFreeDaemon {
   void OpenGate() { gate.Open(in_service); }
 
   static EngineOptions Options() {
-    return {.scheduler = {.pool = {.num_blocks = kLimits.num_blocks}, .max_context_tokens = kLimits.context}};
+    return {.scheduler = {.cache = {.num_blocks = kLimits.num_blocks}, .max_context_tokens = kLimits.context}};
   }
 
   const ServedModel model = FakeModel(kLimits);

@@ -61,7 +61,7 @@ void World::Arrive(Life& life) {
   metrics_.Update([](MetricsData& data) { data.requests_in_flight.Arrive(Phase::kQueued); });
   const SchedulerOptions& options = scenario_.engine.scheduler;
   const bool fits = CheckFits(life.request, {.max_context_tokens = options.max_context_tokens,
-                                             .num_blocks = UsableBlocks(options.pool.num_blocks)})
+                                             .num_blocks = UsableBlocks(options.cache.num_blocks)})
                         .ok();
   Require(fits == CanEverRun(life.request), Rule::kQueue,
           [&] { return absl::StrFormat("whether request %d can ever run is judged wrongly", life.number()); });
@@ -109,7 +109,7 @@ bool World::CanEverRun(const Request& request) const {
   if (prompt > options.max_context_tokens) return false;
   // The last token is never computed.
   const int computed = std::min(prompt + output, options.max_context_tokens) - (generates ? 1 : 0);
-  return (computed + kBlockSlots - 1) / kBlockSlots <= options.pool.num_blocks - 1;
+  return (computed + kBlockSlots - 1) / kBlockSlots <= options.cache.num_blocks - 1;
 }
 
 std::optional<RefusalCause> World::ExpectedRefusal(const Request& request) const {

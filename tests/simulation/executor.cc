@@ -24,8 +24,8 @@ SimulatedExecutor::SimulatedExecutor(const SchedulerOptions& options, Lives& liv
     : options_(options),
       lives_(lives),
       clock_(clock),
-      slots_(static_cast<size_t>(options.pool.num_blocks) * kBlockSlots),
-      used_in_step_(static_cast<size_t>(options.pool.num_blocks)) {}
+      slots_(static_cast<size_t>(options.cache.num_blocks) * kBlockSlots),
+      used_in_step_(static_cast<size_t>(options.cache.num_blocks)) {}
 
 void SimulatedExecutor::Clear() {
   rows_.clear();
@@ -78,7 +78,7 @@ void SimulatedExecutor::ClaimBlocks(const BatchInputs& batch, const BatchRow& ro
   const int num_blocks = BlocksFor(row.first_position + row.num_tokens);
   for (int i = 0; i < num_blocks; ++i) {
     const int32_t block = batch.blocks[static_cast<size_t>(row.first_block + i)];
-    Require(block > kScratchBlock && block < options_.pool.num_blocks, Rule::kBlocks,
+    Require(block > kScratchBlock && block < options_.cache.num_blocks, Rule::kBlocks,
             [&] { return absl::StrFormat("block %d in a table", block); });
     uint64_t& step = used_in_step_[static_cast<size_t>(block)];
     Require(step < num_steps_, Rule::kBlocks, [&] { return absl::StrFormat("block %d is in two tables", block); });

@@ -1,16 +1,3 @@
-# Mistakes that the simulation has to find, each in a build of its own: latentd_planted_bug in CMakeLists.txt.
-latentd_planted_bug(overtaking RULE order IN engine/schedule/scheduler.cc
-  TEXT "Sequence& sequence = *waiting_.front();"
-  BECOMES "Sequence& sequence = *waiting_.back();")
-latentd_planted_bug(forgotten_queue_deadline RULE ended IN engine/schedule/scheduler.cc
-  TEXT "return std::min(deadline, sequence.request.queue_deadline);"
-  BECOMES "return deadline;")
-latentd_planted_bug(no_rotation RULE liveness IN engine/schedule/scheduler.cc
-  TEXT "running_.splice(running_.end(), running_, sequence.places.in_phase);"
-  BECOMES "")
-latentd_planted_bug(kept_promise RULE blocks IN engine/schedule/block_pool.cc
-  TEXT "num_promised_ -= table.num_promised_;"
-  BECOMES "")
 latentd_planted_bug(one_token_too_many RULE reason IN engine/step/engine.cc
   TEXT "sequence.num_generated() >= stopping.max_tokens"
   BECOMES "sequence.num_generated() > stopping.max_tokens")
@@ -32,12 +19,6 @@ latentd_planted_bug(uncounted_discards RULE metrics IN engine/stream/publisher.c
 latentd_planted_bug(lost_tail RULE output IN engine/stream/publisher.cc
   TEXT "Add(open.text.Finish(), chunk);"
   BECOMES "")
-latentd_planted_bug(unbounded_rows RULE budget IN engine/schedule/scheduler.cc
-  TEXT "allowance.tokens - plan.num_tokens, affordable"
-  BECOMES "allowance.tokens, affordable")
-latentd_planted_bug(freed_in_flight RULE blocks IN engine/schedule/scheduler.cc
-  TEXT "if (sequence.rows_in_flight == 0) return Release("
-  BECOMES "if (true) return Release(")
 latentd_planted_bug(untold_release RULE times IN engine/step/engine.cc
   TEXT "end.timings.released = std::min(end.timings.released, finished);"
   BECOMES "")

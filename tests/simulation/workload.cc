@@ -17,7 +17,7 @@ constexpr int kLeastRequests = 60, kMostRequests = 140;
 
 EngineOptions DrawEngine(Random& random) {
   EngineOptions options;
-  options.scheduler = {.pool = {.num_blocks = random.OneIn(3) ? random.Between(3, 8) : random.Between(8, 40),
+  options.scheduler = {.cache = {.num_blocks = random.OneIn(3) ? random.Between(3, 8) : random.Between(8, 40),
                                 .shuffle_seed = random.OneIn(2) ? random.Next() : 0},
                        .max_step_tokens = random.OneIn(4) ? random.Between(1, 16) : random.Between(16, 256),
                        .max_step_rows = random.Between(1, 16),

@@ -380,7 +380,7 @@ void World::CheckAtEnd() {
     Require(life.stage == Stage::kRefused || life.stage == Stage::kFinished, Rule::kLiveness,
             [&] { return absl::StrFormat("request %d never ends, it stays in stage %d", life.number(), life.stage); });
   }
-  const BlockPool& pool = loop_.engine().scheduler().pool();
+  const BlockCache& cache = loop_.engine().scheduler().cache();
   Require(pool.num_free() == pool.num_usable() && pool.num_promised() == 0, Rule::kBlocks,
           [&] { return absl::StrFormat("%d of %d blocks are free at the end", pool.num_free(), pool.num_usable()); });
   CheckMetrics(metrics_, counts_, lives_);

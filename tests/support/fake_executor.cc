@@ -41,6 +41,9 @@ void FakeExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> s
   CHECK_EQ(batch.logit_tokens.size(), samples.size());
   CHECK(std::is_sorted(batch.logit_tokens.begin(), batch.logit_tokens.end()));
   if (options_.on_launch) options_.on_launch(batch, samples);
+  for (const SlotCopy& copy : batch.copies) {
+    std::copy_n(slots_.begin() + copy.from, copy.count, slots_.begin() + copy.to);
+  }
   prefixes_.assign(batch.token_ids.size(), 0);
   int next_token = 0;
   for (const BatchRow& row : batch.rows) {

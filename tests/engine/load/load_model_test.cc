@@ -44,7 +44,7 @@ TEST_F(LoadModelTest, TheBundledModelIsReadyWithItsTextAndItsSizes) {
   EXPECT_THAT(loaded->description.fingerprint, StartsWith("cpu/exact-1/" + loaded->description.quantization + "-a32/"));
   EXPECT_THAT(loaded->description.fingerprint, EndsWith("/kv-f32/world-1/" + loaded->description.revision));
   EXPECT_NE(loaded->text.tokenizer, nullptr);
-  EXPECT_EQ(loaded->engine.scheduler.pool.num_blocks, 5);
+  EXPECT_EQ(loaded->engine.scheduler.cache.num_blocks, 5);
   EXPECT_EQ(loaded->engine.scheduler.max_context_tokens, 4 * kBlockSlots) << "no request can have more";
   EXPECT_GT(loaded->engine.step.tokens_per_second, 0.0);
   EXPECT_THAT(loaded->derived, Contains(Pair("kv-blocks", "5")));

@@ -22,7 +22,7 @@ class EngineLoopTest : public testing::Test {
  protected:
   EngineLoopTest() : EngineLoopTest(SmallEngine()) {}
   explicit EngineLoopTest(const EngineOptions& options)
-      : executor_({.num_blocks = options.scheduler.pool.num_blocks}),
+      : executor_({.num_blocks = options.scheduler.cache.num_blocks}),
         loop_(std::make_unique<Engine>(executor_, options, metrics_), clock_) {}
 
   void Submit(RequestId id, int prompt_tokens, int max_tokens) {
@@ -107,7 +107,7 @@ TEST_F(EngineLoopTest, CommandsActOnAStepInFlight) {
   int num_holders = 0;
   loop_.engine().scheduler().ForEachHolder([&num_holders](const Sequence&) { ++num_holders; });
   EXPECT_EQ(num_holders, 2);
-  EXPECT_EQ(loop_.engine().scheduler().pool().num_active(), 1) << "the step writes into it";
+  EXPECT_EQ(loop_.engine().scheduler().cache().num_held(), 1) << "the step writes into it";
   loop_.Complete(turn_);
   EXPECT_THAT(turn_.opened, SizeIs(2));
   EXPECT_THAT(turn_.output.sequences, IsEmpty());
@@ -115,7 +115,7 @@ TEST_F(EngineLoopTest, CommandsActOnAStepInFlight) {
   EXPECT_EQ(turn_.output.ends[0].id.request, 1u);
   EXPECT_EQ(turn_.output.ends[0].reason, FinishReason::kCancelled);
   EXPECT_EQ(turn_.left_queue.requests, 1);
-  EXPECT_EQ(loop_.engine().scheduler().pool().num_active(), 0);
+  EXPECT_EQ(loop_.engine().scheduler().cache().num_held(), 0);
   Run();
   ASSERT_THAT(turn_.output.sequences, SizeIs(1));
   EXPECT_EQ(turn_.output.sequences[0].id.request, 2u);
@@ -134,7 +134,7 @@ TEST_F(EngineLoopTest, ATurnIsNotIdleIfCommandsCameDuringIt) {
 
 TEST_F(EngineLoopTest, ATurnRecordsItsStepAndTheTime) {
   Submit(1, 10, 50);
-  Submit(2, 20, 50);
+  Submit(2, 16, 50);
   Run();
   clock_.Advance(std::chrono::seconds(2));
   Run();
@@ -142,7 +142,7 @@ TEST_F(EngineLoopTest, ATurnRecordsItsStepAndTheTime) {
   std::vector<FlightEntry> steps = recorder.Before(recorder.num_recorded(), 1000);
   std::erase_if(steps, [](const FlightEntry& entry) { return entry.decision != FlightDecision::kStep; });
   ASSERT_THAT(steps, SizeIs(2));
-  EXPECT_EQ(steps[0].numbers, (std::array<int32_t, 4>{2, 30, 0, 0}));
+  EXPECT_EQ(steps[0].numbers, (std::array<int32_t, 4>{2, 26, 0, 0}));
   EXPECT_EQ(steps[1].numbers, (std::array<int32_t, 4>{2, 2, 0, 2}));
   EXPECT_EQ(steps[1].nanoseconds - steps[0].nanoseconds, 2'000'000'000);
 }

@@ -56,7 +56,7 @@ class Gate {
 class EngineThreadTest : public testing::Test {
  protected:
   void Start(const EngineOptions& options = SmallEngine(), const QueueLoad& most_queued = {1000, 1'000'000}) {
-    FakeExecutorOptions executor{.num_blocks = options.scheduler.pool.num_blocks};
+    FakeExecutorOptions executor{.num_blocks = options.scheduler.cache.num_blocks};
     executor.on_launch = [this](const BatchInputs&, std::span<const SampleRow> samples) {
       gate_.Pass();
       AwaitPublished();
@@ -240,20 +240,18 @@ TEST_F(EngineThreadTest, DestructionEndsEachStream) {
   }
 }
 
-TEST_F(EngineThreadTest, DeadlineEndsAnIdleEnginesQueue) {
+TEST_F(EngineThreadTest, StalledReaderKeepsNoBlocksFromOthers) {
   EngineOptions options = SmallEngine();
-  options.scheduler.pool.num_blocks = 5;
+  options.scheduler.cache.num_blocks = 5;
   options.scheduler.max_context_tokens = 256;
   Start(options);
   Client full(100);
   Client waiting;
-  Submit(MakeRequest(0, MakePrompt(10), 200), full);  // all blocks; soon paused: it is not read
+  Submit(MakeRequest(0, MakePrompt(130), 100), full);  // soon paused: it is not read
   bool was_full = false;
   while (!full.stream->full()) std::this_thread::yield();
-  Request request = MakeRequest(0, MakePrompt(10), 200);
-  request.queue_deadline = clock_.Now() + std::chrono::milliseconds(30);
-  Submit(request, waiting);
-  EXPECT_EQ(waiting.reader.ReadToEnd(*waiting.stream).end->reason(), FinishReason::kExpiredInQueue);
+  Submit(MakeRequest(0, MakePrompt(180, 1), 20), waiting);
+  EXPECT_EQ(waiting.reader.ReadToEnd(*waiting.stream).end->reason(), FinishReason::kMaxTokens);
   EXPECT_TRUE(full.stream->Take(&was_full).has_value());
 }
 
@@ -340,7 +338,7 @@ TEST_F(ManyStreamsTest, EachGetsItsOutputAndOneEnd) {
   constexpr uint64_t kSeed = 20240607;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
   EngineOptions options = SmallEngine();
-  options.scheduler.pool.shuffle_seed = kSeed;
+  options.scheduler.cache.shuffle_seed = kSeed;
   options.scheduler.max_step_rows = 24;
   options.scheduler.slow_consumer_seconds = 3600;
   Start(options);
@@ -360,7 +358,7 @@ TEST_F(ManyStreamsTest, EachGetsItsOutputAndOneEnd) {
   const MetricsData data = metrics_.Snapshot();
   EXPECT_THAT(data.requests_in_flight.counts(), testing::Each(0));
   EXPECT_EQ(data.kv_blocks_active, 0);
-  EXPECT_EQ(data.kv_blocks_free, data.kv_blocks_total - data.kv_blocks_reserved);
+  EXPECT_EQ(data.kv_blocks_free + data.kv_blocks_cached, data.kv_blocks_total - data.kv_blocks_reserved);
   EXPECT_EQ(data.generated_tokens_delivered, num_tokens);
   EXPECT_EQ(data.generated_tokens_discarded, 0u);
   EXPECT_LE(data.prompt_tokens_computed, num_prompt_tokens);

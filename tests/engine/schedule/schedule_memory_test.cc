@@ -22,7 +22,7 @@ Request Generate(RequestId id) {
 }
 
 TEST(Scheduler, ADecodeStepTakesNothingFromTheHeap) {
-  Scheduler scheduler({.pool = {.num_blocks = 1 + kRunning * BlocksFor(10 + 2 * kSteps)},
+  Scheduler scheduler({.cache = {.num_blocks = 1 + kRunning * BlocksFor(10 + 2 * kSteps)},
                        .max_step_tokens = kRunning * 10,
                        .max_step_rows = kRunning,
                        .max_step_logits = kRunning,

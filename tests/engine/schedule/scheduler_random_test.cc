@@ -26,7 +26,7 @@ class Workload {
       Disturb();
       CheckAndCompute(Plan(1 + Below(options_.max_step_tokens * 2)));
       CollectEnds();
-      CheckBlocks();
+      CheckAll();
       if (testing::Test::HasFailure()) return;
     }
     for (RequestId id : paused_) scheduler_.Resume(id);
@@ -35,8 +35,7 @@ class Workload {
       CheckAndCompute(Plan(options_.max_step_tokens));
       CollectEnds();
     }
-    EXPECT_EQ(scheduler_.pool().num_active(), 0);
-    EXPECT_EQ(scheduler_.pool().num_promised(), 0);
+    EXPECT_EQ(scheduler_.cache().num_held(), 0);
     EXPECT_EQ(num_ended_, last_id_);
   }
 
@@ -44,7 +43,7 @@ class Workload {
   int Below(int bound) { return static_cast<int>(random_() % static_cast<uint64_t>(bound)); }
 
   SchedulerOptions DrawOptions(uint64_t seed) {
-    return {.pool = {.num_blocks = 10 + Below(40), .shuffle_seed = seed},
+    return {.cache = {.num_blocks = 10 + Below(40), .shuffle_seed = seed},
             .max_step_tokens = 8 + Below(200),
             .max_step_rows = 1 + Below(16),
             .max_step_logits = 1 + Below(16),
@@ -55,7 +54,13 @@ class Workload {
 
   void AddOne() {
     Request request{.id = last_id_ + 1, .received = now_};
-    request.prompt.assign(static_cast<size_t>(1 + Below(300)), 5);
+    // Few kinds of prompts, so that they share prefixes of all lengths.
+    request.prompt.assign(static_cast<size_t>(1 + Below(300)), Below(3));
+    if (Below(4) == 0) request.cache.reads = false;
+    if (Below(4) == 0) request.cache.stores = false;
+    if (Below(4) == 0) request.cache.keep_seconds = 0.2;
+    if (Below(3) == 0) request.scheduling.priority = Below(3);
+    if (Below(3) == 0) request.scheduling.tenant = Below(2) == 0 ? "a" : "b";
     request.stopping.max_tokens = 1 + Below(200);
     if (Below(5) == 0) request.kind = RequestKind::kScore;
     if (Below(4) == 0) request.deadline = now_ + std::chrono::milliseconds(Below(2000));
@@ -104,7 +109,7 @@ class Workload {
       EXPECT_LE(row.num_tokens, options_.chunk_tokens > 0 ? options_.chunk_tokens : options_.max_step_tokens);
       EXPECT_LE(row.end_position(), sequence.num_tokens());
       EXPECT_EQ(sequence.blocks.num_blocks(), BlocksFor(row.end_position()));
-      if (row.first_position == 0) CheckAdmissionOrder(sequence);
+      CheckWrittenBlocks(row);
       num_tokens += row.num_tokens;
       num_logits += row.num_logits;
     }
@@ -113,29 +118,22 @@ class Workload {
     EXPECT_LE(static_cast<int>(plan.rows.size()), options_.max_step_rows);
     EXPECT_EQ(num_tokens, plan.num_tokens);
     EXPECT_EQ(num_logits, plan.num_logits);
-    CheckBlocksDisjoint(plan);
     Compute(plan);
   }
 
-  void CheckAdmissionOrder(const Sequence& sequence) {
-    EXPECT_GT(sequence.request.id, last_admitted_);
-    EXPECT_TRUE(sequence.request.queue_deadline > now_);
-    last_admitted_ = sequence.request.id;
-  }
-
-  void CheckBlocksDisjoint(const BatchPlan& plan) {
-    std::set<BlockId> blocks;
-    for (const PlannedRow& row : plan.rows) {
-      for (BlockId block : row.sequence->blocks.blocks()) EXPECT_TRUE(blocks.insert(block).second);
+  // What a row writes into is its sequence's alone.
+  void CheckWrittenBlocks(const PlannedRow& row) {
+    const auto blocks = row.sequence->blocks.blocks().subspan(static_cast<size_t>(row.first_position / kBlockSlots));
+    for (BlockId block : blocks) {
+      EXPECT_EQ(scheduler_.cache().num_references(block), 1);
+      EXPECT_NE(block, kScratchBlock);
     }
-    EXPECT_EQ(blocks.count(kScratchBlock), 0u);
   }
 
   void Compute(const BatchPlan& plan) {
     scheduler_.Commit(plan);
     for (const PlannedRow& row : plan.rows) {
       Sequence& sequence = *row.sequence;
-      held_[sequence.request.id] = sequence.blocks.num_blocks();
       if (sequence.request.kind == RequestKind::kScore) {
         scored_[sequence.request.id] += row.num_logits;
         if (sequence.num_uncomputed() > 0) continue;
@@ -157,17 +155,14 @@ class Workload {
     for (const auto& sequence : scheduler_.TakeFinished()) {
       EXPECT_EQ(live_.erase(sequence->request.id), 1u);
       EXPECT_EQ(sequence->blocks.num_blocks(), 0);
-      held_.erase(sequence->request.id);
       paused_.erase(sequence->request.id);
       ++num_ended_;
     }
   }
 
-  // All blocks that are out are held by live sequences: an ended one gave its back in that very step.
-  void CheckBlocks() {
-    int num_held = 0;
-    for (const auto& [id, num_blocks] : held_) num_held += num_blocks;
-    EXPECT_EQ(scheduler_.pool().num_active(), num_held);
+  void CheckAll() {
+    const absl::Status status = scheduler_.CheckInvariants();
+    EXPECT_TRUE(status.ok()) << status;
     EXPECT_EQ(static_cast<size_t>(scheduler_.num_waiting() + scheduler_.num_running() + scheduler_.num_paused()),
               live_.size());
   }
@@ -178,11 +173,9 @@ class Workload {
   BatchPlan plan_;
   TimePoint now_{};
   RequestId last_id_ = 0;
-  RequestId last_admitted_ = 0;
   uint64_t num_ended_ = 0;
   std::set<RequestId> live_;
   std::set<RequestId> paused_;
-  std::map<RequestId, int> held_;  // blocks, by the last step that had a row of it
   std::map<RequestId, int> scored_;
 };
 

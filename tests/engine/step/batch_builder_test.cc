@@ -27,7 +27,7 @@ class BatchBuilderTest : public testing::Test {
     builder_.Build(plan);
   }
 
-  Scheduler scheduler_{{.pool = {.num_blocks = 20}, .max_context_tokens = 512}};
+  Scheduler scheduler_{{.cache = {.num_blocks = 20}, .max_context_tokens = 512}};
   VocabularyRules rules_{.eos_ids = {8, 9}, .has_token = {1, 1, 0}};
   BatchBuilder builder_{rules_};
 };

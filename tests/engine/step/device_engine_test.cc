@@ -85,7 +85,7 @@ class DeviceEngine {
                                 .max_context = config.max_context};
     model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, *backend_.ops));
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
-    const EngineOptions options = {.scheduler = {.pool = {.num_blocks = kNumBlocks},
+    const EngineOptions options = {.scheduler = {.cache = {.num_blocks = kNumBlocks},
                                                  .max_step_tokens = kMaxTokens,
                                                  .max_step_rows = 8,
                                                  .max_step_logits = 8,

@@ -18,7 +18,7 @@
 namespace latentd {
 
 inline EngineOptions SmallEngine() {
-  return {.scheduler = {.pool = {.num_blocks = 101}, .max_context_tokens = 1024, .slow_consumer_seconds = 5}};
+  return {.scheduler = {.cache = {.num_blocks = 101}, .max_context_tokens = 1024, .slow_consumer_seconds = 5}};
 }
 
 inline std::vector<int32_t> MakePrompt(int num_tokens, int salt = 0) {
@@ -85,7 +85,7 @@ class EngineHarness {
 
  private:
   static FakeExecutorOptions WithBlocks(FakeExecutorOptions executor, const EngineOptions& options) {
-    executor.num_blocks = options.scheduler.pool.num_blocks;
+    executor.num_blocks = options.scheduler.cache.num_blocks;
     return executor;
   }
 

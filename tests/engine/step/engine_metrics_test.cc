@@ -26,7 +26,8 @@ uint64_t StepsOf(StepKind kind, const MetricsData& data) {
 }
 
 void ExpectPromptLaw(const MetricsData& data) {
-  EXPECT_EQ(data.prompt_tokens_admitted, data.prompt_tokens_computed + data.prompt_tokens_abandoned +
+  EXPECT_EQ(data.prompt_tokens_admitted, data.prompt_tokens_computed + data.prompt_tokens_cached +
+                                             data.prompt_tokens_abandoned +
                                              static_cast<uint64_t>(data.prompt_tokens_pending));
 }
 
@@ -43,12 +44,12 @@ TEST(EngineMetrics, StepsAreCountedByWhatTheirRowsDo) {
   EXPECT_EQ(data.step_rows.count(), 4u);
 }
 
-TEST(EngineMetrics, AdmittedPromptTokensAreComputedPendingOrAbandoned) {
+TEST(EngineMetrics, AdmittedPromptTokensAreComputedCachedPendingOrAbandoned) {
   EngineOptions options = Unhurried();
   options.scheduler.max_step_tokens = 100;
   EngineHarness harness(options);
   harness.Add(MakeRequest(1, MakePrompt(70), 3));
-  harness.Add(MakeRequest(2, MakePrompt(80), 3));
+  harness.Add(MakeRequest(2, MakePrompt(80, 1), 3));
   harness.Add(MakeRequest(3, MakePrompt(90), 3));
   harness.Step();
   EXPECT_EQ(harness.metrics().prompt_tokens_admitted, 240u);
@@ -61,25 +62,24 @@ TEST(EngineMetrics, AdmittedPromptTokensAreComputedPendingOrAbandoned) {
   ExpectPromptLaw(harness.metrics());
   harness.StepUntilIdle();
   EXPECT_EQ(harness.metrics().prompt_tokens_pending, 0);
+  EXPECT_EQ(harness.metrics().prompt_tokens_cached, 70u);
+  EXPECT_EQ(harness.metrics().prefix_queried_tokens, 240u);
   ExpectPromptLaw(harness.metrics());
 }
 
-TEST(EngineMetrics, PromisedBlocksAreNotFree) {
+TEST(EngineMetrics, EndedSequencesLeaveCachedBlocks) {
   EngineOptions options = Unhurried();
-  options.scheduler.pool.num_blocks = 41;
-  options.scheduler.max_context_tokens = 4096;
+  options.scheduler.cache.num_blocks = 41;
   EngineHarness harness(options);
-  harness.Add(MakeRequest(1, MakePrompt(10), 31 * kBlockSlots));  // 32 blocks in the end
-  harness.Add(MakeRequest(2, MakePrompt(10), 31 * kBlockSlots));  // has to wait
+  harness.Add(MakeRequest(1, MakePrompt(100), 50));
   harness.Step();
-  EXPECT_EQ(harness.metrics().kv_blocks_active, 1);
-  EXPECT_EQ(harness.metrics().kv_blocks_promised, 31);
-  EXPECT_EQ(harness.metrics().kv_blocks_free, 8) << "what the second request finds too few";
-  harness.engine().Cancel(2);
+  EXPECT_EQ(harness.metrics().kv_blocks_active, 2);
+  EXPECT_EQ(harness.metrics().kv_blocks_free, 38);
   harness.engine().Cancel(1);
   harness.Step();
-  EXPECT_EQ(harness.metrics().kv_blocks_promised, 0);
-  EXPECT_EQ(harness.metrics().kv_blocks_free, 40);
+  EXPECT_EQ(harness.metrics().kv_blocks_active, 0);
+  EXPECT_EQ(harness.metrics().kv_blocks_cached, 2);
+  EXPECT_EQ(harness.metrics().kv_blocks_free, 38);
 }
 
 TEST(EngineMetrics, EndsTellWhatWasComputed) {
@@ -216,7 +216,7 @@ TEST(EngineMetrics, TimeOfTheSchedulerIsTheStepWithoutTheModel) {
   const TickingClock clock;
   Metrics metrics;
   const EngineOptions options = Unhurried();
-  FakeExecutor fake({.num_blocks = options.scheduler.pool.num_blocks});
+  FakeExecutor fake({.num_blocks = options.scheduler.cache.num_blocks});
   TimedExecutor executor(fake, clock);
   Engine engine(executor, options, metrics);
   ASSERT_TRUE(engine.Add(MakeRequest(1, MakePrompt(10), 1)).ok());

@@ -25,7 +25,7 @@ TEST(Engine, GeneratesWhatTheExecutorSays) {
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kMaxTokens);
   EXPECT_EQ(harness.ends.at(1).prompt_tokens, 10);
   EXPECT_EQ(harness.ends.at(1).generated_tokens, 70);
-  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 0);
+  EXPECT_EQ(harness.engine().scheduler().cache().num_held(), 0);
 }
 
 // The five equalities' first two, and physical blocks: 12 requests of ragged lengths in one engine, each as if alone.
@@ -56,7 +56,7 @@ TEST(Engine, PhysicalBlocksDoNotChangeTheOutput) {
   for (uint64_t seed : {1u, 2u, 3u}) {
     SCOPED_TRACE(testing::Message() << "shuffle_seed " << seed);
     EngineOptions options = SmallEngine();
-    options.scheduler.pool.shuffle_seed = seed;
+    options.scheduler.cache.shuffle_seed = seed;
     ExpectSameAsAlone(options);
   }
 }
@@ -163,7 +163,7 @@ TEST(Engine, NonFiniteRowFailsOnlyItsRequest) {
   for (RequestId id : {1u, 3u}) {
     EXPECT_THAT(harness.tokens[id], ElementsAreArray(FakeTokens(MakePrompt(10), 100 + id, 20, kVocab)));
   }
-  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 0);
+  EXPECT_EQ(harness.engine().scheduler().cache().num_held(), 0);
 }
 
 TEST(Engine, ScoreGivesEachPromptTokenItsLogprob) {
@@ -210,7 +210,7 @@ TEST(Engine, CancelledSequenceIsNotComputedAgain) {
   for (RequestId id = 1; id <= 2; ++id) harness.Add(MakeRequest(id, MakePrompt(10), 20));
   harness.Step();
   harness.engine().Cancel(1);
-  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 1);
+  EXPECT_EQ(harness.engine().scheduler().cache().num_held(), 1);
   const StepOutput output = harness.Step();
   EXPECT_EQ(output.num_rows, 1);
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kCancelled);
@@ -225,10 +225,10 @@ TEST(Engine, CancelInFlightGivesNothingOfTheStep) {
   harness.Step();
   std::optional<StepInFlight> step = harness.engine().Begin(harness.now());
   harness.engine().Cancel(1);
-  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 2) << "the step may still write into its blocks";
+  EXPECT_EQ(harness.engine().scheduler().cache().num_held(), 2) << "the step may still write into its blocks";
   const StepOutput output = harness.Complete(std::move(step));
   EXPECT_EQ(output.num_rows, 2);
-  EXPECT_EQ(harness.engine().scheduler().pool().num_active(), 1);
+  EXPECT_EQ(harness.engine().scheduler().cache().num_held(), 1);
   EXPECT_EQ(harness.ends.at(1).reason, FinishReason::kCancelled);
   EXPECT_EQ(harness.ends.at(1).generated_tokens, 1);
   EXPECT_THAT(harness.tokens[1], SizeIs(1));
@@ -271,8 +271,8 @@ TEST(Engine, MetricsFollowTheSequences) {
   options.step.max_step_seconds = std::numeric_limits<double>::infinity();
   EngineHarness harness(options);
   harness.Add(MakeRequest(1, MakePrompt(70), 3));
-  harness.Add(MakeRequest(2, MakePrompt(80), 3));
-  harness.Add(MakeRequest(3, MakePrompt(80), 3));
+  harness.Add(MakeRequest(2, MakePrompt(80, 1), 3));
+  harness.Add(MakeRequest(3, MakePrompt(80, 2), 3));
   harness.Step();
   EXPECT_EQ(harness.in_flight(Phase::kQueued), 1);
   EXPECT_EQ(harness.in_flight(Phase::kPrefill), 1);
@@ -286,21 +286,21 @@ TEST(Engine, MetricsFollowTheSequences) {
   EXPECT_EQ(harness.in_flight(Phase::kQueued) + harness.in_flight(Phase::kPrefill) + harness.in_flight(Phase::kDecode),
             0);
   EXPECT_EQ(data.prompt_tokens_computed, 150u);
-  EXPECT_EQ(data.kv_blocks_free, 100);
   EXPECT_EQ(data.kv_blocks_active, 0);
-  EXPECT_EQ(data.kv_blocks_free + data.kv_blocks_active + data.kv_blocks_reserved, data.kv_blocks_total);
+  EXPECT_EQ(data.kv_blocks_free + data.kv_blocks_cached, 100);
   EXPECT_DOUBLE_EQ(data.step_tokens.sum(), 150 + 2 + 2);
 }
 
 TEST(Engine, DescribesEachSequenceInItsPhase) {
   EngineOptions options = SmallEngine();
   options.scheduler.max_step_tokens = 70;
+  options.scheduler.max_step_rows = 2;
   EngineHarness harness(options);
   const TimePoint start = harness.now();
   harness.Add(MakeRequest(1, MakePrompt(10), 5));
   harness.Step();
-  harness.Add(MakeRequest(2, MakePrompt(100), 5));
-  harness.Add(MakeRequest(3, MakePrompt(20), 5));
+  harness.Add(MakeRequest(2, MakePrompt(100, 1), 5));
+  harness.Add(MakeRequest(3, MakePrompt(20, 2), 5));
   harness.Step();
   const std::vector<SequenceStatus> all = harness.engine().Describe();
   ASSERT_THAT(all, SizeIs(3));

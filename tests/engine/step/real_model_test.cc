@@ -28,7 +28,7 @@ class RealModel : public testing::Test {
         .num_blocks = kNumBlocks, .max_tokens = 256, .max_rows = 64, .max_logit_rows = 64, .max_context = kContext};
     model_ = LoadDirectory(kModel, limits, *backend_.device, *backend_.ops);
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
-    const EngineOptions options = {.scheduler = {.pool = {.num_blocks = kNumBlocks},
+    const EngineOptions options = {.scheduler = {.cache = {.num_blocks = kNumBlocks},
                                                  .max_step_tokens = limits.max_tokens,
                                                  .max_context_tokens = kContext},
                                    .vocabulary = {.eos_ids = model_->config().eos_ids}};

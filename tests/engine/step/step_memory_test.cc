@@ -35,7 +35,7 @@ Request Generate(RequestId id) {
 }
 
 EngineOptions Options() {
-  return {.scheduler = {.pool = {.num_blocks = 1 + kRunning * BlocksFor(kPrompt + 2 * kSteps)},
+  return {.scheduler = {.cache = {.num_blocks = 1 + kRunning * BlocksFor(kPrompt + 2 * kSteps)},
                         .max_step_tokens = kRunning * kPrompt,
                         .max_step_rows = kRunning,
                         .max_step_logits = kRunning,
@@ -79,7 +79,7 @@ class StepMemory : public testing::Test {
 
   ManualClock clock_;
   Metrics metrics_;
-  FakeExecutor executor_{{.num_blocks = Options().scheduler.pool.num_blocks}};
+  FakeExecutor executor_{{.num_blocks = Options().scheduler.cache.num_blocks}};
   EngineLoop loop_{std::make_unique<Engine>(executor_, Options(), metrics_), clock_};
   Outbox outbox_;
   Outbox::Letter letter_;

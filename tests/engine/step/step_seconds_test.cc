@@ -44,7 +44,7 @@ class ModelledEngine {
     const MeasuredRate rate = MeasureRate(
         machine, {.max_tokens = 512, .num_blocks = kBlocks, .vocab_size = 1000, .max_context = kContext}, machine);
     EngineOptions options = SmallEngine();
-    options.scheduler.pool.num_blocks = kBlocks;
+    options.scheduler.cache.num_blocks = kBlocks;
     options.scheduler.max_step_tokens = 512;
     options.scheduler.max_context_tokens = kContext;
     options.step.tokens_per_second = rate.tokens_per_second;

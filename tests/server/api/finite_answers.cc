@@ -111,7 +111,7 @@ void ExpectFiniteAnswers(StepExecutor& executor, std::vector<ValidRequest> reque
   Metrics metrics;
   Engine engine(
       executor,
-      {.scheduler = {.pool = {.num_blocks = kNumBlocks}, .max_step_tokens = 256, .max_context_tokens = kRunContext},
+      {.scheduler = {.cache = {.num_blocks = kNumBlocks}, .max_step_tokens = 256, .max_context_tokens = kRunContext},
        .step = {},
        .vocabulary = {.eos_ids = {1}, .has_token = {}}},
       metrics);

@@ -49,7 +49,7 @@ class HangingEngine {
  public:
   HangingEngine() {
     const EngineOptions options = SmallEngine();
-    FakeExecutorOptions executor{.num_blocks = options.scheduler.pool.num_blocks};
+    FakeExecutorOptions executor{.num_blocks = options.scheduler.cache.num_blocks};
     executor.on_launch = [this](const BatchInputs&, std::span<const SampleRow>) { Await([this] { return goes_on_; }); };
     executor_ = std::make_unique<FakeExecutor>(executor);
     thread_ = std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_,

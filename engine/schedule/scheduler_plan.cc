@@ -1,0 +1,366 @@
+// How a step is dealt out, and committed; scheduler.cc has the life of sequences.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/schedule/scheduler.h"
+
+namespace latentd {
+namespace {
+
+Loss LossOf(const Sequence& sequence) { return {.standing = sequence.standing, .num_tokens = sequence.computed}; }
+
+}  // namespace
+
+// ----------------------------------------------------------------------------------------------------------- blocks
+
+PrefixKey Scheduler::KeyOf(const Sequence& sequence) const {
+  const RequestRun::Sharing& sharing = sequence.run->sharing;
+  return {.salt = sharing.salt, .tokens = sequence.tokens, .own = sharing.own};
+}
+
+// Positions that may come from the prefix cache: not the last one, whose hidden state gives the next token, and none
+// whose logits are wanted.
+int Scheduler::ReusableLimit(const Sequence& sequence) const {
+  const RequestRun::Sharing& sharing = sequence.run->sharing;
+  const bool has_stored = sequence.index > 0 || sequence.num_preemptions > 0;
+  if (!sharing.reads && !has_stored) return 0;
+  return std::min(sequence.num_tokens() - 1, sequence.first_logit_position());
+}
+
+// So many blocks stay available where a sequence is admitted, for those that run to grow into.
+int Scheduler::Watermark() const {
+  if (running_.empty()) return 0;
+  return std::max(cache_.num_usable() / 100, num_running());
+}
+
+bool Scheduler::MayBePreempted(const Sequence& sequence) const {
+  return sequence.blocks.num_blocks() > 0 && sequence.rows_in_flight == 0;
+}
+
+template <class Accepts>
+Sequence* Scheduler::LowestRanked(const Sequences& among, const Accepts& accepts) const {
+  const RankingMoment moment = waiting_.MomentAt(now_);
+  Sequence* lowest = nullptr;
+  for (Sequence* sequence : among) {
+    if (!MayBePreempted(*sequence) || !accepts(*sequence)) continue;
+    if (lowest == nullptr || LosesFirst(LossOf(*sequence), LossOf(*lowest), moment)) lowest = sequence;
+  }
+  return lowest;
+}
+
+const Sequence* Scheduler::HighestRanked() const {
+  const RankingMoment moment = waiting_.MomentAt(now_);
+  const Sequence* highest = nullptr;
+  for (const Sequence* sequence : running_) {
+    if (highest == nullptr || RanksBefore(sequence->standing, highest->standing, moment)) highest = sequence;
+  }
+  return highest;
+}
+
+// The sequence that gives its blocks up for a running one: first those that are paused and could not go on anyway. Of
+// those that run the highest-ranked never does, so that some row always goes on to its end.
+Sequence* Scheduler::FindVictim() const {
+  Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
+  if (paused != nullptr) return paused;
+  const Sequence* const highest = HighestRanked();
+  return LowestRanked(running_, [highest](const Sequence& sequence) { return &sequence != highest; });
+}
+
+void Scheduler::Preempt(Sequence& sequence, PreemptionReason reason) {
+  recorder_.Record(FlightDecision::kPreempt, sequence.id(),
+                   {static_cast<int32_t>(reason), sequence.computed, sequence.blocks.num_blocks()});
+  ++totals_.preemptions[static_cast<size_t>(reason)];
+  const bool runs = sequence.phase == SequencePhase::kRunning;
+  if (runs) Leave(sequence);
+  GiveBack(sequence);
+  sequence.most_computed = std::max(sequence.most_computed, sequence.computed);
+  sequence.computed = sequence.planned = 0;
+  ++sequence.num_preemptions;
+  sequence.preempted_since = now_;
+  if (runs) Enter(sequence, SequencePhase::kWaiting);
+}
+
+// A waiting sequence of a strictly higher priority takes the place of a running one where it has none: the row, or the
+// blocks. Ageing does not count for it, but guards the one that runs.
+void Scheduler::MakeWayForClass() {
+  const bool lacks_row = num_running() >= options_.max_step_rows;
+  const bool lacks_blocks = cache_.num_available() <= Watermark();
+  if (running_.empty() || (!lacks_row && !lacks_blocks)) return;
+  const auto lowest =
+      std::find_if(running_by_priority_.begin(), running_by_priority_.end(), [](int64_t count) { return count > 0; });
+  const int lowest_priority = kLowestPriority + static_cast<int>(lowest - running_by_priority_.begin());
+  const Standing* const first = waiting_.FirstAbove(lowest_priority, now_);
+  if (first == nullptr) return;
+  const RankingMoment moment = waiting_.MomentAt(now_);
+  const auto gives_way = [&](const Sequence& sequence) {
+    return sequence.standing.priority < first->priority && RanksBefore(*first, sequence.standing, moment);
+  };
+  Sequence* const victim = LowestRanked(running_, gives_way);
+  if (victim != nullptr) Preempt(*victim, PreemptionReason::kPriority);
+}
+
+// Before rows are dealt out, so that none of those that must give way has one already.
+void Scheduler::MakeRoomForDecoding() {
+  const auto needs_block = [](const Sequence* sequence) {
+    return sequence->is_decoding() && sequence->blocks.num_blocks() < BlocksFor(sequence->num_tokens());
+  };
+  const size_t most = std::min(decoding_.size(), static_cast<size_t>(options_.max_step_rows));
+  auto num_needed =
+      std::count_if(decoding_.begin(), decoding_.begin() + static_cast<std::ptrdiff_t>(most), needs_block);
+  while (num_needed > cache_.num_available()) {
+    Sequence* const victim = FindVictim();
+    if (victim == nullptr) return;
+    if (needs_block(victim)) --num_needed;
+    Preempt(*victim, PreemptionReason::kBlocks);
+  }
+}
+
+// For one more block of a sequence that runs.
+bool Scheduler::MakeRoomFor(const Sequence& sequence) {
+  while (cache_.num_available() == 0) {
+    Sequence* const victim = FindVictim();
+    if (victim == nullptr) return false;
+    const bool goes_on = victim->phase == SequencePhase::kRunning &&
+                         !RanksBefore(sequence.standing, victim->standing, waiting_.MomentAt(now_));
+    if (goes_on) return false;
+    Preempt(*victim, PreemptionReason::kBlocks);
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------------------------------------------------- dealing
+
+PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const StepAllowance& allowance) const {
+  Sequence& sequence = share.sequence;
+  const int left = sequence.num_tokens() - share.first;
+  // A sequence that generates gets its token at any cost. A part of a prompt for which no time is left waits for the
+  // next step, where it comes first.
+  const bool generates = sequence.phase == SequencePhase::kRunning && left == 1;
+  const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
+  const int affordable = std::max(least, allowance.TokensFor(allowance.work - plan.work, share.first));
+  int count = std::min({left, share.most, allowance.tokens - plan.num_tokens, affordable});
+  if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens);
+  if (!is_alone()) count = std::min(count, allowance.shared_chunk);
+  const int first_logit = std::max(sequence.first_logit_position(), share.first);
+  const int logits_left = options_.max_step_logits - plan.num_logits;
+  const auto wanted_logits = [&] {
+    const int end = std::min(share.first + count, sequence.end_logit_position());
+    return std::max(0, end - first_logit);
+  };
+  if (wanted_logits() > logits_left) count = first_logit - share.first + logits_left;
+  return {.sequence = &sequence,
+          .first_position = share.first,
+          .num_tokens = count,
+          .first_logit_position = first_logit,
+          .num_logits = wanted_logits()};
+}
+
+void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
+  Sequence& sequence = *row.sequence;
+  while (sequence.blocks.num_blocks() < BlocksFor(row.end_position())) {
+    CHECK(cache_.Extend(sequence.blocks) && "the row was cut to what its blocks have room for");
+  }
+  const int charged = std::max(row.first_position, std::max(sequence.prompt_accounted, sequence.most_computed));
+  const int num_new = std::max(0, std::min(row.end_position(), sequence.num_prompt_tokens) - charged);
+  const bool generates = sequence.request.kind == RequestKind::kGenerate;
+  tenants_.Charge(*sequence.standing.tenant,
+                  {.prompt_tokens = num_new, .generated_tokens = generates ? row.num_logits : 0});
+  sequence.planned = row.end_position();
+  ++sequence.rows_in_flight;
+  sequence.last_turn = ++num_turns_;
+  running_.splice(running_.end(), running_, sequence.places.in_phase);
+  plan.num_tokens += row.num_tokens;
+  plan.num_logits += row.num_logits;
+  plan.work += allowance.WorkOf(row.first_position, row.num_tokens);
+  plan.rows.push_back(row);
+}
+
+std::optional<WaitReason> Scheduler::Lacks(const StepAllowance& allowance, const BatchPlan& plan) const {
+  if (plan.num_tokens == allowance.tokens) return WaitReason::kTokens;
+  if (static_cast<int>(plan.rows.size()) == options_.max_step_rows) return WaitReason::kRows;
+  return std::nullopt;
+}
+
+void Scheduler::SortRunning() {
+  decoding_.clear();
+  prefilling_.clear();
+  for (Sequence* sequence : running_) {
+    if (sequence->num_unplanned() > 0) (sequence->is_decoding() ? decoding_ : prefilling_).push_back(sequence);
+  }
+  std::sort(prefilling_.begin(), prefilling_.end(),
+            [moment = waiting_.MomentAt(now_)](const Sequence* a, const Sequence* b) {
+              return RanksBefore(a->standing, b->standing, moment);
+            });
+}
+
+// The sequence served longest ago comes first, so that none starves in a step too small for all.
+std::optional<WaitReason> Scheduler::DealToDecoding(const StepAllowance& allowance, BatchPlan& plan) {
+  for (Sequence* sequence : decoding_) {
+    if (sequence->phase != SequencePhase::kRunning) continue;  // preempted by now
+    if (const auto lacks = Lacks(allowance, plan)) return lacks;
+    const bool has_room = sequence->blocks.num_blocks() >= BlocksFor(sequence->num_tokens());
+    if (!has_room && cache_.num_available() == 0) continue;
+    const PlannedRow row = Deal({.sequence = *sequence, .first = sequence->planned, .most = 1}, plan, allowance);
+    if (row.num_tokens > 0) AddRow(row, allowance, plan);
+  }
+  return std::nullopt;
+}
+
+std::optional<WaitReason> Scheduler::DealToPrefill(const StepAllowance& allowance, BatchPlan& plan) {
+  size_t next = 0;
+  while (true) {
+    while (next < prefilling_.size() && prefilling_[next]->phase != SequencePhase::kRunning) ++next;
+    Sequence* const running = next < prefilling_.size() ? prefilling_[next] : nullptr;
+    Standing* const waiting = waiting_.First(now_);
+    if (running == nullptr && waiting == nullptr) return std::nullopt;
+    if (const auto lacks = Lacks(allowance, plan)) return lacks;
+    const bool goes_on =
+        waiting == nullptr || (running != nullptr && RanksBefore(running->standing, *waiting, waiting_.MomentAt(now_)));
+    if (goes_on) {
+      ContinuePrefill(*running, allowance, plan);
+      ++next;
+    } else if (const auto lacks = Admit(*waiting->sequence, allowance, plan)) {
+      // It waits, and so do all that rank below it; those that run go on.
+      for (; next < prefilling_.size(); ++next) ContinuePrefill(*prefilling_[next], allowance, plan);
+      return lacks;
+    }
+  }
+}
+
+void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
+  if (sequence.phase != SequencePhase::kRunning || Lacks(allowance, plan)) return;
+  const auto room = [&] {
+    return (sequence.blocks.num_blocks() + cache_.num_available()) * kBlockSlots - sequence.planned;
+  };
+  if (room() == 0 && !MakeRoomFor(sequence)) return;
+  const PlannedRow row = Deal({.sequence = sequence, .first = sequence.planned, .most = room()}, plan, allowance);
+  if (row.num_tokens == 0) return;
+  recorder_.Record(FlightDecision::kChunk, sequence.id(), {row.first_position, row.num_tokens});
+  AddRow(row, allowance, plan);
+}
+
+// Why it waits on, if it does.
+std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
+  // A paused one has no use for its blocks now.
+  while (cache_.num_available() <= Watermark()) {
+    Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
+    if (paused == nullptr) break;
+    Preempt(*paused, PreemptionReason::kBlocks);
+  }
+  const int available = cache_.num_available() - Watermark();
+  if (available <= 0) return WaitReason::kBlocks;
+  const PrefixMatch match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
+  const int room = available - match.num_cached_blocks - (match.has_tail ? 1 : 0);
+  const int num_blocks = match.num_blocks + (match.has_tail ? 1 : 0) + room;
+  const int most = num_blocks * kBlockSlots - match.num_tokens;
+  if (room < 0 || most <= 0) return WaitReason::kBlocks;
+  const bool has_time = allowance.TokensFor(allowance.work - plan.work, match.num_tokens) > 0;
+  if (!plan.rows.empty() && !has_time) return WaitReason::kTokens;
+  const PlannedRow row = Deal({.sequence = sequence, .first = match.num_tokens, .most = most}, plan, allowance);
+  if (row.num_tokens == 0) return WaitReason::kLogits;
+  Start(sequence, match, plan);
+  recorder_.Record(FlightDecision::kChunk, sequence.id(), {row.first_position, row.num_tokens});
+  AddRow(row, allowance, plan);
+  return std::nullopt;
+}
+
+void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& plan) {
+  Leave(sequence);
+  sequence.blocks.ReserveMemory(sequence.most.blocks);
+  if (const auto copy = cache_.Open(sequence.blocks)) {
+    plan.copies.push_back(*copy);
+    recorder_.Record(FlightDecision::kCopy, sequence.id(), {copy->from, copy->to, copy->num_slots});
+  }
+  recorder_.Record(FlightDecision::kAdmit, sequence.id(),
+                   {sequence.cached_tokens, match.num_tokens, sequence.blocks.num_blocks()});
+  sequence.computed = sequence.planned = match.num_tokens;
+  sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
+  CountLookup(sequence, match);
+  if (sequence.preempted_since != kNever) {
+    sequence.timings.preempted += now_ - std::exchange(sequence.preempted_since, kNever);
+  }
+  if (!sequence.was_scheduled()) sequence.timings.first_scheduled = now_;
+  Enter(sequence, SequencePhase::kRunning);
+  RequestRun& run = *sequence.run;
+  if (run.has_started) return;
+  run.has_started = true;
+  ++plan.num_started;
+  LeaveQueue(run);
+  ForRequest(run.request.id, [this](Sequence& each) { RefreshExpiry(each); });
+}
+
+// A prompt's tokens count once: where its first sequence comes to them.
+void Scheduler::CountLookup(Sequence& sequence, const PrefixMatch& match) {
+  if (sequence.index > 0) return;
+  const int num_found = std::min(match.num_tokens, sequence.num_prompt_tokens);
+  const int num_new = std::max(0, num_found - sequence.prompt_accounted);
+  sequence.prompt_accounted += num_new;
+  sequence.cached_tokens += num_new;
+  num_pending_prompt_tokens_ -= num_new;
+  totals_.hit_tokens += static_cast<uint64_t>(num_new);
+  if (sequence.num_preemptions > 0 || ReusableLimit(sequence) == 0) return;
+  totals_.queried_tokens += static_cast<uint64_t>(sequence.num_prompt_tokens);
+  totals_.lost(PrefixLoss::kGranularity) += static_cast<uint64_t>(match.lost_to_granularity);
+  totals_.lost(PrefixLoss::kEviction) += static_cast<uint64_t>(match.lost_to_eviction);
+  totals_.lost(PrefixLoss::kSalt) += static_cast<uint64_t>(match.lost_to_salt);
+}
+
+void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan) {
+  now_ = now;
+  tokens_per_second_ = given.tokens_per_second;
+  StepAllowance allowance = given;
+  allowance.tokens = std::min(allowance.tokens, options_.max_step_tokens);
+  cache_.ExpireKept(now);
+  EndExpired(now);
+  for (const auto& sequence : finished_) sequence->timings.released = std::min(sequence->timings.released, now);
+  plan.Clear();
+  MakeWayForClass();
+  SortRunning();
+  MakeRoomForDecoding();
+  std::optional<WaitReason> lacks = DealToDecoding(allowance, plan);
+  if (!lacks) lacks = DealToPrefill(allowance, plan);
+  if (!lacks || num_waiting() == 0) return;
+  plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
+  recorder_.Record(FlightDecision::kWait, {}, {static_cast<int32_t>(*lacks), num_waiting()});
+}
+
+// ------------------------------------------------------------------------------------------------------- committing
+
+int Scheduler::Commit(const BatchPlan& plan) {
+  int num_prompt_tokens = 0;
+  for (const PlannedRow& row : plan.rows) {
+    Sequence& sequence = *row.sequence;
+    CHECK_GT(sequence.rows_in_flight, 0);
+    --sequence.rows_in_flight;
+    if (sequence.phase == SequencePhase::kFinished) {
+      if (sequence.rows_in_flight == 0) ReleaseRetired(sequence);
+      continue;
+    }
+    num_prompt_tokens += CommitRow(row);
+  }
+  num_pending_prompt_tokens_ -= num_prompt_tokens;
+  return num_prompt_tokens;
+}
+
+int Scheduler::CommitRow(const PlannedRow& row) {
+  Sequence& sequence = *row.sequence;
+  CHECK_EQ(sequence.computed, row.first_position);
+  sequence.computed = row.end_position();
+  CHECK_LE(sequence.computed, sequence.planned);
+  sequence.logits_given = std::max(sequence.logits_given, row.first_logit_position + row.num_logits);
+  const int num_again = std::min(sequence.computed, sequence.most_computed) - row.first_position;
+  totals_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));
+  const int num_new = std::max(0, std::min(sequence.computed, sequence.num_prompt_tokens) - sequence.prompt_accounted);
+  sequence.prompt_accounted += num_new;
+  const bool has_prompt =
+      row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
+  // Requests with the same prompt, and this one's further sequences, find all of it.
+  cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed,
+                 has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
+  if (has_prompt && sequence.index == 0) Fork(sequence);
+  return num_new;
+}
+
+}  // namespace latentd

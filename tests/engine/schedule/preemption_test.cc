@@ -1,0 +1,360 @@
+// Growth block by block, preemption, ranking and reuse of prefixes, as a Scheduler does them.
+#include <chrono>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/schedule/scheduler.h"
+
+namespace latentd {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+constexpr int kUnbounded = 1 << 30;
+
+TimePoint At(int second) { return TimePoint(seconds(1000 + second)); }
+
+std::vector<int32_t> Tokens(int first, int count) {
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  std::iota(tokens.begin(), tokens.end(), first);
+  return tokens;
+}
+
+// No two requests share anything unless a test wants it.
+Request Generate(RequestId id, int num_prompt_tokens, int max_tokens) {
+  Request request{.id = id, .prompt = Tokens(static_cast<int>(id) * 1000, num_prompt_tokens), .received = At(0)};
+  request.stopping.max_tokens = max_tokens;
+  return request;
+}
+
+Request WithPrompt(RequestId id, std::vector<int32_t> prompt, int max_tokens = 5) {
+  Request request = Generate(id, 1, max_tokens);
+  request.prompt = std::move(prompt);
+  return request;
+}
+
+SchedulerOptions WithBlocks(int num_blocks) {
+  return {.cache = {.num_blocks = num_blocks + 1},
+          .max_step_tokens = 1000,
+          .max_step_rows = 4,
+          .max_step_logits = 8,
+          .max_context_tokens = 1000,
+          .slow_consumer_seconds = 5};
+}
+
+// {id, index, first position, tokens} of each row.
+using Row = std::tuple<RequestId, int, int, int>;
+
+class Steps {
+ public:
+  explicit Steps(const SchedulerOptions& options) : scheduler(options) {}
+  ~Steps() { scheduler.CancelAll(FinishReason::kCancelled); }
+
+  void Add(const Request& request) { ASSERT_TRUE(scheduler.Add(request).ok()); }
+  std::vector<Row> Step(TimePoint now = At(0), int budget = kUnbounded) {
+    scheduler.Plan(now, {.tokens = budget}, plan);
+    std::vector<Row> rows;
+    for (const PlannedRow& row : plan.rows) {
+      rows.emplace_back(row.sequence->request.id, row.sequence->index, row.first_position, row.num_tokens);
+    }
+    scheduler.Commit(plan);
+    for (const PlannedRow& row : plan.rows) {
+      if (row.num_logits > 0) row.sequence->tokens.push_back(7 + row.sequence->index);
+    }
+    EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
+    return rows;
+  }
+  void Finish(RequestId id) { scheduler.Cancel(id); }
+  uint64_t preemptions(PreemptionReason reason) const {
+    return scheduler.totals().preemptions[static_cast<size_t>(reason)];
+  }
+
+  Scheduler scheduler;
+  BatchPlan plan;
+};
+
+TEST(Scheduler, TakesBlocksAsItsSequencesGrow) {
+  Steps steps(WithBlocks(10));
+  steps.Add(Generate(1, 10, 600));
+  steps.Step();
+  EXPECT_EQ(steps.scheduler.cache().num_held(), 1);
+  for (int i = 0; i < 54; ++i) steps.Step();
+  EXPECT_EQ(steps.scheduler.cache().num_held(), 1);
+  steps.Step();
+  EXPECT_EQ(steps.scheduler.cache().num_held(), 2);
+}
+
+TEST(Scheduler, LowestRankedGivesItsBlocksUp) {
+  Steps steps(WithBlocks(4));
+  steps.Add(Generate(1, 100, 150));
+  steps.Add(Generate(2, 100, 150));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 0, 100), Row(2, 0, 0, 64))) << "one block stays for those that run";
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 100, 1), Row(2, 0, 64, 36)));
+  for (int i = 0; i < 27; ++i) EXPECT_THAT(steps.Step(), SizeIs(2));
+  // Both need a third block.
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 128, 1)));
+  EXPECT_EQ(steps.preemptions(PreemptionReason::kBlocks), 1u);
+  EXPECT_EQ(steps.scheduler.num_waiting(), 1);
+  steps.Finish(1);
+  // What it had computed was not evicted but for the one block that the other took.
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 64, 64)));
+  EXPECT_EQ(steps.scheduler.totals().recomputed_tokens, 63u);
+  EXPECT_EQ(steps.scheduler.totals().hit_tokens, 0u) << "what it had itself is no hit";
+}
+
+TEST(Scheduler, PreemptedSequenceGoesOnWithItsTokens) {
+  Steps steps(WithBlocks(4));
+  steps.Add(Generate(1, 100, 150));
+  steps.Add(Generate(2, 100, 150));
+  for (int i = 0; i < 30; ++i) steps.Step();
+  steps.Finish(1);
+  steps.Step();
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 128, 1)));
+}
+
+TEST(Scheduler, OneRequestThatJustFitsRunsToItsEndWhateverElseWaits) {
+  Steps steps(WithBlocks(3));
+  steps.Add(Generate(1, 64, 129));
+  for (RequestId id = 2; id <= 5; ++id) steps.Add(Generate(id, 64, 129));
+  int num_tokens = 0;
+  for (int i = 0; i < 129; ++i) {
+    for (const Row& row : steps.Step()) num_tokens += std::get<0>(row) == 1 ? std::get<3>(row) : 0;
+  }
+  EXPECT_EQ(num_tokens, 64 + 128);
+}
+
+TEST(Scheduler, EndedPromptIsFoundAgainButForItsLastToken) {
+  Steps steps(WithBlocks(10));
+  steps.Add(WithPrompt(1, Tokens(0, 200)));
+  steps.Step();
+  steps.Finish(1);
+  EXPECT_EQ(steps.scheduler.cache().num_held(), 0);
+  steps.Add(WithPrompt(2, Tokens(0, 200)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 199, 1)));
+  EXPECT_THAT(steps.plan.copies, SizeIs(1));
+  EXPECT_EQ(steps.plan.copies[0].num_slots, 199 % kBlockSlots);
+  EXPECT_EQ(steps.scheduler.totals().hit_tokens, 199u);
+  EXPECT_EQ(steps.scheduler.totals().queried_tokens, 400u);
+}
+
+TEST(Scheduler, PromptOfARunningSequenceIsFoundToo) {
+  Steps steps(WithBlocks(10));
+  steps.Add(WithPrompt(1, Tokens(0, 100), 50));
+  steps.Step();
+  steps.Add(WithPrompt(2, Tokens(0, 100), 50));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 100, 1), Row(2, 0, 99, 1)));
+}
+
+TEST(Scheduler, SaltsAndTenantsShareNothing) {
+  Steps steps(WithBlocks(15));
+  steps.Add(WithPrompt(1, Tokens(0, 100)));
+  steps.Step();
+  Request salted = WithPrompt(2, Tokens(0, 100));
+  salted.cache.salt = "s";
+  steps.Add(salted);
+  Request other = WithPrompt(3, Tokens(0, 100));
+  other.scheduling.tenant = "t";
+  steps.Add(other);
+  EXPECT_THAT(steps.Step(), UnorderedElementsAre(Row(1, 0, 100, 1), Row(2, 0, 0, 100), Row(3, 0, 0, 100)));
+  EXPECT_EQ(steps.scheduler.totals().lost_tokens[static_cast<size_t>(PrefixLoss::kSalt)], 128u);
+}
+
+TEST(Scheduler, NoStoreLeavesNothingAndBypassReadsNothing) {
+  Steps steps(WithBlocks(10));
+  Request unstored = WithPrompt(1, Tokens(0, 100));
+  unstored.cache.stores = false;
+  steps.Add(unstored);
+  steps.Step();
+  steps.Finish(1);
+  EXPECT_EQ(steps.scheduler.cache().num_cached(), 0);
+  steps.Add(WithPrompt(2, Tokens(0, 100)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 0, 100)));
+  steps.Finish(2);
+  Request bypassing = WithPrompt(3, Tokens(0, 100));
+  bypassing.cache.reads = false;
+  steps.Add(bypassing);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(3, 0, 0, 100)));
+}
+
+TEST(Scheduler, ScoreComputesEveryPositionWhoseLogitsItWants) {
+  Steps steps(WithBlocks(10));
+  steps.Add(WithPrompt(1, Tokens(0, 5)));
+  steps.Step();
+  Request score = WithPrompt(2, Tokens(0, 5));
+  score.kind = RequestKind::kScore;
+  steps.Add(score);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 5, 1), Row(2, 0, 0, 5)));
+}
+
+TEST(Scheduler, ContinuationsShareOnePrefill) {
+  Steps steps(WithBlocks(10));
+  Request request = WithPrompt(1, Tokens(0, 100), 50);
+  request.num_sequences = 3;
+  steps.Add(request);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 0, 100)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 100, 1), Row(1, 1, 99, 1), Row(1, 2, 99, 1)));
+  EXPECT_EQ(steps.scheduler.cache().num_held(), 1 + 3) << "the full block once, a tail each";
+  EXPECT_EQ(steps.scheduler.departures().requests, 1);
+  EXPECT_EQ(steps.scheduler.totals().hit_tokens, 0u);
+  steps.scheduler.CancelSequence({.request = 1, .index = 0});
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 1, 100, 1), Row(1, 2, 100, 1)));
+  steps.Finish(1);
+  EXPECT_THAT(steps.scheduler.TakeFinished(), SizeIs(3));
+}
+
+TEST(Scheduler, ContinuationsOfAPrivateRequestShareIt) {
+  SchedulerOptions options = WithBlocks(10);
+  options.prefix_cache = PrefixCacheMode::kOff;
+  Steps steps(options);
+  Request request = WithPrompt(1, Tokens(0, 100), 50);
+  request.num_sequences = 2;
+  steps.Add(request);
+  steps.Step();
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 100, 1), Row(1, 1, 99, 1)));
+  steps.Add(WithPrompt(2, Tokens(0, 100)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 101, 1), Row(1, 1, 100, 1), Row(2, 0, 0, 100)));
+  steps.Finish(1);
+  steps.Finish(2);
+  EXPECT_EQ(steps.scheduler.cache().num_cached(), 0);
+}
+
+TEST(Scheduler, NonFiniteLogitsEndAllContinuationsAndLeaveNothing) {
+  Steps steps(WithBlocks(10));
+  Request request = WithPrompt(1, Tokens(0, 100), 50);
+  request.num_sequences = 2;
+  steps.Add(request);
+  steps.Step();
+  steps.Step();
+  steps.scheduler.Finish(*steps.plan.rows[1].sequence, FinishReason::kNonFiniteLogits);
+  EXPECT_THAT(steps.scheduler.TakeFinished(), SizeIs(2));
+  EXPECT_EQ(steps.scheduler.cache().num_cached(), 0);
+  EXPECT_TRUE(steps.scheduler.CheckInvariants().ok());
+}
+
+TEST(Scheduler, HigherPriorityTakesARowFromALowerOne) {
+  SchedulerOptions options = WithBlocks(20);
+  options.max_step_rows = 2;
+  Steps steps(options);
+  steps.Add(Generate(1, 10, 50));
+  steps.Add(Generate(2, 10, 50));
+  steps.Step();
+  Request urgent = Generate(3, 10, 50);
+  urgent.scheduling.priority = 1;
+  steps.Add(urgent);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 10, 1), Row(3, 0, 0, 10)));
+  EXPECT_EQ(steps.preemptions(PreemptionReason::kPriority), 1u);
+  steps.Finish(3);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 11, 1), Row(2, 0, 10, 1))) << "it goes on where it was";
+}
+
+TEST(Scheduler, EqualPriorityTakesNoRow) {
+  SchedulerOptions options = WithBlocks(20);
+  options.max_step_rows = 1;
+  Steps steps(options);
+  steps.Add(Generate(1, 10, 50));
+  steps.Step();
+  steps.Add(Generate(2, 10, 50));
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 10 + i, 1)));
+}
+
+TEST(Scheduler, ShortPromptGoesBeforeALongOneThatHasBegun) {
+  Steps steps(WithBlocks(40));
+  const auto step = [&steps] {
+    steps.scheduler.Plan(At(0), {.tokens = 100, .tokens_per_second = 1000}, steps.plan);
+    std::vector<std::pair<RequestId, int>> rows;
+    for (const PlannedRow& row : steps.plan.rows) rows.emplace_back(row.sequence->request.id, row.num_tokens);
+    steps.scheduler.Commit(steps.plan);
+    for (const PlannedRow& row : steps.plan.rows) {
+      if (row.num_logits > 0) row.sequence->tokens.push_back(7);
+    }
+    return rows;
+  };
+  step();  // the rate is known from here on
+  steps.Add(Generate(1, 500, 5));
+  EXPECT_THAT(step(), ElementsAre(std::pair(1, 100)));
+  steps.Add(Generate(2, 30, 5));
+  EXPECT_THAT(step(), ElementsAre(std::pair(2, 30), std::pair(1, 70)));
+}
+
+TEST(Scheduler, SharedChunkBoundsALongPromptOnlyBesideOthers) {
+  Steps steps(WithBlocks(40));
+  steps.Add(Generate(1, 500, 5));
+  steps.scheduler.Plan(At(0), {.tokens = 1000, .shared_chunk = 20}, steps.plan);
+  EXPECT_EQ(steps.plan.rows[0].num_tokens, 500);
+  steps.scheduler.Commit(steps.plan);
+  steps.Add(Generate(2, 500, 5));
+  steps.plan.rows[0].sequence->tokens.push_back(7);
+  steps.scheduler.Plan(At(0), {.tokens = 1000, .shared_chunk = 20}, steps.plan);
+  ASSERT_THAT(steps.plan.rows, SizeIs(2));
+  EXPECT_EQ(steps.plan.rows[1].num_tokens, 20);
+  steps.scheduler.Commit(steps.plan);
+}
+
+TEST(Scheduler, PausedSequencesMakeRoomForWhatWaits) {
+  Steps steps(WithBlocks(4));
+  steps.Add(Generate(1, 200, 50));
+  steps.Step();
+  steps.scheduler.Pause(1);
+  steps.Add(Generate(2, 100, 50));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 0, 100)));
+  EXPECT_EQ(steps.scheduler.num_paused(), 1);
+  steps.Finish(2);
+  EXPECT_THAT(steps.Step(), IsEmpty()) << "it is paused, without blocks";
+  steps.scheduler.Resume(1);
+  EXPECT_THAT(steps.Step(), SizeIs(1));
+}
+
+TEST(Scheduler, FirstTokenThatComesTooLateIsNotWaitedFor) {
+  SchedulerOptions options = WithBlocks(10);
+  options.max_step_rows = 1;
+  Steps steps(options);
+  steps.Add(Generate(1, 10, 50));
+  steps.scheduler.Plan(At(0), {.tokens = 1000, .tokens_per_second = 100}, steps.plan);
+  steps.scheduler.Commit(steps.plan);
+  Request request = Generate(2, 200, 5);
+  request.scheduling.first_token_by = At(5);
+  steps.Add(request);
+  EXPECT_EQ(steps.scheduler.NextExpiry(), At(3)) << "its prompt takes two seconds";
+  steps.scheduler.Plan(At(3), {.tokens = 1000, .tokens_per_second = 100}, steps.plan);
+  steps.scheduler.Commit(steps.plan);
+  const auto finished = steps.scheduler.TakeFinished();
+  ASSERT_THAT(finished, SizeIs(1));
+  EXPECT_EQ(finished[0]->finish_reason, FinishReason::kSloUnattainable);
+}
+
+TEST(Scheduler, FlushForgetsWhatIsNotHeld) {
+  Steps steps(WithBlocks(10));
+  steps.Add(WithPrompt(1, Tokens(0, 130)));
+  steps.Step();
+  steps.Finish(1);
+  EXPECT_EQ(steps.scheduler.FlushPrefixCache(), 3);
+  steps.Add(WithPrompt(2, Tokens(0, 130)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 0, 130)));
+}
+
+TEST(Scheduler, KeptConversationOutlivesOthers) {
+  Steps steps(WithBlocks(6));
+  Request kept = WithPrompt(1, Tokens(0, 129));
+  kept.cache.keep_seconds = 10;
+  steps.Add(kept);
+  steps.Step();
+  steps.Finish(1);
+  for (RequestId id = 2; id <= 6; ++id) {
+    steps.Add(Generate(id, 129, 5));
+    steps.Step();
+    steps.Finish(id);
+  }
+  steps.Add(WithPrompt(7, Tokens(0, 129)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(7, 0, 128, 1)));
+}
+
+}  // namespace
+}  // namespace latentd
