@@ -77,8 +77,6 @@ struct BlockCopy {
 
 enum class TailRule : uint8_t { kFullBlocks, kWithTail };
 
-inline constexpr TimePoint kNotKept = TimePoint::min();
-
 class BlockCache {
  public:
   explicit BlockCache(const BlockCacheOptions& options);
@@ -103,6 +101,9 @@ class BlockCache {
   // ones are evicted after all that are not kept, for as long as at most half of all blocks are.
   void Release(BlockTable& table, TimePoint keep_until = kNotKept);
   void ExpireKept(TimePoint now);
+  // What the table alone holds may be wrong: it, and what is cached beneath it, is findable no longer. Time by the
+  // number of cached blocks.
+  void Forget(BlockTable& table);
 
   // Frees what is cached of all that was published with PrefixKey::own = `own`.
   void DropPrivate(std::string_view own);
@@ -126,14 +127,22 @@ class BlockCache {
  private:
   friend class BlockTable;
 
+  // For CheckInvariants.
+  enum class State : uint8_t { kScratch, kFree, kCached, kHeld };
+
+  int32_t& References(BlockId block) { return references_[static_cast<size_t>(block)]; }
   bool IsCached(BlockId block) const { return num_references(block) == 0 && index_.Has(block); }
   BlockId Take();
   void Hold(BlockId block);
   void LetGo(BlockId block);
-  void Free(BlockId block, Removal removal);
-  void PublishFull(BlockTable& table, const PrefixKey& key);
-  void PublishTail(BlockTable& table, const PrefixKey& key, std::span<const int32_t> ids);
-  void Store(BlockId block, const StoredKey& key);
+  void Uncache(BlockId block, Removal removal);
+  void Unstore(BlockId block, Removal removal);
+  void PublishNext(BlockTable& table, const PrefixKey& key);
+  void PublishTail(BlockTable& table, const PrefixKey& key, int num_ids);
+  void Store(BlockId block, const PrefixKey& key, const ChildIds& child);
+  absl::Status CheckTables(std::span<const BlockTable* const> tables) const;
+  absl::Status CheckFree(std::vector<State>& states) const;
+  absl::Status CheckOrder(std::vector<State>& states) const;
 
   std::vector<int32_t> references_;  // [blocks] tables that hold it
   std::vector<BlockId> free_;

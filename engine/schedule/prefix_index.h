@@ -29,11 +29,16 @@ struct PrefixKey {
   std::string_view own = {};
 };
 
+// Whose first slots hold what is looked for.
+struct PrefixTail {
+  BlockId block = kNoBlock;
+  int num_slots = 0;
+};
+
 // What is stored of a sequence's first tokens.
 struct PrefixPath {
   std::vector<BlockId> blocks;  // full ones
-  BlockId tail = kNoBlock;      // its first tail_slots hold the tokens after them
-  int tail_slots = 0;
+  PrefixTail tail;              // of the tokens after them
   // Tokens from the first, up to which …
   int end_of_evicted = 0;  // full blocks beyond the path were evicted
   int end_of_salted = 0;   // they are stored under another salt
@@ -129,10 +134,6 @@ class PrefixIndex {
     BlockHash hash;
     BlockHash content;
   };
-  struct Partial {
-    BlockId block = kNoBlock;
-    int num_slots = 0;
-  };
 
   Node& At(BlockId block) { return nodes_[static_cast<size_t>(block)]; }
   const Node& At(BlockId block) const { return nodes_[static_cast<size_t>(block)]; }
@@ -144,15 +145,16 @@ class PrefixIndex {
   ScopeId ScopeToStore(const PrefixKey& key) const;
   bool IsSibling(BlockId block, const Place& place) const;
 
-  BlockId FindIn(const Readable& scopes, const BlockHash& hash, const ChildIds& child) const;
+  BlockId FindReadable(const Readable& scopes, const BlockHash& hash, const ChildIds& child) const;
   BlockId FindExact(const BlockHash& hash, const Place& place) const;
-  Partial FindPartial(const Place& place) const;
+  PrefixTail FindPartial(const Readable& scopes, const ChildIds& child) const;
+  PrefixTail FindPartialIn(const Place& place) const;
   void MeasureLosses(const PrefixKey& key, int limit, PrefixPath& path) const;
   void Link(BlockId block);
   void Unlink(BlockId block);
-  void AddFull(BlockId block, const PrefixKey& key);
+  void AddFull(BlockId block, std::string_view salt);
   void RemoveFull(BlockId block, Removal removal);
-  absl::Status CheckNode(BlockId block) const;
+  const char* FindFault(BlockId block) const;  // null where there is none
 
   const uint64_t hash_mask_;
   KvEvents* const events_;

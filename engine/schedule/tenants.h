@@ -31,6 +31,7 @@ inline constexpr int64_t kCostOfGenerated = 2;  // prompt tokens: a decode row t
 struct Tenant {
   const std::string name;
   const TenantRule rule;
+  const bool is_listed;
   const uint64_t number;       // among all accounts that ever were: the older goes first at equal service
   double service = 0.0;        // virtual, only grows
   int64_t service_tokens = 0;  // prompt tokens + kCostOfGenerated * generated
@@ -64,8 +65,7 @@ class Tenants {
  private:
   using Accounts = std::map<std::string, Tenant, std::less<>>;
 
-  Tenant& Open(Accounts& accounts, std::string_view name);
-  bool IsListed(const Tenant& tenant) const;
+  Tenant& Open(std::string_view name);
 
   const TenantRules rules_;
   Accounts listed_;

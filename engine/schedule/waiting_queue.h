@@ -24,7 +24,7 @@ namespace latentd {
 class WaitingQueue {
  public:
   // `tenants` must outlive it.
-  WaitingQueue(const Tenants& tenants, Duration ageing) : tenants_(tenants), ageing_(ageing) {}
+  WaitingQueue(const Tenants& tenants, Duration ageing);
 
   // Its tenant's service is raised where it did not wait (tenants.h).
   void Add(Standing& standing);
@@ -37,7 +37,7 @@ class WaitingQueue {
 
   RankingMoment MomentAt(TimePoint now) const;
   int size() const { return size_; }
-  int size_of(int priority) const { return sizes_[static_cast<size_t>(priority - kLowestPriority)]; }
+  int size_of(int priority) const { return sizes_[PlaceOf(priority)]; }
   // kLowestPriority where none waits.
   int highest_priority() const;
 
@@ -57,6 +57,7 @@ class WaitingQueue {
   using Entries = std::set<Entry>;
 
   struct Line {
+    Tenant* tenant = nullptr;
     Entries by_latest_start;   // those that could be in time when they were looked at last
     Entries by_virtual_start;  // all others
     Entries by_age;            // all
@@ -67,8 +68,11 @@ class WaitingQueue {
     auto operator<=>(const LineKey&) const = default;
   };
 
+  static size_t PlaceOf(int priority) { return static_cast<size_t>(priority - kLowestPriority); }
+  static Entry EntryAt(TimePoint at, Standing& standing);
+  static Entry AgeOf(Standing& standing);
+  static Standing& FirstOf(Line& line, const RankingMoment& moment);
   void RestartIfIdle(Tenant& tenant);
-  static Standing* FirstOf(Line& line, const RankingMoment& moment);
 
   const Tenants& tenants_;
   const Duration ageing_;
