@@ -23,7 +23,7 @@ struct TenantRule {
 
 struct TenantRules {
   TenantRule of_others = {};  // of each name that is not listed, and of requests without one
-  std::map<std::string, TenantRule, std::less<>> listed = {};
+  std::map<std::string, TenantRule, std::less<>> listed = {};  // no name is empty
 
   const TenantRule& Of(std::string_view name) const {
     const auto found = listed.find(name);

@@ -8,8 +8,9 @@
 namespace latentd {
 
 Tenants::Tenants(TenantRules rules) : rules_(std::move(rules)) {
+  CHECK(!rules_.listed.contains("") && "requests without a tenant's name have the rule of others");
   for (const auto& [name, rule] : rules_.listed) Open(name);
-  if (!rules_.listed.contains("")) Open("");
+  Open("");
 }
 
 Tenant& Tenants::Open(std::string_view name) {
@@ -30,7 +31,7 @@ Tenant& Tenants::Enter(std::string_view name) {
     return found == unlisted_.end() ? nullptr : &found->second;
   };
   Tenant* tenant = find(name);
-  const bool has_place = unlisted_.size() - unlisted_.count("") < kMostUnlisted;
+  const bool has_place = unlisted_.size() <= kMostUnlisted;  // one of them is ""
   if (tenant == nullptr) tenant = has_place ? &Open(name) : find("");
   ++tenant->num_sequences;
   if (!tenant->is_listed) ++num_sequences_of_others_;
