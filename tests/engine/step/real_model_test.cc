@@ -123,7 +123,7 @@ TEST_F(RealModel, CancelledStreamsHarmNobodyAndEveryBlockComesHome) {
   }
   const MetricsData metrics = Idle();
   EXPECT_EQ(metrics.kv_blocks_active, 0);
-  EXPECT_EQ(metrics.kv_blocks_free + metrics.kv_blocks_reserved, metrics.kv_blocks_total);
+  EXPECT_EQ(metrics.kv_blocks_free + metrics.kv_blocks_cached + metrics.kv_blocks_reserved, metrics.kv_blocks_total);
 }
 
 TEST_F(RealModel, ScoreGivesALogProbabilityForEveryTokenAfterTheFirst) {
