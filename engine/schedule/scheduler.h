@@ -3,7 +3,7 @@
 // what is left, in the order of rank.h, to sequences that run and to those that wait. Prefill, its chunks, decode and
 // what a preemption lost are all the same catching up. Owned by the Engine; engine thread only.
 //
-// Blocks are taken as sequences grow (docs/spec/scheduler.md 2). Where none is left the lowest-ranked sequence is
+// Blocks are taken as sequences grow (docs/spec/scheduler.md 4). Where none is left the lowest-ranked sequence is
 // preempted: what it computed stays findable in the prefix cache for as long as there is room, and it waits again.
 //
 // Plans are committed in the order in which they were made. Between Plan and Commit anything may be called, another
