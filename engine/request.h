@@ -61,7 +61,8 @@ struct CacheRule {
 
 // Its place among others.
 struct SchedulingRule {
-  std::string tenant = {};            // who shares the engine's time; empty: those without a name, together
+  std::string tenant = {};            // who shares the engine's time and the cache; empty: those without a name
+  std::string client = {};            // its connection: shares the engine's time where no tenant is named
   int priority = 0;                   // kLowestPriority to kHighestPriority: higher runs first
   TimePoint first_token_by = kNever;  // it ends once that cannot be met any more
   bool operator==(const SchedulingRule&) const = default;

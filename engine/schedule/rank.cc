@@ -37,6 +37,10 @@ int ClassOf(const Standing& standing, const RankingMoment& moment) {
                                                                    : standing.priority + static_cast<int>(num_raised);
 }
 
+bool IsUrgent(const Standing& standing, TimePoint now) {
+  return standing.latest_start >= now && standing.latest_start - now <= kUrgency;
+}
+
 bool RanksBefore(const Standing& a, const Standing& b, const RankingMoment& moment) {
   const int class_a = ClassOf(a, moment), class_b = ClassOf(b, moment);
   if (class_a != class_b) return class_a > class_b;
@@ -45,9 +49,9 @@ bool RanksBefore(const Standing& a, const Standing& b, const RankingMoment& mome
   const bool is_raised = class_a > a.priority;
   if (is_raised != (class_b > b.priority)) return is_raised;
   if (is_raised) return std::tie(a.received, a.arrival, a.index) < std::tie(b.received, b.arrival, b.index);
-  const bool is_in_time = a.latest_start >= moment.now;
-  if (is_in_time != (b.latest_start >= moment.now)) return is_in_time;
-  if (is_in_time && a.latest_start != b.latest_start) return a.latest_start < b.latest_start;
+  const bool is_urgent = IsUrgent(a, moment.now);
+  if (is_urgent != IsUrgent(b, moment.now)) return is_urgent;
+  if (is_urgent && a.latest_start != b.latest_start) return a.latest_start < b.latest_start;
   return std::tie(a.virtual_start, a.arrival, a.index) < std::tie(b.virtual_start, b.arrival, b.index);
 }
 

@@ -3,8 +3,10 @@
 //   1. Class: the priority, raised by one for each `ageing` since the request was received, at most to the highest
 //      priority that waits. Up there it is one of equals: the next lines decide, not its age.
 //   2. Tenant: the one with the least virtual service.
-//   3. Within a tenant: first what ageing has raised, the oldest first. Then what has a deadline that can still be met,
-//      by the latest moment to start it; then by virtual start, which a prompt's length puts off; then by arrival.
+//   3. Within a tenant: first what ageing has raised, the oldest first. Then what has to start within kUrgency to meet
+//      its deadline, by the latest moment to start it; then by virtual start, which a prompt's length puts off; then by
+//      arrival. A deadline far ahead says nothing: most clients set one with each call, and an order by these would be
+//      that of arrival, with short prompts stuck behind long ones.
 //
 // Ageing is bounded by that highest priority because requests of equal priority have no use for it: with it, whatever
 // waited for longer than `ageing` would go before all that came later, and one client's backlog before all others.
@@ -50,6 +52,7 @@ struct Standing {
 };
 // Seconds of waiting that make up for one second of prefill.
 inline constexpr double kAgeCredit = 4.0;
+inline constexpr Duration kUrgency = std::chrono::seconds(1);
 
 // What the order depends on beside the sequences.
 struct RankingMoment {
@@ -59,6 +62,8 @@ struct RankingMoment {
 };
 
 int ClassOf(const Standing& standing, const RankingMoment& moment);
+// Its deadline can be met, but not for much longer.
+bool IsUrgent(const Standing& standing, TimePoint now);
 // Exactly one of two different sequences ranks before the other.
 bool RanksBefore(const Standing& a, const Standing& b, const RankingMoment& moment);
 

@@ -23,6 +23,11 @@ RequestRun::Sharing SharingOf(const Request& request, PrefixCacheMode mode) {
           .reads = is_on && request.cache.reads};
 }
 
+// Names of clients are told apart from those of tenants, which have no such character.
+std::string AccountOf(const SchedulingRule& rule) {
+  return rule.tenant.empty() && !rule.client.empty() ? '\0' + rule.client : rule.tenant;
+}
+
 // It wants it only while it has not started.
 TimePoint FirstTokenBy(const Sequence& sequence) {
   return sequence.run->has_started ? kNever : sequence.request.scheduling.first_token_by;
@@ -65,7 +70,7 @@ absl::Status Scheduler::Add(Request request) {
     CHECK(is_new);
     Sequence& sequence = *place->second;
     sequence.standing = {.sequence = &sequence,
-                         .tenant = &tenants_.Enter(run->request.scheduling.tenant),
+                         .tenant = &tenants_.Enter(AccountOf(run->request.scheduling)),
                          .priority = run->request.scheduling.priority,
                          .received = run->request.received,
                          .arrival = arrival,

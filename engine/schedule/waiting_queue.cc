@@ -33,11 +33,8 @@ void WaitingQueue::Add(Standing& standing) {
   line.tenant = standing.tenant;
   const bool is_new = line.by_age.insert(AgeOf(standing)).second;
   CHECK(is_new && "it waits already");
-  if (standing.latest_start == kTooLate) {
-    line.by_virtual_start.insert(EntryAt(standing.virtual_start, standing));
-  } else {
-    line.by_latest_start.insert(EntryAt(standing.latest_start, standing));
-  }
+  line.by_virtual_start.insert(EntryAt(standing.virtual_start, standing));
+  if (standing.latest_start != kTooLate) line.by_latest_start.insert(EntryAt(standing.latest_start, standing));
   ++sizes_[PlaceOf(standing.priority)];
   ++size_;
 }
@@ -47,9 +44,8 @@ void WaitingQueue::Remove(Standing& standing) {
   CHECK(place != lines_.end());
   Line& line = place->second;
   CHECK_EQ(line.by_age.erase(AgeOf(standing)), 1u);
-  const size_t num_removed = line.by_virtual_start.erase(EntryAt(standing.virtual_start, standing)) +
-                             line.by_latest_start.erase(EntryAt(standing.latest_start, standing));
-  CHECK_EQ(num_removed, 1u);
+  CHECK_EQ(line.by_virtual_start.erase(EntryAt(standing.virtual_start, standing)), 1u);
+  line.by_latest_start.erase(EntryAt(standing.latest_start, standing));
   if (line.by_age.empty()) lines_.erase(place);
   --sizes_[PlaceOf(standing.priority)];
   --size_;
@@ -68,11 +64,11 @@ Standing& WaitingQueue::FirstOf(Line& line, const RankingMoment& moment) {
   Standing& oldest = *line.by_age.begin()->standing;
   if (ClassOf(oldest, moment) > oldest.priority) return oldest;
   while (!line.by_latest_start.empty() && line.by_latest_start.begin()->at < moment.now) {
-    auto node = line.by_latest_start.extract(line.by_latest_start.begin());
-    node.value().at = node.value().virtual_start;
-    line.by_virtual_start.insert(std::move(node));
+    line.by_latest_start.erase(line.by_latest_start.begin());
   }
-  const Entries& first = line.by_latest_start.empty() ? line.by_virtual_start : line.by_latest_start;
+  const bool has_urgent =
+      !line.by_latest_start.empty() && IsUrgent(*line.by_latest_start.begin()->standing, moment.now);
+  const Entries& first = has_urgent ? line.by_latest_start : line.by_virtual_start;
   return *first.begin()->standing;
 }
 

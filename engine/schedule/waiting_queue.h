@@ -3,8 +3,8 @@
 //
 // A line is what one tenant has of one priority. It keeps that in sets by latest start, by virtual start and by age, so
 // that its first one is at hand at any moment; the queue's first is the best of the lines' first ones. Lines are few
-// (Tenants bounds them), and none is walked. Services and time change ranks only between lines, or move what comes too
-// late from the first set to the second, which happens when it gets to the front. Nothing is allocated but in Add.
+// (Tenants bounds them), and none is walked. Services and time change ranks only between lines, or take what comes too
+// late out of the first set, which happens when it gets to its front. Nothing is allocated but in Add.
 #pragma once
 
 #include <array>
@@ -59,7 +59,7 @@ class WaitingQueue {
   struct Line {
     Tenant* tenant = nullptr;
     Entries by_latest_start;   // those that could be in time when they were looked at last
-    Entries by_virtual_start;  // all others
+    Entries by_virtual_start;  // all
     Entries by_age;            // all
   };
   struct LineKey {

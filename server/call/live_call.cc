@@ -30,6 +30,7 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint deadline, TextSink
   if (!is_new) return DuplicateRequestId(name);
   request_id_ = std::move(name);
   request_.request.id = id_;
+  request_.request.scheduling.client = record_.peer();
   request_.request.deadline = std::min(request_.request.deadline, deadline);
   const std::string tenant = request_.request.scheduling.tenant;
   const std::optional<Refusal> refusal = live_.engine().Submit(std::move(request_.request), stream_);

@@ -356,5 +356,24 @@ TEST(Scheduler, KeptConversationOutlivesOthers) {
   EXPECT_THAT(steps.Step(), ElementsAre(Row(7, 0, 128, 1)));
 }
 
+TEST(Scheduler, ConnectionsTakeTurnsWhereNoTenantIsNamed) {
+  SchedulerOptions options = WithBlocks(40);
+  options.max_step_rows = 1;
+  Steps steps(options);
+  for (RequestId id = 1; id <= 4; ++id) {
+    Request request = Generate(id, 10, 50);
+    request.scheduling.client = "many";
+    steps.Add(request);
+  }
+  steps.Step();
+  Request request = Generate(5, 10, 50);
+  request.scheduling.client = "few";
+  steps.Add(request);
+  steps.Finish(1);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 0, 10))) << "as much was served of both, and it came first";
+  steps.Finish(2);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(5, 0, 0, 10)));
+}
+
 }  // namespace
 }  // namespace latentd
