@@ -26,15 +26,16 @@ struct BatchPlan {
   std::vector<PlannedRow> rows;
   int num_tokens = 0;
   int num_logits = 0;
-  int num_started = 0;  // rows of requests that never ran before
-  double work = 0.0;    // as StepAllowance measures it
-  WaitCounts waits{};   // sequences that wait on, by what the first of them lacked
+  int num_started = 0;          // rows of requests that never ran before
+  double work = 0.0;            // as StepAllowance measures it
+  double work_of_decode = 0.0;  // the part of rows with one token to compute
+  WaitCounts waits{};           // sequences that wait on, by what the first of them lacked
 
   void Clear() {
     copies.clear();
     rows.clear();
     num_tokens = num_logits = num_started = 0;
-    work = 0.0;
+    work = work_of_decode = 0.0;
     waits = {};
   }
 };

@@ -150,9 +150,9 @@ class Scheduler {
   bool MakeRoomFor(const Sequence& sequence);
 
   // Dealing.
-  bool is_alone() const { return num_running() + num_waiting() <= 1; }
   void SortRunning();
   std::optional<WaitReason> DealToDecoding(const StepAllowance& allowance, BatchPlan& plan);
+  StepAllowance ForPrompts(const StepAllowance& given, const BatchPlan& plan);
   std::optional<WaitReason> DealToPrefill(const StepAllowance& allowance, BatchPlan& plan);
   std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
   PlannedRow Deal(const Share& share, const BatchPlan& plan, const StepAllowance& allowance) const;
@@ -183,6 +183,7 @@ class Scheduler {
   // The running ones, for the plan that is being made.
   std::vector<Sequence*> decoding_;
   std::vector<Sequence*> prefilling_;
+  double most_of_one_ = 0.0;  // work of one prompt
 
   QueueDepartures departures_;
   SchedulerTotals totals_;

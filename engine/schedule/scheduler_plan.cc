@@ -1,5 +1,6 @@
 // How a step is dealt out, and committed; scheduler.cc has the life of sequences.
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -139,10 +140,10 @@ PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const Step
   // next step, where it comes first.
   const bool generates = sequence.phase == SequencePhase::kRunning && left == 1;
   const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
-  const int affordable = std::max(least, allowance.TokensFor(allowance.work - plan.work, share.first));
+  const double work = generates ? allowance.work - plan.work : std::min(allowance.work - plan.work, most_of_one_);
+  const int affordable = std::max(least, allowance.TokensFor(work, share.first));
   int count = std::min({left, share.most, allowance.tokens - plan.num_tokens, affordable});
   if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens);
-  if (!is_alone()) count = std::min(count, allowance.shared_chunk);
   const int first_logit = std::max(sequence.first_logit_position(), share.first);
   const int logits_left = options_.max_step_logits - plan.num_logits;
   const auto wanted_logits = [&] {
@@ -206,6 +207,19 @@ std::optional<WaitReason> Scheduler::DealToDecoding(const StepAllowance& allowan
     if (row.num_tokens > 0) AddRow(row, allowance, plan);
   }
   return std::nullopt;
+}
+
+// A prompt that is there takes the whole step where it is alone. Else prompts together take about as much time as rows
+// that decode: those get their tokens evenly, and what comes meanwhile waits for no more than a short step.
+StepAllowance Scheduler::ForPrompts(const StepAllowance& given, const BatchPlan& plan) {
+  most_of_one_ = std::numeric_limits<double>::infinity();
+  StepAllowance allowance = given;
+  if (num_running() + num_waiting() <= 1) return allowance;
+  const double shared = plan.rows.empty() ? given.work_beside_prompts : given.work_beside_decode;
+  allowance.work = std::min(given.work, plan.work + shared);
+  const bool has_several = static_cast<int>(prefilling_.size()) + num_waiting() > 1;
+  if (has_several) most_of_one_ = StepAllowance::kShareOfOne * shared;
+  return allowance;
 }
 
 std::optional<WaitReason> Scheduler::DealToPrefill(const StepAllowance& allowance, BatchPlan& plan) {
@@ -320,7 +334,8 @@ void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan)
   SortRunning();
   MakeRoomForDecoding();
   std::optional<WaitReason> lacks = DealToDecoding(allowance, plan);
-  if (!lacks) lacks = DealToPrefill(allowance, plan);
+  plan.work_of_decode = plan.work;
+  if (!lacks) lacks = DealToPrefill(ForPrompts(allowance, plan), plan);
   if (!lacks || num_waiting() == 0) return;
   plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
   recorder_.Record(FlightDecision::kWait, {}, {static_cast<int32_t>(*lacks), num_waiting()});

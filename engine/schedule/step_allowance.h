@@ -12,9 +12,13 @@ struct StepAllowance {
   int tokens = 0;                                         // never more
   double work = std::numeric_limits<double>::infinity();  // nor more of this, but for sequences that generate
   double work_per_key = 0.0;
-  int least_chunk = 1;                                 // the first chunk of a step may be so long whatever its work
-  int shared_chunk = std::numeric_limits<int>::max();  // no longer while there are other sequences
-  double tokens_per_second = 0.0;                      // as measured at the beginning of a context; 0: it was not
+  int least_chunk = 1;  // the first chunk of a step may be so long whatever its work
+  // While there are other sequences: of all prompts together, in a step where rows decode and in one where none does;
+  // and of one prompt, where several want some, this part of that.
+  double work_beside_decode = std::numeric_limits<double>::infinity();
+  double work_beside_prompts = std::numeric_limits<double>::infinity();
+  static constexpr double kShareOfOne = 0.5;
+  double tokens_per_second = 0.0;  // as measured at the beginning of a context; 0: it was not
 
   // The work of `num_tokens` consecutive tokens from a position on.
   double WorkOf(int first_position, int num_tokens) const {

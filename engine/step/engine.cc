@@ -11,9 +11,9 @@
 namespace latentd {
 namespace {
 
-// While there are others, one sequence's part of a prompt takes at most this share of a step: what comes meanwhile
-// waits no longer, and those that generate get their tokens more evenly.
-constexpr int kChunksOfStep = 8;
+// What prompts get of a step while there are other sequences: at least so much where rows decode, and so much at most
+// where none does. More would be faster for them, but what comes meanwhile waits for the step's end.
+constexpr double kBesideDecode = 0.05, kBesidePrompts = 0.25;
 
 Phase PhaseOf(const Sequence& sequence) {
   const RequestRun& run = *sequence.run;
@@ -106,7 +106,8 @@ StepAllowance Engine::Allowance() const {
           .work = std::max<double>(budget_.tokens(), chunk_tokens),
           .work_per_key = options_.step.work_per_key,
           .least_chunk = std::max(1, options_.step.min_tokens),
-          .shared_chunk = std::max(options_.step.min_tokens, budget_.tokens() / kChunksOfStep),
+          .work_beside_decode = std::max(budget_.tokens_in(budget_.decode_seconds()), kBesideDecode * budget_.tokens()),
+          .work_beside_prompts = kBesidePrompts * budget_.tokens(),
           .tokens_per_second = budget_.tokens_per_second()};
 }
 
@@ -178,7 +179,8 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   record.finished = clock.Now();
   SetTime(record.finished);
   if (record.num_rows > 0) RecordStep(record, plan);
-  if (record.num_rows > 0) budget_.Observe(plan.work, Seconds(record.finished - record.started));
+  if (record.num_rows > 0)
+    budget_.Observe({.all = plan.work, .of_decode = plan.work_of_decode}, Seconds(record.finished - record.started));
   for (Sequence* sequence : generating_) StampToken(record.finished, *sequence);
   reporter_.Report(record, LevelsOf(scheduler_));
   for (const auto& sequence : finished) output.ends.push_back(EndOf(*sequence, record.finished));

@@ -8,6 +8,7 @@ namespace latentd {
 namespace {
 
 constexpr double kSlowerWeight = 0.5, kFasterWeight = 0.25;  // of the newest step
+constexpr double kDecodeWeight = 0.1;
 constexpr double kFull = 0.9;  // a rest that is too little for a token deep in a context is not dealt
 constexpr int kUnbounded = std::numeric_limits<int>::max();
 
@@ -21,8 +22,13 @@ int StepBudget::tokens() const {
   return std::max(static_cast<int>(fitting), options_.min_tokens);
 }
 
-void StepBudget::Observe(double work, double seconds) {
+void StepBudget::Observe(const Work& step, double seconds) {
+  const double work = step.all;
   if (work <= 0.0 || seconds <= 0.0) return;
+  if (step.of_decode > 0.0 && tokens_per_second_ > 0.0) {
+    const double of_prompts = (work - step.of_decode) / tokens_per_second_;
+    decode_seconds_ += kDecodeWeight * (std::max(0.0, seconds - of_prompts) - decode_seconds_);
+  }
   const double measured = work / seconds;
   // A small step says little about a large one, because each step reads the weights once whatever its size: one that
   // was neither full nor slow can only show that more is possible.

@@ -19,13 +19,21 @@ class StepBudget {
 
   int tokens() const;
   double tokens_per_second() const { return tokens_per_second_; }
+  // What rows that decode take of a step, as measured; 0 where none did so far.
+  double decode_seconds() const { return decode_seconds_; }
+  double tokens_in(double seconds) const { return tokens_per_second_ * seconds; }
+  struct Work {
+    double all = 0.0;
+    double of_decode = 0.0;  // the part of rows that decode
+  };
   // A step of so much work, dealt out of a budget of tokens(), took so long.
-  void Observe(double work, double seconds);
+  void Observe(const Work& work, double seconds);
 
  private:
   const StepBudgetOptions options_;
   double tokens_per_second_;  // 0: not measured so far
   bool was_slow_ = false;     // the step before
+  double decode_seconds_ = 0.0;
 };
 
 }  // namespace latentd

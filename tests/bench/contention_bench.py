@@ -105,19 +105,22 @@ def repeated_prompt():
 def beside_long_requests(clients, rows):
     with Daemon("--max-rows", str(rows)) as server:
         alone = victim(server, 8, 1000)
-        with Load(server, "--concurrency", str(clients), "--prompt-tokens", "1000:600:200:1900", "--output-tokens", "120"):
+        with Load(server, "--concurrency", str(clients), "--prompt-tokens", "1000:600:200:1900",
+                  "--output-tokens", "120"):
             beside = victim(server, 20, 100000)
             step = step_seconds(server)
         limit = 1.5 * quantile(alone, 0.99) + step
         report(f"TTFT beside {clients} long requests, {rows} rows: p50, p99",
                f"{quantile(beside, .5) * 1e3:.0f}, {quantile(beside, .99) * 1e3:.0f} ms of {len(beside)}",
-               f"alone {quantile(alone, .5) * 1e3:.1f}, {quantile(alone, .99) * 1e3:.1f} ms, step p99 {step * 1e3:.0f} ms: "
+               f"alone {quantile(alone, .5) * 1e3:.1f}, {quantile(alone, .99) * 1e3:.1f} ms, "
+               f"step p99 {step * 1e3:.0f} ms: "
                f"at most {limit * 1e3:.0f} ms")
 
 
 def long_prompt_beside_short_ones():
     def load(server, flags):
-        with Load(server, "--concurrency", "16", "--prompt-tokens", str(SHORT_PROMPT), "--output-tokens", str(SHORT_ANSWER)):
+        with Load(server, "--concurrency", "16", "--prompt-tokens", str(SHORT_PROMPT),
+                  "--output-tokens", str(SHORT_ANSWER)):
             return flags(server)
 
     def with_long(server):
@@ -135,7 +138,8 @@ def long_prompt_beside_short_ones():
         beside = load(server, with_long)
         report("TTFT beside 16 short ones and a prompt of half the context",
                f"p50 {quantile(beside, .5) * 1e3:.1f}, p99 {quantile(beside, .99) * 1e3:.1f} ms of {len(beside)}",
-               f"without p50 {quantile(alone, .5) * 1e3:.1f}, p99 {quantile(alone, .99) * 1e3:.1f} ms: at most twice")
+               f"without p50 {quantile(alone, .5) * 1e3:.1f}, "
+               f"p99 {quantile(alone, .99) * 1e3:.1f} ms: at most twice")
 
 
 def conversation():
@@ -146,7 +150,8 @@ def conversation():
             tokens = tokens + list(result.sequences[0].output.token_ids) + ids(30, 900 + turn)
             new += 30 if turn < 19 else 0
         computed = server.sum("prompt_tokens_total", source="computed")
-        report("conversation of 20 turns: prompt tokens computed", f"{computed:.0f}", f"{new} are new, and one more a turn")
+        report("conversation of 20 turns: prompt tokens computed", f"{computed:.0f}",
+               f"{new} are new, and one more a turn")
 
 
 def main():

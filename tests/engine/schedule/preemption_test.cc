@@ -284,18 +284,27 @@ TEST(Scheduler, ShortPromptGoesBeforeALongOneThatHasBegun) {
   EXPECT_THAT(step(), ElementsAre(std::pair(2, 30), std::pair(1, 70)));
 }
 
-TEST(Scheduler, SharedChunkBoundsALongPromptOnlyBesideOthers) {
-  Steps steps(WithBlocks(40));
+TEST(Scheduler, PromptsTakeTheWholeStepOnlyWhereTheyAreAlone) {
+  Steps steps(WithBlocks(60));
+  const auto step = [&steps] {
+    steps.scheduler.Plan(At(0), {.tokens = 1000, .work = 1000, .work_beside_decode = 20, .work_beside_prompts = 60},
+                         steps.plan);
+    std::vector<std::pair<RequestId, int>> rows;
+    for (const PlannedRow& row : steps.plan.rows) rows.emplace_back(row.sequence->request.id, row.num_tokens);
+    steps.scheduler.Commit(steps.plan);
+    for (const PlannedRow& row : steps.plan.rows) {
+      if (row.num_logits > 0) row.sequence->tokens.push_back(7);
+    }
+    return rows;
+  };
   steps.Add(Generate(1, 500, 5));
-  steps.scheduler.Plan(At(0), {.tokens = 1000, .shared_chunk = 20}, steps.plan);
-  EXPECT_EQ(steps.plan.rows[0].num_tokens, 500);
-  steps.scheduler.Commit(steps.plan);
+  EXPECT_THAT(step(), ElementsAre(std::pair(1, 500)));
   steps.Add(Generate(2, 500, 5));
-  steps.plan.rows[0].sequence->tokens.push_back(7);
-  steps.scheduler.Plan(At(0), {.tokens = 1000, .shared_chunk = 20}, steps.plan);
-  ASSERT_THAT(steps.plan.rows, SizeIs(2));
-  EXPECT_EQ(steps.plan.rows[1].num_tokens, 20);
-  steps.scheduler.Commit(steps.plan);
+  EXPECT_THAT(step(), ElementsAre(std::pair(1, 1), std::pair(2, 20)));
+  steps.Add(Generate(3, 500, 5));
+  EXPECT_THAT(step(), ElementsAre(std::pair(1, 1), std::pair(2, 10), std::pair(3, 10)));
+  steps.Finish(1);
+  EXPECT_THAT(step(), ElementsAre(std::pair(2, 30), std::pair(3, 30)));
 }
 
 TEST(Scheduler, PausedSequencesMakeRoomForWhatWaits) {
