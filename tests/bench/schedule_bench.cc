@@ -1,6 +1,6 @@
 // Microseconds of a decode step with 1,024 running sequences and 10,000 that wait: its scheduling alone, Plan and
 // Commit, and all that the engine does, Begin and Complete on an executor that computes nothing. Beside them what it
-// takes to write one cache line of each running sequence, the least that a step must do.
+// takes to write one cache line of each running sequence, the least that a step must do. Then the queue alone.
 // Usage: schedule_bench [running [waiting]]
 #include <algorithm>
 #include <chrono>
@@ -9,12 +9,15 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "engine/metrics.h"
 #include "engine/schedule/scheduler.h"
+#include "engine/schedule/tenants.h"
+#include "engine/schedule/waiting_queue.h"
 #include "engine/step/engine.h"
 #include "engine/step/step_executor.h"
 
@@ -111,6 +114,41 @@ void PrintEngine(int num_running, int num_waiting) {
   std::printf("%-19s %.0f us\n", "all of them end:", Microseconds(Now() - started));
 }
 
+// One leaves the queue and comes again, with tenants that are charged in between.
+void PrintQueue(int num_waiting, int num_tenants) {
+  Tenants tenants({});
+  WaitingQueue queue(tenants, std::chrono::seconds(10));
+  const TimePoint first = Now();
+  std::vector<Standing> all(static_cast<size_t>(num_waiting));
+  for (size_t i = 0; i < all.size(); ++i) {
+    const auto number = static_cast<int64_t>(i);
+    all[i].tenant = &tenants.Enter(std::to_string(number % num_tenants));
+    all[i].priority = static_cast<int>(number % 3);
+    all[i].received = first + std::chrono::milliseconds(number);
+    all[i].arrival = i;
+    all[i].SetStarts({.prompt_tokens = number % 2000,
+                      .tokens_per_second = 5000.0,
+                      .due = number % 5 == 0 ? first + std::chrono::milliseconds(2 * number) : kNever});
+    queue.Add(all[i]);
+  }
+  std::vector<double> turns;
+  TimePoint now = first + std::chrono::milliseconds(num_waiting);
+  for (int i = 0; i < 50 * kSteps && num_waiting > 0; ++i) {
+    now += std::chrono::microseconds(500);
+    const TimePoint started = Now();
+    Standing& standing = *queue.First(now);
+    queue.Remove(standing);
+    tenants.Charge(*standing.tenant, {.prompt_tokens = 512});
+    queue.Add(standing);
+    turns.push_back(Microseconds(Now() - started));
+  }
+  if (turns.empty()) return;
+  std::sort(turns.begin(), turns.end());
+  std::printf("%-19s %.2f us (median of %zu), p99 %.2f us, with %d tenants\n",
+              "First, Remove, Add:", turns[turns.size() / 2], turns.size(), turns[turns.size() * 99 / 100],
+              num_tenants);
+}
+
 void PrintFloor(int num_running) {
   struct alignas(64) Line {
     int64_t value;
@@ -142,5 +180,6 @@ int main(int argc, char** argv) {
   std::printf("%d running, %d waiting\n", num_running, num_waiting);
   latentd::PrintScheduler(num_running, num_waiting);
   latentd::PrintEngine(num_running, num_waiting);
+  for (const int num_tenants : {1, 8, 64}) latentd::PrintQueue(num_waiting, num_tenants);
   latentd::PrintFloor(num_running);
 }
