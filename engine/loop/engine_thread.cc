@@ -21,8 +21,12 @@ Duration TimeUntil(TimePoint then, const Clock& clock) {
 }  // namespace
 
 EngineThread::EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publisher, const Clock& clock,
-                           const QueueLoad& most_queued)
-    : publisher_(publisher), clock_(clock), inbox_(most_queued), loop_(std::move(engine), clock) {
+                           const QueueLoad& most_queued, EngineChecks checks)
+    : publisher_(publisher),
+      clock_(clock),
+      inbox_(most_queued),
+      loop_(std::move(engine), clock),
+      checks_(std::move(checks)) {
   publisher_.Start(inbox_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -72,7 +76,18 @@ bool EngineThread::RunTurn() {
   loop_.Run(inbox_.Take(), turn_);
   if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
   publisher_.Publish(turn_.opened, turn_.output);
+  if (checks_.check) CheckInvariants();
   return turn_.idle;
+}
+
+void EngineThread::CheckInvariants() {
+  const TimePoint began = clock_.Now();
+  if (!watch_.IsDue(began)) return;
+  const absl::Status status = checks_.check(loop_.engine().scheduler());
+  watch_.Checked(began, clock_.Now());
+  if (status.ok()) return;
+  checks_.on_broken(status, recorder());
+  checks_ = {};
 }
 
 }  // namespace latentd

@@ -4,10 +4,13 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
+
+#include <absl/status/status.h>
 
 #include "base/clock.h"
 #include "engine/loop/engine_loop.h"
@@ -16,16 +19,26 @@
 #include "engine/loop/queue_limit.h"
 #include "engine/loop/step_progress.h"
 #include "engine/request.h"
+#include "engine/schedule/flight_recorder.h"
+#include "engine/schedule/invariant_watch.h"
+#include "engine/schedule/scheduler.h"
 #include "engine/step/engine.h"
 #include "engine/stream/token_stream.h"
 
 namespace latentd {
 
+// Checks of the engine between two steps, sampled by an InvariantWatch. Both on the engine thread.
+struct EngineChecks {
+  std::function<absl::Status(const Scheduler&)> check = {};  // none: nothing is checked
+  // The check failed: called once, and nothing is checked after it.
+  std::function<void(const absl::Status& broken, const FlightRecorder&)> on_broken = {};
+};
+
 class EngineThread {
  public:
   // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it.
   EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publisher, const Clock& clock,
-               const QueueLoad& most_queued);
+               const QueueLoad& most_queued, EngineChecks checks = {});
   // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.
   ~EngineThread();
 
@@ -43,6 +56,7 @@ class EngineThread {
   QueueLoad waiting() const { return inbox_.waiting(); }
   // For a watchdog on any thread.
   const StepProgress& progress() const { return progress_; }
+  const FlightRecorder& recorder() const { return loop_.engine().scheduler().recorder(); }
 
   // No Submit succeeds from here on; what was admitted goes on.
   void StopAdmitting() { inbox_.StopAdmitting(); }
@@ -55,6 +69,7 @@ class EngineThread {
   void Run();
   // True once there is nothing to do.
   bool RunTurn();
+  void CheckInvariants();
 
   PublisherThread& publisher_;
   const Clock& clock_;
@@ -62,9 +77,11 @@ class EngineThread {
   StepProgress progress_;
   std::atomic<RequestId> last_id_{0};
 
-  // Engine thread only, but for the capacity, which never changes.
+  // Engine thread only, but for the capacity, which never changes, and the recorder.
   EngineLoop loop_;
   Turn turn_;
+  EngineChecks checks_;
+  InvariantWatch watch_;
 
   std::thread thread_;
 };

@@ -55,7 +55,8 @@ class Gate {
 
 class EngineThreadTest : public testing::Test {
  protected:
-  void Start(const EngineOptions& options = SmallEngine(), const QueueLoad& most_queued = {1000, 1'000'000}) {
+  void Start(const EngineOptions& options = SmallEngine(), const QueueLoad& most_queued = {1000, 1'000'000},
+             EngineChecks checks = {}) {
     FakeExecutorOptions executor{.num_blocks = options.scheduler.cache.num_blocks};
     executor.on_launch = [this](const BatchInputs&, std::span<const SampleRow> samples) {
       gate_.Pass();
@@ -64,7 +65,7 @@ class EngineThreadTest : public testing::Test {
     };
     executor_ = std::make_unique<FakeExecutor>(executor);
     thread_ = std::make_unique<EngineThread>(std::make_unique<Engine>(*executor_, options, metrics_), publisher_,
-                                             clock_, most_queued);
+                                             clock_, most_queued, std::move(checks));
   }
 
   // Keeps the engine within a step of the publisher, as the model's slowness does: a fake could be done before its
@@ -129,6 +130,53 @@ TEST_F(EngineThreadTest, DescribesBetweenStepsWhatWasSubmittedBefore) {
   EXPECT_EQ(all[1].id.request, queued);
   EXPECT_EQ(all[1].phase, Phase::kQueued);
   thread_->CancelAll();
+}
+
+TEST_F(EngineThreadTest, InvariantsAreCheckedWhileRequestsRun) {
+  std::atomic<bool> saw_running = false;
+  Start(SmallEngine(), {1000, 1'000'000},
+        {.check =
+             [&](const Scheduler& scheduler) {
+               if (scheduler.num_running() > 0) saw_running = true;
+               return absl::OkStatus();
+             },
+         .on_broken = [](const absl::Status&, const FlightRecorder&) { FAIL() << "nothing is broken"; }});
+  // On and on until a check saw one: the clock decides when a check is due.
+  for (int i = 0; i < 1000 && !saw_running; ++i) {
+    Client client;
+    Submit(MakeRequest(0, MakePrompt(10), 50), client);
+    client.reader.ReadToEnd(*client.stream);
+  }
+  thread_.reset();
+  EXPECT_TRUE(saw_running);
+}
+
+TEST_F(EngineThreadTest, BrokenInvariantIsToldOnceAndRequestsGoOn) {
+  int num_checks = 0, num_told = 0;  // engine thread only, until it has ended
+  std::string told;
+  const FlightRecorder* recorder = nullptr;
+  Start(SmallEngine(), {1000, 1'000'000},
+        {.check =
+             [&](const Scheduler&) {
+               ++num_checks;
+               return absl::InternalError("block 7 is held twice");
+             },
+         .on_broken =
+             [&](const absl::Status& broken, const FlightRecorder& recorded) {
+               ++num_told;
+               told = std::string(broken.message());
+               recorder = &recorded;
+             }});
+  const FlightRecorder* expected = &thread_->recorder();
+  Client client;
+  Submit(MakeRequest(0, MakePrompt(10), 50), client);
+  const StreamChunk all = client.reader.ReadToEnd(*client.stream);
+  EXPECT_THAT(IdsOf(all), ElementsAreArray(FakeTokens(MakePrompt(10), 100, 50, kVocab)));
+  thread_.reset();
+  EXPECT_EQ(num_checks, 1);
+  EXPECT_EQ(num_told, 1);
+  EXPECT_EQ(told, "block 7 is held twice");
+  EXPECT_EQ(recorder, expected);
 }
 
 TEST_F(EngineThreadTest, IdleEngineDescribesToo) {
