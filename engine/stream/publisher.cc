@@ -71,10 +71,12 @@ void Publisher::MakeReady(StepOutput& step, Batch& batch) {
     const auto found = streams_.find(id);
     if (found == streams_.end()) continue;
     OpenStream& open = found->second;
-    Part part{.tokens = step.TokensOf(output), .end = std::exchange(open.end, std::nullopt)};
+    Part part{.tokens = step.TokensOf(output),
+              .cached_tokens = output.cached_tokens,
+              .end = std::exchange(open.end, std::nullopt)};
     // An answer begins with one token, however many the step gave.
     if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && part.tokens.size() > 1) {
-      AddPart(id, {.tokens = part.tokens.first(1), .end = {}}, open, batch);
+      AddPart(id, {.tokens = part.tokens.first(1), .cached_tokens = part.cached_tokens, .end = {}}, open, batch);
       part.tokens = part.tokens.subspan(1);
     }
     AddPart(id, std::move(part), open, batch);
@@ -112,6 +114,7 @@ StreamChunk Publisher::MakeChunk(Part& part, OpenStream& open, Batch& batch) con
     chunk.tokens.push_back(MakeToken(part.tokens[i]));
   }
   chunk.tokens_so_far = open.num_tokens;
+  chunk.cached_tokens = part.cached_tokens;
   if (part.end) {
     Add(open.text.Finish(), chunk);
     chunk.end = EndOf(*std::move(part.end), open);

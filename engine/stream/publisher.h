@@ -72,6 +72,7 @@ class Publisher {
   // What one sequence got, of some step.
   struct Part {
     std::span<SampleResult> tokens;
+    int cached_tokens = 0;  // of its prompt
     std::optional<SequenceEnd> end;
   };
 

@@ -51,6 +51,7 @@ struct StreamChunk {
   std::vector<ToolCallFragment> tool_calls = {};
   std::vector<StreamToken> tokens = {};  // tokens committed with this text
   int tokens_so_far = 0;
+  int cached_tokens = 0;              // of the prompt, found in the prefix cache; set with the stream's first tokens
   std::optional<StreamEnd> end = {};  // set on the last chunk
   bool more_pending = false;          // Take has another one
 };

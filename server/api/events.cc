@@ -66,6 +66,7 @@ v1::Started MakeStarted(const StartedFacts& facts) {
   v1::Started started;
   started.set_request_id(std::string(facts.request_id));
   started.set_prompt_tokens(static_cast<uint32_t>(facts.prompt_tokens));
+  started.set_cached_tokens(static_cast<uint32_t>(facts.cached_tokens));
   *started.mutable_sampling() = facts.request.sampling;
   *started.mutable_stopping() = facts.request.stopping;
   started.set_fingerprint(facts.model.fingerprint());
@@ -110,6 +111,7 @@ v1::SequenceEnd MakeSequenceEnd(const StreamEnd& end) {
 v1::Completed MakeCompleted(const StreamEnd& end) {
   v1::Completed completed;
   completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.sequence.prompt_tokens));
+  completed.mutable_usage()->set_cached_tokens(static_cast<uint32_t>(end.sequence.cached_tokens));
   completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.answer.output_tokens));
   completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.answer.reasoning_tokens));
   *completed.mutable_timings() = MakeTimings(end);
@@ -122,6 +124,7 @@ v1::Timings MakeTimings(const StreamEnd& end) {
   timings.set_queue_seconds(SecondsOrZero(at.received, at.first_scheduled));
   timings.set_prefill_seconds(SecondsOrZero(at.first_scheduled, at.first_token));
   timings.set_decode_seconds(SecondsOrZero(at.first_token, at.finished));
+  timings.set_preempted_seconds(Seconds(at.preempted));
   timings.set_time_to_first_token_seconds(SecondsOrZero(at.received, at.first_token));
   return timings;
 }

@@ -13,6 +13,7 @@ namespace latentd {
 struct StartedFacts {
   std::string_view request_id;
   int prompt_tokens = 0;
+  int cached_tokens = 0;
   const ValidRequest& request;
   const v1::Model& model;
 };

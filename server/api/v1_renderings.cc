@@ -51,6 +51,7 @@ void WholeResult::End(const StreamEnd& end, std::vector<std::string>& messages) 
 void ScoredPrompt::Start(const StartedFacts& facts, std::vector<std::string>&) {
   result_.set_request_id(std::string(facts.request_id));
   result_.set_prompt_tokens(static_cast<uint32_t>(facts.prompt_tokens));
+  result_.set_cached_tokens(static_cast<uint32_t>(facts.cached_tokens));
   result_.set_fingerprint(facts.model.fingerprint());
   result_.set_model(facts.model.name());
 }

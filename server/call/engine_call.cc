@@ -18,6 +18,7 @@ void EngineCall::Handle(MessageBytes request) {
       admit_(request, {.record = record(),
                        .received = received(),
                        .deadline = deadline(),
+                       .tenant = wire_.Tenant(),
                        .sink = this,
                        .reserve = [this](const ValidRequest& valid) { return Reserve(valid); }});
   if (!live.ok()) return Refuse(live.status());
@@ -34,7 +35,7 @@ void EngineCall::Pump() {
   if (!rendering_->SizingFields()) return Call::Pump();
   Messages messages;
   while (!end_) {
-    if (!has_started_) Start(messages);
+    if (!has_begun_) Begin();
     if (TakeChunk(messages) != Taken::kNothing) continue;
     CHECK(messages.empty());  // the rendering's message would go with this turn
     return;
@@ -46,10 +47,7 @@ void EngineCall::Pump() {
 
 EngineCall::Supply EngineCall::Fill(WireState wire, TimePoint, Messages& messages) {
   Taken taken = Taken::kOneOfMany;  // unless it is looked at
-  if (!has_started_) {
-    Start(messages);
-    wire = WireState::kBusy;
-  }
+  if (!has_begun_) Begin();
   if (live_->is_complete()) {
     while (!end_) TakeChunk(messages);
   } else if (wire == WireState::kFree) {
@@ -61,12 +59,17 @@ EngineCall::Supply EngineCall::Fill(WireState wire, TimePoint, Messages& message
           .may_have_more = taken == Taken::kOneOfMany};
 }
 
-void EngineCall::Start(Messages& messages) {
-  has_started_ = true;
+void EngineCall::Begin() {
+  has_begun_ = true;
   wire_.AddMetadata(live_->InitialMetadata());
   wire_.SendMetadata();
+}
+
+void EngineCall::Start(int cached_tokens, Messages& messages) {
+  has_started_ = true;
   rendering_->Start({.request_id = live_->request_id(),
                      .prompt_tokens = live_->prompt_tokens(),
+                     .cached_tokens = cached_tokens,
                      .request = live_->request(),
                      .model = model_},
                     messages);
@@ -75,9 +78,11 @@ void EngineCall::Start(Messages& messages) {
 EngineCall::Taken EngineCall::TakeChunk(Messages& messages) {
   std::optional<StreamChunk> chunk = live_->Take();
   if (!chunk) return Taken::kNothing;
-  rendering_->Add(*chunk, messages);
+  const bool has_succeeded = chunk->end && RowOf(CauseOf(chunk->end->reason())).is_success();
+  if (!has_started_ && (has_succeeded || !chunk->tokens.empty())) Start(chunk->cached_tokens, messages);
+  if (has_started_) rendering_->Add(*chunk, messages);
   end_ = std::move(chunk->end);
-  if (end_ && RowOf(CauseOf(end_->reason())).is_success()) rendering_->End(*end_, messages);
+  if (has_succeeded) rendering_->End(*end_, messages);
   return chunk->more_pending ? Taken::kOneOfMany : Taken::kTheOnlyChunk;
 }
 

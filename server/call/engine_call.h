@@ -47,7 +47,10 @@ class EngineCall final : public Call, public TextSink {
   void WireBroke() override { live_->Cancel(); }
   void Ended(AnswerFate fate, size_t unread_bytes) override;
   enum class Taken : uint8_t { kNothing, kTheOnlyChunk, kOneOfMany };
-  void Start(Messages& messages);
+  // The metadata, at once.
+  void Begin();
+  // With the first output, which tells what came from the prefix cache. A request that fails before has no messages.
+  void Start(int cached_tokens, Messages& messages);
   // Adds the messages of the next chunk, if there is one.
   Taken TakeChunk(Messages& messages);
 
@@ -57,6 +60,7 @@ class EngineCall final : public Call, public TextSink {
   std::unique_ptr<LiveCall> live_;  // once it was admitted
 
   // The egress thread only, until the call is over.
+  bool has_begun_ = false;
   bool has_started_ = false;
   std::optional<StreamEnd> end_;  // once all output was taken
 };

@@ -1,5 +1,6 @@
 #include "server/api/events.h"
 
+#include <chrono>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -53,6 +54,14 @@ TEST(Events, ReasoningTokensAreReported) {
   EXPECT_EQ(
       MakeCompleted({.sequence = {}, .answer = {.output_tokens = 9, .reasoning_tokens = 4}}).usage().reasoning_tokens(),
       4u);
+}
+
+TEST(Events, CompletedTellsOfTheCacheAndOfPreemption) {
+  const v1::Completed completed = MakeCompleted(
+      {.sequence = {.prompt_tokens = 9, .cached_tokens = 8, .timings = {.preempted = std::chrono::seconds(2)}},
+       .answer = {}});
+  EXPECT_EQ(completed.usage().cached_tokens(), 8u);
+  EXPECT_EQ(completed.timings().preempted_seconds(), 2.0);
 }
 
 }  // namespace
