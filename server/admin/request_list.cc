@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -53,6 +54,8 @@ v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const s
     entry->set_method(request->method);
     *entry->mutable_age() = Since(request->received, now);
     entry->set_prompt_tokens(static_cast<uint32_t>(request->prompt_tokens));
+    entry->set_priority(request->priority);
+    entry->set_tenant(request->tenant);
     entry->set_pending_output_bytes(request->stream->pending_bytes());
     const auto found = by_id.find(request->id);
     if (found == by_id.end()) {
@@ -76,26 +79,18 @@ void RequestList::Handle(MessageBytes request) {
   if (serving == nullptr)
     return Answer(v1::ListRequestsResult().SerializeAsString());  // while the model loads there are none
   listed_ = serving->live.List();  // before the engine is asked: what it does not know then has left it
-  reply_->wake = [this] { parts_.egress.Wake(slot_); };
-  serving->live.engine().Describe([reply = reply_](std::vector<SequenceStatus> in_engine) {
-    std::lock_guard lock(reply->mutex);
-    reply->in_engine = std::move(in_engine);
-    if (reply->wake) reply->wake();
-  });
+  reply_->Expect([this] { parts_.egress.Wake(slot_); });
+  serving->live.engine().Describe(
+      [reply = reply_](std::vector<SequenceStatus> in_engine) { reply->Give(std::move(in_engine)); });
 }
 
 void RequestList::Pump() {
   if (has_left()) return Ended(AnswerFate::kLeft, 0);
-  std::unique_lock lock(reply_->mutex);
-  if (!reply_->in_engine) return;
-  const std::vector<SequenceStatus> in_engine = *std::move(reply_->in_engine);
-  lock.unlock();
-  Answer(MergeStatus(listed_, in_engine, std::chrono::steady_clock::now()).SerializeAsString());
+  const std::optional<std::vector<SequenceStatus>> in_engine = reply_->Take();
+  if (!in_engine) return;
+  Answer(MergeStatus(listed_, *in_engine, std::chrono::steady_clock::now()).SerializeAsString());
 }
 
-void RequestList::Detach() {
-  std::lock_guard lock(reply_->mutex);
-  reply_->wake = nullptr;
-}
+void RequestList::Detach() { reply_->Forget(); }
 
 }  // namespace latentd

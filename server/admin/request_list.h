@@ -2,16 +2,14 @@
 // Deletes itself when gRPC is done.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "engine/step/sequence_status.h"
 #include "latentd/v1/admin.pb.h"
+#include "server/admin/engine_reply.h"
 #include "server/api/message_bytes.h"
 #include "server/call/call.h"
 #include "server/call/live_requests.h"
@@ -34,15 +32,9 @@ class RequestList final : public Call {
   void Pump() override;
   void Detach() override;
 
-  // The engine may still answer when the RPC is long over.
-  struct Reply {
-    std::mutex mutex;
-    std::function<void()> wake;  // none: the RPC is over
-    std::optional<std::vector<SequenceStatus>> in_engine;
-  };
-
   const ServingGate& gate_;
   std::vector<LiveRequest> listed_;
+  using Reply = EngineReply<std::vector<SequenceStatus>>;
   const std::shared_ptr<Reply> reply_ = std::make_shared<Reply>();
 };
 

@@ -5,6 +5,8 @@
 #include <absl/strings/str_format.h>
 #include <google/protobuf/duration.pb.h>
 
+#include "engine/model/config/sampling_ranges.h"
+#include "engine/request.h"
 #include "server/api/request_bounds.h"
 #include "server/api/sampling_numbers.h"
 
@@ -27,15 +29,21 @@ std::string TextOf(const google::protobuf::Duration& duration) {
   return text;
 }
 
-void CheckDuration(std::string_view field, const google::protobuf::Duration& duration, FieldChecks& checks) {
+// At most a day; 0 where that is included.
+void CheckDuration(std::string_view field, const google::protobuf::Duration& duration, Lowest zero,
+                   FieldChecks& checks) {
   const int64_t seconds = duration.seconds();
   const int32_t nanos = duration.nanos();
   if (nanos < 0 || nanos >= kNanosPerSecond) {
     return checks.Invalid(field, absl::StrFormat("expected nanos in 0 to 999999999, found %d", nanos));
   }
-  const bool is_positive = seconds > 0 || (seconds == 0 && nanos > 0);
-  if (is_positive && (seconds < kSecondsPerDay || (seconds == kSecondsPerDay && nanos == 0))) return;
-  checks.Invalid(field, AboveZero(NumberText(kSecondsPerDay), TextOf(duration)));
+  const bool is_zero = seconds == 0 && nanos == 0;
+  const bool is_long_enough = is_zero ? zero == Lowest::kIncluded : seconds >= 0;
+  if (is_long_enough && (seconds < kSecondsPerDay || (seconds == kSecondsPerDay && nanos == 0))) return;
+  const std::string highest = NumberText(kSecondsPerDay);
+  checks.Invalid(field, zero == Lowest::kExcluded
+                            ? AboveZero(highest, TextOf(duration))
+                            : absl::StrFormat("expected 0 to %s, found %s", highest, TextOf(duration)));
 }
 
 template <class Texts>
@@ -116,20 +124,17 @@ void CheckOutput(const v1::Output& output, const v1::Model& model, FieldChecks& 
 
 void CheckCache(const v1::Cache& cache, FieldChecks& checks) {
   checks.Length("cache.salt", cache.salt(), 0, 128);
-  const std::string_view what = "there is no prefix cache yet";
-  checks.Unsupported(cache.bypass(), "cache.bypass", what);
-  checks.Unsupported(!cache.salt().empty(), "cache.salt", what);
-  checks.Unsupported(cache.no_store(), "cache.no_store", what);
+  if (!cache.has_keep_for()) return;
+  CheckDuration("cache.keep_for", cache.keep_for(), Lowest::kIncluded, checks);
+  if (cache.no_store()) checks.Invalid("cache.keep_for", "expected none together with no_store=true: nothing is kept");
 }
 
 void CheckScheduling(const v1::Scheduling& scheduling, FieldChecks& checks) {
-  if (scheduling.has_queue_timeout()) CheckDuration("scheduling.queue_timeout", scheduling.queue_timeout(), checks);
-  if (scheduling.has_timeout()) CheckDuration("scheduling.timeout", scheduling.timeout(), checks);
-  if (scheduling.has_ttft_slo()) CheckDuration("scheduling.ttft_slo", scheduling.ttft_slo(), checks);
-  checks.Range("scheduling.priority", scheduling.priority(), -100, 100);
-  checks.Unsupported(scheduling.priority() != 0, "scheduling.priority", "priorities are not implemented");
-  checks.Unsupported(scheduling.has_ttft_slo(), "scheduling.ttft_slo",
-                     "admission by expected time to first token is not implemented");
+  if (scheduling.has_queue_timeout())
+    CheckDuration("scheduling.queue_timeout", scheduling.queue_timeout(), Lowest::kExcluded, checks);
+  if (scheduling.has_timeout()) CheckDuration("scheduling.timeout", scheduling.timeout(), Lowest::kExcluded, checks);
+  if (scheduling.has_ttft_slo()) CheckDuration("scheduling.ttft_slo", scheduling.ttft_slo(), Lowest::kExcluded, checks);
+  checks.Range("scheduling.priority", scheduling.priority(), kLowestPriority, kHighestPriority);
 }
 
 void CheckRequestId(std::string_view request_id, FieldChecks& checks) {

@@ -134,8 +134,20 @@ OutputChoice ResolveOutput(const v1::Output& output, const v1::Model& model) {
           .logprobs = output.has_logprobs()};
 }
 
-void SetDeadlines(const v1::Scheduling& scheduling, TimePoint received, Request* request) {
+CacheRule CacheRuleOf(const v1::Cache& cache, const v1::Model& model) {
+  const double keep_seconds =
+      static_cast<double>(cache.keep_for().seconds()) + static_cast<double>(cache.keep_for().nanos()) * 1e-9;
+  return {.salt = cache.salt(),
+          .reads = !cache.bypass(),
+          .stores = !cache.no_store(),
+          .keep_seconds = std::min(keep_seconds, model.limits().max_cache_keep_seconds())};
+}
+
+// Its place among others; the tenant is not in the message.
+void SetScheduling(const v1::Scheduling& scheduling, TimePoint received, Request* request) {
   request->received = received;
+  request->scheduling.priority = scheduling.priority();
+  if (scheduling.has_ttft_slo()) request->scheduling.first_token_by = After(received, scheduling.ttft_slo());
   if (scheduling.has_queue_timeout()) request->queue_deadline = After(received, scheduling.queue_timeout());
   if (scheduling.has_timeout()) request->deadline = After(received, scheduling.timeout());
 }
@@ -249,7 +261,8 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   if (output.has_logprobs()) request.answer.num_top_logprobs = static_cast<int>(output.logprobs());
   const int least_output = std::max(1, request.stopping.min_tokens);
   if (absl::Status status = CheckCapacity(request, least_output, prompt.field, model); !status.ok()) return status;
-  SetDeadlines(message.scheduling(), received, &request);
+  request.cache = CacheRuleOf(message.cache(), model);
+  SetScheduling(message.scheduling(), received, &request);
   return valid;
 }
 
@@ -289,7 +302,8 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::ScoreRequest& message, const 
   valid.request.prompt = std::move(prompt.ids);
   valid.request.answer.num_prompt_logprobs = static_cast<int>(message.top_logprobs());
   if (absl::Status status = CheckCapacity(valid.request, 0, prompt.field, model); !status.ok()) return status;
-  SetDeadlines(message.scheduling(), received, &valid.request);
+  valid.request.cache = CacheRuleOf(message.cache(), model);
+  SetScheduling(message.scheduling(), received, &valid.request);
   return valid;
 }
 

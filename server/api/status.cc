@@ -206,8 +206,8 @@ absl::Status SloMissedInQueue(const StreamEnd& end) {
   const SequenceTimings& at = end.sequence.timings;
   const Duration waited = at.finished == kNever ? Duration::zero() : Duration(at.finished - at.received);
   return ComeBackLater<Cause::kSloUnattainable>(
-      absl::StrFormat("the first token can't come within ttft_slo any more after %.1f s of waiting; retry later or "
-                      "allow more time",
+      absl::StrFormat("after %.1f s of waiting the request can't meet its ttft_slo or its deadline any more; retry "
+                      "later or allow more time",
                       Seconds(waited)),
       std::clamp<Duration>(waited, kSoonest, kLatest));
 }

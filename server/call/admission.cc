@@ -61,11 +61,13 @@ template <class Message>
 absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit(MessageBytes bytes, const AdmissionRequest& arrival) const {
   const absl::StatusOr<const ModelInService*> serving = FindModel();
   if (!serving.ok()) return serving.status();
+  if (!arrival.tenant.ok()) return arrival.tenant.status();
   const ServedModel& model = (*serving)->model;
   const absl::StatusOr<Message> message = Parse<Message>(bytes, model);
   if (!message.ok()) return message.status();
   absl::StatusOr<ValidRequest> valid = MakeFrom(*message, model, arrival.received);
   if (!valid.ok()) return valid.status();
+  valid->request.scheduling.tenant = *arrival.tenant;
   if (absl::Status status = arrival.reserve(*valid); !status.ok()) return status;
   auto call = std::make_unique<LiveCall>((*serving)->live, arrival.record);
   absl::Status status = call->Submit(*std::move(valid), arrival.deadline, arrival.sink);

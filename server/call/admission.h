@@ -17,6 +17,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
@@ -35,8 +36,9 @@ namespace latentd {
 struct AdmissionRequest {
   CallRecord& record;
   TimePoint received{};
-  TimePoint deadline = kNever;  // of the call; the message may have a sooner one
-  TextSink* sink = nullptr;     // woken from the submission on, perhaps before Admit returns
+  TimePoint deadline = kNever;                         // of the call; the message may have a sooner one
+  absl::StatusOr<std::string> tenant = std::string();  // whom the client says the call is for
+  TextSink* sink = nullptr;                            // woken from the submission on, perhaps before Admit returns
   // Takes room for the answer. Not OK: refuse.
   std::function<absl::Status(const ValidRequest& request)> reserve;
 };

@@ -18,6 +18,7 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint deadline, TextSink
   prompt_tokens_ = static_cast<int>(request_.request.prompt.size());
   record_.facts().request_id = name;
   record_.facts().prompt_tokens = prompt_tokens_;
+  record_.facts().tenant = request_.request.scheduling.tenant;
   const StreamBacklog backlog{.num_bytes = &record_.metrics().stream_backlog_bytes(),
                               .max_bytes = static_cast<int64_t>(live_.max_backlog_bytes())};
   stream_ = std::make_shared<TokenStream>(sink, live_.max_pending_bytes(), backlog);
@@ -26,15 +27,16 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint deadline, TextSink
                                    .id = id_,
                                    .received = record_.received(),
                                    .prompt_tokens = prompt_tokens_,
+                                   .priority = request_.request.scheduling.priority,
+                                   .tenant = request_.request.scheduling.tenant,
                                    .stream = stream_});
   if (!is_new) return DuplicateRequestId(name);
   request_id_ = std::move(name);
   request_.request.id = id_;
   request_.request.scheduling.client = record_.peer();
   request_.request.deadline = std::min(request_.request.deadline, deadline);
-  const std::string tenant = request_.request.scheduling.tenant;
   const std::optional<Refusal> refusal = live_.engine().Submit(std::move(request_.request), stream_);
-  if (refusal) return StatusOfRefusal(*refusal, {.request_id = request_id_, .tenant = tenant});
+  if (refusal) return StatusOfRefusal(*refusal, {.request_id = request_id_, .tenant = record_.facts().tenant});
   record_.EngineTookIt();
   return absl::OkStatus();
 }

@@ -23,6 +23,8 @@ struct LiveRequest {
   RequestId id = 0;
   TimePoint received{};
   int prompt_tokens = 0;
+  int priority = 0;
+  std::string tenant = {};  // empty: it named none
   std::shared_ptr<const TokenStream> stream;
 };
 

@@ -37,6 +37,7 @@ void LogFinishedCall(const FinishedCall& call) {
   const CallFacts& facts = call.facts;
   if (!facts.request_id.empty()) fields.Add("request_id", facts.request_id);
   fields.Add("method", call.method);
+  if (!facts.tenant.empty()) fields.Add("tenant", facts.tenant);
   fields.Add("code", absl::StatusCodeToString(call.code));
   fields.Add("reason", call.reason);
   if (facts.prompt_tokens) fields.Add("prompt_tokens", *facts.prompt_tokens);

@@ -15,6 +15,7 @@ namespace latentd {
 // What the log knows of an RPC beyond its outcome. Seconds count from its arrival, but for decode's.
 struct CallFacts {
   std::string request_id = {};  // empty: it never got one
+  std::string tenant = {};      // empty: it named none
   std::optional<int> prompt_tokens = {};
   std::optional<int> generated_tokens = {};
   std::optional<double> queue_seconds = {};   // to the first step

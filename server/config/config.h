@@ -23,7 +23,9 @@ struct Config {
   int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
   std::string kv_dtype = "auto";           // the device's preference
   std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
-  int64_t max_step_tokens = 0;             // 0: from memory
+  std::string prefix_cache = "on";
+  double cache_keep_seconds = 300.0;  // the longest that a request may have its prefix kept
+  int64_t max_step_tokens = 0;        // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = kDefaultRows;
   int64_t max_queued_requests = kDefaultQueuedRequests;

@@ -19,6 +19,7 @@ namespace latentd {
 namespace {
 
 constexpr double kDaySeconds = 86400.0;
+constexpr std::string_view kSharing = "Sharing";
 constexpr std::string_view kModel = "Model";
 constexpr std::string_view kListening = "Listening";
 constexpr std::string_view kLogging = "Logging";
@@ -69,6 +70,13 @@ std::vector<Knob> EngineKnobs() {
 
 std::vector<Knob> AroundTheEngine() {
   return {
+      {.group = kSharing,
+       .name = "prefix-cache",
+       .member = &Config::prefix_cache,
+       .help = "off: each request computes its whole prompt, and nothing is kept of it",
+       .choices = {"on", "off"}},
+      {kSharing, "cache-keep-seconds", &Config::cache_keep_seconds,
+       "Longest time for which a request may have its prefix kept (cache.keep_for)", 0, kDaySeconds},
       {kModel, "chat-template", &Config::chat_template,
        "File with a chat template, or the name of one of the model's; empty: the model's, tool_use for tools"},
       {kModel, "generation-config", &Config::generation_config,

@@ -19,7 +19,7 @@ inline constexpr std::string_view kEngineKnobs = "Engine";
 using KnobMember = std::variant<std::string Config::*, int64_t Config::*, double Config::*>;
 
 struct Knob {
-  std::string_view group;  // kEngineKnobs, "Model", "Listening" or "Logging"
+  std::string_view group;  // kEngineKnobs, "Sharing", "Model", "Listening" or "Logging"
   std::string_view name;   // of the flag, without dashes
   KnobMember member;
   std::string_view help;

@@ -3,10 +3,13 @@
 #include <chrono>
 #include <iterator>
 
+#include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
 #include <grpc/support/time.h>
 
 #include "server/api/answer_limit.h"
+#include "server/api/status.h"
+#include "server/api/tenant_name.h"
 
 namespace latentd {
 namespace {
@@ -38,6 +41,15 @@ absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& co
   const auto [first, last] = context.client_metadata().equal_range(kAcceptedBytesKey);
   if (first == last) return kDefaultAnswerBytes;
   return ParseAcceptedBytes({first->second.data(), first->second.size()});
+}
+
+absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) {
+  const auto [first, last] = context.client_metadata().equal_range(kTenantKey);
+  if (first == last) return std::string();
+  if (std::next(first) != last) {
+    return InvalidField(absl::StrFormat("metadata %s", kTenantKey), "expected one tenant, found several");
+  }
+  return ParseTenant({first->second.data(), first->second.size()});
 }
 
 void AddInitialMetadata(const Metadata& metadata, grpc::CallbackServerContext& context) {

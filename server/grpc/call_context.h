@@ -21,6 +21,8 @@ CallOrigin OriginOf(const grpc::CallbackServerContext& context);
 TimePoint DeadlineOf(const grpc::CallbackServerContext& context);
 // How large an answer the client says it takes. INVALID_ARGUMENT where that is no number.
 absl::StatusOr<size_t> AcceptedAnswerBytes(const grpc::CallbackServerContext& context);
+// Empty where the client names none. INVALID_ARGUMENT where it names one wrongly, or several.
+absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context);
 void AddInitialMetadata(const Metadata& metadata, grpc::CallbackServerContext& context);
 
 }  // namespace latentd

@@ -31,6 +31,8 @@ bool Rpc::IsCancelled() const {
 
 absl::StatusOr<size_t> Rpc::AcceptedAnswerBytes() const { return latentd::AcceptedAnswerBytes(context_); }
 
+absl::StatusOr<std::string> Rpc::Tenant() const { return TenantOf(context_); }
+
 void Rpc::AddMetadata(const Metadata& metadata) { AddInitialMetadata(metadata, context_); }
 
 void Rpc::Write(std::string message, Next next) {

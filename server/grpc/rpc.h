@@ -50,6 +50,7 @@ class Rpc final : public RpcReactor, public CallWire {
   void DropMessage() override;
   bool IsCancelled() const override;
   absl::StatusOr<size_t> AcceptedAnswerBytes() const override;
+  absl::StatusOr<std::string> Tenant() const override;
   void AddMetadata(const Metadata& metadata) override;
   void SendMetadata() override { StartSendInitialMetadata(); }
   void Write(std::string message, Next next) override;

@@ -30,6 +30,7 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
   limits->set_max_step_tokens(static_cast<uint32_t>(scheduler.max_step_tokens));
   limits->set_max_message_bytes(kMaxMessageBytes);
   limits->set_max_answer_bytes(kDefaultAnswerBytes);
+  limits->set_max_cache_keep_seconds(config.cache_keep_seconds);
   limits->set_kv_blocks(static_cast<uint64_t>(scheduler.cache.num_blocks));
   limits->set_kv_tokens(static_cast<uint64_t>(scheduler.cache.num_blocks - 1) * kBlockSlots);
 }

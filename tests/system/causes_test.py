@@ -19,8 +19,6 @@ BF16_MODEL = daemon.ROOT / "tests/data/tiny-tales-bf16"  # no tokenizer, no temp
 # Reasons that have a series but that no client can cause.
 OUT_OF_REACH = {
     "ENGINE_FAULT": "validation lets nothing through that the engine refuses; a broken invariant ends the process",
-    "SLO_UNATTAINABLE": "nothing measures it yet",
-    "TENANT_QUOTA": "no tenant has a quota yet",
 }
 
 
@@ -85,9 +83,9 @@ class CausesTest(unittest.TestCase):
         self.assertEqual(details.resource, ("model", "gpt"))
 
     def test_unsupported_feature(self):
-        details = self.failure(request(sampling=pb.Sampling(n=2)))
+        details = self.failure(request(sampling=pb.Sampling(bad_words=["x"])))
         self.expect(details, grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED_FEATURE")
-        self.assertEqual((details.fields, details.metadata), (["sampling.n"], {"field": "sampling.n"}))
+        self.assertEqual((details.fields, details.metadata), (["sampling.bad_words"], {"field": "sampling.bad_words"}))
 
     def test_duplicate_request_id(self):
         live = self.daemon.generation.Generate(request(request_id="mine", stopping=long_request().stopping))
@@ -177,6 +175,32 @@ class CausesTest(unittest.TestCase):
             for call in calls:
                 call.cancel()
             server.wait_until_idle()
+
+    def test_tenant_over_its_quota(self):
+        tenants = self.folder / "tenants.toml"
+        tenants.write_text('[[tenant]]\nname = "alpha"\nmax-queued-requests = 1\n')
+        alpha = [("x-latentd-tenant", "alpha")]
+        with daemon.Daemon("--max-rows", "1", "--tenants", tenants) as server:
+            generate = server.generation.Generate
+            calls = [generate(long_request())]
+            wait_until(lambda: next(calls[0]).HasField("delta"), "it has the row")
+            calls.append(generate(long_request(), metadata=alpha))
+            self.assertIn("latentd-request-id", dict(calls[1].initial_metadata()))
+            refused = generate(long_request(), metadata=alpha)
+            details = failure_of(refused)
+            self.check_queue_refusals([(refused, details)], "TENANT_QUOTA")
+            self.assertEqual(details.quotas, ["tenant:alpha"])
+            calls.append(generate(long_request()))
+            self.assertIn("latentd-request-id", dict(calls[2].initial_metadata()), "others have their places")
+            for call in calls:
+                call.cancel()
+            server.wait_until_idle()
+
+    def test_first_token_that_cannot_come_in_time(self):
+        message = request()
+        message.scheduling.ttft_slo.nanos = 1
+        call = self.daemon.generation.Generate(message)
+        self.check_queue_refusals([(call, failure_of(call))], "SLO_UNATTAINABLE")
 
     def test_retry_after_the_time_that_was_told_finds_a_place(self):
         with daemon.Daemon("--max-rows", "1", "--max-queued-requests", "2") as server:

@@ -180,6 +180,15 @@ class KnobTest(unittest.TestCase):
         self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1))
         self.assertIn("fp8-activations=dynamic: expected FP8 weights, found none", refused.stderr)
 
+    def knob_prefix_cache(self):
+        for choice, is_found in (("on", True), ("off", False)):
+            with daemon.Daemon("--prefix-cache", choice) as server:
+                found = [server.once(daemon.request(max_tokens=4)).started.cached_tokens for _ in range(2)]
+                self.assertEqual((found[0], found[1] > 0), (0, is_found))
+
+    def knob_cache_keep_seconds(self):
+        self.assert_limit("--cache-keep-seconds", 2.5, "max_cache_keep_seconds")
+
     def knob_max_step_tokens(self):
         self.assert_limit("--max-step-tokens", 33, "max_step_tokens")
         with daemon.Daemon() as server:

@@ -57,11 +57,11 @@ class Details:
                 status.ParseFromString(value)
         self.status_code = status.code
         self.reason, self.metadata, self.fields, self.retry_seconds = "", {}, [], None
-        self.domain, self.request_id, self.resource = "", "", None
+        self.domain, self.request_id, self.resource, self.quotas = "", "", None, []
         for detail in status.details:
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
             retry, live = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
-            resource = error_details_pb2.ResourceInfo()
+            resource, quota = error_details_pb2.ResourceInfo(), error_details_pb2.QuotaFailure()
             if detail.Unpack(info):
                 self.reason, self.metadata, self.domain = info.reason, dict(info.metadata), info.domain
             elif detail.Unpack(bad):
@@ -70,6 +70,8 @@ class Details:
                 self.retry_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
             elif detail.Unpack(live):
                 self.request_id = live.request_id
+            elif detail.Unpack(quota):
+                self.quotas = [violation.subject for violation in quota.violations]
             elif detail.Unpack(resource):
                 self.resource = (resource.resource_type, resource.resource_name)
 

@@ -11,9 +11,16 @@ from google.protobuf import descriptor, duration_pb2
 
 import daemon
 import readme
+import sharing_test
 from daemon import Answer, Details, pb, request
 
 EOS = 1
+# Fields that change no byte of an answer: the test of sharing_test.py that shows what each does.
+SHOWN_ELSEWHERE = {
+    "cache.bypass": "SharingTest.test_bypass", "cache.salt": "SharingTest.test_salt",
+    "cache.no_store": "SharingTest.test_no_store", "cache.keep_for": "SharingTest.test_keep_for",
+    "scheduling.priority": "RankTest.test_priority_and_tenant_are_listed",
+}
 EOS_AT_ONCE = dict(sampling=pb.Sampling(logit_bias={EOS: 100}))
 
 
@@ -59,7 +66,8 @@ class FieldsTest(unittest.TestCase):
         assert len(cls.baseline.text) > 20, cls.baseline.text
 
     def seen(self, message):
-        """What a client can tell apart: not times, not names that the server makes up, not the echo of the request."""
+        """What a client can tell apart: not times, not names that the server makes up, not the echo of the request, not
+        what was found in the prefix cache."""
         try:
             answer = Answer(self.daemon.generation.Generate(message, timeout=daemon.PATIENCE_SECONDS))
         except grpc.RpcError as error:
@@ -71,7 +79,8 @@ class FieldsTest(unittest.TestCase):
         return (name, answer.started.prompt_tokens, answer.text, answer.token_ids,
                 [part for delta in deltas for part in delta.token_bytes],
                 [entry.SerializeToString() for delta in deltas for entry in delta.logprobs],
-                answer.end.SerializeToString(), answer.completed.usage.SerializeToString())
+                answer.end.SerializeToString(), answer.completed.usage.generated_tokens,
+                answer.completed.usage.prompt_tokens, answer.completed.usage.reasoning_tokens)
 
     def cases(self):
         return self.cases_of(self.baseline)
@@ -120,17 +129,18 @@ class FieldsTest(unittest.TestCase):
             "output.prompt_logprobs": ({}, 2),
             "output.echo": ({}, True),
             "output.skip_special_tokens": (dict(stopping=pb.Stopping(ignore_eos=True), **EOS_AT_ONCE), False),
-            "cache.bypass": ({}, True),
-            "cache.salt": ({}, "salt"),
-            "cache.no_store": ({}, True),
-            "scheduling.priority": ({}, 5),
             "scheduling.queue_timeout": ({}, soon),
             "scheduling.timeout": ({}, soon),
             "scheduling.ttft_slo": ({}, soon),
         }
 
     def test_every_field_has_a_case(self):
-        self.assertEqual(sorted(paths_of(pb.GenerateRequest.DESCRIPTOR)), sorted(self.cases()))
+        self.assertEqual(sorted(paths_of(pb.GenerateRequest.DESCRIPTOR)), sorted([*self.cases(), *SHOWN_ELSEWHERE]))
+
+    def test_each_field_that_is_shown_elsewhere_has_its_test(self):
+        for path, name in SHOWN_ELSEWHERE.items():
+            case, test = name.split(".")
+            self.assertTrue(callable(getattr(getattr(sharing_test, case), test, None)), path)
 
     def test_baseline_is_the_same_twice(self):
         self.assertEqual(self.seen(request()), self.seen(request()))
@@ -181,6 +191,7 @@ class OtherRequestsTest(unittest.TestCase):
             if method != "Chat":
                 if method == "Score":
                     result.ClearField("timings")
+                    result.ClearField("cached_tokens")
                 if re.fullmatch("[0-9a-f]{16}-[0-9]+", getattr(result, "request_id", "")):
                     result.request_id = ""
                 return result.SerializeToString(deterministic=True)
@@ -262,7 +273,7 @@ class OtherRequestsTest(unittest.TestCase):
                   if path not in ("text", "token_ids.ids", "safe_mode", "add_special_tokens")}
         cases = groups | self.conversation_cases(self.as_chat) | {
             "parallel_tool_calls": (self.as_chat(USER), False)}
-        self.assertEqual(sorted(paths_of(pb.ChatRequest.DESCRIPTOR)), sorted(cases))
+        self.assertEqual(sorted(paths_of(pb.ChatRequest.DESCRIPTOR)), sorted([*cases, *SHOWN_ELSEWHERE]))
         self.expect_as_readme(self.check("Chat", make, cases), cases)
 
     def test_tokenize(self):
@@ -281,12 +292,10 @@ class OtherRequestsTest(unittest.TestCase):
         cases = {"text": (special, "The king"), "token_ids.ids": (special, [0, 100, 200]),
                  "model": (special, "another"),
                  "request_id": (special, "mine"), "top_logprobs": (special, 2), "safe_mode": (special, True),
-                 "add_special_tokens": (special, False), "cache.bypass": (special, True),
-                 "cache.salt": (special, "salt"),
-                 "cache.no_store": (special, True), "scheduling.priority": (special, 5),
+                 "add_special_tokens": (special, False),
                  "scheduling.queue_timeout": (special, soon), "scheduling.timeout": (special, soon),
                  "scheduling.ttft_slo": (special, soon)}
-        self.assertEqual(sorted(paths_of(pb.ScoreRequest.DESCRIPTOR)), sorted(cases))
+        self.assertEqual(sorted(paths_of(pb.ScoreRequest.DESCRIPTOR)), sorted([*cases, *SHOWN_ELSEWHERE]))
         self.expect_as_readme(self.check("Score", lambda **fields: pb.ScoreRequest(**fields), cases), cases)
 
     def test_detokenize(self):

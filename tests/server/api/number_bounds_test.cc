@@ -69,7 +69,9 @@ constexpr NumberRow kRows[] = {
     {"latentd.v1.Stopping.stop_token_ids", 0, kRunVocabulary - 1},
     {"latentd.v1.Output.logprobs", 0, 32},
     {"latentd.v1.Output.prompt_logprobs", 0, 32},
-    {"latentd.v1.Scheduling.priority", -100, 100},
+    {"latentd.v1.Cache.keep_for.seconds", 0, 86400},
+    {"latentd.v1.Cache.keep_for.nanos", 0, 999999999},
+    {"latentd.v1.Scheduling.priority", -8, 8},
     {"google.protobuf.Duration.seconds", 1, 86400},
     {"google.protobuf.Duration.nanos", 1, 999999999},
     {"latentd.v1.ScoreRequest.top_logprobs", 0, 32},
@@ -77,10 +79,19 @@ constexpr NumberRow kRows[] = {
     {"latentd.v1.ToolChoice.mode", 1, 3},
 };
 
-const NumberRow* RowOf(const FieldDescriptor& field) {
-  const auto row = std::find_if(std::begin(kRows), std::end(kRows),
-                                [&](const NumberRow& r) { return r.field == field.full_name(); });
+const NumberRow* FindRow(const std::string& name) {
+  const auto row =
+      std::find_if(std::begin(kRows), std::end(kRows), [&](const NumberRow& r) { return r.field == name; });
   return row == std::end(kRows) ? nullptr : row;
+}
+
+// A message may mean something else in one field than in others.
+const NumberRow* RowOf(const FieldPath& path) {
+  if (path.size() > 1) {
+    const NumberRow* row = FindRow(path[path.size() - 2]->full_name() + "." + path.back()->name());
+    if (row != nullptr) return row;
+  }
+  return FindRow(path.back()->full_name());
 }
 
 bool IsNumber(const FieldDescriptor& field) {
@@ -236,7 +247,7 @@ void ForEachDraw(const std::function<void(const Draw&)>& body) {
     AddNumbers(*kind.type, {}, numbers);
     for (const FieldPath& path : numbers) {
       SCOPED_TRACE(TextOf(path));
-      const NumberRow* row = RowOf(*path.back());
+      const NumberRow* row = RowOf(path);
       ASSERT_NE(row, nullptr) << "has no row: say what generation.proto says of it";
       for (const Number number : DrawsOf(*path.back(), *row)) {
         SCOPED_TRACE(static_cast<double>(number));

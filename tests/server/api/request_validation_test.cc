@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -53,6 +54,18 @@ struct FieldCase {
   std::function<void(v1::GenerateRequest&)> spoil;
 };
 
+void ExpectNamed(std::span<const FieldCase> cases) {
+  for (const FieldCase& bad : cases) {
+    v1::GenerateRequest request = GoodRequest();
+    bad.spoil(request);
+    const absl::Status status = CheckFields(request, SomeModel());
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << bad.field << ": " << status;
+    EXPECT_EQ(ReasonOf(status), "INVALID_FIELD") << bad.field;
+    EXPECT_EQ(FieldOf(status), bad.field);
+  }
+  EXPECT_TRUE(CheckFields(GoodRequest(), SomeModel()).ok());
+}
+
 TEST(RequestValidation, OutOfRangeFieldsAreNamed) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -95,23 +108,31 @@ TEST(RequestValidation, OutOfRangeFieldsAreNamed) {
        }},
       {"stopping.stop_token_ids[0]", [](R& r) { r.mutable_stopping()->add_stop_token_ids(4096); }},
       {"output.logprobs", [](R& r) { r.mutable_output()->set_logprobs(33); }},
+  };
+  ExpectNamed(cases);
+}
+
+TEST(RequestValidation, OutOfRangeCacheAndSchedulingAreNamed) {
+  using R = v1::GenerateRequest;
+  const FieldCase cases[] = {
       {"cache.salt", [](R& r) { r.mutable_cache()->set_salt(std::string(129, 'x')); }},
       {"scheduling.timeout", [](R& r) { r.mutable_scheduling()->mutable_timeout(); }},
       {"scheduling.timeout", [](R& r) { r.mutable_scheduling()->mutable_timeout()->set_seconds(-1); }},
       {"scheduling.queue_timeout", [](R& r) { r.mutable_scheduling()->mutable_queue_timeout()->set_nanos(-1); }},
       {"scheduling.queue_timeout",
        [](R& r) { r.mutable_scheduling()->mutable_queue_timeout()->set_seconds(1ll << 60); }},
-      {"scheduling.priority", [](R& r) { r.mutable_scheduling()->set_priority(101); }},
+      {"cache.keep_for", [](R& r) { r.mutable_cache()->mutable_keep_for()->set_seconds(-1); }},
+      {"cache.keep_for", [](R& r) { r.mutable_cache()->mutable_keep_for()->set_seconds(86401); }},
+      {"cache.keep_for",
+       [](R& r) {
+         r.mutable_cache()->mutable_keep_for()->set_seconds(1);
+         r.mutable_cache()->set_no_store(true);
+       }},
+      {"scheduling.priority", [](R& r) { r.mutable_scheduling()->set_priority(9); }},
+      {"scheduling.priority", [](R& r) { r.mutable_scheduling()->set_priority(-9); }},
+      {"scheduling.ttft_slo", [](R& r) { r.mutable_scheduling()->mutable_ttft_slo(); }},
   };
-  for (const FieldCase& bad : cases) {
-    v1::GenerateRequest request = GoodRequest();
-    bad.spoil(request);
-    const absl::Status status = CheckFields(request, SomeModel());
-    EXPECT_TRUE(absl::IsInvalidArgument(status)) << bad.field << ": " << status;
-    EXPECT_EQ(ReasonOf(status), "INVALID_FIELD") << bad.field;
-    EXPECT_EQ(FieldOf(status), bad.field);
-  }
-  EXPECT_TRUE(CheckFields(GoodRequest(), SomeModel()).ok());
+  ExpectNamed(cases);
 }
 
 TEST(RequestValidation, ValuesAtTheEndsOfTheirRangesPass) {
@@ -124,6 +145,7 @@ TEST(RequestValidation, ValuesAtTheEndsOfTheirRangesPass) {
   request.mutable_stopping()->set_max_tokens(100);
   request.mutable_output()->set_logprobs(32);
   request.mutable_scheduling()->mutable_timeout()->set_seconds(86400);
+  request.mutable_scheduling()->set_priority(8);
   EXPECT_EQ(CheckFields(request, SomeModel()).message(), "");
 }
 
@@ -246,6 +268,42 @@ TEST(RequestValidation, ZeroIsAValueAndNotADefault) {
   EXPECT_EQ(valid->request.sampling.temperature, 0.0f);
   EXPECT_EQ(valid->request.sampling.seed, 0u);
   EXPECT_EQ(valid->request.answer.num_top_logprobs, 0);
+}
+
+TEST(RequestValidation, CacheAndSchedulingReachTheEngine) {
+  v1::GenerateRequest request = GoodRequest();
+  const auto made = [&request] { return MakeRequest(request, SomeModel(), PromptOf(10), kReceived)->request; };
+  EXPECT_EQ(made().cache, CacheRule());
+  EXPECT_EQ(made().scheduling, SchedulingRule());
+  request.mutable_cache()->set_salt("s");
+  request.mutable_cache()->set_bypass(true);
+  request.mutable_cache()->set_no_store(true);
+  EXPECT_EQ(made().cache, (CacheRule{.salt = "s", .reads = false, .stores = false}));
+  request.mutable_scheduling()->set_priority(-8);
+  request.mutable_scheduling()->mutable_ttft_slo()->set_seconds(2);
+  EXPECT_EQ(made().scheduling, (SchedulingRule{.priority = -8, .first_token_by = kReceived + std::chrono::seconds(2)}));
+  v1::ScoreRequest score;
+  score.set_text("Once upon");
+  *score.mutable_cache() = request.cache();
+  *score.mutable_scheduling() = request.scheduling();
+  const Request scored = MakeRequest(score, SomeModel(), PromptOf(10), kReceived)->request;
+  EXPECT_EQ(scored.cache, made().cache);
+  EXPECT_EQ(scored.scheduling, made().scheduling);
+}
+
+TEST(RequestValidation, PrefixIsKeptForAsLongAsTheServerLetsIt) {
+  v1::Model model = SomeModel();
+  model.mutable_limits()->set_max_cache_keep_seconds(20.0);
+  v1::GenerateRequest request = GoodRequest();
+  const auto kept = [&] { return MakeRequest(request, model, PromptOf(10), kReceived)->request.cache.keep_seconds; };
+  request.mutable_cache()->mutable_keep_for();
+  EXPECT_EQ(CheckFields(request, model).message(), "") << "0 is a value";
+  EXPECT_EQ(kept(), 0.0);
+  request.mutable_cache()->mutable_keep_for()->set_seconds(19);
+  request.mutable_cache()->mutable_keep_for()->set_nanos(500'000'000);
+  EXPECT_EQ(kept(), 19.5);
+  request.mutable_cache()->mutable_keep_for()->set_seconds(86400);
+  EXPECT_EQ(kept(), 20.0);
 }
 
 TEST(RequestValidation, ContextMustHoldThePromptAndWhatMustFollow) {

@@ -88,6 +88,30 @@ TEST_F(AdmissionTest, RoomForTheAnswerIsTakenForValidRequestsOnlyAndBeforeTheEng
   EXPECT_EQ(record_.facts().request_id, "");
 }
 
+TEST_F(AdmissionTest, TenantIsKnownBeforeTheMessageIsLookedAt) {
+  daemon_.OpenGate();
+  std::string found;
+  const AdmissionRequest arrival = {.record = record_,
+                                    .received = daemon_.clock.Now(),
+                                    .tenant = std::string("alpha"),
+                                    .sink = &sink_,
+                                    .reserve = [&found](const ValidRequest& request) {
+                                      found = request.request.scheduling.tenant;
+                                      return absl::OkStatus();
+                                    }};
+  const absl::StatusOr<std::unique_ptr<LiveCall>> call =
+      admission_.Admit<v1::GenerateRequest>(BufferOf(Request("a").SerializeAsString()), arrival);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(found, "alpha");
+  EXPECT_EQ(record_.facts().tenant, "alpha");
+  EXPECT_EQ(daemon_.live.List().at(0).tenant, "alpha");
+
+  AdmissionRequest nameless = arrival;
+  nameless.tenant = InvalidField("metadata x-latentd-tenant", "expected another one");
+  EXPECT_EQ(ReasonOf(admission_.Admit<v1::GenerateRequest>(BufferOf("\x07"), nameless).status()), "INVALID_FIELD");
+  EXPECT_EQ(admission_.Admit<v1::GenerateRequest>(BufferOf("\x07"), nameless).status(), nameless.tenant.status());
+}
+
 TEST_F(AdmissionTest, AdmittedRequestHasItsNameUntilItsCallGoes) {
   daemon_.OpenGate();
   const std::string bytes = Request("a").SerializeAsString();

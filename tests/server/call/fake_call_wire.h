@@ -49,6 +49,7 @@ class FakeCallWire final : public CallWire {
   void DropMessage() override {}
   bool IsCancelled() const override { return is_cancelled; }
   absl::StatusOr<size_t> AcceptedAnswerBytes() const override { return accepted_bytes; }
+  absl::StatusOr<std::string> Tenant() const override { return tenant; }
   void AddMetadata(const Metadata&) override {}
   void SendMetadata() override {
     Note([](Notes& notes) { ++notes.num_sent_metadata; });
@@ -89,6 +90,7 @@ class FakeCallWire final : public CallWire {
   absl::Status unpacking;
   bool is_cancelled = false;
   size_t accepted_bytes = kDefaultAnswerBytes;
+  absl::StatusOr<std::string> tenant = std::string();
 
  private:
   template <class Change>

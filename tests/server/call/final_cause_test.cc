@@ -93,7 +93,7 @@ std::vector<CallEnd> AllEnds() {
 
 TEST(FinalCause, EveryCombinationIsTheTables) {
   const std::vector<CallEnd> ends = AllEnds();
-  EXPECT_EQ(ends.size(), 14u * 3 * 4 * 2 * 2);
+  EXPECT_EQ(ends.size(), 15u * 3 * 4 * 2 * 2);
   for (const CallEnd& end : ends) {
     int num_rows = 0;
     for (const Row& row : kTable) {
