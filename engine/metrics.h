@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "engine/schedule/schedule_counts.h"
+#include "engine/schedule/tenant_totals.h"
 #include "engine/schedule/wait_reason.h"
 
 namespace latentd {
@@ -80,16 +81,6 @@ struct OutcomeTotals {
   uint64_t wasted_tokens = 0;
 };
 
-// What a tenant got of the engine. Those that the configuration does not name count as one, since clients choose their
-// names.
-struct TenantTotals {
-  std::string name = {};        // empty: those without a name of their own
-  double weight = 1.0;          // of its share
-  uint64_t service_tokens = 0;  // prompt tokens computed, and twice those generated
-  double recent_service = 0.0;  // of these per weight, those of ten seconds ago counting 1/e
-  bool is_active = false;       // has sequences that run or wait
-};
-
 struct MetricsData {
   std::map<std::string, uint64_t> requests_received;  // by method
   std::map<Outcome, uint64_t> requests_finished;
@@ -128,7 +119,6 @@ struct MetricsData {
   uint64_t engine_stalls = 0;
 
   int64_t kv_blocks_free = 0;
-  int64_t kv_blocks_promised = 0;
   int64_t kv_blocks_active = 0;
   int64_t kv_blocks_cached = 0;    // held by none, findable
   int64_t kv_blocks_reserved = 0;  // the scratch block of padding rows

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/metrics.h"
 
 namespace latentd {
 
@@ -16,6 +17,10 @@ struct LoadSample {
   TimePoint time{};
   uint64_t generated_tokens = 0;
   uint64_t prompt_tokens = 0;
+  uint64_t prefix_queried_tokens = 0;
+  uint64_t prefix_hit_tokens = 0;
+  PreemptionCounts preemptions{};
+  WaitCounts waits{};
   std::vector<uint64_t> first_token_counts = {};  // buckets of a Histogram, not cumulative
   std::vector<uint64_t> inter_token_counts = {};
 };

@@ -1,6 +1,7 @@
-// Metrics of the engine: its cache and its steps.
+// Metrics of the engine: its cache, its tenants and its steps.
 #include <array>
 #include <chrono>
+#include <vector>
 
 #include "base/clock.h"
 #include "server/metrics/metric_rows.h"
@@ -20,13 +21,12 @@ double UnixSeconds(TimePoint time) {
 
 void AddCache(MetricRows& rows) {
   AddRow({kGauge, "latentd_kv_blocks", "blocks"},
-         "Blocks of the latent cache; promised ones are empty and kept for running requests, reserved is the "
-         "scratch block of padding rows",
-         By("state", {"free", "promised", "active", "cached", "reserved"},
+         "Blocks of the latent cache: active ones belong to requests, cached ones to none and can be found by their "
+         "prefix, reserved is the scratch block of padding rows",
+         By("state", {"free", "active", "cached", "reserved"},
             [](const Scrape& scrape) {
-              constexpr int64_t kCached = 0;  // there is no prefix cache
               const MetricsData& data = scrape.data;
-              return std::array{data.kv_blocks_free, data.kv_blocks_promised, data.kv_blocks_active, kCached,
+              return std::array{data.kv_blocks_free, data.kv_blocks_active, data.kv_blocks_cached,
                                 data.kv_blocks_reserved};
             }),
          rows);
@@ -34,6 +34,50 @@ void AddCache(MetricRows& rows) {
          One(&MetricsData::kv_blocks_total), rows);
   AddRow({kGauge, "latentd_kv_bytes", "bytes"}, "Memory of the latent cache",
          One([](const Scrape& scrape) { return scrape.facts.kv_bytes; }), rows);
+  AddRow({kCounter, "latentd_kv_evictions_total", "blocks"}, "Cached blocks that made room for others",
+         One(&MetricsData::kv_evictions), rows);
+  AddRow({kCounter, "latentd_kv_invariant_violations_total", "violations"},
+         "Checks of the cache's books that failed, of those made between steps: the daemon drains after the first",
+         One(&MetricsData::kv_invariant_violations), rows);
+}
+
+void AddPrefixes(MetricRows& rows) {
+  AddRow({kCounter, "latentd_prefix_cache_queried_tokens_total", "tokens"},
+         "Prompt tokens that were looked for in the prefix cache", One(&MetricsData::prefix_queried_tokens), rows);
+  AddRow({kCounter, "latentd_prefix_cache_hit_tokens_total", "tokens"}, "Of these, found there",
+         One(&MetricsData::prefix_hit_tokens), rows);
+  AddRow({kCounter, "latentd_prefix_cache_lost_tokens_total", "tokens"},
+         "Of these, not taken though they are or were there: granularity counts those that are computed anyway (a "
+         "prompt's last one, those whose logits are wanted), eviction those that made room for others, salt those "
+         "that belong to another salt or tenant",
+         By("cause", kPrefixLossNames, &MetricsData::prefix_lost_tokens), rows);
+  AddRow({kCounter, "latentd_preemptions_total", "sequences"},
+         "Sequences that lost their blocks and wait again: none was left for one of a higher rank, or one of a higher "
+         "priority waited",
+         By("reason", kPreemptionReasonNames, &MetricsData::preemptions), rows);
+}
+
+// A tenant without requests so far has its series, too: the configuration names it.
+MetricSource ByTenant() {
+  return {.labels = {{"tenant", {}}}, .read = [](const Scrape& scrape) {
+            std::vector<Series> all;
+            for (const TenantTotals& tenant : scrape.data.tenants) {
+              all.push_back(MakeSeries({{"tenant", tenant.name}}, tenant.service_tokens));
+            }
+            if (all.empty()) all.push_back(MakeSeries({{"tenant", ""}}, 0));
+            return all;
+          }};
+}
+
+void AddTenants(MetricRows& rows) {
+  AddRow({kCounter, "latentd_tenant_service_tokens_total", "tokens"},
+         "Prompt tokens computed for a tenant, and twice those generated; without a name: for all tenants that the "
+         "configuration does not name",
+         ByTenant(), rows);
+  AddRow({kGauge, "latentd_tenant_fairness_index", ""},
+         "How equal the recent service of the active tenants is, by weight: Jain's index, from 1/n (one of n has all) "
+         "to 1; service of ten seconds ago counts 1/e",
+         One([](const Scrape& scrape) { return FairnessIndex(scrape.data.tenants); }), rows);
 }
 
 void AddSteps(MetricRows& rows) {
@@ -60,6 +104,8 @@ void AddSteps(MetricRows& rows) {
 
 void AddEngineRows(MetricRows& rows) {
   AddCache(rows);
+  AddPrefixes(rows);
+  AddTenants(rows);
   AddSteps(rows);
 }
 

@@ -42,6 +42,19 @@ inline constexpr LabelName<WaitReason> kWaitReasonNames[] = {
 };
 static_assert(NamesAll(kWaitReasonNames));
 
+inline constexpr LabelName<PreemptionReason> kPreemptionReasonNames[] = {
+    {PreemptionReason::kBlocks, "blocks"},
+    {PreemptionReason::kPriority, "priority"},
+};
+static_assert(NamesAll(kPreemptionReasonNames));
+
+inline constexpr LabelName<PrefixLoss> kPrefixLossNames[] = {
+    {PrefixLoss::kGranularity, "granularity"},
+    {PrefixLoss::kEviction, "eviction"},
+    {PrefixLoss::kSalt, "salt"},
+};
+static_assert(NamesAll(kPrefixLossNames));
+
 inline constexpr LabelName<StepKind> kStepKindNames[] = {
     {StepKind::kPrefill, "prefill"},
     {StepKind::kDecode, "decode"},

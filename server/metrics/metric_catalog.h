@@ -20,8 +20,6 @@ const std::vector<MetricDescriptor>& MetricCatalog();
 
 // Not exported at all.
 const std::vector<UnavailableMetric>& NotYetExported();
-// Exported because a law names them, and true, but always 0.
-const std::vector<UnavailableMetric>& AlwaysZero();
 
 // deploy/METRICS.md.
 std::string RenderMetricsPage();

@@ -104,6 +104,9 @@ MetricSource ByReason(const char* label, const std::vector<std::string>& reasons
           }};
 }
 
+// "-8" to "8".
+const std::vector<std::string>& PriorityNames();
+
 // RPCs of all methods that ended so.
 uint64_t FinishedFor(Cause cause, const MetricsData& data);
 

@@ -7,6 +7,7 @@
 
 #include "server/api/outcomes.h"
 #include "server/metrics/metric_catalog.h"
+#include "server/metrics/metric_rows.h"
 
 namespace latentd {
 namespace {
@@ -34,10 +35,13 @@ Each scrape satisfies them exactly.
   `sum(latentd_requests_received_total) == sum(latentd_requests_finished_total) + sum(latentd_requests_in_flight)`
 - every outcome has its duration:
   `sum(latentd_request_duration_seconds_count) == sum(latentd_requests_finished_total)`, and the same per reason
-- prompt tokens = computed + cached, and those that are not yet or never will be:
-  `sum(latentd_prompt_tokens_admitted_total) == sum(latentd_prompt_tokens_total) +
-  sum(latentd_prompt_tokens_abandoned_total) + sum(latentd_prompt_tokens_pending)`
-- free + promised + active + cached + reserved = total:
+- prompt tokens = computed + found in the prefix cache, and those that are not yet or never will be; recomputed ones
+  were counted before: `sum(latentd_prompt_tokens_admitted_total) ==
+  sum(latentd_prompt_tokens_total{source!="recomputed"}) + sum(latentd_prompt_tokens_abandoned_total) +
+  sum(latentd_prompt_tokens_pending)`
+- found in the prefix cache ≤ looked for:
+  `latentd_prefix_cache_hit_tokens_total <= latentd_prefix_cache_queried_tokens_total`
+- free + active + cached + reserved = total:
   `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
 - steps are counted alike:
   `sum(latentd_step_seconds_count) == sum(latentd_step_rows_count)`, and as many `latentd_step_tokens_count`
@@ -93,6 +97,7 @@ void AppendLongLists(std::string& page) {
   const auto append = [&page](const char* label, const std::vector<std::string>& values) {
     absl::StrAppend(&page, "\nValues of `", label, "`: ", absl::StrJoin(values, ", "), ".\n");
   };
+  append("priority", PriorityNames());
   append("method", AllMethods());
   append("grpc_code", AllCodes());
   append("reason", AllReasons());
@@ -167,8 +172,6 @@ std::string RenderMetricsPage() {
   AppendReasons(page);
   absl::StrAppend(&page, kLaws, "\n## Not yet\n\nNot exported, because nothing could ever move them:\n\n");
   AppendUnavailable(NotYetExported(), page);
-  absl::StrAppend(&page, "\nExported, true, and always 0:\n\n");
-  AppendUnavailable(AlwaysZero(), page);
   return page;
 }
 

@@ -58,6 +58,9 @@ void AddFlow(MetricRows& rows) {
   AddRow({kCounter, "latentd_queue_wait_reason_total", "sequences x steps"},
          "Waiting sequences left out of a step, by what the first of them lacked",
          By("reason", kWaitReasonNames, &MetricsData::queue_waits), rows);
+  AddRow({kGauge, "latentd_requests_waiting", "sequences"},
+         "Sequences that wait for their first step or, preempted, for another one, by their priority",
+         ByNames<kNumPriorities>("priority", PriorityNames(), &MetricsData::queued_by_priority), rows);
   AddRow({kCounter, "latentd_admission_rejected_total", "RPCs"},
          "RPCs refused before they ran, for the state or the limits of the server",
          ByReason("reason", AdmissionReasons(), RejectedFor), rows);
@@ -95,17 +98,21 @@ void AddLatencies(MetricRows& rows) {
              &OutcomeTotals::inter_token_latency_seconds, RunReasons(), rows);
   AddLatency("latentd_time_per_output_token_seconds", "Mean time between the tokens of a request, one value each",
              &OutcomeTotals::time_per_output_token_seconds, RunReasons(), rows);
+  AddLatency("latentd_preempted_seconds", "Time that requests which were preempted spent without blocks",
+             &OutcomeTotals::preempted_seconds, RunReasons(), rows);
   AddLatency("latentd_cancel_to_release_seconds",
              "From a cancel command (of client, RPC deadline or operator) to the release of the request's blocks",
              &OutcomeTotals::cancel_to_release_seconds, RunReasons(), rows);
 }
 
 void AddTokens(MetricRows& rows) {
-  AddRow({kCounter, "latentd_prompt_tokens_total", "tokens"}, "Prompt tokens put in place, by where they came from",
-         By("source", {"computed", "prefix_cache"},
+  AddRow({kCounter, "latentd_prompt_tokens_total", "tokens"},
+         "Prompt tokens put in place, by where they came from; recomputed ones, of prompts and answers, were lost to a "
+         "preemption",
+         By("source", {"computed", "prefix_cache", "recomputed"},
             [](const Scrape& scrape) {
-              constexpr uint64_t kFromPrefixCache = 0;  // there is none
-              return std::array{scrape.data.prompt_tokens_computed, kFromPrefixCache};
+              const MetricsData& data = scrape.data;
+              return std::array{data.prompt_tokens_computed, data.prompt_tokens_cached, data.recomputed_tokens};
             }),
          rows);
   AddRow({kCounter, "latentd_prompt_tokens_admitted_total", "tokens"}, "Prompt tokens of admitted requests",
@@ -137,6 +144,17 @@ void AddTokens(MetricRows& rows) {
 }
 
 }  // namespace
+
+const std::vector<std::string>& PriorityNames() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> made;
+    for (int priority = kLowestPriority; priority <= kHighestPriority; ++priority) {
+      made.push_back(std::to_string(priority));
+    }
+    return made;
+  }();
+  return names;
+}
 
 uint64_t FinishedFor(Cause cause, const MetricsData& data) {
   uint64_t total = 0;

@@ -1,5 +1,7 @@
 #include "engine/metrics.h"
 
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +17,16 @@ TEST(Histogram, UpperBoundsBelongToTheirBucket) {
   histogram.Observe(7.0);
   EXPECT_THAT(histogram.counts(), testing::ElementsAre(2, 3, 1));
   EXPECT_DOUBLE_EQ(histogram.sum(), 0.5 + 1.0 + 4.5 + 7.0);
+}
+
+TEST(FairnessIndex, IsOneWhereAllAreEqualAndTheNthPartWhereOneHasAll) {
+  const TenantTotals idle{.recent_service = 9.0}, poor{.is_active = true};
+  const TenantTotals rich{.recent_service = 6.0, .is_active = true};
+  const auto index_of = [](const std::vector<TenantTotals>& tenants) { return FairnessIndex(tenants); };
+  EXPECT_EQ(index_of({}), 1.0);
+  EXPECT_EQ(index_of({poor, poor}), 1.0) << "none got anything";
+  EXPECT_EQ(index_of({rich, rich, idle}), 1.0);
+  EXPECT_EQ(index_of({rich, poor, poor, poor}), 0.25);
 }
 
 }  // namespace

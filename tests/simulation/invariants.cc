@@ -148,9 +148,9 @@ void CheckMetrics(Metrics& metrics, const WorldCounts& counts, const Lives& live
     CheckPromptTokens(data, counts, lives);
     CheckSteps(data, counts);
     const int64_t blocks =
-        data.kv_blocks_free + data.kv_blocks_promised + data.kv_blocks_active + data.kv_blocks_reserved;
+        data.kv_blocks_free + data.kv_blocks_active + data.kv_blocks_cached + data.kv_blocks_reserved;
     RequireEqual(blocks, data.kv_blocks_total, Rule::kMetrics, "blocks in all states");
-    Require(data.kv_blocks_free >= 0 && data.kv_blocks_promised >= 0 && data.kv_blocks_active >= 0, Rule::kMetrics,
+    Require(data.kv_blocks_free >= 0 && data.kv_blocks_active >= 0 && data.kv_blocks_cached >= 0, Rule::kMetrics,
             [] { return "a negative number of blocks"; });
     Require(data.sequences_paused >= data.sequences_resumed, Rule::kMetrics,
             [] { return "more sequences resumed than paused"; });

@@ -32,10 +32,14 @@ def violations(samples):
              total("requests_finished_total") + total("requests_in_flight")),
             ("prompt tokens: admitted = computed + cached + abandoned + pending",
              total("prompt_tokens_admitted_total"),
-             total("prompt_tokens_total") + total("prompt_tokens_abandoned_total") + total("prompt_tokens_pending")),
-            ("blocks: free + promised + active + cached + reserved = total",
-             sum(total("kv_blocks", state=state) for state in ("free", "promised", "active", "cached", "reserved")),
+             total("prompt_tokens_total", source="computed") + total("prompt_tokens_total", source="prefix_cache") +
+             total("prompt_tokens_abandoned_total") + total("prompt_tokens_pending")),
+            ("tokens found in the prefix cache were looked for",
+             max(0, total("prefix_cache_hit_tokens_total") - total("prefix_cache_queried_tokens_total")), 0),
+            ("blocks: free + active + cached + reserved = total",
+             sum(total("kv_blocks", state=state) for state in ("free", "active", "cached", "reserved")),
              total("kv_blocks_capacity")),
+            ("no broken book of blocks", total("kv_invariant_violations_total"), 0),
             ("steps by kind = steps by rows", total("step_seconds_count"), total("step_rows_count")),
             ("steps by rows = steps by tokens", total("step_rows_count"), total("step_tokens_count")),
             ("one state", total("state"), 1),
@@ -44,7 +48,7 @@ def violations(samples):
     for reason in scrape.values_of("request_duration_seconds_count", "outcome"):
         laws.append((f"durations of {reason} = finished", total("request_duration_seconds_count", outcome=reason),
                      total("requests_finished_total", reason=reason)))
-    for name in ("requests_in_flight", "kv_blocks", "prompt_tokens_pending", "stream_backlog_bytes",
+    for name in ("requests_in_flight", "requests_waiting", "kv_blocks", "prompt_tokens_pending", "stream_backlog_bytes",
                  "model_load_bytes"):
         laws.append((f"nothing negative in {name}", [v for n, _, v in scrape.series
                                                      if n == "latentd_" + name and v < 0], []))
