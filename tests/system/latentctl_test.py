@@ -57,7 +57,10 @@ class CommandTest(unittest.TestCase):
         self.assertRegex(text, r"(?m)^health +SERVING$")
         self.assertRegex(text, rf"(?m)^model +{MODEL.name}, ")
         self.assertRegex(text, r"(?m)^requests +0 prefill, 2 decode, 0 output; 1 queued with [1-9]\d* prompt tokens$")
-        self.assertRegex(text, r"(?m)^cache +\[#+\.+\] [1-9]\d* active, 0 cached, \d+ free of \d+ blocks$")
+        self.assertRegex(text, r"(?m)^cache +\[#+\+*\.+\] [1-9]\d* active, \d+ cached, \d+ free of \d+ blocks$")
+        self.assertRegex(text, r"(?m)^prefixes +(none|[\d.]+ %) of late prompts; preempted \d+ for blocks, \d+ for")
+        self.assertRegex(text, r"(?m)^waits +for rows \d+, tokens \d+, blocks \d+, logits \d+ times$")
+        self.assertRegex(text, r"(?m)^waiting +1 at 0$")
         self.assertLessEqual(max(len(line) for line in text.splitlines()), 80)
 
     def test_status_as_json(self):
@@ -117,6 +120,34 @@ class CommandTest(unittest.TestCase):
             self.assertEqual((run.returncode, run.stderr, run.stdout), (0, "", plain), flags)
         ids = self.client("generate", "--seed", "7", "--max-tokens", "12", "--ids", "0,17", "A king")
         self.assertGreater(ids.returncode, 0)
+
+    def test_flags_reach_the_request(self):
+        """What a request shares and how it ranks, for each command that has the flags."""
+        sharing = ("--tenant", "alpha", "--salt", self.id())
+        story = "Once upon a time there was a king who had three daughters and a golden bird. " * 4
+
+        def cached(*flags):
+            events = self.client("generate", "--json", "--max-tokens", "2", *flags, story).stdout.splitlines()
+            return int(json.loads(events[0])["started"].get("cached_tokens", 0))
+
+        self.client("score", *sharing, "--no-store", story)
+        self.assertEqual(cached(*sharing, "--no-store"), 0)
+        self.client("score", *sharing, "--keep-for", "5", "--priority", "-3", "--ttft-slo", "60", story)
+        self.assertGreater(cached(*sharing), 0)
+        self.assertEqual(cached(*sharing, "--bypass-cache"), 0)
+        self.assertEqual(cached("--tenant", "beta", "--salt", self.id()), 0)
+        self.assertEqual(cached("--tenant", "alpha", "--salt", "another"), 0)
+        for flags, says in ((("--priority", "9"), "--priority"), (("--ttft-slo", "1e-9"), "SLO_UNATTAINABLE"),
+                            (("--keep-for", "1", "--no-store"), "--no-store"), (("--n", "65"), "sampling.n"),
+                            (("--tenant", "x" * 65), "x-latentd-tenant")):
+            run = self.client("generate", *flags, "A king")
+            self.assertGreater(run.returncode, 0, flags)
+            self.assertIn(says, run.stderr)
+
+    def test_flush_cache_says_what_it_freed(self):
+        self.client("generate", "--max-tokens", "2", "A king")
+        self.assertRegex(self.run_ok("flush-cache"), r"^[1-9]\d* blocks freed$")
+        self.assertEqual(json.loads(self.run_ok("flush-cache", "--json")), {})
 
     def test_line_breaks_in_what_is_wrong_are_escaped(self):
         for run in (self.client("generate", "--server", "a\nb:1", "A king"), self.client("health", "no\nsuch")):

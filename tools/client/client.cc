@@ -128,6 +128,10 @@ void AcceptAnyAnswer(grpc::ClientContext& context) {
   context.AddMetadata("latentd-max-answer-bytes", std::to_string(std::numeric_limits<int32_t>::max()));
 }
 
+void NameTenant(const std::string& tenant, grpc::ClientContext& context) {
+  if (!tenant.empty()) context.AddMetadata("x-latentd-tenant", tenant);
+}
+
 void SetTimeout(double seconds, grpc::ClientContext& context) {
   if (seconds <= 0.0) return;
   context.set_deadline(After(seconds));

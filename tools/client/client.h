@@ -38,6 +38,9 @@ class Client {
 // Tells the server that this client takes answers of any size.
 void AcceptAnyAnswer(grpc::ClientContext& context);
 
+// For whom the request counts; nothing is said where it is empty.
+void NameTenant(const std::string& tenant, grpc::ClientContext& context);
+
 // No deadline where `seconds` is 0.
 void SetTimeout(double seconds, grpc::ClientContext& context);
 

@@ -1,6 +1,7 @@
 #include "tools/latentctl/answer_printer.h"
 
 #include <iostream>
+#include <utility>
 
 #include <absl/strings/str_format.h>
 #include <google/protobuf/util/json_util.h>
@@ -37,12 +38,15 @@ void AnswerPrinter::Read(grpc::ClientReader<v1::GenerateEvent>& reader) {
   if (options_.json) return;
   TurnTo(Part::kNone);
   std::cout << std::endl;
+  for (const auto& [index, text] : others_) std::cout << "--- " << index << " ---\n" << text << std::endl;
 }
 
 void AnswerPrinter::Print(const v1::GenerateEvent& event) {
   if (event.has_delta()) Measure(event.delta());
   if (options_.json) {
     std::cout << ToJson(event) << std::endl;
+  } else if (event.has_delta() && event.delta().index() > 0) {
+    others_[event.delta().index()] += event.delta().text();
   } else if (event.has_delta()) {
     PrintDelta(event.delta());
   }
@@ -50,12 +54,13 @@ void AnswerPrinter::Print(const v1::GenerateEvent& event) {
 
 void AnswerPrinter::Measure(const v1::Delta& delta) {
   last_token_ = Clock::now();
-  num_tokens_ = delta.tokens_so_far();
+  uint32_t& of_index = tokens_by_index_[delta.index()];
+  num_tokens_ += delta.tokens_so_far() - std::exchange(of_index, delta.tokens_so_far());
   if (!first_token_) {
     first_token_ = last_token_;
     first_tokens_ = num_tokens_;
   }
-  text_ += delta.text();
+  if (delta.index() == 0) text_ += delta.text();
 }
 
 void AnswerPrinter::PrintDelta(const v1::Delta& delta) {

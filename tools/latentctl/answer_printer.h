@@ -1,8 +1,10 @@
-// Prints a stream of events as it comes and measures it from the client's side. Reasoning is dim on a terminal, between
-// <think> and </think> elsewhere; each tool call has a line of its own.
+// Prints a stream of events as it comes, further continuations behind the first, and measures it from the client's
+// side. Reasoning is dim on a terminal, between <think> and </think> elsewhere; each tool call has a line of its own.
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,7 +21,7 @@ class AnswerPrinter {
   explicit AnswerPrinter(const CommonOptions& options);
 
   void Read(grpc::ClientReader<v1::GenerateEvent>& reader);
-  const std::string& text() const { return text_; }
+  const std::string& text() const { return text_; }  // of the first continuation
   void PrintStats() const;
 
  private:
@@ -38,8 +40,10 @@ class AnswerPrinter {
   std::optional<Clock::time_point> first_token_;
   Clock::time_point last_token_;
   std::string text_;
-  Part part_ = Part::kNone;    // that was printed last
-  uint32_t first_tokens_ = 0;  // that came together with the first one
+  std::map<uint32_t, std::string> others_;        // texts of further continuations, printed behind the first
+  std::map<uint32_t, uint32_t> tokens_by_index_;  // so far
+  Part part_ = Part::kNone;                       // that was printed last
+  uint32_t first_tokens_ = 0;                     // that came together with the first one
   uint32_t num_tokens_ = 0;
 };
 

@@ -27,6 +27,7 @@ int Generate(const CommonOptions& options, const v1::GenerateRequest& request) {
   Client client(options.server, ProxyUseFor(options.no_proxy));
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
+  NameTenant(options.tenant, context);
   AnswerPrinter printer(options);
   const auto reader = client.generation().Generate(&context, request);
   printer.Read(*reader);
@@ -40,6 +41,7 @@ int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
   grpc::ClientContext context;
   AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
+  NameTenant(options.tenant, context);
   v1::ScoreResult result;
   const grpc::Status status = client.generation().Score(&context, request, &result);
   if (!status.ok()) return Report(status);

@@ -20,6 +20,7 @@ void AddMessage(const std::string& role, const std::string& content, v1::ChatReq
 grpc::Status Answer(const CommonOptions& options, Client& client, Interrupt& interrupt, v1::ChatRequest& request) {
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
+  NameTenant(options.tenant, context);
   const Interrupt::Guard guard(interrupt, [&context] { context.TryCancel(); });
   AnswerPrinter printer(options);
   const auto reader = client.generation().Chat(&context, request);

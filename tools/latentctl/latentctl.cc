@@ -1,4 +1,5 @@
 // The command line of latentctl: flags to messages, then the subcommand.
+#include <cmath>
 #include <cstdint>
 #include <iostream>
 #include <iterator>
@@ -6,6 +7,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <google/protobuf/duration.pb.h>
 
 #include "base/command_line.h"
 #include "base/standard_descriptors.h"
@@ -20,15 +23,26 @@
 namespace latentd {
 namespace {
 
+constexpr double kLowestPriority = -8, kHighestPriority = 8;  // as generation.proto says
+
 struct GenerationFlags {
   std::optional<float> temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
-  std::optional<uint32_t> top_k, max_tokens, min_tokens, logprobs;
+  std::optional<uint32_t> top_k, max_tokens, min_tokens, logprobs, n;
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   std::vector<uint32_t> stop_token_ids;
   bool include_stop = false;
   bool ignore_eos = false;
   bool print_special_tokens = false;
+};
+
+// What the request shares with others, and its place among them.
+struct SharingFlags {
+  int priority = 0;
+  std::optional<double> ttft_slo, keep_for;  // seconds
+  std::string salt;
+  bool bypass_cache = false;
+  bool no_store = false;
 };
 
 struct PromptFlags {
@@ -82,6 +96,44 @@ void AddGenerationFlags(Command command, GenerationFlags& flags) {
                .rule = Whole<uint32_t>()});
 }
 
+void AddSharingFlags(Command command, CommonOptions& common, SharingFlags& flags) {
+  command.Add({.name = "--priority",
+               .target = &flags.priority,
+               .help = "-8 to 8, higher runs first",
+               .rule = InRange(kLowestPriority, kHighestPriority)});
+  command.Add({.name = "--tenant", .target = &common.tenant, .help = "For whom the request counts"});
+  command.Add({.name = "--ttft-slo",
+               .target = &flags.ttft_slo,
+               .help = "Seconds to the first token: refused as soon as it cannot be met",
+               .rule = SecondsUpToAYear()});
+  command.Add({.name = "--salt", .target = &flags.salt, .help = "Shares cached prefixes with the same salt only"});
+  command.Add({.name = "--bypass-cache", .target = &flags.bypass_cache, .help = "Takes nothing from the prefix cache"});
+  command.Add({.name = "--no-store", .target = &flags.no_store, .help = "Leaves nothing in the prefix cache"});
+  command.Add({.name = "--keep-for",
+               .target = &flags.keep_for,
+               .help = "Seconds for which what it leaves there goes after all else",
+               .rule = SecondsUpToAYear(),
+               .excludes = "--no-store"});
+}
+
+google::protobuf::Duration DurationOf(double seconds) {
+  const auto nanos = static_cast<int64_t>(std::llround(seconds * 1e9));
+  google::protobuf::Duration duration;
+  duration.set_seconds(nanos / 1'000'000'000);
+  duration.set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
+  return duration;
+}
+
+template <class Request>
+void SetSharing(const SharingFlags& flags, Request& request) {
+  if (flags.priority != 0) request.mutable_scheduling()->set_priority(flags.priority);
+  if (flags.ttft_slo) *request.mutable_scheduling()->mutable_ttft_slo() = DurationOf(*flags.ttft_slo);
+  if (!flags.salt.empty()) request.mutable_cache()->set_salt(flags.salt);
+  if (flags.bypass_cache) request.mutable_cache()->set_bypass(true);
+  if (flags.no_store) request.mutable_cache()->set_no_store(true);
+  if (flags.keep_for) *request.mutable_cache()->mutable_keep_for() = DurationOf(*flags.keep_for);
+}
+
 // How a text becomes token ids.
 void AddEncodingFlags(Command command, PromptFlags& flags) {
   command.Add(
@@ -130,6 +182,7 @@ void SetGeneration(const GenerationFlags& flags, Request& request) {
   if (flags.frequency_penalty) sampling.set_frequency_penalty(*flags.frequency_penalty);
   if (flags.repetition_penalty) sampling.set_repetition_penalty(*flags.repetition_penalty);
   if (flags.seed) sampling.set_seed(*flags.seed);
+  if (flags.n) sampling.set_n(*flags.n);
   v1::Stopping& stopping = *request.mutable_stopping();
   if (flags.max_tokens) stopping.set_max_tokens(*flags.max_tokens);
   if (flags.min_tokens) stopping.set_min_tokens(*flags.min_tokens);
@@ -146,6 +199,7 @@ struct Flags {
   CommonOptions common;
   PromptFlags prompt;
   GenerationFlags generation;
+  SharingFlags sharing;
   std::string system, service;
   std::vector<uint32_t> ids;
   uint32_t top_logprobs = 0;
@@ -176,11 +230,17 @@ void AddGenerate(Command program, Flags& flags, int& code) {
   Command generate = AddCommand(program, "generate", "Continue a text, streaming", flags);
   AddPromptFlags(generate, flags.prompt);
   AddGenerationFlags(generate, flags.generation);
+  generate.Add({.name = "--n",
+                .target = &flags.generation.n,
+                .help = "Continuations, 1 to 64: the first as it comes, the others behind it",
+                .rule = Whole<uint32_t>()});
+  AddSharingFlags(generate, flags.common, flags.sharing);
   generate.Add(Stats(flags));
   generate.OnParsed([&flags, &code] {
     v1::GenerateRequest request;
     SetPrompt(flags.prompt, request);
     SetGeneration(flags.generation, request);
+    SetSharing(flags.sharing, request);
     code = Generate(flags.common, request);
   });
 }
@@ -192,10 +252,12 @@ void AddChat(Command program, Flags& flags, int& code) {
             .target = &flags.prompt.safe_mode,
             .help = "Takes special tokens in what is said for plain text"});
   AddGenerationFlags(chat, flags.generation);
+  AddSharingFlags(chat, flags.common, flags.sharing);
   chat.Add(Stats(flags));
   chat.OnParsed([&flags, &code] {
     v1::ChatRequest request;
     SetGeneration(flags.generation, request);
+    SetSharing(flags.sharing, request);
     if (flags.prompt.safe_mode) request.set_safe_mode(true);
     if (!flags.system.empty()) {
       v1::ChatMessage* message = request.add_messages();
@@ -213,9 +275,11 @@ void AddScore(Command program, Flags& flags, int& code) {
              .target = &flags.top_logprobs,
              .help = "The best tokens at each position, 0 to 32",
              .rule = Whole<uint32_t>()});
+  AddSharingFlags(score, flags.common, flags.sharing);
   score.OnParsed([&flags, &code] {
     v1::ScoreRequest request;
     SetPrompt(flags.prompt, request);
+    SetSharing(flags.sharing, request);
     request.set_top_logprobs(flags.top_logprobs);
     code = Score(flags.common, request);
   });

@@ -57,6 +57,34 @@ std::string EndOf(const std::string& id, size_t columns) {
   return id.size() <= columns ? id : "…" + id.substr(id.size() - columns + 1);
 }
 
+std::string PrefixText(const v1::Load& load) {
+  const std::string rate =
+      load.has_prefix_hit_rate() ? absl::StrFormat("%.1f %%", load.prefix_hit_rate() * 100.0) : "none";
+  return absl::StrFormat("%s of late prompts; preempted %d for blocks, %d for priority", rate,
+                         load.preemptions().blocks(), load.preemptions().priority());
+}
+
+std::string WaitText(const v1::RecentWaits& waits) {
+  return absl::StrFormat("for rows %d, tokens %d, blocks %d, logits %d times", waits.rows(), waits.tokens(),
+                         waits.blocks(), waits.logits());
+}
+
+std::string WaitingText(const v1::Load& load) {
+  std::string text;
+  for (const v1::WaitingRequests& waiting : load.waiting()) {
+    text += absl::StrFormat("%s%d at %d", text.empty() ? "" : ", ", waiting.requests(), waiting.priority());
+  }
+  return text.empty() ? "none" : text;
+}
+
+// A tenant's name is its client's choice: it may be long, and hold spaces.
+std::string TenantText(const v1::TenantLoad& tenant) {
+  constexpr size_t kNameColumns = 24;
+  const std::string name = tenant.name().empty() ? "(others)" : EndOf(tenant.name(), kNameColumns);
+  return absl::StrFormat("%s %d tokens, %.0f of late at weight %g%s", name, tenant.service_tokens(),
+                         tenant.recent_service(), tenant.weight(), tenant.is_active() ? "" : ", idle");
+}
+
 std::string_view PhaseText(v1::RequestPhase phase) {
   switch (phase) {
     case v1::REQUEST_PHASE_QUEUED:
@@ -81,7 +109,7 @@ std::string LoadingText(const v1::ModelLoading& loading) {
 }
 
 std::vector<std::string> LoadLines(const v1::Load& load) {
-  return {
+  std::vector<std::string> lines = {
       absl::StrFormat("requests     %d prefill, %d decode, %d output; %d queued with %d prompt tokens",
                       load.requests_prefill(), load.requests_decode(), load.requests_output(), load.requests_queued(),
                       load.tokens_queued()),
@@ -90,25 +118,31 @@ std::vector<std::string> LoadLines(const v1::Load& load) {
       "first token  " + LatencyText(load.time_to_first_token()),
       "next tokens  " + LatencyText(load.inter_token_latency()),
       "cache        " + CacheText(load),
+      "prefixes     " + PrefixText(load),
+      "waits        " + WaitText(load.waits()),
+      "waiting      " + WaitingText(load),
   };
+  for (const v1::TenantLoad& tenant : load.tenants()) lines.push_back("tenant       " + TenantText(tenant));
+  if (load.has_fairness_index()) lines.push_back(absl::StrFormat("fairness     %.3f", load.fairness_index()));
+  return lines;
 }
 
 std::vector<std::string> RequestLines(const v1::ListRequestsResult& list, int id_columns) {
   size_t widest = 2;
   for (const v1::LiveRequest& request : list.requests()) widest = std::max(widest, request.request_id().size());
   const int columns = std::min(static_cast<int>(widest), id_columns);
-  std::vector<std::string> lines = {absl::StrFormat("%-*s %-12s %-7s %7s %6s %6s %6s %6s %8s %8s", columns, "ID",
-                                                    "METHOD", "PHASE", "AGE", "PROMPT", "CACHED", "OUTPUT", "BLOCKS",
-                                                    "UNREAD", "IN PHASE")};
+  std::vector<std::string> lines = {absl::StrFormat("%-*s %-12s %-7s %7s %4s %6s %6s %6s %6s %8s %8s", columns, "ID",
+                                                    "METHOD", "PHASE", "AGE", "PRIO", "PROMPT", "DONE", "OUTPUT",
+                                                    "BLOCKS", "UNREAD", "IN PHASE")};
   for (const v1::LiveRequest& request : list.requests()) {
     // Padded apart: the mark of a cut id is one column, but not one byte.
     const std::string id = EndOf(request.request_id(), static_cast<size_t>(columns));
     const size_t padding = static_cast<size_t>(columns) - std::min(request.request_id().size(), size_t(columns));
-    lines.push_back(absl::StrFormat("%s%s %-12s %-7s %7s %6d %6d %6d %6d %8s %8s", id, std::string(padding, ' '),
-                                    request.method(), PhaseText(request.phase()), TimeText(SecondsOf(request.age())),
-                                    request.prompt_tokens(), request.computed_tokens(), request.generated_tokens(),
-                                    request.kv_blocks(), BytesText(request.pending_output_bytes()),
-                                    TimeText(SecondsOf(request.phase_age()))));
+    lines.push_back(absl::StrFormat(
+        "%s%s %-12s %-7s %7s %4d %6d %6d %6d %6d %8s %8s", id, std::string(padding, ' '), request.method(),
+        PhaseText(request.phase()), TimeText(SecondsOf(request.age())), request.priority(), request.prompt_tokens(),
+        request.computed_tokens(), request.generated_tokens(), request.kv_blocks(),
+        BytesText(request.pending_output_bytes()), TimeText(SecondsOf(request.phase_age()))));
   }
   return lines;
 }

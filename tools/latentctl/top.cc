@@ -22,7 +22,7 @@ namespace latentd {
 namespace {
 
 constexpr size_t kHistory = 60;     // points of the sparkline
-constexpr int kIdColumns = 14;      // so that all but the table's last column fit into 80
+constexpr int kIdColumns = 9;       // so that all but the table's last column fit into 80
 constexpr double kListSeconds = 2;  // longer than a step takes; a daemon that is stuck shows its load all the same
 
 struct Size {
