@@ -100,6 +100,7 @@ absl::StatusOr<Sizes> SizesOf(const LoadOptions& options, const ModelConfig& con
 EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
   const int rows = static_cast<int>(options.max_rows);
   return {.scheduler = {.cache = {.num_blocks = sizes.cache.num_blocks},
+                        .prefix_cache = options.prefix_cache,
                         .max_step_tokens = sizes.step_tokens,
                         .max_step_rows = rows,
                         .max_step_logits = std::max(rows, 64),

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/model/config/generation_config.h"
+#include "engine/schedule/scheduler_options.h"
 
 namespace latentd {
 
@@ -21,7 +22,8 @@ struct LoadOptions {
   int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
   std::string kv_dtype = "auto";           // what the device prefers
   std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
-  int64_t max_step_tokens = 0;             // 0: from memory
+  PrefixCacheMode prefix_cache = PrefixCacheMode::kOn;
+  int64_t max_step_tokens = 0;  // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = 64;
   int64_t max_queued_requests = 256;

@@ -41,6 +41,7 @@ void EngineLoop::Apply(Commands commands) {
   }
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
   for (const StatusListener& listener : commands.describe) listener(engine_->Describe());
+  for (const FlushListener& listener : commands.flush) listener(engine_->FlushPrefixCache());
 }
 
 QueueLoad EngineLoop::TakeLeftQueue() {

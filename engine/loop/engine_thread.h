@@ -52,6 +52,8 @@ class EngineThread {
 
   // `listener` learns between two steps about every request that was submitted before and has not ended.
   void Describe(StatusListener listener) { inbox_.Describe(std::move(listener)); }
+  // Forgets every cached prefix that no request holds; `listener` learns how many blocks that freed.
+  void FlushPrefixCache(FlushListener listener) { inbox_.FlushPrefixCache(std::move(listener)); }
   // Submitted and still without a first step.
   QueueLoad waiting() const { return inbox_.waiting(); }
   // For a watchdog on any thread.

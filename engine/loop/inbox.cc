@@ -40,6 +40,10 @@ void Inbox::Describe(StatusListener listener) {
   commands_.Merge([&listener](Commands& commands) { commands.describe.push_back(std::move(listener)); });
 }
 
+void Inbox::FlushPrefixCache(FlushListener listener) {
+  commands_.Merge([&listener](Commands& commands) { commands.flush.push_back(std::move(listener)); });
+}
+
 void Inbox::Send(const Effects& effects) {
   for (const RequestId id : effects.cancel) Cancel(id, FinishReason::kCancelled);
   for (const auto& [id, stream] : effects.pause) Pause(id);

@@ -24,6 +24,9 @@ struct Submission {
   std::shared_ptr<TokenStream> stream;
 };
 
+// Called once by the engine thread: must neither block nor call the engine.
+using FlushListener = std::function<void(int64_t blocks_freed)>;
+
 enum class ReaderState : uint8_t { kUnchanged, kFull, kCaughtUp };
 
 // The commands for one request since the last Take, the newest word on its reader last.
@@ -39,8 +42,11 @@ struct Commands {
   std::map<RequestId, RequestCommand> of_requests;
   bool cancel_all = false;
   std::vector<StatusListener> describe;
+  std::vector<FlushListener> flush;
 
-  bool empty() const { return submissions.empty() && of_requests.empty() && !cancel_all && describe.empty(); }
+  bool empty() const {
+    return submissions.empty() && of_requests.empty() && !cancel_all && describe.empty() && flush.empty();
+  }
 };
 
 class Inbox {
@@ -55,6 +61,7 @@ class Inbox {
   void Resume(RequestId id);
   void CancelAll();
   void Describe(StatusListener listener);
+  void FlushPrefixCache(FlushListener listener);
   // What the publisher asks for. LookAgain comes after Send of the same effects.
   void Apply(const Effects& effects) {
     Send(effects);

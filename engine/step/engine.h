@@ -53,7 +53,10 @@ class Engine {
   void Resume(RequestId id) { reporter_.Resume(scheduler_.Resume(id)); }
 
   // Forgets every cached prefix that no sequence holds; returns the blocks that it freed.
-  int64_t FlushPrefixCache() { return scheduler_.FlushPrefixCache(); }
+  int64_t FlushPrefixCache() {
+    reporter_.Flush();
+    return scheduler_.FlushPrefixCache();
+  }
 
   // Nothing where there is nothing to do before the next command or NextExpiry.
   std::optional<StepInFlight> Begin(TimePoint now);

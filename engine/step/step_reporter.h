@@ -19,6 +19,7 @@ class StepReporter {
   void Admit(int64_t prompt_tokens) { news_.admitted_prompt_tokens += static_cast<uint64_t>(prompt_tokens); }
   void Pause(int num_sequences) { news_.paused += static_cast<uint64_t>(num_sequences); }
   void Resume(int num_sequences) { news_.resumed += static_cast<uint64_t>(num_sequences); }
+  void Flush() { ++news_.flushes; }
   bool has_news() const { return news_ != News{}; }
 
   void Report(const StepRecord& record, const SchedulerLevels& levels);
@@ -30,6 +31,7 @@ class StepReporter {
     uint64_t admitted_prompt_tokens = 0;
     uint64_t paused = 0;
     uint64_t resumed = 0;
+    uint64_t flushes = 0;  // the cached blocks changed
     bool operator==(const News&) const = default;
   };
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "server/admin/cache_flush.h"
 #include "server/admin/request_list.h"
 #include "server/api/field_checks.h"
 #include "server/api/proto_time.h"
@@ -67,7 +68,6 @@ AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector
       knobs_(std::move(knobs)) {
   RegisterAnswer("Abort", &AdminService::Abort);
   RegisterAnswer("GetLoad", &AdminService::GetLoad);
-  RegisterAnswer("FlushPrefixCache", &AdminService::FlushPrefixCache);
   RegisterAnswer("GetConfig", &AdminService::GetConfig);
   RegisterAnswer("SetLogLevel", &AdminService::SetLogLevel);
   RegisterStream("Drain", &AdminService::Drain);
@@ -75,6 +75,9 @@ AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector
   RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
   Register("ListRequests", [this](grpc::CallbackServerContext* context) {
     return StartRpc<RequestList>(*context, rpc_, "ListRequests", parts_.gate);
+  });
+  Register("FlushPrefixCache", [this](grpc::CallbackServerContext* context) {
+    return StartRpc<CacheFlush>(*context, rpc_, "FlushPrefixCache", parts_.gate);
   });
   CheckComplete();
 }
@@ -226,11 +229,6 @@ absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(MessageBytes byt
 }
 
 // ----------------------------------------------------------------------------------------------- not implemented yet
-
-absl::StatusOr<v1::FlushPrefixCacheResult> AdminService::FlushPrefixCache(MessageBytes bytes) {
-  if (absl::Status status = ParseAs<v1::FlushPrefixCacheRequest>(bytes).status(); !status.ok()) return status;
-  return UnsupportedField("FlushPrefixCache", "this server has no prefix cache yet: nothing is kept to be flushed");
-}
 
 absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(MessageBytes bytes) {
   if (absl::Status status = ParseAs<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;

@@ -49,7 +49,6 @@ class AdminService final : public ByteService {
 
   absl::StatusOr<v1::AbortResult> Abort(MessageBytes bytes);
   absl::StatusOr<v1::Load> GetLoad(MessageBytes bytes);
-  absl::StatusOr<v1::FlushPrefixCacheResult> FlushPrefixCache(MessageBytes bytes);
   absl::StatusOr<v1::Configuration> GetConfig(MessageBytes bytes);
   absl::StatusOr<v1::SetLogLevelResult> SetLogLevel(MessageBytes bytes);
   absl::StatusOr<AdminStream::Source> Drain(MessageBytes bytes);

@@ -43,7 +43,7 @@ inline constexpr MethodRow kMethods[] = {
     {"GetLoad", kAnswersItself | kAnswersInOne},
     {"WatchLoad", kAnswersItself},
     {"ListRequests", kAnswersItself | kAnswersInOne},
-    {"FlushPrefixCache", kIsUnimplemented | kAnswersInOne},
+    {"FlushPrefixCache", kAnswersItself | kAnswersInOne},
     {"GetConfig", kAnswersItself | kAnswersInOne},
     {"SetLogLevel", kAnswersItself | kAnswersInOne},
     {"DumpFlightRecorder", kIsUnimplemented},

@@ -72,6 +72,7 @@ LoadOptions LoadOptionsOf(const Config& config) {
           .kv_bytes = config.kv_bytes,
           .kv_dtype = config.kv_dtype,
           .fp8_activations = config.fp8_activations,
+          .prefix_cache = config.prefix_cache == "off" ? PrefixCacheMode::kOff : PrefixCacheMode::kOn,
           .max_step_tokens = config.max_step_tokens,
           .max_step_seconds = config.max_step_seconds,
           .max_rows = config.max_rows,

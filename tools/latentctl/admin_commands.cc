@@ -102,6 +102,21 @@ int Abort(const AdminOptions& options, const AbortChoice& choice) {
   return 0;
 }
 
+int FlushCache(const AdminOptions& options) {
+  const AdminConnection connection(options);
+  grpc::ClientContext context;
+  SetTimeout(options.timeout_seconds, context);
+  v1::FlushPrefixCacheResult result;
+  const grpc::Status status = connection.admin->FlushPrefixCache(&context, {}, &result);
+  if (!status.ok()) return Report(status);
+  if (options.json) {
+    std::cout << ToJson(result) << "\n";
+  } else {
+    std::cout << result.blocks_freed() << " blocks freed\n";
+  }
+  return 0;
+}
+
 int Drain(const AdminOptions& options, std::optional<double> seconds) {
   const AdminConnection connection(options);
   v1::DrainRequest request;

@@ -28,6 +28,8 @@ struct AbortChoice {
 int ShowStatus(const AdminOptions& options);
 int ListRequests(const AdminOptions& options);
 int Abort(const AdminOptions& options, const AbortChoice& choice);
+// How many blocks of the prefix cache it freed.
+int FlushCache(const AdminOptions& options);
 // Progress until the daemon is gone; requests in flight get `seconds`, or else as long as the daemon is set to give.
 int Drain(const AdminOptions& options, std::optional<double> seconds);
 

@@ -58,6 +58,10 @@ void AddEnds(Command program, AdminFlags& f, int& code) {
   abort.Add({.name = "--all", .target = &f.abort.all, .help = "Every request in flight", .excludes = "ids"});
   abort.OnParsed([&f, &code] { code = Abort(f.common, f.abort); });
 
+  Command flush = AddCommand(program, "flush-cache", "Forget the cached prefixes that no request holds", f);
+  flush.Add(Timeout(f));
+  flush.OnParsed([&f, &code] { code = FlushCache(f.common); });
+
   Command drain = AddCommand(program, "drain", "Refuse new requests, finish those in flight, end the daemon", f);
   drain.Add({.name = "--timeout",
              .target = &f.drain_seconds,

@@ -73,6 +73,17 @@ TEST_F(EngineLoopTest, WhatEndsInTheQueueLeavesItOnce) {
   EXPECT_EQ(turn_.left_queue.requests, 0) << "it had left the queue with its first rows";
 }
 
+TEST_F(EngineLoopTest, FlushTellsWhatItFreedAndTheMetricsFollow) {
+  Submit(1, 10, 2);
+  for (int turn = 0; turn < 3; ++turn) Run();
+  EXPECT_EQ(metrics_.Snapshot().kv_blocks_cached, 1);
+  int64_t freed = -1;
+  commands_.flush.push_back([&freed](int64_t blocks) { freed = blocks; });
+  Run();
+  EXPECT_EQ(freed, 1);
+  EXPECT_EQ(metrics_.Snapshot().kv_blocks_cached, 0);
+}
+
 TEST_F(EngineLoopTest, CommandsOfOneTurnAreDoneBeforeItsStep) {
   Submit(1, 10, 50);
   Run();
