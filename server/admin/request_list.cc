@@ -38,12 +38,28 @@ void SetProgress(const SequenceStatus& status, TimePoint now, v1::LiveRequest* e
   entry->set_kv_blocks(static_cast<uint32_t>(status.kv_blocks));
 }
 
+// A request stands where the furthest of its sequences does, and has what all of them have.
+void Add(const SequenceStatus& sequence, SequenceStatus& request) {
+  if (sequence.phase > request.phase) {
+    request.phase = sequence.phase;
+    request.phase_began = sequence.phase_began;
+  } else if (sequence.phase == request.phase) {
+    request.phase_began = std::min(request.phase_began, sequence.phase_began);
+  }
+  request.computed_tokens += sequence.computed_tokens;
+  request.generated_tokens += sequence.generated_tokens;
+  request.kv_blocks += sequence.kv_blocks;
+}
+
 }  // namespace
 
 v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const std::vector<SequenceStatus>& in_engine,
                                    TimePoint now) {
-  std::unordered_map<RequestId, const SequenceStatus*> by_id;
-  for (const SequenceStatus& status : in_engine) by_id.emplace(status.id.request, &status);
+  std::unordered_map<RequestId, SequenceStatus> by_id;
+  for (const SequenceStatus& status : in_engine) {
+    const auto [entry, is_first] = by_id.emplace(status.id.request, status);
+    if (!is_first) Add(status, entry->second);
+  }
   std::vector<const LiveRequest*> ordered;
   for (const LiveRequest& request : live) ordered.push_back(&request);
   std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) { return a->id < b->id; });
@@ -65,7 +81,7 @@ v1::ListRequestsResult MergeStatus(const std::vector<LiveRequest>& live, const s
         entry->set_generated_tokens(static_cast<uint32_t>(ending->output_tokens));
       }
     } else {
-      SetProgress(*found->second, now, entry);
+      SetProgress(found->second, now, entry);
     }
   }
   return result;

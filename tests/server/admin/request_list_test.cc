@@ -16,6 +16,8 @@ LiveRequest Live(RequestId id, std::shared_ptr<TokenStream> stream) {
           .id = id,
           .received = kNow - std::chrono::seconds(9),
           .prompt_tokens = 5,
+          .priority = -3,
+          .tenant = "alpha",
           .stream = std::move(stream)};
 }
 
@@ -39,6 +41,31 @@ TEST(MergeStatus, EngineSaysWhereASequenceStands) {
   EXPECT_EQ(entry.computed_tokens(), 8u);
   EXPECT_EQ(entry.generated_tokens(), 4u);
   EXPECT_EQ(entry.kv_blocks(), 1u);
+  EXPECT_EQ(entry.priority(), -3);
+  EXPECT_EQ(entry.tenant(), "alpha");
+}
+
+TEST(MergeStatus, SequencesOfOneRequestAreOneEntry) {
+  const SequenceStatus first{.id = {.request = 7},
+                             .phase = Phase::kPrefill,
+                             .phase_began = kNow - std::chrono::seconds(1),
+                             .computed_tokens = 4,
+                             .kv_blocks = 1};
+  SequenceStatus second = first;
+  second.id.index = 1;
+  second.phase = Phase::kDecode;
+  second.phase_began = kNow - std::chrono::seconds(3);
+  second.generated_tokens = 2;
+  SequenceStatus third = second;
+  third.id.index = 2;
+  third.phase_began = kNow - std::chrono::seconds(5);
+  const v1::ListRequestsResult result = MergeStatus({Live(7, EmptyStream())}, {first, second, third}, kNow);
+  ASSERT_EQ(result.requests_size(), 1);
+  EXPECT_EQ(result.requests(0).phase(), v1::REQUEST_PHASE_DECODE);
+  EXPECT_EQ(result.requests(0).phase_age().seconds(), 5);
+  EXPECT_EQ(result.requests(0).computed_tokens(), 12u);
+  EXPECT_EQ(result.requests(0).generated_tokens(), 4u);
+  EXPECT_EQ(result.requests(0).kv_blocks(), 3u);
 }
 
 TEST(MergeStatus, WhatTheEngineHasLeftIsBeingDelivered) {
