@@ -144,8 +144,8 @@ TEST_F(EngineLoopTest, ATurnIsNotIdleIfCommandsCameDuringIt) {
 }
 
 TEST_F(EngineLoopTest, ATurnRecordsItsStepAndTheTime) {
-  Submit(1, 10, 50);
-  Submit(2, 16, 50);
+  Submit(1, 8, 50);
+  Submit(2, 8, 50);
   Run();
   clock_.Advance(std::chrono::seconds(2));
   Run();
@@ -153,7 +153,7 @@ TEST_F(EngineLoopTest, ATurnRecordsItsStepAndTheTime) {
   std::vector<FlightEntry> steps = recorder.Before(recorder.num_recorded(), 1000);
   std::erase_if(steps, [](const FlightEntry& entry) { return entry.decision != FlightDecision::kStep; });
   ASSERT_THAT(steps, SizeIs(2));
-  EXPECT_EQ(steps[0].numbers, (std::array<int32_t, 4>{2, 26, 0, 0}));
+  EXPECT_EQ(steps[0].numbers, (std::array<int32_t, 4>{2, 16, 0, 0}));
   EXPECT_EQ(steps[1].numbers, (std::array<int32_t, 4>{2, 2, 0, 2}));
   EXPECT_EQ(steps[1].nanoseconds - steps[0].nanoseconds, 2'000'000'000);
 }
