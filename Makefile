@@ -21,7 +21,6 @@ demo:
 	@scripts/demo.sh build
 
 test: packages
-	@scripts/install-packages.sh sanitize
 	@scripts/test.sh
 
 test-slow: packages

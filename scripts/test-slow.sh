@@ -1,7 +1,7 @@
 #!/bin/sh
-# What takes too long for every change: long loads, the emulator's opcodes, shadow memory and seeded mistakes, the whole
-# daemon and the text's tests under AddressSanitizer and UBSan, a minute of fuzzing for each target, the container
-# image. Builds the benches, too. Prints the seconds of each stage.
+# What takes too long for every change: long loads, the emulator's opcodes, shadow memory and seeded mistakes, headers
+# alone, the engine's tests and the whole daemon under AddressSanitizer and UBSan, the engine's under ThreadSanitizer,
+# some fuzzing of each target, the container image. Builds the benches, too. Prints the seconds of each stage.
 # Usage: scripts/test-slow.sh, after scripts/test.sh; LATENTD_WERROR=ON makes warnings errors.
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,15 +16,23 @@ ninja -C build/release all slow_tests
 stage "release: slow tests"
 ctest --test-dir build/release --output-on-failure -j "$jobs" -L slow
 
-# What make test began by clang goes on: the daemon under sanitizers and the fuzzers. It precompiles no headers, so each
-# source of the daemon and of latentctl must include what it uses.
-stage "asan-ubsan: build of the daemon, its tools, the text's tests and the fuzzers"
+stage "release: headers alone"
+python3 tests/tidy.py --headers
+
+# By clang, without precompiled headers: each source of the engine, the daemon and latentctl must include what it uses.
+stage "asan-ubsan: build of the engine's tests, the daemon, its tools and the fuzzers"
 scripts/configure.sh asan-ubsan -DLATENTD_TESTS=ON
-ninja -C build/asan-ubsan latentd latentctl latentctl-load slow_sanitized_tests fuzzers
+ninja -C build/asan-ubsan engine_tests latentd latentctl latentctl-load slow_sanitized_tests fuzzers
 stage "asan-ubsan: tests"
-ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L "sanitized_(system|slow)"
-stage "fuzzing: a minute of each target"
-tests/fuzz/run.py --seconds 60
+ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L sanitized
+stage "fuzzing: 20 s of each target"
+tests/fuzz/run.py --seconds 20
+
+stage "tsan: build of the engine's tests"
+scripts/configure.sh tsan -DLATENTD_TESTS=ON
+ninja -C build/tsan engine_tests
+stage "tsan: tests"
+ctest --test-dir build/tsan --output-on-failure -j "$jobs" -L '^sanitized$'
 
 # From the programs that were built above, unless what makes an image of the sources changed.
 programs=prebuilt

@@ -396,8 +396,8 @@ def is_first_include_of_its_source(header):
 
 
 def is_compiled_alone(header, commands):
-    """By this build or, where it has precompiled headers, by the preset asan-ubsan, which has none: the
-    engine in make test, the server and the tools in make test-slow."""
+    """By this build or, where it has precompiled headers, by the preset asan-ubsan, which has none
+    (make test-slow)."""
     if not is_first_include_of_its_source(header):
         return False
     is_elsewhere = not relative(header).startswith(("tests/", "tools/convert/"))
