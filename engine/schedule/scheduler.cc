@@ -220,10 +220,10 @@ void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   } else {
     CHECK(retired_.insert(std::move(node)).inserted);
   }
-  // What one of them got wrong was computed for all.
-  if (reason == FinishReason::kNonFiniteLogits) {
-    ForRequest(run.request.id, [this](Sequence& other) { Finish(other, FinishReason::kNonFiniteLogits); });
-  }
+  if (reason != FinishReason::kNonFiniteLogits) return;
+  // What one of them got wrong was computed for all: the end of the next one ends those behind it.
+  const auto next = sequences_.lower_bound({.request = run.request.id});
+  if (next != sequences_.end() && next->first.request == run.request.id) Finish(*next->second, reason);
 }
 
 // What it holds can be found from here on, as far as it was computed.

@@ -229,12 +229,12 @@ TEST(Scheduler, ContinuationsOfAPrivateRequestShareIt) {
 TEST(Scheduler, NonFiniteLogitsEndAllContinuationsAndLeaveNothing) {
   Steps steps(WithBlocks(10));
   Request request = WithPrompt(1, Tokens(0, 100), 50);
-  request.num_sequences = 2;
+  request.num_sequences = 4;
   steps.Add(request);
   steps.Step();
   steps.Step();
   steps.scheduler.Finish(*steps.plan.rows[1].sequence, FinishReason::kNonFiniteLogits);
-  EXPECT_THAT(steps.scheduler.TakeFinished(), SizeIs(2));
+  EXPECT_THAT(steps.scheduler.TakeFinished(), SizeIs(4));
   EXPECT_EQ(steps.scheduler.cache().num_cached(), 0);
   EXPECT_TRUE(steps.scheduler.CheckInvariants().ok());
 }
