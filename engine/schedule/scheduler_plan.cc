@@ -287,11 +287,11 @@ void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& p
     plan.copies.push_back(*copy);
     recorder_.Record(FlightDecision::kCopy, sequence.id(), {copy->from, copy->to, copy->num_slots});
   }
-  recorder_.Record(FlightDecision::kAdmit, sequence.id(),
-                   {sequence.cached_tokens, match.num_tokens, sequence.blocks.num_blocks()});
   sequence.computed = sequence.planned = match.num_tokens;
   sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
   CountLookup(sequence, match);
+  recorder_.Record(FlightDecision::kAdmit, sequence.id(),
+                   {sequence.cached_tokens, match.num_tokens, sequence.blocks.num_blocks()});
   if (sequence.preempted_since != kNever) {
     sequence.timings.preempted += now_ - std::exchange(sequence.preempted_since, kNever);
   }

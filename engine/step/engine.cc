@@ -75,6 +75,7 @@ SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
                   .cached_tokens = sequence.cached_tokens,
                   .timings = sequence.timings};
   if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
+  if (sequence.preempted_since != kNever) end.timings.preempted += finished - sequence.preempted_since;
   end.timings.finished = finished;
   end.timings.released = std::min(end.timings.released, finished);
   return end;
