@@ -37,6 +37,8 @@ void EngineLoop::Apply(Commands commands) {
   for (const auto& [id, command] : commands.of_requests) {
     if (command.reader == ReaderState::kFull) engine_->Pause(id);
     if (command.reader == ReaderState::kCaughtUp) engine_->Resume(id);
+    for (const int32_t index : command.cancelled)
+      engine_->CancelSequence({.request = id, .index = index}, FinishReason::kCancelled);
     if (command.end) engine_->Cancel(id, *command.end, command.end_asked);
   }
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);

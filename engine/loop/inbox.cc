@@ -24,6 +24,13 @@ void Inbox::Cancel(RequestId id, FinishReason reason, TimePoint asked) {
   });
 }
 
+void Inbox::CancelSequence(SequenceId id) {
+  commands_.Merge([id](Commands& commands) {
+    RequestCommand& command = commands.of_requests[id.request];
+    if (!command.end) command.cancelled.push_back(id.index);
+  });
+}
+
 void Inbox::Pause(RequestId id) {
   commands_.Merge([id](Commands& commands) { commands.of_requests[id].reader = ReaderState::kFull; });
 }
@@ -45,7 +52,7 @@ void Inbox::FlushPrefixCache(FlushListener listener) {
 }
 
 void Inbox::Send(const Effects& effects) {
-  for (const RequestId id : effects.cancel) Cancel(id, FinishReason::kCancelled);
+  for (const SequenceId id : effects.cancel) CancelSequence(id);
   for (const auto& [id, stream] : effects.pause) Pause(id);
 }
 

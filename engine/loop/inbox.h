@@ -34,6 +34,7 @@ struct RequestCommand {
   std::optional<FinishReason> end = {};  // kCancelled or kAborted, whichever was first
   TimePoint end_asked = kNever;          // when it was, if the sender told
   ReaderState reader = ReaderState::kUnchanged;
+  std::vector<int32_t> cancelled = {};  // of its sequences, by their index: their clients want no more
 };
 
 // In this order. Bounded by the queue's bound, by the number of live requests and by that of RPCs that ask.
@@ -57,6 +58,8 @@ class Inbox {
   // came before.
   std::optional<Refusal> Submit(Submission submission, TimePoint now);
   void Cancel(RequestId id, FinishReason reason, TimePoint asked = kNever);
+  // That sequence alone.
+  void CancelSequence(SequenceId id);
   void Pause(RequestId id);
   void Resume(RequestId id);
   void CancelAll();

@@ -1,5 +1,5 @@
 // Why a sequence ended, as the engine decided. kStopString alone is the publisher's, which finds it in the text: no
-// SequenceEnd has it, StreamEnd::reason says it.
+// SequenceEnd has it, AnswerEnd::reason says it.
 #pragma once
 
 #include <cstdint>
@@ -24,5 +24,7 @@ enum class FinishReason : uint8_t {
   kNonFiniteLogits,
   kDraining,
 };
+
+constexpr bool IsSuccess(FinishReason reason) { return reason <= FinishReason::kScored; }
 
 }  // namespace latentd

@@ -21,6 +21,7 @@ StreamOpening OpeningOf(const Request& request, std::shared_ptr<TokenStream> str
           .kind = request.kind,
           .stopping = request.stopping,
           .answer = request.answer,
+          .num_sequences = request.num_sequences,
           .stream = std::move(stream)};
 }
 
@@ -33,7 +34,11 @@ void Publisher::Open(StreamOpening opening) {
   OpenStream open{.kind = opening.kind,
                   .include_stop = opening.stopping.include_stop,
                   .stream = std::move(opening.stream),
-                  .text = StreamText(tokenizer_, format_, opening.stopping, opening.answer)};
+                  .answers = {}};
+  open.answers.reserve(static_cast<size_t>(opening.num_sequences));
+  for (int i = 0; i < opening.num_sequences; ++i) {
+    open.answers.push_back({.text = StreamText(tokenizer_, format_, opening.stopping, opening.answer)});
+  }
   CHECK(streams_.emplace(opening.id, std::move(open)).second);
 }
 
@@ -58,51 +63,63 @@ void Publisher::Publish(std::span<StepOutput> steps, Effects& effects) {
   }
 }
 
+Publisher::OpenStream* Publisher::Find(RequestId id) {
+  const auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : &found->second;
+}
+
+Publisher::OpenAnswer& Publisher::AnswerOf(SequenceId id, OpenStream& open) {
+  CHECK(id.index >= 0 && id.index < std::ssize(open.answers));
+  return open.answers[static_cast<size_t>(id.index)];
+}
+
 // An end closes the chunk of its step's tokens, where there are some.
 void Publisher::MakeReady(StepOutput& step, Batch& batch) {
-  for (SequenceEnd& end : step.ends) {
-    CHECK(end.id.index == 0 && "the first end would close the stream of all of the request's sequences");
-    const auto found = streams_.find(end.id.request);
-    if (found != streams_.end()) found->second.end = std::move(end);
+  for (const SequenceEnd& end : step.ends) {
+    if (OpenStream* open = Find(end.id.request)) AnswerOf(end.id, *open).end = end;
   }
-  for (SequenceOutput& output : step.sequences) {
-    CHECK(output.id.index == 0 && "two answers would run into one text: OpenStream needs a StreamText for each");
-    const RequestId id = output.id.request;
-    const auto found = streams_.find(id);
-    if (found == streams_.end()) continue;
-    OpenStream& open = found->second;
-    Part part{.tokens = step.TokensOf(output),
+  for (const SequenceOutput& output : step.sequences) {
+    OpenStream* const open = Find(output.id.request);
+    if (open == nullptr) continue;
+    OpenAnswer& answer = AnswerOf(output.id, *open);
+    Part part{.id = output.id,
+              .tokens = step.TokensOf(output),
               .cached_tokens = output.cached_tokens,
-              .end = std::exchange(open.end, std::nullopt)};
+              .end = std::exchange(answer.end, std::nullopt)};
     // An answer begins with one token, however many the step gave.
-    if (open.kind == RequestKind::kGenerate && open.num_tokens == 0 && part.tokens.size() > 1) {
-      AddPart(id, {.tokens = part.tokens.first(1), .cached_tokens = part.cached_tokens, .end = {}}, open, batch);
+    if (open->kind == RequestKind::kGenerate && answer.num_tokens == 0 && part.tokens.size() > 1) {
+      AddPart({.id = output.id, .tokens = part.tokens.first(1), .cached_tokens = part.cached_tokens, .end = {}}, *open,
+              batch);
       part.tokens = part.tokens.subspan(1);
     }
-    AddPart(id, std::move(part), open, batch);
+    AddPart(std::move(part), *open, batch);
   }
   for (const SequenceEnd& end : step.ends) {
-    const auto found = streams_.find(end.id.request);
-    if (found == streams_.end() || !found->second.end) continue;
-    OpenStream& open = found->second;
-    AddPart(found->first, {.tokens = {}, .end = std::exchange(open.end, std::nullopt)}, open, batch);
+    OpenStream* const open = Find(end.id.request);
+    if (open == nullptr || !AnswerOf(end.id, *open).end) continue;
+    AddPart({.id = end.id, .tokens = {}, .end = std::exchange(AnswerOf(end.id, *open).end, std::nullopt)}, *open,
+            batch);
   }
 }
 
-void Publisher::AddPart(RequestId id, Part part, OpenStream& open, Batch& batch) {
-  const bool was_stopped = open.text.stopped();
+void Publisher::AddPart(Part part, OpenStream& open, Batch& batch) {
+  const StreamText& text = AnswerOf(part.id, open).text;
+  const bool was_stopped = text.stopped();
   StreamChunk chunk = MakeChunk(part, open, batch);
   // The end follows once the engine let go of the sequence, so that it never outlives its stream.
-  if (!chunk.end && open.text.stopped() && !was_stopped) batch.effects.cancel.push_back(id);
-  if (!chunk.end && chunk.tokens.empty()) return;
-  batch.ready.push_back({.id = id, .stream = open.stream, .chunk = std::move(chunk)});
+  if (!chunk.answer_end && text.stopped() && !was_stopped) batch.effects.cancel.push_back(part.id);
+  if (!chunk.answer_end && chunk.tokens.empty()) return;
+  batch.ready.push_back({.id = part.id.request, .stream = open.stream, .chunk = std::move(chunk)});
 }
 
 StreamChunk Publisher::MakeChunk(Part& part, OpenStream& open, Batch& batch) const {
-  StreamChunk chunk;
+  OpenAnswer& answer = AnswerOf(part.id, open);
+  StreamChunk chunk{.index = part.id.index};
   chunk.tokens.reserve(part.tokens.size());
+  // Once one answer failed the request has, and the others say no more.
+  const bool is_over = !IsSuccess(open.end.reason);
   for (size_t i = 0; i < part.tokens.size(); ++i) {
-    if (open.text.stopped()) {
+    if (is_over || answer.text.stopped()) {
       ++batch.num_discarded;
       continue;
     }
@@ -110,32 +127,39 @@ StreamChunk Publisher::MakeChunk(Part& part, OpenStream& open, Batch& batch) con
       ++batch.num_delivered;
       Add(PartsOf(part, i, open), chunk);
     }
-    ++open.num_tokens;
+    ++answer.num_tokens;
     chunk.tokens.push_back(MakeToken(part.tokens[i]));
   }
-  chunk.tokens_so_far = open.num_tokens;
+  chunk.tokens_so_far = answer.num_tokens;
   chunk.cached_tokens = part.cached_tokens;
-  if (part.end) {
-    Add(open.text.Finish(), chunk);
-    chunk.end = EndOf(*std::move(part.end), open);
-  }
+  if (!part.end) return chunk;
+  if (!is_over) Add(answer.text.Finish(), chunk);
+  AddEnd(*part.end, open, chunk);
   return chunk;
 }
 
-StreamEnd Publisher::EndOf(SequenceEnd end, const OpenStream& open) const {
-  StreamEnd both{.sequence = std::move(end),
-                 .answer = {.output_tokens = open.kind == RequestKind::kGenerate ? open.num_tokens : 0,
-                            .reasoning_tokens = open.text.reasoning_tokens()}};
-  if (open.text.stopped()) both.answer.stop_string = open.text.stop_string();
-  return both;
+void Publisher::AddEnd(const SequenceEnd& end, OpenStream& open, StreamChunk& chunk) {
+  const OpenAnswer& answer = AnswerOf(end.id, open);
+  AnswerEnd& told = chunk.answer_end.emplace();
+  told = {.reason = end.reason,
+          .stop_token_id = end.stop_token_id,
+          .output_tokens = open.kind == RequestKind::kGenerate ? answer.num_tokens : 0,
+          .reasoning_tokens = answer.text.reasoning_tokens()};
+  if (answer.text.stopped()) {
+    told.reason = FinishReason::kStopString;
+    told.stop_string = answer.text.stop_string();
+  }
+  open.end.Add(end, told);
+  if (++open.num_ended == std::ssize(open.answers)) chunk.end = open.end;
 }
 
 AnswerParts Publisher::PartsOf(const Part& part, size_t token, OpenStream& open) {
+  StreamText& text = AnswerOf(part.id, open).text;
   const int32_t id = part.tokens[token].id;
   const bool is_last = part.end && token + 1 == part.tokens.size();
   if (is_last && part.end->reason == FinishReason::kEos) return {};
-  if (!is_last || part.end->reason != FinishReason::kStopToken) return open.text.Append(id);
-  return open.include_stop ? open.text.AppendStopToken(id) : AnswerParts();
+  if (!is_last || part.end->reason != FinishReason::kStopToken) return text.Append(id);
+  return open.include_stop ? text.AppendStopToken(id) : AnswerParts();
 }
 
 StreamToken Publisher::MakeToken(SampleResult& result) const {

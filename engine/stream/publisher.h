@@ -2,7 +2,8 @@
 // what the engine should do about it. Never waits for a client. It has no thread and no lock of its own: one caller at
 // a time, which is the PublisherThread in production.
 //
-// A stream is opened before the first output of its request is published; it closes with the request's end.
+// A stream is opened before the first output of its request is published; it closes with the last end of the request's
+// sequences. Each of them is an answer with a text of its own.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,7 @@ struct StreamOpening {
   RequestKind kind = RequestKind::kGenerate;
   StoppingRule stopping = {};
   AnswerRule answer = {};
+  int num_sequences = 1;
   std::shared_ptr<TokenStream> stream = {};
 };
 
@@ -42,7 +44,7 @@ struct Effects {
     RequestId id = 0;
     std::shared_ptr<TokenStream> stream;  // full when its last chunk was appended
   };
-  std::vector<RequestId> cancel = {};  // their text has a stop string
+  std::vector<SequenceId> cancel = {};  // their text has a stop string
   std::vector<Pause> pause = {};
   std::vector<RequestId> ended = {};  // their streams have their end
 
@@ -60,17 +62,24 @@ class Publisher {
   void Publish(std::span<StepOutput> steps, Effects& effects);
 
  private:
-  struct OpenStream {
-    RequestKind kind;
-    bool include_stop;
-    std::shared_ptr<TokenStream> stream;
+  struct OpenAnswer {
     StreamText text;
     int num_tokens = 0;                   // published
     std::optional<SequenceEnd> end = {};  // of the step that is made ready, until it is with its tokens
   };
 
+  struct OpenStream {
+    RequestKind kind;
+    bool include_stop;
+    std::shared_ptr<TokenStream> stream;
+    std::vector<OpenAnswer> answers;  // by index
+    int num_ended = 0;                // of the answers
+    StreamEnd end = {};               // of those
+  };
+
   // What one sequence got, of some step.
   struct Part {
+    SequenceId id;
     std::span<SampleResult> tokens;
     int cached_tokens = 0;  // of its prompt
     std::optional<SequenceEnd> end;
@@ -90,10 +99,13 @@ class Publisher {
     Effects& effects;
   };
 
+  // Null where its stream is not open.
+  OpenStream* Find(RequestId id);
+  static OpenAnswer& AnswerOf(SequenceId id, OpenStream& open);
   void MakeReady(StepOutput& step, Batch& batch);
-  void AddPart(RequestId id, Part part, OpenStream& open, Batch& batch);
+  void AddPart(Part part, OpenStream& open, Batch& batch);
   StreamChunk MakeChunk(Part& part, OpenStream& open, Batch& batch) const;
-  StreamEnd EndOf(SequenceEnd end, const OpenStream& open) const;
+  static void AddEnd(const SequenceEnd& end, OpenStream& open, StreamChunk& chunk);
   static AnswerParts PartsOf(const Part& part, size_t token, OpenStream& open);
   StreamToken MakeToken(SampleResult& result) const;
 

@@ -26,7 +26,7 @@ void Merge(StreamChunk newer, StreamChunk& pending) {
   pending.tokens.insert(pending.tokens.end(), std::make_move_iterator(newer.tokens.begin()),
                         std::make_move_iterator(newer.tokens.end()));
   pending.tokens_so_far = newer.tokens_so_far;
-  pending.end = std::move(newer.end);
+  pending.answer_end = std::move(newer.answer_end);
 }
 
 }  // namespace
@@ -35,24 +35,34 @@ bool TokenStream::Append(StreamChunk chunk) {
   std::lock_guard lock(mutex_);
   CHECK(!has_end_);
   has_end_ = chunk.end.has_value();
-  if (has_end_)
-    ending_ = {.finished = chunk.end->sequence.timings.finished, .output_tokens = chunk.end->answer.output_tokens};
+  if (has_end_) {
+    end_ = std::exchange(chunk.end, std::nullopt);
+    ending_ = {.finished = end_->timings.finished, .output_tokens = end_->output_tokens};
+  }
   const size_t num_bytes = BytesOf(chunk);
   pending_bytes_ += num_bytes;
   AddToBacklog(static_cast<int64_t>(num_bytes));
   // Full until a Take makes room, though others made room for all: only a Take tells that the sequence can resume.
   full_ = full_ || IsOverBound();
   const bool was_empty = pending_.empty();
-  const size_t num_unmerged = first_is_pending_ ? 1 : 0;
-  if (pending_.size() > num_unmerged && pending_.back().num_bytes < kMaxChunkBytes) {
-    Merge(std::move(chunk), pending_.back().chunk);
-    pending_.back().num_bytes += num_bytes;
-  } else {
-    pending_.push_back({.chunk = std::move(chunk), .num_bytes = num_bytes});
-  }
+  AddPending(std::move(chunk), num_bytes);
   // An end wakes even a sink that was woken before: it may be waiting for a client that reads no more.
   if ((was_empty || has_end_) && sink_ != nullptr) sink_->Wake();
   return !full_;
+}
+
+void TokenStream::AddPending(StreamChunk chunk, size_t num_bytes) {
+  const auto index = static_cast<size_t>(chunk.index);
+  if (index >= answers_.size()) answers_.resize(index + 1);
+  AnswerState& answer = answers_[index];
+  Pending* const newest = answer.newest;
+  if (newest != nullptr && !newest->is_first && newest->num_bytes < kMaxChunkBytes) {
+    Merge(std::move(chunk), newest->chunk);
+    newest->num_bytes += num_bytes;
+    return;
+  }
+  pending_.push_back({.chunk = std::move(chunk), .num_bytes = num_bytes, .is_first = !answer.has_begun});
+  answer = {.has_begun = true, .newest = &pending_.back()};  // a deque's elements stay where they are
 }
 
 bool TokenStream::IsOverBound() const {
@@ -86,12 +96,15 @@ std::optional<StreamChunk> TokenStream::Take(bool* was_full) {
   std::lock_guard lock(mutex_);
   *was_full = false;
   if (pending_.empty()) return std::nullopt;
-  std::optional<StreamChunk> oldest = std::move(pending_.front().chunk);
-  const size_t num_bytes = pending_.front().num_bytes;
+  Pending& front = pending_.front();
+  std::optional<StreamChunk> oldest = std::move(front.chunk);
+  const size_t num_bytes = front.num_bytes;
   pending_bytes_ -= num_bytes;
+  AnswerState& answer = answers_[static_cast<size_t>(oldest->index)];
+  if (answer.newest == &front) answer.newest = nullptr;
   pending_.pop_front();
-  first_is_pending_ = false;
   oldest->more_pending = !pending_.empty();
+  if (pending_.empty()) oldest->end = std::exchange(end_, std::nullopt);
   AddToBacklog(-static_cast<int64_t>(num_bytes));
   *was_full = full_ && !IsOverBound();
   full_ = full_ && !*was_full;

@@ -1,6 +1,7 @@
-// The output of one request on its way to the client: pending text and ids, bounded, coalesced until they are taken.
-// The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is output.
-// Shared by publisher and call. The chunk with the end is the last Append; Detach comes before the sink goes.
+// The output of one request on its way to the client: pending text and ids, bounded in all, coalesced for each of its
+// answers until they are taken. Chunks of one answer keep their order, those of several need none but that the end
+// comes last. The publisher thread appends, one egress thread takes. Knows no gRPC: the TextSink is told when there is
+// output. Shared by publisher and call. The chunk with the end is the last Append; Detach comes before the sink goes.
 #pragma once
 
 #include <atomic>
@@ -12,8 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "engine/schedule/finish_reason.h"
-#include "engine/schedule/sequence_end.h"
+#include "engine/stream/stream_end.h"
 #include "engine/text/answer/answer_parts.h"
 #include "kernels/batch.h"
 
@@ -28,32 +28,18 @@ struct StreamToken {
   std::vector<TokenLogprob> top = {};
 };
 
-// What the text of an answer came to, by the publisher.
-struct AnswerEnd {
-  std::optional<std::string> stop_string = {};  // the one that matched, if any: the answer was complete by then
-  int output_tokens = 0;                        // delivered to the client; a matched stop token or EOS counts
-  int reasoning_tokens = 0;                     // of these
-};
-
-// Both ends of one request. What its client is told depends on the client's connection, too: that is the server's.
-struct StreamEnd {
-  SequenceEnd sequence = {};
-  AnswerEnd answer = {};
-
-  // Whatever the engine did to the surplus after a stop string.
-  FinishReason reason() const { return answer.stop_string ? FinishReason::kStopString : sequence.reason; }
-};
-
-// What became ready since the last Take, merged up to kMaxChunkBytes.
+// What became ready of one answer since the last Take, merged up to kMaxChunkBytes.
 struct StreamChunk {
+  int index = 0;               // of the answer, among the request's
   std::string text = {};       // valid UTF-8
   std::string reasoning = {};  // the same
   std::vector<ToolCallFragment> tool_calls = {};
-  std::vector<StreamToken> tokens = {};  // tokens committed with this text
-  int tokens_so_far = 0;
-  int cached_tokens = 0;              // of the prompt, found in the prefix cache; set with the stream's first tokens
-  std::optional<StreamEnd> end = {};  // set on the last chunk
-  bool more_pending = false;          // Take has another one
+  std::vector<StreamToken> tokens = {};      // tokens committed with this text
+  int tokens_so_far = 0;                     // of this answer
+  int cached_tokens = 0;                     // of the prompt, found in the prefix cache; set with tokens
+  std::optional<AnswerEnd> answer_end = {};  // set on the last chunk of the answer
+  std::optional<StreamEnd> end = {};         // set on the last chunk of all
+  bool more_pending = false;                 // Take has another one
 };
 
 // The part that remains known of an end that was taken.
@@ -98,9 +84,9 @@ class TokenStream {
   // The ending of a stream whose end was appended.
   std::optional<StreamEnding> ending() const;
 
-  // Egress side: the oldest pending chunk, or nothing. The first chunk is delivered as it came, so that a client's
-  // first token never waits for others; later ones that are not taken yet are coalesced. `was_full` tells that the
-  // sequence may be paused and can resume now.
+  // Egress side: the oldest pending chunk, or nothing. The first chunk of each answer is delivered as it came, so that
+  // a client's first token never waits for others; later ones that are not taken yet are coalesced. `was_full` tells
+  // that the request's sequences may be paused and can resume now.
   std::optional<StreamChunk> Take(bool* was_full);
   // After this the sink is never called again.
   void Detach();
@@ -109,23 +95,31 @@ class TokenStream {
   struct Pending {
     StreamChunk chunk;
     size_t num_bytes = 0;
+    bool is_first = false;  // of its answer
+  };
+  // One answer's part of what is pending.
+  struct AnswerState {
+    bool has_begun = false;
+    Pending* newest = nullptr;  // of pending_, none once it was taken
   };
   void AddToBacklog(int64_t num_bytes) {
     if (backlog_.num_bytes != nullptr) backlog_.num_bytes->fetch_add(num_bytes, std::memory_order_relaxed);
   }
   bool IsOverBound() const;
+  void AddPending(StreamChunk chunk, size_t num_bytes);
 
   const size_t max_pending_bytes_;
   const StreamBacklog backlog_;
 
   mutable std::mutex mutex_;  // guards all below
   TextSink* sink_;
-  std::deque<Pending> pending_;   // the first of the stream, and what is merged behind it
-  bool first_is_pending_ = true;  // it was not taken yet
+  std::deque<Pending> pending_;       // in the order in which they began
+  std::vector<AnswerState> answers_;  // by index
   size_t pending_bytes_ = 0;
   bool full_ = false;
   bool has_end_ = false;
-  StreamEnding ending_;  // where has_end_
+  std::optional<StreamEnd> end_;  // where has_end_, until the last of pending_ is taken
+  StreamEnding ending_;           // where has_end_
 };
 
 }  // namespace latentd

@@ -6,13 +6,15 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/model/config/sampling_ranges.h"
 #include "server/api/status.h"
 
 namespace latentd {
 namespace {
 
-constexpr size_t kEnvelopeBytes = 4096;  // names, timings, usage, resolved parameters
-constexpr size_t kTagBytes = 1;          // every field of these messages has a number below 16
+constexpr size_t kEnvelopeBytes = 4096;              // names, timings, usage, resolved parameters
+constexpr size_t kAnswerBytes = 64 + kMaxStopBytes;  // of each: index, counts, the stop that matched
+constexpr size_t kTagBytes = 1;                      // every field of these messages has a number below 16
 constexpr size_t kFloatBytes = kTagBytes + 4;
 
 size_t VarintBytes(uint64_t value) {
@@ -46,8 +48,9 @@ size_t MostAnswerBytes(const ValidRequest& valid, uint32_t vocab_size) {
   }
   size_t of_token = valid.output.token_ids ? id_bytes : 0;
   if (valid.output.logprobs) of_token += LogprobBytes(id_bytes, request.answer.num_top_logprobs);
+  const size_t of_answer = kAnswerBytes + static_cast<size_t>(valid.stopping.max_tokens()) * of_token;
   return kEnvelopeBytes + valid.sampling.ByteSizeLong() + valid.stopping.ByteSizeLong() +
-         static_cast<size_t>(valid.stopping.max_tokens()) * of_token;
+         static_cast<size_t>(request.num_sequences) * of_answer;
 }
 
 size_t TokenizeResultBytes(size_t rendered_bytes, std::span<const int32_t> ids, const Tokenizer& tokenizer) {

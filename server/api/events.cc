@@ -75,6 +75,7 @@ v1::Started MakeStarted(const StartedFacts& facts) {
 }
 
 void AppendToDelta(const StreamChunk& chunk, const OutputChoice& output, v1::Delta* delta) {
+  delta->set_index(static_cast<uint32_t>(chunk.index));
   if (output.text) {
     delta->mutable_text()->append(chunk.text);
     delta->mutable_reasoning()->append(chunk.reasoning);
@@ -95,31 +96,31 @@ void AppendPositions(const StreamChunk& chunk, v1::ScoreResult* result) {
   for (const StreamToken& token : chunk.tokens) *result->add_positions() = MakeLogprobs(token);
 }
 
-v1::SequenceEnd MakeSequenceEnd(const StreamEnd& end) {
+v1::SequenceEnd MakeSequenceEnd(int index, const AnswerEnd& end) {
   v1::SequenceEnd message;
-  message.set_reason(ReasonOnWire(end.reason()));
-  const int32_t stop_token_id = end.sequence.stop_token_id;
-  if (end.answer.stop_string) {
-    message.set_stop_string(*end.answer.stop_string);
-  } else if (stop_token_id >= 0) {
-    message.set_stop_token_id(static_cast<uint32_t>(stop_token_id));
+  message.set_index(static_cast<uint32_t>(index));
+  message.set_reason(ReasonOnWire(end.reason));
+  if (end.stop_string) {
+    message.set_stop_string(*end.stop_string);
+  } else if (end.stop_token_id >= 0) {
+    message.set_stop_token_id(static_cast<uint32_t>(end.stop_token_id));
   }
-  message.set_output_tokens(static_cast<uint32_t>(end.answer.output_tokens));
+  message.set_output_tokens(static_cast<uint32_t>(end.output_tokens));
   return message;
 }
 
 v1::Completed MakeCompleted(const StreamEnd& end) {
   v1::Completed completed;
-  completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.sequence.prompt_tokens));
-  completed.mutable_usage()->set_cached_tokens(static_cast<uint32_t>(end.sequence.cached_tokens));
-  completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.answer.output_tokens));
-  completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.answer.reasoning_tokens));
+  completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.prompt_tokens));
+  completed.mutable_usage()->set_cached_tokens(static_cast<uint32_t>(end.cached_tokens));
+  completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.output_tokens));
+  completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.reasoning_tokens));
   *completed.mutable_timings() = MakeTimings(end);
   return completed;
 }
 
 v1::Timings MakeTimings(const StreamEnd& end) {
-  const SequenceTimings& at = end.sequence.timings;
+  const SequenceTimings& at = end.timings;
   v1::Timings timings;
   timings.set_queue_seconds(SecondsOrZero(at.received, at.first_scheduled));
   timings.set_prefill_seconds(SecondsOrZero(at.first_scheduled, at.first_token));

@@ -19,11 +19,11 @@ struct StartedFacts {
 };
 v1::Started MakeStarted(const StartedFacts& facts);
 
-// Merges into what the Delta already holds.
+// Merges into what the Delta already holds, which is of the same answer.
 void AppendToDelta(const StreamChunk& chunk, const OutputChoice& output, v1::Delta* delta);
 void AppendPositions(const StreamChunk& chunk, v1::ScoreResult* result);
 
-v1::SequenceEnd MakeSequenceEnd(const StreamEnd& end);
+v1::SequenceEnd MakeSequenceEnd(int index, const AnswerEnd& end);
 v1::Completed MakeCompleted(const StreamEnd& end);
 v1::Timings MakeTimings(const StreamEnd& end);
 

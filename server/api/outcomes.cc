@@ -81,16 +81,11 @@ const std::vector<std::string>& AdmissionReasons() {
   return reasons;
 }
 
-uint64_t WastedTokens(Cause cause, const StreamEnd& end) {
-  switch (RowOf(cause).occurs.waste) {
-    case Waste::kNone:
-      return 0;
-    case Waste::kSurplus:
-      return static_cast<uint64_t>(std::max(0, end.sequence.generated_tokens - end.answer.output_tokens));
-    case Waste::kAll:
-      return static_cast<uint64_t>(end.sequence.computed_tokens);
-  }
-  return 0;
+WastedTokens WasteOf(Cause cause, const StreamEnd& end) {
+  const CauseRow& row = RowOf(cause);
+  if (row.occurs.waste == Waste::kAll) return {.cause = cause, .count = static_cast<uint64_t>(end.computed_tokens)};
+  const int surplus = row.is_success() ? std::max(0, end.generated_tokens - end.output_tokens) : 0;
+  return {.cause = Cause::kStopString, .count = static_cast<uint64_t>(surplus)};
 }
 
 }  // namespace latentd

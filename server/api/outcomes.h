@@ -26,7 +26,12 @@ const std::vector<std::string>& WasteCauses();
 // Reasons for which a valid request is refused before it runs.
 const std::vector<std::string>& AdmissionReasons();
 
-// Positions that went through the model in vain.
-uint64_t WastedTokens(Cause cause, const StreamEnd& end);
+// Positions that went through the model in vain, and the cause that they count for.
+struct WastedTokens {
+  Cause cause;
+  uint64_t count = 0;
+};
+// A success wastes what was generated past its answers' stop strings, which counts for these whatever its own cause is.
+WastedTokens WasteOf(Cause cause, const StreamEnd& end);
 
 }  // namespace latentd

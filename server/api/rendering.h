@@ -1,5 +1,5 @@
-// What the parts of one request's answer are in bytes: one rendering for each format that a front end speaks. A
-// rendering belongs to one answer. Start is called first, once; Add once for each chunk; End last, and only after a
+// What the parts of one request's answers are in bytes: one rendering for each format that a front end speaks. A
+// rendering belongs to one request. Start is called first, once; Add once for each chunk; End last, and only after a
 // success.
 #pragma once
 

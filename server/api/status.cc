@@ -180,7 +180,7 @@ absl::Status RequestFailure(std::string_view message, std::string_view request_i
 
 template <Cause kCause>
 absl::Status Expired(const StreamEnd& end) {
-  return Failure<kCause>(TextOf<kCause>(end.answer.output_tokens), end.answer.output_tokens);
+  return Failure<kCause>(TextOf<kCause>(end.output_tokens), end.output_tokens);
 }
 
 template <Cause kCause>
@@ -203,7 +203,7 @@ absl::Status TenantOverQuota(const Refusal& refusal, std::string_view tenant) {
 
 // Where it waits in vain it is as far from a place as it was when it came, for all that is known.
 absl::Status SloMissedInQueue(const StreamEnd& end) {
-  const SequenceTimings& at = end.sequence.timings;
+  const SequenceTimings& at = end.timings;
   const Duration waited = at.finished == kNever ? Duration::zero() : Duration(at.finished - at.received);
   return ComeBackLater<Cause::kSloUnattainable>(
       absl::StrFormat("after %.1f s of waiting the request can't meet its ttft_slo or its deadline any more; retry "

@@ -8,6 +8,9 @@ bool HasOutput(const StreamChunk& chunk) {
   return !chunk.tokens.empty() || !chunk.text.empty() || !chunk.reasoning.empty() || !chunk.tool_calls.empty();
 }
 
+// The answer is over, and not by a failure: that is told by the status.
+bool HasSucceeded(const StreamChunk& chunk) { return chunk.answer_end && IsSuccess(chunk.answer_end->reason); }
+
 }  // namespace
 
 void EventStream::Start(const StartedFacts& facts, std::vector<std::string>& messages) {
@@ -18,16 +21,19 @@ void EventStream::Start(const StartedFacts& facts, std::vector<std::string>& mes
 }
 
 void EventStream::Add(const StreamChunk& chunk, std::vector<std::string>& messages) {
-  if (!HasOutput(chunk)) return;
+  if (HasOutput(chunk)) {
+    v1::GenerateEvent event;
+    AppendToDelta(chunk, output_, event.mutable_delta());
+    messages.push_back(event.SerializeAsString());
+  }
+  if (!HasSucceeded(chunk)) return;
   v1::GenerateEvent event;
-  AppendToDelta(chunk, output_, event.mutable_delta());
+  *event.mutable_sequence_end() = MakeSequenceEnd(chunk.index, *chunk.answer_end);
   messages.push_back(event.SerializeAsString());
 }
 
 void EventStream::End(const StreamEnd& end, std::vector<std::string>& messages) {
-  v1::GenerateEvent sequence_end, completed;
-  *sequence_end.mutable_sequence_end() = MakeSequenceEnd(end);
-  messages.push_back(sequence_end.SerializeAsString());
+  v1::GenerateEvent completed;
   *completed.mutable_completed() = MakeCompleted(end);
   messages.push_back(completed.SerializeAsString());
 }
@@ -35,15 +41,20 @@ void EventStream::End(const StreamEnd& end, std::vector<std::string>& messages) 
 void WholeResult::Start(const StartedFacts& facts, std::vector<std::string>&) {
   output_ = facts.request.output;
   *result_.mutable_started() = MakeStarted(facts);
-  result_.add_sequences();
+}
+
+v1::SequenceResult* WholeResult::ResultOf(int index) {
+  while (result_.sequences_size() <= index) result_.add_sequences();
+  return result_.mutable_sequences(index);
 }
 
 void WholeResult::Add(const StreamChunk& chunk, std::vector<std::string>&) {
-  AppendToDelta(chunk, output_, result_.mutable_sequences(0)->mutable_output());
+  v1::SequenceResult* const result = ResultOf(chunk.index);
+  AppendToDelta(chunk, output_, result->mutable_output());
+  if (HasSucceeded(chunk)) *result->mutable_end() = MakeSequenceEnd(chunk.index, *chunk.answer_end);
 }
 
 void WholeResult::End(const StreamEnd& end, std::vector<std::string>& messages) {
-  *result_.mutable_sequences(0)->mutable_end() = MakeSequenceEnd(end);
   *result_.mutable_completed() = MakeCompleted(end);
   messages.push_back(result_.SerializeAsString());
 }

@@ -6,7 +6,7 @@
 
 namespace latentd {
 
-// Generate and Chat: a stream of GenerateEvents.
+// Generate and Chat: a stream of GenerateEvents, those of several answers as they come.
 class EventStream final : public Rendering {
  public:
   void Start(const StartedFacts& facts, std::vector<std::string>& messages) override;
@@ -17,7 +17,7 @@ class EventStream final : public Rendering {
   OutputChoice output_;
 };
 
-// GenerateOnce.
+// GenerateOnce: its answers by index.
 class WholeResult final : public Rendering {
  public:
   void Start(const StartedFacts& facts, std::vector<std::string>& messages) override;
@@ -26,6 +26,8 @@ class WholeResult final : public Rendering {
   std::optional<std::string_view> SizingFields() const override { return "output.logprobs, stopping.max_tokens"; }
 
  private:
+  v1::SequenceResult* ResultOf(int index);
+
   OutputChoice output_;
   v1::GenerateResult result_;
 };

@@ -13,7 +13,7 @@ namespace {
 
 // A stage that the request did not leave lasted until its end.
 void ObserveRun(Cause cause, const StreamEnd& end, MetricsData& data) {
-  const SequenceTimings& at = end.sequence.timings;
+  const SequenceTimings& at = end.timings;
   OutcomeTotals& totals = data.outcomes[std::string(RowOf(cause).reason)];
   const auto observe = [](Histogram& histogram, TimePoint from, TimePoint to) {
     histogram.Observe(Seconds(to - from));
@@ -27,15 +27,13 @@ void ObserveRun(Cause cause, const StreamEnd& end, MetricsData& data) {
     observe(totals.decode_seconds, at.first_token, at.finished);
   }
   totals.inter_token_latency_seconds.Add(at.token_gaps);
-  if (end.sequence.generated_tokens > 1) {
-    const double seconds = Seconds(at.last_token - at.first_token);
-    totals.time_per_output_token_seconds.Observe(seconds / (end.sequence.generated_tokens - 1));
-  }
+  totals.time_per_output_token_seconds.Add(end.seconds_per_token);
   if (at.preempted > Duration::zero()) totals.preempted_seconds.Observe(Seconds(at.preempted));
   if (at.cancel_asked != kNever) observe(totals.cancel_to_release_seconds, at.cancel_asked, at.released);
-  totals.wasted_tokens += WastedTokens(cause, end);
-  data.prompt_length_tokens.Observe(end.sequence.prompt_tokens);
-  if (end.reason() != FinishReason::kScored) data.generation_length_tokens.Observe(end.answer.output_tokens);
+  const WastedTokens wasted = WasteOf(cause, end);
+  data.outcomes[std::string(RowOf(wasted.cause).reason)].wasted_tokens += wasted.count;
+  data.prompt_length_tokens.Observe(end.prompt_tokens);
+  if (end.reason != FinishReason::kScored) data.generation_length_tokens.Observe(end.output_tokens);
 }
 
 }  // namespace
@@ -55,12 +53,12 @@ CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view met
 void CallRecord::Finish(const absl::Status& status, Cause success) { Conclude(status, success, nullptr); }
 
 void CallRecord::FinishRun(const absl::Status& status, const StreamEnd& end) {
-  const SequenceTimings& timings = end.sequence.timings;
-  facts_.generated_tokens = end.answer.output_tokens;
+  const SequenceTimings& timings = end.timings;
+  facts_.generated_tokens = end.output_tokens;
   facts_.queue_seconds = SecondsBetween(timings.received, timings.first_scheduled);
   facts_.ttft_seconds = SecondsBetween(timings.received, timings.first_token);
   facts_.decode_seconds = SecondsBetween(timings.first_token, timings.finished);
-  Conclude(status, CauseOf(end.reason()), &end);
+  Conclude(status, CauseOf(end.reason), &end);
 }
 
 void CallRecord::Conclude(const absl::Status& status, Cause success, const StreamEnd* end) {

@@ -55,7 +55,7 @@ EngineCall::Supply EngineCall::Fill(WireState wire, TimePoint, Messages& message
     taken = TakeChunk(messages);
   }
   return {.is_complete = end_.has_value(),
-          .ends_at_once = end_ && end_->reason() == FinishReason::kSlowConsumer,  // it had its time
+          .ends_at_once = end_ && end_->reason == FinishReason::kSlowConsumer,  // it had its time
           .may_have_more = taken == Taken::kOneOfMany};
 }
 
@@ -78,7 +78,7 @@ void EngineCall::Start(int cached_tokens, Messages& messages) {
 EngineCall::Taken EngineCall::TakeChunk(Messages& messages) {
   std::optional<StreamChunk> chunk = live_->Take();
   if (!chunk) return Taken::kNothing;
-  const bool has_succeeded = chunk->end && RowOf(CauseOf(chunk->end->reason())).is_success();
+  const bool has_succeeded = chunk->end && IsSuccess(chunk->end->reason);
   if (!has_started_ && (has_succeeded || !chunk->tokens.empty())) Start(chunk->cached_tokens, messages);
   if (has_started_) rendering_->Add(*chunk, messages);
   end_ = std::move(chunk->end);
@@ -88,7 +88,7 @@ EngineCall::Taken EngineCall::TakeChunk(Messages& messages) {
 
 void EngineCall::Ended(AnswerFate fate, size_t unread_bytes) {
   CallEnd end = EndWith(fate);
-  end.engine = end_->reason();
+  end.engine = end_->reason;
   end.progress = ProgressOf(*end_);
   End(StatusOfRun(FinalCause(end), {.end = *end_, .unread_bytes = unread_bytes, .request_id = live_->request_id()}));
 }

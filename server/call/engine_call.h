@@ -1,8 +1,8 @@
 // A call that runs the model: Generate, GenerateOnce, Chat, Score. Admits its request, then is the sink of one token
-// stream, whose output its rendering turns into a stream of messages or into one.
+// stream, whose output, of one answer or of several, its rendering turns into a stream of messages or into one.
 //
 // A reader of a stream is too slow, and ends with SLOW_CONSUMER, if for slow_consumer_seconds (Egress::patience) either
-// its pending output stayed over the bound, so that the scheduler kept its sequence paused; or the answer was complete
+// its pending output stayed over the bound, so that the scheduler kept its sequences paused; or the answer was complete
 // and one write, at most kMaxChunkBytes of output, did not get through. One that takes a write in that time goes on for
 // as long as it likes. The status stands behind what was not read; after the same time again the call is reset. A
 // reader that does not take its one message in that time ends with SLOW_CONSUMER, too.

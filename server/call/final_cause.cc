@@ -31,8 +31,8 @@ bool IsExpired(TimePoint cancelled_at, TimePoint deadline) {
 }
 
 Progress ProgressOf(const StreamEnd& end) {
-  if (end.answer.output_tokens > 0) return Progress::kDecode;
-  return end.sequence.timings.first_scheduled == kNever ? Progress::kQueued : Progress::kPrefill;
+  if (end.output_tokens > 0) return Progress::kDecode;
+  return end.timings.first_scheduled == kNever ? Progress::kQueued : Progress::kPrefill;
 }
 
 Cause FinalCause(const CallEnd& end) {

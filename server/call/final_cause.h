@@ -11,12 +11,12 @@
 
 namespace latentd {
 
-// How far a request had come.
+// How far a request had come: the answer that came farthest.
 enum class Progress : uint8_t { kQueued, kPrefill, kDecode };
 Progress ProgressOf(const StreamEnd& end);
 
 struct CallEnd {
-  FinishReason engine = FinishReason::kEos;  // why the engine, or a stop string, ended its sequence; so where none ran
+  FinishReason engine = FinishReason::kEos;  // StreamEnd::reason; so where none ran
   Progress progress = Progress::kQueued;
   AnswerFate fate = AnswerFate::kTakenWhole;
   bool deadline_passed = false;  // the call's, by the time at which its client left
@@ -25,7 +25,8 @@ struct CallEnd {
 
 // A failure of the engine stands, whatever the reader did; a success is one only if its client took the whole answer. A
 // cancellation at the call's own deadline is the transport's doing, not the client's wish: the request expired where it
-// stood.
+// stood. Where a request has several answers, the engine says how it ended by all of them: the first failure, else the
+// reason of the answer with index 0.
 Cause FinalCause(const CallEnd& end);
 
 // Whether a call that was cancelled then had reached its deadline: else it is its client that left.

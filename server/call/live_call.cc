@@ -19,6 +19,7 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint deadline, TextSink
   record_.facts().request_id = name;
   record_.facts().prompt_tokens = prompt_tokens_;
   record_.facts().tenant = request_.request.scheduling.tenant;
+  record_.facts().num_answers = request_.request.num_sequences;
   const StreamBacklog backlog{.num_bytes = &record_.metrics().stream_backlog_bytes(),
                               .max_bytes = static_cast<int64_t>(live_.max_backlog_bytes())};
   stream_ = std::make_shared<TokenStream>(sink, live_.max_pending_bytes(), backlog);

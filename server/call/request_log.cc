@@ -42,6 +42,7 @@ void LogFinishedCall(const FinishedCall& call) {
   fields.Add("reason", call.reason);
   if (facts.prompt_tokens) fields.Add("prompt_tokens", *facts.prompt_tokens);
   if (facts.generated_tokens) fields.Add("generated_tokens", *facts.generated_tokens);
+  if (facts.num_answers > 1) fields.Add("answers", facts.num_answers);
   if (facts.queue_seconds) fields.AddSeconds("queue_seconds", *facts.queue_seconds);
   if (facts.ttft_seconds) fields.AddSeconds("ttft_seconds", *facts.ttft_seconds);
   if (facts.decode_seconds) fields.AddSeconds("decode_seconds", *facts.decode_seconds);

@@ -17,7 +17,8 @@ struct CallFacts {
   std::string request_id = {};  // empty: it never got one
   std::string tenant = {};      // empty: it named none
   std::optional<int> prompt_tokens = {};
-  std::optional<int> generated_tokens = {};
+  std::optional<int> generated_tokens = {};   // in all of its answers
+  int num_answers = 1;                        // logged where there are several
   std::optional<double> queue_seconds = {};   // to the first step
   std::optional<double> ttft_seconds = {};    // to the first token
   std::optional<double> decode_seconds = {};  // from the first token to the last

@@ -127,7 +127,8 @@ constexpr const char* kReasons = R"(
 An RPC runs once the engine admitted its request; those without a model never do. A reason ends RPCs before they run, in
 their run, or both; one that is counted as rejected is counted in `latentd_admission_rejected_total` where it comes
 before. ANSWERS_FULL ends requests of GenerateOnce and Score, too, that ran to their end and whose answer gave way to
-others before its client took it: all their tokens are wasted, but neither these nor their latencies have series.
+others before its client took it: all their tokens are wasted, but neither these nor their latencies have series. A
+request with several answers has the reason of the first that failed, else that of the answer with index 0.
 
 | reason | code | brought about by | before a run | ends a run | counted as rejected | wasted tokens |
 |---|---|---|---|---|---|---|

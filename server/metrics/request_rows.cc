@@ -94,9 +94,9 @@ void AddLatencies(MetricRows& rows) {
              &OutcomeTotals::time_to_first_token_seconds, RunReasons(), rows);
   AddLatency("latentd_decode_seconds", "From the first token to the end", &OutcomeTotals::decode_seconds, RunReasons(),
              rows);
-  AddLatency("latentd_inter_token_latency_seconds", "Between two tokens of one request, as the engine made them",
+  AddLatency("latentd_inter_token_latency_seconds", "Between two tokens of one answer, as the engine made them",
              &OutcomeTotals::inter_token_latency_seconds, RunReasons(), rows);
-  AddLatency("latentd_time_per_output_token_seconds", "Mean time between the tokens of a request, one value each",
+  AddLatency("latentd_time_per_output_token_seconds", "Mean time between the tokens of an answer, one value each",
              &OutcomeTotals::time_per_output_token_seconds, RunReasons(), rows);
   AddLatency("latentd_preempted_seconds", "Time that requests which were preempted spent without blocks",
              &OutcomeTotals::preempted_seconds, RunReasons(), rows);
@@ -132,15 +132,15 @@ void AddTokens(MetricRows& rows) {
   AddRow(
       {kCounter, "latentd_wasted_tokens_total", "tokens"},
       "Positions that went through the model in vain: all of a request that failed or was cut off, and what "
-      "was generated past the stop string of one that ended with STOP_STRING",
+      "was generated past the stop string of an answer, which counts for STOP_STRING",
       ByReason("cause", WasteCauses(),
                [](const MetricsData& data, const std::string& reason) { return TotalsOf(data, reason).wasted_tokens; }),
       rows);
   AddRow({kHistogram, "latentd_prompt_length_tokens", "tokens"}, "Prompt tokens of requests that ended",
          One(&MetricsData::prompt_length_tokens), rows);
   AddRow({kHistogram, "latentd_generation_length_tokens", "tokens"},
-         "Tokens delivered by requests that ended; Score does not count", One(&MetricsData::generation_length_tokens),
-         rows);
+         "Tokens delivered by requests that ended, in all of their answers; Score does not count",
+         One(&MetricsData::generation_length_tokens), rows);
 }
 
 }  // namespace

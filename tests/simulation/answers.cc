@@ -66,24 +66,23 @@ void AppendToken(const StreamToken& token, Life& life) {
   life.tokens.push_back(token.id);
 }
 
-void CheckWhole(const StreamEnd& end, const Life& life) {
+void CheckWhole(const AnswerEnd& end, const Life& life) {
   const QuietRun& quiet = life.quiet;
-  const std::string stop = end.answer.stop_string.value_or("");
+  const std::string stop = end.stop_string.value_or("");
   RequireOf(life, life.tokens.size() == quiet.tokens.size(), Rule::kOutput, [&] {
     return absl::StrFormat("%d tokens and a success, alone %d", life.tokens.size(), quiet.tokens.size());
   });
-  RequireOf(life, end.reason() == quiet.reason && stop == quiet.stop_string, Rule::kReason, [&] {
-    return absl::StrFormat("ended for reason %d '%s', alone for %d '%s'", end.reason(), stop, quiet.reason,
+  RequireOf(life, end.reason == quiet.reason && stop == quiet.stop_string, Rule::kReason, [&] {
+    return absl::StrFormat("ended for reason %d '%s', alone for %d '%s'", end.reason, stop, quiet.reason,
                            quiet.stop_string);
   });
   RequireOf(life, life.text == quiet.text, Rule::kOutput,
             [&] { return absl::StrFormat("its text is '%s', alone '%s'", life.text, quiet.text); });
 }
 
-void CheckCutOff(const StreamEnd& end, const Life& life) {
-  RequireOf(life, end.reason() == life.engine_reason, Rule::kReason, [&] {
-    return absl::StrFormat("ended for reason %d, the engine's is %d", end.reason(), life.engine_reason);
-  });
+void CheckCutOff(const AnswerEnd& end, const Life& life) {
+  RequireOf(life, end.reason == life.engine_reason, Rule::kReason,
+            [&] { return absl::StrFormat("ended for reason %d, the engine's is %d", end.reason, life.engine_reason); });
   RequireOf(life, !life.generates() || static_cast<int>(life.tokens.size()) == life.num_generated, Rule::kOutput,
             [&] { return absl::StrFormat("%d of %d tokens", life.tokens.size(), life.num_generated); });
   const std::string text = life.generates() ? TextOfFirst(life.request, life.tokens) : std::string();
@@ -118,14 +117,14 @@ void TakeChunk(StreamChunk chunk, Life& life) {
   RequireOf(life, life.stage == Stage::kEnded, Rule::kOneEnd, [] { return "an end that the engine did not give"; });
   RequireOf(life, !chunk.more_pending, Rule::kOneEnd, [] { return "more to take after its end"; });
   const int delivered = life.generates() ? static_cast<int>(life.tokens.size()) : 0;
-  RequireOf(life, chunk.end->answer.output_tokens == delivered, Rule::kOutput,
-            [&] { return absl::StrFormat("%d output tokens, taken %d", chunk.end->answer.output_tokens, delivered); });
+  RequireOf(life, chunk.end->output_tokens == delivered, Rule::kOutput,
+            [&] { return absl::StrFormat("%d output tokens, taken %d", chunk.end->output_tokens, delivered); });
   const bool has_stop_string =
       life.quiet.reason == FinishReason::kStopString && life.tokens.size() == life.quiet.tokens.size();
-  if (has_stop_string || IsNatural(chunk.end->reason())) {
-    CheckWhole(*chunk.end, life);
+  if (has_stop_string || IsNatural(chunk.answer_end->reason)) {
+    CheckWhole(*chunk.answer_end, life);
   } else {
-    CheckCutOff(*chunk.end, life);
+    CheckCutOff(*chunk.answer_end, life);
   }
 }
 

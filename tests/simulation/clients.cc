@@ -146,7 +146,7 @@ void World::TakeOne(Life& life) {
   if (chunk->tokens.size() > 1) coverage_.Add(Counted::kMergedChunks);
   const int num_tokens_before = static_cast<int>(life.tokens.size());
   const bool is_last = chunk->end.has_value();
-  const FinishReason reason = is_last ? chunk->end->reason() : FinishReason::kEos;
+  const FinishReason reason = is_last ? chunk->end->reason : FinishReason::kEos;
   const bool more_pending = chunk->more_pending;
   TakeChunk(std::move(*chunk), life);
   CheckStopped(life);
@@ -177,7 +177,7 @@ void World::CheckStopped(const Life& life) const {
       life.quiet.reason == FinishReason::kStopString && life.tokens.size() == life.quiet.tokens.size();
   if (!is_stopped || !life.is_in_engine() || life.end_asked) return;
   const auto& ended = effects_.cancel;
-  Require(std::find(ended.begin(), ended.end(), life.request.id) != ended.end(), Rule::kEnded,
+  Require(std::find(ended.begin(), ended.end(), SequenceId{.request = life.request.id}) != ended.end(), Rule::kEnded,
           [&] { return absl::StrFormat("request %d has its stop string and goes on", life.number()); });
 }
 

@@ -17,7 +17,7 @@ latentd_planted_bug(uncounted_discards RULE metrics IN engine/stream/publisher.c
   TEXT "++batch.num_discarded;"
   BECOMES "")
 latentd_planted_bug(lost_tail RULE output IN engine/stream/publisher.cc
-  TEXT "Add(open.text.Finish(), chunk);"
+  TEXT "if (!is_over) Add(answer.text.Finish(), chunk);"
   BECOMES "")
 latentd_planted_bug(untold_release RULE times IN engine/step/engine.cc
   TEXT "end.timings.released = std::min(end.timings.released, finished);"

@@ -348,8 +348,8 @@ void World::SendEffects() {
     lives_.ById(pause.id).reader_word = ReaderState::kFull;
     coverage_.Add(Counted::kPauses);
   }
-  for (const RequestId id : effects_.cancel) {
-    Life& life = lives_.ById(id);
+  for (const SequenceId id : effects_.cancel) {
+    Life& life = lives_.ById(id.request);
     if (life.is_alive() && !life.end_asked) life.end_asked = FinishReason::kCancelled;
   }
   if (!effects_.cancel.empty() || !effects_.pause.empty()) {

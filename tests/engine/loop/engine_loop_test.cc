@@ -84,6 +84,19 @@ TEST_F(EngineLoopTest, FlushTellsWhatItFreedAndTheMetricsFollow) {
   EXPECT_EQ(metrics_.Snapshot().kv_blocks_cached, 0);
 }
 
+TEST_F(EngineLoopTest, SequencesAreCancelledByTheirIndexAndOthersAreNot) {
+  Submit(1, 10, 50);
+  Run();
+  commands_.of_requests[1].cancelled = {1, 2};
+  Run();
+  EXPECT_THAT(turn_.output.ends, IsEmpty()) << "it has no such sequence, or had it once";
+  commands_.of_requests[1].cancelled = {0};
+  commands_.of_requests[1].end = FinishReason::kAborted;
+  Run();
+  ASSERT_THAT(turn_.output.ends, SizeIs(1));
+  EXPECT_EQ(turn_.output.ends[0].reason, FinishReason::kCancelled) << "asked for first";
+}
+
 TEST_F(EngineLoopTest, CommandsOfOneTurnAreDoneBeforeItsStep) {
   Submit(1, 10, 50);
   Run();

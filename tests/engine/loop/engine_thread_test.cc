@@ -105,7 +105,7 @@ TEST_F(EngineThreadTest, StreamsWhatTheExecutorSays) {
   const StreamChunk all = client.reader.ReadToEnd(*client.stream);
   EXPECT_THAT(IdsOf(all), ElementsAreArray(FakeTokens(MakePrompt(10), 100, 50, kVocab)));
   ASSERT_TRUE(all.end.has_value());
-  EXPECT_EQ(all.end->reason(), FinishReason::kMaxTokens);
+  EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
 }
 
 TEST_F(EngineThreadTest, DescribesBetweenStepsWhatWasSubmittedBefore) {
@@ -201,8 +201,8 @@ TEST_F(EngineThreadTest, FirstTokenArrivesBeforeTheRestIsComputed) {
   thread_->Cancel(id);
   gate_.Allow(1 << 30);
   const StreamChunk rest = client.reader.ReadToEnd(*client.stream);
-  EXPECT_EQ(rest.end->reason(), FinishReason::kCancelled);
-  EXPECT_EQ(rest.end->answer.output_tokens, 2);
+  EXPECT_EQ(rest.end->reason, FinishReason::kCancelled);
+  EXPECT_EQ(rest.end->output_tokens, 2);
   EXPECT_EQ(metrics_.Snapshot().kv_blocks_active, 0);
 }
 
@@ -258,7 +258,7 @@ TEST_F(EngineThreadTest, DrainsWhatWasAdmitted) {
     EXPECT_TRUE(client.stream->has_end());
     const StreamChunk all = client.reader.ReadToEnd(*client.stream);
     ASSERT_TRUE(all.end.has_value());
-    EXPECT_EQ(all.end->reason(), FinishReason::kMaxTokens);
+    EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
     EXPECT_THAT(all.tokens, SizeIs(200));
   }
 }
@@ -273,7 +273,7 @@ TEST_F(EngineThreadTest, CancelAllEndsTheRest) {
   gate_.Allow(1 << 30);
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   for (Client& client : clients) {
-    EXPECT_EQ(client.reader.ReadToEnd(*client.stream).end->reason(), FinishReason::kDraining);
+    EXPECT_EQ(client.reader.ReadToEnd(*client.stream).end->reason, FinishReason::kDraining);
   }
 }
 
@@ -299,7 +299,7 @@ TEST_F(EngineThreadTest, StalledReaderKeepsNoBlocksFromOthers) {
   bool was_full = false;
   while (!full.stream->full()) std::this_thread::yield();
   Submit(MakeRequest(0, MakePrompt(180, 1), 20), waiting);
-  EXPECT_EQ(waiting.reader.ReadToEnd(*waiting.stream).end->reason(), FinishReason::kMaxTokens);
+  EXPECT_EQ(waiting.reader.ReadToEnd(*waiting.stream).end->reason, FinishReason::kMaxTokens);
   EXPECT_TRUE(full.stream->Take(&was_full).has_value());
 }
 
@@ -316,8 +316,8 @@ TEST_F(EngineThreadTest, StalledReaderEndsAndHarmsNoOther) {
   EXPECT_TRUE(thread_->AwaitIdle(clock_.Now() + kPatience));
   const StreamChunk all = stalled.reader.ReadToEnd(*stalled.stream);
   ASSERT_TRUE(all.end.has_value());
-  EXPECT_EQ(all.end->reason(), FinishReason::kSlowConsumer);
-  EXPECT_LT(all.end->answer.output_tokens, 100);
+  EXPECT_EQ(all.end->reason, FinishReason::kSlowConsumer);
+  EXPECT_LT(all.end->output_tokens, 100);
 }
 
 // A third each read as it comes, read only when their stream is full and so are paused again and again, and cancel.
@@ -377,7 +377,7 @@ class ManyStreamsTest : public EngineThreadTest {
     ASSERT_LE(got.size(), alone.size());
     EXPECT_GE(got.size(), workload.reading == Reading::kCancelling ? 0 : alone.size());
     EXPECT_TRUE(std::equal(got.begin(), got.end(), alone.begin()));
-    EXPECT_EQ(workload.seen.end->answer.output_tokens, static_cast<int>(got.size()));
+    EXPECT_EQ(workload.seen.end->output_tokens, static_cast<int>(got.size()));
     EXPECT_EQ(workload.seen.tokens_so_far, static_cast<int>(got.size()));
   }
 };

@@ -85,7 +85,7 @@ TEST_F(PublisherTest, TokensBecomeText) {
   for (const StreamToken& token : all.tokens) bytes += token.bytes;
   EXPECT_EQ(bytes, kStory);
   ASSERT_TRUE(all.end.has_value());
-  EXPECT_EQ(all.end->answer.output_tokens, static_cast<int>(Encode(kStory).size()));
+  EXPECT_EQ(all.end->output_tokens, static_cast<int>(Encode(kStory).size()));
 }
 
 TEST_F(PublisherTest, FirstTokenStandsAloneHoweverLateItIsPublished) {
@@ -108,7 +108,8 @@ TEST_F(PublisherTest, StopStringCutsTheTextAndCancelsTheSequence) {
   for (int32_t id : Encode(kStory)) Publish(Tokens(1, {id}));
   const Commands commands = AwaitCommands();
   ASSERT_EQ(commands.of_requests.count(1), 1u);
-  EXPECT_TRUE(commands.of_requests.at(1).end.has_value());
+  EXPECT_THAT(commands.of_requests.at(1).cancelled, ElementsAre(0));
+  EXPECT_FALSE(commands.of_requests.at(1).end.has_value()) << "the request goes on, had it more than one";
   bool was_full = false;
   std::optional<StreamChunk> chunk = reader_.AwaitChunk(*stream, &was_full);
   ASSERT_TRUE(chunk.has_value());
@@ -117,12 +118,21 @@ TEST_F(PublisherTest, StopStringCutsTheTextAndCancelsTheSequence) {
   const StreamChunk rest = reader_.ReadToEnd(*stream);
   EXPECT_EQ(chunk->text + rest.text, "Once upon a time there was a little ");
   ASSERT_TRUE(rest.end.has_value());
-  EXPECT_EQ(rest.end->reason(), FinishReason::kStopString);
-  EXPECT_EQ(rest.end->answer.stop_string, "dog. He");
+  EXPECT_EQ(rest.end->reason, FinishReason::kStopString);
+  EXPECT_EQ(rest.answer_end->stop_string, "dog. He");
   const MetricsData data = metrics_.Snapshot();
-  EXPECT_EQ(data.generated_tokens_delivered, static_cast<uint64_t>(rest.end->answer.output_tokens));
+  EXPECT_EQ(data.generated_tokens_delivered, static_cast<uint64_t>(rest.end->output_tokens));
   EXPECT_EQ(data.generated_tokens_delivered + data.generated_tokens_discarded, Encode(kStory).size());
   EXPECT_GT(data.generated_tokens_discarded, 0u);
+}
+
+TEST_F(PublisherTest, AnEndOfTheRequestThatCameFirstStandsForItsSequences) {
+  inbox_.CancelSequence({.request = 1, .index = 0});
+  inbox_.Cancel(1, FinishReason::kAborted);
+  inbox_.CancelSequence({.request = 1, .index = 1});
+  const Commands commands = inbox_.Take();
+  EXPECT_THAT(commands.of_requests.at(1).cancelled, ElementsAre(0));
+  EXPECT_EQ(commands.of_requests.at(1).end, FinishReason::kAborted);
 }
 
 TEST_F(PublisherTest, IncludeStopKeepsTheStopString) {
@@ -131,7 +141,7 @@ TEST_F(PublisherTest, IncludeStopKeepsTheStopString) {
   Publish(Ended(Tokens(1, Encode(kStory)), FinishReason::kMaxTokens));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   EXPECT_EQ(all.text, "Once upon a time there was a little dog. He");
-  EXPECT_EQ(all.end->reason(), FinishReason::kStopString);
+  EXPECT_EQ(all.end->reason, FinishReason::kStopString);
   EXPECT_TRUE(inbox_.Take().empty()) << "an ended sequence needs no cancel";
 }
 
@@ -141,7 +151,7 @@ TEST_F(PublisherTest, TextHeldBackComesWithTheEnd) {
   Publish(Ended(Tokens(1, Encode("a red ball")), FinishReason::kMaxTokens));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   EXPECT_EQ(all.text, "a red ball");
-  EXPECT_EQ(all.end->reason(), FinishReason::kMaxTokens);
+  EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
 }
 
 TEST_F(PublisherTest, EosIsCountedButHasNoText) {
@@ -152,7 +162,7 @@ TEST_F(PublisherTest, EosIsCountedButHasNoText) {
   Publish(Ended(Tokens(1, ids), FinishReason::kEos));
   const StreamChunk all = reader_.ReadToEnd(*stream);
   EXPECT_EQ(all.text, "a dog");
-  EXPECT_EQ(all.end->answer.output_tokens, static_cast<int>(ids.size()));
+  EXPECT_EQ(all.end->output_tokens, static_cast<int>(ids.size()));
 }
 
 TEST_F(PublisherTest, StopTokenHasTextOnlyWhenAskedFor) {

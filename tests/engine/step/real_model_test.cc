@@ -97,8 +97,8 @@ TEST_F(RealModel, StopStringsCutTheText) {
   request.stopping.stop_strings = {stop};
   const StreamChunk cut = Answer(request);
   ASSERT_TRUE(cut.end.has_value());
-  EXPECT_EQ(cut.end->reason(), FinishReason::kStopString);
-  EXPECT_EQ(cut.end->answer.stop_string, stop);
+  EXPECT_EQ(cut.end->reason, FinishReason::kStopString);
+  EXPECT_EQ(cut.answer_end->stop_string, stop);
   EXPECT_EQ(cut.text, whole.substr(0, whole.find(stop)));
 }
 

@@ -81,9 +81,9 @@ TEST_F(AnswerStreamTest, EveryCutIntoThreeStepsSaysTheSame) {
       Step(all.subspan(second), FinishReason::kEos);
       const StreamChunk chunk = reader_.ReadToEnd(*stream);
       ASSERT_EQ(Said(chunk), said_) << first << " " << second;
-      ASSERT_EQ(chunk.end->reason(), FinishReason::kEos) << "calls are no reason of their own";
-      ASSERT_EQ(chunk.end->answer.reasoning_tokens, 3) << "of two bytes and of one";
-      ASSERT_EQ(chunk.end->answer.output_tokens, static_cast<int>(ids_.size()));
+      ASSERT_EQ(chunk.end->reason, FinishReason::kEos) << "calls are no reason of their own";
+      ASSERT_EQ(chunk.end->reasoning_tokens, 3) << "of two bytes and of one";
+      ASSERT_EQ(chunk.end->output_tokens, static_cast<int>(ids_.size()));
     }
   }
   const uint64_t num_streams = (ids_.size() + 1) * (ids_.size() + 2) / 2;
@@ -103,9 +103,9 @@ TEST_F(AnswerStreamTest, StopStringLeavesWhatFollowsUnsaidAndUncounted) {
   Step({}, FinishReason::kCancelled);
   const StreamChunk chunk = reader_.ReadToEnd(*stream);
   EXPECT_EQ(Said(chunk), "(é?)");
-  EXPECT_EQ(chunk.end->answer.stop_string, "🦊");
-  EXPECT_EQ(chunk.end->answer.output_tokens, 3 + 1 + 4);
-  EXPECT_EQ(chunk.end->answer.reasoning_tokens, 3);
+  EXPECT_EQ(chunk.answer_end->stop_string, "🦊");
+  EXPECT_EQ(chunk.end->output_tokens, 3 + 1 + 4);
+  EXPECT_EQ(chunk.end->reasoning_tokens, 3);
 }
 
 }  // namespace

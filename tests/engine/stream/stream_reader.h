@@ -31,24 +31,42 @@ class StreamReader final : public TextSink {
     }
   }
 
-  // All that is left of the stream as one chunk, its end included unless something is broken.
-  StreamChunk ReadToEnd(TokenStream& stream) {
-    StreamChunk all;
+  // All that is left of the stream: its answers by index, each as one chunk, and the end, unless something is broken.
+  struct Answers {
+    std::vector<StreamChunk> by_index;
+    std::optional<StreamEnd> end;
+  };
+  Answers ReadAnswers(TokenStream& stream) {
+    Answers answers;
     bool was_full = false;
-    while (!all.end) {
+    while (!answers.end) {
       std::optional<StreamChunk> chunk = AwaitChunk(stream, &was_full);
       if (!chunk) break;
-      all.text += chunk->text;
-      all.reasoning += chunk->reasoning;
-      AppendFragments(std::move(chunk->tool_calls), all.tool_calls);
-      all.tokens.insert(all.tokens.end(), chunk->tokens.begin(), chunk->tokens.end());
-      all.tokens_so_far = chunk->tokens_so_far;
-      all.end = std::move(chunk->end);
+      answers.end = chunk->end;
+      const auto index = static_cast<size_t>(chunk->index);
+      if (index >= answers.by_index.size()) answers.by_index.resize(index + 1);
+      answers.by_index[index].index = chunk->index;
+      Add(std::move(*chunk), answers.by_index[index]);
     }
-    return all;
+    return answers;
+  }
+  // The same where there is one answer.
+  StreamChunk ReadToEnd(TokenStream& stream) {
+    Answers answers = ReadAnswers(stream);
+    return answers.by_index.size() == 1 ? std::move(answers.by_index.front()) : StreamChunk();
   }
 
  private:
+  static void Add(StreamChunk chunk, StreamChunk& all) {
+    all.text += chunk.text;
+    all.reasoning += chunk.reasoning;
+    AppendFragments(std::move(chunk.tool_calls), all.tool_calls);
+    all.tokens.insert(all.tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+    all.tokens_so_far = chunk.tokens_so_far;
+    all.answer_end = std::move(chunk.answer_end);
+    all.end = std::move(chunk.end);
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
   bool woken_ = false;

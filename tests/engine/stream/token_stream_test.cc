@@ -23,7 +23,7 @@ TEST(TokenStream, DeliversTheFirstChunkAloneAndMergesWhatNobodyTookBehindIt) {
   EXPECT_TRUE(stream.Append(Chunk("b", 2)));
   EXPECT_TRUE(stream.Append(Chunk("c", 3)));
   EXPECT_EQ(sink.num_wakes, 1);
-  EXPECT_TRUE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{.sequence = {.reason = FinishReason::kMaxTokens}}}));
+  EXPECT_TRUE(stream.Append({.tokens_so_far = 3, .end = StreamEnd{.reason = FinishReason::kMaxTokens}}));
   bool was_full = true;
   const std::optional<StreamChunk> first = stream.Take(&was_full);
   ASSERT_TRUE(first.has_value());
@@ -38,7 +38,7 @@ TEST(TokenStream, DeliversTheFirstChunkAloneAndMergesWhatNobodyTookBehindIt) {
   EXPECT_EQ(chunk->tokens[1].id, 3);
   EXPECT_EQ(chunk->tokens_so_far, 3);
   ASSERT_TRUE(chunk->end.has_value());
-  EXPECT_EQ(chunk->end->reason(), FinishReason::kMaxTokens);
+  EXPECT_EQ(chunk->end->reason, FinishReason::kMaxTokens);
   EXPECT_FALSE(stream.Take(&was_full).has_value());
 }
 
@@ -135,6 +135,56 @@ TEST(TokenStream, CountsWhatIsNotContentAsBytes) {
   EXPECT_FALSE(TokenStream(nullptr, 50).Append({.reasoning = text}));
   EXPECT_FALSE(TokenStream(nullptr, 3 * text.size() - 1).Append({.tool_calls = calls}));
   EXPECT_TRUE(TokenStream(nullptr, 3 * text.size() + sizeof(ToolCallFragment)).Append({.tool_calls = calls}));
+}
+
+// ------------------------------------------------------------------------------------------------ several answers
+
+StreamChunk ChunkOf(int index, std::string text) {
+  StreamChunk chunk = Chunk(std::move(text), 1);
+  chunk.index = index;
+  return chunk;
+}
+
+// "index:text" of each chunk that is pending, in the order in which they are taken.
+std::vector<std::string> TakeAll(TokenStream& stream) {
+  std::vector<std::string> taken;
+  bool was_full = false;
+  while (const std::optional<StreamChunk> chunk = stream.Take(&was_full)) {
+    taken.push_back(std::to_string(chunk->index) + ":" + chunk->text);
+    EXPECT_EQ(chunk->end.has_value(), stream.has_end() && !chunk->more_pending);
+  }
+  return taken;
+}
+
+TEST(TokenStream, EachAnswerBeginsAloneAndMergesWithItsOwn) {
+  TokenStream stream(nullptr, 1000);
+  for (const char* text : {"a", "b", "c"}) {
+    for (int index = 0; index < 3; ++index) stream.Append(ChunkOf(index, text));
+  }
+  EXPECT_THAT(TakeAll(stream), testing::ElementsAre("0:a", "1:a", "2:a", "0:bc", "1:bc", "2:bc"));
+  for (const int index : {1, 0, 1, 1}) stream.Append(ChunkOf(index, "d"));
+  EXPECT_THAT(TakeAll(stream), testing::ElementsAre("1:ddd", "0:d"));
+}
+
+TEST(TokenStream, EndOfTheRequestIsTheLastThingTakenWhicheverAnswerBringsIt) {
+  TokenStream stream(nullptr, 1000);
+  for (const char* text : {"a", "b"}) {
+    for (int index = 0; index < 2; ++index) stream.Append(ChunkOf(index, text));
+  }
+  stream.Append({.index = 1, .answer_end = AnswerEnd{}});
+  stream.Append({.index = 0, .answer_end = AnswerEnd{}, .end = StreamEnd{.output_tokens = 4}});
+  EXPECT_THAT(TakeAll(stream), testing::ElementsAre("0:a", "1:a", "0:b", "1:b"));
+  EXPECT_EQ(stream.ending()->output_tokens, 4);
+}
+
+TEST(TokenStream, IsFullByWhatAllAnswersHold) {
+  TokenStream stream(nullptr, 2 * (sizeof(StreamToken) + 10));
+  EXPECT_TRUE(stream.Append(ChunkOf(0, "0123456789")));
+  EXPECT_TRUE(stream.Append(ChunkOf(1, "0123456789")));
+  EXPECT_FALSE(stream.Append(ChunkOf(2, "x")));
+  bool was_full = false;
+  stream.Take(&was_full);
+  EXPECT_TRUE(was_full) << "whichever answer made room";
 }
 
 TEST(TokenStream, DetachedSinkIsNotCalled) {

@@ -71,8 +71,8 @@ TEST(MergeStatus, SequencesOfOneRequestAreOneEntry) {
 TEST(MergeStatus, WhatTheEngineHasLeftIsBeingDelivered) {
   const std::shared_ptr<TokenStream> stream = EmptyStream();
   StreamChunk last{.text = "all of it", .tokens_so_far = 3};
-  last.end = StreamEnd{.sequence = {}, .answer = {.output_tokens = 3}};
-  last.end->sequence.timings.finished = kNow - std::chrono::seconds(4);
+  last.end = StreamEnd{.output_tokens = 3};
+  last.end->timings.finished = kNow - std::chrono::seconds(4);
   stream->Append(std::move(last));
   const v1::ListRequestsResult result = MergeStatus({Live(7, stream)}, {}, kNow);
   const v1::LiveRequest& entry = result.requests(0);

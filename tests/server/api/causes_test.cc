@@ -77,10 +77,10 @@ TEST(Causes, ThatEndRunsHaveTheStatusOfTheirRow) {
 TEST(Causes, OfTokensEndTheirSequenceUnderTheirName) {
   for (const CauseRow& row : kCauses) {
     if (!row.is_success() || (row.occurs.methods & kGenerates) == 0) continue;
-    StreamEnd end;
-    FinishReason& reason = end.sequence.reason;
+    AnswerEnd end;
+    FinishReason& reason = end.reason;
     for (int next = 0; CauseOf(reason) != row.cause; ++next) reason = static_cast<FinishReason>(next);
-    EXPECT_EQ(v1::EndReason_Name(MakeSequenceEnd(end).reason()), "END_REASON_" + std::string(row.reason));
+    EXPECT_EQ(v1::EndReason_Name(MakeSequenceEnd(0, end).reason()), "END_REASON_" + std::string(row.reason));
   }
 }
 

@@ -51,15 +51,12 @@ TEST(Events, WithoutTextThereIsNeitherReasoningNorACall) {
 }
 
 TEST(Events, ReasoningTokensAreReported) {
-  EXPECT_EQ(
-      MakeCompleted({.sequence = {}, .answer = {.output_tokens = 9, .reasoning_tokens = 4}}).usage().reasoning_tokens(),
-      4u);
+  EXPECT_EQ(MakeCompleted({.output_tokens = 9, .reasoning_tokens = 4}).usage().reasoning_tokens(), 4u);
 }
 
 TEST(Events, CompletedTellsOfTheCacheAndOfPreemption) {
-  const v1::Completed completed = MakeCompleted(
-      {.sequence = {.prompt_tokens = 9, .cached_tokens = 8, .timings = {.preempted = std::chrono::seconds(2)}},
-       .answer = {}});
+  const v1::Completed completed =
+      MakeCompleted({.prompt_tokens = 9, .cached_tokens = 8, .timings = {.preempted = std::chrono::seconds(2)}});
   EXPECT_EQ(completed.usage().cached_tokens(), 8u);
   EXPECT_EQ(completed.timings().preempted_seconds(), 2.0);
 }

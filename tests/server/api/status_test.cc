@@ -108,8 +108,8 @@ TEST(Status, QuotaFailureNamesTheTenant) {
 
 TEST(Status, ThatWaitedInVainIsToldToComeBackAfterAsLong) {
   StreamEnd end;
-  end.sequence.timings.received = TimePoint{};
-  end.sequence.timings.finished = TimePoint{} + std::chrono::seconds(7);
+  end.timings.received = TimePoint{};
+  end.timings.finished = TimePoint{} + std::chrono::seconds(7);
   const absl::Status status = StatusOfRun(Cause::kSloUnattainable, {.end = end, .request_id = "r"});
   EXPECT_THAT(std::string(status.message()), HasSubstr("7.0 s"));
   EXPECT_EQ(RetryDelayOf(status), std::chrono::seconds(7));
@@ -186,9 +186,9 @@ TEST(Status, CancellationAtTheRpcDeadlineIsAnExpiryWhereTheRequestStood) {
     return ReasonOf(StatusOfRun(cause, {.end = end, .request_id = "r"}));
   };
   EXPECT_EQ(reason(), "EXPIRED_IN_QUEUE");
-  end.sequence.timings.first_scheduled = TimePoint{};
+  end.timings.first_scheduled = TimePoint{};
   EXPECT_EQ(reason(), "EXPIRED_IN_PREFILL");
-  end.answer.output_tokens = 3;
+  end.output_tokens = 3;
   EXPECT_EQ(reason(), "EXPIRED_IN_DECODE");
 }
 
@@ -217,7 +217,7 @@ std::vector<absl::Status> AllStatusesWith(std::string_view text) {
         FinishReason::kSloUnattainable, FinishReason::kSlowConsumer, FinishReason::kDraining,
         FinishReason::kNonFiniteLogits}) {
     StreamEnd end;
-    end.answer.output_tokens = 1'000'000'000;
+    end.output_tokens = 1'000'000'000;
     statuses.push_back(StatusOfRun(CauseOf(reason), {.end = end, .unread_bytes = size_t{1} << 40, .request_id = text}));
   }
   return statuses;

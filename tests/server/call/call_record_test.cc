@@ -61,9 +61,9 @@ TEST_F(CallRecordTest, FailureCountsUnderItsOwnCauseWhateverTheSuccessWouldBe) {
 
 TEST_F(CallRecordTest, RunIsObservedUnderItsReasonAndRefusesNothing) {
   StreamEnd end;
-  end.sequence.timings.received = TimePoint{} + std::chrono::seconds(1);
-  end.sequence.timings.first_scheduled = TimePoint{} + std::chrono::seconds(2);
-  end.sequence.timings.finished = TimePoint{} + std::chrono::seconds(3);
+  end.timings.received = TimePoint{} + std::chrono::seconds(1);
+  end.timings.first_scheduled = TimePoint{} + std::chrono::seconds(2);
+  end.timings.finished = TimePoint{} + std::chrono::seconds(3);
   CallRecord record = Make("Score");
   record.FinishRun(Draining(), end);
   MetricsData data = metrics_.Snapshot();
@@ -72,6 +72,23 @@ TEST_F(CallRecordTest, RunIsObservedUnderItsReasonAndRefusesNothing) {
   EXPECT_EQ(data.outcomes["DRAINING"].decode_seconds.count(), 0u);
   EXPECT_TRUE(data.admission_rejected.empty());
   EXPECT_EQ(record.facts().queue_seconds, 1.0);
+}
+
+TEST_F(CallRecordTest, SurplusBehindAStopStringIsWastedWhateverTheFirstAnswersReason) {
+  StreamEnd end;
+  end.Add({.id = {.index = 0}, .prompt_tokens = 9, .generated_tokens = 4}, {.output_tokens = 4});
+  end.Add({.id = {.index = 1}, .prompt_tokens = 9, .generated_tokens = 7},
+          {.reason = FinishReason::kStopString, .stop_string = "x", .output_tokens = 5});
+  CallRecord record = Make("Generate");
+  record.FinishRun(absl::OkStatus(), end);
+  MetricsData data = metrics_.Snapshot();
+  EXPECT_EQ(Finished({.method = "Generate", .grpc_code = "OK", .reason = "EOS"}), 1u);
+  EXPECT_EQ(data.outcomes["STOP_STRING"].wasted_tokens, 2u);
+  EXPECT_EQ(data.outcomes["EOS"].wasted_tokens, 0u);
+  EXPECT_EQ(data.outcomes["EOS"].time_per_output_token_seconds.count(), 2u);
+  EXPECT_EQ(data.prompt_length_tokens.count(), 1u);
+  EXPECT_EQ(data.generation_length_tokens.sum(), 9.0);
+  EXPECT_EQ(record.facts().generated_tokens, 9);
 }
 
 TEST_F(CallRecordTest, TraceIsEchoedWhereThereIsOne) {

@@ -120,9 +120,9 @@ TEST(FinalCause, HasTheStatusOfItsRowWhichSaysThatItEndsRuns) {
 TEST(FinalCause, ProgressIsTheRequestsOwnRecord) {
   StreamEnd end;
   EXPECT_EQ(ProgressOf(end), Progress::kQueued);
-  end.sequence.timings.first_scheduled = TimePoint{};
+  end.timings.first_scheduled = TimePoint{};
   EXPECT_EQ(ProgressOf(end), Progress::kPrefill);
-  end.answer.output_tokens = 1;
+  end.output_tokens = 1;
   EXPECT_EQ(ProgressOf(end), Progress::kDecode);
 }
 

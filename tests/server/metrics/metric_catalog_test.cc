@@ -94,11 +94,14 @@ TEST(Outcomes, AnswerThatGaveWayHasNoSeriesOfARun) {
 }
 
 TEST(Outcomes, WasteIsAllOfAFailureAndTheSurplusOfAStopString) {
-  const StreamEnd end{.sequence = {.prompt_tokens = 10, .generated_tokens = 7, .computed_tokens = 16},
-                      .answer = {.output_tokens = 5}};
-  EXPECT_EQ(WastedTokens(Cause::kStopString, end), 2u);
-  EXPECT_EQ(WastedTokens(Cause::kClientCancel, end), 16u);
-  EXPECT_EQ(WastedTokens(Cause::kMaxTokens, end), 0u);
+  const StreamEnd end{.prompt_tokens = 10, .generated_tokens = 7, .computed_tokens = 16, .output_tokens = 5};
+  EXPECT_EQ(WasteOf(Cause::kClientCancel, end).cause, Cause::kClientCancel);
+  EXPECT_EQ(WasteOf(Cause::kClientCancel, end).count, 16u);
+  EXPECT_EQ(WasteOf(Cause::kExpiredInQueue, end).count, 0u);
+  for (const Cause success : {Cause::kStopString, Cause::kMaxTokens}) {
+    EXPECT_EQ(WasteOf(success, end).cause, Cause::kStopString) << "another of its answers found one";
+    EXPECT_EQ(WasteOf(success, end).count, 2u);
+  }
 }
 
 TEST(ProcessStat, NameMayHoldAnything) {
