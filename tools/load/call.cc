@@ -16,13 +16,30 @@ std::chrono::system_clock::time_point In(double seconds) {
          std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(seconds));
 }
 
+void MakeEarliest(int64_t at, int64_t& earliest) {
+  if (at != kNotReached && (earliest == kNotReached || at < earliest)) earliest = at;
+}
+
+void AddTimes(const TokenTimes& answer, RequestRecord& record) {
+  MakeEarliest(answer.first(), record.first_token);
+  MakeEarliest(answer.second(), record.second_token);
+  if (answer.num_tokens() == 0) return;
+  record.between_tokens += answer.last() - answer.first();
+  record.num_gaps += answer.num_tokens() - 1;
+}
+
 }  // namespace
 
-Call::Call(PlannedRequest request, int64_t intended, Keep keep) : request_(std::move(request)), keep_(keep) {
+Call::Call(PlannedRequest request, int64_t intended, Keep keep)
+    : request_(std::move(request)),
+      keep_(keep),
+      grammar_(NumAnswers(request_.message)),
+      token_times_(NumAnswers(request_.message)) {
   record_.index = request_.index;
   record_.intended = intended;
   record_.planned_end = request_.planned_end;
-  record_.max_tokens = request_.message.stopping().max_tokens();
+  record_.max_tokens = request_.message.stopping().max_tokens() * NumAnswers(request_.message);
+  output_.answers.resize(token_times_.size());
 }
 
 void Call::Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, double timeout_seconds, int64_t sent) {
@@ -73,7 +90,7 @@ void Call::OnEvent(int64_t now) {
     record_.prompt_tokens = event_.started().prompt_tokens();
     record_.was_admitted = true;
   } else if (event_.has_sequence_end()) {
-    end_reason_ = event_.sequence_end().reason();
+    if (event_.sequence_end().index() == 0) end_reason_ = event_.sequence_end().reason();
   } else if (event_.has_completed()) {
     OnCompleted(event_.completed());
   }
@@ -81,11 +98,14 @@ void Call::OnEvent(int64_t now) {
 }
 
 void Call::OnDelta(const v1::Delta& delta, int64_t now) {
+  if (delta.index() >= token_times_.size()) return;  // which breaks the grammar
   if (keep_ == Keep::kOutput) {
-    output_.text += delta.text();
-    output_.token_ids.insert(output_.token_ids.end(), delta.token_ids().begin(), delta.token_ids().end());
+    KeptAnswer& answer = output_.answers[delta.index()];
+    answer.text += delta.text();
+    answer.token_ids.insert(answer.token_ids.end(), delta.token_ids().begin(), delta.token_ids().end());
   }
-  new_tokens_ = token_times_.Observe(delta.tokens_so_far(), now);
+  new_tokens_ = token_times_[delta.index()].Observe(delta.tokens_so_far(), now);
+  num_tokens_ += new_tokens_;
 }
 
 void Call::OnCompleted(const v1::Completed& completed) {
@@ -96,17 +116,15 @@ void Call::OnCompleted(const v1::Completed& completed) {
 
 void Call::CancelIfPlanned() {
   if (request_.planned_end != PlannedEnd::kCancel || has_cancelled_) return;
-  if (!record_.was_admitted || token_times_.num_tokens() < request_.cancel_after_tokens) return;
+  if (!record_.was_admitted || num_tokens_ < request_.cancel_after_tokens) return;
   has_cancelled_ = true;
   context_.TryCancel();
 }
 
 void Call::OnStatus(int64_t now) {
   record_.ended = now;
-  record_.output_tokens = token_times_.num_tokens();
-  record_.first_token = token_times_.first();
-  record_.second_token = token_times_.second();
-  record_.last_token = token_times_.last();
+  record_.output_tokens = num_tokens_;
+  for (const TokenTimes& answer : token_times_) AddTimes(answer, record_);
   record_.code = status_.error_code();
   record_.was_admitted = record_.was_admitted || context_.GetServerInitialMetadata().contains(kRequestIdKey);
   record_.was_answered = record_.was_admitted || status_.ok() || !status_.error_details().empty();
@@ -119,6 +137,10 @@ void Call::OnStatus(int64_t now) {
     record_.message = status_.error_message();
   }
   record_.grammar_violation = grammar_.violation();
+}
+
+void Call::RecordWaits(LatencyHistogram& histogram) const {
+  for (const TokenTimes& answer : token_times_) answer.RecordWaits(histogram);
 }
 
 KeptOutput Call::TakeOutput() {

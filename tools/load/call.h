@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
@@ -37,7 +38,7 @@ class Call {
   KeptOutput TakeOutput();
   // Tokens that the last event brought.
   uint32_t new_tokens() const { return new_tokens_; }
-  const TokenTimes& token_times() const { return token_times_; }
+  void RecordWaits(LatencyHistogram& histogram) const;
 
  private:
   enum class State { kStarting, kReading, kFinishing };
@@ -59,9 +60,10 @@ class Call {
   StreamGrammar grammar_;
   RequestRecord record_;
   KeptOutput output_;
-  TokenTimes token_times_;
+  std::vector<TokenTimes> token_times_;  // of each answer, by index
+  uint32_t num_tokens_ = 0;              // of all answers
   uint32_t new_tokens_ = 0;
-  v1::EndReason end_reason_ = v1::END_REASON_UNSPECIFIED;
+  v1::EndReason end_reason_ = v1::END_REASON_UNSPECIFIED;  // of the first answer
   bool has_cancelled_ = false;
   std::atomic<bool> was_interrupted_{false};
 };

@@ -105,7 +105,7 @@ void Lane::OnEnded(Call& call) {
 
 void Lane::RecordWaits(const Call& call, const RequestRecord& record) {
   if (record.intended < warmup_end_) return;
-  call.token_times().RecordWaits(result_.token_waits);
+  call.RecordWaits(result_.token_waits);
 }
 
 }  // namespace latentd

@@ -34,7 +34,7 @@ struct TextFlags {
   std::string slo;
   std::string deadline_seconds = "0.02:0.2";
   std::optional<double> temperature, top_p;
-  std::optional<uint32_t> top_k;
+  std::optional<uint32_t> top_k, n;
   std::optional<uint64_t> seed;
 };
 
@@ -132,6 +132,10 @@ void AddAnswerFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--top-p", .target = &flags.text.top_p, .help = "Default: the model's"});
   command.Add(
       {.name = "--top-k", .target = &flags.text.top_k, .help = "Default: the model's", .rule = Whole<uint32_t>()});
+  command.Add({.name = "--n",
+               .target = &flags.text.n,
+               .help = "Answers to each request, of --output-tokens each; default: 1",
+               .rule = Whole<uint32_t>()});
   command.Add({.name = "--seed",
                .target = &flags.text.seed,
                .help = "The same seed gives the same requests; default: drawn, and printed",
@@ -190,6 +194,7 @@ absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
   if (text.temperature) workload.sampling.set_temperature(static_cast<float>(*text.temperature));
   if (text.top_p) workload.sampling.set_top_p(static_cast<float>(*text.top_p));
   if (text.top_k) workload.sampling.set_top_k(*text.top_k);
+  if (text.n) workload.sampling.set_n(*text.n);
   // 32 bits, which every reader of JSON holds exactly.
   workload.seed = text.seed ? *text.seed : std::random_device()();
   return absl::OkStatus();

@@ -65,6 +65,7 @@ Json OfWorkload(const WorkloadOptions& workload) {
   json["temperature"] = sampling.has_temperature() ? Json(sampling.temperature()) : Json(nullptr);
   json["top_p"] = sampling.has_top_p() ? Json(sampling.top_p()) : Json(nullptr);
   json["top_k"] = sampling.has_top_k() ? Json(sampling.top_k()) : Json(nullptr);
+  json["n"] = sampling.has_n() ? sampling.n() : 1;
   json["cancel_fraction"] = workload.cancel_fraction;
   json["deadline_fraction"] = workload.deadline_fraction;
   json["deadline_seconds"] = {workload.min_deadline_seconds, workload.max_deadline_seconds};

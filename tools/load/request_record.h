@@ -17,14 +17,15 @@ struct RequestRecord {
   uint64_t index = 0;
   int64_t intended = 0;  // in a closed loop: as sent
   int64_t sent = 0;
-  int64_t first_token = kNotReached;
+  int64_t first_token = kNotReached;  // of any of its answers
   int64_t second_token = kNotReached;
-  int64_t last_token = kNotReached;
   int64_t ended = 0;
 
   uint32_t prompt_tokens = 0;  // as Started says; 0 where it never came
-  uint32_t output_tokens = 0;  // that the client saw
+  uint32_t output_tokens = 0;  // that the client saw, in all answers
   uint32_t max_tokens = 0;     // that the server could have generated
+  int64_t between_tokens = 0;  // from the first token of an answer to its last, of all answers together
+  uint32_t num_gaps = 0;       // between two tokens of an answer
   double queue_seconds = 0.0;  // these three from Completed
   double prefill_seconds = 0.0;
   double decode_seconds = 0.0;
@@ -48,12 +49,16 @@ bool EndedAsExpected(const RequestRecord& record);
 // "EOS", "MAX_TOKENS", …
 std::string NameOf(v1::EndReason reason);
 
+struct KeptAnswer {
+  std::string text;
+  std::vector<uint32_t> token_ids;
+};
+
 // The output of one request, to be compared with a quiet run.
 struct KeptOutput {
   uint64_t index = 0;
-  std::string text;
-  std::vector<uint32_t> token_ids;
-  bool is_whole = false;  // else a prefix: cancelled or expired
+  std::vector<KeptAnswer> answers;  // by their index
+  bool is_whole = false;            // else a prefix: cancelled or expired
 };
 
 }  // namespace latentd

@@ -19,16 +19,13 @@ constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
 int64_t Nanoseconds(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
 double Seconds(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-9; }
 
-double TimePerOutputToken(const RequestRecord& record) {
-  return Seconds(record.last_token - record.first_token) / (record.output_tokens - 1);
-}
+double TimePerOutputToken(const RequestRecord& record) { return Seconds(record.between_tokens) / record.num_gaps; }
 
 bool IsGood(const RequestRecord& record, const Slo& slo) {
   if (!record.succeeded() || record.first_token == kNotReached) return false;
   if (slo.time_to_first_token && Seconds(record.first_token - record.intended) > *slo.time_to_first_token) return false;
   if (slo.end_to_end && Seconds(record.ended - record.intended) > *slo.end_to_end) return false;
-  return !slo.time_per_output_token || record.output_tokens < 2 ||
-         TimePerOutputToken(record) <= *slo.time_per_output_token;
+  return !slo.time_per_output_token || record.num_gaps == 0 || TimePerOutputToken(record) <= *slo.time_per_output_token;
 }
 
 std::vector<RequestRecord> Measured(const std::vector<RequestRecord>& records, double warmup_seconds) {
@@ -47,7 +44,7 @@ void AddLatencies(const std::vector<RequestRecord>& records, const LatencyHistog
     if (record.first_token != kNotReached) first.Record(record.first_token - record.intended);
     if (record.second_token != kNotReached) second.Record(record.second_token - record.intended);
     if (!record.succeeded()) continue;
-    if (record.output_tokens >= 2) per_token.Record(Nanoseconds(TimePerOutputToken(record)));
+    if (record.num_gaps > 0) per_token.Record(Nanoseconds(TimePerOutputToken(record)));
     whole.Record(record.ended - record.intended);
   }
   summary.latencies = {{"time_to_first_token", "time to first token", std::move(first)},

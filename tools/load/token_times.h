@@ -1,4 +1,4 @@
-// When the tokens of one stream came. A Delta of k tokens is one wait, for the first of them, and k - 1 waits of
+// When the tokens of one answer came. A Delta of k tokens is one wait, for the first of them, and k - 1 waits of
 // nothing: that is what a reader sees, and a stall before a large Delta stays as long as it was.
 #pragma once
 

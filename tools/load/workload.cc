@@ -15,6 +15,7 @@ namespace latentd {
 namespace {
 
 constexpr double kMaxLength = 1e7;  // tokens; far above any context
+constexpr uint32_t kMaxAnswers = 64;
 constexpr double kDeviationsAboveMean = 4.0;
 
 absl::Status CheckContext(const WorkloadOptions& options, const v1::Model& model) {
@@ -35,6 +36,10 @@ void SetDuration(double seconds, google::protobuf::Duration* duration) {
 }
 
 }  // namespace
+
+uint32_t NumAnswers(const v1::GenerateRequest& request) {
+  return request.sampling().has_n() ? std::clamp(request.sampling().n(), 1u, kMaxAnswers) : 1;
+}
 
 uint32_t LengthDistribution::Draw(SeededRandom& random) const {
   const double drawn = std::round(mean + deviation * random.Normal());

@@ -43,6 +43,9 @@ struct WorkloadOptions {
   double max_deadline_seconds = 0.2;
 };
 
+// That the request asks for; as many as a server gives at most, where it asks for more and will be refused.
+uint32_t NumAnswers(const v1::GenerateRequest& request);
+
 enum class PlannedEnd : uint8_t { kCompletion, kCancel, kRpcDeadline, kServerTimeout };
 
 struct PlannedRequest {

@@ -20,7 +20,9 @@ inline RequestRecord Succeeded(Moments ms, uint32_t tokens) {
   RequestRecord record;
   record.intended = record.sent = ms.intended * kMillisecond;
   record.first_token = ms.first_token * kMillisecond;
-  record.second_token = record.last_token = record.ended = ms.ended * kMillisecond;
+  record.second_token = record.ended = ms.ended * kMillisecond;
+  record.between_tokens = record.ended - record.first_token;
+  record.num_gaps = tokens - 1;
   record.prompt_tokens = 10;
   record.output_tokens = record.max_tokens = tokens;
   record.code = grpc::StatusCode::OK;

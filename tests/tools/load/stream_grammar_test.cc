@@ -72,6 +72,31 @@ TEST(StreamGrammar, IdsAreAsManyAsTheCountSays) {
   EXPECT_THAT(ViolationIn({Started(), delta, End(2), Completed(2)}), IsEmpty());
 }
 
+v1::GenerateEvent Of(uint32_t index, v1::GenerateEvent event) {
+  if (event.has_delta()) event.mutable_delta()->set_index(index);
+  if (event.has_sequence_end()) event.mutable_sequence_end()->set_index(index);
+  return event;
+}
+
+std::string ViolationOfTwo(const std::vector<v1::GenerateEvent>& events) {
+  StreamGrammar grammar(2);
+  for (const v1::GenerateEvent& event : events) grammar.Check(event);
+  grammar.CheckSuccess();
+  return grammar.violation();
+}
+
+TEST(StreamGrammar, AnswersInterleaveAndEachHasItsOwnOrderAndEnd) {
+  EXPECT_THAT(ViolationOfTwo({Started(), Of(0, Delta(2)), Of(1, Delta(1)), Of(1, End(1)), Of(0, Delta(3)),
+                              Of(0, End(3)), Completed(4)}),
+              IsEmpty());
+  EXPECT_THAT(ViolationOfTwo({Started(), Of(1, Delta(1)), Of(1, End(1)), Completed(1)}), HasSubstr("one Completed"));
+  EXPECT_THAT(ViolationOfTwo({Started(), Of(1, Delta(1)), Of(1, End(1)), Of(1, Delta(2))}), HasSubstr("one elsewhere"));
+  EXPECT_THAT(ViolationOfTwo({Started(), Of(1, End(0)), Of(1, End(0)), Completed(0)}), HasSubstr("one SequenceEnd"));
+  EXPECT_THAT(ViolationOfTwo({Started(), Of(2, Delta(1))}), HasSubstr("below the number of answers"));
+  EXPECT_THAT(ViolationOfTwo({Started(), Of(0, Delta(2)), Of(0, End(2)), Of(1, Delta(1)), Of(1, End(1)), Completed(2)}),
+              HasSubstr("generated_tokens"));
+}
+
 TEST(StreamGrammar, StreamThatIsCutShortIsNoBreach) {
   StreamGrammar grammar;
   grammar.Check(Started());
