@@ -64,6 +64,10 @@ void AddSamplingFlags(Command command, GenerationFlags& flags) {
                .target = &flags.seed,
                .help = "The same seed gives the same answer; default: drawn by the server",
                .rule = Whole<uint64_t>()});
+  command.Add({.name = "--n",
+               .target = &flags.n,
+               .help = "Answers, 1 to 64, each printed when it is complete; default: 1, printed as it comes",
+               .rule = Whole<uint32_t>()});
 }
 
 void AddStoppingFlags(Command command, GenerationFlags& flags) {
@@ -230,10 +234,6 @@ void AddGenerate(Command program, Flags& flags, int& code) {
   Command generate = AddCommand(program, "generate", "Continue a text, streaming", flags);
   AddPromptFlags(generate, flags.prompt);
   AddGenerationFlags(generate, flags.generation);
-  generate.Add({.name = "--n",
-                .target = &flags.generation.n,
-                .help = "Continuations, 1 to 64: the first as it comes, the others behind it",
-                .rule = Whole<uint32_t>()});
   AddSharingFlags(generate, flags.common, flags.sharing);
   generate.Add(Stats(flags));
   generate.OnParsed([&flags, &code] {
