@@ -78,7 +78,6 @@ void CheckSampling(const v1::Sampling& sampling, const v1::Model& model, FieldCh
   }
   checks.Unsupported(sampling.bad_words_size() > 0, "sampling.bad_words", "forbidden texts are not implemented");
   if (sampling.has_n()) checks.Range("sampling.n", sampling.n(), 1, 64);
-  checks.Unsupported(sampling.n() > 1, "sampling.n", "more than one continuation per request is not implemented");
 }
 
 void CheckStopping(const v1::Stopping& stopping, const v1::Model& model, FieldChecks& checks) {

@@ -91,7 +91,7 @@ uint64_t DrawSeed() {
 v1::Sampling ResolveSampling(const v1::GenerateRequest& message, const v1::Model& model) {
   v1::Sampling sampling = SamplingOf(message, model.sampling_defaults());
   if (!sampling.has_seed()) sampling.set_seed(DrawSeed());
-  sampling.set_n(1);
+  if (!sampling.has_n()) sampling.set_n(1);
   return sampling;
 }
 
@@ -254,6 +254,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   request.answer.prints_special_tokens = output.has_skip_special_tokens() && !output.skip_special_tokens();
   request.prompt = std::move(prompt.ids);
   request.sampling = RuleOf(valid.sampling);
+  request.num_sequences = static_cast<int>(valid.sampling.n());
   request.logit_bias = LogitBiasOf(valid.sampling);
   const auto& allowed = valid.sampling.allowed_token_ids();
   if (!allowed.empty()) request.allowed = BitsOf(allowed, model.vocab_size());

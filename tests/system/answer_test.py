@@ -127,6 +127,15 @@ class R1Test(ScriptTest):
         answer = self.answer(stopping=pb.Stopping(stop=["moment", "fé!"], min_tokens=stop_at))
         self.assertEqual((answer.text, answer.end.stop_string), ("\n\nOne moment, ca", "fé!"))
 
+    def test_each_of_several_answers_is_split_and_counts_its_own_calls(self):
+        answer = Answer(self.daemon.generation.Chat(chat(sampling=pb.Sampling(temperature=0, n=3)),
+                                                    timeout=PATIENCE_SECONDS))
+        self.assertEqual(len(answer.sequences), 3)
+        for sequence in answer.sequences:
+            self.assertEqual((reasoning_of(sequence), sequence.text), (R1_REASONING, R1_TEXT))
+            self.assertEqual(calls_of(sequence), [("call_0", "get_weather", R1_ARGUMENTS)])
+        self.assertEqual(answer.completed.usage.reasoning_tokens, 3 * 2)
+
     def test_without_a_choice_of_tools_there_are_no_calls(self):
         none = pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_NONE)
         message = chat()

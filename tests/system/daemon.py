@@ -76,29 +76,49 @@ class Details:
                 self.resource = (resource.resource_type, resource.resource_name)
 
 
+class Sequence:
+    """One of a request's answers."""
+
+    def __init__(self):
+        self.deltas, self.end = [], None
+
+    @property
+    def text(self):
+        return "".join(delta.text for delta in self.deltas)
+
+    @property
+    def token_ids(self):
+        return [token for delta in self.deltas for token in delta.token_ids]
+
+
 class Answer:
-    """A stream of events read to its end, and checked against the grammar of generation.proto."""
+    """A stream of events read to its end, and checked against the grammar of generation.proto. It has a Sequence for
+    each index; `deltas`, `end`, `text` and `token_ids` are those of the first."""
 
     def __init__(self, events):
-        self.started, self.end, self.completed, self.deltas = None, None, None, []
+        self.started, self.completed, self.sequences = None, None, []
         for event in events:
             kind = event.WhichOneof("event")
             assert self.completed is None, f"{kind} after completed"
             if kind == "started":
-                assert self.started is None and not self.deltas
+                assert self.started is None
                 self.started = event.started
+                self.sequences = [Sequence() for _ in range(event.started.sampling.n)]
             elif kind == "delta":
-                assert self.started is not None and self.end is None
-                assert event.delta.tokens_so_far >= (self.deltas[-1].tokens_so_far if self.deltas else 0)
-                self.deltas.append(event.delta)
+                sequence = self.sequences[event.delta.index]
+                assert sequence.end is None
+                before = sequence.deltas[-1].tokens_so_far if sequence.deltas else 0
+                assert event.delta.tokens_so_far >= before
+                sequence.deltas.append(event.delta)
             elif kind == "sequence_end":
-                assert self.started is not None and self.end is None
-                self.end = event.sequence_end
+                sequence = self.sequences[event.sequence_end.index]
+                assert sequence.end is None
+                sequence.end = event.sequence_end
             else:
-                assert self.end is not None
+                assert self.started is not None and all(sequence.end is not None for sequence in self.sequences)
                 self.completed = event.completed
-        self.text = "".join(delta.text for delta in self.deltas)
-        self.token_ids = [token for delta in self.deltas for token in delta.token_ids]
+        first = self.sequences[0] if self.sequences else Sequence()
+        self.deltas, self.end, self.text, self.token_ids = first.deltas, first.end, first.text, first.token_ids
 
 
 class Daemon:

@@ -198,7 +198,7 @@ class OtherRequestsTest(unittest.TestCase):
             answer = Answer(result)
             name = answer.started.request_id
             return ("" if re.fullmatch("[0-9a-f]{16}-[0-9]+", name) else name, answer.started.prompt_tokens,
-                    answer.text, answer.token_ids,
+                    len(answer.sequences), answer.text, answer.token_ids,
                     [bytes(part) for delta in answer.deltas for part in delta.token_bytes],
                     [entry.SerializeToString() for delta in answer.deltas for entry in delta.logprobs],
                     answer.end.SerializeToString())

@@ -92,6 +92,7 @@ TEST(RequestValidation, OutOfRangeFieldsAreNamed) {
       {"sampling.logit_bias[4096]", [](R& r) { (*r.mutable_sampling()->mutable_logit_bias())[4096] = 1.0f; }},
       {"sampling.allowed_token_ids[0]", [](R& r) { r.mutable_sampling()->add_allowed_token_ids(~0u); }},
       {"sampling.n", [](R& r) { r.mutable_sampling()->set_n(0); }},
+      {"sampling.n", [](R& r) { r.mutable_sampling()->set_n(65); }},
       {"stopping.max_tokens", [](R& r) { r.mutable_stopping()->set_max_tokens(0); }},
       {"stopping.max_tokens", [](R& r) { r.mutable_stopping()->set_max_tokens(101); }},
       {"stopping.min_tokens", [](R& r) { r.mutable_stopping()->set_min_tokens(101); }},
@@ -140,7 +141,7 @@ TEST(RequestValidation, ValuesAtTheEndsOfTheirRangesPass) {
   request.mutable_sampling()->set_temperature(0.0f);
   request.mutable_sampling()->set_top_p(1.0f);
   request.mutable_sampling()->set_presence_penalty(-2.0f);
-  request.mutable_sampling()->set_n(1);
+  request.mutable_sampling()->set_n(64);
   (*request.mutable_sampling()->mutable_logit_bias())[4095] = -100.0f;
   request.mutable_stopping()->set_max_tokens(100);
   request.mutable_output()->set_logprobs(32);
@@ -225,7 +226,7 @@ TEST(RequestValidation, AllowedIdsMustStandForTokens) {
 
 TEST(RequestValidation, InvalidWinsOverUnsupported) {
   v1::GenerateRequest request = GoodRequest();
-  request.mutable_sampling()->set_n(2);
+  request.mutable_sampling()->add_bad_words("x");
   EXPECT_TRUE(absl::IsUnimplemented(CheckFields(request, SomeModel())));
   request.mutable_sampling()->set_temperature(-1.0f);
   EXPECT_TRUE(absl::IsInvalidArgument(CheckFields(request, SomeModel())));
