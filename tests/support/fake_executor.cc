@@ -85,8 +85,8 @@ void FakeExecutor::Store(const BatchInputs& batch, const BatchRow& row) {
 SampleResult FakeExecutor::Sample(uint64_t prefix, const SampleRow& sample) const {
   SampleResult result;
   result.finite = options_.nonfinite_seed == 0 || sample.rule.seed != options_.nonfinite_seed;
-  result.id =
-      sample.scored_id >= 0 ? sample.scored_id : Draw(prefix, sample.rule.seed, options_.vocab_size, sample.banned_ids);
+  const uint64_t seed = FakeSeed(sample.rule.seed, sample.index);
+  result.id = sample.scored_id >= 0 ? sample.scored_id : Draw(prefix, seed, options_.vocab_size, sample.banned_ids);
   if (sample.num_top_logprobs >= 0) result.logprob = Logprob(prefix, result.id);
   for (int32_t id = 0; id < sample.num_top_logprobs; ++id)
     result.top.push_back({.id = id, .logprob = Logprob(prefix, id)});

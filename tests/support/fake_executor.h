@@ -1,6 +1,7 @@
 // A StepExecutor without a model: the token at a position is a hash of all tokens before it, which it finds only
-// through the row's block table, and the seed. So output is a pure function of (prompt, seed, position) exactly as long
-// as the engine's paging is right; a block shared, lost or overwritten gives other tokens.
+// through the row's block table, the seed and the sequence's index. So output is a pure function of (prompt, seed,
+// index, position) exactly as long as the engine's paging is right; a block shared, lost or overwritten gives other
+// tokens.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +43,8 @@ class FakeExecutor final : public StepExecutor {
   std::vector<SampleResult> results_;
 };
 
+// With which a request's sequence of this index draws as one that is alone does with its seed.
+constexpr uint64_t FakeSeed(uint64_t seed, uint32_t index) { return seed + (uint64_t{index} << 32); }
 // What FakeExecutor gives for this prompt, without any engine. `banned` ids are never drawn.
 std::vector<int32_t> FakeTokens(std::vector<int32_t> prompt, uint64_t seed, int num_tokens, int vocab_size,
                                 std::span<const int32_t> banned = {});

@@ -86,15 +86,24 @@ TEST_F(EngineLoopTest, FlushTellsWhatItFreedAndTheMetricsFollow) {
 
 TEST_F(EngineLoopTest, SequencesAreCancelledByTheirIndexAndOthersAreNot) {
   Submit(1, 10, 50);
+  commands_.submissions[0].request.num_sequences = 3;
   Run();
-  commands_.of_requests[1].cancelled = {1, 2};
   Run();
-  EXPECT_THAT(turn_.output.ends, IsEmpty()) << "it has no such sequence, or had it once";
+  EXPECT_THAT(turn_.output.sequences, SizeIs(3));
+  commands_.of_requests[1].cancelled = {1};
+  Run();
+  ASSERT_THAT(turn_.output.ends, SizeIs(1));
+  EXPECT_EQ(turn_.output.ends[0].id, (SequenceId{.request = 1, .index = 1}));
+  EXPECT_THAT(turn_.output.sequences, SizeIs(2));
+  commands_.of_requests[1].cancelled = {1, 7};
+  Run();
+  EXPECT_THAT(turn_.output.ends, IsEmpty()) << "it had that one once, and never the other";
   commands_.of_requests[1].cancelled = {0};
   commands_.of_requests[1].end = FinishReason::kAborted;
   Run();
-  ASSERT_THAT(turn_.output.ends, SizeIs(1));
+  ASSERT_THAT(turn_.output.ends, SizeIs(2));
   EXPECT_EQ(turn_.output.ends[0].reason, FinishReason::kCancelled) << "asked for first";
+  EXPECT_EQ(turn_.output.ends[1].reason, FinishReason::kAborted);
 }
 
 TEST_F(EngineLoopTest, CommandsOfOneTurnAreDoneBeforeItsStep) {

@@ -108,6 +108,26 @@ TEST_F(EngineThreadTest, StreamsWhatTheExecutorSays) {
   EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
 }
 
+TEST_F(EngineThreadTest, SeveralAnswersAreOneRequestWithOneEnd) {
+  Start();
+  Client client;
+  Request request = MakeRequest(0, MakePrompt(70), 50);
+  request.num_sequences = 4;
+  Submit(request, client);
+  const std::vector<StreamChunk> answers = client.reader.ReadAnswers(*client.stream).by_index;
+  ASSERT_THAT(answers, SizeIs(4));
+  for (uint32_t index = 0; index < 4; ++index) {
+    EXPECT_THAT(IdsOf(answers[index]), ElementsAreArray(FakeTokens(MakePrompt(70), FakeSeed(100, index), 50, kVocab)));
+    EXPECT_EQ(answers[index].answer_end->output_tokens, 50);
+  }
+  EXPECT_TRUE(thread_->AwaitIdle(kNever)) << "with the request, not with so many sequences";
+  FinishRpc();
+  const MetricsData data = metrics_.Snapshot();
+  for (const int64_t in_flight : data.requests_in_flight.counts()) EXPECT_EQ(in_flight, 0);
+  EXPECT_EQ(data.prompt_tokens_admitted, 70u);
+  EXPECT_EQ(data.prompt_tokens_computed + data.prompt_tokens_cached, 70u);
+}
+
 TEST_F(EngineThreadTest, DescribesBetweenStepsWhatWasSubmittedBefore) {
   gate_.Allow(1);
   Start();
