@@ -104,6 +104,7 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .max_step_tokens = sizes.step_tokens,
                         .max_step_rows = rows,
                         .max_step_logits = std::max(rows, 64),
+                        .max_started = static_cast<int>(options.max_started > 0 ? options.max_started : 4 * rows),
                         .max_context_tokens = sizes.context,
                         .slow_consumer_seconds = options.slow_consumer_seconds,
                         .num_recorded = kRecordedDecisions},
@@ -159,6 +160,7 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
       Grouped(static_cast<int64_t>(rate)), options.max_step_seconds, sizes.step_tokens, options.max_queued_requests,
       Grouped(loaded.max_queued_tokens)));
   loaded.derived = {{"device", loaded.chosen.device},
+                    {"max-started", std::to_string(loaded.engine.scheduler.max_started)},
                     {"fp8-activations", loaded.fp8_activations == Fp8Activations::kDynamic ? "dynamic" : "off"},
                     {"max-context-tokens", std::to_string(sizes.context)},
                     {"kv-blocks", std::to_string(sizes.cache.num_blocks)},

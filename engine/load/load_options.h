@@ -26,6 +26,7 @@ struct LoadOptions {
   int64_t max_step_tokens = 0;  // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = 64;
+  int64_t max_started = 0;  // 0: four times max_rows
   int64_t max_queued_requests = 256;
   int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
   double slow_consumer_seconds = 30.0;

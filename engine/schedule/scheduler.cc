@@ -28,6 +28,9 @@ std::string AccountOf(const SchedulingRule& rule) {
   return rule.tenant.empty() && !rule.client.empty() ? '\0' + rule.client : rule.tenant;
 }
 
+// A paused sequence that takes a place for which others wait gets this part of its patience.
+constexpr double kCrowdedPatience = 0.1;
+
 // It wants it only while it has not started.
 TimePoint FirstTokenBy(const Sequence& sequence) {
   return sequence.run->has_started ? kNever : sequence.request.scheduling.first_token_by;
@@ -205,6 +208,7 @@ void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   Leave(sequence);
   RequestRun& run = *sequence.run;
   --run.num_left;
+  if (sequence.was_scheduled()) --num_started_;
   if (sequence.index == 0 && !run.has_started) LeaveQueue(run);
   elsewhere_.erase(sequence.places.in_phase);
   expiries_.Remove(sequence.places.in_expiries);
@@ -306,6 +310,14 @@ void Scheduler::EndExpired(TimePoint now) {
     RefreshExpiry(**paused);
   }
   while (Sequence* sequence = expiries_.FirstBy(now)) Finish(*sequence, ExpiredIn(*sequence, now));
+  while (CrowdedExpiry() <= now) Finish(*paused_.front(), FinishReason::kSlowConsumer);
+}
+
+// Where those that wait find no place, the one paused longest ends before its time.
+TimePoint Scheduler::CrowdedExpiry() const {
+  const bool is_crowded = num_started_ >= options_.max_started && num_waiting() > 0 && !paused_.empty();
+  if (!is_crowded || paused_.front()->paused_since == kNever) return kNever;
+  return paused_.front()->paused_since + FromSeconds(kCrowdedPatience * options_.slow_consumer_seconds);
 }
 
 // ------------------------------------------------------------------------------------------------------- invariants

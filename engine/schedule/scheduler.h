@@ -11,6 +11,7 @@
 // and its blocks until the last plan with a row of it is committed.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <list>
@@ -69,7 +70,7 @@ class Scheduler {
   bool has_finished() const { return !finished_.empty(); }
 
   // The first moment at which Plan has something to end, if it is not called before.
-  TimePoint NextExpiry() const { return expiries_.next(); }
+  TimePoint NextExpiry() const { return std::min(expiries_.next(), CrowdedExpiry()); }
 
   // Runs `visit(const Sequence&)` for each that has not ended, by id.
   template <class Visit>
@@ -123,6 +124,7 @@ class Scheduler {
   TimePoint LatestStart(const Request& request, int num_prompt_tokens) const;
   void RefreshExpiry(Sequence& sequence);
   void EndExpired(TimePoint now);
+  TimePoint CrowdedExpiry() const;
   FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) const;
 
   // Between phases.
@@ -192,6 +194,7 @@ class Scheduler {
   int64_t num_pending_prompt_tokens_ = 0;
   uint64_t num_arrived_ = 0;
   uint64_t num_turns_ = 0;
+  int num_started_ = 0;  // sequences that have begun and have not ended
 };
 
 }  // namespace latentd

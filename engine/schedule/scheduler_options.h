@@ -21,6 +21,7 @@ struct SchedulerOptions {
   int max_step_tokens = kDefaultStepTokens;
   int max_step_rows = kDefaultStepRows;
   int max_step_logits = kDefaultStepRows;
+  int max_started = 1 << 30;            // sequences that have begun: running, paused, preempted
   int chunk_tokens = 0;                 // most tokens of one sequence in a step; 0: as many as the step has left
   int max_context_tokens = 0;           // prompt and output together
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
@@ -28,4 +29,5 @@ struct SchedulerOptions {
   TenantRules tenants = {};
   size_t num_recorded = 1024;  // decisions that the flight recorder keeps: a power of two
 };
+
 }  // namespace latentd

@@ -257,6 +257,7 @@ void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowan
 
 // Why it waits on, if it does.
 std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
+  if (!sequence.was_scheduled() && num_started_ >= options_.max_started) return WaitReason::kRows;
   // A paused one has no use for its blocks now.
   while (cache_.num_available() <= Watermark()) {
     Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
@@ -295,7 +296,10 @@ void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& p
   if (sequence.preempted_since != kNever) {
     sequence.timings.preempted += now_ - std::exchange(sequence.preempted_since, kNever);
   }
-  if (!sequence.was_scheduled()) sequence.timings.first_scheduled = now_;
+  if (!sequence.was_scheduled()) {
+    sequence.timings.first_scheduled = now_;
+    ++num_started_;
+  }
   Enter(sequence, SequencePhase::kRunning);
   RequestRun& run = *sequence.run;
   if (run.has_started) return;

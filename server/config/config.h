@@ -28,6 +28,7 @@ struct Config {
   int64_t max_step_tokens = 0;        // 0: from memory
   double max_step_seconds = 0.1;
   int64_t max_rows = kDefaultRows;
+  int64_t max_started = 0;  // sequences that have begun; 0: four times max_rows
   int64_t max_queued_requests = kDefaultQueuedRequests;
   int64_t max_queued_tokens = 0;  // of prompts; 0: as many as can be computed in a minute
   double slow_consumer_seconds = 30.0;

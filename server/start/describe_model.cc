@@ -76,6 +76,7 @@ LoadOptions LoadOptionsOf(const Config& config) {
           .max_step_tokens = config.max_step_tokens,
           .max_step_seconds = config.max_step_seconds,
           .max_rows = config.max_rows,
+          .max_started = config.max_started,
           .max_queued_requests = config.max_queued_requests,
           .max_queued_tokens = config.max_queued_tokens,
           .slow_consumer_seconds = config.slow_consumer_seconds};

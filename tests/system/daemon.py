@@ -232,8 +232,8 @@ def http_get(server, path, method="GET", **headers):
 
 
 # Flags under which an unread held_request stays in phase decode for as long as a test likes, whatever the
-# machine's speed; the cache has blocks for two of them, so that a third one waits.
-HOLD_TWO = ("--max-pending-bytes", "1024", "--slow-consumer-seconds", "3600", "--kv-blocks", "61")
+# machine's speed; there are places for two of them, so that a third one waits.
+HOLD_TWO = ("--max-pending-bytes", "1024", "--slow-consumer-seconds", "3600", "--max-started", "2")
 
 
 def held_request(name, seed=7):

@@ -384,5 +384,23 @@ TEST(Scheduler, ConnectionsTakeTurnsWhereNoTenantIsNamed) {
   EXPECT_THAT(steps.Step(), ElementsAre(Row(5, 0, 0, 10)));
 }
 
+TEST(Scheduler, PlacesOfPausedSequencesAreBoundedAndGivenUpEarly) {
+  SchedulerOptions options = WithBlocks(40);
+  options.max_started = 2;
+  Steps steps(options);
+  for (RequestId id = 1; id <= 3; ++id) steps.Add(Generate(id, 10, 50));
+  EXPECT_THAT(steps.Step(), SizeIs(2));
+  steps.scheduler.Pause(2);
+  steps.scheduler.Pause(1);
+  EXPECT_THAT(steps.Step(At(1)), IsEmpty());
+  EXPECT_EQ(steps.scheduler.NextExpiry(), At(1) + std::chrono::milliseconds(500));
+  EXPECT_THAT(steps.Step(At(2)), ElementsAre(Row(3, 0, 0, 10)));
+  const auto finished = steps.scheduler.TakeFinished();
+  ASSERT_THAT(finished, SizeIs(1));
+  EXPECT_EQ(finished[0]->request.id, 2u) << "it was paused first";
+  EXPECT_EQ(finished[0]->finish_reason, FinishReason::kSlowConsumer);
+  EXPECT_THAT(steps.Step(At(4)), SizeIs(1)) << "the other keeps its place, since none waits for it";
+}
+
 }  // namespace
 }  // namespace latentd
