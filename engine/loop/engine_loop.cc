@@ -22,7 +22,8 @@ void EngineLoop::Complete(Turn& turn) {
   turn.opened.swap(opened_);
   turn.output.Clear();
   if (step_) engine_->Complete(*std::exchange(step_, std::nullopt), clock_, turn.output);
-  turn.left_queue = TakeLeftQueue();
+  engine_->TakeDepartures(turn.left_queue);
+  turn.tokens_per_second = engine_->tokens_per_second();
   turn.idle = turn.output.idle() && !has_late_commands_;
   turn.next_expiry = engine_->NextExpiry();
 }
@@ -44,11 +45,6 @@ void EngineLoop::Apply(Commands commands) {
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
   for (const StatusListener& listener : commands.describe) listener(engine_->Describe());
   for (const FlushListener& listener : commands.flush) listener(engine_->FlushPrefixCache());
-}
-
-QueueLoad EngineLoop::TakeLeftQueue() {
-  const QueueDepartures before = std::exchange(departures_, engine_->scheduler().departures());
-  return {.requests = departures_.requests - before.requests, .tokens = departures_.tokens - before.tokens};
 }
 
 }  // namespace latentd

@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "engine/loop/inbox.h"
-#include "engine/loop/queue_limit.h"
 #include "engine/step/engine.h"
 #include "engine/step/step_in_flight.h"
 #include "engine/step/step_output.h"
@@ -24,8 +23,9 @@ namespace latentd {
 struct Turn {
   std::vector<StreamOpening> opened;  // for the publisher, before `output`
   StepOutput output;
-  QueueLoad left_queue;  // got its first rows in this turn, or ended without any: Inbox::LeaveQueue where not 0
-  bool idle = false;     // nothing happens until a command comes or it is next_expiry
+  std::vector<RequestId> left_queue;  // got their first rows in this turn, or ended without any: for Inbox::LeaveQueue
+  double tokens_per_second = 0.0;     // of prefill, as measured: for Inbox::SetPace
+  bool idle = false;                  // nothing happens until a command comes or it is next_expiry
   TimePoint next_expiry = kNever;
 };
 
@@ -49,11 +49,8 @@ class EngineLoop {
   const Engine& engine() const { return *engine_; }
 
  private:
-  QueueLoad TakeLeftQueue();
-
   const std::unique_ptr<Engine> engine_;
   const Clock& clock_;
-  QueueDepartures departures_;  // of the scheduler, as the last turn told them
 
   // Between Begin and Complete.
   bool has_begun_ = false;

@@ -18,15 +18,22 @@ Duration TimeUntil(TimePoint then, const Clock& clock) {
   return then > now + kLongestWait ? kLongestWait : then - now;
 }
 
+DoorRules DoorOf(const SchedulerOptions& options, const QueueLoad& most_queued) {
+  return {.most_queued = most_queued,
+          .tenants = options.tenants,
+          .finds_prompts = options.prefix_cache == PrefixCacheMode::kOn};
+}
+
 }  // namespace
 
 EngineThread::EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publisher, const Clock& clock,
                            const QueueLoad& most_queued, EngineChecks checks)
     : publisher_(publisher),
       clock_(clock),
-      inbox_(most_queued),
+      inbox_(DoorOf(engine->scheduler().options(), most_queued)),
       loop_(std::move(engine), clock),
       checks_(std::move(checks)) {
+  inbox_.SetPace(loop_.engine().tokens_per_second());
   publisher_.Start(inbox_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -74,7 +81,8 @@ void EngineThread::Run() {
 
 bool EngineThread::RunTurn() {
   loop_.Run(inbox_.Take(), turn_);
-  if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
+  inbox_.SetPace(turn_.tokens_per_second);
+  if (!turn_.left_queue.empty()) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
   publisher_.Publish(turn_.opened, turn_.output);
   if (checks_.check) CheckInvariants();
   return turn_.idle;

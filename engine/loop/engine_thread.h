@@ -36,7 +36,8 @@ struct EngineChecks {
 
 class EngineThread {
  public:
-  // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it.
+  // Starts the publisher's thread, then its own. `publisher` and `clock` must outlive it. Tenants' quotas are those of
+  // the engine's scheduler.
   EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publisher, const Clock& clock,
                const QueueLoad& most_queued, EngineChecks checks = {});
   // Ends whatever is left with kDraining, joins, then stops the publisher: each stream has its end by then.

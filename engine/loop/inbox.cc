@@ -7,8 +7,7 @@ namespace latentd {
 std::optional<Refusal> Inbox::Submit(Submission submission, TimePoint now) {
   return commands_.Merge([&](Commands& commands) -> std::optional<Refusal> {
     if (!admitting_) return Refusal{.cause = RefusalCause::kDraining, .message = "the engine admits nothing any more"};
-    const auto prompt_tokens = static_cast<int64_t>(submission.request.prompt.size());
-    if (std::optional<Refusal> refusal = queue_.Enter(prompt_tokens, now)) return refusal;
+    if (std::optional<Refusal> refusal = door_.Enter(submission.request, tokens_per_second_, now)) return refusal;
     ++num_submitted_;
     commands.submissions.push_back(std::move(submission));
     return std::nullopt;
@@ -69,8 +68,8 @@ void Inbox::StopAdmitting() {
 
 void Inbox::Close() { commands_.Close(); }
 
-void Inbox::LeaveQueue(const QueueLoad& left, TimePoint now) {
-  commands_.Locked([&] { queue_.Leave(left, now); });
+void Inbox::LeaveQueue(std::span<const RequestId> left, TimePoint now) {
+  commands_.Locked([&] { door_.Leave(left, now); });
 }
 
 }  // namespace latentd

@@ -2,13 +2,17 @@
 // Owned by EngineThread; any thread puts in, the engine thread takes. Only the engine thread waits.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/loop/door.h"
 #include "engine/loop/mailbox.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/request.h"
@@ -52,10 +56,9 @@ struct Commands {
 
 class Inbox {
  public:
-  explicit Inbox(const QueueLoad& most_queued) : queue_(most_queued) {}
+  explicit Inbox(DoorRules rules) : door_(std::move(rules)) {}
 
-  // Nothing where it was taken in; else this inbox and the scheduler's queue hold as much as they may, or StopAdmitting
-  // came before.
+  // Nothing where it was taken in; else the door refuses it, or StopAdmitting came before.
   std::optional<Refusal> Submit(Submission submission, TimePoint now);
   void Cancel(RequestId id, FinishReason reason, TimePoint asked = kNever);
   // That sequence alone.
@@ -79,11 +82,13 @@ class Inbox {
   Commands Take() { return commands_.Take(); }
   void WaitFor(Duration timeout) { commands_.WaitFor(timeout); }
   bool closed() const { return commands_.closed(); }
-  // So much got its first rows, or ended before.
-  void LeaveQueue(const QueueLoad& left, TimePoint now);
+  // They got their first rows, or ended before.
+  void LeaveQueue(std::span<const RequestId> left, TimePoint now);
+  // The measured rate of prefill.
+  void SetPace(double tokens_per_second) { tokens_per_second_.store(tokens_per_second, std::memory_order_relaxed); }
 
   QueueLoad waiting() const {
-    return commands_.Locked([this] { return queue_.waiting(); });
+    return commands_.Locked([this] { return door_.waiting(); });
   }
   uint64_t num_submitted() const {
     return commands_.Locked([this] { return num_submitted_; });
@@ -91,9 +96,11 @@ class Inbox {
 
  private:
   Mailbox<Commands> commands_;  // its lock also guards all below
-  QueueLimit queue_;            // what was submitted and is not yet out of the scheduler's queue
+  Door door_;                   // knows what was submitted and is not yet out of the scheduler's queue
   uint64_t num_submitted_ = 0;
   bool admitting_ = true;
+
+  std::atomic<double> tokens_per_second_{0.0};
 };
 
 }  // namespace latentd

@@ -36,12 +36,12 @@ double RecentRate::PerSecond(TimePoint now) const {
   return weight_now / (kMemorySeconds * (1.0 - std::exp(-seconds / kMemorySeconds)));
 }
 
-std::optional<Refusal> QueueLimit::Enter(int64_t prompt_tokens, TimePoint now) {
+std::optional<Refusal> QueueLimit::Refuse(int64_t prompt_tokens, TimePoint now) {
   if (waiting_.requests >= most_.requests) {
     ++sent_away_.requests;
     const Duration wait = TimeFor(static_cast<double>(sent_away_.requests), requests_left_, now);
     return Refusal{.cause = RefusalCause::kQueueFull,
-                   .message = absl::StrFormat("the queue holds max_queued_requests=%d requests; retry in %.1f s",
+                   .message = absl::StrFormat("%s holds max_queued_requests=%d requests; retry in %.1f s", name_,
                                               most_.requests, Seconds(wait)),
                    .retry_after = wait};
   }
@@ -50,14 +50,17 @@ std::optional<Refusal> QueueLimit::Enter(int64_t prompt_tokens, TimePoint now) {
     const Duration wait =
         TimeFor(static_cast<double>(waiting_.tokens + sent_away_.tokens - most_.tokens), tokens_left_, now);
     return Refusal{.cause = RefusalCause::kQueueTokens,
-                   .message = absl::StrFormat("%d prompt tokens wait and %d more would pass max_queued_tokens=%d; "
+                   .message = absl::StrFormat("%s holds %d prompt tokens and %d more would pass max_queued_tokens=%d; "
                                               "retry in %.1f s or send a shorter prompt",
-                                              waiting_.tokens, prompt_tokens, most_.tokens, Seconds(wait)),
+                                              name_, waiting_.tokens, prompt_tokens, most_.tokens, Seconds(wait)),
                    .retry_after = wait};
   }
+  return std::nullopt;
+}
+
+void QueueLimit::Enter(int64_t prompt_tokens) {
   ++waiting_.requests;
   waiting_.tokens += prompt_tokens;
-  return std::nullopt;
 }
 
 void QueueLimit::Leave(const QueueLoad& left, TimePoint now) {

@@ -1,10 +1,11 @@
-// How much may wait for its first step, and when to come back where that is too much. Owned by the Inbox, whose lock
-// guards it.
+// How much may wait for its first step, of all requests or of one tenant's, and when to come back where that is too
+// much. Owned by the Door.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -38,11 +39,13 @@ class RecentRate {
 
 class QueueLimit {
  public:
-  // `most` of both that may wait. A prompt of more tokens than that still enters an empty queue.
-  explicit QueueLimit(const QueueLoad& most) : most_(most) {}
+  // `most` of both that may wait. A prompt of more tokens than that still enters an empty queue. Messages begin with
+  // `name`.
+  QueueLimit(const QueueLoad& most, std::string name) : most_(most), name_(std::move(name)) {}
 
-  // Nothing where the request entered.
-  std::optional<Refusal> Enter(int64_t prompt_tokens, TimePoint now);
+  // Nothing where there is a place: then Enter may take it.
+  std::optional<Refusal> Refuse(int64_t prompt_tokens, TimePoint now);
+  void Enter(int64_t prompt_tokens);
   void Leave(const QueueLoad& left, TimePoint now);
 
   const QueueLoad& waiting() const { return waiting_; }
@@ -51,6 +54,7 @@ class QueueLimit {
   Duration TimeFor(double count, const RecentRate& rate, TimePoint now) const;
 
   const QueueLoad most_;
+  const std::string name_;
   QueueLoad waiting_;
   RecentRate requests_left_;
   RecentRate tokens_left_;

@@ -72,9 +72,10 @@ absl::Status Scheduler::Add(Request request) {
                                                     std::make_unique<Sequence>(run, index, most));
     CHECK(is_new);
     Sequence& sequence = *place->second;
+    Tenant& tenant = tenants_.Enter(AccountOf(run->request.scheduling));
     sequence.standing = {.sequence = &sequence,
-                         .tenant = &tenants_.Enter(AccountOf(run->request.scheduling)),
-                         .priority = run->request.scheduling.priority,
+                         .tenant = &tenant,
+                         .priority = std::min(run->request.scheduling.priority, tenant.rule.max_priority),
                          .received = run->request.received,
                          .arrival = arrival,
                          .index = index};
@@ -178,9 +179,11 @@ void Scheduler::Fork(const Sequence& first) {
   });
 }
 
-void Scheduler::LeaveQueue(const RequestRun& run) {
-  ++departures_.requests;
-  departures_.tokens += run.num_prompt_tokens;
+void Scheduler::LeaveQueue(const RequestRun& run) { departed_.push_back(run.request.id); }
+
+void Scheduler::TakeDepartures(std::vector<RequestId>& departed) {
+  departed.clear();
+  departed.swap(departed_);
 }
 
 // ------------------------------------------------------------------------------------------------------------- ends

@@ -68,6 +68,8 @@ class Scheduler {
   // Those that ended and have no rows in flight since the last call, for the engine to report.
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
   bool has_finished() const { return !finished_.empty(); }
+  // In place of what it had: requests that left the queue since the last call, by a first row or an end; each once.
+  void TakeDepartures(std::vector<RequestId>& departed);
 
   // The first moment at which Plan has something to end, if it is not called before.
   TimePoint NextExpiry() const { return std::min(expiries_.next(), CrowdedExpiry()); }
@@ -93,7 +95,6 @@ class Scheduler {
   int num_waiting() const { return waiting_.size(); }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_paused() const { return static_cast<int>(paused_.size()); }
-  const QueueDepartures& departures() const { return departures_; }
   const SchedulerTotals& totals() const { return totals_; }
   const BlockCache& cache() const { return cache_; }
   const Tenants& tenants() const { return tenants_; }
@@ -187,7 +188,7 @@ class Scheduler {
   std::vector<Sequence*> prefilling_;
   double most_of_one_ = 0.0;  // work of one prompt
 
-  QueueDepartures departures_;
+  std::vector<RequestId> departed_;  // since TakeDepartures
   SchedulerTotals totals_;
   TimePoint now_{};                 // of the last plan
   double tokens_per_second_ = 0.0;  // as the last plan was told

@@ -8,12 +8,6 @@
 
 namespace latentd {
 
-// Requests that have left the queue so far, by their first rows or by an end before them. A request leaves it once.
-struct QueueDepartures {
-  int64_t requests = 0;
-  int64_t tokens = 0;  // of their prompts
-};
-
 struct SchedulerTotals {
   uint64_t queried_tokens = 0;     // of prompts that were looked up, each prompt once
   uint64_t hit_tokens = 0;         // of these, found and not computed: never what a preempted sequence finds again

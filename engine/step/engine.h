@@ -63,6 +63,11 @@ class Engine {
   // Waits for the step's results, commits them, and reads the clock once when that is done. `output` is filled anew.
   void Complete(StepInFlight step, const Clock& clock, StepOutput& output);
 
+  // As the Scheduler's.
+  void TakeDepartures(std::vector<RequestId>& departed) { scheduler_.TakeDepartures(departed); }
+  // The measured rate of prefill at the beginning of a context; 0: not yet.
+  double tokens_per_second() const { return budget_.tokens_per_second(); }
+
   // When an idle engine has to be stepped even if no command comes.
   TimePoint NextExpiry() const { return scheduler_.NextExpiry(); }
   const Scheduler& scheduler() const { return scheduler_; }

@@ -26,7 +26,7 @@ World::World(const Scenario& scenario, const Tokenizer& tokenizer, Telling telli
       events_(scenario.seed),
       lives_(scenario),
       executor_(scenario.engine.scheduler, lives_, clock_),
-      inbox_(scenario.most_queued),
+      inbox_({.most_queued = scenario.most_queued}),
       loop_(std::make_unique<Engine>(executor_, scenario.engine, metrics_), clock_),
       publisher_(&tokenizer, metrics_) {
   const TimePoint start = clock_.Now();
@@ -299,7 +299,7 @@ void World::CheckTurns() {
 }
 
 void World::HandOver() {
-  if (turn_.left_queue.requests > 0) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
+  if (!turn_.left_queue.empty()) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
   has_letter_ = has_letter_ || !turn_.opened.empty() || !turn_.output.empty();
   outbox_.Put(turn_.opened, turn_.output);
   if (has_letter_) WakePublisher();

@@ -15,8 +15,10 @@
 namespace latentd {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 class EngineLoopTest : public testing::Test {
  protected:
@@ -49,12 +51,11 @@ TEST_F(EngineLoopTest, ATurnOpensStreamsAndGivesTheStepsOutput) {
   EXPECT_EQ(turn_.opened[0].id, 7u);
   ASSERT_THAT(turn_.output.sequences, SizeIs(1));
   EXPECT_THAT(turn_.output.ends, IsEmpty());
-  EXPECT_EQ(turn_.left_queue.requests, 1);
-  EXPECT_EQ(turn_.left_queue.tokens, 10);
+  EXPECT_THAT(turn_.left_queue, ElementsAre(7u));
   Run();
   EXPECT_THAT(turn_.opened, IsEmpty());
   EXPECT_THAT(turn_.output.ends, SizeIs(1));
-  EXPECT_EQ(turn_.left_queue.requests, 0);
+  EXPECT_THAT(turn_.left_queue, IsEmpty());
   EXPECT_FALSE(turn_.idle);
   Run();
   EXPECT_TRUE(turn_.idle);
@@ -66,11 +67,18 @@ TEST_F(EngineLoopTest, WhatEndsInTheQueueLeavesItOnce) {
   Submit(2, 20, 5);
   commands_.of_requests[2].end = FinishReason::kCancelled;
   Run();
-  EXPECT_EQ(turn_.left_queue.requests, 2);
-  EXPECT_EQ(turn_.left_queue.tokens, 30);
+  EXPECT_THAT(turn_.left_queue, UnorderedElementsAre(1u, 2u));
   commands_.of_requests[1].end = FinishReason::kCancelled;
   Run();
-  EXPECT_EQ(turn_.left_queue.requests, 0) << "it had left the queue with its first rows";
+  EXPECT_THAT(turn_.left_queue, IsEmpty()) << "it had left the queue with its first rows";
+}
+
+TEST_F(EngineLoopTest, ATurnTellsTheMeasuredRate) {
+  EngineOptions options = SmallEngine();
+  options.step.tokens_per_second = 1000.0;
+  EngineLoop loop(std::make_unique<Engine>(executor_, options, metrics_), clock_);
+  loop.Run({}, turn_);
+  EXPECT_EQ(turn_.tokens_per_second, 1000.0);
 }
 
 TEST_F(EngineLoopTest, FlushTellsWhatItFreedAndTheMetricsFollow) {
@@ -147,7 +155,7 @@ TEST_F(EngineLoopTest, CommandsActOnAStepInFlight) {
   ASSERT_THAT(turn_.output.ends, SizeIs(1));
   EXPECT_EQ(turn_.output.ends[0].id.request, 1u);
   EXPECT_EQ(turn_.output.ends[0].reason, FinishReason::kCancelled);
-  EXPECT_EQ(turn_.left_queue.requests, 1);
+  EXPECT_THAT(turn_.left_queue, ElementsAre(1u));
   EXPECT_EQ(loop_.engine().scheduler().cache().num_held(), 0);
   Run();
   ASSERT_THAT(turn_.output.sequences, SizeIs(1));

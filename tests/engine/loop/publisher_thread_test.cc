@@ -66,7 +66,7 @@ class PublisherTest : public testing::Test {
   }
 
   Metrics metrics_;
-  Inbox inbox_{QueueLoad{.requests = 10, .tokens = 1000}};
+  Inbox inbox_{DoorRules{.most_queued = {.requests = 10, .tokens = 1000}}};
   StreamReader reader_;
   PublisherThread publisher_{&TinyTalesTokenizer(), metrics_};
 };

@@ -202,7 +202,9 @@ TEST(Scheduler, ContinuationsShareOnePrefill) {
   EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 0, 100)));
   EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 100, 1), Row(1, 1, 99, 1), Row(1, 2, 99, 1)));
   EXPECT_EQ(steps.scheduler.cache().num_held(), 1 + 3) << "the full block once, a tail each";
-  EXPECT_EQ(steps.scheduler.departures().requests, 1);
+  std::vector<RequestId> departed;
+  steps.scheduler.TakeDepartures(departed);
+  EXPECT_THAT(departed, ElementsAre(1u));
   EXPECT_EQ(steps.scheduler.totals().hit_tokens, 0u);
   steps.scheduler.CancelSequence({.request = 1, .index = 0});
   EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 1, 100, 1), Row(1, 2, 100, 1)));

@@ -255,13 +255,16 @@ TEST(Scheduler, ARequestLeavesTheQueueOnce) {
   Scheduler scheduler(SmallOptions());
   ASSERT_TRUE(scheduler.Add(Generate(1, 10, 60)).ok());
   ASSERT_TRUE(scheduler.Add(Generate(2, 20, 60)).ok());
+  std::vector<RequestId> departed;
   scheduler.Cancel(2);
-  EXPECT_EQ(scheduler.departures().requests, 1);
-  EXPECT_EQ(scheduler.departures().tokens, 20);
+  scheduler.TakeDepartures(departed);
+  EXPECT_THAT(departed, ElementsAre(2u));
   Step(scheduler);
+  scheduler.TakeDepartures(departed);
+  EXPECT_THAT(departed, ElementsAre(1u));
   scheduler.Cancel(1);
-  EXPECT_EQ(scheduler.departures().requests, 2);
-  EXPECT_EQ(scheduler.departures().tokens, 30);
+  scheduler.TakeDepartures(departed);
+  EXPECT_THAT(departed, IsEmpty());
 }
 
 TEST(Scheduler, CancelSaysForWhom) {

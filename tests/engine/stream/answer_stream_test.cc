@@ -65,7 +65,7 @@ class AnswerStreamTest : public testing::Test {
   const std::string said_ = "(é?)🦊 .|call_1=f:{\"a\": \"é\"}||call_2=g:{}|";
 
   Metrics metrics_;
-  Inbox inbox_{QueueLoad{.requests = 10, .tokens = 1000}};
+  Inbox inbox_{DoorRules{.most_queued = {.requests = 10, .tokens = 1000}}};
   StreamReader reader_;
   PublisherThread publisher_{&DeepSeek(), metrics_};
   RequestId last_id_ = 0;
