@@ -42,7 +42,7 @@ ROOMS = {
     "engine/load/": ["base/", "kernels/", "engine/metrics.h", "engine/model/", "engine/schedule/", "engine/step/",
                      "engine/text/"],
     "server/net/": ["base/"],
-    "server/config/": ["base/", "kernels/backend.h", "server/net/"],
+    "server/config/": ["base/", "engine/schedule/tenant_rules.h", "kernels/backend.h", "server/net/"],
     "server/process/": ["base/", "engine/load/bytes_read.h", "engine/loop/", "engine/metrics.h", "server/config/",
                         "server/net/"],
     "server/api/": ["base/", "jinja/", "engine/loop/queue_limit.h", "engine/metrics.h", "engine/model/config/",

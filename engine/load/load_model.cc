@@ -107,6 +107,8 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .max_started = static_cast<int>(options.max_started > 0 ? options.max_started : 4 * rows),
                         .max_context_tokens = sizes.context,
                         .slow_consumer_seconds = options.slow_consumer_seconds,
+                        .ageing_seconds = options.ageing_seconds,
+                        .tenants = options.tenants,
                         .num_recorded = kRecordedDecisions},
           .step = {.max_step_seconds = options.max_step_seconds}};
 }

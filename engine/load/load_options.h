@@ -7,6 +7,7 @@
 
 #include "engine/model/config/generation_config.h"
 #include "engine/schedule/scheduler_options.h"
+#include "engine/schedule/tenant_rules.h"
 
 namespace latentd {
 
@@ -30,6 +31,8 @@ struct LoadOptions {
   int64_t max_queued_requests = 256;
   int64_t max_queued_tokens = 0;  // of prompts; 0: what can be computed in a minute
   double slow_consumer_seconds = 30.0;
+  double ageing_seconds = 10.0;
+  TenantRules tenants = {};
 };
 
 // Which file `generation_config` names.

@@ -68,8 +68,7 @@ class Scheduler {
   // Those that ended and have no rows in flight since the last call, for the engine to report.
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
   bool has_finished() const { return !finished_.empty(); }
-  // In place of what it had: requests that left the queue since the last call, by a first row or an end; each once.
-  void TakeDepartures(std::vector<RequestId>& departed);
+  void TakeDepartures(std::vector<RequestId>& departed);  // requests that left the queue since the last call, once
 
   // The first moment at which Plan has something to end, if it is not called before.
   TimePoint NextExpiry() const { return std::min(expiries_.next(), CrowdedExpiry()); }

@@ -37,6 +37,8 @@ struct Config {
   int64_t egress_threads = 2;
   double stall_seconds = 30.0;  // without a step while there is work: not serving
   double drain_seconds = 30.0;
+  std::string tenants;           // a file with those who share the engine; empty: all are alike
+  double ageing_seconds = 10.0;  // of waiting raise a request's priority by one
 
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9090";

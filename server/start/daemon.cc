@@ -90,12 +90,13 @@ absl::Status Daemon::Run() {
 // -------------------------------------------------------------------------------------------------------------- start
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
+  const absl::StatusOr<LoadOptions> options = LoadOptionsOf(config_);
+  if (!options.ok()) return options.status();
   absl::StatusOr<std::unique_ptr<LoadedModel>> loaded = absl::UnknownError("nothing was loaded");
   std::atomic<bool> is_over = false;
   std::thread loader([&] {
-    loaded = LoadModel(LoadOptionsOf(config_), [this](uint64_t read_bytes, uint64_t total_bytes) {
-      progress_.OnRead(read_bytes, total_bytes);
-    });
+    loaded = LoadModel(
+        *options, [this](uint64_t read_bytes, uint64_t total_bytes) { progress_.OnRead(read_bytes, total_bytes); });
     progress_.Wipe();
     is_over = true;
     stop_.Notify();

@@ -8,6 +8,7 @@ import resource
 import shutil
 import socket
 import tempfile
+import time
 import unittest
 
 import grpc
@@ -270,6 +271,42 @@ class KnobTest(unittest.TestCase):
                 for _ in stream:
                     pass
             self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
+
+    def knob_tenants(self):
+        """A file that is wrong ends the start; what a right one says, other tests show."""
+        with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
+            tenants = pathlib.Path(folder) / "tenants.toml"
+            tenants.write_text("[[tenant]]\nname = 'a'\nweight = 'heavy'\n")
+            answer = run("--model", MODEL, "--tenants", tenants)
+            self.assertEqual((answer.returncode, answer.stderr.count("\n")), (1, 1))
+            self.assertIn(f"--tenants: {tenants}:3: weight: expected a number from 0.001 to 1000, found \"heavy\"",
+                          answer.stderr)
+
+    def knob_ageing_seconds(self):
+        """One of low priority goes before one of higher priority if it has waited for long enough."""
+        for seconds, expected in (("0.02", ["low", "high"]), ("86400", ["high", "low"])):
+            with daemon.Daemon("--max-rows", "1", "--ageing-seconds", seconds) as server:
+                holder = long_request()
+                holder.scheduling.priority = 8
+                running = server.generation.Generate(holder)
+                wait_until(lambda: next(running).HasField("delta"), "it has the row")
+                ends = []
+                self.queue(server, "low", 0, ends)
+                came_at = time.monotonic()
+                wait_until(lambda: time.monotonic() > came_at + 0.1, "it waits for a few periods")
+                self.queue(server, "high", 1, ends)
+                running.cancel()
+                wait_until(lambda: len(ends) == 2, "both are over")
+                self.assertEqual(ends, expected)
+
+    def queue(self, server, name, priority, ends):
+        """A short request that waits; `ends` gets its name when it is over."""
+        num_waiting = server.sum("requests_in_flight", phase="queued")
+        message = daemon.request(max_tokens=1)
+        message.scheduling.priority = priority
+        call = server.generation.GenerateOnce.future(message)
+        call.add_done_callback(lambda _: ends.append(name))
+        wait_until(lambda: server.sum("requests_in_flight", phase="queued") > num_waiting, f"{name} waits")
 
     def knob_chat_template(self):
         template = pathlib.Path(self.id() + ".jinja").name
