@@ -139,23 +139,17 @@ void BlockCache::Forget(BlockTable& table) {
   ++num_changes_;
   size_t first = table.blocks_.size();
   while (first > 0 && num_references(table.blocks_[first - 1]) == 1) --first;
-  const auto wrong = std::span(table.blocks_).subspan(first);
-  const auto stands_beneath = [&](BlockId block) {
-    BlockId above = index_.parent(block);
-    while (above != kNoBlock && std::find(wrong.begin(), wrong.end(), above) == wrong.end()) {
-      above = index_.parent(above);
-    }
-    return above != kNoBlock;
-  };
-  std::vector<BlockId> beneath;  // children first, as the order has them
-  order_.ForEach([&](BlockId block) {
-    if (stands_beneath(block)) beneath.push_back(block);
-  });
-  for (BlockId block : beneath) Uncache(block, Removal::kDropped);
-  for (auto block = wrong.rbegin(); block != wrong.rend(); ++block) {
-    if (index_.Has(*block)) Unstore(*block, Removal::kDropped);
-  }
   table.num_published_ = std::min(table.num_published_, static_cast<int>(first));
+  if (first == table.blocks_.size() || !index_.Has(table.blocks_[first])) return;
+  std::vector<BlockId> wrong{table.blocks_[first]};  // and all beneath it: of other tables, none holds one
+  for (size_t i = 0; i < wrong.size(); ++i) index_.AppendChildren(wrong[i], wrong);
+  for (auto block = wrong.rbegin(); block != wrong.rend(); ++block) {
+    if (IsCached(*block)) {
+      Uncache(*block, Removal::kDropped);
+    } else {
+      Unstore(*block, Removal::kDropped);
+    }
+  }
 }
 
 void BlockCache::DropPrivate(std::string_view own) {

@@ -101,8 +101,7 @@ class BlockCache {
   // ones are evicted after all that are not kept, for as long as at most half of all blocks are.
   void Release(BlockTable& table, TimePoint keep_until = kNotKept);
   void ExpireKept(TimePoint now);
-  // What the table alone holds may be wrong: it, and what is cached beneath it, is findable no longer. Time by the
-  // number of cached blocks.
+  // What the table alone holds may be wrong: it, and what is cached beneath it, is findable no longer.
   void Forget(BlockTable& table);
 
   // Frees what is cached of all that was published with PrefixKey::own = `own`.

@@ -5,8 +5,16 @@
 #include "base/check.h"
 
 namespace latentd {
+namespace {
 
-KvEvents::KvEvents(size_t capacity) : events_(capacity) { CHECK_GT(capacity, 0u); }
+constexpr size_t kSaltBytes = 192;  // a tenant's name and the longest salt; longer ones take memory when they come
+
+}  // namespace
+
+KvEvents::KvEvents(size_t capacity) : events_(capacity) {
+  CHECK_GT(capacity, 0u);
+  for (KvEvent& event : events_) event.salt.reserve(kSaltBytes);
+}
 
 void KvEvents::Stored(const BlockHash& hash, const BlockHash& parent, std::span<const int32_t> token_ids) {
   const std::scoped_lock lock(mutex_);

@@ -36,26 +36,20 @@ PrefixIndex::PrefixIndex(const PrefixIndexOptions& options)
       evicted_(nodes_.size()) {}
 
 void PrefixIndex::Match(const PrefixKey& key, int limit, PrefixPath& path) const {
+  const PrefixKey wanted{.salt = key.salt, .tokens = key.tokens.first(static_cast<size_t>(limit)), .own = key.own};
   path.blocks.clear();
   const Readable scopes = ScopesOf(key);
-  BlockId last = kNoBlock;
-  BlockHash hash = scopes_.HashOf(key.salt);
-  int num_tokens = 0;
-  for (; num_tokens + kBlockSlots <= limit; num_tokens += kBlockSlots) {
-    const std::span<const int32_t> ids = IdsFrom(key, num_tokens);
-    hash = Hash(hash, ids);
-    const BlockId block = FindReadable(scopes, hash, {last, ids});
-    if (block == kNoBlock) break;
-    path.blocks.push_back(block);
-    last = block;
-  }
-  const int num_left = std::min(kBlockSlots, limit - num_tokens);
-  path.tail = FindPartial(scopes, {last, IdsFrom(key, num_tokens, num_left)});
-  MeasureLosses(key, limit, path);
+  const Reached end = Descend(wanted, scopes.shared, {}, [&](BlockId block) { path.blocks.push_back(block); });
+  path.tail = FindPartial(wanted, scopes.shared, end);
+  if (scopes.own != kNoScope) TakeOwn(wanted, scopes.own, path);
+  MeasureLosses(wanted, path);
 }
 
 BlockId PrefixIndex::FindFull(const PrefixKey& key, const ChildIds& child) const {
-  return FindReadable(ScopesOf(key), Hash(EndOf(child.parent, key.salt).hash, child.ids), child);
+  const Readable scopes = ScopesOf(key);
+  const BlockHash hash = Hash(EndOf(child.parent, key.salt).hash, child.ids);
+  const BlockId own = FindExact(hash, {child.parent, scopes.own, child.ids});
+  return own != kNoBlock ? own : FindExact(hash, {child.parent, scopes.shared, child.ids});
 }
 
 BlockId PrefixIndex::FindCovering(const PrefixKey& key, const ChildIds& child) const {
@@ -125,6 +119,11 @@ void PrefixIndex::Flushed() const {
   if (events_ != nullptr) events_->Cleared();
 }
 
+void PrefixIndex::AppendChildren(BlockId block, std::vector<BlockId>& children) const {
+  auto child = children_.all().lower_bound(Place{block, kNoScope, {}});
+  for (; child != children_.all().end() && parent(*child) == block; ++child) children.push_back(*child);
+}
+
 bool PrefixIndex::Before::operator()(const Place& a, const Place& b) const {
   if (a.parent != b.parent) return a.parent < b.parent;
   if (a.scope != b.scope) return a.scope < b.scope;
@@ -158,10 +157,42 @@ bool PrefixIndex::IsSibling(BlockId block, const Place& place) const {
   return At(block).parent == place.parent && At(block).scope == place.scope;
 }
 
-// Its own first: what is shared may end earlier, and nothing shared is beneath an own block.
-BlockId PrefixIndex::FindReadable(const Readable& scopes, const BlockHash& hash, const ChildIds& child) const {
-  const BlockId own = FindExact(hash, {child.parent, scopes.own, child.ids});
-  return own != kNoBlock ? own : FindExact(hash, {child.parent, scopes.shared, child.ids});
+template <class Visit>
+PrefixIndex::Reached PrefixIndex::Descend(const PrefixKey& wanted, ScopeId scope, Reached from,
+                                          const Visit& visit) const {
+  const int num_wanted = static_cast<int>(wanted.tokens.size());
+  while (from.num_tokens + kBlockSlots <= num_wanted) {
+    const std::span<const int32_t> ids = IdsFrom(wanted, from.num_tokens);
+    const BlockHash hash = Hash(EndOf(from.last, wanted.salt).hash, ids);
+    const BlockId block = FindExact(hash, {from.last, scope, ids});
+    if (block == kNoBlock) break;
+    from = {.last = block, .num_tokens = from.num_tokens + kBlockSlots};
+    visit(block);
+  }
+  return from;
+}
+
+// Own blocks stand beneath shared ones at any depth, each beneath one: all the ways down take no more time than there
+// are blocks of this owner and of the path.
+void PrefixIndex::TakeOwn(const PrefixKey& wanted, ScopeId own, PrefixPath& path) const {
+  const auto start = [&](int depth) {
+    return Reached{.last = depth == 0 ? kNoBlock : path.blocks[static_cast<size_t>(depth) - 1],
+                   .num_tokens = depth * kBlockSlots};
+  };
+  const int num_shared = static_cast<int>(path.blocks.size());
+  int most = num_shared * kBlockSlots + path.tail.num_slots;
+  int best_depth = -1;
+  for (int depth = num_shared; depth >= 0; --depth) {
+    const Reached end = Descend(wanted, own, start(depth), [](BlockId) {});
+    const int num_tokens = end.num_tokens + FindPartial(wanted, own, end).num_slots;
+    if (num_tokens > most) best_depth = depth;
+    most = std::max(most, num_tokens);
+  }
+  if (best_depth < 0) return;
+  const Reached from = start(best_depth);
+  path.blocks.resize(static_cast<size_t>(best_depth));
+  const Reached end = Descend(wanted, own, from, [&](BlockId block) { path.blocks.push_back(block); });
+  path.tail = FindPartial(wanted, own, end);
 }
 
 BlockId PrefixIndex::FindExact(const BlockHash& hash, const Place& place) const {
@@ -172,16 +203,11 @@ BlockId PrefixIndex::FindExact(const BlockHash& hash, const Place& place) const 
   return found == HashTable::kNowhere ? kNoBlock : full_.value(found);
 }
 
-PrefixTail PrefixIndex::FindPartial(const Readable& scopes, const ChildIds& child) const {
-  const PrefixTail own = FindPartialIn({child.parent, scopes.own, child.ids});
-  const PrefixTail shared = FindPartialIn({child.parent, scopes.shared, child.ids});
-  return shared.num_slots > own.num_slots ? shared : own;
-}
-
-// In their order, the ones that share most with the ids are beside the place where these would stand.
-PrefixTail PrefixIndex::FindPartialIn(const Place& place) const {
+// In their order, the siblings that share most with the ids are beside the place where these would stand.
+PrefixTail PrefixIndex::FindPartial(const PrefixKey& wanted, ScopeId scope, const Reached& from) const {
+  const int num_left = std::min(kBlockSlots, static_cast<int>(wanted.tokens.size()) - from.num_tokens);
+  const Place place{from.last, scope, IdsFrom(wanted, from.num_tokens, num_left)};
   PrefixTail best;
-  if (place.scope == kNoScope || place.ids.empty()) return best;
   const auto consider = [&](BlockId block) {
     const int common = IsSibling(block, place) ? CommonPrefix(place.ids, IdsOf(block)) : 0;
     if (common > best.num_slots) best = {.block = block, .num_slots = common};
@@ -192,12 +218,13 @@ PrefixTail PrefixIndex::FindPartialIn(const Place& place) const {
   return best;
 }
 
-void PrefixIndex::MeasureLosses(const PrefixKey& key, int limit, PrefixPath& path) const {
-  const ChainEnd end = EndOf(path.blocks.empty() ? kNoBlock : path.blocks.back(), key.salt);
+void PrefixIndex::MeasureLosses(const PrefixKey& wanted, PrefixPath& path) const {
+  const ChainEnd end = EndOf(path.blocks.empty() ? kNoBlock : path.blocks.back(), wanted.salt);
+  const int num_wanted = static_cast<int>(wanted.tokens.size());
   const auto end_of = [&](const auto& hashes, BlockHash hash) {
     int end_of_found = static_cast<int>(path.blocks.size()) * kBlockSlots;
-    for (; end_of_found + kBlockSlots <= limit; end_of_found += kBlockSlots) {
-      hash = Hash(hash, IdsFrom(key, end_of_found));
+    for (; end_of_found + kBlockSlots <= num_wanted; end_of_found += kBlockSlots) {
+      hash = Hash(hash, IdsFrom(wanted, end_of_found));
       if (!hashes.Has(hash)) break;
     }
     return end_of_found;

@@ -85,6 +85,7 @@ class PrefixIndex {
   int num_tokens(BlockId block) const { return At(block).num_tokens; }
   BlockId parent(BlockId block) const { return At(block).parent; }
   int size() const { return static_cast<int>(children_.all().size()); }
+  void AppendChildren(BlockId block, std::vector<BlockId>& children) const;
   // Runs `visit(BlockId)`, which may remove it, for each that is stored with this `own`, leaves first.
   template <class Visit>
   void ForEachOwn(std::string_view own, const Visit& visit) {
@@ -129,6 +130,11 @@ class PrefixIndex {
     ScopeId shared = kNoScope;
     ScopeId own = kNoScope;
   };
+  // The end of a way down the tree.
+  struct Reached {
+    BlockId last = kNoBlock;
+    int num_tokens = 0;
+  };
   // The hashes of a chain's last block, salted and not.
   struct ChainEnd {
     BlockHash hash;
@@ -145,11 +151,13 @@ class PrefixIndex {
   ScopeId ScopeToStore(const PrefixKey& key) const;
   bool IsSibling(BlockId block, const Place& place) const;
 
-  BlockId FindReadable(const Readable& scopes, const BlockHash& hash, const ChildIds& child) const;
   BlockId FindExact(const BlockHash& hash, const Place& place) const;
-  PrefixTail FindPartial(const Readable& scopes, const ChildIds& child) const;
-  PrefixTail FindPartialIn(const Place& place) const;
-  void MeasureLosses(const PrefixKey& key, int limit, PrefixPath& path) const;
+  // Down full blocks of that scope, each to `visit`, as far as they hold the wanted tokens.
+  template <class Visit>
+  Reached Descend(const PrefixKey& wanted, ScopeId scope, Reached from, const Visit& visit) const;
+  PrefixTail FindPartial(const PrefixKey& wanted, ScopeId scope, const Reached& from) const;
+  void TakeOwn(const PrefixKey& wanted, ScopeId own, PrefixPath& path) const;
+  void MeasureLosses(const PrefixKey& wanted, PrefixPath& path) const;
   void Link(BlockId block);
   void Unlink(BlockId block);
   void AddFull(BlockId block, std::string_view salt);
