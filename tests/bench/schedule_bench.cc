@@ -1,12 +1,14 @@
 // Microseconds of a decode step with 1,024 running sequences and 10,000 that wait: its scheduling alone, Plan and
 // Commit, and all that the engine does, Begin and Complete on an executor that computes nothing. Beside them what it
-// takes to write one cache line of each running sequence, the least that a step must do. Then the queue alone.
+// takes to write one cache line of each running sequence, the least that a step must do. Then the queue alone, and
+// prefix lookups.
 // Usage: schedule_bench [running [waiting]]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +17,7 @@
 
 #include "base/check.h"
 #include "engine/metrics.h"
+#include "engine/schedule/block_cache.h"
 #include "engine/schedule/scheduler.h"
 #include "engine/schedule/tenants.h"
 #include "engine/schedule/waiting_queue.h"
@@ -49,7 +52,7 @@ SchedulerOptions OptionsFor(int num_running) {
 
 void PrintTimes(const char* what, std::vector<double> steps) {
   std::sort(steps.begin(), steps.end());
-  std::printf("%-19s %.0f us a step (median of %zu), p99 %.0f us\n", what, steps[steps.size() / 2], steps.size(),
+  std::printf("%-19s %.0f us (median of %zu), p99 %.0f us\n", what, steps[steps.size() / 2], steps.size(),
               steps[steps.size() * 99 / 100]);
 }
 
@@ -165,6 +168,45 @@ void PrintFloor(int num_running) {
   std::printf("one cache line of each written: %.1f us\n", Microseconds(Now() - started) / kSteps);
 }
 
+// Prefix lookups of long prompts in a cache that holds 30 of them, one after the other, so that each finds its blocks
+// in memory rather than in the processor's caches.
+void PrintLookup() {
+  constexpr int kPrompts = 30, kTokens = 32 * 1024;
+  BlockCache cache({.num_blocks = 1 + kPrompts * BlocksFor(kTokens)});
+  const auto prompt = [](int which) {
+    std::vector<int32_t> tokens(kTokens);
+    std::iota(tokens.begin(), tokens.end(), which * 1000);
+    return tokens;
+  };
+  std::vector<double> stores, hits, misses;
+  const auto time = [](std::vector<double>& times, const auto& call) {
+    const TimePoint started = Now();
+    call();
+    times.push_back(Microseconds(Now() - started));
+  };
+  for (int i = 0; i < 2 * kPrompts; ++i) {  // the second half evicts the first
+    const std::vector<int32_t> tokens = prompt(i);
+    time(stores, [&] {
+      BlockTable table;
+      while (table.num_blocks() < BlocksFor(kTokens)) CHECK(cache.Extend(table));
+      cache.Publish(table, {.salt = {}, .tokens = tokens}, kTokens, TailRule::kFullBlocks);
+      cache.Release(table);
+    });
+  }
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < 2 * kPrompts; ++i) {
+      const std::vector<int32_t> tokens = prompt(i);
+      PrefixMatch match;
+      time(i < kPrompts ? misses : hits, [&] { match = cache.Match({.salt = {}, .tokens = tokens}, kTokens); });
+      CHECK_EQ(match.num_tokens, i < kPrompts ? 0 : kTokens);
+      CHECK_EQ(match.lost_to_eviction, i < kPrompts ? kTokens : 0);
+    }
+  }
+  PrintTimes("32k tokens found:", hits);
+  PrintTimes("32k tokens lost:", misses);
+  PrintTimes("32k tokens stored:", stores);
+}
+
 int Number(const char* text) {
   const int number = std::atoi(text);
   CHECK_GE(number, 0);
@@ -182,4 +224,5 @@ int main(int argc, char** argv) {
   latentd::PrintEngine(num_running, num_waiting);
   for (const int num_tenants : {1, 8, 64}) latentd::PrintQueue(num_waiting, num_tenants);
   latentd::PrintFloor(num_running);
+  latentd::PrintLookup();
 }
