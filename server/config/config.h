@@ -50,6 +50,7 @@ struct Config {
   std::string log_level = "info";
   std::string log_format = "text";
   std::string core_dumps = "off";
+  std::string recorder_dir;  // where the flight recorder is saved; empty: nowhere
 };
 
 // Where a knob's value came from. A later one wins.

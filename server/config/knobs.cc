@@ -119,6 +119,8 @@ std::vector<Knob> AroundTheEngine() {
        .member = &Config::core_dumps,
        .help = "on: a crash may leave one, with requests and answers in it, never weights or cache",
        .choices = {"off", "on"}},
+      {kLogging, "recorder-dir", &Config::recorder_dir,
+       "Directory where the flight recorder is saved on a stall or a failed check; empty: nowhere"},
   };
 }
 

@@ -170,6 +170,13 @@ void LogFatal(std::string_view why) {
   }
 }
 
+std::string LineForLater(std::string_view why) {
+  if (format_in_use == LogFormat::kJson) {
+    return absl::StrFormat("{\"level\":\"critical\",\"message\":%s}\n", QuoteForLog(why));
+  }
+  return absl::StrFormat("latentd: %s\n", OnOneLine(why));
+}
+
 namespace {
 
 // LogFatal, or its line in a smaller way where there is no memory left to compose it.

@@ -32,6 +32,8 @@ void StopLogging();
 absl::StatusOr<std::string> SetLogLevel(const std::string& level);
 // Why the daemon ends before it served: "latentd: why" on stderr, or an object of level critical.
 void LogFatal(std::string_view why);
+// The line that LogFatal writes, without a time: for a moment when no line can be composed.
+std::string LineForLater(std::string_view why);
 // Sets the format of lines before StartLogging, which sets it, too.
 void SetLogFormat(LogFormat format);
 // Uncaught exceptions, in any thread, and an abort of a library are said in such a line, too, and end the process

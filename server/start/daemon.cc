@@ -49,16 +49,23 @@ Daemon::Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started)
       reception_(config_, metrics_),
       egress_(static_cast<int>(config_.egress_threads), FromSeconds(config_.slow_consumer_seconds)),
       generation_(gate_, reception_.PartsWith(egress_)),
-      models_(gate_, reception_.PartsWith(egress_)) {}
+      models_(gate_, reception_.PartsWith(egress_)),
+      alarm_({.metrics = metrics_,
+              .state = state_,
+              .drain = drain_,
+              .stop = stop_,
+              .drain_seconds = config_.drain_seconds}) {}
 
 Daemon::~Daemon() {
   watch_.reset();
   listeners_.reset();
   egress_.AwaitEmpty(kNever);  // gRPC is done with every stream; what they refer to may go after this
+  if (dumps_ != nullptr) dumps_->Forget();
 }
 
 absl::Status Daemon::Run() {
   if (absl::Status status = PreparePortFile(config_.port_file); !status.ok()) return status;
+  if (absl::Status status = CheckRecorderDirectory(config_.recorder_dir); !status.ok()) return status;
   NameModelInRequestLog(ModelName(config_.model_directory));
   absl::StatusOr<std::unique_ptr<Listeners>> listeners =
       Listeners::Start({&generation_, &models_}, {.gate = gate_,
@@ -77,14 +84,16 @@ absl::Status Daemon::Run() {
   if (absl::Status status = Open(*std::move(loaded)); !status.ok()) return status;
   AwaitStop();
   Drain();
-  spdlog::info("stopped");
+  const absl::Status status = alarm_.status();
+  if (status.ok()) spdlog::info("stopped");
   // gRPC's library waits 10 s for connections that it lost while it wrote to them.
   if (ConnectionTable::OfProcess().has_lost_any()) {
     listeners_->ShutDownMetrics();
     StopLogging();
-    _exit(0);
+    if (!status.ok()) LogFatal(std::string(status.message()));
+    _exit(status.ok() ? 0 : 1);
   }
-  return absl::OkStatus();
+  return status;
 }
 
 // -------------------------------------------------------------------------------------------------------------- start
@@ -107,22 +116,32 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
 }
 
 absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
+  dumps_ = std::make_unique<FlightDumps>(
+      FlightDumps::Options{.directory = config_.recorder_dir, .fingerprint = loaded->description.fingerprint}, clock_);
   runtime_ = std::make_unique<ModelRuntime>(
       std::move(loaded), config_, clock_,
-      ModelRuntime::Output{.metrics = metrics_, .max_backlog_bytes = reception_.max_bytes()});
+      ModelRuntime::Output{
+          .metrics = metrics_, .alarm = alarm_, .dumps = *dumps_, .max_backlog_bytes = reception_.max_bytes()});
+  dumps_->SaveOnFailedCheck(runtime_->engine().recorder());
   listeners_->Describe(runtime_->loaded(), runtime_->served().description,
                        WithDerived(parsed_.knobs, runtime_->loaded().derived));
   gate_.Open(runtime_->serving());
   ReportStart();
   state_.MoveTo(ServingState::Stage::kServing);
-  const auto set_readiness = [this](EngineHealth health) {
-    state_.MoveTo(health == EngineHealth::kMoving ? ServingState::Stage::kServing : ServingState::Stage::kStalled);
+  Watch();
+  return WritePortFile(config_.port_file, listeners_->addresses_to_dial());
+}
+
+void Daemon::Watch() {
+  const auto on_change = [this](EngineHealth health) {
+    const bool stalled = health == EngineHealth::kStalled;
+    state_.MoveTo(stalled ? ServingState::Stage::kStalled : ServingState::Stage::kServing);
+    if (stalled) dumps_->Save(runtime_->engine().recorder(), "stall");
   };
   watch_ = std::make_unique<StallWatch>(runtime_->engine().progress(), clock_, metrics_,
                                         StallWatchOptions{.stall_seconds = config_.stall_seconds,
-                                                          .on_change = set_readiness,
+                                                          .on_change = on_change,
                                                           .on_look = [this](TimePoint now) { heap_trim_.Tick(now); }});
-  return WritePortFile(config_.port_file, listeners_->addresses_to_dial());
 }
 
 void Daemon::ReportStart() {
@@ -151,6 +170,8 @@ void Daemon::AwaitStop() {
     drain_.Ask(AfterSeconds(config_.drain_seconds));
     spdlog::info("signal {}: draining for at most {} s; another SIGTERM or SIGINT ends at once", *signal,
                  config_.drain_seconds);
+  } else if (!alarm_.status().ok()) {
+    return;  // it has been said why
   } else {
     spdlog::info("asked through Admin: draining for at most {:.3f} s", Seconds(drain_.deadline() - Now()));
   }

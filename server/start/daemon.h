@@ -17,7 +17,9 @@
 #include "server/grpc/models_service.h"
 #include "server/grpc/reception.h"
 #include "server/process/drain_state.h"
+#include "server/process/flight_dumps.h"
 #include "server/process/heap.h"
+#include "server/process/invariant_alarm.h"
 #include "server/process/load_progress.h"
 #include "server/process/serving_state.h"
 #include "server/process/signals.h"
@@ -42,6 +44,7 @@ class Daemon {
  private:
   absl::StatusOr<std::unique_ptr<LoadedModel>> Load();
   absl::Status Open(std::unique_ptr<LoadedModel> loaded);
+  void Watch();
   void ReportStart();
   void AwaitStop();
   void SetStage(DrainState::Stage stage);
@@ -64,6 +67,8 @@ class Daemon {
   Egress egress_;
   GenerationService generation_;
   ModelsService models_;
+  InvariantAlarm alarm_;
+  std::unique_ptr<FlightDumps> dumps_;     // of runtime_'s recorder; null while the model loads
   std::unique_ptr<ModelRuntime> runtime_;  // null while the model loads; outlives what serves it
   std::unique_ptr<Listeners> listeners_;
   HeapTrim heap_trim_;  // of the watch's thread

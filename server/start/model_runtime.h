@@ -15,6 +15,8 @@
 #include "server/call/live_requests.h"
 #include "server/call/serving_gate.h"
 #include "server/config/config.h"
+#include "server/process/flight_dumps.h"
+#include "server/process/invariant_alarm.h"
 
 namespace latentd {
 
@@ -22,9 +24,11 @@ class ModelRuntime {
  public:
   struct Output {
     Metrics& metrics;
+    InvariantAlarm& alarm;
+    FlightDumps& dumps;
     size_t max_backlog_bytes = 0;  // of all readers
   };
-  // `clock` and the metrics must outlive it.
+  // `clock` and the output must outlive it.
   ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& config, const Clock& clock, const Output& output);
 
   const LoadedModel& loaded() const { return *loaded_; }  // without its text, which served() has
