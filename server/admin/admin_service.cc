@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "engine/schedule/flight_dump.h"
 #include "server/admin/cache_flush.h"
 #include "server/admin/request_list.h"
 #include "server/api/field_checks.h"
@@ -14,6 +16,7 @@
 #include "server/api/status.h"
 #include "server/api/wire_message.h"
 #include "server/call/immediate_call.h"
+#include "server/process/flight_dumps.h"
 #include "server/process/logging.h"
 
 namespace latentd {
@@ -27,6 +30,11 @@ constexpr double kDefaultInterval = 1.0;
 constexpr double kShortestInterval = 0.1;
 constexpr double kLongestInterval = 3600.0;
 constexpr double kLongestDrain = 86400.0;
+
+// The head of a dump, and some entries.
+constexpr uint64_t kSmallestDump = 1024;
+static_assert(kSmallestDump > kFlightHeadBytes + kMaxFlightFingerprintBytes + kFlightEntryBytes);
+constexpr size_t kDumpChunkBytes = 64 << 10;
 
 v1::ConfigSource SourceOf(KnobSource source) {
   switch (source) {
@@ -228,11 +236,27 @@ absl::StatusOr<v1::SetLogLevelResult> AdminService::SetLogLevel(MessageBytes byt
   return result;
 }
 
-// ----------------------------------------------------------------------------------------------- not implemented yet
+// ---------------------------------------------------------------------------------------------------- flight recorder
 
 absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(MessageBytes bytes) {
-  if (absl::Status status = ParseAs<v1::DumpFlightRecorderRequest>(bytes).status(); !status.ok()) return status;
-  return UnsupportedField("DumpFlightRecorder", "this server has no flight recorder yet: nothing was recorded");
+  const absl::StatusOr<v1::DumpFlightRecorderRequest> message = ParseAs<v1::DumpFlightRecorderRequest>(bytes);
+  if (!message.ok()) return message.status();
+  constexpr uint64_t kAll = std::numeric_limits<uint64_t>::max();
+  const uint64_t max_bytes = message->has_max_bytes() ? message->max_bytes() : kAll;
+  FieldChecks checks;
+  checks.Range("max_bytes", max_bytes, kSmallestDump, kAll);
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  const ModelInService* serving = parts_.gate.Find();
+  if (serving == nullptr) return parts_.gate.Loading();
+  const uint64_t most = (max_bytes - kFlightHeadBytes - kMaxFlightFingerprintBytes) / kFlightEntryBytes;
+  FlightDump dump = TakeFlightDump(serving->live.engine().recorder(), most, SteadyClock());
+  dump.fingerprint = serving->model.description.fingerprint();
+  return [dump = WriteFlightDump(dump), num_sent = size_t{0}](TimePoint now) mutable {
+    v1::DumpChunk chunk;
+    chunk.set_content(dump.substr(num_sent, kDumpChunkBytes));
+    num_sent += chunk.content().size();
+    return AdminStream::Turn{.message = chunk.SerializeAsString(), .is_last = num_sent == dump.size(), .next = now};
+  };
 }
 
 }  // namespace latentd

@@ -58,7 +58,7 @@ inline constexpr CauseRow kCauses[] = {
      {.methods = kEveryMethod},
      {.detail = Detail::kBadRequest, .message = kTextOfItsPlace}},
     {{Cause::kUnsupportedFeature, absl::StatusCode::kUnimplemented, "UNSUPPORTED_FEATURE", Party::kClient},
-     {.methods = kMakesPrompt | kIsUnimplemented},
+     {.methods = kMakesPrompt},
      {.detail = Detail::kBadRequest, .numbers = {"field"}, .message = kTextOfItsPlace}},
     {{Cause::kModelNotFound, absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", Party::kClient},
      {.methods = kNamesModel},

@@ -13,8 +13,7 @@ using MethodTraits = uint16_t;
 inline constexpr MethodTraits kGenerates = 1 << 0;      // tokens
 inline constexpr MethodTraits kScores = 1 << 1;         // a prompt
 inline constexpr MethodTraits kAnswersItself = 1 << 2;  // without the engine
-inline constexpr MethodTraits kIsUnimplemented = 1 << 3;
-inline constexpr MethodTraits kAnswersInOne = 1 << 4;  // message, instead of a stream
+inline constexpr MethodTraits kAnswersInOne = 1 << 4;   // message, instead of a stream
 inline constexpr MethodTraits kUsesTokenizer = 1 << 5;
 inline constexpr MethodTraits kMakesPrompt = 1 << 6;  // of what the request says
 inline constexpr MethodTraits kUsesTemplate = 1 << 7;
@@ -46,7 +45,7 @@ inline constexpr MethodRow kMethods[] = {
     {"FlushPrefixCache", kAnswersItself | kAnswersInOne},
     {"GetConfig", kAnswersItself | kAnswersInOne},
     {"SetLogLevel", kAnswersItself | kAnswersInOne},
-    {"DumpFlightRecorder", kIsUnimplemented},
+    {"DumpFlightRecorder", kAnswersItself | kNeedsModel},
 };
 
 // A method whose requests go through the engine: its RPCs begin in phase queued, those of all others in phase output.

@@ -214,12 +214,7 @@ class AdminTest(AdminTestCase):
             details = self.assert_refused(lambda: self.admin.SetLogLevel(message), "level")
             self.assertIn("trace, debug, info, warning, error, off", details.message)
 
-    # ----------------------------------------------------------------------------------------------- what isn't there
-
-    def test_missing_features_say_so(self):
-        details = self.failure(lambda: self.admin.DumpFlightRecorder(admin_pb2.DumpFlightRecorderRequest()))
-        self.assertEqual((details.code, details.reason), (grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED_FEATURE"))
-        self.assertIn("yet", details.message)
+    # ------------------------------------------------------------------------------------------------- every method
 
     def test_malformed_bytes_are_invalid_argument_on_every_method(self):
         for method in ("Abort", "Drain", "GetLoad", "WatchLoad", "ListRequests", "FlushPrefixCache", "GetConfig",

@@ -338,6 +338,17 @@ class KnobTest(unittest.TestCase):
                 text = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
                 self.assertEqual(limits.search(text)[1] == "0", is_off)
 
+    def knob_recorder_dir(self):
+        stall = ("--stall-seconds", "0.01", "--max-step-tokens", "2048", "--max-step-seconds", "10")
+        with tempfile.TemporaryDirectory() as folder, daemon.Daemon("--recorder-dir", folder, *stall) as server:
+            prompts = (daemon.pb.TokenIds(ids=[first] * 1800) for first in range(5, 1000))  # none of it is cached
+
+            def saved():
+                server.once(daemon.pb.GenerateRequest(token_ids=next(prompts),
+                                                      stopping=daemon.pb.Stopping(max_tokens=1)))
+                return list(pathlib.Path(folder).glob("*-stall-*.flight"))
+            wait_until(saved, "a stall saves the flight recorder")
+
     def knob_log_format(self):
         with daemon.Daemon("--log-format", "json") as server:
             server.await_log("serving .*\n")

@@ -124,13 +124,13 @@ class Answer:
 class Daemon:
     """Use as a context: leaving it stops the daemon and asserts that it exits 0."""
 
-    def __init__(self, *flags, model=MODEL, under=()):
+    def __init__(self, *flags, model=MODEL, under=(), program=BIN / "latentd"):
         """`under` is the beginning of a command that runs what stands behind it: taskset, nice."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
         port_file = self.folder / "ports.json"
         with open(self.folder / "log", "w") as log:
             self.process = subprocess.Popen(
-                [*under, BIN / "latentd", "--model", model, "--port-file", port_file,
+                [*under, program, "--model", model, "--port-file", port_file,
                  *([] if "--threads" in flags else ["--threads", "2"]), *flags],
                 stderr=log, stdin=subprocess.DEVNULL)
         wait_until(lambda: port_file.exists() or self.process.poll() is not None, "the daemon serves or exits")

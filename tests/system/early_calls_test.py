@@ -82,6 +82,9 @@ class WhileLoadingTest(unittest.TestCase):
         watch = admin.WatchLoad(admin_pb2.WatchLoadRequest())
         self.assertTrue(next(watch).HasField("loading"))
         watch.cancel()
+        with self.assertRaises(grpc.RpcError) as caught:
+            list(admin.DumpFlightRecorder(admin_pb2.DumpFlightRecorderRequest()))
+        self.assertEqual(daemon.Details(caught.exception).reason, "LOADING")
 
     def test_latentctl_shows_it(self):
         def latentctl(*arguments):

@@ -8,6 +8,7 @@
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
 #include "tools/latentctl/admin_commands.h"
+#include "tools/latentctl/recorder.h"
 #include "tools/latentctl/top.h"
 
 namespace latentd {
@@ -18,6 +19,8 @@ struct AdminFlags {
   std::optional<double> drain_seconds;
   double interval_seconds = 1.0;
   uint32_t count = 0;
+  std::string recorder_file, recorder_output;
+  std::optional<uint64_t> recorder_request;
 };
 
 namespace {
@@ -85,6 +88,25 @@ void AddTop(Command program, AdminFlags& f, int& code) {
       [&f, &code] { code = Top({.admin = f.common, .interval_seconds = f.interval_seconds, .count = f.count}); });
 }
 
+void AddRecorder(Command program, AdminFlags& f, int& code) {
+  Command recorder = AddCommand(program, "recorder", "The scheduler's last decisions, as a timeline", f);
+  recorder.Add(Timeout(f));
+  recorder.Add({.name = "file",
+                .target = &f.recorder_file,
+                .help = "A dump that the daemon or --output wrote; default: the daemon is asked"});
+  recorder.Add({.name = "--output",
+                .target = &f.recorder_output,
+                .help = "Writes the dump to this file and prints only its summary"});
+  recorder.Add({.name = "--request",
+                .target = &f.recorder_request,
+                .help = "Only this request: the number at the end of the id that the daemon gave it",
+                .rule = Whole<uint64_t>()});
+  recorder.OnParsed([&f, &code] {
+    code = ShowRecorder(
+        {.admin = f.common, .file = f.recorder_file, .output = f.recorder_output, .request = f.recorder_request});
+  });
+}
+
 }  // namespace
 
 std::shared_ptr<AdminFlags> AddAdminCommands(Command program, int& code) {
@@ -92,6 +114,7 @@ std::shared_ptr<AdminFlags> AddAdminCommands(Command program, int& code) {
   AddLooks(program, *flags, code);
   AddEnds(program, *flags, code);
   AddTop(program, *flags, code);
+  AddRecorder(program, *flags, code);
   return flags;
 }
 
