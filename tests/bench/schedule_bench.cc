@@ -117,7 +117,7 @@ void PrintEngine(int num_running, int num_waiting) {
   std::printf("%-19s %.0f us\n", "all of them end:", Microseconds(Now() - started));
 }
 
-// One leaves the queue and comes again, with tenants that are charged in between.
+// One leaves the queue and another comes, with tenants that are charged in between.
 void PrintQueue(int num_waiting, int num_tenants) {
   Tenants tenants({});
   WaitingQueue queue(tenants, std::chrono::seconds(10));
@@ -142,6 +142,9 @@ void PrintQueue(int num_waiting, int num_tenants) {
     Standing& standing = *queue.First(now);
     queue.Remove(standing);
     tenants.Charge(*standing.tenant, {.prompt_tokens = 512});
+    standing.received = now;
+    standing.arrival += all.size();
+    standing.SetStarts({.prompt_tokens = i % 2000, .tokens_per_second = 5000.0, .due = now + std::chrono::seconds(9)});
     queue.Add(standing);
     turns.push_back(Microseconds(Now() - started));
   }
@@ -222,7 +225,7 @@ int main(int argc, char** argv) {
   std::printf("%d running, %d waiting\n", num_running, num_waiting);
   latentd::PrintScheduler(num_running, num_waiting);
   latentd::PrintEngine(num_running, num_waiting);
-  for (const int num_tenants : {1, 8, 64}) latentd::PrintQueue(num_waiting, num_tenants);
+  for (const int num_tenants : {1, 64, 256}) latentd::PrintQueue(num_waiting, num_tenants);
   latentd::PrintFloor(num_running);
   latentd::PrintLookup();
 }
