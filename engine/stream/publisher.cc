@@ -31,14 +31,12 @@ Publisher::Publisher(const Tokenizer* tokenizer, Metrics& metrics)
       metrics_(metrics) {}
 
 void Publisher::Open(StreamOpening opening) {
+  // Stop strings are worked on once: there may be kilobytes of them, and 64 answers.
+  const OpenAnswer answer{.text = StreamText(tokenizer_, format_, opening.stopping, opening.answer)};
   OpenStream open{.kind = opening.kind,
                   .include_stop = opening.stopping.include_stop,
                   .stream = std::move(opening.stream),
-                  .answers = {}};
-  open.answers.reserve(static_cast<size_t>(opening.num_sequences));
-  for (int i = 0; i < opening.num_sequences; ++i) {
-    open.answers.push_back({.text = StreamText(tokenizer_, format_, opening.stopping, opening.answer)});
-  }
+                  .answers = std::vector<OpenAnswer>(static_cast<size_t>(opening.num_sequences), answer)};
   CHECK(streams_.emplace(opening.id, std::move(open)).second);
 }
 

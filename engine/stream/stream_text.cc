@@ -22,9 +22,8 @@ StreamText::StreamText(const Tokenizer* tokenizer, const AnswerFormat& format, c
                        const AnswerRule& answer)
     : tokenizer_(tokenizer),
       format_(FormatOf(format, answer)),
-      stops_(stopping.stop_strings),
       parser_(ParserOf(format_, answer.chat.value_or(ChatAnswer{}))),
-      matcher_(stops_, stopping.include_stop ? StopText::kInclude : StopText::kExclude),
+      matcher_(stopping.stop_strings, stopping.include_stop ? StopText::kInclude : StopText::kExclude),
       min_tokens_(stopping.min_tokens) {
   const SpecialText special = answer.prints_special_tokens ? SpecialText::kPrint : SpecialText::kSkip;
   if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, special);

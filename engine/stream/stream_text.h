@@ -1,6 +1,6 @@
 // What one stream says as it grows: ids to UTF-8, a chat's answer split into content, reasoning and tool calls, up to
 // the first stop string in its content whose last character comes after min_tokens. What may be the start of a stop
-// string, of a character or of a tool call is held back. Publisher thread only.
+// string, of a character or of a tool call is held back. A copy shares the stop strings. Publisher thread only.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "engine/request.h"
 #include "engine/text/answer/answer_format.h"
@@ -35,7 +34,7 @@ class StreamText {
 
   // The stop string that was found: all text before it has been handed out.
   bool stopped() const { return found_.has_value(); }
-  const std::string& stop_string() const { return stops_[*found_]; }
+  const std::string& stop_string() const { return matcher_.stop(*found_); }
   // Tokens appended while reasoning, its markers not among them.
   int reasoning_tokens() const { return reasoning_tokens_; }
 
@@ -45,7 +44,6 @@ class StreamText {
 
   const Tokenizer* tokenizer_;
   const AnswerFormat format_;  // empty: the answer is not parsed
-  std::vector<std::string> stops_;
   std::optional<Detokenizer> detokenizer_;
   AnswerParser parser_;
   StopMatcher matcher_;

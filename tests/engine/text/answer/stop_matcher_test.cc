@@ -66,6 +66,17 @@ TEST(StopMatcher, TheStopThatIsCompleteFirstWins) {
   EXPECT_EQ(same_end.Append("xabc").stop, 2u);
 }
 
+TEST(StopMatcher, ACopyGoesOnByItself) {
+  StopMatcher matcher(Strings{"abc", "bd"}, StopText::kExclude);
+  EXPECT_EQ(matcher.Append("xab").text, "x");
+  StopMatcher copy = matcher;
+  EXPECT_EQ(copy.Append("c").stop, 0u);
+  const StopMatcher::Output output = matcher.Append("d");
+  EXPECT_EQ(output.text, "a");
+  EXPECT_EQ(output.stop, 1u);
+  EXPECT_EQ(copy.stop(1), "bd");
+}
+
 TEST(StopMatcher, NoStopsHoldNothingBack) {
   StopMatcher none({}, StopText::kExclude), empty(Strings{""}, StopText::kExclude);
   EXPECT_EQ(none.Append("text").text, "text");
