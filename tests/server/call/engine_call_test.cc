@@ -90,6 +90,28 @@ TEST_F(EngineCallTest, WholeResultIsOneMessageAndItsStatusFollowsTheWrite) {
   EXPECT_EQ(daemon_.metrics.Snapshot().outcomes["MAX_TOKENS"].request_seconds.count(), 1u);
 }
 
+TEST_F(EngineCallTest, SeveralAnswersAreOneResultByIndex) {
+  v1::GenerateRequest request;
+  ASSERT_TRUE(request.ParseFromString(wire_.message));
+  request.mutable_sampling()->set_n(3);
+  wire_.message = request.SerializeAsString();
+  Arrive("GenerateOnce", std::make_unique<WholeResult>());
+  v1::GenerateResult result;
+  ASSERT_TRUE(result.ParseFromString(wire_.AwaitWrite().writes.at(0).first));
+  ASSERT_EQ(result.sequences_size(), 3);
+  for (int index = 0; index < 3; ++index) {
+    const auto& ids = result.sequences(index).output().token_ids();
+    EXPECT_EQ(std::vector<int32_t>(ids.begin(), ids.end()),
+              FakeTokens({kPrompt}, FakeSeed(kSeed, static_cast<uint32_t>(index)), kTokens,
+                         ModelFreeDaemon::kLimits.vocab_size));
+    EXPECT_EQ(result.sequences(index).end().reason(), v1::END_REASON_MAX_TOKENS);
+  }
+  EXPECT_EQ(result.completed().usage().prompt_tokens(), 1u);
+  EXPECT_EQ(result.completed().usage().generated_tokens(), 3u * kTokens);
+  call_->Written();
+  EXPECT_EQ(daemon_.metrics.Snapshot().outcomes["MAX_TOKENS"].request_seconds.count(), 1u) << "one request";
+}
+
 TEST_F(EngineCallTest, ComputedAnswerOfAClientThatLeftIsItsCancellation) {
   Arrive("GenerateOnce", std::make_unique<WholeResult>());
   wire_.AwaitWrite();
