@@ -194,6 +194,10 @@ class Daemon:
         return sum(value for sample, value in self.metrics().items()
                    if re.split(r"[{ ]", sample)[0] == f"latentd_{name}" and all(label in sample for label in wanted))
 
+    def available_blocks(self):
+        """Held by no request: free ones, and those that the prefix cache gives up for others."""
+        return self.sum("kv_blocks", state="free") + self.sum("kv_blocks", state="cached")
+
     def resident_bytes(self):
         with open(f"/proc/{self.process.pid}/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

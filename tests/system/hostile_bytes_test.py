@@ -113,7 +113,7 @@ class HostileBytesTest(unittest.TestCase):
         rng = random.Random(SEED)
         with daemon.Daemon("--admin-listen", "127.0.0.1:0") as server:
             expected = server.once(request()).text
-            free = server.sum("kv_blocks", state="free")
+            free = server.available_blocks()
             with concurrent.futures.ThreadPoolExecutor(NUM_CLIENTS) as pool:
                 codes = list(pool.map(lambda pair: self.call(server, *pair), hostile_calls(rng)))
             counts = collections.Counter(codes)
@@ -126,7 +126,7 @@ class HostileBytesTest(unittest.TestCase):
             server.wait_until_idle()
             self.assertEqual(server.sum("requests_received_total"), NUM_RPCS + 2)
             self.assertEqual(server.sum("requests_finished_total"), NUM_RPCS + 2)
-            self.assertEqual(server.sum("kv_blocks", state="free"), free)
+            self.assertEqual(server.available_blocks(), free)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class LoadTest(unittest.TestCase):
         victims = set(random_source.sample(range(64), 21))
         moments = {index: random_source.randrange(0, 40) for index in victims}  # tokens seen before the cancellation
         with daemon.Daemon() as server:
-            capacity = server.sum("kv_blocks", state="free")
+            capacity = server.available_blocks()
             alone = {index: bytes_of(server.once(varied_request(index))) for index in range(64) if index not in victims}
 
             def run(index):
@@ -82,7 +82,7 @@ class LoadTest(unittest.TestCase):
             for index, expected in alone.items():
                 self.assertEqual(together[index], expected, f"request {index}, cancellations seeded {CANCEL_SEED}")
             server.wait_until_idle()
-            self.assertEqual(server.sum("kv_blocks", state="free"), capacity, "every block is home")
+            self.assertEqual(server.available_blocks(), capacity, "every block is home")
             cancelled = server.sum("requests_finished_total", grpc_code="CANCELLED")
             # A cancellation can overtake its own request; it is then never received.
             self.assertLessEqual(cancelled, len(victims))

@@ -18,7 +18,7 @@ class MixedLoadTest(unittest.TestCase):
 
     def test_mixed_load(self):
         with daemon.Daemon() as server:
-            free_blocks = server.sum("kv_blocks", state="free")
+            free_blocks = server.available_blocks()
             open_files = server.num_files()
             resident, scrapes, pause = [], 0, threading.Event()
             with Load(server.address, "--concurrency", "64", "--duration", str(SECONDS), "--cancel-fraction", "0.2",
@@ -40,7 +40,7 @@ class MixedLoadTest(unittest.TestCase):
             before, after = max(resident[:warm]), max(resident[warm:])
             self.assertLess(after, before * MAX_GROWTH, f"resident bytes, from sample {warm} of {len(resident)}")
             server.wait_until_idle()
-            self.assertEqual(server.sum("kv_blocks", state="free"), free_blocks, "every block is home")
+            self.assertEqual(server.available_blocks(), free_blocks, "every block is home")
             wait_until(lambda: server.num_files() <= open_files, "every connection is closed")
             self.check_laws(server.metrics())
 

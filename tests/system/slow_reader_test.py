@@ -85,7 +85,7 @@ class SlowReaderTest(unittest.TestCase):
         self.addCleanup(self.server.__exit__, None, None, None)
         self.expected = self.server.once(probe_request()).text
         self.delivered_to_probes = self.server.sum("generated_tokens_total", outcome="delivered")
-        self.blocks = self.server.sum("kv_blocks", state="free")
+        self.blocks = self.server.available_blocks()
         self.resident = self.server.resident_bytes()
 
     def probe(self):
@@ -115,7 +115,7 @@ class SlowReaderTest(unittest.TestCase):
         wait_until(lambda: self.num_slow() == num_slow, "the reader is given up")
         self.probe()
         self.server.wait_until_idle()
-        self.assertEqual(self.server.sum("kv_blocks", state="free"), self.blocks)
+        self.assertEqual(self.server.available_blocks(), self.blocks)
         self.assertLess(self.server.resident_bytes(), self.resident + MAX_GROWTH_BYTES)
 
     def stalled_call(self):
