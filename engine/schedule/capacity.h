@@ -17,7 +17,7 @@ struct Capacity {
   int num_blocks = 0;          // that sequences can hold, UsableBlocks
 };
 
-// The most that one request ever holds.
+// The most that one of a request's sequences ever holds: with so much room they can run one after the other.
 struct CapacityDemand {
   int tokens = 0;  // prompt and output together
   int blocks = 0;

@@ -1,4 +1,5 @@
 """Several answers to one request: sampling.n, over gRPC and with latentctl."""
+import itertools
 import re
 import subprocess
 import unittest
@@ -104,6 +105,8 @@ class AnswersTest(unittest.TestCase):
         answer = self.daemon.once(several(4))
         usage = answer.completed.usage
         self.assertEqual(usage.prompt_tokens, answer.started.prompt_tokens)
+        self.assertEqual(usage.cached_tokens, answer.started.cached_tokens)
+        self.assertLess(usage.cached_tokens, usage.prompt_tokens)
         generated = sum(len(ids) for ids, *_ in self.four)
         self.assertEqual(usage.generated_tokens, generated)
         self.daemon.wait_until_idle()
@@ -118,6 +121,15 @@ class AnswersTest(unittest.TestCase):
         timings = answer.completed.timings
         self.assertGreater(timings.time_to_first_token_seconds, 0)
         self.assertGreaterEqual(timings.decode_seconds, 0)
+
+    def test_the_prompt_is_computed_once(self):
+        message = several(8, stopping=pb.Stopping(max_tokens=4, ignore_eos=True))
+        message.token_ids.ids.extend(200 + i % 300 for i in range(1000))
+        before = self.daemon.sum("step_tokens_sum")
+        self.daemon.once(message)
+        computed = self.daemon.sum("step_tokens_sum") - before
+        self.assertGreaterEqual(computed, 1000 + 8 * 3)
+        self.assertLessEqual(computed, 1000 + 8 * 4, "its last token for each of them, and what they said")
 
     def test_an_answer_in_one_message_counts_all_of_them(self):
         message = several(64, stopping=pb.Stopping(max_tokens=400))
@@ -182,6 +194,27 @@ class LittleRoomTest(unittest.TestCase):
             self.assertEqual(said(daemon.once(several(9, **LONG))), expected)
             daemon.wait_until_idle()
             self.assertEqual(laws.violations(daemon.metrics()), [])
+
+
+class DrainTest(unittest.TestCase):
+    def test_a_drain_lets_all_end_or_ends_all(self):
+        with Daemon("--drain-seconds", "3600") as daemon:
+            calls = self.begun(daemon, max_tokens=100)
+            daemon.process.terminate()
+            self.assertEqual([sequence.end.output_tokens for sequence in Answer(calls).sequences], [100] * 4)
+            self.assertEqual(daemon.process.wait(PATIENCE_SECONDS), 0)
+        with Daemon("--drain-seconds", "0.05") as daemon:
+            calls = self.begun(daemon, max_tokens=1900)
+            daemon.process.terminate()
+            with self.assertRaises(grpc.RpcError) as caught:
+                Answer(calls)
+            self.assertEqual(Details(caught.exception).reason, "DRAINING")
+            self.assertEqual(daemon.process.wait(PATIENCE_SECONDS), 0)
+
+    @staticmethod
+    def begun(daemon, max_tokens):
+        call = daemon.generation.Generate(several(4, stopping=pb.Stopping(max_tokens=max_tokens, ignore_eos=True)))
+        return itertools.chain([next(call)], call)
 
 
 class OneReaderTest(unittest.TestCase):
