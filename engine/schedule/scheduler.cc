@@ -306,13 +306,30 @@ void Scheduler::RefreshExpiry(Sequence& sequence) {
   sequence.places.in_expiries = expiries_.Move(sequence.places.in_expiries, Expiry(sequence));
 }
 
+// What seems to come too late may find its prompt in the cache, and that costs no time.
+bool Scheduler::PutOff(Sequence& sequence, TimePoint now) {
+  const Request& request = sequence.request;
+  const auto first = sequences_.find({.request = request.id});
+  if (first == sequences_.end()) return false;
+  const int num_found = cache_.Match(KeyOf(*first->second), ReusableLimit(*first->second)).num_tokens;
+  const TimePoint latest = LatestStart(request, sequence.num_prompt_tokens - num_found);
+  if (latest <= now) return false;
+  const TimePoint at = std::min({request.deadline, request.queue_deadline, latest});
+  sequence.places.in_expiries = expiries_.Move(sequence.places.in_expiries, at);
+  return true;
+}
+
 void Scheduler::EndExpired(TimePoint now) {
   // Those paused since the last step stand last: their time begins now.
   for (auto paused = paused_.rbegin(); paused != paused_.rend() && (*paused)->paused_since == kNever; ++paused) {
     (*paused)->paused_since = now;
     RefreshExpiry(**paused);
   }
-  while (Sequence* sequence = expiries_.FirstBy(now)) Finish(*sequence, ExpiredIn(*sequence, now));
+  while (Sequence* sequence = expiries_.FirstBy(now)) {
+    const FinishReason reason = ExpiredIn(*sequence, now);
+    if (reason == FinishReason::kSloUnattainable && PutOff(*sequence, now)) continue;
+    Finish(*sequence, reason);
+  }
   while (CrowdedExpiry() <= now) Finish(*paused_.front(), FinishReason::kSlowConsumer);
 }
 

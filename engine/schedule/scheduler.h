@@ -124,6 +124,7 @@ class Scheduler {
   TimePoint LatestStart(const Request& request, int num_prompt_tokens) const;
   void RefreshExpiry(Sequence& sequence);
   void EndExpired(TimePoint now);
+  bool PutOff(Sequence& sequence, TimePoint now);
   TimePoint CrowdedExpiry() const;
   FinishReason ExpiredIn(const Sequence& sequence, TimePoint now) const;
 
@@ -192,8 +193,7 @@ class Scheduler {
   TimePoint now_{};                 // of the last plan
   double tokens_per_second_ = 0.0;  // as the last plan was told
   int64_t num_pending_prompt_tokens_ = 0;
-  uint64_t num_arrived_ = 0;
-  uint64_t num_turns_ = 0;
+  uint64_t num_arrived_ = 0, num_turns_ = 0;
   int num_started_ = 0;  // sequences that have begun and have not ended
 };
 

@@ -341,6 +341,30 @@ TEST(Scheduler, FirstTokenThatComesTooLateIsNotWaitedFor) {
   EXPECT_EQ(finished[0]->finish_reason, FinishReason::kSloUnattainable);
 }
 
+TEST(Scheduler, APromptThatIsFoundTakesNoTime) {
+  Steps steps(WithBlocks(10));
+  const StepAllowance allowance = {.tokens = 1000, .tokens_per_second = 100};
+  steps.Add(WithPrompt(1, Tokens(0, 200)));
+  steps.scheduler.Plan(At(0), allowance, steps.plan);
+  steps.scheduler.Commit(steps.plan);
+  steps.Finish(1);
+  for (const auto& [id, prompt] : {std::pair(2, Tokens(0, 200)), std::pair(3, Tokens(5000, 200))}) {
+    Request request = WithPrompt(static_cast<RequestId>(id), prompt);
+    request.scheduling.first_token_by = At(1);
+    steps.Add(request);
+  }
+  EXPECT_EQ(steps.scheduler.NextExpiry(), At(-1)) << "each takes two seconds, for all that is known";
+  steps.scheduler.Plan(At(0), allowance, steps.plan);
+  ASSERT_THAT(steps.plan.rows, SizeIs(1));
+  EXPECT_EQ(steps.plan.rows[0].sequence->request.id, 2u);
+  EXPECT_EQ(steps.plan.rows[0].first_position, 199);
+  steps.scheduler.Commit(steps.plan);
+  const auto finished = steps.scheduler.TakeFinished();
+  ASSERT_THAT(finished, SizeIs(2));
+  EXPECT_EQ(finished[1]->request.id, 3u);
+  EXPECT_EQ(finished[1]->finish_reason, FinishReason::kSloUnattainable);
+}
+
 TEST(Scheduler, FlushForgetsWhatIsNotHeld) {
   Steps steps(WithBlocks(10));
   steps.Add(WithPrompt(1, Tokens(0, 130)));
