@@ -31,6 +31,8 @@ struct BatchPlan {
   double work_of_decode = 0.0;  // the part of rows with one token to compute
   WaitCounts waits{};           // sequences that wait on, by what the first of them lacked
 
+  bool has_prompt() const { return work > work_of_decode; }  // while prompts are dealt out
+
   void Clear() {
     copies.clear();
     rows.clear();

@@ -136,10 +136,10 @@ bool Scheduler::MakeRoomFor(const Sequence& sequence) {
 PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const StepAllowance& allowance) const {
   Sequence& sequence = share.sequence;
   const int left = sequence.num_tokens() - share.first;
-  // A sequence that generates gets its token at any cost. A part of a prompt for which no time is left waits for the
-  // next step, where it comes first.
+  // A sequence that generates gets its token at any cost, and so does the first prompt of a step get some. Further ones
+  // for which no time is left wait for the next step.
   const bool generates = sequence.phase == SequencePhase::kRunning && left == 1;
-  const int least = plan.rows.empty() ? allowance.least_chunk : generates ? 1 : 0;
+  const int least = generates ? 1 : plan.has_prompt() ? 0 : allowance.least_chunk;
   const double work = generates ? allowance.work - plan.work : std::min(allowance.work - plan.work, most_of_one_);
   const int affordable = std::max(least, allowance.TokensFor(work, share.first));
   int count = std::min({left, share.most, allowance.tokens - plan.num_tokens, affordable});
@@ -272,7 +272,7 @@ std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowan
   const int most = num_blocks * kBlockSlots - match.num_tokens;
   if (room < 0 || most <= 0) return WaitReason::kBlocks;
   const bool has_time = allowance.TokensFor(allowance.work - plan.work, match.num_tokens) > 0;
-  if (!plan.rows.empty() && !has_time) return WaitReason::kTokens;
+  if (plan.has_prompt() && !has_time) return WaitReason::kTokens;
   const PlannedRow row = Deal({.sequence = sequence, .first = match.num_tokens, .most = most}, plan, allowance);
   if (row.num_tokens == 0) return WaitReason::kLogits;
   Start(sequence, match, plan);

@@ -198,7 +198,7 @@ class AdminTest(AdminTestCase):
 
     def test_config_shows_value_and_source(self):
         knobs = self.knobs()
-        self.assertEqual(knobs["kv-blocks"], ("61", admin_pb2.CONFIG_SOURCE_FLAG))
+        self.assertEqual(knobs["max-started"], ("2", admin_pb2.CONFIG_SOURCE_FLAG))
         self.assertEqual(knobs["max-queued-requests"], ("256", admin_pb2.CONFIG_SOURCE_DEFAULT))
 
     def test_log_level_changes_at_once_and_shows_in_the_config(self):
