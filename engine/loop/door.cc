@@ -45,7 +45,8 @@ std::optional<Refusal> RefuseLate(const Request& request, int64_t num_tokens, do
 
 std::optional<Refusal> Door::Enter(const Request& request, double tokens_per_second, TimePoint now) {
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  const bool may_be_found = rules_.finds_prompts && request.cache.reads;
+  // Score computes all of its prompt.
+  const bool may_be_found = rules_.finds_prompts && request.cache.reads && request.kind == RequestKind::kGenerate;
   if (auto refusal = RefuseLate(request, may_be_found ? 1 : prompt_tokens, tokens_per_second, now)) return refusal;
   const Quotas::iterator quota = QuotaOf(request.scheduling.tenant);
   if (quota != quotas_.end()) {

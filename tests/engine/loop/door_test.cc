@@ -146,6 +146,10 @@ TEST_F(DoorInTime, ARequestThatReadsTheCacheIsLetInWhereThereIsOne) {
   Request request = Due(At(0.01));
   request.cache.reads = true;
   EXPECT_FALSE(Enter(request));
+  Request score = Due(At(0.01));
+  score.cache.reads = true;
+  score.kind = RequestKind::kScore;
+  EXPECT_TRUE(Enter(score));
   DoorRules rules = Rules();
   rules.finds_prompts = false;
   EXPECT_TRUE(Door(rules).Enter(request, 50.0, At(0)));
