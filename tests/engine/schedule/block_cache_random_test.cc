@@ -86,11 +86,11 @@ class RandomUse {
       now_ += std::chrono::seconds(Below(10));
       cache_.ExpireKept(now_);
       naive_.ExpireKept(now_);
-    } else if (action < 99) {
+    } else if (action < 97) {
       const std::string own = "owner " + std::to_string(1 + Below(1 + num_owners_));
       cache_.DropPrivate(own);
       naive_.DropPrivate(own);
-    } else {
+    } else if (action < 98) {
       EXPECT_EQ(cache_.Flush(), naive_.num_cached());
       naive_.Flush();
       seen.flushes_with_held_blocks += naive_.num_held() > 0 ? 1 : 0;
@@ -110,8 +110,9 @@ class RandomUse {
       key.own.clear();
       key.salt =
           std::vector<std::string>{"", "a", "another salt, longer than what a string holds itself"}[random_() % 3];
-      if (Below(3) == 0) key.own = "owner " + std::to_string(++num_owners_);
+      if (Below(2) == 0) key.own = "owner " + std::to_string(++num_owners_);
     }
+    if (Below(8) == 0) key.own.clear();  // the same tokens, shared
     if (keys_seen_.size() == 8) keys_seen_.erase(keys_seen_.begin());
     keys_seen_.push_back(key);
     return key;

@@ -207,6 +207,13 @@ TEST(BlockCache, WhatIsSharedIsFoundWhereOwnBlocksEndBeforeIt) {
   EXPECT_EQ(NumReusable(cache, Tokens(200), {.own = "1"}), 192);
 }
 
+TEST(BlockCache, OwnBlocksAreFoundWhereSharedOnesCameLater) {
+  BlockCache cache({.num_blocks = 12});
+  RunWhole({cache, Tokens(192), {.own = "1"}});
+  RunWhole({cache, Tokens(128) + Tokens(20, 1000)});
+  EXPECT_EQ(NumReusable(cache, Tokens(192), {.own = "1"}), 192);
+}
+
 TEST(BlockCache, DropPrivateFreesWhatOnlyItsOwnerFound) {
   BlockCache cache({.num_blocks = 12});
   RunWhole({cache, Tokens(64)});
