@@ -71,7 +71,8 @@ void SetAnyhow(const FieldDescriptor* field, Message* message) {
 
 bool ReachesTheEngine(const Request& with, const Request& without) {
   return with.sampling != without.sampling || with.logit_bias != without.logit_bias ||
-         with.allowed != without.allowed || with.stopping != without.stopping;
+         with.allowed != without.allowed || with.stopping != without.stopping ||
+         with.num_sequences != without.num_sequences;
 }
 
 // `group` is a field of GenerateRequest.
