@@ -12,6 +12,23 @@ namespace {
 
 Loss LossOf(const Sequence& sequence) { return {.standing = sequence.standing, .num_tokens = sequence.computed}; }
 
+// Tells the recorder of the block that `taker` got last, where another sequence's cached one was evicted for that.
+class EvictionWatch {
+ public:
+  EvictionWatch(const BlockCache& cache, FlightRecorder& recorder)
+      : cache_(cache), recorder_(recorder), num_before_(cache.num_evictions()) {}
+
+  void Record(const BlockTable& taker) const {
+    if (cache_.num_evictions() == num_before_) return;
+    recorder_.Record(FlightDecision::kEvict, {}, {taker.blocks().back()});
+  }
+
+ private:
+  const BlockCache& cache_;
+  FlightRecorder& recorder_;
+  const uint64_t num_before_;
+};
+
 }  // namespace
 
 // ----------------------------------------------------------------------------------------------------------- blocks
@@ -161,7 +178,9 @@ PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const Step
 void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
   Sequence& sequence = *row.sequence;
   while (sequence.blocks.num_blocks() < BlocksFor(row.end_position())) {
+    const EvictionWatch evictions(cache_, recorder_);
     CHECK(cache_.Extend(sequence.blocks) && "the row was cut to what its blocks have room for");
+    evictions.Record(sequence.blocks);
   }
   const int charged = std::max(row.first_position, std::max(sequence.prompt_accounted, sequence.most_computed));
   const int num_new = std::max(0, std::min(row.end_position(), sequence.num_prompt_tokens) - charged);
@@ -284,9 +303,11 @@ std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowan
 void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& plan) {
   Leave(sequence);
   sequence.blocks.ReserveMemory(sequence.most.blocks);
+  const EvictionWatch evictions(cache_, recorder_);
   if (const auto copy = cache_.Open(sequence.blocks)) {
     plan.copies.push_back(*copy);
     recorder_.Record(FlightDecision::kCopy, sequence.id(), {copy->from, copy->to, copy->num_slots});
+    evictions.Record(sequence.blocks);
   }
   sequence.computed = sequence.planned = match.num_tokens;
   sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
@@ -318,6 +339,10 @@ void Scheduler::CountLookup(Sequence& sequence, const PrefixMatch& match) {
   sequence.cached_tokens += num_new;
   num_pending_prompt_tokens_ -= num_new;
   totals_.hit_tokens += static_cast<uint64_t>(num_new);
+  if (num_new > 0 || match.lost_to_eviction > 0 || match.lost_to_salt > 0) {
+    recorder_.Record(FlightDecision::kHit, sequence.id(),
+                     {num_new, match.num_blocks, match.lost_to_eviction, match.lost_to_salt});
+  }
   if (sequence.num_preemptions > 0 || ReusableLimit(sequence) == 0) return;
   totals_.queried_tokens += static_cast<uint64_t>(sequence.num_prompt_tokens);
   totals_.lost(PrefixLoss::kGranularity) += static_cast<uint64_t>(match.lost_to_granularity);
@@ -376,8 +401,12 @@ int Scheduler::CommitRow(const PlannedRow& row) {
   const bool has_prompt =
       row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
   // Requests with the same prompt, and this one's further sequences, find all of it.
+  const int num_published = sequence.blocks.num_published();
   cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed,
                  has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
+  if (sequence.blocks.num_published() > num_published) {
+    recorder_.Record(FlightDecision::kPublish, sequence.id(), {sequence.blocks.num_published() * kBlockSlots});
+  }
   if (has_prompt && sequence.index == 0) Fork(sequence);
   return num_new;
 }

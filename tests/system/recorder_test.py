@@ -202,6 +202,7 @@ class BrokenInvariantTest(FolderTestCase):
             next(stream)  # unread, it keeps the drain from being over
             wait_until(lambda: server.health() == NOT_SERVING, "the violation is seen")
             wait_until(lambda: server.admin.GetLoad(admin_pb2.GetLoadRequest()).draining, "the daemon drains")
+            self.assertEqual(server.sum("kv_invariant_violations_total"), 1)
             with self.assertRaises(grpc.RpcError) as caught:
                 server.once(request())
             self.assertEqual(Details(caught.exception).reason, "DRAINING")
