@@ -23,6 +23,7 @@ namespace {
 
 // The last minutes of a busy engine, in 2.5 MiB.
 constexpr size_t kRecordedDecisions = 1 << 16;
+constexpr size_t kKvEvents = 4096;  // about as many as a whole prefix of 256k tokens has
 
 absl::StatusOr<int> MaxContext(const LoadOptions& options, const ModelConfig& config) {
   if (options.max_context_tokens == 0) return config.max_context;
@@ -109,6 +110,7 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .slow_consumer_seconds = options.slow_consumer_seconds,
                         .ageing_seconds = options.ageing_seconds,
                         .tenants = options.tenants,
+                        .num_kv_events = kKvEvents,
                         .num_recorded = kRecordedDecisions},
           .step = {.max_step_seconds = options.max_step_seconds}};
 }

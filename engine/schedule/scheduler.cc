@@ -36,6 +36,11 @@ TimePoint FirstTokenBy(const Sequence& sequence) {
   return sequence.run->has_started ? kNever : sequence.request.scheduling.first_token_by;
 }
 
+BlockCacheOptions WithEvents(BlockCacheOptions options, KvEvents* events) {
+  options.events = events;
+  return options;
+}
+
 size_t PlaceOf(int priority) { return static_cast<size_t>(priority - kLowestPriority); }
 
 }  // namespace
@@ -44,7 +49,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       capacity_{.max_context_tokens = options.max_context_tokens, .num_blocks = UsableBlocks(options.cache.num_blocks)},
       recorder_(options.num_recorded),
-      cache_(options.cache),
+      kv_events_(options.num_kv_events),
+      cache_(WithEvents(options.cache, &kv_events_)),
       tenants_(options.tenants),
       waiting_(tenants_, FromSeconds(options.ageing_seconds)) {
   CHECK_GE(options_.max_step_tokens, 1);
@@ -179,8 +185,6 @@ void Scheduler::Fork(const Sequence& first) {
   });
 }
 
-void Scheduler::LeaveQueue(const RequestRun& run) { departed_.push_back(run.request.id); }
-
 void Scheduler::TakeDepartures(std::vector<RequestId>& departed) {
   departed.clear();
   departed.swap(departed_);
@@ -212,7 +216,7 @@ void Scheduler::Finish(Sequence& sequence, FinishReason reason) {
   RequestRun& run = *sequence.run;
   --run.num_left;
   if (sequence.was_scheduled()) --num_started_;
-  if (sequence.index == 0 && !run.has_started) LeaveQueue(run);
+  if (sequence.index == 0 && !run.has_started) departed_.push_back(run.request.id);
   elsewhere_.erase(sequence.places.in_phase);
   expiries_.Remove(sequence.places.in_expiries);
   tenants_.Leave(*sequence.standing.tenant);

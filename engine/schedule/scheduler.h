@@ -98,7 +98,8 @@ class Scheduler {
   const BlockCache& cache() const { return cache_; }
   const Tenants& tenants() const { return tenants_; }
   const WaitingQueue& waiting() const { return waiting_; }
-  // Engine and Scheduler write it; any thread may read it.
+  // Any thread may read both: what others can find in the prefix cache as it changes, what was decided and done.
+  const KvEvents& kv_events() const { return kv_events_; }
   const FlightRecorder& recorder() const { return recorder_; }
   FlightRecorder& recorder() { return recorder_; }
   const SchedulerOptions& options() const { return options_; }
@@ -133,7 +134,6 @@ class Scheduler {
   void Leave(Sequence& sequence);
   void EnterRunning(Sequence& sequence);
   void Fork(const Sequence& first);
-  void LeaveQueue(const RequestRun& run);
   void GiveBack(Sequence& sequence);
   void Release(std::unique_ptr<Sequence> sequence);
   void ReleaseRetired(const Sequence& sequence);
@@ -142,7 +142,6 @@ class Scheduler {
   PrefixKey KeyOf(const Sequence& sequence) const;
   int ReusableLimit(const Sequence& sequence) const;
   int Watermark() const;
-  bool MayBePreempted(const Sequence& sequence) const;
   template <class Accepts>
   Sequence* LowestRanked(const Sequences& among, const Accepts& accepts) const;
   const Sequence* HighestRanked() const;
@@ -169,6 +168,7 @@ class Scheduler {
   const SchedulerOptions options_;
   const Capacity capacity_;
   FlightRecorder recorder_;
+  KvEvents kv_events_;
   BlockCache cache_;  // before the sequences: their tables return to it
   Tenants tenants_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
@@ -179,7 +179,7 @@ class Scheduler {
   WaitingQueue waiting_;
   Sequences running_;    // the one served longest ago goes first
   Sequences paused_;     // the one paused last stands last
-  Sequences elsewhere_;  // the others, in any order: so that what moves takes nothing from the heap
+  Sequences elsewhere_;  // the others: so that what moves takes nothing from the heap
   Expiries expiries_;    // of sequences_
   PriorityCounts running_by_priority_{};
 

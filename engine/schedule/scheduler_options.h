@@ -27,6 +27,7 @@ struct SchedulerOptions {
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
   double ageing_seconds = 10.0;         // of waiting are worth one class of priority
   TenantRules tenants = {};
+  size_t num_kv_events = 64;   // that readers can catch up with
   size_t num_recorded = 1024;  // decisions that the flight recorder keeps: a power of two
 };
 

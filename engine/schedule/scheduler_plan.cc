@@ -10,6 +10,10 @@
 namespace latentd {
 namespace {
 
+bool MayBePreempted(const Sequence& sequence) {
+  return sequence.blocks.num_blocks() > 0 && sequence.rows_in_flight == 0;
+}
+
 Loss LossOf(const Sequence& sequence) { return {.standing = sequence.standing, .num_tokens = sequence.computed}; }
 
 // Tells the recorder of the block that `taker` got last, where another sequence's cached one was evicted for that.
@@ -51,10 +55,6 @@ int Scheduler::ReusableLimit(const Sequence& sequence) const {
 int Scheduler::Watermark() const {
   if (running_.empty()) return 0;
   return std::max(cache_.num_usable() / 100, num_running());
-}
-
-bool Scheduler::MayBePreempted(const Sequence& sequence) const {
-  return sequence.blocks.num_blocks() > 0 && sequence.rows_in_flight == 0;
 }
 
 template <class Accepts>
@@ -326,7 +326,7 @@ void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& p
   if (run.has_started) return;
   run.has_started = true;
   ++plan.num_started;
-  LeaveQueue(run);
+  departed_.push_back(run.request.id);
   ForRequest(run.request.id, [this](Sequence& each) { RefreshExpiry(each); });
 }
 

@@ -428,5 +428,22 @@ TEST(Scheduler, PlacesOfPausedSequencesAreBoundedAndGivenUpEarly) {
   EXPECT_THAT(steps.Step(At(4)), SizeIs(1)) << "the other keeps its place, since none waits for it";
 }
 
+TEST(Scheduler, TellsWhatOthersCanFind) {
+  Steps steps(WithBlocks(10));
+  steps.Add(WithPrompt(1, Tokens(0, 130)));
+  Request unstored = WithPrompt(2, Tokens(500, 130));
+  unstored.cache.stores = false;
+  steps.Add(unstored);
+  steps.Step();
+  const std::vector<KvEvent> stored = steps.scheduler.kv_events().From(1, 100);
+  ASSERT_THAT(stored, SizeIs(2)) << "full blocks, and none of a request that leaves nothing";
+  EXPECT_EQ(stored[0].token_ids[63], 63);
+  EXPECT_EQ(stored[1].parent, stored[0].hash);
+  steps.Finish(1);
+  steps.Finish(2);
+  steps.scheduler.FlushPrefixCache();
+  EXPECT_EQ(steps.scheduler.kv_events().From(3, 100).back().kind, KvEvent::Kind::kCleared);
+}
+
 }  // namespace
 }  // namespace latentd
