@@ -1,0 +1,217 @@
+#include "tests/engine/reuse/recorded_model.h"
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include "base/check.h"
+#include "tests/support/forwarding_ops.h"
+#include "tests/support/load_directory.h"
+#include "tests/support/or_die.h"
+#include "tests/support/same_bytes.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_variants.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kColdBlocks = (RecordedModel::kMaxContext + kBlockSlots - 1) / kBlockSlots;
+
+const std::filesystem::path& DirectoryOf(const ModelKind& kind) {
+  static const std::filesystem::path bundled = "models/tiny-tales";
+  if (!kind.checkpoint.has_value()) return bundled;
+  // Written once for all tests: kinds of one variant differ behind the double underscore.
+  static std::map<std::string, TemporaryDirectory> directories;
+  const auto [place, is_new] = directories.try_emplace(kind.name.substr(0, kind.name.find("__")));
+  if (is_new) WriteTinyCheckpoint(*kind.checkpoint, place->second.path());
+  return place->second.path();
+}
+
+void AddKinds(const std::string& name, const std::optional<TinyCheckpoint>& checkpoint, std::vector<ModelKind>& kinds) {
+  const bool is_fp8 = !checkpoint.has_value() || checkpoint->projections == DType::kE4M3;
+  for (const LatentFormat format : {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8}) {
+    const std::string stored = name + "__" + std::string(NameOf(format)) + "_latents";
+    kinds.push_back({.name = stored, .checkpoint = checkpoint, .latents = format});
+    if (!is_fp8) continue;
+    kinds.push_back({.name = stored + "_fp8_activations",
+                     .checkpoint = checkpoint,
+                     .latents = format,
+                     .fp8_activations = Fp8Activations::kDynamic});
+  }
+}
+
+// The step of one sequence that has so many tokens computed, in the blocks that are Cold's.
+BatchInputs ColdStep(std::span<const int32_t> tokens, int first_position, int first_logit_position) {
+  BatchInputs batch;
+  const auto num_tokens = static_cast<int>(tokens.size());
+  batch.rows.push_back({.first_token = 0, .num_tokens = num_tokens - first_position, .first_position = first_position});
+  for (int block = 0; block * kBlockSlots < num_tokens; ++block) {
+    batch.blocks.push_back(RecordedModel::kEngineBlocks + block);
+  }
+  for (int position = first_position; position < num_tokens; ++position) {
+    if (position >= first_logit_position) batch.logit_tokens.push_back(batch.num_tokens());
+    batch.token_ids.push_back(tokens[static_cast<size_t>(position)]);
+    batch.positions.push_back(position);
+    batch.slots.push_back(RecordedModel::kEngineBlocks * kBlockSlots + position);
+    batch.token_rows.push_back(0);
+  }
+  return batch;
+}
+
+SampleRow ScoreRow(int32_t id, const Request& request) {
+  return {.scored_id = id, .num_top_logprobs = request.answer.num_prompt_logprobs};
+}
+
+SampleRow DrawRow(const Request& request, int32_t index, std::span<const int32_t> tokens) {
+  return {.rule = request.sampling,
+          .index = static_cast<uint32_t>(index),
+          .position = static_cast<uint32_t>(tokens.size()),
+          .tokens = tokens,
+          .num_prompt_tokens = static_cast<int>(request.prompt.size()),
+          .num_top_logprobs = request.answer.num_top_logprobs};
+}
+
+}  // namespace
+
+std::vector<ModelKind> BundledKinds() {
+  std::vector<ModelKind> kinds;
+  AddKinds("tiny_tales", std::nullopt, kinds);
+  return kinds;
+}
+
+std::vector<ModelKind> TinyKinds() {
+  std::vector<ModelKind> kinds;
+  for (const TinyVariant& variant : TinyVariants()) AddKinds(variant.name, variant.checkpoint, kinds);
+  return kinds;
+}
+
+void Answer::Append(const SampleResult& result) {
+  ids.push_back(result.id);
+  logprobs.push_back(result.logprob);
+  logprobs.push_back(result.sampled_logprob);
+  std::vector<float>& row = logits.emplace_back();
+  row.reserve(result.top.size());
+  for (const TokenLogprob& value : result.top) row.push_back(value.logprob);
+}
+
+testing::AssertionResult SameAnswer(const Answer& a, const Answer& b) {
+  if (testing::AssertionResult same = SameBytes(a.logits, b.logits); !same) {
+    return testing::AssertionFailure() << "logits: " << same.message();
+  }
+  if (a.ids != b.ids) return testing::AssertionFailure() << "other ids";
+  return SameBytes(std::span(a.logprobs), std::span(b.logprobs));
+}
+
+// Keeps the last logits that were sampled, and knows where the latents are.
+class RecordedModel::Recorder final : public ForwardingOps {
+ public:
+  explicit Recorder(Ops& to) : ForwardingOps(to) {}
+
+  void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
+                    LatentPages pages) override {
+    pages_.insert_or_assign(pages.bytes, pages);
+    ForwardingOps::AppendLatent(kv, weight, epsilon, batch, rope, pages);
+  }
+  void Sample(const Batch& batch, Tensor logits) override {
+    logits_ = logits;
+    ForwardingOps::Sample(batch, logits);
+  }
+
+  // All bits set are no number in any format.
+  void Erase(int first_block, int num_blocks) {
+    for (const auto& [bytes, pages] : pages_) {
+      std::memset(pages.Slot(first_block * kBlockSlots), 0xFF, static_cast<size_t>(num_blocks) * pages.block_bytes());
+    }
+  }
+  Tensor logits() const { return logits_; }
+
+ private:
+  std::map<std::byte*, LatentPages> pages_;  // of each layer
+  Tensor logits_;
+};
+
+class RecordedModel::Executor final : public StepExecutor {
+ public:
+  explicit Executor(RecordedModel& model) : executor_(*model.model_, model.backend_), recorder_(*model.recorder_) {}
+
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override {
+    executor_.Launch(batch, samples);
+  }
+  std::span<SampleResult> Collect() override {
+    const std::span<SampleResult> results = executor_.Collect();
+    const Tensor logits = recorder_.logits();
+    for (size_t i = 0; i < results.size(); ++i) {
+      std::vector<TokenLogprob>& all = results[i].top;
+      all.resize(static_cast<size_t>(logits.width));
+      for (int id = 0; id < logits.width; ++id) {
+        all[static_cast<size_t>(id)] = {.id = id, .logprob = logits.Row(static_cast<int>(i))[id]};
+      }
+    }
+    return results;
+  }
+
+ private:
+  ModelExecutor executor_;
+  Recorder& recorder_;
+};
+
+RecordedModel::RecordedModel(const ModelKind& kind)
+    : backend_(OrDie(MakeCpuBackend(1))), ops_(std::move(backend_.ops)) {
+  auto recorder = std::make_unique<Recorder>(*ops_);
+  recorder_ = recorder.get();
+  backend_.ops = std::move(recorder);
+  const ModelLimits limits = {.num_blocks = kEngineBlocks + kColdBlocks,
+                              .max_tokens = kMaxTokens,
+                              .max_rows = kMaxRows,
+                              .max_logit_rows = kMaxTokens,
+                              .max_context = kMaxContext,
+                              .latents = kind.latents,
+                              .fp8_activations = kind.fp8_activations};
+  model_ = LoadDirectory(DirectoryOf(kind), limits, *backend_.device, *backend_.ops);
+  executor_ = std::make_unique<Executor>(*this);
+  Request first{.prompt = {0}};
+  first.stopping.max_tokens = 1;
+  Cold(first);  // now the recorder knows where the latents are
+}
+
+RecordedModel::~RecordedModel() = default;
+
+StepExecutor& RecordedModel::executor() { return *executor_; }
+
+void RecordedModel::Erase(int num_blocks) { recorder_->Erase(0, num_blocks); }
+
+Answer RecordedModel::Cold(const Request& request, int32_t index) {
+  recorder_->Erase(kEngineBlocks, kColdBlocks);
+  Answer answer;
+  std::vector<int32_t> tokens = request.prompt;
+  if (request.kind == RequestKind::kScore) {
+    AppendStep(request, index, tokens, answer);
+  } else {
+    for (int i = 0; i < request.stopping.max_tokens; ++i) AppendStep(request, index, tokens, answer);
+  }
+  return answer;
+}
+
+void RecordedModel::AppendStep(const Request& request, int32_t index, std::vector<int32_t>& tokens, Answer& answer) {
+  const bool scores = request.kind == RequestKind::kScore;
+  const bool is_first = answer.ids.empty();
+  // Logits of the last position say what follows; Score wants those that a token of the prompt follows.
+  const std::span<const int32_t> input = std::span(tokens).first(tokens.size() - (scores ? 1 : 0));
+  const int last = static_cast<int>(input.size()) - 1;
+  std::vector<SampleRow> samples;
+  if (scores) {
+    for (size_t i = 1; i < tokens.size(); ++i) samples.push_back(ScoreRow(tokens[i], request));
+  } else {
+    samples.push_back(DrawRow(request, index, tokens));
+  }
+  executor_->Launch(ColdStep(input, is_first ? 0 : last, scores ? 0 : last), samples);
+  std::span<SampleResult> results = executor_->Collect();
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (scores) results[i].id = tokens[i + 1];
+    answer.Append(results[i]);
+  }
+  if (!scores) tokens.push_back(answer.ids.back());
+}
+
+}  // namespace latentd

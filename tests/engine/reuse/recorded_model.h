@@ -1,0 +1,77 @@
+// A model of any kind that latentd loads, on the CPU, whose steps give whole rows of logits: what an engine on it
+// answers can be compared with the same tokens computed alone, without an engine, as bytes. A slot of its latent cache
+// that nothing was written to holds NaN, so that a step that reads one is seen.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/model/model.h"
+#include "engine/request.h"
+#include "engine/step/model_executor.h"
+#include "kernels/backend.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace latentd {
+
+// A checkpoint, and how its numbers are stored and multiplied.
+struct ModelKind {
+  std::string name;
+  std::optional<TinyCheckpoint> checkpoint = std::nullopt;  // none: the bundled model
+  LatentFormat latents = LatentFormat::kF32;
+  Fp8Activations fp8_activations = Fp8Activations::kOff;
+};
+inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { return out << kind.name; }
+
+// With each format of the latent cache and, where the weights are FP8, with and without FP8 activations.
+std::vector<ModelKind> BundledKinds();
+std::vector<ModelKind> TinyKinds();
+
+// What one sequence got.
+struct Answer {
+  std::vector<int32_t> ids = {};                // drawn; for Score, those of the prompt after the first
+  std::vector<float> logprobs = {};             // of them
+  std::vector<std::vector<float>> logits = {};  // [ids][vocab]
+
+  void Append(const SampleResult& result);  // whose `top` RecordedModel filled
+};
+// As bytes.
+testing::AssertionResult SameAnswer(const Answer& a, const Answer& b);
+
+class RecordedModel {
+ public:
+  static constexpr int kMaxTokens = 512, kMaxRows = 64, kMaxContext = 384;  // of a step; of a sequence
+  static constexpr int kEngineBlocks = 128;                                 // for engines, the scratch block included
+
+  explicit RecordedModel(const ModelKind& kind);
+  ~RecordedModel();
+
+  // What sequence `index` of the request is defined to get: its prompt computed in one step, each further token in one,
+  // in blocks of its own.
+  Answer Cold(const Request& request, int32_t index = 0);
+
+  // Its results' `top` are all ids with their logits.
+  StepExecutor& executor();
+  // Nothing is in the engines' first blocks from here on.
+  void Erase(int num_blocks);
+  int vocab_size() const { return model_->config().vocab_size; }
+
+ private:
+  class Recorder;
+  class Executor;
+
+  void AppendStep(const Request& request, int32_t index, std::vector<int32_t>& tokens, Answer& answer);
+
+  Backend backend_;
+  std::unique_ptr<Ops> ops_;      // what backend_.ops, a Recorder, passes its calls on to
+  Recorder* recorder_ = nullptr;  // owned by backend_
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Executor> executor_;
+};
+
+}  // namespace latentd
