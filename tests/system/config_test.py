@@ -272,6 +272,17 @@ class KnobTest(unittest.TestCase):
                     pass
             self.assertEqual(server.process.wait(daemon.PATIENCE_SECONDS), 0)
 
+    def knob_max_started(self):
+        """An answer that its reader leaves unread keeps its place, for a tenth of the patience while another waits."""
+        flags = ("--max-started", "1", "--slow-consumer-seconds", "5")
+        with daemon.Daemon(*flags) as server, stubborn_channel(server) as channel:
+            held = daemon.generation_pb2_grpc.GenerationStub(channel).Generate(held_request("held"))
+            next(held)
+            wait_until(lambda: server.sum("slow_consumer_total", action="paused") > 0, "its sequence pauses")
+            server.once(daemon.request(max_tokens=1))
+            self.assertEqual(server.sum("slow_consumer_total", action="ended"), 1)
+            held.cancel()
+
     def knob_tenants(self):
         """A file that is wrong ends the start; what a right one says, other tests show."""
         with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
