@@ -63,7 +63,7 @@ TEST_P(PrefixHit, ForksOfARunningPromptAreCold) {
     for (int i = 0; i < num_steps; ++i) ASSERT_TRUE(run.Step());
     for (const Request& fork : forks) run.Add(fork);
     run.RunToEnd();
-    EXPECT_EQ(run.scheduler().totals().hit_tokens > 0, num_steps > 1) << "its first chunk fills no block";
+    EXPECT_TRUE(run.scheduler().totals().hit_tokens > 0 || num_steps == 1) << "only its first chunk fills no block";
     for (size_t i = 0; i < forks.size(); ++i) {
       EXPECT_TRUE(SameAnswer(run.AnswerOf(forks[i].id), cold[i])) << forks[i].id << " after " << num_steps << " steps";
     }
