@@ -118,7 +118,7 @@ inline constexpr CauseRow kCauses[] = {
      {.methods = kRunsModel, .stage = Stage::kAdmission},
      {.retry = Retry::kHere, .detail = Detail::kQuotaFailure, .message = kTextOfItsPlace}},
     {{Cause::kSloUnattainable, absl::StatusCode::kResourceExhausted, "SLO_UNATTAINABLE", Party::kServer},
-     {.methods = kRunsModel, .stage = Stage::kAdmissionOrRun, .waste = Waste::kAll},
+     {.methods = kRunsModel, .stage = Stage::kAdmissionOrRun},
      {.retry = Retry::kHere, .message = kTextOfItsPlace}},
     {{Cause::kLoading, absl::StatusCode::kUnavailable, "LOADING", Party::kServer},
      {.methods = kNeedsModel, .stage = Stage::kAdmission},

@@ -47,9 +47,9 @@ void AddPrefixes(MetricRows& rows) {
   AddRow({kCounter, "latentd_prefix_cache_hit_tokens_total", "tokens"}, "Of these, found there",
          One(&MetricsData::prefix_hit_tokens), rows);
   AddRow({kCounter, "latentd_prefix_cache_lost_tokens_total", "tokens"},
-         "Of these, not taken though they are or were there: granularity counts those that are computed anyway (a "
-         "prompt's last one, those whose logits are wanted), eviction those that made room for others, salt those "
-         "that belong to another salt or tenant",
+         "Of these, not taken though they are or were there: granularity counts those of a block's part that no block "
+         "was left to copy to, eviction those that made room for others, salt those that belong to another salt or "
+         "tenant",
          By("cause", kPrefixLossNames, &MetricsData::prefix_lost_tokens), rows);
   AddRow({kCounter, "latentd_preemptions_total", "sequences"},
          "Sequences that lost their blocks and wait again: none was left for one of a higher rank, or one of a higher "

@@ -18,6 +18,7 @@ LOAD_SEED = 20240611
 
 # Series that this load does not move.
 UNSEEN = {
+    'latentd_prefix_cache_lost_tokens_total{cause="granularity"}': "needs a cache without any block to spare",
     "latentd_kv_invariant_violations_total": "no known fault moves it: the tests of the pool break its books",
     **{f'latentd_connections_refused_total{{reason="{reason}"}}': "see connections_test.py and acceptor_test.cc"
        for reason in ("process_limit", "peer_limit", "descriptors")},
