@@ -14,8 +14,8 @@ enum class PreemptionReason : uint8_t { kBlocks, kPriority };
 inline constexpr int kNumPreemptionReasons = 2;
 using PreemptionCounts = std::array<uint64_t, kNumPreemptionReasons>;
 
-// Why prompt tokens that the prefix cache knows, or knew, did not come from it: they are computed whatever it holds (a
-// prompt's last token, and those whose logits are wanted), their block was evicted, they are another salt's.
+// Why prompt tokens that the prefix cache knows, or knew, did not come from it: they fill a block in part, and no other
+// one was left to copy them to; their block was evicted; they are another salt's.
 enum class PrefixLoss : uint8_t { kGranularity, kEviction, kSalt };
 inline constexpr int kNumPrefixLosses = 3;
 using PrefixLossCounts = std::array<uint64_t, kNumPrefixLosses>;

@@ -255,6 +255,7 @@ class KnobTest(unittest.TestCase):
         """Steps of a whole prompt stall a daemon that is patient for a hundredth of a second, and no other."""
         prompt = daemon.pb.GenerateRequest(token_ids=daemon.pb.TokenIds(ids=[5] * 1800))
         prompt.stopping.max_tokens = 1
+        prompt.cache.bypass = True
         large_steps = ("--max-step-tokens", "2048", "--max-step-seconds", "10")
         with daemon.Daemon("--stall-seconds", "0.01", *large_steps) as nervous:
             wait_until(lambda: nervous.once(prompt) and nervous.sum("engine_stalls_total") > 0, "it sees a stall")
