@@ -9,7 +9,7 @@
 namespace latentd {
 namespace {
 
-constexpr int kBarColumns = 20;
+constexpr int kBarColumns = 16;
 
 bool BeginsCharacter(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
 
