@@ -144,6 +144,18 @@ std::vector<std::byte> AttentionCase::Pages(const std::vector<Chunk>& chunks, co
   return pages;
 }
 
+void AttentionCase::CopyIntoPlace(Ops& ops, const BatchInputs& batch, LatentPages pages) const {
+  pages.num_blocks = 2 * num_blocks();
+  for (const BatchRow& row : batch.rows) {
+    const int end = row.first_position + row.num_tokens;
+    for (int first = 0; first < end; first += kBlockSlots) {
+      const int block = batch.blocks[static_cast<size_t>(row.first_block + first / kBlockSlots)];
+      ops.CopyLatents(pages, (num_blocks() + block) * kBlockSlots, block * kBlockSlots,
+                      std::min(kBlockSlots, end - first));
+    }
+  }
+}
+
 std::vector<std::vector<float>> AttentionCase::Queries(const std::vector<Chunk>& chunks, int padding_rows) const {
   std::vector<std::vector<float>> rows;
   for (const Chunk& chunk : chunks) {
@@ -162,7 +174,10 @@ AttentionCase::Outputs AttentionCase::Run(Backend& backend, const std::vector<st
   for (const int length : lengths) outputs.emplace_back(length);
   for (const std::vector<Chunk>& chunks : steps) {
     const BatchInputs batch = Batch(chunks, tables, placement.padding_rows);
-    const DeviceValues<std::byte> pages(backend, Pages(chunks, tables));
+    std::vector<std::byte> stored = Pages(chunks, tables);
+    if (placement.is_copied) stored.insert(stored.begin(), stored.size(), std::byte{0xFF});
+    const DeviceValues<std::byte> pages(backend, stored);
+    if (placement.is_copied) CopyIntoPlace(*backend.ops, batch, View(pages.get()));
     const DeviceRows q(backend, Queries(chunks, placement.padding_rows));
     const DeviceRows out(backend, batch.num_tokens(), shape.num_heads * shape.value_width);
     backend.ops->AttendLatent(q.tensor(), *up, shape, scale, backend.ops->Upload(batch, {}), View(pages.get()),

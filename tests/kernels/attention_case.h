@@ -24,6 +24,7 @@ struct Chunk {
 struct Placement {
   unsigned block_seed = 0;  // blocks lie in a random order drawn from it; 0: ascending
   int padding_rows = 0;     // behind the step's own, as a decode step is filled up
+  bool is_copied = false;   // the latents were stored in other blocks, and copied from there slot by slot
 };
 
 class AttentionCase {
@@ -58,6 +59,8 @@ class AttentionCase {
   BatchInputs Batch(const std::vector<Chunk>& chunks, const Tables& tables, int padding_rows) const;
   LatentPages View(std::byte* pages) const;
   std::vector<std::byte> Pages(const std::vector<Chunk>& chunks, const Tables& tables) const;
+  // From as many blocks behind the tables', which hold nothing.
+  void CopyIntoPlace(Ops& ops, const BatchInputs& batch, LatentPages pages) const;
   std::vector<std::vector<float>> Queries(const std::vector<Chunk>& chunks, int padding_rows) const;
   int num_blocks() const;
 

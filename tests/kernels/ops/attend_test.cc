@@ -116,6 +116,18 @@ TEST_F(AttendOp, OtherFormatsKeepTheirBitsInAnyStep) {
   }
 }
 
+TEST_F(AttendOp, CopiedLatentsAreReadAsTheirSource) {
+  for (const LatentFormat format : formats_) {
+    for (const AttentionShape& shape : {kTinyTales, kOdd}) {
+      const AttentionCase c(shape, DType::kE4M3, {1, 20, 64, 70}, random_, format);
+      Backend backend = MakeTestBackend(c.Limits());
+      const auto expected = c.Run(backend, c.Whole());
+      EXPECT_TRUE(SameOutputs(c.Run(backend, c.Tails(3), {.block_seed = 2, .is_copied = true}), expected))
+          << NameOf(format);
+    }
+  }
+}
+
 // More tokens than any backend works on at once.
 TEST_F(AttendOp, LongStepsAreTheirTokens) {
   const AttentionCase c = MakeCase(kTinyTales, DType::kBf16, {300, 20});
