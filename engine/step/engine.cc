@@ -101,12 +101,13 @@ absl::Status Engine::Add(Request request) {
 
 StepAllowance Engine::Allowance() const {
   // One token for each running sequence whatever the clock says: rotating them through smaller steps would cost the
-  // fixed part of a step more often and serve each of them later.
+  // fixed part of a step more often and serve each of them later. And some for a prompt, which would starve beside them.
   const int chunk_tokens = options_.scheduler.chunk_tokens;
-  return {.tokens = std::max({budget_.tokens(), scheduler_.num_running(), chunk_tokens}),
+  const int least_chunk = std::max(1, options_.step.min_tokens);
+  return {.tokens = std::max({budget_.tokens(), scheduler_.num_running() + least_chunk, chunk_tokens}),
           .work = std::max<double>(budget_.tokens(), chunk_tokens),
           .work_per_key = options_.step.work_per_key,
-          .least_chunk = std::max(1, options_.step.min_tokens),
+          .least_chunk = least_chunk,
           .work_beside_decode = std::max(budget_.tokens_in(budget_.decode_seconds()), kBesideDecode * budget_.tokens()),
           .work_beside_prompts = kBesidePrompts * budget_.tokens(),
           .tokens_per_second = budget_.tokens_per_second()};
