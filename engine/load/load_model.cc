@@ -21,9 +21,9 @@
 namespace latentd {
 namespace {
 
-// The last minutes of a busy engine, in 2.5 MiB.
-constexpr size_t kRecordedDecisions = 1 << 16;
-constexpr size_t kKvEvents = 4096;  // about as many as a whole prefix of 256k tokens has
+// The last minute of a busy engine, in 1.25 MiB.
+constexpr size_t kRecordedDecisions = 1 << 15;
+constexpr size_t kKvEvents = 2048;  // as many as a prefix of 128k tokens has blocks
 
 absl::StatusOr<int> MaxContext(const LoadOptions& options, const ModelConfig& config) {
   if (options.max_context_tokens == 0) return config.max_context;
