@@ -48,7 +48,8 @@ int Scheduler::ReusableLimit(const Sequence& sequence) const {
   const RequestRun::Sharing& sharing = sequence.run->sharing;
   const bool has_stored = sequence.index > 0 || sequence.num_preemptions > 0;
   if (!sharing.reads && !has_stored) return 0;
-  return std::min(sequence.num_tokens() - 1, sequence.first_logit_position());
+  const int limit = std::min(sequence.num_tokens() - 1, sequence.first_logit_position());
+  return sharing.reads ? limit : std::min(limit, sequence.most_computed);
 }
 
 // So many blocks stay available where a sequence is admitted, for those that run to grow into.
@@ -277,19 +278,22 @@ void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowan
 // Why it waits on, if it does.
 std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
   if (!sequence.was_scheduled() && num_started_ >= options_.max_started) return WaitReason::kRows;
+  if (cache_.num_available() <= Watermark() && paused_.empty()) return WaitReason::kBlocks;
+  PrefixMatch match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
+  // Tokens for which there are blocks behind what was found, whose own blocks are taken, too.
+  const auto most_tokens = [&] {
+    const int tail = match.has_tail ? 1 : 0;
+    const int left = cache_.num_available() - Watermark() - match.num_cached_blocks - tail;
+    return left < 0 ? 0 : (match.num_blocks + tail + left) * kBlockSlots - match.num_tokens;
+  };
   // A paused one has no use for its blocks now.
-  while (cache_.num_available() <= Watermark()) {
+  while (most_tokens() <= 0) {
     Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
-    if (paused == nullptr) break;
+    if (paused == nullptr) return WaitReason::kBlocks;
     Preempt(*paused, PreemptionReason::kBlocks);
+    match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
   }
-  const int available = cache_.num_available() - Watermark();
-  if (available <= 0) return WaitReason::kBlocks;
-  const PrefixMatch match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
-  const int room = available - match.num_cached_blocks - (match.has_tail ? 1 : 0);
-  const int num_blocks = match.num_blocks + (match.has_tail ? 1 : 0) + room;
-  const int most = num_blocks * kBlockSlots - match.num_tokens;
-  if (room < 0 || most <= 0) return WaitReason::kBlocks;
+  const int most = most_tokens();
   const bool has_time = allowance.TokensFor(allowance.work - plan.work, match.num_tokens) > 0;
   if (plan.has_prompt() && !has_time) return WaitReason::kTokens;
   const PlannedRow row = Deal({.sequence = sequence, .first = match.num_tokens, .most = most}, plan, allowance);
