@@ -1,4 +1,5 @@
-// The rules of one request: the end that the engine gives it, and what its reader gets. Each breaks its Rule at once.
+// The rules of one request: the ends that the engine gives its sequences, and what its reader gets. Each breaks its
+// Rule at once.
 #pragma once
 
 #include "base/clock.h"
@@ -14,10 +15,10 @@ struct TurnTimes {
   TimePoint over{};
 };
 
-// `life` as it is after the turn's rows.
-void CheckEnd(const SequenceEnd& end, const Life& life, const TurnTimes& turn);
-// Adds the chunk to what the reader has; with its end, all of it must be what the request gives alone, or the first
-// part of that where something else ended it.
+// `sequence` as it is after the turn's rows.
+void CheckEnd(const SequenceEnd& end, const SequenceLife& sequence, const TurnTimes& turn);
+// Adds the chunk to what the reader has; with the end of all, each answer must be what its sequence gives alone, or the
+// first part of that where something else ended it.
 void TakeChunk(StreamChunk chunk, Life& life);
 
 }  // namespace latentd::simulation

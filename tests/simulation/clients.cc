@@ -56,6 +56,7 @@ void World::Arrive(Life& life) {
   life.request.received = now;
   if (planned.deadline) life.request.deadline = now + *planned.deadline;
   if (planned.queue_deadline) life.request.queue_deadline = now + *planned.queue_deadline;
+  if (planned.first_token) life.request.scheduling.first_token_by = now + *planned.first_token;
   ++counts_.received;
   coverage_.Add(Counted::kRequests);
   metrics_.Update([](MetricsData& data) { data.requests_in_flight.Arrive(Phase::kQueued); });
@@ -66,7 +67,10 @@ void World::Arrive(Life& life) {
   Require(fits == CanEverRun(life.request), Rule::kQueue,
           [&] { return absl::StrFormat("whether request %d can ever run is judged wrongly", life.number()); });
   if (!fits) return Refuse(life, {.cause = RefusalCause::kNeverFits});
-  life.quiet = RunQuietly(life.request, scenario_.engine.scheduler.max_context_tokens);
+  for (SequenceLife& sequence : life.sequences) {
+    sequence.quiet = RunQuietly(life.request, sequence.index, options.max_context_tokens);
+  }
+  if (life.request.cache.keep_seconds > 0.0) coverage_.Add(Counted::kKept);
   Submit(life);
 }
 
@@ -77,7 +81,10 @@ void World::Submit(Life& life) {
   const std::optional<RefusalCause> expected = ExpectedRefusal(life.request);
   const std::optional<Refusal> refusal = inbox_.Submit({.request = life.request, .stream = life.stream}, clock_.Now());
   const std::optional<RefusalCause> cause = refusal ? std::optional(refusal->cause) : std::nullopt;
-  Require(cause == expected, Rule::kQueue,
+  // Whether it can be in time is a matter of what was measured.
+  const bool is_due = std::min(life.request.scheduling.first_token_by, life.request.deadline) != kNever;
+  const bool is_hopeless = cause == RefusalCause::kSloUnattainable && is_due && expected != RefusalCause::kDraining;
+  Require(cause == expected || is_hopeless, Rule::kQueue,
           [&] { return absl::StrFormat("request %d is let in or refused wrongly", life.number()); });
   if (refusal) return Refuse(life, *refusal);
   Tell("submitted", life.number());
@@ -89,7 +96,7 @@ void World::Submit(Life& life) {
 }
 
 void World::Refuse(Life& life, const Refusal& refusal) {
-  const bool comes_back = refusal.cause == RefusalCause::kQueueFull || refusal.cause == RefusalCause::kQueueTokens;
+  const bool comes_back = refusal.cause != RefusalCause::kDraining && refusal.cause != RefusalCause::kNeverFits;
   const bool is_told_when = refusal.retry_after >= milliseconds(100) && refusal.retry_after <= seconds(60);
   Require(!comes_back || is_told_when, Rule::kQueue, [] { return "a refusal without a time to come back"; });
   Tell("refused", life.number());
@@ -114,10 +121,15 @@ bool World::CanEverRun(const Request& request) const {
 
 std::optional<RefusalCause> World::ExpectedRefusal(const Request& request) const {
   if (!is_admitting_) return RefusalCause::kDraining;
-  const QueueLoad waiting = WaitingOf(lives_);
-  if (waiting.requests >= scenario_.most_queued.requests) return RefusalCause::kQueueFull;
-  const int64_t tokens = waiting.tokens + static_cast<int64_t>(request.prompt.size());
-  if (waiting.requests > 0 && tokens > scenario_.most_queued.tokens) return RefusalCause::kQueueTokens;
+  if (request.scheduling.first_token_by <= clock_.Now()) return RefusalCause::kSloUnattainable;
+  const auto num_tokens = static_cast<int64_t>(request.prompt.size());
+  const std::string& tenant = request.scheduling.tenant;
+  const TenantRule& rule = scenario_.engine.scheduler.tenants.Of(tenant);
+  const QueueLoad own = WaitingOf(lives_, &tenant), all = WaitingOf(lives_);
+  if (own.requests >= rule.max_queued_requests) return RefusalCause::kTenantQuota;
+  if (own.requests > 0 && own.tokens + num_tokens > rule.max_queued_tokens) return RefusalCause::kTenantQuota;
+  if (all.requests >= scenario_.most_queued.requests) return RefusalCause::kQueueFull;
+  if (all.requests > 0 && all.tokens + num_tokens > scenario_.most_queued.tokens) return RefusalCause::kQueueTokens;
   return std::nullopt;
 }
 
@@ -144,12 +156,12 @@ void World::TakeOne(Life& life) {
   if (!chunk) return;
   CheckRoom(life, was_full);
   if (chunk->tokens.size() > 1) coverage_.Add(Counted::kMergedChunks);
-  const int num_tokens_before = static_cast<int>(life.tokens.size());
-  const bool is_last = chunk->end.has_value();
-  const FinishReason reason = is_last ? chunk->end->reason : FinishReason::kEos;
+  const auto num_tokens_before = static_cast<int>(life.num_taken());
+  const std::optional<FinishReason> reason = chunk->end ? std::optional(chunk->end->reason) : std::nullopt;
+  const auto index = static_cast<size_t>(chunk->index);
   const bool more_pending = chunk->more_pending;
   TakeChunk(std::move(*chunk), life);
-  CheckStopped(life);
+  CheckStopped(life.sequences[index]);
   if (was_full) {
     life.was_told_full = false;
     life.reader_word = ReaderState::kCaughtUp;
@@ -157,8 +169,8 @@ void World::TakeOne(Life& life) {
     inbox_.Resume(life.request.id);
     Poke();
   }
-  if (is_last) return Finish(life, reason);
-  StrikeAt(Moment::kToken, life, num_tokens_before, static_cast<int>(life.tokens.size()));
+  if (reason) return Finish(life, *reason);
+  StrikeAt(Moment::kToken, life, num_tokens_before, life.num_taken());
   if (more_pending) ScheduleRead(life);
 }
 
@@ -171,14 +183,14 @@ void World::CheckRoom(const Life& life, bool was_full) const {
           [&] { return absl::StrFormat("request %d has room again and is not resumed", life.number()); });
 }
 
-// Past its stop string a request is ended, rather than computed to its own end.
-void World::CheckStopped(const Life& life) const {
+// Past its stop string a sequence is ended, rather than computed to its own end.
+void World::CheckStopped(const SequenceLife& sequence) const {
   const bool is_stopped =
-      life.quiet.reason == FinishReason::kStopString && life.tokens.size() == life.quiet.tokens.size();
-  if (!is_stopped || !life.is_in_engine() || life.end_asked) return;
+      sequence.quiet.reason == FinishReason::kStopString && sequence.tokens.size() == sequence.quiet.tokens.size();
+  if (!is_stopped || !sequence.is_in_engine() || sequence.end_asked || sequence.life->end_asked) return;
   const auto& ended = effects_.cancel;
-  Require(std::find(ended.begin(), ended.end(), SequenceId{.request = life.request.id}) != ended.end(), Rule::kEnded,
-          [&] { return absl::StrFormat("request %d has its stop string and goes on", life.number()); });
+  Require(std::find(ended.begin(), ended.end(), sequence.id()) != ended.end(), Rule::kEnded,
+          [&] { return sequence.Name() + " has its stop string and goes on"; });
 }
 
 // The RPC is over: its end was taken.
@@ -214,6 +226,8 @@ void World::Strike(const Fault& fault) {
       return clock_.AdvanceTo(clock_.Now() + fault.length);
     case FaultKind::kDescribe:
       return Describe();
+    case FaultKind::kFlush:
+      return Flush();
     case FaultKind::kStopAdmitting:
       is_admitting_ = false;
       return inbox_.StopAdmitting();
@@ -275,21 +289,34 @@ void World::Describe() {
 // Told after the commands of a turn, before its plan or after it: then what expired by the plan has ended, too.
 void World::CheckDescription(const std::vector<SequenceStatus>& all) {
   const bool is_planned = engine_state_ == EngineState::kInStep;
-  const auto is_listed = [is_planned](const Life& life) {
-    if (is_planned) return life.is_in_engine() && !life.must_end;
-    const bool is_commanded = life.must_end == FinishReason::kCancelled || life.must_end == FinishReason::kAborted ||
-                              life.must_end == FinishReason::kDraining;
-    return life.is_in_engine() && !is_commanded;
+  const auto is_listed = [is_planned](const SequenceLife& sequence) {
+    const std::optional<FinishReason> end = sequence.must_end;
+    const bool is_commanded =
+        end == FinishReason::kCancelled || end == FinishReason::kAborted || end == FinishReason::kDraining;
+    const bool has_prompt = sequence.index == 0 || sequence.prompt_accounted > 0;
+    return has_prompt && (is_planned ? !end : !is_commanded);
   };
-  const auto expected = std::count_if(lives_.all().begin(), lives_.all().end(), is_listed);
-  Require(std::ssize(all) == expected, Rule::kEnded,
-          [&] { return absl::StrFormat("%d requests listed, expected %d", all.size(), expected); });
+  int most = 0, hopeless = 0;  // the latter may have ended with the plan
+  lives_.ForEachInEngine([&](const SequenceLife& sequence) {
+    most += is_listed(sequence) ? 1 : 0;
+    hopeless += is_planned && is_listed(sequence) && sequence.life->MayBeHopeless() ? 1 : 0;
+  });
+  Require(std::ssize(all) <= most && std::ssize(all) >= most - hopeless, Rule::kEnded,
+          [&] { return absl::StrFormat("%d sequences listed, expected %d", all.size(), most); });
   for (const SequenceStatus& status : all) {
-    const Life& life = lives_.ById(status.id.request);
-    const bool holds = is_listed(life) && status.prompt_tokens == life.num_prompt_tokens() &&
-                       status.computed_tokens == life.num_computed && status.generated_tokens == life.num_generated;
-    Require(holds, Rule::kEnded, [&] { return absl::StrFormat("request %d is listed wrongly", life.number()); });
+    const SequenceLife& sequence = lives_.ById(status.id);
+    const bool holds =
+        sequence.is_in_engine() && is_listed(sequence) && status.prompt_tokens == sequence.num_prompt_tokens() &&
+        status.computed_tokens == sequence.num_computed && status.generated_tokens == sequence.num_generated;
+    Require(holds, Rule::kEnded, [&] { return sequence.Name() + " is listed wrongly"; });
   }
+}
+
+void World::Flush() {
+  inbox_.FlushPrefixCache([this](int64_t) {
+    RequireEqual(loop_.engine().scheduler().cache().num_cached(), 0, Rule::kCache, "cached blocks after a flush");
+  });
+  Poke();
 }
 
 // The faults are over: readers read at once, and what was admitted has to end.

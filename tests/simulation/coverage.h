@@ -44,6 +44,20 @@ enum class Counted : uint8_t {
   kVanished,
   kCommandsInSteps,
   kRetired,
+  kHits,
+  kHitTokens,
+  kTailCopies,
+  kEvictions,
+  kPreemptedForBlocks,
+  kPreemptedForPriority,
+  kResumedAfterPreemption,
+  kRecomputedTokens,
+  kForks,
+  kKept,
+  kLostToSalt,
+  kLostToEviction,
+  kCollidingWorlds,
+  kWorldsWithoutCache,
   // As FaultKind.
   kCancel,
   kAbort,
@@ -54,12 +68,15 @@ enum class Counted : uint8_t {
   kLatePublisher,
   kClockJump,
   kDescribe,
+  kFlush,
   kStopAdmitting,
   kEndAll,
 };
 inline constexpr size_t kNumCounted = static_cast<size_t>(Counted::kEndAll) + 1;
 
 std::string_view NameOf(Counted counted);
+// How often it has to happen in a thousand worlds, so that what they show is worth something.
+uint64_t LeastOf(Counted counted);
 
 class Coverage {
  public:

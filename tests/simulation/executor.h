@@ -1,6 +1,7 @@
-// A StepExecutor whose cache remembers in each slot whose token at which position was written there. A row that would
-// read anything else, write where another row reads, exceed a budget or belong to a request that has ended breaks a
-// rule at once. What a step gives is decided at its Launch, so a Collect may come as late as it likes.
+// A StepExecutor whose cache remembers in each slot which token after which others was written there, and by whom. A
+// row that would read anything else than its own prefix, read what was not meant for it, write where another table
+// reads, exceed a budget or belong to a sequence that has ended breaks a rule at once. What a step gives is decided at
+// its Launch, so a Collect may come as late as it likes.
 #pragma once
 
 #include <cstdint>
@@ -10,28 +11,38 @@
 #include "engine/schedule/scheduler.h"
 #include "engine/step/step_executor.h"
 #include "tests/simulation/clock.h"
+#include "tests/simulation/coverage.h"
 #include "tests/simulation/life.h"
 
 namespace latentd::simulation {
 
 struct LaunchedRow {
-  Life* life = nullptr;
+  SequenceLife* sequence = nullptr;
   int first_position = 0;
   int num_tokens = 0;
   int num_logits = 0;
   bool is_finite = true;
+  bool has_waited = false;  // it is the first, or the first after a preemption
+
+  int end_position() const { return first_position + num_tokens; }
 };
 
 class SimulatedExecutor final : public StepExecutor {
  public:
   // All must outlive it.
-  SimulatedExecutor(const SchedulerOptions& options, Lives& lives, const VirtualClock& clock);
+  SimulatedExecutor(const SchedulerOptions& options, Lives& lives, const VirtualClock& clock, Coverage& coverage);
+
+  // Tells, before the first Launch, whose table is whose: rows name no sequence. Must outlive it, too.
+  void Follow(const Scheduler& scheduler) { scheduler_ = &scheduler; }
 
   void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
   std::span<SampleResult> Collect() override { return results_; }
 
   // While its step is in flight: no block of any of its tables may be free.
-  void CheckHeld(const BlockPool& pool) const;
+  void CheckHeld(const BlockCache& cache) const;
+
+  // Whose first slot was written for others, too.
+  int NumShareableBlocks() const;
 
   // State of the last Launch, until Clear.
   const std::vector<LaunchedRow>& rows() const { return rows_; }
@@ -40,30 +51,36 @@ class SimulatedExecutor final : public StepExecutor {
 
  private:
   struct Slot {
-    int32_t first_of_prompt = -1;  // names the request
-    int32_t token = -1;
+    uint64_t prefix = 0;  // of the token and all before it, fake_model.h; 0: nothing, or nothing that may be read
     int position = -1;
-    uint64_t prefix = 0;
+    int32_t writer = -1;  // the number of a request
   };
 
   void CheckBudget(const BatchInputs& batch) const;
-  Life& OwnerOf(const BatchInputs& batch, const BatchRow& row);
-  void CheckTurn(const Life& life, const BatchRow& row);
-  void ClaimBlocks(const BatchInputs& batch, const BatchRow& row);
-  void CheckContext(const BatchInputs& batch, const BatchRow& row, const Life& life);
-  void Store(const BatchInputs& batch, const BatchRow& row, const Life& life);
+  void FindWriters();
+  void Copy(const BatchInputs& batch);
+  LaunchedRow RowOf(const BatchInputs& batch, const BatchRow& row);
+  void CheckTable(const BatchInputs& batch, const BatchRow& row, const Sequence& sequence);
+  void CheckTurn(const LaunchedRow& row);
+  void CheckStart(const LaunchedRow& row) const;
+  void CheckContext(const BatchInputs& batch, const BatchRow& row, const SequenceLife& sequence);
+  bool MayRead(const SequenceLife& reader, const Slot& slot, int position) const;
+  void Store(const BatchInputs& batch, const BatchRow& row, const SequenceLife& sequence);
   Slot& SlotOf(const BatchInputs& batch, const BatchRow& row, int position);
-  void CheckDraw(const SampleRow& sample, int position, const Life& life) const;
+  void CheckDraw(const SampleRow& sample, int position, const SequenceLife& sequence) const;
   SampleResult Sample(const BatchInputs& batch, size_t logit, const SampleRow& sample);
+  void Spoil(const BatchInputs& batch, const BatchRow& row);
 
   const SchedulerOptions& options_;
   Lives& lives_;
   const VirtualClock& clock_;
+  Coverage& coverage_;
+  const Scheduler* scheduler_ = nullptr;
   std::vector<Slot> slots_;
-  std::vector<uint64_t> used_in_step_;  // [blocks] the last step that had it in a table
+  std::vector<const Sequence*> writers_;  // [blocks] of the step
+  std::vector<uint64_t> used_in_step_;    // [blocks] the last step that had it in a table
+  std::vector<uint64_t> copied_in_step_;  // [blocks] the last step that copied into it
   uint64_t num_steps_ = 0;
-  uint64_t last_started_ = 0;       // the order of the request that started last
-  std::vector<uint64_t> prefixes_;  // [tokens] of the step
   std::vector<SampleResult> results_;
   std::vector<LaunchedRow> rows_;
   int num_tokens_ = 0;

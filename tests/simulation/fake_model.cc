@@ -58,13 +58,23 @@ bool AddText(const Request& request, const std::string& text, QuietRun& run) {
   return false;
 }
 
+std::vector<uint64_t> PrefixesOf(std::span<const int32_t> prompt) {
+  std::vector<uint64_t> prefixes;
+  prefixes.reserve(prompt.size());
+  uint64_t prefix = 0;
+  for (const int32_t token : prompt) {
+    prefix = Extend(prefix, token, static_cast<int>(prefixes.size()));
+    prefixes.push_back(prefix);
+  }
+  return prefixes;
+}
+
 QuietRun ScoreQuietly(const Request& request) {
   QuietRun run;
-  uint64_t prefix = 0;
+  run.prefixes = PrefixesOf(request.prompt);
   for (size_t i = 0; i + 1 < request.prompt.size(); ++i) {
-    prefix = Extend(prefix, request.prompt[i], static_cast<int>(i));
     run.tokens.push_back(request.prompt[i + 1]);
-    run.logprobs.push_back(LogprobOf(prefix, request.prompt[i + 1]));
+    run.logprobs.push_back(LogprobOf(run.prefixes[i], request.prompt[i + 1]));
   }
   return run;
 }
@@ -97,18 +107,22 @@ float LogprobOf(uint64_t prefix, int32_t id) {
   return -static_cast<float>(Mix(prefix, static_cast<uint64_t>(id)) % 10000) / 1000.0f;
 }
 
-QuietRun RunQuietly(const Request& request, int max_context_tokens) {
+QuietRun RunQuietly(const Request& request, int index, int max_context_tokens) {
   if (request.kind == RequestKind::kScore) return ScoreQuietly(request);
   QuietRun run;
-  uint64_t prefix = 0;
-  int position = 0;
-  for (int32_t token : request.prompt) prefix = Extend(prefix, token, position++);
+  run.prefixes = PrefixesOf(request.prompt);
   bool is_stopped = false;
-  for (std::optional<FinishReason> end; !end; ++position) {
+  for (std::optional<FinishReason> end; !end;) {
     const std::vector<int32_t> banned = BannedAt(request, static_cast<int>(run.generated.size()));
-    const int32_t token =
-        TokenOf({.prefix = prefix, .seed = request.sampling.seed, .index = 0, .position = position, .banned = banned});
+    const auto position = static_cast<int>(run.prefixes.size());
+    const uint64_t prefix = run.prefixes.back();
+    const int32_t token = TokenOf({.prefix = prefix,
+                                   .seed = request.sampling.seed,
+                                   .index = static_cast<uint32_t>(index),
+                                   .position = position,
+                                   .banned = banned});
     run.generated.push_back(token);
+    run.prefixes.push_back(Extend(prefix, token, position));
     end = EndAfter(request, token, static_cast<int>(run.generated.size()), max_context_tokens);
     if (!is_stopped) {
       run.tokens.push_back(token);
@@ -119,7 +133,6 @@ QuietRun RunQuietly(const Request& request, int max_context_tokens) {
       if (!is_stopped && end) run.reason = *end;
     }
     if (end) run.engine_reason = *end;
-    prefix = Extend(prefix, token, position);
   }
   return run;
 }

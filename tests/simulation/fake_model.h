@@ -17,8 +17,6 @@ namespace latentd::simulation {
 inline constexpr std::array<int32_t, 12> kAlphabet = {'a', 'b', 'c', 'd', 'e', 'h', 'l', 'o', ' ', 256, 257, 258};
 inline constexpr int32_t kEndOfText = 300;  // drawn once in kTokensPerEnd
 inline constexpr int kTokensPerEnd = 100;
-// The first token of each prompt is this and the request's number, so that each slot tells whose it is.
-inline constexpr int32_t kFirstOfPrompts = 1000;
 
 std::string TextOf(int32_t id);
 
@@ -35,7 +33,7 @@ struct Draw {
 int32_t TokenOf(const Draw& draw);
 float LogprobOf(uint64_t prefix, int32_t id);
 
-// What one request gives when nothing disturbs it, worked out without engine, scheduler, publisher or stream.
+// What one sequence gives when nothing disturbs it, worked out without engine, scheduler, publisher or stream.
 struct QuietRun {
   std::vector<int32_t> tokens;  // that the client gets; of a Score the prompt after its first token
   std::vector<float> logprobs;  // of the same
@@ -44,10 +42,12 @@ struct QuietRun {
   std::string stop_string;
   // The engine's part, which does not know the text.
   std::vector<int32_t> generated;
+  std::vector<uint64_t> prefixes;  // of prompt and generated, each up to and with its position: what a slot must hold
   FinishReason engine_reason = FinishReason::kScored;
 };
 
-QuietRun RunQuietly(const Request& request, int max_context_tokens);
+// The continuation `index` of the request's prompt.
+QuietRun RunQuietly(const Request& request, int index, int max_context_tokens);
 // The text of an answer that something else ended after its first tokens.
 std::string TextOfFirst(const Request& request, std::span<const int32_t> tokens);
 

@@ -15,7 +15,8 @@ FaultKind DrawKind(Random& random) {
                                  FaultKind::kAbort,         FaultKind::kVanish,   FaultKind::kVanish,
                                  FaultKind::kStall,         FaultKind::kStall,    FaultKind::kNonFinite,
                                  FaultKind::kNonFinite,     FaultKind::kLongStep, FaultKind::kLongStep,
-                                 FaultKind::kLatePublisher, FaultKind::kDescribe, FaultKind::kClockJump};
+                                 FaultKind::kLatePublisher, FaultKind::kDescribe, FaultKind::kClockJump,
+                                 FaultKind::kFlush,         FaultKind::kFlush};
   return kKinds[static_cast<size_t>(random.Below(kKinds.size()))];
 }
 
@@ -61,6 +62,8 @@ std::string_view NameOf(FaultKind kind) {
       return "clock jump";
     case FaultKind::kDescribe:
       return "describe";
+    case FaultKind::kFlush:
+      return "flush";
     case FaultKind::kStopAdmitting:
       return "stop admitting";
     case FaultKind::kEndAll:

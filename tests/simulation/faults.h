@@ -20,6 +20,7 @@ enum class FaultKind : uint8_t {
   kLatePublisher,  // nothing is published for `length`
   kClockJump,      // forward by `length`
   kDescribe,       // no fault: an operator asks for the list of requests
+  kFlush,          // no fault either: he empties the prefix cache
   kStopAdmitting,  // a drain begins
   kEndAll,         // its time is over
 };

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <vector>
 
-#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
 #include "tests/simulation/violation.h"
@@ -12,16 +12,10 @@
 namespace latentd::simulation {
 namespace {
 
-template <class A, class B>
-void RequireEqual(const A& found, const B& expected, Rule rule, const char* what) {
-  Require(found == static_cast<A>(expected), rule,
-          [&] { return absl::StrCat(what, ": ", found, ", expected ", expected); });
-}
-
 Phase PhaseOf(const Life& life) {
   if (life.stage == Stage::kEnded) return Phase::kOutput;
-  if (life.stage == Stage::kDecode) return Phase::kDecode;
-  return life.stage == Stage::kPrefill ? Phase::kPrefill : Phase::kQueued;
+  if (life.has_token) return Phase::kDecode;
+  return life.has_started ? Phase::kPrefill : Phase::kQueued;
 }
 
 void CheckInFlight(const MetricsData& data, const WorldCounts& counts, const Lives& lives) {
@@ -42,17 +36,37 @@ void CheckInFlight(const MetricsData& data, const WorldCounts& counts, const Liv
                "requests finished and in flight");
 }
 
+// A prompt is its first sequence's.
 void CheckPromptTokens(const MetricsData& data, const WorldCounts& counts, const Lives& lives) {
   int64_t pending = 0;
-  for (const Life& life : lives.all()) {
-    if (life.is_in_engine()) pending += std::max(0, life.num_prompt_tokens() - life.num_computed);
-  }
+  lives.ForEachInEngine([&pending](const SequenceLife& sequence) {
+    if (sequence.index == 0) pending += sequence.num_prompt_tokens() - sequence.prompt_accounted;
+  });
   RequireEqual(data.prompt_tokens_admitted, counts.prompt_tokens_admitted, Rule::kMetrics, "prompt tokens admitted");
   RequireEqual(data.prompt_tokens_computed, counts.prompt_tokens_computed, Rule::kMetrics, "prompt tokens computed");
+  RequireEqual(data.prompt_tokens_cached, counts.prompt_tokens_cached, Rule::kMetrics, "prompt tokens cached");
+  RequireEqual(data.prefix_hit_tokens, counts.prompt_tokens_cached, Rule::kMetrics, "tokens hit in the prefix cache");
+  RequireEqual(data.recomputed_tokens, counts.recomputed_tokens, Rule::kMetrics, "tokens computed again");
   RequireEqual(data.prompt_tokens_pending, pending, Rule::kMetrics, "prompt tokens pending");
-  const uint64_t all =
-      data.prompt_tokens_computed + data.prompt_tokens_abandoned + static_cast<uint64_t>(data.prompt_tokens_pending);
-  RequireEqual(all, data.prompt_tokens_admitted, Rule::kMetrics, "prompt tokens computed, abandoned and pending");
+  const uint64_t all = data.prompt_tokens_computed + data.prompt_tokens_cached + data.prompt_tokens_abandoned +
+                       static_cast<uint64_t>(data.prompt_tokens_pending);
+  RequireEqual(all, data.prompt_tokens_admitted, Rule::kMetrics, "prompt tokens computed, cached, abandoned, pending");
+  Require(data.prefix_hit_tokens <= data.prefix_queried_tokens, Rule::kMetrics,
+          [] { return "more tokens found than were looked for"; });
+}
+
+void CheckPreemptions(const MetricsData& data, const WorldCounts& counts) {
+  uint64_t preemptions = 0;
+  for (const uint64_t count : data.preemptions) preemptions += count;
+  RequireEqual(preemptions, counts.preemptions, Rule::kMetrics, "preemptions");
+  RequireEqual(data.kv_invariant_violations, 0, Rule::kMetrics, "violations that the product found itself");
+}
+
+void CheckBlockCounts(const MetricsData& data) {
+  const int64_t blocks = data.kv_blocks_free + data.kv_blocks_cached + data.kv_blocks_active + data.kv_blocks_reserved;
+  RequireEqual(blocks, data.kv_blocks_total, Rule::kMetrics, "blocks in all states");
+  Require(data.kv_blocks_free >= 0 && data.kv_blocks_cached >= 0 && data.kv_blocks_active >= 0, Rule::kMetrics,
+          [] { return "a negative number of blocks"; });
 }
 
 void CheckSteps(const MetricsData& data, const WorldCounts& counts) {
@@ -69,24 +83,25 @@ void CheckSteps(const MetricsData& data, const WorldCounts& counts) {
 }  // namespace
 
 void CheckBlocks(const Scheduler& scheduler) {
-  const BlockPool& pool = scheduler.pool();
-  std::vector<int> references(static_cast<size_t>(pool.num_total()));
-  int promised = 0;
+  const BlockCache& cache = scheduler.cache();
+  std::vector<int> references(static_cast<size_t>(cache.num_total()));
+  std::vector<const BlockTable*> tables;
   scheduler.ForEachHolder([&](const Sequence& sequence) {
+    tables.push_back(&sequence.blocks);
     for (const BlockId block : sequence.blocks.blocks()) ++references[static_cast<size_t>(block)];
-    promised += sequence.blocks.num_promised();
   });
   RequireEqual(references[kScratchBlock], 0, Rule::kBlocks, "tables with the scratch block");
-  int free = -1;  // without the scratch block
-  for (BlockId block = 0; block < pool.num_total(); ++block) {
+  int held = 0;
+  for (BlockId block = 0; block < cache.num_total(); ++block) {
     const int expected = references[static_cast<size_t>(block)];
-    RequireEqual(pool.num_references(block), expected, Rule::kBlocks, "references of a block");
-    Require(expected <= 1, Rule::kBlocks, [&] { return absl::StrFormat("block %d is in two tables", block); });
-    free += expected == 0 ? 1 : 0;
+    RequireEqual(cache.num_references(block), expected, Rule::kBlocks, "references of a block");
+    held += expected > 0 ? 1 : 0;
   }
-  RequireEqual(pool.num_free(), free, Rule::kBlocks, "free blocks");
-  RequireEqual(pool.num_promised(), promised, Rule::kBlocks, "promised blocks");
-  Require(promised <= free, Rule::kBlocks, [&] { return absl::StrFormat("%d of %d blocks promised", promised, free); });
+  RequireEqual(cache.num_held(), held, Rule::kBlocks, "blocks that are held");
+  RequireEqual(cache.num_free() + cache.num_cached() + held + 1, cache.num_total(), Rule::kBlocks,
+               "blocks free, cached, held and reserved");
+  const absl::Status status = cache.CheckInvariants(tables);
+  Require(status.ok(), Rule::kBlocks, [&] { return std::string(status.message()); });
 }
 
 void CheckReleased(const Scheduler& scheduler) {
@@ -98,33 +113,33 @@ void CheckReleased(const Scheduler& scheduler) {
 }
 
 void CheckSequences(const Scheduler& scheduler, Lives& lives) {
-  int waiting = 0, running = 0, paused = 0;
+  int found = 0;
   scheduler.ForEach([&](const Sequence& sequence) {
-    const Life& life = lives.ById(sequence.request.id);
-    Require(life.is_in_engine(), Rule::kEnded,
-            [&] { return absl::StrFormat("request %d is still in the engine", life.number()); });
+    SequenceLife& life = lives.ById(sequence.id());
+    life.first_block = sequence.computed < kBlockSlots ? -1 : sequence.blocks.blocks().front();
+    Require(life.is_in_engine(), Rule::kEnded, [&] { return life.Name() + " is still in the engine"; });
     RequireEqual(sequence.computed, life.num_computed, Rule::kSlots, "computed tokens of a sequence");
     RequireEqual(sequence.num_generated(), life.num_generated, Rule::kOutput, "generated tokens of a sequence");
-    waiting += sequence.phase == SequencePhase::kWaiting ? 1 : 0;
-    running += sequence.phase == SequencePhase::kRunning ? 1 : 0;
-    paused += sequence.phase == SequencePhase::kPaused ? 1 : 0;
+    ++found;
   });
-  const auto count = [&lives](auto&& holds) {
-    return static_cast<int>(std::count_if(lives.all().begin(), lives.all().end(), holds));
-  };
-  RequireEqual(waiting, count([](const Life& life) { return life.stage == Stage::kWaiting; }), Rule::kQueue,
-               "sequences that wait");
-  RequireEqual(paused, count([](const Life& life) { return life.is_in_engine() && life.is_paused; }), Rule::kBackLog,
-               "sequences that are paused");
-  RequireEqual(waiting + running + paused, count([](const Life& life) { return life.is_in_engine(); }), Rule::kEnded,
-               "sequences in the engine");
+  int waiting = 0, paused = 0, all = 0;
+  lives.ForEachInEngine([&](const SequenceLife& sequence) {
+    const bool is_paused = sequence.life->is_paused;
+    const bool has_prompt = sequence.index == 0 || sequence.prompt_accounted > 0;
+    waiting += sequence.waits() && has_prompt && !is_paused ? 1 : 0;
+    paused += is_paused ? 1 : 0;
+    ++all;
+  });
   RequireEqual(scheduler.num_waiting(), waiting, Rule::kQueue, "the length of the scheduler's queue");
+  RequireEqual(scheduler.num_paused(), paused, Rule::kBackLog, "sequences that are paused");
+  RequireEqual(found, all, Rule::kEnded, "sequences in the engine");
 }
 
-QueueLoad WaitingOf(const Lives& lives) {
+QueueLoad WaitingOf(const Lives& lives, const std::string* tenant) {
   QueueLoad waiting;
   for (const Life& life : lives.all()) {
-    if (life.stage != Stage::kSubmitted && life.stage != Stage::kWaiting) continue;
+    if (tenant != nullptr && life.request.scheduling.tenant != *tenant) continue;
+    if (life.stage != Stage::kSubmitted && (!life.is_in_engine() || life.has_started)) continue;
     ++waiting.requests;
     waiting.tokens += life.num_prompt_tokens();
   }
@@ -147,11 +162,8 @@ void CheckMetrics(Metrics& metrics, const WorldCounts& counts, const Lives& live
     CheckInFlight(data, counts, lives);
     CheckPromptTokens(data, counts, lives);
     CheckSteps(data, counts);
-    const int64_t blocks =
-        data.kv_blocks_free + data.kv_blocks_active + data.kv_blocks_cached + data.kv_blocks_reserved;
-    RequireEqual(blocks, data.kv_blocks_total, Rule::kMetrics, "blocks in all states");
-    Require(data.kv_blocks_free >= 0 && data.kv_blocks_active >= 0 && data.kv_blocks_cached >= 0, Rule::kMetrics,
-            [] { return "a negative number of blocks"; });
+    CheckPreemptions(data, counts);
+    CheckBlockCounts(data);
     Require(data.sequences_paused >= data.sequences_resumed, Rule::kMetrics,
             [] { return "more sequences resumed than paused"; });
     Require(data.generated_tokens_delivered + data.generated_tokens_discarded <= counts.generated, Rule::kMetrics,
@@ -159,16 +171,20 @@ void CheckMetrics(Metrics& metrics, const WorldCounts& counts, const Lives& live
   });
 }
 
+// Whatever waits can begin where nothing runs: what cannot ever was refused.
 void CheckRest(TimePoint next_expiry, const Lives& lives, Duration slow_consumer) {
   TimePoint first = kNever;
-  for (const Life& life : lives.all()) {
-    if (!life.is_in_engine()) continue;
+  bool may_be_earlier = false;
+  lives.ForEachInEngine([&](const SequenceLife& sequence) {
+    const Life& life = *sequence.life;
     first = std::min(first, life.Expiry(slow_consumer));
-    const bool runs = life.stage != Stage::kWaiting && !life.is_paused;
-    Require(!runs, Rule::kLiveness,
-            [&] { return absl::StrFormat("the engine rests, request %d runs", life.number()); });
-  }
-  Require(next_expiry == first, Rule::kLiveness, [] { return "the engine sleeps past an expiry, or wakes for none"; });
+    may_be_earlier = may_be_earlier || life.MayBeHopeless();
+    Require(life.is_paused, Rule::kLiveness, [&] {
+      return absl::StrFormat("the engine rests, %s %s", sequence.Name(), sequence.waits() ? "waits" : "runs");
+    });
+  });
+  const bool holds = may_be_earlier ? next_expiry <= first : next_expiry == first;
+  Require(holds, Rule::kLiveness, [] { return "the engine sleeps past an expiry, or wakes for none"; });
 }
 
 void CheckBacklog(Metrics& metrics, const Lives& lives) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <absl/strings/str_format.h>
+
 #include "base/check.h"
 
 namespace latentd::simulation {
@@ -12,16 +14,44 @@ RequestId IdOf(int number) { return static_cast<RequestId>(number ^ 1) + 1; }
 
 }  // namespace
 
+int SequenceLife::num_prompt_tokens() const { return life->num_prompt_tokens(); }
+
+SequenceId SequenceLife::id() const { return {.request = life->request.id, .index = index}; }
+
+std::string SequenceLife::Name() const {
+  if (life->request.num_sequences == 1) return absl::StrFormat("request %d", life->number());
+  return absl::StrFormat("request %d, sequence %d", life->number(), index);
+}
+
+int Life::most_prompt_computed() const {
+  int most = 0;
+  for (const SequenceLife& sequence : sequences) most = std::max(most, sequence.most_computed);
+  return std::min(most, num_prompt_tokens());
+}
+
+int Life::num_taken() const {
+  size_t num_tokens = 0;
+  for (const SequenceLife& sequence : sequences) num_tokens += sequence.tokens.size();
+  return static_cast<int>(num_tokens);
+}
+
+bool Life::SharesWith(const Life& other) const {
+  return request.scheduling.tenant == other.request.scheduling.tenant && request.cache.salt == other.request.cache.salt;
+}
+
 TimePoint Life::Expiry(Duration slow_consumer) const {
-  if (stage == Stage::kWaiting) return std::min(request.deadline, request.queue_deadline);
+  if (!has_started) return std::min({request.deadline, request.queue_deadline, request.scheduling.first_token_by});
   if (!is_paused || paused_from == kNever) return request.deadline;
   return std::min(request.deadline, paused_from + slow_consumer);
 }
 
 FinishReason Life::ExpiryReason(TimePoint now) const {
-  if (stage == Stage::kWaiting) return FinishReason::kExpiredInQueue;
+  if (!has_started) {
+    const bool is_over = std::min(request.deadline, request.queue_deadline) <= now;
+    return is_over ? FinishReason::kExpiredInQueue : FinishReason::kSloUnattainable;
+  }
   if (request.deadline > now) return FinishReason::kSlowConsumer;
-  return num_generated == 0 ? FinishReason::kExpiredInPrefill : FinishReason::kExpiredInDecode;
+  return has_token ? FinishReason::kExpiredInDecode : FinishReason::kExpiredInPrefill;
 }
 
 Lives::Lives(const Scenario& scenario) {
@@ -31,6 +61,11 @@ Lives::Lives(const Scenario& scenario) {
     life.planned = &planned;
     life.request = planned.request;
     life.request.id = IdOf(planned.number);
+    life.sequences.resize(static_cast<size_t>(life.request.num_sequences));
+    for (size_t i = 0; i < life.sequences.size(); ++i) {
+      life.sequences[i].life = &life;
+      life.sequences[i].index = static_cast<int>(i);
+    }
     places_.resize(std::max(places_.size(), static_cast<size_t>(planned.number) + 1), -1);
     places_[static_cast<size_t>(planned.number)] = static_cast<int>(lives_.size()) - 1;
   }
@@ -46,6 +81,12 @@ Life& Lives::ById(RequestId id) {
   Life* life = ByNumber(static_cast<int>((id - 1) ^ 1));
   CHECK(life != nullptr);
   return *life;
+}
+
+SequenceLife& Lives::ById(SequenceId id) {
+  Life& life = ById(id.request);
+  CHECK(id.index >= 0 && id.index < static_cast<int>(life.sequences.size()));
+  return life.sequences[static_cast<size_t>(id.index)];
 }
 
 }  // namespace latentd::simulation

@@ -1,5 +1,7 @@
 // The simulation's own parts: what it draws, what it expects, how it reports and shrinks.
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <string>
@@ -11,6 +13,8 @@
 #include "tests/engine/text/tokenizer/small_tokenizer.h"
 #include "tests/simulation/clock.h"
 #include "tests/simulation/fake_model.h"
+#include "tests/simulation/prompts.h"
+#include "tests/simulation/replay.h"
 #include "tests/simulation/runs.h"
 #include "tests/simulation/shrink.h"
 #include "tests/simulation/violation.h"
@@ -36,7 +40,7 @@ const Tokenizer& SimulationTokenizer() {
 
 Request Answering(int max_tokens) {
   Request request;
-  request.prompt = {kFirstOfPrompts, 'a', 'b'};
+  request.prompt = {'c', 'a', 'b'};
   request.sampling.seed = 7;
   request.stopping.max_tokens = max_tokens;
   request.stopping.ignore_eos = true;
@@ -77,23 +81,35 @@ TEST(FakeModel, TokensAreTheTokenizers) {
 }
 
 TEST(QuietRun, EndsAtMaxTokens) {
-  const QuietRun run = RunQuietly(Answering(20), kContext);
+  const QuietRun run = RunQuietly(Answering(20), 0, kContext);
   EXPECT_THAT(run.tokens, SizeIs(20));
   EXPECT_EQ(run.reason, FinishReason::kMaxTokens);
   EXPECT_EQ(run.text, TextOfFirst(Answering(20), run.tokens));
 }
 
 TEST(QuietRun, EndsAtTheContext) {
-  const QuietRun run = RunQuietly(Answering(20), 10);
+  const QuietRun run = RunQuietly(Answering(20), 0, 10);
   EXPECT_THAT(run.tokens, SizeIs(7));
   EXPECT_EQ(run.reason, FinishReason::kContextLimit);
 }
 
+TEST(QuietRun, EachSequenceDrawsItsOwn) {
+  EXPECT_NE(RunQuietly(Answering(20), 0, kContext).tokens, RunQuietly(Answering(20), 1, kContext).tokens);
+}
+
+TEST(QuietRun, PrefixesTellWhatCameBefore) {
+  Request request = Answering(20);
+  const QuietRun run = RunQuietly(request, 0, kContext);
+  EXPECT_THAT(run.prefixes, SizeIs(3 + 20));
+  request.prompt[0] = 'd';
+  EXPECT_NE(RunQuietly(request, 0, kContext).prefixes[2], run.prefixes[2]);
+}
+
 TEST(QuietRun, StopStringCutsTheTextAndNotTheEngine) {
   Request request = Answering(20);
-  const std::string text = RunQuietly(request, kContext).text;
+  const std::string text = RunQuietly(request, 0, kContext).text;
   request.stopping.stop_strings = {text.substr(6, 3)};
-  const QuietRun run = RunQuietly(request, kContext);
+  const QuietRun run = RunQuietly(request, 0, kContext);
   EXPECT_EQ(run.reason, FinishReason::kStopString);
   EXPECT_EQ(run.text, text.substr(0, text.find(text.substr(6, 3))));
   EXPECT_LT(run.tokens.size(), 20u);
@@ -104,9 +120,84 @@ TEST(QuietRun, StopStringCutsTheTextAndNotTheEngine) {
 TEST(QuietRun, NothingStopsBeforeMinTokens) {
   Request request = Answering(20);
   request.stopping.stop_strings = {"a", "b", "c", "d", "e", "h", "l", "o", " "};
-  EXPECT_THAT(RunQuietly(request, kContext).tokens, SizeIs(1));
+  EXPECT_THAT(RunQuietly(request, 0, kContext).tokens, SizeIs(1));
   request.stopping.min_tokens = 5;
-  EXPECT_THAT(RunQuietly(request, kContext).tokens, SizeIs(6));
+  EXPECT_THAT(RunQuietly(request, 0, kContext).tokens, SizeIs(6));
+}
+
+size_t CommonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  const auto [end, other] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return static_cast<size_t>(end - a.begin());
+}
+
+TEST(Prompts, ShareWhatRealOnesShare) {
+  int num_equal = 0, num_of_blocks = 0, num_turns = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    Random random(seed);
+    Prompts prompts(kContext, random);
+    std::vector<Request> earlier;
+    for (int i = 0; i < 20; ++i) {
+      Request request = Answering(20);
+      request.prompt = prompts.Draw();
+      for (const Request& before : earlier) {
+        const size_t common = CommonPrefix(before.prompt, request.prompt);
+        num_equal += before.prompt == request.prompt ? 1 : 0;
+        num_of_blocks += common >= 64 && common < before.prompt.size() ? 1 : 0;
+        std::vector<int32_t> turn = before.prompt;
+        const auto answer = RunQuietly(before, 0, kContext).generated;
+        turn.insert(turn.end(), answer.begin(), answer.end());
+        num_turns += CommonPrefix(turn, request.prompt) == turn.size() ? 1 : 0;
+      }
+      prompts.Remember(request);
+      earlier.push_back(std::move(request));
+    }
+  }
+  EXPECT_GT(num_equal, 10);
+  EXPECT_GT(num_of_blocks, 10);
+  EXPECT_GT(num_turns, 10);
+}
+
+// What a recorder tells of two requests that share 70 tokens, of which one is cancelled.
+FlightDump TwoSharingRequests() {
+  const auto entry = [](int milli, FlightDecision decision, uint64_t request, std::array<int32_t, 4> numbers) {
+    return FlightEntry{
+        .nanoseconds = (1000 + milli) * 1'000'000LL, .decision = decision, .request = request, .numbers = numbers};
+  };
+  const auto reason = [](FinishReason which) { return static_cast<int32_t>(which); };
+  return {.entries = {
+              entry(0, FlightDecision::kSubmit, 7, {90, 50, 0, 1}), entry(0, FlightDecision::kAdmit, 7, {0, 0, 2}),
+              entry(8, FlightDecision::kStep, 0, {1, 90, 8000, 0}),
+              entry(20, FlightDecision::kSubmit, 9, {100, 60, 2, 2}), entry(20, FlightDecision::kAdmit, 9, {70, 70, 2}),
+              entry(25, FlightDecision::kStep, 0, {2, 31, 5000, 1}),
+              entry(30, FlightDecision::kFinish, 7, {reason(FinishReason::kEos), 2, 92}),
+              entry(40, FlightDecision::kCancel, 9, {reason(FinishReason::kCancelled)}),
+              entry(40, FlightDecision::kFinish, 9, {reason(FinishReason::kCancelled), 1, 100})}};
+}
+
+TEST(Replay, DrawsWhatTheDumpTells) {
+  const Scenario scenario = ScenarioOf(TwoSharingRequests());
+  ASSERT_THAT(scenario.requests, SizeIs(2));
+  const PlannedRequest &first = scenario.requests[0], &second = scenario.requests[1];
+  EXPECT_THAT(first.request.prompt, SizeIs(90));
+  EXPECT_EQ(first.request.stopping.max_tokens, 2) << "so many it generated";
+  EXPECT_EQ(second.arrival - first.arrival, std::chrono::milliseconds(20));
+  EXPECT_EQ(second.request.num_sequences, 2);
+  EXPECT_EQ(second.request.scheduling.priority, 2);
+  EXPECT_GE(CommonPrefix(first.request.prompt, second.request.prompt), 70u);
+  ASSERT_THAT(scenario.faults, SizeIs(1));
+  EXPECT_EQ(scenario.faults[0].kind, FaultKind::kCancel);
+  EXPECT_EQ(scenario.faults[0].request, second.number);
+  EXPECT_EQ(scenario.step.recorded[1], std::chrono::milliseconds(5));
+}
+
+TEST(Replay, RunsAsItWasRecorded) {
+  const Scenario scenario = ScenarioOf(TwoSharingRequests());
+  World world(scenario, SimulationTokenizer());
+  world.Run();
+  EXPECT_EQ(world.lives().all()[0].sequences[0].tokens.size(), 2u);
+  EXPECT_EQ(world.coverage().of(Counted::kCancel), 1u);
+  EXPECT_GE(world.coverage().of(Counted::kHitTokens), 70u);
+  EXPECT_GT(world.Decisions().size(), 5u);
 }
 
 TEST(World, IsTheSameForTheSameSeed) {
@@ -140,10 +231,13 @@ TEST(World, IsTheSameAroundARequestThatIsRefused) {
     const auto other = std::find_if(without.lives().all().begin(), without.lives().all().end(), is_same);
     ASSERT_NE(other, without.lives().all().end());
     EXPECT_EQ(other->stage, life.stage);
-    EXPECT_EQ(other->tokens, life.tokens);
-    EXPECT_EQ(other->first_scheduled, life.first_scheduled);
-    EXPECT_EQ(other->last_token, life.last_token);
-    EXPECT_EQ(other->num_chunks, life.num_chunks);
+    ASSERT_EQ(other->sequences.size(), life.sequences.size());
+    for (size_t i = 0; i < life.sequences.size(); ++i) {
+      EXPECT_EQ(other->sequences[i].tokens, life.sequences[i].tokens);
+      EXPECT_EQ(other->sequences[i].first_scheduled, life.sequences[i].first_scheduled);
+      EXPECT_EQ(other->sequences[i].last_token, life.sequences[i].last_token);
+      EXPECT_EQ(other->sequences[i].num_chunks, life.sequences[i].num_chunks);
+    }
   }
 }
 

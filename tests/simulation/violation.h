@@ -1,18 +1,23 @@
-// A rule that did not hold. The process that runs the world says so in one line on its standard error and ends: what
-// is broken is not worth unwinding. The process that started it reads the line (runs.h).
+// A rule that did not hold. The process that runs the world says so on its standard error, the engine's last decisions
+// and then one line, and ends: what is broken is not worth unwinding. The process that started it reads the line
+// (runs.h).
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "engine/schedule/flight_recorder.h"
+
 namespace latentd::simulation {
 
 enum class Rule : uint8_t {
   kBlocks,    // conservation, reference counts, two owners
   kSlots,     // a slot holds something else than was written for its reader
+  kCache,     // a hit that must not be: too long, of another salt, of what was to leave nothing behind
   kBudget,    // more in a step than it may have
-  kOrder,     // who came first starts first
+  kOrder,     // the ranking: who starts, who is preempted
+  kShare,     // a tenant's service is not what it got
   kEnded,     // computed for a request that had ended
   kOneEnd,    // an end too many, or output after it
   kReason,    // an end for which there was no cause
@@ -28,6 +33,9 @@ enum class Rule : uint8_t {
 std::string_view NameOf(Rule rule);
 
 inline constexpr int kViolatedExitCode = 3;
+
+// Whose decisions are told where a rule is broken or a CHECK fails, from here on; null: none.
+void TellDecisionsOf(const FlightRecorder* recorder);
 
 [[noreturn]] void Violate(Rule rule, const std::string& what);
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -18,8 +19,8 @@ namespace latentd::simulation {
 struct PlannedRequest {
   int number = 0;        // in the scenario as it was drawn
   Duration arrival{};    // after the start
-  Request request = {};  // without id and `received`; deadlines are counted from the arrival
-  std::optional<Duration> deadline = {}, queue_deadline = {};
+  Request request = {};  // without id and `received`; the times below are counted from the arrival
+  std::optional<Duration> deadline = {}, queue_deadline = {}, first_token = {};
   Duration reading{};  // from the moment the reader is woken to its Take
   size_t max_pending_bytes = 0;
 };
@@ -27,7 +28,19 @@ struct PlannedRequest {
 struct StepTimes {
   Duration fixed{};
   Duration per_token{};
-  Duration jitter{};  // of each step, from 0 on
+  Duration jitter{};                    // of each step, from 0 on
+  std::vector<Duration> recorded = {};  // of the first steps, where they are known
+};
+
+// What the requests of a world are like, all of them.
+struct Habits {
+  std::vector<std::string> tenants = {};  // of whom a request is one; empty: none has a name
+  std::vector<std::string> salts = {};
+  int one_in_ranked = 0;   // so many have a priority of their own; 0: none
+  int one_in_several = 0;  // n > 1
+  int one_in_hurried = 0;  // a first token that is due
+  int one_in_shy = 0;      // share less than they could: bypass, no_store
+  int one_in_kept = 0;     // keep_for
 };
 
 struct Scenario {
@@ -35,6 +48,7 @@ struct Scenario {
   EngineOptions engine = {};
   QueueLoad most_queued = {};
   int64_t max_backlog_bytes = 0;
+  int64_t most_service = 0;  // of one sequence, where tenants have to get equal shares; else 0
   StepTimes step = {};
   Duration publishing{};  // the longest that the publisher takes to wake
   Duration span{};        // arrivals and faults come within it

@@ -21,6 +21,7 @@
 #include "tests/simulation/executor.h"
 #include "tests/simulation/invariants.h"
 #include "tests/simulation/life.h"
+#include "tests/simulation/order.h"
 #include "tests/simulation/workload.h"
 
 namespace latentd::simulation {
@@ -32,10 +33,14 @@ class World {
  public:
   // `tokenizer` knows the tokens of fake_model.h; it must outlive the world.
   World(const Scenario& scenario, const Tokenizer& tokenizer, Telling telling = Telling::kSilent);
+  ~World() { TellDecisionsOf(nullptr); }
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
 
   void Run();
   const Coverage& coverage() const { return coverage_; }
   const Lives& lives() const { return lives_; }
+  std::vector<FlightEntry> Decisions() const;  // the newest, as far as the recorder has them
 
  private:
   class Sink final : public TextSink {
@@ -64,7 +69,7 @@ class World {
   void Read(Life& life);
   void TakeOne(Life& life);
   void CheckRoom(const Life& life, bool was_full) const;
-  void CheckStopped(const Life& life) const;
+  void CheckStopped(const SequenceLife& sequence) const;
   void Finish(Life& life, FinishReason reason);
 
   // Faults (clients.cc).
@@ -75,24 +80,31 @@ class World {
   void Vanish(Life& life);
   void EndRequest(Life& life, FinishReason reason, TimePoint asked);
   void EndAll();
+  void Flush();
   void Describe();
   void CheckDescription(const std::vector<SequenceStatus>& all);
   void Quieten();
 
-  // The engine's thread.
+  // The engine's thread (turns.cc).
   void Poke();
   void BeginTurn();
   void AddStepEvents();
+  Duration StepDuration() const;
   void ApplyDuringStep();
   void ForeseeCommands();
   void ForeseeReader(Life& life);
-  void ForeseeEnd(Life& life);
+  void ForeseeEnd(SequenceLife& sequence);
+  std::vector<SequenceLife*> FollowPreemptions();
+  void StartRow(const LaunchedRow& row);
   void EndTurn();
   void CountRow(const LaunchedRow& row);
+  void CountPositions(const LaunchedRow& row);
+  void Fork(Life& life);
+  void FailSiblings(const SequenceLife& failed);
   void TakeOutput(const SequenceOutput& output);
   void TakeEnd(const SequenceEnd& end);
+  void CheckKept(const SequenceLife& sequence) const;
   void CheckTurn();
-  void CheckTurns();
   void HandOver();
   void Rest();
 
@@ -103,6 +115,7 @@ class World {
   void LookAgain();
 
   void CheckAtEnd();
+  void CoverCache();
   void Tell(const char* what, int number) const;
 
   const Scenario& scenario_;
@@ -113,9 +126,11 @@ class World {
   Lives lives_;
   std::deque<Sink> sinks_;  // as lives_
   Metrics metrics_;
+  Coverage coverage_;
   SimulatedExecutor executor_;
   Inbox inbox_;
   EngineLoop loop_;
+  Ranking ranking_;
   Publisher publisher_;
   bool is_admitting_ = true;
   bool is_quiet_ = false;  // no more faults
@@ -142,7 +157,6 @@ class World {
   Effects effects_;
 
   WorldCounts counts_;
-  Coverage coverage_;
   uint64_t num_events_ = 0;
 };
 
