@@ -101,7 +101,7 @@ absl::Status Engine::Add(Request request) {
 
 StepAllowance Engine::Allowance() const {
   // One token for each running sequence whatever the clock says: rotating them through smaller steps would cost the
-  // fixed part of a step more often and serve each of them later. And some for a prompt, which would starve beside them.
+  // fixed part of a step more often and serve each of them later. And some for a prompt, or it would starve.
   const int chunk_tokens = options_.scheduler.chunk_tokens;
   const int least_chunk = std::max(1, options_.step.min_tokens);
   return {.tokens = std::max({budget_.tokens(), scheduler_.num_running() + least_chunk, chunk_tokens}),

@@ -25,7 +25,7 @@ const std::vector<UnavailableMetric>& NotYetExported() {
       {"latentd_expert_imbalance_ratio", "routed counts stay inside the kernels; nothing brings them to the engine"},
       {"latentd_expert_tokens_total", "as above"},
       {"latentd_requests_finished_total{reason=\"ENGINE_FAULT\"}",
-       "nothing is known to bring it about: a broken invariant aborts the process; a status that named no cause would "
+       "nothing is known to bring it about: a broken invariant drains the process; a status that named no cause would "
        "be counted so, under its own code"},
       {"latentd_spec_drafted_tokens_total", "there is no speculation"},
       {"latentd_spec_accepted_tokens_total", "there is no speculation"},
