@@ -118,6 +118,8 @@ void CheckSequences(const Scheduler& scheduler, Lives& lives) {
     SequenceLife& life = lives.ById(sequence.id());
     life.first_block = sequence.computed < kBlockSlots ? -1 : sequence.blocks.blocks().front();
     Require(life.is_in_engine(), Rule::kEnded, [&] { return life.Name() + " is still in the engine"; });
+    Require(sequence.standing.received == life.life->request.received, Rule::kOrder,
+            [&] { return life.Name() + " has lost the place of its arrival"; });
     RequireEqual(sequence.computed, life.num_computed, Rule::kSlots, "computed tokens of a sequence");
     RequireEqual(sequence.num_generated(), life.num_generated, Rule::kOutput, "generated tokens of a sequence");
     ++found;

@@ -52,6 +52,7 @@ struct SequenceLife {
   int prompt_accounted = 0;    // of the prompt, so much is counted as computed or found
   int num_cached = 0;          // of the prompt, found when it began
   int num_steps_without = 0;   // since it had a row, while it could have had one
+  int64_t most_beside = 0;     // sequences that ran meanwhile, itself included
   int num_new_tokens = 0;      // in the turn that is over
   bool was_nonfinite = false;  // its logits were not, and that was computed
   TimePoint first_scheduled = kNever, first_token = kNever, last_token = kNever;

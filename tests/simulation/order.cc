@@ -168,14 +168,15 @@ void Ranking::CheckGenerating(std::span<const LaunchedRow> rows, std::span<Seque
     const bool could_go_on = IsGenerating(sequence) && found != found_.end() && !IsIn(preempted, &sequence);
     if (!could_go_on || HasRow(rows, &sequence)) {
       sequence.num_steps_without = 0;
+      sequence.most_beside = 0;
       continue;
     }
     const bool has_block = found->second->blocks.num_blocks() >= BlocksFor(sequence.num_tokens()) ||
                            scheduler_.cache().num_available() > 0;
     Require(is_full || !has_block, Rule::kLiveness,
             [&] { return sequence.Name() + " gets no row for its next token in a step that has room for it"; });
-    const auto most = 2 * std::ssize(running_);
-    Require(++sequence.num_steps_without <= most || !has_block, Rule::kLiveness,
+    sequence.most_beside = std::max<int64_t>(sequence.most_beside, std::ssize(running_));
+    Require(++sequence.num_steps_without <= 2 * sequence.most_beside || !has_block, Rule::kLiveness,
             [&] { return absl::StrFormat("%s had no row in %d steps", sequence.Name(), sequence.num_steps_without); });
   }
 }
@@ -215,13 +216,15 @@ void Ranking::CheckShares() {
     return !waiting.contains(lead.first.first) || !waiting.contains(lead.first.second);
   });
   const auto most = static_cast<double>((options_.max_step_rows + 1) * most_service_);
-  for (const auto& [name, tenant] : waiting) {
-    for (const auto& [other_name, other] : waiting) {
+  for (const auto& tenant_at : waiting) {
+    for (const auto& other_at : waiting) {
+      const Tenant *const tenant = tenant_at.second, *const other = other_at.second;
       if (tenant == other) continue;
       const double lead = tenant->service - other->service;
-      const double at_first = leads_.try_emplace({name, other_name}, lead).first->second;
-      Require(lead <= std::max(0.0, at_first) + most / tenant->rule.weight, Rule::kShare,
-              [&] { return absl::StrFormat("tenant %s had %.0f more than tenant %s", name, lead, other_name); });
+      const double at_first = leads_.try_emplace({tenant->name, other->name}, lead).first->second;
+      Require(lead <= std::max(0.0, at_first) + most / tenant->rule.weight, Rule::kShare, [&] {
+        return absl::StrFormat("tenant %s had %.0f more than tenant %s", tenant->name, lead, other->name);
+      });
     }
   }
 }
