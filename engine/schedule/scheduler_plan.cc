@@ -107,6 +107,8 @@ void Scheduler::MakeWayForClass() {
   const bool lacks_row = num_running() >= options_.max_step_rows;
   const bool lacks_blocks = cache_.num_available() <= Watermark();
   if (running_.empty() || (!lacks_row && !lacks_blocks)) return;
+  // Admit takes the blocks of paused ones first.
+  if (!lacks_row && LowestRanked(paused_, [](const Sequence&) { return true; }) != nullptr) return;
   const auto lowest =
       std::find_if(running_by_priority_.begin(), running_by_priority_.end(), [](int64_t count) { return count > 0; });
   const int lowest_priority = kLowestPriority + static_cast<int>(lowest - running_by_priority_.begin());

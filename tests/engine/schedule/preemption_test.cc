@@ -1,6 +1,5 @@
-// Growth block by block, preemption, ranking and reuse of prefixes, as a Scheduler does them.
+// Growth block by block, preemption and reuse of prefixes, as a Scheduler does them.
 #include <chrono>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -8,78 +7,16 @@
 #include <gtest/gtest.h>
 
 #include "engine/schedule/scheduler.h"
+#include "tests/engine/schedule/scheduler_steps.h"
 
 namespace latentd {
 namespace {
 
-using std::chrono::seconds;
+using namespace by_hand;  // NOLINT(google-build-using-namespace)
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
-
-constexpr int kUnbounded = 1 << 30;
-
-TimePoint At(int second) { return TimePoint(seconds(1000 + second)); }
-
-std::vector<int32_t> Tokens(int first, int count) {
-  std::vector<int32_t> tokens(static_cast<size_t>(count));
-  std::iota(tokens.begin(), tokens.end(), first);
-  return tokens;
-}
-
-// No two requests share anything unless a test wants it.
-Request Generate(RequestId id, int num_prompt_tokens, int max_tokens) {
-  Request request{.id = id, .prompt = Tokens(static_cast<int>(id) * 1000, num_prompt_tokens), .received = At(0)};
-  request.stopping.max_tokens = max_tokens;
-  return request;
-}
-
-Request WithPrompt(RequestId id, std::vector<int32_t> prompt, int max_tokens = 5) {
-  Request request = Generate(id, 1, max_tokens);
-  request.prompt = std::move(prompt);
-  return request;
-}
-
-SchedulerOptions WithBlocks(int num_blocks) {
-  return {.cache = {.num_blocks = num_blocks + 1},
-          .max_step_tokens = 1000,
-          .max_step_rows = 4,
-          .max_step_logits = 8,
-          .max_context_tokens = 1000,
-          .slow_consumer_seconds = 5};
-}
-
-// {id, index, first position, tokens} of each row.
-using Row = std::tuple<RequestId, int, int, int>;
-
-class Steps {
- public:
-  explicit Steps(const SchedulerOptions& options) : scheduler(options) {}
-  ~Steps() { scheduler.CancelAll(FinishReason::kCancelled); }
-
-  void Add(const Request& request) { ASSERT_TRUE(scheduler.Add(request).ok()); }
-  std::vector<Row> Step(TimePoint now = At(0), int budget = kUnbounded) {
-    scheduler.Plan(now, {.tokens = budget}, plan);
-    std::vector<Row> rows;
-    for (const PlannedRow& row : plan.rows) {
-      rows.emplace_back(row.sequence->request.id, row.sequence->index, row.first_position, row.num_tokens);
-    }
-    scheduler.Commit(plan);
-    for (const PlannedRow& row : plan.rows) {
-      if (row.num_logits > 0) row.sequence->tokens.push_back(7 + row.sequence->index);
-    }
-    EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
-    return rows;
-  }
-  void Finish(RequestId id) { scheduler.Cancel(id); }
-  uint64_t preemptions(PreemptionReason reason) const {
-    return scheduler.totals().preemptions[static_cast<size_t>(reason)];
-  }
-
-  Scheduler scheduler;
-  BatchPlan plan;
-};
 
 TEST(Scheduler, TakesBlocksAsItsSequencesGrow) {
   Steps steps(WithBlocks(10));
@@ -241,74 +178,6 @@ TEST(Scheduler, NonFiniteLogitsEndAllContinuationsAndLeaveNothing) {
   EXPECT_TRUE(steps.scheduler.CheckInvariants().ok());
 }
 
-TEST(Scheduler, HigherPriorityTakesARowFromALowerOne) {
-  SchedulerOptions options = WithBlocks(20);
-  options.max_step_rows = 2;
-  Steps steps(options);
-  steps.Add(Generate(1, 10, 50));
-  steps.Add(Generate(2, 10, 50));
-  steps.Step();
-  Request urgent = Generate(3, 10, 50);
-  urgent.scheduling.priority = 1;
-  steps.Add(urgent);
-  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 10, 1), Row(3, 0, 0, 10)));
-  EXPECT_EQ(steps.preemptions(PreemptionReason::kPriority), 1u);
-  steps.Finish(3);
-  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 11, 1), Row(2, 0, 10, 1))) << "it goes on where it was";
-}
-
-TEST(Scheduler, EqualPriorityTakesNoRow) {
-  SchedulerOptions options = WithBlocks(20);
-  options.max_step_rows = 1;
-  Steps steps(options);
-  steps.Add(Generate(1, 10, 50));
-  steps.Step();
-  steps.Add(Generate(2, 10, 50));
-  for (int i = 0; i < 10; ++i) EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 10 + i, 1)));
-}
-
-TEST(Scheduler, ShortPromptGoesBeforeALongOneThatHasBegun) {
-  Steps steps(WithBlocks(40));
-  const auto step = [&steps] {
-    steps.scheduler.Plan(At(0), {.tokens = 100, .tokens_per_second = 1000}, steps.plan);
-    std::vector<std::pair<RequestId, int>> rows;
-    for (const PlannedRow& row : steps.plan.rows) rows.emplace_back(row.sequence->request.id, row.num_tokens);
-    steps.scheduler.Commit(steps.plan);
-    for (const PlannedRow& row : steps.plan.rows) {
-      if (row.num_logits > 0) row.sequence->tokens.push_back(7);
-    }
-    return rows;
-  };
-  step();  // the rate is known from here on
-  steps.Add(Generate(1, 500, 5));
-  EXPECT_THAT(step(), ElementsAre(std::pair(1, 100)));
-  steps.Add(Generate(2, 30, 5));
-  EXPECT_THAT(step(), ElementsAre(std::pair(2, 30), std::pair(1, 70)));
-}
-
-TEST(Scheduler, PromptsTakeTheWholeStepOnlyWhereTheyAreAlone) {
-  Steps steps(WithBlocks(60));
-  const auto step = [&steps] {
-    steps.scheduler.Plan(At(0), {.tokens = 1000, .work = 1000, .work_beside_decode = 20, .work_beside_prompts = 60},
-                         steps.plan);
-    std::vector<std::pair<RequestId, int>> rows;
-    for (const PlannedRow& row : steps.plan.rows) rows.emplace_back(row.sequence->request.id, row.num_tokens);
-    steps.scheduler.Commit(steps.plan);
-    for (const PlannedRow& row : steps.plan.rows) {
-      if (row.num_logits > 0) row.sequence->tokens.push_back(7);
-    }
-    return rows;
-  };
-  steps.Add(Generate(1, 500, 5));
-  EXPECT_THAT(step(), ElementsAre(std::pair(1, 500)));
-  steps.Add(Generate(2, 500, 5));
-  EXPECT_THAT(step(), ElementsAre(std::pair(1, 1), std::pair(2, 20)));
-  steps.Add(Generate(3, 500, 5));
-  EXPECT_THAT(step(), ElementsAre(std::pair(1, 1), std::pair(2, 10), std::pair(3, 10)));
-  steps.Finish(1);
-  EXPECT_THAT(step(), ElementsAre(std::pair(2, 30), std::pair(3, 30)));
-}
-
 TEST(Scheduler, PausedSequencesMakeRoomForWhatWaits) {
   Steps steps(WithBlocks(4));
   steps.Add(Generate(1, 200, 50));
@@ -321,24 +190,6 @@ TEST(Scheduler, PausedSequencesMakeRoomForWhatWaits) {
   EXPECT_THAT(steps.Step(), IsEmpty()) << "it is paused, without blocks";
   steps.scheduler.Resume(1);
   EXPECT_THAT(steps.Step(), SizeIs(1));
-}
-
-TEST(Scheduler, FirstTokenThatComesTooLateIsNotWaitedFor) {
-  SchedulerOptions options = WithBlocks(10);
-  options.max_step_rows = 1;
-  Steps steps(options);
-  steps.Add(Generate(1, 10, 50));
-  steps.scheduler.Plan(At(0), {.tokens = 1000, .tokens_per_second = 100}, steps.plan);
-  steps.scheduler.Commit(steps.plan);
-  Request request = Generate(2, 200, 5);
-  request.scheduling.first_token_by = At(5);
-  steps.Add(request);
-  EXPECT_EQ(steps.scheduler.NextExpiry(), At(3)) << "its prompt takes two seconds";
-  steps.scheduler.Plan(At(3), {.tokens = 1000, .tokens_per_second = 100}, steps.plan);
-  steps.scheduler.Commit(steps.plan);
-  const auto finished = steps.scheduler.TakeFinished();
-  ASSERT_THAT(finished, SizeIs(1));
-  EXPECT_EQ(finished[0]->finish_reason, FinishReason::kSloUnattainable);
 }
 
 TEST(Scheduler, APromptThatIsFoundTakesNoTime) {
@@ -389,43 +240,6 @@ TEST(Scheduler, KeptConversationOutlivesOthers) {
   }
   steps.Add(WithPrompt(7, Tokens(0, 129)));
   EXPECT_THAT(steps.Step(), ElementsAre(Row(7, 0, 128, 1)));
-}
-
-TEST(Scheduler, ConnectionsTakeTurnsWhereNoTenantIsNamed) {
-  SchedulerOptions options = WithBlocks(40);
-  options.max_step_rows = 1;
-  Steps steps(options);
-  for (RequestId id = 1; id <= 4; ++id) {
-    Request request = Generate(id, 10, 50);
-    request.scheduling.client = "many";
-    steps.Add(request);
-  }
-  steps.Step();
-  Request request = Generate(5, 10, 50);
-  request.scheduling.client = "few";
-  steps.Add(request);
-  steps.Finish(1);
-  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 0, 10))) << "as much was served of both, and it came first";
-  steps.Finish(2);
-  EXPECT_THAT(steps.Step(), ElementsAre(Row(5, 0, 0, 10)));
-}
-
-TEST(Scheduler, PlacesOfPausedSequencesAreBoundedAndGivenUpEarly) {
-  SchedulerOptions options = WithBlocks(40);
-  options.max_started = 2;
-  Steps steps(options);
-  for (RequestId id = 1; id <= 3; ++id) steps.Add(Generate(id, 10, 50));
-  EXPECT_THAT(steps.Step(), SizeIs(2));
-  steps.scheduler.Pause(2);
-  steps.scheduler.Pause(1);
-  EXPECT_THAT(steps.Step(At(1)), IsEmpty());
-  EXPECT_EQ(steps.scheduler.NextExpiry(), At(1) + std::chrono::milliseconds(500));
-  EXPECT_THAT(steps.Step(At(2)), ElementsAre(Row(3, 0, 0, 10)));
-  const auto finished = steps.scheduler.TakeFinished();
-  ASSERT_THAT(finished, SizeIs(1));
-  EXPECT_EQ(finished[0]->request.id, 2u) << "it was paused first";
-  EXPECT_EQ(finished[0]->finish_reason, FinishReason::kSlowConsumer);
-  EXPECT_THAT(steps.Step(At(4)), SizeIs(1)) << "the other keeps its place, since none waits for it";
 }
 
 TEST(Scheduler, TellsWhatOthersCanFind) {

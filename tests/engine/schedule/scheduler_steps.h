@@ -1,0 +1,77 @@
+// A Scheduler whose steps a test makes by hand, and what it needs to fill it.
+#pragma once
+
+#include <chrono>
+#include <numeric>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/schedule/scheduler.h"
+
+namespace latentd::by_hand {
+
+inline TimePoint At(int second) { return TimePoint(std::chrono::seconds(1000 + second)); }
+
+inline std::vector<int32_t> Tokens(int first, int count) {
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  std::iota(tokens.begin(), tokens.end(), first);
+  return tokens;
+}
+
+// No two requests share anything unless a test wants it.
+inline Request Generate(RequestId id, int num_prompt_tokens, int max_tokens) {
+  Request request{.id = id, .prompt = Tokens(static_cast<int>(id) * 1000, num_prompt_tokens), .received = At(0)};
+  request.stopping.max_tokens = max_tokens;
+  return request;
+}
+
+inline Request WithPrompt(RequestId id, std::vector<int32_t> prompt, int max_tokens = 5) {
+  Request request = Generate(id, 1, max_tokens);
+  request.prompt = std::move(prompt);
+  return request;
+}
+
+inline SchedulerOptions WithBlocks(int num_blocks) {
+  return {.cache = {.num_blocks = num_blocks + 1},
+          .max_step_tokens = 1000,
+          .max_step_rows = 4,
+          .max_step_logits = 8,
+          .max_context_tokens = 1000,
+          .slow_consumer_seconds = 5};
+}
+
+// {id, index, first position, tokens} of each row.
+using Row = std::tuple<RequestId, int, int, int>;
+
+class Steps {
+ public:
+  explicit Steps(const SchedulerOptions& options) : scheduler(options) {}
+  ~Steps() { scheduler.CancelAll(FinishReason::kCancelled); }
+
+  void Add(const Request& request) { ASSERT_TRUE(scheduler.Add(request).ok()); }
+  std::vector<Row> Step(TimePoint now = At(0), int budget = 1 << 30) {
+    scheduler.Plan(now, {.tokens = budget}, plan);
+    std::vector<Row> rows;
+    for (const PlannedRow& row : plan.rows) {
+      rows.emplace_back(row.sequence->request.id, row.sequence->index, row.first_position, row.num_tokens);
+    }
+    scheduler.Commit(plan);
+    for (const PlannedRow& row : plan.rows) {
+      if (row.num_logits > 0) row.sequence->tokens.push_back(7 + row.sequence->index);
+    }
+    EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
+    return rows;
+  }
+  void Finish(RequestId id) { scheduler.Cancel(id); }
+  uint64_t preemptions(PreemptionReason reason) const {
+    return scheduler.totals().preemptions[static_cast<size_t>(reason)];
+  }
+
+  Scheduler scheduler;
+  BatchPlan plan;
+};
+
+}  // namespace latentd::by_hand
