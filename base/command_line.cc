@@ -1,6 +1,8 @@
 #include "base/command_line.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -107,6 +109,24 @@ FlagRule SecondsUpToAYear() {
 }
 
 FlagRule InRange(double lowest, double highest) { return RuleOf(CLI::Range(lowest, highest)); }
+
+FlagRule WholeInRange(int lowest, int highest) {
+  return {.judge = [lowest, highest](std::string& text) {
+    int number = 0;
+    if (IsWholly(text, &number) && number >= lowest && number <= highest) return std::string();
+    return "expected a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest) + ", found \"" +
+           text + "\"";
+  }};
+}
+
+FlagRule PrintableUpTo(size_t most_bytes) {
+  return {.judge = [most_bytes](std::string& text) {
+    const bool is_printable = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    if (!text.empty() && text.size() <= most_bytes && is_printable) return std::string();
+    return "expected 1 to " + std::to_string(most_bytes) + " bytes of printable ASCII, found " +
+           (is_printable ? std::to_string(text.size()) + " bytes" : "others");
+  }};
+}
 
 FlagRule AboveZero() { return RuleOf(CLI::PositiveNumber); }
 

@@ -90,6 +90,8 @@ FlagRule Whole() {
 }
 FlagRule SecondsUpToAYear();
 FlagRule InRange(double lowest, double highest);
+FlagRule WholeInRange(int lowest, int highest);
+FlagRule PrintableUpTo(size_t most_bytes);  // ASCII
 FlagRule AboveZero();
 FlagRule OneOf(std::vector<std::string> choices);
 

@@ -27,8 +27,7 @@ Refusal TooLate(std::string message) {
 std::optional<Refusal> RefuseLate(const Request& request, int64_t num_tokens, double tokens_per_second, TimePoint now) {
   const TimePoint first_token_by = request.scheduling.first_token_by;
   if (first_token_by <= now) {
-    return TooLate(absl::StrFormat("its first token was due %.3f s before it came; allow more time",
-                                   Seconds(now - first_token_by)));
+    return TooLate("its first token was due before its prompt was ready to be computed; allow more time");
   }
   const double seconds = tokens_per_second > 0.0 ? static_cast<double>(num_tokens) / tokens_per_second : 0.0;
   const TimePoint due = std::min(first_token_by, request.deadline);

@@ -41,7 +41,7 @@ std::optional<Refusal> QueueLimit::Refuse(int64_t prompt_tokens, TimePoint now) 
     ++sent_away_.requests;
     const Duration wait = TimeFor(static_cast<double>(sent_away_.requests), requests_left_, now);
     return Refusal{.cause = RefusalCause::kQueueFull,
-                   .message = absl::StrFormat("%s holds max_queued_requests=%d requests; retry in %.1f s", name_,
+                   .message = absl::StrFormat("%s holds max-queued-requests=%d requests; retry in %.1f s", name_,
                                               most_.requests, Seconds(wait)),
                    .retry_after = wait};
   }
@@ -50,7 +50,7 @@ std::optional<Refusal> QueueLimit::Refuse(int64_t prompt_tokens, TimePoint now) 
     const Duration wait =
         TimeFor(static_cast<double>(waiting_.tokens + sent_away_.tokens - most_.tokens), tokens_left_, now);
     return Refusal{.cause = RefusalCause::kQueueTokens,
-                   .message = absl::StrFormat("%s holds %d prompt tokens and %d more would pass max_queued_tokens=%d; "
+                   .message = absl::StrFormat("%s holds %d prompt tokens and %d more would pass max-queued-tokens=%d; "
                                               "retry in %.1f s or send a shorter prompt",
                                               name_, waiting_.tokens, prompt_tokens, most_.tokens, Seconds(wait)),
                    .retry_after = wait};

@@ -345,11 +345,12 @@ void Scheduler::CountLookup(Sequence& sequence, const PrefixMatch& match) {
   sequence.cached_tokens += num_new;
   num_pending_prompt_tokens_ -= num_new;
   totals_.hit_tokens += static_cast<uint64_t>(num_new);
-  if (num_new > 0 || match.lost_to_eviction > 0 || match.lost_to_salt > 0) {
-    recorder_.Record(FlightDecision::kHit, sequence.id(),
-                     {num_new, match.num_blocks, match.lost_to_eviction, match.lost_to_salt});
+  const bool is_first = sequence.num_preemptions == 0 && ReusableLimit(sequence) > 0;
+  const int evicted = is_first ? match.lost_to_eviction : 0, salted = is_first ? match.lost_to_salt : 0;
+  if (num_new > 0 || evicted > 0 || salted > 0) {
+    recorder_.Record(FlightDecision::kHit, sequence.id(), {num_new, num_new / kBlockSlots, evicted, salted});
   }
-  if (sequence.num_preemptions > 0 || ReusableLimit(sequence) == 0) return;
+  if (!is_first) return;
   totals_.queried_tokens += static_cast<uint64_t>(sequence.num_prompt_tokens);
   totals_.lost(PrefixLoss::kGranularity) += static_cast<uint64_t>(match.lost_to_granularity);
   totals_.lost(PrefixLoss::kEviction) += static_cast<uint64_t>(match.lost_to_eviction);

@@ -161,7 +161,7 @@ class CausesTest(unittest.TestCase):
         with daemon.Daemon("--max-rows", "1", "--max-queued-requests", "1") as server:
             calls, refusals = self.fill(server, long_request(), 5)
             self.check_queue_refusals(refusals, "QUEUE_FULL")
-            self.assertIn("max_queued_requests=1", refusals[0][1].message)
+            self.assertIn("max-queued-requests=1", refusals[0][1].message)
             for call in calls:
                 call.cancel()
             server.wait_until_idle()
@@ -172,7 +172,7 @@ class CausesTest(unittest.TestCase):
             long_prompt.stopping.CopyFrom(long_request().stopping)
             calls, refusals = self.fill(server, long_prompt, 5)
             self.check_queue_refusals(refusals, "QUEUE_TOKENS")
-            self.assertIn("max_queued_tokens=100", refusals[0][1].message)
+            self.assertIn("max-queued-tokens=100", refusals[0][1].message)
             for call in calls:
                 call.cancel()
             server.wait_until_idle()

@@ -104,8 +104,9 @@ void AddSharingFlags(Command command, CommonOptions& common, SharingFlags& flags
   command.Add({.name = "--priority",
                .target = &flags.priority,
                .help = "-8 to 8, higher runs first",
-               .rule = InRange(kLowestPriority, kHighestPriority)});
-  command.Add({.name = "--tenant", .target = &common.tenant, .help = "For whom the request counts"});
+               .rule = WholeInRange(kLowestPriority, kHighestPriority)});
+  command.Add(
+      {.name = "--tenant", .target = &common.tenant, .help = "For whom the request counts", .rule = PrintableUpTo(64)});
   command.Add({.name = "--ttft-slo",
                .target = &flags.ttft_slo,
                .help = "Seconds to the first token: refused as soon as it cannot be met",

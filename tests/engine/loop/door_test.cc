@@ -41,7 +41,7 @@ TEST_F(DoorTest, ATenantHasSoManyRequestsInTheQueueAndOthersHaveTheirPlaces) {
   const std::optional<Refusal> refusal = Enter(3, "a");
   ASSERT_TRUE(refusal.has_value());
   EXPECT_EQ(refusal->cause, RefusalCause::kTenantQuota);
-  EXPECT_EQ(refusal->message, "tenant 'a' holds max_queued_requests=2 requests; retry in 1.0 s");
+  EXPECT_EQ(refusal->message, "tenant 'a' holds max-queued-requests=2 requests; retry in 1.0 s");
   EXPECT_EQ(Seconds(refusal->retry_after), 1.0);
   EXPECT_FALSE(Enter(4, "c"));
   Leave({1});
@@ -54,7 +54,7 @@ TEST_F(DoorTest, ATenantHasSoManyTokensInTheQueue) {
   const std::optional<Refusal> refusal = Enter(2, "b", 1);
   ASSERT_TRUE(refusal.has_value());
   EXPECT_EQ(refusal->cause, RefusalCause::kTenantQuota);
-  EXPECT_THAT(refusal->message, HasSubstr("tenant 'b' holds 150 prompt tokens and 1 more would pass max_queued_tokens="
+  EXPECT_THAT(refusal->message, HasSubstr("tenant 'b' holds 150 prompt tokens and 1 more would pass max-queued-tokens="
                                           "100; retry in 1.0 s or send a shorter prompt"));
 }
 
@@ -76,7 +76,7 @@ TEST_F(DoorTest, NamesThatAreNotListedHaveAQuotaEach) {
   EXPECT_FALSE(Enter(2, "y"));
   EXPECT_FALSE(Enter(3, ""));
   EXPECT_EQ(Enter(4, "x")->cause, RefusalCause::kTenantQuota);
-  EXPECT_THAT(Enter(5, "")->message, HasSubstr("the tenant without a name holds max_queued_requests=1"));
+  EXPECT_THAT(Enter(5, "")->message, HasSubstr("the tenant without a name holds max-queued-requests=1"));
   Leave({1});
   EXPECT_FALSE(Enter(6, "x"));
 }
@@ -130,7 +130,7 @@ TEST_F(DoorInTime, WhatCannotHaveATokenByItsDeadlineIsRefused) {
 TEST_F(DoorInTime, AFirstTokenThatWasDueBeforeIsRefusedAndADeadlineExpires) {
   const std::optional<Refusal> refusal = Enter(Due(At(-0.5)));
   ASSERT_TRUE(refusal.has_value());
-  EXPECT_EQ(refusal->message, "its first token was due 0.500 s before it came; allow more time");
+  EXPECT_EQ(refusal->message, "its first token was due before its prompt was ready to be computed; allow more time");
   EXPECT_FALSE(Enter(Due(kNever, At(-0.5))));
 }
 

@@ -23,7 +23,7 @@ TEST(QueueLimit, IsBoundedInRequests) {
   const std::optional<Refusal> refusal = Enter(queue, 10, At(0));
   ASSERT_TRUE(refusal.has_value());
   EXPECT_EQ(refusal->cause, RefusalCause::kQueueFull);
-  EXPECT_NE(refusal->message.find("max_queued_requests=2"), std::string::npos) << refusal->message;
+  EXPECT_NE(refusal->message.find("max-queued-requests=2"), std::string::npos) << refusal->message;
   queue.Leave({.requests = 1, .tokens = 10}, At(1));
   EXPECT_FALSE(Enter(queue, 10, At(1)));
   EXPECT_EQ(queue.waiting().requests, 2);
@@ -37,7 +37,7 @@ TEST(QueueLimit, IsBoundedInTokens) {
   const std::optional<Refusal> refusal = Enter(queue, 1, At(0));
   ASSERT_TRUE(refusal.has_value());
   EXPECT_EQ(refusal->cause, RefusalCause::kQueueTokens);
-  EXPECT_NE(refusal->message.find("max_queued_tokens=50"), std::string::npos) << refusal->message;
+  EXPECT_NE(refusal->message.find("max-queued-tokens=50"), std::string::npos) << refusal->message;
 }
 
 TEST(QueueLimit, AnEmptyQueueTakesAPromptOfAnyLength) {
