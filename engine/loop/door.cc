@@ -8,12 +8,10 @@
 
 #include "base/check.h"
 #include "base/quoting.h"
+#include "engine/schedule/rank.h"
 
 namespace latentd {
 namespace {
-
-// An estimate below this may be wrong by as much as it says.
-constexpr double kLeastJudgedSeconds = 0.1;
 
 // The measured rate forgets in about this time, so another answer may be had then.
 constexpr Duration kRateMemory = std::chrono::seconds(10);

@@ -59,7 +59,6 @@ class EngineThread {
   QueueLoad waiting() const { return inbox_.waiting(); }
   // For a watchdog on any thread.
   const StepProgress& progress() const { return progress_; }
-  const KvEvents& kv_events() const { return loop_.engine().scheduler().kv_events(); }
   const FlightRecorder& recorder() const { return loop_.engine().scheduler().recorder(); }
 
   // No Submit succeeds from here on; what was admitted goes on.

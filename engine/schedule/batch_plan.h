@@ -17,6 +17,7 @@ struct PlannedRow {
   int num_tokens = 0;
   int first_logit_position = 0;  // logits are wanted at num_logits positions from here on
   int num_logits = 0;
+  bool is_finite = true;  // once it was computed: else what it computed is not stored
 
   int end_position() const { return first_position + num_tokens; }
 };

@@ -8,9 +8,6 @@
 namespace latentd {
 namespace {
 
-// Bounds what a rate of next to nothing makes of a prompt, so that times can be told.
-constexpr double kLongestPrefillSeconds = 1e6;
-
 enum class TenantOrder { kFirst, kSame, kLast };
 
 TenantOrder Compare(const Tenant& a, const Tenant& b) {

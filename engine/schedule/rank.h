@@ -50,6 +50,8 @@ struct Standing {
   };
   void SetStarts(const Work& work);
 };
+// An estimate of a prefill: below the first it may be wrong by as much as it says, above the last it is cut.
+inline constexpr double kLeastJudgedSeconds = 0.1, kLongestPrefillSeconds = 1e6;
 // Seconds of waiting that make up for one second of prefill.
 inline constexpr double kAgeCredit = 4.0;
 inline constexpr Duration kUrgency = std::chrono::seconds(1);

@@ -12,9 +12,6 @@
 namespace latentd {
 namespace {
 
-// A sequence whose prompt takes less than this is not told early that it comes too late: it may be wrong by that.
-constexpr double kLeastJudgedSeconds = 0.1;
-
 // Continuations share their prompt, and preempted ones find what they had, also where none of it may be left to others.
 RequestRun::Sharing SharingOf(const Request& request, PrefixCacheMode mode) {
   const bool is_on = mode == PrefixCacheMode::kOn;
@@ -175,10 +172,11 @@ int Scheduler::Resume(RequestId id) {
 
 // The prompt of its request is computed: the others begin with it, and wait for their rows.
 void Scheduler::Fork(const Sequence& first) {
-  const auto prompt = std::span(first.tokens).first(static_cast<size_t>(first.num_prompt_tokens));
+  if (first.request.num_sequences > 1) {
+    first.run->prompt.assign(first.tokens.begin(), first.tokens.begin() + first.num_prompt_tokens);
+  }
   ForRequest(first.request.id, [&](Sequence& sequence) {
     if (sequence.phase != SequencePhase::kAwaitingPrompt) return;
-    sequence.tokens.assign(prompt.begin(), prompt.end());
     sequence.prompt_accounted = sequence.most_computed = sequence.num_prompt_tokens;
     sequence.cached_tokens = first.cached_tokens;
     Enter(sequence, SequencePhase::kWaiting);
@@ -291,7 +289,9 @@ TimePoint Scheduler::Expiry(const Sequence& sequence) const {
   const Request& request = sequence.request;
   const TimePoint deadline = request.deadline;
   if (!sequence.run->has_started) {
-    return std::min({deadline, request.queue_deadline, LatestStart(request, sequence.num_prompt_tokens)});
+    const TimePoint ends = std::min(deadline, request.queue_deadline);
+    // The first one is judged for all.
+    return sequence.index > 0 ? ends : std::min(ends, LatestStart(request, sequence.num_prompt_tokens));
   }
   if (sequence.paused_since == kNever) return deadline;
   return std::min(deadline, sequence.paused_since + FromSeconds(options_.slow_consumer_seconds));
@@ -299,7 +299,8 @@ TimePoint Scheduler::Expiry(const Sequence& sequence) const {
 
 // The last moment at which a request that has not started can still meet what it wants; kNever where it wants nothing.
 TimePoint Scheduler::LatestStart(const Request& request, int num_prompt_tokens) const {
-  const double estimate = tokens_per_second_ > 0.0 ? num_prompt_tokens / tokens_per_second_ : 0.0;
+  const double estimate =
+      tokens_per_second_ > 0.0 ? std::min(num_prompt_tokens / tokens_per_second_, kLongestPrefillSeconds) : 0.0;
   const bool is_judged = estimate >= kLeastJudgedSeconds;
   const TimePoint by =
       is_judged ? std::min(request.scheduling.first_token_by, request.deadline) : request.scheduling.first_token_by;
@@ -313,9 +314,7 @@ void Scheduler::RefreshExpiry(Sequence& sequence) {
 // What seems to come too late may find its prompt in the cache, and that costs no time.
 bool Scheduler::PutOff(Sequence& sequence, TimePoint now) {
   const Request& request = sequence.request;
-  const auto first = sequences_.find({.request = request.id});
-  if (first == sequences_.end()) return false;
-  const int num_found = cache_.Match(KeyOf(*first->second), ReusableLimit(*first->second)).num_tokens;
+  const int num_found = cache_.Match(KeyOf(sequence), ReusableLimit(sequence)).num_tokens;
   const TimePoint latest = LatestStart(request, sequence.num_prompt_tokens - num_found);
   if (latest <= now) return false;
   const TimePoint at = std::min({request.deadline, request.queue_deadline, latest});
@@ -331,10 +330,15 @@ void Scheduler::EndExpired(TimePoint now) {
   }
   while (Sequence* sequence = expiries_.FirstBy(now)) {
     const FinishReason reason = ExpiredIn(*sequence, now);
-    if (reason == FinishReason::kSloUnattainable && PutOff(*sequence, now)) continue;
-    Finish(*sequence, reason);
+    if (reason != FinishReason::kSloUnattainable) {
+      Finish(*sequence, reason);
+    } else if (!PutOff(*sequence, now)) {
+      ForRequest(sequence->request.id, [this](Sequence& each) { Finish(each, FinishReason::kSloUnattainable); });
+    }
   }
-  while (CrowdedExpiry() <= now) Finish(*paused_.front(), FinishReason::kSlowConsumer);
+  while (CrowdedExpiry() <= now) {
+    ForRequest(paused_.front()->request.id, [this](Sequence& each) { Finish(each, FinishReason::kSlowConsumer); });
+  }
 }
 
 // Where those that wait find no place, the one paused longest ends before its time.

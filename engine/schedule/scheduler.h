@@ -147,9 +147,10 @@ class Scheduler {
   const Sequence* HighestRanked() const;
   Sequence* FindVictim() const;
   void Preempt(Sequence& sequence, PreemptionReason reason);
+  bool FindsNoPlace(const Sequence& sequence) const;
   void MakeWayForClass();
   void MakeRoomForDecoding();
-  bool MakeRoomFor(const Sequence& sequence);
+  bool MakeRoomFor(const Sequence& sequence, int num_needed);
 
   // Dealing.
   void SortRunning();
@@ -183,10 +184,8 @@ class Scheduler {
   Expiries expiries_;    // of sequences_
   PriorityCounts running_by_priority_{};
 
-  // The running ones, for the plan that is being made.
-  std::vector<Sequence*> decoding_;
-  std::vector<Sequence*> prefilling_;
-  double most_of_one_ = 0.0;  // work of one prompt
+  std::vector<Sequence*> decoding_, prefilling_;  // the running ones, for the plan that is being made
+  double most_of_one_ = 0.0;                      // work of one prompt
 
   std::vector<RequestId> departed_;  // since TakeDepartures
   SchedulerTotals totals_;
@@ -194,7 +193,7 @@ class Scheduler {
   double tokens_per_second_ = 0.0;  // as the last plan was told
   int64_t num_pending_prompt_tokens_ = 0;
   uint64_t num_arrived_ = 0, num_turns_ = 0;
-  int num_started_ = 0;  // sequences that have begun and have not ended
+  int num_started_ = 0;  // sequences
 };
 
 }  // namespace latentd

@@ -39,7 +39,9 @@ class EvictionWatch {
 
 PrefixKey Scheduler::KeyOf(const Sequence& sequence) const {
   const RequestRun::Sharing& sharing = sequence.run->sharing;
-  return {.salt = sharing.salt, .tokens = sequence.tokens, .own = sharing.own};
+  return {.salt = sharing.salt,
+          .tokens = sequence.tokens.empty() ? sequence.run->prompt : sequence.tokens,
+          .own = sharing.own};
 }
 
 // Positions that may come from the prefix cache: not the last one, whose hidden state gives the next token, and none
@@ -101,6 +103,12 @@ void Scheduler::Preempt(Sequence& sequence, PreemptionReason reason) {
   if (runs) Enter(sequence, SequencePhase::kWaiting);
 }
 
+// Where nothing runs or is paused, those that were preempted must not keep others from going on.
+bool Scheduler::FindsNoPlace(const Sequence& sequence) const {
+  const bool is_full = num_started_ >= options_.max_started && num_running() + num_paused() > 0;
+  return is_full && !sequence.was_scheduled();
+}
+
 // A waiting sequence of a strictly higher priority takes the place of a running one where it has none: the row, or the
 // blocks. Ageing does not count for it, but guards the one that runs.
 void Scheduler::MakeWayForClass() {
@@ -113,7 +121,7 @@ void Scheduler::MakeWayForClass() {
       std::find_if(running_by_priority_.begin(), running_by_priority_.end(), [](int64_t count) { return count > 0; });
   const int lowest_priority = kLowestPriority + static_cast<int>(lowest - running_by_priority_.begin());
   const Standing* const first = waiting_.FirstAbove(lowest_priority, now_);
-  if (first == nullptr) return;
+  if (first == nullptr || FindsNoPlace(*first->sequence)) return;
   const RankingMoment moment = waiting_.MomentAt(now_);
   const auto gives_way = [&](const Sequence& sequence) {
     return sequence.standing.priority < first->priority && RanksBefore(*first, sequence.standing, moment);
@@ -125,7 +133,8 @@ void Scheduler::MakeWayForClass() {
 // Before rows are dealt out, so that none of those that must give way has one already.
 void Scheduler::MakeRoomForDecoding() {
   const auto needs_block = [](const Sequence* sequence) {
-    return sequence->is_decoding() && sequence->blocks.num_blocks() < BlocksFor(sequence->num_tokens());
+    return sequence->phase == SequencePhase::kRunning && sequence->is_decoding() &&
+           sequence->blocks.num_blocks() < BlocksFor(sequence->num_tokens());
   };
   const size_t most = std::min(decoding_.size(), static_cast<size_t>(options_.max_step_rows));
   auto num_needed =
@@ -136,11 +145,16 @@ void Scheduler::MakeRoomForDecoding() {
     if (needs_block(victim)) --num_needed;
     Preempt(*victim, PreemptionReason::kBlocks);
   }
+  // The first prompt, too, before those that it would preempt have their rows.
+  Sequence* const prompt = prefilling_.empty() ? nullptr : prefilling_.front();
+  const bool needs_room = prompt != nullptr && prompt->phase == SequencePhase::kRunning &&
+                          prompt->blocks.num_blocks() * kBlockSlots == prompt->planned;
+  if (needs_room) MakeRoomFor(*prompt, static_cast<int>(num_needed));
 }
 
-// For one more block of a sequence that runs.
-bool Scheduler::MakeRoomFor(const Sequence& sequence) {
-  while (cache_.num_available() == 0) {
+// For one more block of a sequence that runs, beside those that are needed otherwise.
+bool Scheduler::MakeRoomFor(const Sequence& sequence, int num_needed) {
+  while (cache_.num_available() <= num_needed) {
     Sequence* const victim = FindVictim();
     if (victim == nullptr) return false;
     const bool goes_on = victim->phase == SequencePhase::kRunning &&
@@ -270,7 +284,7 @@ void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowan
   const auto room = [&] {
     return (sequence.blocks.num_blocks() + cache_.num_available()) * kBlockSlots - sequence.planned;
   };
-  if (room() == 0 && !MakeRoomFor(sequence)) return;
+  if (room() == 0 && !MakeRoomFor(sequence, 0)) return;
   const PlannedRow row = Deal({.sequence = sequence, .first = sequence.planned, .most = room()}, plan, allowance);
   if (row.num_tokens == 0) return;
   recorder_.Record(FlightDecision::kChunk, sequence.id(), {row.first_position, row.num_tokens});
@@ -279,7 +293,7 @@ void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowan
 
 // Why it waits on, if it does.
 std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
-  if (!sequence.was_scheduled() && num_started_ >= options_.max_started) return WaitReason::kRows;
+  if (FindsNoPlace(sequence)) return WaitReason::kRows;
   if (cache_.num_available() <= Watermark() && paused_.empty()) return WaitReason::kBlocks;
   PrefixMatch match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
   // Tokens for which there are blocks behind what was found, whose own blocks are taken, too.
@@ -299,7 +313,9 @@ std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowan
   const bool has_time = allowance.TokensFor(allowance.work - plan.work, match.num_tokens) > 0;
   if (plan.has_prompt() && !has_time) return WaitReason::kTokens;
   const PlannedRow row = Deal({.sequence = sequence, .first = match.num_tokens, .most = most}, plan, allowance);
-  if (row.num_tokens == 0) return WaitReason::kLogits;
+  if (row.num_tokens == 0) {
+    return plan.num_logits < options_.max_step_logits ? WaitReason::kTokens : WaitReason::kLogits;
+  }
   Start(sequence, match, plan);
   recorder_.Record(FlightDecision::kChunk, sequence.id(), {row.first_position, row.num_tokens});
   AddRow(row, allowance, plan);
@@ -317,6 +333,7 @@ void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& p
   }
   sequence.computed = sequence.planned = match.num_tokens;
   sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
+  if (sequence.tokens.empty()) sequence.tokens = sequence.run->prompt;
   CountLookup(sequence, match);
   recorder_.Record(FlightDecision::kAdmit, sequence.id(),
                    {sequence.cached_tokens, match.num_tokens, sequence.blocks.num_blocks()});
@@ -407,6 +424,7 @@ int Scheduler::CommitRow(const PlannedRow& row) {
   sequence.prompt_accounted += num_new;
   const bool has_prompt =
       row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
+  if (!row.is_finite) return num_new;
   // Requests with the same prompt, and this one's further sequences, find all of it.
   const int num_published = sequence.blocks.num_published();
   cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed,

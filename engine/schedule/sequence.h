@@ -48,8 +48,9 @@ struct RequestRun {
   const Request request;  // its prompt moved into the first sequence's tokens
   const int num_prompt_tokens;
   const Sharing sharing;
-  int num_left = 0;    // sequences that have not ended
-  int num_untold = 0;  // sequences whose ends the engine has not reported
+  std::vector<int32_t> prompt = {};  // for its further sequences, once it is computed
+  int num_left = 0;                  // sequences that have not ended
+  int num_untold = 0;                // sequences whose ends the engine has not reported
   bool has_started = false;
   bool has_token = false;
 };
@@ -58,7 +59,7 @@ struct Sequence {
   Sequence(std::shared_ptr<RequestRun> run, int32_t index, const CapacityDemand& most);
 
   SequenceId id() const { return {.request = request.id, .index = index}; }
-  int num_tokens() const { return static_cast<int>(tokens.size()); }
+  int num_tokens() const { return tokens.empty() ? num_prompt_tokens : static_cast<int>(tokens.size()); }
   int num_generated() const { return std::max(0, num_tokens() - num_prompt_tokens); }
   int num_uncomputed() const { return num_tokens() - computed; }
   int num_unplanned() const { return num_tokens() - planned; }
@@ -76,7 +77,7 @@ struct Sequence {
   const int32_t index;
   const CapacityDemand most;  // what it may ever hold
   const int num_prompt_tokens;
-  std::vector<int32_t> tokens;  // prompt, then what was generated; empty while it awaits its prompt
+  std::vector<int32_t> tokens;  // prompt, then what was generated; of a further sequence empty until it has a row
   int computed = 0;             // of `tokens`, so many are in the cache
   int planned = 0;              // `computed` once every plan that has a row of it is committed
   int prompt_accounted = 0;     // of the prompt, computed or found for the first time: neither counts again

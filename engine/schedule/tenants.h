@@ -40,7 +40,7 @@ struct Tenant {
 
 class Tenants {
  public:
-  static constexpr int kMostUnlisted = 256;  // the queue looks at each of those that wait
+  static constexpr int kMostUnlisted = 128;  // the queue looks at each of those that wait
 
   explicit Tenants(TenantRules rules);
 

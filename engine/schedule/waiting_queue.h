@@ -3,8 +3,9 @@
 //
 // A line is what one tenant has of one priority. It keeps that in sets by latest start, by virtual start and by age, so
 // that its first one is at hand at any moment; the queue's first is the best of the lines' first ones. Lines are few
-// (Tenants bounds them), and none is walked. Services and time change ranks only between lines, or take what comes too
-// late out of the first set, which happens when it gets to its front. Nothing is allocated but in Add.
+// (Tenants bounds them) and looked at one by one; what stands in them is not walked. Services and time change ranks
+// only between lines, or take what comes too late out of the first set, which happens when it gets to its front.
+// Nothing is allocated but in Add.
 #pragma once
 
 #include <array>

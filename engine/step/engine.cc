@@ -65,13 +65,23 @@ SchedulerLevels LevelsOf(const Scheduler& scheduler) {
           .has_work = scheduler.num_running() + scheduler.num_waiting() > 0};
 }
 
+void JudgeRows(std::span<const SampleResult> results, BatchPlan& plan) {
+  const auto is_finite = [](const SampleResult& result) { return result.finite; };
+  for (PlannedRow& row : plan.rows) {
+    const auto own = results.first(static_cast<size_t>(row.num_logits));
+    row.is_finite = std::all_of(own.begin(), own.end(), is_finite);
+    results = results.subspan(own.size());
+  }
+}
+
 SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
   const FinishReason reason = sequence.finish_reason;
+  const int most_computed = std::max(sequence.computed, sequence.most_computed);
   SequenceEnd end{.id = sequence.id(),
                   .reason = reason,
                   .prompt_tokens = sequence.num_prompt_tokens,
                   .generated_tokens = sequence.num_generated(),
-                  .computed_tokens = std::max(sequence.computed, sequence.most_computed),
+                  .computed_tokens = std::max(0, most_computed - (sequence.index == 0 ? sequence.cached_tokens : 0)),
                   .cached_tokens = sequence.cached_tokens,
                   .timings = sequence.timings};
   if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
@@ -202,6 +212,7 @@ void Engine::RecordStep(const StepRecord& record, const BatchPlan& plan) {
 void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
   completion.output.sequences.reserve(completion.step.plan.rows.size());
   completion.output.tokens.reserve(results.size());
+  JudgeRows(results, completion.step.plan);
   completion.record.prompt_tokens = scheduler_.Commit(completion.step.plan);
   for (const PlannedRow& row : completion.step.plan.rows) {
     const auto num_logits = static_cast<size_t>(row.num_logits);
@@ -213,8 +224,7 @@ void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
 
 void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion) {
   Sequence& sequence = *row.sequence;
-  const auto is_finite = [](const SampleResult& result) { return result.finite; };
-  if (!std::all_of(results.begin(), results.end(), is_finite)) {
+  if (!row.is_finite) {
     ++completion.record.nonfinite_rows;
     scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
     return;

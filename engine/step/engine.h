@@ -81,7 +81,7 @@ class Engine {
 
   // What Complete makes of a step.
   struct Completion {
-    const StepInFlight& step;
+    StepInFlight& step;
     StepOutput& output;
     StepRecord record;
   };

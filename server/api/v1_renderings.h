@@ -23,7 +23,9 @@ class WholeResult final : public Rendering {
   void Start(const StartedFacts& facts, std::vector<std::string>& messages) override;
   void Add(const StreamChunk& chunk, std::vector<std::string>& messages) override;
   void End(const StreamEnd& end, std::vector<std::string>& messages) override;
-  std::optional<std::string_view> SizingFields() const override { return "output.logprobs, stopping.max_tokens"; }
+  std::optional<std::string_view> SizingFields() const override {
+    return "sampling.n, output.logprobs, stopping.max_tokens";
+  }
 
  private:
   v1::SequenceResult* ResultOf(int index);

@@ -40,8 +40,8 @@ latentd_planted_bug(late_by_a_step RULE ended IN engine/schedule/scheduler.cc
   TEXT "expiries_.FirstBy(now))"
   BECOMES "expiries_.FirstBy(now - std::chrono::milliseconds(5)))")
 latentd_planted_bug(forgotten_queue_deadline RULE ended IN engine/schedule/scheduler.cc
-  TEXT "return std::min({deadline, request.queue_deadline, LatestStart("
-  BECOMES "return std::min({deadline, LatestStart(")
+  TEXT "const TimePoint ends = std::min(deadline, request.queue_deadline)"
+  BECOMES "const TimePoint ends = deadline")
 latentd_planted_bug(freed_in_flight RULE blocks IN engine/schedule/scheduler.cc
   TEXT "if (sequence.rows_in_flight == 0) {"
   BECOMES "if (true) {")

@@ -155,5 +155,36 @@ TEST(Scheduler, PausedBlocksAreTakenBeforeThoseOfALowerPriority) {
   EXPECT_EQ(steps.preemptions(PreemptionReason::kPriority), 0u);
 }
 
+TEST(Scheduler, PreemptionForAClassLeavesAPlaceForIt) {
+  SchedulerOptions options = WithBlocks(40);
+  options.max_step_rows = 1;
+  options.max_started = 1;
+  Steps steps(options);
+  steps.Add(Generate(1, 10, 50));
+  steps.Step();
+  Request urgent = Generate(2, 10, 50);
+  urgent.scheduling.priority = 3;
+  steps.Add(urgent);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 10, 1))) << "it has no place, so none is taken from another";
+  steps.Finish(1);
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 0, 10)));
+}
+
+TEST(Scheduler, ACrowdedRequestEndsWithAllItsContinuations) {
+  SchedulerOptions options = WithBlocks(40);
+  options.max_started = 2;
+  Steps steps(options);
+  Request request = Generate(1, 10, 50);
+  request.num_sequences = 2;
+  steps.Add(request);
+  steps.Step();
+  steps.Step();
+  steps.Add(Generate(2, 10, 50));
+  steps.scheduler.Pause(1);
+  steps.Step(At(1));
+  EXPECT_THAT(steps.Step(At(2)), ElementsAre(Row(2, 0, 0, 10)));
+  EXPECT_THAT(steps.scheduler.TakeFinished(), SizeIs(2));
+}
+
 }  // namespace
 }  // namespace latentd
