@@ -144,7 +144,6 @@ class Scheduler {
   int Watermark() const;
   template <class Accepts>
   Sequence* LowestRanked(const Sequences& among, const Accepts& accepts) const;
-  const Sequence* HighestRanked() const;
   Sequence* FindVictim() const;
   void Preempt(Sequence& sequence, PreemptionReason reason);
   bool FindsNoPlace(const Sequence& sequence) const;
@@ -154,7 +153,8 @@ class Scheduler {
 
   // Dealing.
   void SortRunning();
-  std::optional<WaitReason> DealToDecoding(const StepAllowance& allowance, BatchPlan& plan);
+  int RowsForDecoding();
+  void DealToDecoding(int most_rows, const StepAllowance& allowance, BatchPlan& plan);
   StepAllowance ForPrompts(const StepAllowance& given, const BatchPlan& plan);
   std::optional<WaitReason> DealToPrefill(const StepAllowance& allowance, BatchPlan& plan);
   std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
@@ -165,6 +165,7 @@ class Scheduler {
   void CountLookup(Sequence& sequence, const PrefixMatch& match);
   void AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan);
   int CommitRow(const PlannedRow& row);
+  void Publish(Sequence& sequence, TailRule rule);
 
   const SchedulerOptions options_;
   const Capacity capacity_;
@@ -193,7 +194,7 @@ class Scheduler {
   double tokens_per_second_ = 0.0;  // as the last plan was told
   int64_t num_pending_prompt_tokens_ = 0;
   uint64_t num_arrived_ = 0, num_turns_ = 0;
-  int num_started_ = 0;  // sequences
+  int num_started_ = 0;
 };
 
 }  // namespace latentd

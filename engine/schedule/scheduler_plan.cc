@@ -71,22 +71,16 @@ Sequence* Scheduler::LowestRanked(const Sequences& among, const Accepts& accepts
   return lowest;
 }
 
-const Sequence* Scheduler::HighestRanked() const {
-  const RankingMoment moment = waiting_.MomentAt(now_);
-  const Sequence* highest = nullptr;
-  for (const Sequence* sequence : running_) {
-    if (highest == nullptr || RanksBefore(sequence->standing, highest->standing, moment)) highest = sequence;
-  }
-  return highest;
-}
-
 // The sequence that gives its blocks up for a running one: first those that are paused and could not go on anyway. Of
 // those that run the highest-ranked never does, so that some row always goes on to its end.
 Sequence* Scheduler::FindVictim() const {
   Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
   if (paused != nullptr) return paused;
-  const Sequence* const highest = HighestRanked();
-  return LowestRanked(running_, [highest](const Sequence& sequence) { return &sequence != highest; });
+  const auto ranks_before = [moment = waiting_.MomentAt(now_)](const Sequence* a, const Sequence* b) {
+    return RanksBefore(a->standing, b->standing, moment);
+  };
+  const auto highest = std::min_element(running_.begin(), running_.end(), ranks_before);
+  return LowestRanked(running_, [&](const Sequence& sequence) { return &sequence != *highest; });
 }
 
 void Scheduler::Preempt(Sequence& sequence, PreemptionReason reason) {
@@ -110,7 +104,7 @@ bool Scheduler::FindsNoPlace(const Sequence& sequence) const {
 }
 
 // A waiting sequence of a strictly higher priority takes the place of a running one where it has none: the row, or the
-// blocks. Ageing does not count for it, but guards the one that runs.
+// blocks. Ageing does not count for it, but guards the one that runs: what ageing has raised to its class stays.
 void Scheduler::MakeWayForClass() {
   const bool lacks_row = num_running() >= options_.max_step_rows;
   const bool lacks_blocks = cache_.num_available() <= Watermark();
@@ -124,7 +118,7 @@ void Scheduler::MakeWayForClass() {
   if (first == nullptr || FindsNoPlace(*first->sequence)) return;
   const RankingMoment moment = waiting_.MomentAt(now_);
   const auto gives_way = [&](const Sequence& sequence) {
-    return sequence.standing.priority < first->priority && RanksBefore(*first, sequence.standing, moment);
+    return sequence.standing.priority < first->priority && ClassOf(sequence.standing, moment) < ClassOf(*first, moment);
   };
   Sequence* const victim = LowestRanked(running_, gives_way);
   if (victim != nullptr) Preempt(*victim, PreemptionReason::kPriority);
@@ -232,17 +226,29 @@ void Scheduler::SortRunning() {
             });
 }
 
+// Readers that come back make more of them than there are rows: a prompt that has begun takes its turn with them, and
+// then before other prompts.
+int Scheduler::RowsForDecoding() {
+  const auto is_served_before = [](const Sequence* a, const Sequence* b) { return a->last_turn < b->last_turn; };
+  const auto prompt = std::min_element(prefilling_.begin(), prefilling_.end(), is_served_before);
+  const bool has_too_many = num_running() > options_.max_step_rows;
+  if (!has_too_many || prompt == prefilling_.end() || decoding_.empty()) return options_.max_step_rows;
+  if (is_served_before(decoding_.front(), *prompt)) return options_.max_step_rows;
+  std::rotate(prefilling_.begin(), prompt, prompt + 1);
+  return options_.max_step_rows - 1;
+}
+
 // The sequence served longest ago comes first, so that none starves in a step too small for all.
-std::optional<WaitReason> Scheduler::DealToDecoding(const StepAllowance& allowance, BatchPlan& plan) {
+void Scheduler::DealToDecoding(int most_rows, const StepAllowance& allowance, BatchPlan& plan) {
   for (Sequence* sequence : decoding_) {
-    if (sequence->phase != SequencePhase::kRunning) continue;  // preempted by now
-    if (const auto lacks = Lacks(allowance, plan)) return lacks;
+    if (Lacks(allowance, plan) || static_cast<int>(plan.rows.size()) >= most_rows) return;
+    // Preempted by now, or dealt to before.
+    if (sequence->phase != SequencePhase::kRunning || sequence->num_unplanned() == 0) continue;
     const bool has_room = sequence->blocks.num_blocks() >= BlocksFor(sequence->num_tokens());
     if (!has_room && cache_.num_available() == 0) continue;
     const PlannedRow row = Deal({.sequence = *sequence, .first = sequence->planned, .most = 1}, plan, allowance);
     if (row.num_tokens > 0) AddRow(row, allowance, plan);
   }
-  return std::nullopt;
 }
 
 // A prompt that is there takes the whole step where it is alone. Else prompts together take about as much time as rows
@@ -293,7 +299,8 @@ void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowan
 
 // Why it waits on, if it does.
 std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
-  if (FindsNoPlace(sequence)) return WaitReason::kRows;
+  // Each that runs has a row; else prompts that have begun would wait behind those that decode.
+  if (FindsNoPlace(sequence) || num_running() >= options_.max_step_rows) return WaitReason::kRows;
   if (cache_.num_available() <= Watermark() && paused_.empty()) return WaitReason::kBlocks;
   PrefixMatch match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
   // Tokens for which there are blocks behind what was found, whose own blocks are taken, too.
@@ -386,9 +393,10 @@ void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan)
   MakeWayForClass();
   SortRunning();
   MakeRoomForDecoding();
-  std::optional<WaitReason> lacks = DealToDecoding(allowance, plan);
+  DealToDecoding(RowsForDecoding(), allowance, plan);
   plan.work_of_decode = plan.work;
-  if (!lacks) lacks = DealToPrefill(ForPrompts(allowance, plan), plan);
+  const std::optional<WaitReason> lacks = DealToPrefill(ForPrompts(allowance, plan), plan);
+  DealToDecoding(options_.max_step_rows, allowance, plan);
   if (!lacks || num_waiting() == 0) return;
   plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
   recorder_.Record(FlightDecision::kWait, {}, {static_cast<int32_t>(*lacks), num_waiting()});
@@ -424,16 +432,18 @@ int Scheduler::CommitRow(const PlannedRow& row) {
   sequence.prompt_accounted += num_new;
   const bool has_prompt =
       row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
-  if (!row.is_finite) return num_new;
-  // Requests with the same prompt, and this one's further sequences, find all of it.
+  if (row.is_finite) Publish(sequence, has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
+  if (has_prompt && sequence.index == 0) Fork(sequence);
+  return num_new;
+}
+
+// Requests with the same prompt, and its request's further sequences, find what it computed.
+void Scheduler::Publish(Sequence& sequence, TailRule rule) {
   const int num_published = sequence.blocks.num_published();
-  cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed,
-                 has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
+  cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule);
   if (sequence.blocks.num_published() > num_published) {
     recorder_.Record(FlightDecision::kPublish, sequence.id(), {sequence.blocks.num_published() * kBlockSlots});
   }
-  if (has_prompt && sequence.index == 0) Fork(sequence);
-  return num_new;
 }
 
 }  // namespace latentd

@@ -118,11 +118,16 @@ void CheckAnswer(const SequenceLife& sequence, bool has_failed) {
   CheckCutOff(sequence);
 }
 
+// What the cache had of its request's prompt was not.
+int ComputedOf(const SequenceLife& sequence) {
+  return std::max(0, sequence.most_computed - (sequence.index == 0 ? sequence.num_cached : 0));
+}
+
 void CheckSums(const StreamEnd& end, const Life& life) {
   int generated = 0, computed = 0, output = 0;
   for (const SequenceLife& sequence : life.sequences) {
     generated += sequence.num_generated;
-    computed += std::max(0, sequence.most_computed - (sequence.index == 0 ? 0 : life.num_prompt_tokens()));
+    computed += std::max(0, ComputedOf(sequence) - (sequence.index == 0 ? 0 : life.num_prompt_tokens()));
     output += sequence.answer_end->output_tokens;
   }
   const bool holds = end.prompt_tokens == life.num_prompt_tokens() && end.generated_tokens == generated &&
@@ -155,13 +160,12 @@ void CheckAnswers(const StreamEnd& end, const Life& life) {
 void CheckEnd(const SequenceEnd& end, const SequenceLife& sequence, const TurnTimes& turn) {
   CheckReason(end, sequence);
   CheckTimes(end.timings, sequence, turn);
-  const bool holds = end.prompt_tokens == sequence.num_prompt_tokens() &&
-                     end.computed_tokens == sequence.most_computed && end.generated_tokens == sequence.num_generated &&
-                     end.cached_tokens == sequence.num_cached;
+  const bool holds = end.prompt_tokens == sequence.num_prompt_tokens() && end.computed_tokens == ComputedOf(sequence) &&
+                     end.generated_tokens == sequence.num_generated && end.cached_tokens == sequence.num_cached;
   RequireOf(sequence, holds, Rule::kOutput, [&] {
     return absl::StrFormat("its end counts %d + %d tokens, %d computed, %d cached; expected %d + %d, %d, %d",
                            end.prompt_tokens, end.generated_tokens, end.computed_tokens, end.cached_tokens,
-                           sequence.num_prompt_tokens(), sequence.num_generated, sequence.most_computed,
+                           sequence.num_prompt_tokens(), sequence.num_generated, ComputedOf(sequence),
                            sequence.num_cached);
   });
 }

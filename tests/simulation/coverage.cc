@@ -49,7 +49,7 @@ constexpr std::array<Row, kNumCounted> kRows = {{
     {"tail copies", 8000},
     {"evictions", 20000},
     {"preemptions for blocks", 1500},
-    {"preemptions for priority", 2000},
+    {"preemptions for priority", 1000},
     {"resumed after a preemption", 3000},
     {"recomputed tokens", 200000},
     {"forks", 2000},

@@ -23,7 +23,7 @@
 namespace latentd {
 namespace {
 
-constexpr double kLowestPriority = -8, kHighestPriority = 8;  // as generation.proto says
+constexpr int kLowestPriority = -8, kHighestPriority = 8;  // as generation.proto says
 
 struct GenerationFlags {
   std::optional<float> temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;

@@ -155,6 +155,36 @@ TEST(Scheduler, PausedBlocksAreTakenBeforeThoseOfALowerPriority) {
   EXPECT_EQ(steps.preemptions(PreemptionReason::kPriority), 0u);
 }
 
+TEST(Scheduler, PromptsThatHaveBegunKeepTheirRows) {
+  SchedulerOptions options = WithBlocks(60);
+  options.max_step_rows = 2;
+  Steps steps(options);
+  steps.Add(Generate(1, 100, 50));
+  steps.Add(Generate(2, 100, 50));
+  steps.Add(Generate(3, 100, 50));
+  steps.Step(At(0), 60);
+  for (int i = 0; i < 3; ++i) steps.Step(At(0), 60);
+  EXPECT_EQ(steps.scheduler.num_running(), 2) << "two rows, so two have begun";
+  EXPECT_EQ(steps.scheduler.num_waiting(), 1);
+}
+
+TEST(Scheduler, WhatAgeingRaisedIsNotPreemptedForAClass) {
+  SchedulerOptions options = WithBlocks(40);
+  options.max_step_rows = 1;
+  options.ageing_seconds = 1.0;
+  Steps steps(options);
+  Request old = Generate(1, 10, 50);
+  old.scheduling.tenant = "a";
+  steps.Add(old);
+  steps.Step(At(2));
+  Request urgent = Generate(2, 10, 50);
+  urgent.scheduling.tenant = "b";
+  urgent.scheduling.priority = 1;
+  urgent.received = At(2);
+  steps.Add(urgent);
+  EXPECT_THAT(steps.Step(At(2)), ElementsAre(Row(1, 0, 10, 1)));
+}
+
 TEST(Scheduler, PreemptionForAClassLeavesAPlaceForIt) {
   SchedulerOptions options = WithBlocks(40);
   options.max_step_rows = 1;
