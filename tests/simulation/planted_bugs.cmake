@@ -83,13 +83,10 @@ latentd_planted_bug(twins_stay RULE check IN engine/schedule/block_cache.cc
 latentd_planted_bug(trusted_hash RULE slots IN engine/schedule/prefix_index.cc
   TEXT "return IsSibling(block, place) && std::equal(place.ids.begin(), place.ids.end(), IdsOf(block).begin());"
   BECOMES "return IsSibling(block, place);")
-latentd_planted_bug(early_publish RULE slots IN engine/schedule/scheduler_plan.cc
+latentd_planted_bug(early_publish RULE blocks IN engine/schedule/scheduler_plan.cc
   TEXT "sequence.planned = row.end_position()"
   BECOMES "sequence.planned = row.end_position(),
   cache_.Publish(sequence.blocks, KeyOf(sequence), row.end_position(), TailRule::kWithTail)")
-latentd_planted_bug(bad_block_stays RULE slots IN engine/schedule/scheduler.cc
-  TEXT "cache_.Forget(sequence.blocks);"
-  BECOMES "")
 latentd_planted_bug(missing_copy RULE slots IN engine/step/batch_builder.cc
   TEXT "for (const BlockCopy& copy : plan.copies) {"
   BECOMES "for (const BlockCopy& copy : std::vector<BlockCopy>()) {")
