@@ -80,11 +80,12 @@ void World::Submit(Life& life) {
       StreamBacklog{.num_bytes = &metrics_.stream_backlog_bytes(), .max_bytes = scenario_.max_backlog_bytes});
   const std::optional<RefusalCause> expected = ExpectedRefusal(life.request);
   const std::optional<Refusal> refusal = inbox_.Submit({.request = life.request, .stream = life.stream}, clock_.Now());
-  const std::optional<RefusalCause> cause = refusal ? std::optional(refusal->cause) : std::nullopt;
   // Whether it can be in time is a matter of what was measured.
   const bool is_due = std::min(life.request.scheduling.first_token_by, life.request.deadline) != kNever;
-  const bool is_hopeless = cause == RefusalCause::kSloUnattainable && is_due && expected != RefusalCause::kDraining;
-  Require(cause == expected || is_hopeless, Rule::kQueue,
+  const bool is_hopeless = refusal && refusal->cause == RefusalCause::kSloUnattainable && is_due &&
+                           !(expected && *expected == RefusalCause::kDraining);
+  const bool is_expected = expected.has_value() == refusal.has_value() && (!refusal || refusal->cause == *expected);
+  Require(is_expected || is_hopeless, Rule::kQueue,
           [&] { return absl::StrFormat("request %d is let in or refused wrongly", life.number()); });
   if (refusal) return Refuse(life, *refusal);
   Tell("submitted", life.number());
@@ -157,7 +158,8 @@ void World::TakeOne(Life& life) {
   CheckRoom(life, was_full);
   if (chunk->tokens.size() > 1) coverage_.Add(Counted::kMergedChunks);
   const auto num_tokens_before = static_cast<int>(life.num_taken());
-  const std::optional<FinishReason> reason = chunk->end ? std::optional(chunk->end->reason) : std::nullopt;
+  const bool has_end = chunk->end.has_value();
+  const FinishReason reason = has_end ? chunk->end->reason : FinishReason::kEos;
   const auto index = static_cast<size_t>(chunk->index);
   const bool more_pending = chunk->more_pending;
   TakeChunk(std::move(*chunk), life);
@@ -169,7 +171,7 @@ void World::TakeOne(Life& life) {
     inbox_.Resume(life.request.id);
     Poke();
   }
-  if (reason) return Finish(life, *reason);
+  if (has_end) return Finish(life, reason);
   StrikeAt(Moment::kToken, life, num_tokens_before, life.num_taken());
   if (more_pending) ScheduleRead(life);
 }
