@@ -118,7 +118,8 @@ StepAllowance Engine::Allowance() const {
           .work = std::max<double>(budget_.tokens(), chunk_tokens),
           .work_per_key = options_.step.work_per_key,
           .least_chunk = least_chunk,
-          .work_beside_decode = std::max(budget_.tokens_in(budget_.decode_seconds()), kBesideDecode * budget_.tokens()),
+          .work_beside_decode = std::clamp(budget_.tokens_in(budget_.decode_seconds()),
+                                           kBesideDecode * budget_.tokens(), kBesidePrompts * budget_.tokens()),
           .work_beside_prompts = kBesidePrompts * budget_.tokens(),
           .tokens_per_second = budget_.tokens_per_second()};
 }

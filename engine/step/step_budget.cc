@@ -26,8 +26,12 @@ void StepBudget::Observe(const Work& step, double seconds) {
   const double work = step.all;
   if (work <= 0.0 || seconds <= 0.0) return;
   if (step.of_decode > 0.0 && tokens_per_second_ > 0.0) {
+    // Beside prompts it is only known what decoding takes at most: on a busy machine they take longer than the rate
+    // says, and what they get depends on this.
     const double of_prompts = (work - step.of_decode) / tokens_per_second_;
-    decode_seconds_ += kDecodeWeight * (std::max(0.0, seconds - of_prompts) - decode_seconds_);
+    const double most = std::max(0.0, seconds - of_prompts);
+    const double taken = of_prompts > 0.0 ? std::min(decode_seconds_, most) : most;
+    decode_seconds_ += kDecodeWeight * (taken - decode_seconds_);
   }
   const double measured = work / seconds;
   // A small step says little about a large one, because each step reads the weights once whatever its size: one that
