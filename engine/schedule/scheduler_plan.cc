@@ -14,6 +14,12 @@ bool MayBePreempted(const Sequence& sequence) {
   return sequence.blocks.num_blocks() > 0 && sequence.rows_in_flight == 0;
 }
 
+constexpr auto kAnyOne = [](const Sequence&) { return true; };
+
+auto ByRank(const RankingMoment& moment) {
+  return [moment](const Sequence* a, const Sequence* b) { return RanksBefore(a->standing, b->standing, moment); };
+}
+
 Loss LossOf(const Sequence& sequence) { return {.standing = sequence.standing, .num_tokens = sequence.computed}; }
 
 // Tells the recorder of the block that `taker` got last, where another sequence's cached one was evicted for that.
@@ -74,12 +80,9 @@ Sequence* Scheduler::LowestRanked(const Sequences& among, const Accepts& accepts
 // The sequence that gives its blocks up for a running one: first those that are paused and could not go on anyway. Of
 // those that run the highest-ranked never does, so that some row always goes on to its end.
 Sequence* Scheduler::FindVictim() const {
-  Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
+  Sequence* const paused = LowestRanked(paused_, kAnyOne);
   if (paused != nullptr) return paused;
-  const auto ranks_before = [moment = waiting_.MomentAt(now_)](const Sequence* a, const Sequence* b) {
-    return RanksBefore(a->standing, b->standing, moment);
-  };
-  const auto highest = std::min_element(running_.begin(), running_.end(), ranks_before);
+  const auto highest = std::min_element(running_.begin(), running_.end(), ByRank(waiting_.MomentAt(now_)));
   return LowestRanked(running_, [&](const Sequence& sequence) { return &sequence != *highest; });
 }
 
@@ -110,7 +113,7 @@ void Scheduler::MakeWayForClass() {
   const bool lacks_blocks = cache_.num_available() <= Watermark();
   if (running_.empty() || (!lacks_row && !lacks_blocks)) return;
   // Admit takes the blocks of paused ones first.
-  if (!lacks_row && LowestRanked(paused_, [](const Sequence&) { return true; }) != nullptr) return;
+  if (!lacks_row && LowestRanked(paused_, kAnyOne) != nullptr) return;
   const auto lowest =
       std::find_if(running_by_priority_.begin(), running_by_priority_.end(), [](int64_t count) { return count > 0; });
   const int lowest_priority = kLowestPriority + static_cast<int>(lowest - running_by_priority_.begin());
@@ -220,10 +223,7 @@ void Scheduler::SortRunning() {
   for (Sequence* sequence : running_) {
     if (sequence->num_unplanned() > 0) (sequence->is_decoding() ? decoding_ : prefilling_).push_back(sequence);
   }
-  std::sort(prefilling_.begin(), prefilling_.end(),
-            [moment = waiting_.MomentAt(now_)](const Sequence* a, const Sequence* b) {
-              return RanksBefore(a->standing, b->standing, moment);
-            });
+  std::sort(prefilling_.begin(), prefilling_.end(), ByRank(waiting_.MomentAt(now_)));
 }
 
 // Readers that come back make more of them than there are rows: a prompt that has begun takes its turn with them, and
@@ -311,7 +311,7 @@ std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowan
   };
   // A paused one has no use for its blocks now.
   while (most_tokens() <= 0) {
-    Sequence* const paused = LowestRanked(paused_, [](const Sequence&) { return true; });
+    Sequence* const paused = LowestRanked(paused_, kAnyOne);
     if (paused == nullptr) return WaitReason::kBlocks;
     Preempt(*paused, PreemptionReason::kBlocks);
     match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));

@@ -46,16 +46,7 @@ TEST(Scheduler, EqualPriorityTakesNoRow) {
 
 TEST(Scheduler, ShortPromptGoesBeforeALongOneThatHasBegun) {
   Steps steps(WithBlocks(40));
-  const auto step = [&steps] {
-    steps.scheduler.Plan(At(0), {.tokens = 100, .tokens_per_second = 1000}, steps.plan);
-    std::vector<std::pair<RequestId, int>> rows;
-    for (const PlannedRow& row : steps.plan.rows) rows.emplace_back(row.sequence->request.id, row.num_tokens);
-    steps.scheduler.Commit(steps.plan);
-    for (const PlannedRow& row : steps.plan.rows) {
-      if (row.num_logits > 0) row.sequence->tokens.push_back(7);
-    }
-    return rows;
-  };
+  const auto step = [&steps] { return steps.SharesOf({.tokens = 100, .tokens_per_second = 1000}); };
   step();  // the rate is known from here on
   steps.Add(Generate(1, 500, 5));
   EXPECT_THAT(step(), ElementsAre(std::pair(1, 100)));
@@ -66,15 +57,7 @@ TEST(Scheduler, ShortPromptGoesBeforeALongOneThatHasBegun) {
 TEST(Scheduler, PromptsTakeTheWholeStepOnlyWhereTheyAreAlone) {
   Steps steps(WithBlocks(60));
   const auto step = [&steps] {
-    steps.scheduler.Plan(At(0), {.tokens = 1000, .work = 1000, .work_beside_decode = 20, .work_beside_prompts = 60},
-                         steps.plan);
-    std::vector<std::pair<RequestId, int>> rows;
-    for (const PlannedRow& row : steps.plan.rows) rows.emplace_back(row.sequence->request.id, row.num_tokens);
-    steps.scheduler.Commit(steps.plan);
-    for (const PlannedRow& row : steps.plan.rows) {
-      if (row.num_logits > 0) row.sequence->tokens.push_back(7);
-    }
-    return rows;
+    return steps.SharesOf({.tokens = 1000, .work = 1000, .work_beside_decode = 20, .work_beside_prompts = 60});
   };
   steps.Add(Generate(1, 500, 5));
   EXPECT_THAT(step(), ElementsAre(std::pair(1, 500)));

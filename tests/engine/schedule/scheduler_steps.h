@@ -52,8 +52,9 @@ class Steps {
   ~Steps() { scheduler.CancelAll(FinishReason::kCancelled); }
 
   void Add(const Request& request) { ASSERT_TRUE(scheduler.Add(request).ok()); }
-  std::vector<Row> Step(TimePoint now = At(0), int budget = 1 << 30) {
-    scheduler.Plan(now, {.tokens = budget}, plan);
+  std::vector<Row> Step(TimePoint now = At(0), int budget = 1 << 30) { return StepWith({.tokens = budget}, now); }
+  std::vector<Row> StepWith(const StepAllowance& allowance, TimePoint now = At(0)) {
+    scheduler.Plan(now, allowance, plan);
     std::vector<Row> rows;
     for (const PlannedRow& row : plan.rows) {
       rows.emplace_back(row.sequence->request.id, row.sequence->index, row.first_position, row.num_tokens);
@@ -64,6 +65,12 @@ class Steps {
     }
     EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
     return rows;
+  }
+  // {id, tokens} of each row.
+  std::vector<std::pair<RequestId, int>> SharesOf(const StepAllowance& allowance) {
+    std::vector<std::pair<RequestId, int>> shares;
+    for (const Row& row : StepWith(allowance)) shares.emplace_back(std::get<0>(row), std::get<3>(row));
+    return shares;
   }
   void Finish(RequestId id) { scheduler.Cancel(id); }
   uint64_t preemptions(PreemptionReason reason) const {
