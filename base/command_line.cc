@@ -1,6 +1,5 @@
 #include "base/command_line.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <system_error>
@@ -8,6 +7,8 @@
 #include <utility>
 
 #include <CLI/CLI.hpp>
+
+#include "base/printable_text.h"
 
 namespace latentd {
 namespace {
@@ -121,7 +122,7 @@ FlagRule WholeInRange(int lowest, int highest) {
 
 FlagRule PrintableUpTo(size_t most_bytes) {
   return {.judge = [most_bytes](std::string& text) {
-    const bool is_printable = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    const bool is_printable = IsPrintableAscii(text);
     if (!text.empty() && text.size() <= most_bytes && is_printable) return std::string();
     return "expected 1 to " + std::to_string(most_bytes) + " bytes of printable ASCII, found " +
            (is_printable ? std::to_string(text.size()) + " bytes" : "others");

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/number_text.h"
+#include "base/printable_text.h"
 #include "base/quoting.h"
 
 namespace latentd {
@@ -42,10 +43,7 @@ std::string Printed(const toml::node& node) {
   return OnOneLine(CutText(text.str(), kQuotedBytes));
 }
 
-bool IsName(std::string_view text) {
-  const auto is_printable = [](char c) { return c >= ' ' && c <= '~'; };
-  return !text.empty() && text.size() <= kMaxNameBytes && std::all_of(text.begin(), text.end(), is_printable);
-}
+bool IsName(std::string_view text) { return !text.empty() && text.size() <= kMaxNameBytes && IsPrintableAscii(text); }
 
 // One file, with its path in front of each error.
 class TenantsFile {
