@@ -188,6 +188,50 @@ void Scheduler::TakeDepartures(std::vector<RequestId>& departed) {
   departed.swap(departed_);
 }
 
+// ------------------------------------------------------------------------------------------------------- committing
+
+int Scheduler::Commit(const BatchPlan& plan) {
+  int num_prompt_tokens = 0;
+  for (const PlannedRow& row : plan.rows) {
+    Sequence& sequence = *row.sequence;
+    CHECK_GT(sequence.rows_in_flight, 0);
+    --sequence.rows_in_flight;
+    if (sequence.phase == SequencePhase::kFinished) {
+      if (sequence.rows_in_flight == 0) ReleaseRetired(sequence);
+      continue;
+    }
+    num_prompt_tokens += CommitRow(row);
+  }
+  num_pending_prompt_tokens_ -= num_prompt_tokens;
+  return num_prompt_tokens;
+}
+
+int Scheduler::CommitRow(const PlannedRow& row) {
+  Sequence& sequence = *row.sequence;
+  CHECK_EQ(sequence.computed, row.first_position);
+  sequence.computed = row.end_position();
+  CHECK_LE(sequence.computed, sequence.planned);
+  sequence.logits_given = std::max(sequence.logits_given, row.first_logit_position + row.num_logits);
+  const int num_again = std::min(sequence.computed, sequence.most_computed) - row.first_position;
+  totals_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));
+  const int num_new = std::max(0, std::min(sequence.computed, sequence.num_prompt_tokens) - sequence.prompt_accounted);
+  sequence.prompt_accounted += num_new;
+  const bool has_prompt =
+      row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
+  if (row.is_finite) Publish(sequence, has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
+  if (has_prompt && sequence.index == 0) Fork(sequence);
+  return num_new;
+}
+
+// Requests with the same prompt, and its request's further sequences, find what it computed.
+void Scheduler::Publish(Sequence& sequence, TailRule rule) {
+  const int num_published = sequence.blocks.num_published();
+  cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule);
+  if (sequence.blocks.num_published() > num_published) {
+    recorder_.Record(FlightDecision::kPublish, sequence.id(), {sequence.blocks.num_published() * kBlockSlots});
+  }
+}
+
 // ------------------------------------------------------------------------------------------------------------- ends
 
 void Scheduler::Cancel(RequestId id, FinishReason reason, TimePoint asked) {

@@ -14,6 +14,12 @@ bool MayBePreempted(const Sequence& sequence) {
   return sequence.blocks.num_blocks() > 0 && sequence.rows_in_flight == 0;
 }
 
+// One that lost its blocks for this plan may have come back in it, and has its row then.
+bool MayGetRow(const Sequence& sequence, const BatchPlan& plan) {
+  if (sequence.phase != SequencePhase::kRunning) return false;
+  return plan.rows.empty() || sequence.last_turn < plan.rows.front().sequence->last_turn;
+}
+
 constexpr auto kAnyOne = [](const Sequence&) { return true; };
 
 auto ByRank(const RankingMoment& moment) {
@@ -242,8 +248,7 @@ int Scheduler::RowsForDecoding() {
 void Scheduler::DealToDecoding(int most_rows, const StepAllowance& allowance, BatchPlan& plan) {
   for (Sequence* sequence : decoding_) {
     if (Lacks(allowance, plan) || static_cast<int>(plan.rows.size()) >= most_rows) return;
-    // Preempted by now, or dealt to before.
-    if (sequence->phase != SequencePhase::kRunning || sequence->num_unplanned() == 0) continue;
+    if (!MayGetRow(*sequence, plan)) continue;
     const bool has_room = sequence->blocks.num_blocks() >= BlocksFor(sequence->num_tokens());
     if (!has_room && cache_.num_available() == 0) continue;
     const PlannedRow row = Deal({.sequence = *sequence, .first = sequence->planned, .most = 1}, plan, allowance);
@@ -267,7 +272,7 @@ StepAllowance Scheduler::ForPrompts(const StepAllowance& given, const BatchPlan&
 std::optional<WaitReason> Scheduler::DealToPrefill(const StepAllowance& allowance, BatchPlan& plan) {
   size_t next = 0;
   while (true) {
-    while (next < prefilling_.size() && prefilling_[next]->phase != SequencePhase::kRunning) ++next;
+    while (next < prefilling_.size() && !MayGetRow(*prefilling_[next], plan)) ++next;
     Sequence* const running = next < prefilling_.size() ? prefilling_[next] : nullptr;
     Standing* const waiting = waiting_.First(now_);
     if (running == nullptr && waiting == nullptr) return std::nullopt;
@@ -286,7 +291,7 @@ std::optional<WaitReason> Scheduler::DealToPrefill(const StepAllowance& allowanc
 }
 
 void Scheduler::ContinuePrefill(Sequence& sequence, const StepAllowance& allowance, BatchPlan& plan) {
-  if (sequence.phase != SequencePhase::kRunning || Lacks(allowance, plan)) return;
+  if (!MayGetRow(sequence, plan) || Lacks(allowance, plan)) return;
   const auto room = [&] {
     return (sequence.blocks.num_blocks() + cache_.num_available()) * kBlockSlots - sequence.planned;
   };
@@ -400,50 +405,6 @@ void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan)
   if (!lacks || num_waiting() == 0) return;
   plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
   recorder_.Record(FlightDecision::kWait, {}, {static_cast<int32_t>(*lacks), num_waiting()});
-}
-
-// ------------------------------------------------------------------------------------------------------- committing
-
-int Scheduler::Commit(const BatchPlan& plan) {
-  int num_prompt_tokens = 0;
-  for (const PlannedRow& row : plan.rows) {
-    Sequence& sequence = *row.sequence;
-    CHECK_GT(sequence.rows_in_flight, 0);
-    --sequence.rows_in_flight;
-    if (sequence.phase == SequencePhase::kFinished) {
-      if (sequence.rows_in_flight == 0) ReleaseRetired(sequence);
-      continue;
-    }
-    num_prompt_tokens += CommitRow(row);
-  }
-  num_pending_prompt_tokens_ -= num_prompt_tokens;
-  return num_prompt_tokens;
-}
-
-int Scheduler::CommitRow(const PlannedRow& row) {
-  Sequence& sequence = *row.sequence;
-  CHECK_EQ(sequence.computed, row.first_position);
-  sequence.computed = row.end_position();
-  CHECK_LE(sequence.computed, sequence.planned);
-  sequence.logits_given = std::max(sequence.logits_given, row.first_logit_position + row.num_logits);
-  const int num_again = std::min(sequence.computed, sequence.most_computed) - row.first_position;
-  totals_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));
-  const int num_new = std::max(0, std::min(sequence.computed, sequence.num_prompt_tokens) - sequence.prompt_accounted);
-  sequence.prompt_accounted += num_new;
-  const bool has_prompt =
-      row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
-  if (row.is_finite) Publish(sequence, has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
-  if (has_prompt && sequence.index == 0) Fork(sequence);
-  return num_new;
-}
-
-// Requests with the same prompt, and its request's further sequences, find what it computed.
-void Scheduler::Publish(Sequence& sequence, TailRule rule) {
-  const int num_published = sequence.blocks.num_published();
-  cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule);
-  if (sequence.blocks.num_published() > num_published) {
-    recorder_.Record(FlightDecision::kPublish, sequence.id(), {sequence.blocks.num_published() * kBlockSlots});
-  }
 }
 
 }  // namespace latentd

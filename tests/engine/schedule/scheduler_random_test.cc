@@ -91,7 +91,7 @@ class Workload {
   }
 
   const BatchPlan& Plan(int num_tokens) {
-    scheduler_.Plan(now_, {.tokens = num_tokens}, plan_);
+    scheduler_.Plan(now_, {.tokens = num_tokens, .tokens_per_second = tokens_per_second_}, plan_);
     return plan_;
   }
 
@@ -169,6 +169,7 @@ class Workload {
 
   std::mt19937_64 random_;
   const SchedulerOptions options_;
+  const double tokens_per_second_ = 50.0 * Below(20);
   Scheduler scheduler_;
   BatchPlan plan_;
   TimePoint now_{};
@@ -180,7 +181,7 @@ class Workload {
 };
 
 TEST(Scheduler, KeepsItsInvariantsUnderRandomLoad) {
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Workload(seed).Run(300);
     if (testing::Test::HasFailure()) return;
