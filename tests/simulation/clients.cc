@@ -317,6 +317,7 @@ void World::CheckDescription(const std::vector<SequenceStatus>& all) {
 void World::Flush() {
   inbox_.FlushPrefixCache([this](int64_t) {
     RequireEqual(loop_.engine().scheduler().cache().num_cached(), 0, Rule::kCache, "cached blocks after a flush");
+    lives_.ForEachInEngine([](SequenceLife& sequence) { sequence.first_block = -1; });
   });
   Poke();
 }

@@ -76,18 +76,20 @@ void Ranking::Check(std::span<const LaunchedRow> rows, std::span<SequenceLife* c
   if (most_service_ > 0) CheckShares();
 }
 
-// Where blocks are lacking the lowest class loses its own, and some row goes on.
+// Where blocks are lacking the lowest class loses its own, and some row goes on. A prompt comes after the rows that
+// decode and takes nothing from one that has its row.
 void Ranking::CheckPreemptions(std::span<const LaunchedRow> rows, std::span<SequenceLife* const> preempted) const {
   Require(!rows.empty(), Rule::kLiveness, [] { return "sequences are preempted and none goes on"; });
   const uint64_t by_priority = scheduler_.totals().preemptions[static_cast<size_t>(PreemptionReason::kPriority)];
   const auto prefills = [](const LaunchedRow& row) { return !row.has_waited && !IsGenerating(*row.sequence); };
-  if (by_priority != num_by_priority_ || std::any_of(rows.begin(), rows.end(), prefills)) return;
+  if (by_priority != num_by_priority_) return;
+  const bool has_prompt = std::any_of(rows.begin(), rows.end(), prefills);
   int highest = kLowestPriority;
   for (const Place& place : waiting_) highest = std::max(highest, place.priority);
   for (const Place& lost : running_) {
     if (!IsIn(preempted, lost.sequence)) continue;
     for (const Place& kept : running_) {
-      if (IsIn(preempted, kept.sequence)) continue;
+      if (IsIn(preempted, kept.sequence) || (has_prompt && HasRow(rows, kept.sequence))) continue;
       Require(lost.ClassUpTo(highest) <= kept.ClassUpTo(highest), Rule::kOrder, [&] {
         return absl::StrFormat("%s of class %d loses its blocks, %s of class %d keeps its own", lost.sequence->Name(),
                                lost.ClassUpTo(highest), kept.sequence->Name(), kept.ClassUpTo(highest));

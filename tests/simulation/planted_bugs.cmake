@@ -9,7 +9,7 @@ latentd_planted_bug(no_ageing RULE share IN engine/schedule/rank.cc
   BECOMES "const int64_t num_raised = 0;")
 latentd_planted_bug(highest_loses RULE order IN engine/schedule/rank.cc
   TEXT "if (class_a != class_b) return class_a < class_b;"
-  BECOMES "if (class_a != class_b) return class_a > class_b;")
+  BECOMES "if (class_a != class_b) return class_a > class_b;" SEEDS 2400)
 latentd_planted_bug(tenants_in_turn RULE share IN engine/schedule/rank.cc
   TEXT "const bool is_first = std::tie(a.service, a.number) < std::tie(b.service, b.number);"
   BECOMES "const bool is_first = a.number < b.number;")
@@ -108,7 +108,7 @@ latentd_planted_bug(ignored_keep RULE cache IN engine/schedule/scheduler.cc
 latentd_planted_bug(recomputation_is_a_hit RULE metrics IN engine/schedule/scheduler_plan.cc
   TEXT "const int num_new = std::max(0, num_found - sequence.prompt_accounted);"
   BECOMES "const int num_new = num_found;")
-latentd_planted_bug(uncounted_recomputation RULE metrics IN engine/schedule/scheduler_plan.cc
+latentd_planted_bug(uncounted_recomputation RULE metrics IN engine/schedule/scheduler.cc
   TEXT "totals_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));"
   BECOMES "totals_.recomputed_tokens += num_again > 0 ? 0 : 0;")
 

@@ -265,11 +265,13 @@ void World::TakeEnd(const SequenceEnd& end) {
   life.stage = Stage::kEnded;
 }
 
-// What it leaves behind is kept, if it ended with its step: nothing was evicted since.
+// What it leaves behind is kept, if it ended with its step: nothing was evicted since. One that was preempted in that
+// step has left nothing.
 void World::CheckKept(const SequenceLife& sequence) const {
   const CacheRule& rule = sequence.life->request.cache;
   const bool is_on = scenario_.engine.scheduler.prefix_cache == PrefixCacheMode::kOn;
-  const bool ended_with_step = (!sequence.must_end || sequence.must_end_late) && !sequence.was_nonfinite;
+  const bool has_blocks = !sequence.is_preempted && !sequence.was_nonfinite;
+  const bool ended_with_step = (!sequence.must_end || sequence.must_end_late) && has_blocks;
   if (!is_on || !rule.stores || rule.keep_seconds <= 0.0 || sequence.first_block < 0 || !ended_with_step) return;
   const BlockCache& cache = loop_.engine().scheduler().cache();
   const bool is_held = cache.num_references(sequence.first_block) > 0;
