@@ -35,9 +35,9 @@ struct StepLimits {
   int vocab_size = 0;
   AttentionShape attention;
   int experts_per_token = 0;
-  int expert_width = 0;           // of one routed expert
-  int shared_expert_width = 0;    // 0 where there is none
-  bool activation_codes = false;  // whether a Linear may be given FP8 codes
+  int expert_width = 0;         // of one routed expert
+  int shared_expert_width = 0;  // 0 where there is none
+  ActivationFormat activations = ActivationFormat::kF32;
   LatentFormat latents = LatentFormat::kF32;
 };
 
@@ -46,8 +46,10 @@ class Ops {
   virtual ~Ops() = default;
 
   virtual absl::Status Reserve(const StepLimits& limits) = 0;
-  // What AppendLatent can store and AttendLatent reads; the first is what this backend prefers.
-  virtual std::span<const LatentFormat> latent_formats() const = 0;
+  // What StepLimits::activations may be; the first is what this backend prefers, where the weights allow it.
+  virtual std::span<const ActivationFormat> activation_formats() const = 0;
+  // What AppendLatent can store and AttendLatent reads beside such activations; the first is what this backend prefers.
+  virtual std::span<const LatentFormat> latent_formats(ActivationFormat activations) const = 0;
 
   // Repacking at load. The source's bytes are not needed afterwards.
   virtual absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) = 0;

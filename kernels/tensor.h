@@ -43,6 +43,15 @@ inline constexpr int kCodeGroup = 128;  // values that share a scale (docs/spec/
 // for them.
 enum class ScaleFormat : uint8_t { kF32, kUe8m0 };
 
+// What products with weights, and with cached latents, read of their inputs (docs/spec/numerics.md): fp32 values as
+// they are; values rounded to bf16; E4M3 codes where the weight is E4M3, and elsewhere bf16 on the CPU, fp32 on a GPU.
+enum class ActivationFormat : uint8_t { kF32, kBf16, kE4M3 };
+
+constexpr std::string_view NameOf(ActivationFormat format) {
+  constexpr std::string_view kNames[] = {"fp32", "bf16", "fp8"};
+  return kNames[static_cast<size_t>(format)];
+}
+
 // The input of a Linear: values and, where the verb that made them filled them, the same values as E4M3 codes with a
 // scale for each group of 128, so that no row is quantised twice. value ≈ code · scale; codes behind the width are 0.
 struct Activation {
@@ -70,6 +79,7 @@ struct MatrixSource {
   const std::byte* bytes = nullptr;
   std::span<const float> scales;  // kE4M3: [⌈outputs/128⌉, ⌈inputs/128⌉] multipliers; empty otherwise
   RowLender* lender = nullptr;    // who packs the bytes borrows them from it; null: they are just there
+  bool keeps_inputs = false;      // products with it read fp32 values whatever the ActivationFormat: the router's
 };
 
 // A weight in its backend's own layout; only the backend that packed it looks inside.

@@ -27,7 +27,7 @@ absl::StatusOr<ChosenBackend> ChooseDevice(const LoadOptions& options) {
 }
 
 absl::StatusOr<LatentFormat> ChooseLatents(const LoadOptions& options, const ChosenBackend& chosen) {
-  const std::span<const LatentFormat> stored = chosen.backend.ops->latent_formats();
+  const std::span<const LatentFormat> stored = chosen.backend.ops->latent_formats(ActivationFormat::kF32);
   if (options.kv_dtype == "auto") return stored.front();
   std::string names = "auto";
   for (const LatentFormat format : stored) {

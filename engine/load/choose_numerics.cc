@@ -25,8 +25,8 @@ bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& config) {
   return !walk.ok();
 }
 
-std::string_view ActivationTypeName(Fp8Activations fp8_activations, const ModelConfig& config) {
-  if (fp8_activations == Fp8Activations::kOff) return "a32";
+std::string_view ActivationTypeName(ActivationFormat activations, const ModelConfig& config) {
+  if (activations == ActivationFormat::kF32) return "a32";
   return CodeScaleFormat(config) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
 }
 
@@ -38,12 +38,12 @@ std::string_view LatentTypeName(LatentFormat latents) {
 
 // auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
 // operator's wish outweighs the precision of the values.
-absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, const Checkpoint& checkpoint,
-                                                    const ModelConfig& config, const ChosenBackend& chosen) {
+absl::StatusOr<ActivationFormat> ChooseActivations(const LoadOptions& options, const Checkpoint& checkpoint,
+                                                   const ModelConfig& config, const ChosenBackend& chosen) {
   const bool is_auto = options.fp8_activations == "auto";
-  if (options.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return Fp8Activations::kOff;
-  if (HasFp8Products(checkpoint, config)) return Fp8Activations::kDynamic;
-  if (is_auto) return Fp8Activations::kOff;
+  if (options.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return ActivationFormat::kF32;
+  if (HasFp8Products(checkpoint, config)) return ActivationFormat::kE4M3;
+  if (is_auto) return ActivationFormat::kF32;
   return absl::InvalidArgumentError(
       absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
                       "weights with latent-convert quantize",
@@ -57,7 +57,7 @@ std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& conf
 
 std::string FingerprintOf(const Numerics& numerics, std::string_view quantization, std::string_view revision) {
   return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-%d/%s", numerics.chosen.is_cuda() ? "cuda" : "cpu", quantization,
-                         ActivationTypeName(numerics.fp8_activations, numerics.config),
+                         ActivationTypeName(numerics.activations, numerics.config),
                          LatentTypeName(numerics.chosen.latents), kWorldSize, revision);
 }
 

@@ -17,8 +17,8 @@ namespace latentd {
 
 // The meaning of the option fp8_activations with this checkpoint on this device. INVALID_ARGUMENT where codes were
 // asked for and no weight would meet them.
-absl::StatusOr<Fp8Activations> ChooseFp8Activations(const LoadOptions& options, const Checkpoint& checkpoint,
-                                                    const ModelConfig& config, const ChosenBackend& chosen);
+absl::StatusOr<ActivationFormat> ChooseActivations(const LoadOptions& options, const Checkpoint& checkpoint,
+                                                   const ModelConfig& config, const ChosenBackend& chosen);
 
 // The weights' format, from the tensors: config.json may be older than they are.
 std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& config);
@@ -27,7 +27,7 @@ std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& conf
 struct Numerics {
   const ModelConfig& config;
   const ChosenBackend& chosen;
-  Fp8Activations fp8_activations = Fp8Activations::kOff;
+  ActivationFormat activations = ActivationFormat::kF32;
 };
 
 // Two servers with one fingerprint give the same bytes.

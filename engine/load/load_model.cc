@@ -77,7 +77,7 @@ MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, co
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
           .block_bytes = LatentCache::BytesPerBlock(config, loaded.chosen.latents),
-          .step_bytes = ActivationMemory::BytesPerToken(config, loaded.fp8_activations)};
+          .step_bytes = ActivationMemory::BytesPerToken(config, loaded.activations)};
 }
 
 struct Sizes {
@@ -165,7 +165,7 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
       Grouped(loaded.max_queued_tokens)));
   loaded.derived = {{"device", loaded.chosen.device},
                     {"max-started", std::to_string(loaded.engine.scheduler.max_started)},
-                    {"fp8-activations", loaded.fp8_activations == Fp8Activations::kDynamic ? "dynamic" : "off"},
+                    {"fp8-activations", loaded.activations == ActivationFormat::kE4M3 ? "dynamic" : "off"},
                     {"max-context-tokens", std::to_string(sizes.context)},
                     {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
                     {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
@@ -182,7 +182,7 @@ void Describe(const LoadOptions& options, const Checkpoint& checkpoint, LoadedMo
   description.quantization = QuantizationOf(checkpoint, config);
   description.revision = absl::StrFormat("%016x%016x", config.digest, checkpoint.Digest());
   description.fingerprint =
-      FingerprintOf({.config = config, .chosen = loaded.chosen, .fp8_activations = loaded.fp8_activations},
+      FingerprintOf({.config = config, .chosen = loaded.chosen, .activations = loaded.activations},
                     description.quantization, description.revision);
 }
 
@@ -201,9 +201,9 @@ void Append(const std::vector<std::string>& lines, std::vector<std::string>& all
 // Sizes what the weights leave room for, and reads them: each byte of the checkpoint once.
 absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& checkpoint, const ModelConfig& config,
                                   LoadedModel& loaded) {
-  absl::StatusOr<Fp8Activations> fp8_activations = ChooseFp8Activations(options, checkpoint, config, loaded.chosen);
-  if (!fp8_activations.ok()) return fp8_activations.status();
-  loaded.fp8_activations = *fp8_activations;
+  absl::StatusOr<ActivationFormat> activations = ChooseActivations(options, checkpoint, config, loaded.chosen);
+  if (!activations.ok()) return activations.status();
+  loaded.activations = *activations;
   absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(loaded, checkpoint, config));
   if (!sizes.ok()) return sizes;
   loaded.engine = OptionsFor(options, *sizes);
@@ -218,7 +218,7 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
                    .max_logit_rows = std::max(loaded.engine.scheduler.max_step_logits, rows),
                    .max_context = sizes->context,
                    .latents = loaded.chosen.latents,
-                   .fp8_activations = loaded.fp8_activations},
+                   .activations = loaded.activations},
                   *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded.model = *std::move(model);

@@ -31,7 +31,7 @@ struct ModelDescription {
 struct LoadedModel {
   ChosenBackend chosen;  // before the model, whose memory returns to it
   std::unique_ptr<Model> model;
-  Fp8Activations fp8_activations = Fp8Activations::kOff;
+  ActivationFormat activations = ActivationFormat::kF32;
   ModelText text;
   ModelDescription description;
   EngineOptions engine;

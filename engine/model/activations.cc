@@ -69,7 +69,7 @@ ScaleFormat CodeScaleFormat(const ModelConfig& config) {
   return config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32;
 }
 
-size_t ActivationMemory::BytesPerToken(const ModelConfig& config, Fp8Activations fp8_activations) {
+size_t ActivationMemory::BytesPerToken(const ModelConfig& config, ActivationFormat activations) {
   const AttentionShape& shape = config.attention;
   const int64_t widths = 3 * PaddedStride(config.hidden_size) + PaddedStride(config.query_latent_width) +
                          PaddedStride(shape.num_heads * shape.query_width()) +
@@ -78,7 +78,7 @@ size_t ActivationMemory::BytesPerToken(const ModelConfig& config, Fp8Activations
                          PaddedStride(config.routing.num_experts);
   // The kernels' scratch holds each token's inputs, gate, up and output once for every expert that it goes to.
   const int64_t scratch = int64_t{config.routing.experts_per_token} * 2 * (config.hidden_size + config.expert_width);
-  const size_t codes = fp8_activations == Fp8Activations::kDynamic ? CodeBytesPerToken(config) : 0;
+  const size_t codes = activations == ActivationFormat::kE4M3 ? CodeBytesPerToken(config) : 0;
   return static_cast<size_t>(widths + scratch) * sizeof(float) + codes;
 }
 
@@ -91,8 +91,8 @@ absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, cons
   Activations a;
   Arena arena(device);
   const auto activation = [&](int width) {
-    return limits.activation_codes ? arena.CodedRows(tokens, width, CodeScaleFormat(config))
-                                   : arena.Rows(tokens, width);
+    return limits.activations == ActivationFormat::kE4M3 ? arena.CodedRows(tokens, width, CodeScaleFormat(config))
+                                                         : arena.Rows(tokens, width);
   };
   a.x = arena.Rows(tokens, config.hidden_size);
   a.h = activation(config.hidden_size);

@@ -12,13 +12,10 @@
 
 namespace latentd {
 
-// Products with FP8 weights read FP8 codes of their activations (W8A8, docs/spec/deepseek.md 4.3) or the values.
-enum class Fp8Activations : uint8_t { kOff, kDynamic };
-
-// The scales' format follows the checkpoint: powers of two where it was trained with them, never elsewhere.
+// The codes' scales are as the checkpoint's: powers of two where it was trained with them, never elsewhere.
 ScaleFormat CodeScaleFormat(const ModelConfig& config);
 
-// An Activation has codes where they are asked for.
+// An Activation has codes under kE4M3 (W8A8, docs/spec/deepseek.md 4.3).
 struct Activations {
   Tensor x;              // [tokens, d], the residual stream
   Activation h;          // [tokens, d], its norm
@@ -40,7 +37,7 @@ struct Activations {
 
 struct ActivationMemory {
   // About how many bytes a token of a step takes, the scratch of the kernels included.
-  static size_t BytesPerToken(const ModelConfig& config, Fp8Activations fp8_activations);
+  static size_t BytesPerToken(const ModelConfig& config, ActivationFormat activations);
   static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, const StepLimits& limits);
 
   Activations largest;

@@ -1,10 +1,13 @@
 #include "engine/model/model.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 
 #include "base/check.h"
 #include "engine/model/config/rope.h"
@@ -27,8 +30,19 @@ StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits, const 
           .experts_per_token = config.routing.experts_per_token,
           .expert_width = config.expert_width,
           .shared_expert_width = config.shared_expert_width,
-          .activation_codes = limits.fp8_activations == Fp8Activations::kDynamic,
-          .latents = limits.latents.value_or(ops.latent_formats().front())};
+          .activations = limits.activations,
+          .latents = limits.latents.value_or(ops.latent_formats(limits.activations).front())};
+}
+
+absl::Status CheckActivations(const StepLimits& limits, const Ops& ops) {
+  std::vector<std::string> names;
+  for (const ActivationFormat format : ops.activation_formats()) {
+    if (format == limits.activations) return absl::OkStatus();
+    names.emplace_back(NameOf(format));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrFormat("activations: expected what this backend computes with (%s), found %s",
+                      absl::StrJoin(names, ", "), std::string(NameOf(limits.activations))));
 }
 
 RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {
@@ -42,6 +56,7 @@ RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint, const ModelConfig& config,
                                                    const ModelLimits& limits, Device& device, Ops& ops) {
   const StepLimits step = LimitsOf(config, limits, ops);
+  if (absl::Status supported = CheckActivations(step, ops); !supported.ok()) return supported;
   if (absl::Status reserved = ops.Reserve(step); !reserved.ok()) return reserved;
   absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, device, ops);
   if (!weights.ok()) return weights.status();

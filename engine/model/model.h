@@ -24,7 +24,7 @@ struct ModelLimits {
   int max_logit_rows = 0;                              // of one step
   int max_context = 0;                                 // positions that will ever occur
   std::optional<LatentFormat> latents = std::nullopt;  // what the cache stores; nothing: what the backend prefers
-  Fp8Activations fp8_activations = Fp8Activations::kOff;
+  ActivationFormat activations = ActivationFormat::kF32;
 };
 
 class Model {

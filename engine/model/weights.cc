@@ -22,6 +22,11 @@ class Packer {
       : checkpoint_(checkpoint), device_(device), ops_(ops) {}
 
   MatrixPointer Linear(const std::string& name) { return Keep(name, ops_.PackLinear(Take(name))); }
+  MatrixPointer Router(const std::string& name) {
+    MatrixSource source = Take(name);
+    source.keeps_inputs = true;
+    return Keep(name, ops_.PackLinear(source));
+  }
   MatrixPointer Table(const std::string& name) { return Keep(name, ops_.PackTable(Take(name))); }
   MatrixPointer KeyValueUp(const std::string& name, const AttentionShape& shape) {
     return Keep(name, ops_.PackKeyValueUp(Take(name), shape));
@@ -97,7 +102,7 @@ AttentionWeights LoadAttention(Packer& packer, const std::string& at, const Mode
 }
 
 void LoadExperts(Packer& packer, const std::string& at, const ModelConfig& config, LayerWeights& layer) {
-  layer.router = packer.Linear(at + kRouter);
+  layer.router = packer.Router(at + kRouter);
   if (config.has_routing_bias) layer.routing_bias = packer.Vector(at + kRoutingBias);
   layer.experts = packer.AllExperts(at, config);
 }

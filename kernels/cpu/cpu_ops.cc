@@ -29,14 +29,21 @@ absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed)
 absl::Status CpuOps::Reserve(const StepLimits& limits) {
   const auto tokens = static_cast<size_t>(limits.max_tokens);
   linear_rows_.reserve(tokens);
-  if (limits.activation_codes) decoded_.resize(tokens * static_cast<size_t>(DecodedStride(limits.max_linear_inputs)));
+  if (limits.activations == ActivationFormat::kE4M3) {
+    decoded_.resize(tokens * static_cast<size_t>(DecodedStride(limits.max_linear_inputs)));
+  }
   samples_.reserve(static_cast<size_t>(limits.max_logit_rows));
   sample_scratch_.Reserve(limits.vocab_size, pool_.num_threads());
   if (absl::Status status = expert_scratch_.Reserve(device_, limits); !status.ok()) return status;
   return attention_scratch_.Reserve(device_, limits, pool_.num_threads());
 }
 
-std::span<const LatentFormat> CpuOps::latent_formats() const {
+std::span<const ActivationFormat> CpuOps::activation_formats() const {
+  static constexpr ActivationFormat kFormats[] = {ActivationFormat::kF32, ActivationFormat::kE4M3};
+  return kFormats;
+}
+
+std::span<const LatentFormat> CpuOps::latent_formats(ActivationFormat) const {
   static constexpr LatentFormat kFormats[] = {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8};
   return kFormats;
 }

@@ -20,7 +20,8 @@ class CpuOps final : public Ops {
   CpuOps(Device& device, int num_threads) : device_(device), pool_(num_threads) {}
 
   absl::Status Reserve(const StepLimits& limits) override;
-  std::span<const LatentFormat> latent_formats() const override;
+  std::span<const ActivationFormat> activation_formats() const override;
+  std::span<const LatentFormat> latent_formats(ActivationFormat activations) const override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,

@@ -20,7 +20,7 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
   choices_.reserve(entries);
   jobs_.reserve(entries);
   x_.reserve(entries);
-  if (limits.activation_codes) decoded_x_.reserve(entries);
+  if (limits.activations == ActivationFormat::kE4M3) decoded_x_.reserve(entries);
   hidden_.reserve(entries);
   const size_t row_floats = chosen * HiddenStride(limits.expert_width) + HiddenStride(limits.shared_expert_width);
   absl::StatusOr<DeviceBuffer> hidden = device.Allocate(tokens * row_floats * sizeof(float));

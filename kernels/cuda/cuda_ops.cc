@@ -34,7 +34,7 @@ absl::Status CudaOps::Reserve(const StepLimits& limits) {
                              .hidden = limits.hidden_size,
                              .width = limits.expert_width,
                              .shared_width = limits.shared_expert_width,
-                             .activation_codes = limits.activation_codes};
+                             .activation_codes = limits.activations == ActivationFormat::kE4M3};
   if (absl::Status status = Allocate(device_, ExpertScratchBytes(experts), &expert_memory_); !status.ok())
     return status;
   expert_scratch_ = ExpertScratchAt(expert_memory_.As<std::byte>(), experts);
@@ -42,7 +42,12 @@ absl::Status CudaOps::Reserve(const StepLimits& limits) {
   return Allocate(device_, attend_plan_.bytes(), &attend_scratch_);
 }
 
-std::span<const LatentFormat> CudaOps::latent_formats() const {
+std::span<const ActivationFormat> CudaOps::activation_formats() const {
+  static constexpr ActivationFormat kFormats[] = {ActivationFormat::kE4M3, ActivationFormat::kF32};
+  return kFormats;
+}
+
+std::span<const LatentFormat> CudaOps::latent_formats(ActivationFormat) const {
   static constexpr LatentFormat kFormats[] = {LatentFormat::kBf16, LatentFormat::kFp8};
   return kFormats;
 }

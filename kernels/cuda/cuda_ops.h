@@ -19,7 +19,8 @@ class CudaOps final : public Ops {
   explicit CudaOps(CudaDevice& device) : device_(device) {}
 
   absl::Status Reserve(const StepLimits& limits) override;
-  std::span<const LatentFormat> latent_formats() const override;
+  std::span<const ActivationFormat> activation_formats() const override;
+  std::span<const LatentFormat> latent_formats(ActivationFormat activations) const override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackTable(const MatrixSource& source) override;
   absl::StatusOr<std::unique_ptr<const Matrix>> PackKeyValueUp(const MatrixSource& source,

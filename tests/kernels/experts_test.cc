@@ -55,7 +55,7 @@ class ExpertsLayer {
                                        .experts_per_token = sizes.experts_per_token,
                                        .expert_width = sizes.width,
                                        .shared_expert_width = sizes.shared_width,
-                                       .activation_codes = true})
+                                       .activations = ActivationFormat::kE4M3})
                     .ok());
   }
 

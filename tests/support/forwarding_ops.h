@@ -24,7 +24,10 @@ class ForwardingOps : public Ops {
                                                              const ExpertSource* shared) override {
     return to_.PackExperts(routed, shared);
   }
-  std::span<const LatentFormat> latent_formats() const override { return to_.latent_formats(); }
+  std::span<const ActivationFormat> activation_formats() const override { return to_.activation_formats(); }
+  std::span<const LatentFormat> latent_formats(ActivationFormat activations) const override {
+    return to_.latent_formats(activations);
+  }
   Batch Upload(const BatchInputs& inputs, std::span<const SampleRow> samples) override {
     return to_.Upload(inputs, samples);
   }

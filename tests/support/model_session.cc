@@ -20,7 +20,7 @@ ModelSession::ModelSession(const std::filesystem::path& directory, const Options
                               .max_logit_rows = options.max_logit_rows,
                               .max_context = options.max_context,
                               .latents = options.latents,
-                              .fp8_activations = options.fp8_activations};
+                              .activations = options.activations};
   model_ = LoadDirectory(directory, limits, *backend_.device, ops);
   free_blocks_.resize(static_cast<size_t>(options.num_blocks));
   std::iota(free_blocks_.rbegin(), free_blocks_.rend(), 0);

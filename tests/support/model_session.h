@@ -26,7 +26,7 @@ class ModelSession {
     int max_logit_rows = 512;
     int max_context = 2048;
     std::optional<LatentFormat> latents = std::nullopt;  // nothing: what the backend prefers
-    Fp8Activations fp8_activations = Fp8Activations::kOff;
+    ActivationFormat activations = ActivationFormat::kF32;
     uint64_t block_seed = 0;                          // 0: blocks are handed out in ascending order; else shuffled
     std::function<Backend()> make_backend = nullptr;  // null: the CPU with num_threads
     // Puts a wrapper around the backend's verbs, for tests that watch them.

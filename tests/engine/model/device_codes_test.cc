@@ -166,7 +166,7 @@ class CodeChecker final : public ForwardingOps {
 // A prompt of ten tokens and two more steps of one.
 constexpr int kSteps = 3;
 Findings Check(const std::filesystem::path& model, ScaleFormat format,
-               Fp8Activations fp8_activations = Fp8Activations::kDynamic) {
+               ActivationFormat activations = ActivationFormat::kE4M3) {
   Findings findings;
   Device* device = nullptr;
   ModelSession session(
@@ -174,7 +174,7 @@ Findings Check(const std::filesystem::path& model, ScaleFormat format,
               .max_tokens = 16,
               .max_rows = 4,
               .max_logit_rows = 16,
-              .fp8_activations = fp8_activations,
+              .activations = activations,
               .make_backend =
                   [&] {
                     Backend backend = MakeUnreservedTestBackend();
@@ -230,7 +230,7 @@ TEST(DeviceCodes, ScalesArePowersOfTwoWhereTheCheckpointsAre) {
 TEST(DeviceCodes, OffReadsValues) {
   const TemporaryDirectory model;
   WriteTinyCheckpoint({.projections = DType::kE4M3}, model.path());
-  const Findings findings = Check(model.path(), ScaleFormat::kF32, Fp8Activations::kOff);
+  const Findings findings = Check(model.path(), ScaleFormat::kF32, ActivationFormat::kF32);
   EXPECT_EQ(findings.filled + findings.coded_products + findings.coded_mixtures, 0);
   ExpectPaper(findings);
 }

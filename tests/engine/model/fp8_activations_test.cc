@@ -12,6 +12,7 @@
 #include "tests/engine/model/goldens.h"
 #include "tests/reference/linear.h"
 #include "tests/support/each_target.h"
+#include "tests/support/forwarding_ops.h"
 #include "tests/support/model_session.h"
 #include "tests/support/or_die.h"
 #include "tests/support/same_bytes.h"
@@ -43,15 +44,38 @@ double RelativeError(std::span<const float> row, const reference::Vector& expect
 
 TEST(Fp8Activations, CostMemoryOnlyWhereTheyAreAskedFor) {
   const ModelConfig config = OrDie(LoadModelConfig(kModel));
-  const size_t off = ActivationMemory::BytesPerToken(config, Fp8Activations::kOff);
-  const size_t dynamic = ActivationMemory::BytesPerToken(config, Fp8Activations::kDynamic);
+  const size_t off = ActivationMemory::BytesPerToken(config, ActivationFormat::kF32);
+  const size_t dynamic = ActivationMemory::BytesPerToken(config, ActivationFormat::kE4M3);
   EXPECT_GT(dynamic, off + static_cast<size_t>(config.hidden_size));
   EXPECT_LT(dynamic, 2 * off);
 }
 
+class ValuesOnly final : public ForwardingOps {
+ public:
+  explicit ValuesOnly(Ops& to) : ForwardingOps(to) {}
+  std::span<const ActivationFormat> activation_formats() const override {
+    static constexpr ActivationFormat kFormats[] = {ActivationFormat::kF32};
+    return kFormats;
+  }
+};
+
+TEST(Activations, ThatTheBackendDoesNotComputeWithAreRefused) {
+  const ModelConfig config = OrDie(LoadModelConfig(kModel));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(kModel, config));
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  ValuesOnly ops(*backend.ops);
+  for (const ActivationFormat other : {ActivationFormat::kBf16, ActivationFormat::kE4M3}) {
+    const ModelLimits limits = {.num_blocks = 2, .max_tokens = 1, .max_rows = 1, .activations = other};
+    const absl::Status status = Model::Load(checkpoint, config, limits, *backend.device, ops).status();
+    EXPECT_EQ(status,
+              absl::InvalidArgumentError("activations: expected what this backend computes with (fp32), found " +
+                                         std::string(NameOf(other))));
+  }
+}
+
 // The bundled model, whose FP8 weights were not trained with FP8 activations.
 ModelSession::Options Coded(ModelSession::Options options = {}) {
-  options.fp8_activations = Fp8Activations::kDynamic;
+  options.activations = ActivationFormat::kE4M3;
   return options;
 }
 
@@ -162,7 +186,7 @@ TEST_P(PublishedFp8, SingleLayersAreTheRecordedOnes) {
                                .max_context = 1,
                                .max_linear_inputs = source.inputs,
                                .attention = {.num_heads = 1, .latent_width = 1},
-                               .activation_codes = true})
+                               .activations = ActivationFormat::kE4M3})
                     .ok());
     backend.ops->Linear(activation, *OrDie(backend.ops->PackLinear(source)),
                         {y.data(), kRows, source.outputs, source.outputs});
@@ -178,7 +202,7 @@ TEST_P(PublishedFp8, SingleLayersAreTheRecordedOnes) {
 }
 
 TEST_P(PublishedFp8, PromptsHaveTheRecordedLogits) {
-  ModelSession session(directory_, {.max_context = 64, .fp8_activations = Fp8Activations::kDynamic});
+  ModelSession session(directory_, {.max_context = 64, .activations = ActivationFormat::kE4M3});
   ModelSession weight_only(directory_, {.max_context = 64});
   const std::vector<std::string> prompts = Recorded("w8a8_kvb.ids.");
   ASSERT_FALSE(prompts.empty());

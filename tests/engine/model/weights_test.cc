@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/backend.h"
+#include "tests/support/forwarding_ops.h"
 #include "tests/support/or_die.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -52,6 +53,36 @@ TEST(Weights, AForgottenTensorIsNamed) {
   EXPECT_THAT(std::string(layer.message()), StartsWith("model.layers.2.input_layernorm.weight: "));
   const absl::Status shared = LoadedWith([](ModelConfig& known) { known.shared_expert_width = 0; });
   EXPECT_THAT(std::string(shared.message()), HasSubstr("shared_experts"));
+}
+
+// Notes which weights ask for fp32 inputs, by their number of outputs.
+class InputKeepers final : public ForwardingOps {
+ public:
+  explicit InputKeepers(Ops& to) : ForwardingOps(to) {}
+  absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override {
+    if (source.keeps_inputs) outputs.push_back(source.outputs);
+    return ForwardingOps::PackLinear(source);
+  }
+  absl::StatusOr<std::unique_ptr<const Experts>> PackExperts(std::span<const ExpertSource> routed,
+                                                             const ExpertSource* shared) override {
+    for (const ExpertSource& expert : routed) {
+      EXPECT_FALSE(expert.gate.keeps_inputs || expert.up.keeps_inputs || expert.down.keeps_inputs);
+    }
+    return ForwardingOps::PackExperts(routed, shared);
+  }
+
+  std::vector<int> outputs;
+};
+
+TEST(Weights, OnlyRoutersReadTheirInputsInFullWhateverTheActivationsAre) {
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({}, directory.path());
+  const ModelConfig config = OrDie(LoadModelConfig(directory.path()));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory.path(), config));
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  InputKeepers ops(*backend.ops);
+  ASSERT_TRUE(LoadWeights(checkpoint, config, *backend.device, ops).ok());
+  EXPECT_EQ(ops.outputs, std::vector<int>(2, config.routing.num_experts)) << "one for each of two MoE layers";
 }
 
 TEST(Weights, ATensorThatIsOnlyCheckedIsNotTaken) {

@@ -37,7 +37,7 @@ void AddKinds(const std::string& name, const std::optional<TinyCheckpoint>& chec
     kinds.push_back({.name = stored + "_fp8_activations",
                      .checkpoint = checkpoint,
                      .latents = format,
-                     .fp8_activations = Fp8Activations::kDynamic});
+                     .activations = ActivationFormat::kE4M3});
   }
 }
 
@@ -167,7 +167,7 @@ RecordedModel::RecordedModel(const ModelKind& kind)
                               .max_logit_rows = kMaxTokens,
                               .max_context = kMaxContext,
                               .latents = kind.latents,
-                              .fp8_activations = kind.fp8_activations};
+                              .activations = kind.activations};
   model_ = LoadDirectory(DirectoryOf(kind), limits, *backend_.device, *backend_.ops);
   executor_ = std::make_unique<Executor>(*this);
   Request first{.prompt = {0}};

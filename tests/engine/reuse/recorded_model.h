@@ -24,7 +24,7 @@ struct ModelKind {
   std::string name;
   std::optional<TinyCheckpoint> checkpoint = std::nullopt;  // none: the bundled model
   LatentFormat latents = LatentFormat::kF32;
-  Fp8Activations fp8_activations = Fp8Activations::kOff;
+  ActivationFormat activations = ActivationFormat::kF32;
 };
 inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { return out << kind.name; }
 

@@ -28,7 +28,7 @@ class AttendOp : public testing::Test {
 
   std::mt19937 random_{77};  // fixed: a failure repeats
   const Backend backend_ = MakeTestBackend(SmallLimits());
-  const std::span<const LatentFormat> formats_ = backend_.ops->latent_formats();
+  const std::span<const LatentFormat> formats_ = backend_.ops->latent_formats(ActivationFormat::kF32);
 };
 
 // The last tokens of all sequences, two of each, against the reference.

@@ -60,7 +60,7 @@ StepLimits SmallLimits() {
           .experts_per_token = 2,
           .expert_width = 128,
           .shared_expert_width = 128,
-          .activation_codes = true};
+          .activations = ActivationFormat::kE4M3};
 }
 
 DeviceRows::DeviceRows(Backend& backend, int rows, int width) : device_(*backend.device) {

@@ -177,7 +177,7 @@ void ExpectStored(const std::vector<std::byte>& slot, const reference::Vector& e
 
 TEST_F(Rope, AppendLatentNormsRotatesAndPads) {
   const BatchInputs inputs = TokensAt({4, 7, 2, 1}, {130, 0, kNoSlot, 64});
-  for (const LatentFormat format : backend_.ops->latent_formats()) {
+  for (const LatentFormat format : backend_.ops->latent_formats(ActivationFormat::kF32)) {
     for (const auto& [latent_width, rope_width] : {std::pair(21, 6), {64, 16}, {200, 14}, {512, 64}, {509, 96}}) {
       const AttentionShape shape{
           .num_heads = 1, .nope_width = 4, .rope_width = rope_width, .value_width = 4, .latent_width = latent_width};
@@ -229,7 +229,7 @@ TEST_F(Rope, AppendLatentRoundsByDefinition) {
   const AttentionShape shape{
       .num_heads = 1, .nope_width = 4, .rope_width = 6, .value_width = 4, .latent_width = 128 + 37};
   const std::vector<float> key_part = {1.0f, 0x1.01p0f, -0x1.03p0f, 0x1.0101p0f, 3e38f, 1e-39f};
-  for (const LatentFormat format : backend_.ops->latent_formats()) {
+  for (const LatentFormat format : backend_.ops->latent_formats(ActivationFormat::kF32)) {
     Backend backend = MakeTestBackend(LimitsFor(format, shape));
     const size_t num_edges = format == LatentFormat::kFp8 ? edges.size() : edges.size() - kNotFinite;
     for (size_t i = 0; i < num_edges; ++i) {
@@ -252,7 +252,7 @@ TEST_F(Rope, ATokenAloneEqualsTheTokenInCompany) {
   constexpr int kLatent = 77, kRope = 18;
   const AttentionShape shape = {
       .num_heads = 3, .nope_width = 7, .rope_width = kRope, .value_width = 4, .latent_width = kLatent};
-  for (const LatentFormat format : backend_.ops->latent_formats()) {
+  for (const LatentFormat format : backend_.ops->latent_formats(ActivationFormat::kF32)) {
     Backend backend = MakeTestBackend(LimitsFor(format, shape));
     const auto queries = RandomRows(5, 3 * shape.query_width(), random_);
     const DeviceRows angles(backend, RandomAngles(kRope)), weight(backend, RandomRows(1, kLatent, random_));

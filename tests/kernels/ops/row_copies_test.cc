@@ -53,7 +53,7 @@ TEST(GatherRows, CopiesTheRowsAskedFor) {
 TEST(CopyLatents, CopiesOnlyTheSlotsNamed) {
   constexpr int kBlocks = 3;
   Backend backend = MakeTestBackend(SmallLimits());
-  for (const LatentFormat format : backend.ops->latent_formats()) {
+  for (const LatentFormat format : backend.ops->latent_formats(ActivationFormat::kF32)) {
     LatentPages pages{nullptr, format, kBlocks, 35, 6};
     std::vector<std::byte> bytes(kBlocks * pages.block_bytes());
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i / 7);
