@@ -11,8 +11,10 @@
 
 namespace latentd {
 
-enum class DType : uint8_t { kF32, kBf16, kE4M3, kE8M0 };
+// kInt4: eight values to a little-endian word of 32 bits, the first in its lowest four; a nibble stands for itself - 8.
+enum class DType : uint8_t { kF32, kBf16, kE4M3, kE8M0, kInt4 };
 
+// Bytes of a value. A nibble has none of its own: rows are counted with RowBytes.
 constexpr size_t SizeOf(DType dtype) {
   switch (dtype) {
     case DType::kF32:
@@ -22,8 +24,16 @@ constexpr size_t SizeOf(DType dtype) {
     case DType::kE4M3:
     case DType::kE8M0:
       return 1;
+    case DType::kInt4:
+      break;
   }
   return 0;
+}
+
+// Bytes of a stored row of so many values. One of kInt4 fills its last word with nibbles that mean nothing.
+constexpr size_t RowBytes(DType dtype, int width) {
+  const auto values = static_cast<size_t>(width);
+  return dtype == DType::kInt4 ? (values + 7) / 8 * 4 : values * SizeOf(dtype);
 }
 
 // fp32 values [rows, width], rows `stride` values apart. The padding between width and stride is never read.
@@ -38,6 +48,7 @@ struct Tensor {
 };
 
 inline constexpr int kCodeGroup = 128;  // values that share a scale (docs/spec/deepseek.md 4.3)
+inline constexpr int kInt4Group = 32;   // inputs of a kInt4 row that share a scale
 
 // Scales of FP8 codes. ue8m0: powers of two, rounded up; right for checkpoints whose weights were trained so, and only
 // for them.
@@ -73,13 +84,14 @@ class RowLender;
 // behind the other without a gap. A part of each row is no source: a process that holds some of the inputs needs a
 // stride here and in every Pack verb.
 struct MatrixSource {
-  DType dtype = DType::kF32;  // kF32, kBf16 or kE4M3
+  DType dtype = DType::kF32;  // kF32, kBf16, kE4M3 or kInt4
   int outputs = 0;
   int inputs = 0;
   const std::byte* bytes = nullptr;
-  std::span<const float> scales;  // kE4M3: [⌈outputs/128⌉, ⌈inputs/128⌉] multipliers; empty otherwise
-  RowLender* lender = nullptr;    // who packs the bytes borrows them from it; null: they are just there
-  bool keeps_inputs = false;      // products with it read fp32 values whatever the ActivationFormat: the router's
+  std::span<const float> scales = {};       // kE4M3: [⌈outputs/128⌉, ⌈inputs/128⌉] multipliers; empty otherwise
+  const std::byte* group_scales = nullptr;  // kInt4: bf16 [outputs, ⌈inputs/32⌉] of any alignment, lent with the rows
+  RowLender* lender = nullptr;              // who packs the bytes borrows them from it; null: they are just there
+  bool keeps_inputs = false;  // products with it read fp32 values whatever the ActivationFormat: the router's
 };
 
 // A weight in its backend's own layout; only the backend that packed it looks inside.

@@ -85,6 +85,7 @@ PackedMatrix::PackedMatrix(const MatrixSource& source, RowSlice slice)
 
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool, const MatrixSource& source,
                                                 RowSlice slice) {
+  if (source.dtype == DType::kInt4) return absl::UnimplementedError("expected FP8, BF16 or F32 weights, found INT4");
   CHECK(source.dtype == DType::kF32 || source.dtype == DType::kBf16 || source.dtype == DType::kE4M3);
   CHECK_GE(slice.first, 0);
   CHECK_LE(slice.first + slice.count, source.outputs);

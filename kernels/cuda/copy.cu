@@ -79,7 +79,8 @@ void Embed(cudaStream_t stream, const int32_t* token_ids, const MatrixView& tabl
     case DType::kE4M3:
       return LaunchEmbed<DType::kE4M3>(stream, token_ids, table, out);
     case DType::kE8M0:
-      CHECK(false && "a table of scales");
+    case DType::kInt4:
+      CHECK(false && "no table has that type");
   }
 }
 

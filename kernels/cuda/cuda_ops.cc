@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <absl/status/status.h>
+
 #include "base/check.h"
 #include "kernels/check_shape.h"
 #include "kernels/cuda/device_weights.h"
@@ -18,6 +20,20 @@ absl::Status Allocate(Device& device, size_t bytes, DeviceBuffer* memory) {
   absl::StatusOr<DeviceBuffer> allocated = device.Allocate(bytes);
   if (allocated.ok()) *memory = *std::move(allocated);
   return allocated.status();
+}
+
+// Linear has no INT4 kernel here yet.
+absl::Status CheckWeightType(const MatrixSource& source) {
+  if (source.dtype != DType::kInt4) return absl::OkStatus();
+  return absl::UnimplementedError(
+      "expected FP8, BF16 or F32 weights, found INT4, which is not computed on a GPU yet; serve the model with "
+      "device=cpu, or dequantize it with latent-convert");
+}
+
+absl::Status CheckWeightType(const ExpertSource& expert) {
+  absl::Status status = CheckWeightType(expert.gate);
+  if (status.ok()) status = CheckWeightType(expert.up);
+  return status.ok() ? CheckWeightType(expert.down) : status;
 }
 
 }  // namespace
@@ -53,6 +69,7 @@ std::span<const LatentFormat> CudaOps::latent_formats(ActivationFormat) const {
 }
 
 absl::StatusOr<std::unique_ptr<const Matrix>> CudaOps::PackLinear(const MatrixSource& source) {
+  if (absl::Status status = CheckWeightType(source); !status.ok()) return status;
   return DeviceMatrix::Pack(device_, source);
 }
 
@@ -67,6 +84,12 @@ absl::StatusOr<std::unique_ptr<const Matrix>> CudaOps::PackKeyValueUp(const Matr
 
 absl::StatusOr<std::unique_ptr<const Experts>> CudaOps::PackExperts(std::span<const ExpertSource> routed,
                                                                     const ExpertSource* shared) {
+  for (const ExpertSource& expert : routed) {
+    if (absl::Status status = CheckWeightType(expert); !status.ok()) return status;
+  }
+  if (shared != nullptr) {
+    if (absl::Status status = CheckWeightType(*shared); !status.ok()) return status;
+  }
   return DeviceExperts::Pack(device_, routed, shared);
 }
 

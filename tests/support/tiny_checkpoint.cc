@@ -98,6 +98,8 @@ void AppendValue(DType dtype, float value, std::string& bytes) {
     case DType::kE8M0:
       AppendBytes(static_cast<uint8_t>(std::ilogb(value) + 127), bytes);
       break;
+    case DType::kInt4:
+      CHECK(false && "stored as words");
   }
 }
 
@@ -111,6 +113,8 @@ const char* NameOf(DType dtype) {
       return "F8_E4M3";
     case DType::kE8M0:
       return "F8_E8M0";
+    case DType::kInt4:
+      return "I32";
   }
   return "";
 }

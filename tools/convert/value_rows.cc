@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/fp8.h"
+#include "kernels/stored_value.h"
 
 namespace latentd {
 namespace {
@@ -37,6 +38,16 @@ void ReadScaledRow(const MatrixSource& matrix, int64_t row, std::span<float> val
   }
 }
 
+void ReadGroupedRow(const MatrixSource& matrix, int64_t row, std::span<float> values) {
+  const size_t groups_per_row = (values.size() + kInt4Group - 1) / kInt4Group;
+  const std::byte* scales = matrix.group_scales + static_cast<size_t>(row) * groups_per_row * SizeOf(DType::kBf16);
+  const std::byte* codes = matrix.bytes + static_cast<size_t>(row) * RowBytes(DType::kInt4, matrix.inputs);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float scale = DecodeBf16(Load<uint16_t>(scales, static_cast<int64_t>(i / kInt4Group)));
+    values[i] = static_cast<float>(CodeInt4(codes, static_cast<int>(i))) * scale;
+  }
+}
+
 void ReadRow(const MatrixSource& matrix, int64_t row, std::span<float> values) {
   const int64_t first = row * matrix.inputs;
   switch (matrix.dtype) {
@@ -50,6 +61,9 @@ void ReadRow(const MatrixSource& matrix, int64_t row, std::span<float> values) {
       return;
     case DType::kE4M3:
       ReadScaledRow(matrix, row, values);
+      return;
+    case DType::kInt4:
+      ReadGroupedRow(matrix, row, values);
       return;
     case DType::kE8M0:
       CHECK(false);  // a format of scales, never of weights

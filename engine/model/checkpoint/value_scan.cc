@@ -43,6 +43,8 @@ std::optional<size_t> FindNonFinite(DType dtype, std::span<const std::byte> byte
       return FindAllSet<uint16_t>(bytes, 0x7F80);
     case DType::kE4M3:
       return FindAllSet<uint8_t>(bytes, 0x7F);
+    case DType::kInt4:
+      return std::nullopt;
     case DType::kE8M0:
       break;
   }

@@ -11,7 +11,8 @@
 
 namespace latentd {
 
-// Index of the first NaN or infinity among values of any alignment; for kE4M3, of the first NaN code. Not for kE8M0.
+// Index of the first NaN or infinity among values of any alignment; for kE4M3, of the first NaN code. kInt4 has none.
+// Not for kE8M0.
 std::optional<size_t> FindNonFinite(DType dtype, std::span<const std::byte> bytes);
 
 }  // namespace latentd
