@@ -58,26 +58,22 @@ HWY_INLINE void FillCodes(const Activation& activation, int row) {
   }
 }
 
-// The values of a row's codes.
+// The values of a row's codes, before scaling.
 HWY_INLINE void DecodeCodes(const Activation& activation, int row, float* to) {
   const int width = activation.values.width;
   const uint8_t* codes = activation.codes + static_cast<size_t>(row) * static_cast<size_t>(activation.code_stride());
-  const float* scales = activation.scales + static_cast<size_t>(row) * static_cast<size_t>(activation.num_groups());
-  for (int i = 0; i < width; i += kLanes) {
-    const Vec values = ValuesOf(hn::LoadU(kU8, codes + i));
-    StoreUpTo(hn::Mul(values, Set(scales[i / kCodeGroup])), to + i, width - i);
-  }
+  for (int i = 0; i < width; i += kLanes) StoreUpTo(ValuesOf(hn::LoadU(kU8, codes + i)), to + i, width - i);
 }
 
-// Rounds values to those of their codes: FillCodes, then DecodeCodes.
-HWY_INLINE void RoundToCodes(float* values, int width, ScaleFormat format) {
-  for (int begin = 0; begin < width; begin += kCodeGroup) {
+// FillCodes, then DecodeCodes, in place.
+HWY_INLINE void RoundToCodes(float* values, int width, ScaleFormat format, float* scales) {
+  for (int begin = 0; begin < width; begin += kCodeGroup, ++scales) {
     const int count = std::min(width - begin, kCodeGroup);
     float* group = values + begin;
-    const Vec scale = Set(ScaleOf(group, count, format));
+    *scales = ScaleOf(group, count, format);
+    const Vec scale = Set(*scales);
     for (int i = 0; i < count; i += kLanes) {
-      const Vec rounded = RoundToE4M3(hn::Div(LoadUpTo(group + i, count - i), scale));
-      StoreUpTo(hn::Mul(rounded, scale), group + i, count - i);
+      StoreUpTo(RoundToE4M3(hn::Div(LoadUpTo(group + i, count - i), scale)), group + i, count - i);
     }
   }
 }

@@ -13,10 +13,6 @@ void FillCodesOfRows(ThreadPool& pool, const Activation& activation) {
   pool.ForEach(activation.values.rows, [&](int row, int) HWY_ATTR { FillCodes(activation, row); });
 }
 
-void DecodeCodesOfRows(ThreadPool& pool, const Activation& activation, const Tensor& to) {
-  pool.ForEach(activation.values.rows, [&](int row, int) HWY_ATTR { DecodeCodes(activation, row, to.Row(row)); });
-}
-
 }  // namespace latentd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -24,15 +20,10 @@ HWY_AFTER_NAMESPACE();
 namespace latentd::cpu {
 
 HWY_EXPORT(FillCodesOfRows);
-HWY_EXPORT(DecodeCodesOfRows);
 
 void FillCodes(ThreadPool& pool, const Activation& activation) {
   if (activation.codes == nullptr) return;
   HWY_DYNAMIC_DISPATCH(FillCodesOfRows)(pool, activation);
-}
-
-void DecodeCodes(ThreadPool& pool, const Activation& activation, const Tensor& to) {
-  HWY_DYNAMIC_DISPATCH(DecodeCodesOfRows)(pool, activation, to);
 }
 
 }  // namespace latentd::cpu

@@ -60,7 +60,7 @@ HWY_INLINE void WavePanel(const cpu::PackedMatrix& weight, int panel, int num_to
   for (int first = 0; first < num_tokens; first += cpu::kMaxProductRows) {
     const int count = std::min(cpu::kMaxProductRows, num_tokens - first);
     for (int i = 0; i < count; ++i) x[i] = inputs(first + i);
-    StorePanelProduct(weight, panel, x, count, [&](int i) { return outputs(first + i); });
+    StorePanelProduct(weight, panel, {.values = x}, count, [&](int i) { return outputs(first + i); });
   }
 }
 
@@ -128,7 +128,8 @@ HWY_INLINE void AddLatents(const RangeItem& item, int first_token, int first_key
   Strip strip{.values = tile, .stride = stride, .width = results.width, .count = first_keys};
   strip.next = next;
   strip.next_bytes = item.call.pages.block_bytes();
-  StripProduct(strip, x + first_row, item.num_rows() - first_row, item.latents(first_row), results_stride);
+  StripProduct(strip, x + first_row, item.num_rows() - first_row, item.latents(first_row), results_stride,
+               cpu::Arithmetic::kA32);
 
   strip.values += static_cast<size_t>(first_keys) * stride;
   strip.next = nullptr;
@@ -137,7 +138,7 @@ HWY_INLINE void AddLatents(const RangeItem& item, int first_token, int first_key
     if (strip.count == 0) break;
     const int row = token * item.num_heads;
     for (int i = row; i < row + item.num_heads; ++i) x[i] += first_keys;
-    StripProduct(strip, x + row, item.num_heads, item.latents(row), results_stride);
+    StripProduct(strip, x + row, item.num_heads, item.latents(row), results_stride, cpu::Arithmetic::kA32);
   }
 }
 

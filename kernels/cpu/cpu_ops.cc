@@ -15,9 +15,6 @@
 namespace latentd::cpu {
 namespace {
 
-// As the activations': the rows of a tile do not share the same L1 sets.
-int DecodedStride(int width) { return (width + 15) / 16 * 16 + 16; }
-
 template <class Packed>
 absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed) {
   if (!packed.ok()) return packed.status();
@@ -27,11 +24,7 @@ absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed)
 }  // namespace
 
 absl::Status CpuOps::Reserve(const StepLimits& limits) {
-  const auto tokens = static_cast<size_t>(limits.max_tokens);
-  linear_rows_.reserve(tokens);
-  if (limits.activations == ActivationFormat::kE4M3) {
-    decoded_.resize(tokens * static_cast<size_t>(DecodedStride(limits.max_linear_inputs)));
-  }
+  inputs_.Reserve(limits);
   samples_.reserve(static_cast<size_t>(limits.max_logit_rows));
   sample_scratch_.Reserve(limits.vocab_size, pool_.num_threads());
   if (absl::Status status = expert_scratch_.Reserve(device_, limits); !status.ok()) return status;
@@ -97,16 +90,7 @@ void CpuOps::Linear(const Activation& x, const Matrix& weight, Tensor out) {
   CheckShape(x.values, out.rows, weight.inputs);
   CheckShape(out, x.values.rows, weight.outputs);
   const auto& packed = static_cast<const PackedMatrix&>(weight);
-  const bool reads_codes = packed.dtype() == DType::kE4M3;
-  cpu::Linear(pool_, reads_codes ? InputsOf(x).For(DType::kE4M3) : x.values, packed, out, linear_rows_);
-}
-
-LinearInputs CpuOps::InputsOf(const Activation& x) {
-  if (x.codes == nullptr) return {.values = x.values};
-  const Tensor decoded{decoded_.data(), x.values.rows, x.values.width, DecodedStride(x.values.width)};
-  CHECK_LE(static_cast<size_t>(decoded.rows) * static_cast<size_t>(decoded.stride), decoded_.size());
-  DecodeCodes(pool_, x, decoded);
-  return {.values = x.values, .decoded = decoded, .scale_format = x.scale_format};
+  cpu::Linear(pool_, inputs_.RowsFor(pool_, x, packed), packed, out);
 }
 
 void CpuOps::SwiGlu(Tensor gate, Tensor up, const Activation& out) {
@@ -149,7 +133,16 @@ void CpuOps::RouteExperts(Tensor logits, const float* bias, const RoutingRule& r
 void CpuOps::MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) {
   CheckSameShape(x.values, out);
   CHECK_EQ(x.values.rows, routing.rows);
-  cpu::MixExperts(pool_, InputsOf(x), routing, static_cast<const PackedExperts&>(experts), expert_scratch_, out);
+  const auto& packed = static_cast<const PackedExperts&>(experts);
+  ExpertInputs inputs{.format = inputs_.format(),
+                      .has_codes = x.codes != nullptr,
+                      .scale_format = x.scale_format,
+                      .num_rows = x.values.rows};
+  for (const InputKind kind : {InputKind::kAsTheyAre, InputKind::kBf16, InputKind::kCodes}) {
+    if (!packed.Read(kind, inputs.format, inputs.has_codes)) continue;
+    inputs.rows[static_cast<size_t>(kind)] = inputs_.Rows(pool_, x, kind);
+  }
+  cpu::MixExperts(pool_, inputs, routing, packed, expert_scratch_, out);
 }
 
 void CpuOps::GatherRows(const Batch& batch, Tensor x, Tensor out) {

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/experts.h"
+#include "kernels/cpu/product_inputs.h"
 #include "kernels/cpu/sample_scratch.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
@@ -48,12 +48,9 @@ class CpuOps final : public Ops {
   void CopyLatents(LatentPages pages, int from, int to, int count) override;
 
  private:
-  LinearInputs InputsOf(const Activation& x);
-
   Device& device_;
   ThreadPool pool_;
-  std::vector<const float*> linear_rows_;
-  std::vector<float> decoded_;  // [tokens, inputs]: what the codes of a Linear's activation stand for
+  ProductInputs inputs_;
   ExpertScratch expert_scratch_;
   AttentionScratch attention_scratch_;
   SampleScratch sample_scratch_;

@@ -7,6 +7,7 @@
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
 #include "kernels/cpu/activation_codes-inl.h"
+#include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
@@ -18,13 +19,15 @@ namespace latentd::HWY_NAMESPACE {
 void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count) {
   HWY_ALIGN float gate[cpu::kMaxProductRows * cpu::kPanelOutputs];
   HWY_ALIGN float up[cpu::kMaxProductRows * cpu::kPanelOutputs];
-  PanelProduct(*job.gate, panel, scratch.x(job, *job.gate) + first, count, gate);
-  PanelProduct(*job.up, panel, scratch.x(job, *job.up) + first, count, up);
+  PanelProduct(*job.gate, panel, scratch.x(job, *job.gate).From(first), count, gate);
+  PanelProduct(*job.up, panel, scratch.x(job, *job.up).From(first), count, up);
+  const bool is_rounded = scratch.hidden_kind(job) == cpu::InputKind::kBf16;
   for (int r = 0; r < count; ++r) {
     float* hidden = scratch.hidden(job)[first + r] + panel * cpu::kPanelOutputs;
     for (int n = 0; n < cpu::kPanelOutputs; n += kLanes) {
       const int at = r * cpu::kPanelOutputs + n;
-      hn::StoreU(SiluTimes(hn::Load(kF32, gate + at), hn::Load(kF32, up + at)), kF32, hidden + n);
+      const Vec value = SiluTimes(hn::Load(kF32, gate + at), hn::Load(kF32, up + at));
+      hn::StoreU(is_rounded ? RoundToBf16(value) : value, kF32, hidden + n);
     }
   }
 }
@@ -33,7 +36,7 @@ void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, i
 void AddOutputPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count,
                     Tensor out) {
   HWY_ALIGN float product[cpu::kMaxProductRows * cpu::kPanelOutputs];
-  PanelProduct(*job.down, panel, scratch.hidden(job) + first, count, product);
+  PanelProduct(*job.down, panel, scratch.hidden_rows(job).From(first), count, product);
   const int width = job.down->EndLane(panel);
   for (int r = 0; r < count; ++r) {
     float* to = out.Row(scratch.row(job, first + r)) + panel * cpu::kPanelOutputs;
@@ -52,12 +55,13 @@ void RoundHidden(ThreadPool& pool, const cpu::ExpertScratch& scratch, ScaleForma
     const auto next = std::upper_bound(jobs.begin(), jobs.end(), choice,
                                        [](int i, const cpu::ExpertJob& job) { return i < job.first; });
     const cpu::ExpertJob& job = *(next - 1);
-    if (job.down->dtype() != DType::kE4M3) return;
-    RoundToCodes(scratch.hidden(job)[choice - job.first], job.down->inputs, format);
+    if (scratch.hidden_kind(job) != cpu::InputKind::kCodes) return;
+    const int i = choice - job.first;
+    RoundToCodes(scratch.hidden(job)[i], job.down->inputs, format, scratch.hidden_scales(job)[i]);
   });
 }
 
-void MixExperts(ThreadPool& pool, const cpu::LinearInputs& x, const cpu::ExpertScratch& scratch, Tensor out) {
+void MixExperts(ThreadPool& pool, const cpu::ExpertInputs& x, const cpu::ExpertScratch& scratch, Tensor out) {
   const std::vector<cpu::ExpertJob>& jobs = scratch.jobs();
   pool.ForEach(scratch.num_hidden_panels(), [&](int item, int) {
     const auto next = std::upper_bound(jobs.begin(), jobs.end(), item,
@@ -66,7 +70,7 @@ void MixExperts(ThreadPool& pool, const cpu::LinearInputs& x, const cpu::ExpertS
     for (int first = 0; first < job.count; first += cpu::kMaxProductRows)
       HiddenPanel(scratch, job, item - job.first_panel, first, std::min(cpu::kMaxProductRows, job.count - first));
   });
-  if (x.coded()) RoundHidden(pool, scratch, x.scale_format);
+  if (x.has_codes) RoundHidden(pool, scratch, x.scale_format);
   pool.ForEach((out.width + cpu::kPanelOutputs - 1) / cpu::kPanelOutputs, [&](int panel, int) {
     const int begin = panel * cpu::kPanelOutputs, end = std::min(out.width, begin + cpu::kPanelOutputs);
     for (int r = 0; r < out.rows; ++r) std::fill(out.Row(r) + begin, out.Row(r) + end, 0.0f);
@@ -84,7 +88,7 @@ namespace latentd::cpu {
 
 HWY_EXPORT(MixExperts);
 
-void MixExperts(ThreadPool& pool, const LinearInputs& x, const Routing& routing, const PackedExperts& experts,
+void MixExperts(ThreadPool& pool, const ExpertInputs& x, const Routing& routing, const PackedExperts& experts,
                 ExpertScratch& scratch, Tensor out) {
   scratch.Plan(x, routing, experts);
   HWY_DYNAMIC_DISPATCH(MixExperts)(pool, x, scratch, out);

@@ -3,9 +3,11 @@
 // Two parallel regions. The first has an item per (touched expert, panel of its hidden layer): gate and up of the same
 // outputs, SwiGLU, store. The second has an item per panel of the output and walks the experts in ascending order, so
 // no two threads add to one number and the order needs no care. Each touched weight is read from memory once per step.
-// Where x has codes, a region between them rounds the hidden rows to codes: their groups are wider than a panel.
+// The hidden rows are rounded to bf16 as they are stored; where they are to become codes a region of its own does that,
+// since the groups of codes are wider than a panel.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,8 +16,9 @@
 #include <absl/status/statusor.h>
 
 #include "base/thread_pool.h"
-#include "kernels/cpu/activation_codes.h"
 #include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/product_inputs.h"
+#include "kernels/cpu/product_rows.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 #include "kernels/tensor.h"
@@ -34,8 +37,22 @@ class PackedExperts final : public Experts {
                                                                    std::span<const ExpertSource> routed,
                                                                    const ExpertSource* shared);
 
+  // Whether products with any of the experts' gates or ups read x as such.
+  bool Read(InputKind kind, ActivationFormat format, bool has_codes) const;
+
   std::vector<ExpertMlp> routed;
   ExpertMlp shared;  // empty pointers where there is none
+};
+
+// x as the experts read it: rows of each kind that one of them reads.
+struct ExpertInputs {
+  ActivationFormat format = ActivationFormat::kF32;
+  bool has_codes = false;
+  ScaleFormat scale_format = ScaleFormat::kF32;
+  int num_rows = 0;
+  std::array<ProductRows, kNumInputKinds> rows = {};  // by kind; no values where none reads it
+
+  InputKind KindFor(const PackedMatrix& w) const { return cpu::KindFor(w, format, has_codes); }
 };
 
 // One expert and the rows that chose it: entries [first, first + count) of ExpertScratch.
@@ -53,16 +70,18 @@ class ExpertScratch {
  public:
   absl::Status Reserve(Device& device, const StepLimits& limits);
 
-  void Plan(const LinearInputs& x, const Routing& routing, const PackedExperts& experts);
+  void Plan(const ExpertInputs& x, const Routing& routing, const PackedExperts& experts);
 
   const std::vector<ExpertJob>& jobs() const { return jobs_; }
   int num_hidden_panels() const { return num_hidden_panels_; }
   int num_choices() const { return static_cast<int>(choices_.size()); }
   // The job's rows of x as products with `w` read them.
-  const float* const* x(const ExpertJob& job, const PackedMatrix& w) const {
-    return (decoded_x_.empty() || w.dtype() != DType::kE4M3 ? x_ : decoded_x_).data() + job.first;
-  }
+  ProductRows x(const ExpertJob& job, const PackedMatrix& w) const;
+  // Its hidden rows, and what products with `down` read of them.
   float* const* hidden(const ExpertJob& job) const { return hidden_.data() + job.first; }
+  float* const* hidden_scales(const ExpertJob& job) const { return hidden_scales_.data() + job.first; }
+  ProductRows hidden_rows(const ExpertJob& job) const;
+  InputKind hidden_kind(const ExpertJob& job) const { return inputs_.KindFor(*job.down); }
   int row(const ExpertJob& job, int i) const { return choices_[static_cast<size_t>(job.first + i)].row; }
   float weight(const ExpertJob& job, int i) const { return choices_[static_cast<size_t>(job.first + i)].weight; }
 
@@ -72,19 +91,23 @@ class ExpertScratch {
     int32_t row;
     float weight;
   };
+  void TakeRows(const ExpertInputs& x);
   void AddJob(const ExpertMlp& expert, int first, int count);
 
   std::vector<Choice> choices_;  // ascending expert, then row; the shared expert's come last
   std::vector<ExpertJob> jobs_;
-  std::vector<const float*> x_;
-  std::vector<const float*> decoded_x_;  // empty where x has no codes
-  std::vector<float*> hidden_;
+  ExpertInputs inputs_;
+  struct Addresses {
+    std::vector<const float*> values, scales;
+  };
+  std::array<Addresses, kNumInputKinds> x_;  // by choice
+  std::vector<float*> hidden_, hidden_scales_;
   int num_hidden_panels_ = 0;
   DeviceBuffer hidden_values_;
   size_t hidden_floats_ = 0;  // in use
 };
 
-void MixExperts(ThreadPool& pool, const LinearInputs& x, const Routing& routing, const PackedExperts& experts,
+void MixExperts(ThreadPool& pool, const ExpertInputs& x, const Routing& routing, const PackedExperts& experts,
                 ExpertScratch& scratch, Tensor out);
 
 }  // namespace latentd::cpu

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/e4m3-inl.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/simd-inl.h"
@@ -27,14 +28,6 @@ using IntVec = hn::Vec<I32>;
 inline constexpr hn::Rebind<uint16_t, F32> kU16;
 
 HWY_INLINE IntVec Int(int32_t value) { return hn::Set(kI32, value); }
-
-// Nearest even; a NaN stays one.
-HWY_INLINE IntVec Bf16Halves(Vec values) {
-  const IntVec bits = hn::BitCast(kI32, values), high = hn::ShiftRight<16>(bits);
-  const IntVec rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(hn::And(high, Int(1)), Int(0x7FFF))));
-  const auto is_nan = hn::Gt(hn::And(bits, Int(0x7FFFFFFF)), Int(0x7F800000));
-  return hn::And(hn::IfThenElse(is_nan, hn::Or(high, Int(0x40)), rounded), Int(0xFFFF));
-}
 
 // The next kLanes stored numbers, of which `left` exist; at any address.
 template <class Tag>

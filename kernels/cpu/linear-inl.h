@@ -1,6 +1,6 @@
 // Rows of activations times weights; declared once per Highway target, defined in multiply.cc. Linear, the experts, the
-// per-head products of attention and its P·V all call these. Each output sums k in ascending order with one fused
-// multiply-add each, lanes run over outputs, so the bits depend on neither the number of rows nor the lane count.
+// per-head products of attention, its scores and its P·V all call these. Each output sums k in the order of its
+// arithmetic and lanes run over outputs, so the bits depend on neither the number of rows nor the lane count.
 
 // No #pragma once: Highway includes this file once per target.
 #if defined(LATENTD_KERNELS_CPU_LINEAR_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -16,17 +16,19 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/product_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
 
 // totals[r][lane] = x[r] · the weights of that lane, for all 64 lanes of one panel (PackedMatrix tells which lanes are
-// outputs). totals is [num_rows][kPanelOutputs]; num_rows ≤ kMaxProductRows; x[r] points at w.inputs values.
-void PanelProduct(const cpu::PackedMatrix& w, int panel, const float* const* x, int num_rows, float* totals);
+// outputs). totals is [num_rows][kPanelOutputs]; num_rows ≤ kMaxProductRows; a row of x has w.inputs values. fp32
+// weights are multiplied as under a32 whatever x says.
+void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows, float* totals);
 
 // The same product, its outputs stored where they belong: out(r) points at row r's w.outputs values.
 template <class OutputRow>
-HWY_INLINE void StorePanelProduct(const cpu::PackedMatrix& w, int panel, const float* const* x, int num_rows,
+HWY_INLINE void StorePanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows,
                                   const OutputRow& out) {
   HWY_ALIGN float totals[cpu::kMaxProductRows * cpu::kPanelOutputs];
   PanelProduct(w, panel, x, num_rows, totals);
@@ -47,8 +49,10 @@ struct Strip {
   size_t next_bytes = 0;
 };
 
-// totals[r][n] = fma(x[r][k], strip[k][n], totals[r][n]) for each k < strip.count, ascending; n < strip.width.
-void StripProduct(const Strip& strip, const float* const* x, int num_rows, float* totals, size_t totals_stride);
+// totals[r][n] += Σ x[r][k] · strip[k][n], n < strip.width: under a32 one k after the other, under a16 in groups of 32
+// from the strip's start.
+void StripProduct(const Strip& strip, const float* const* x, int num_rows, float* totals, size_t totals_stride,
+                  cpu::Arithmetic arithmetic);
 
 }  // namespace latentd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

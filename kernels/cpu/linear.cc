@@ -19,13 +19,13 @@ int RowsPerItem(int num_rows, int num_panels, int num_threads) {
   return rows;
 }
 
-void Linear(ThreadPool& pool, const float* const* x, const cpu::PackedMatrix& w, Tensor out) {
+void Linear(ThreadPool& pool, const cpu::ProductRows& x, const cpu::PackedMatrix& w, Tensor out) {
   const int rows_per_item = RowsPerItem(out.rows, w.num_panels(), pool.num_threads());
   const int chunks = (out.rows + rows_per_item - 1) / rows_per_item;
   pool.ForEach(w.num_panels() * chunks, [&](int item, int) {
     const int first_row = item % chunks * rows_per_item;
     const int num_rows = std::min(rows_per_item, out.rows - first_row);
-    StorePanelProduct(w, item / chunks, x + first_row, num_rows, [&](int r) { return out.Row(first_row + r); });
+    StorePanelProduct(w, item / chunks, x.From(first_row), num_rows, [&](int r) { return out.Row(first_row + r); });
   });
 }
 
@@ -37,10 +37,8 @@ namespace latentd::cpu {
 
 HWY_EXPORT(Linear);
 
-void Linear(ThreadPool& pool, Tensor x, const PackedMatrix& w, Tensor out, std::vector<const float*>& row_scratch) {
-  row_scratch.clear();
-  for (int r = 0; r < x.rows; ++r) row_scratch.push_back(x.Row(r));
-  HWY_DYNAMIC_DISPATCH(Linear)(pool, row_scratch.data(), w, out);
+void Linear(ThreadPool& pool, const ProductRows& x, const PackedMatrix& w, Tensor out) {
+  HWY_DYNAMIC_DISPATCH(Linear)(pool, x, w, out);
 }
 
 }  // namespace latentd::cpu

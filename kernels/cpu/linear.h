@@ -1,16 +1,15 @@
 // The verb Linear.
 #pragma once
 
-#include <vector>
-
 #include "base/thread_pool.h"
 #include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/product_rows.h"
 #include "kernels/tensor.h"
 
 namespace latentd::cpu {
 
-// out [rows, outputs] = x [rows, inputs] Wᵀ. Fastest when x's stride is not a multiple of 4 KiB: else the rows of a
-// tile share their sets of L1. row_scratch holds the rows' addresses during the call.
-void Linear(ThreadPool& pool, Tensor x, const PackedMatrix& w, Tensor out, std::vector<const float*>& row_scratch);
+// out [rows, outputs] = x [rows, inputs] Wᵀ. Fastest when the rows of x do not lie multiples of 4 KiB apart: else those
+// of a tile share their sets of L1.
+void Linear(ThreadPool& pool, const ProductRows& x, const PackedMatrix& w, Tensor out);
 
 }  // namespace latentd::cpu

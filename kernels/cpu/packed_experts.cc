@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "kernels/cpu/experts.h"
@@ -41,6 +42,14 @@ absl::StatusOr<std::unique_ptr<const PackedExperts>> PackedExperts::Pack(Device&
     experts->shared = *std::move(mlp);
   }
   return experts;
+}
+
+bool PackedExperts::Read(InputKind kind, ActivationFormat format, bool has_codes) const {
+  const auto reads = [=](const std::unique_ptr<const PackedMatrix>& w) {
+    return w != nullptr && KindFor(*w, format, has_codes) == kind;
+  };
+  const auto reads_any = [&](const ExpertMlp& expert) { return reads(expert.gate) || reads(expert.up); };
+  return reads_any(shared) || std::any_of(routed.begin(), routed.end(), reads_any);
 }
 
 }  // namespace latentd::cpu

@@ -10,55 +10,56 @@
 namespace latentd::cpu {
 namespace {
 
-constexpr float kE4M3Unit = 0x1p8f;  // the register decoder gives w · 2^-8
+int RoundUp(int a, int unit) { return (a + unit - 1) / unit * unit; }
 
-// Where a lane's code lies in its line, in codes.
-constexpr int PositionOf(DType dtype, int lane) {
-  switch (dtype) {
-    case DType::kE4M3:
-      return 2 * (lane % 32) + (lane < 32 ? 1 : 0);
-    case DType::kBf16:
-      return lane / 32 * 32 + lane % 16 * 2 + (lane % 32 < 16 ? 1 : 0);
-    default:
-      return lane;
+// Where the code of a lane for the first of kInputs k lies in a line, and how far the others are from it, in codes.
+template <class Code>
+struct Line {
+  static constexpr int kInputs = static_cast<int>(kLineBytes / kPanelOutputs / sizeof(Code));
+  static constexpr size_t Lane(size_t lane) {
+    if constexpr (kInputs == 4) return lane / 4 * 16 + lane % 4 * 2;
+    return lane * kInputs;
   }
-}
+  static constexpr size_t Input(size_t k) { return k / 2 * 8 + k % 2; }
+};
 
-struct PanelCopy {
-  const std::byte* from = nullptr;  // the code of first_lane for k = 0
+// The part of a source that becomes the lanes of a panel for one block of k.
+struct BlockCopy {
+  const std::byte* from = nullptr;  // the code of first_lane for the block's first k
   size_t lane_step = 0;             // distance of two outputs in the source, in codes
   size_t k_step = 0;
   std::byte* to = nullptr;
   int first_lane = 0;
   int end_lane = 0;
-  int inputs = 0;
+  int count = 0;  // k
 };
 
-// In stretches of 64 k, so that the lines being scattered to stay in L1.
+// In stretches of k, so that the lines being scattered to stay in L1.
 template <class Code>
-void CopyPanel(DType dtype, const PanelCopy& copy) {
+void CopyBlock(const BlockCopy& copy) {
+  using L = Line<Code>;
   constexpr int kStretch = 64;
-  for (int begin = 0; begin < copy.inputs; begin += kStretch) {
-    const int end = std::min(begin + kStretch, copy.inputs);
+  for (int begin = 0; begin < copy.count; begin += kStretch) {
+    const int end = std::min(begin + kStretch, copy.count);
     for (int lane = copy.first_lane; lane < copy.end_lane; ++lane) {
       const auto offset = static_cast<size_t>(lane - copy.first_lane) * copy.lane_step;
-      const auto position = static_cast<size_t>(PositionOf(dtype, lane));
+      std::byte* const to = copy.to + L::Lane(static_cast<size_t>(lane)) * sizeof(Code);
       for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k) {
-        std::memcpy(copy.to + (k * kPanelOutputs + position) * sizeof(Code),
+        std::memcpy(to + k / L::kInputs * kLineBytes + L::Input(k % L::kInputs) * sizeof(Code),
                     copy.from + (offset + k * copy.k_step) * sizeof(Code), sizeof(Code));
       }
     }
   }
 }
 
-void CopyPanel(DType dtype, const PanelCopy& copy) {
+void CopyBlock(DType dtype, const BlockCopy& copy) {
   switch (dtype) {
     case DType::kE4M3:
-      return CopyPanel<uint8_t>(dtype, copy);
+      return CopyBlock<uint8_t>(copy);
     case DType::kBf16:
-      return CopyPanel<uint16_t>(dtype, copy);
+      return CopyBlock<uint16_t>(copy);
     default:
-      return CopyPanel<uint32_t>(dtype, copy);
+      return CopyBlock<uint32_t>(copy);
   }
 }
 
@@ -74,8 +75,8 @@ int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 }  // namespace
 
 PackedMatrix::PackedMatrix(const MatrixSource& source, RowSlice slice)
-    : Matrix(Outputs(source, slice), Inputs(source, slice)), dtype_(source.dtype) {
-  if (dtype_ != DType::kE4M3) return;
+    : Matrix(Outputs(source, slice), Inputs(source, slice)), dtype_(source.dtype), keeps_inputs_(source.keeps_inputs) {
+  if (!is_scaled()) return;
   if (slice.orientation == Orientation::kAsStored) {
     first_lane_ = slice.first % kPanelOutputs;
   } else {
@@ -92,33 +93,46 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool
   const bool as_stored = slice.orientation == Orientation::kAsStored;
   CHECK(as_stored || source.lender == nullptr);  // panels of a transposed slice share rows
   PackedMatrix packed(source, slice);
-  const size_t panel_bytes = static_cast<size_t>(packed.inputs) * packed.line_bytes();
-  absl::StatusOr<DeviceBuffer> codes = device.Allocate(static_cast<size_t>(packed.num_panels()) * panel_bytes);
+  absl::StatusOr<DeviceBuffer> codes = device.Allocate(static_cast<size_t>(packed.num_panels()) * packed.panel_bytes());
   if (!codes.ok()) return codes.status();
   packed.codes_ = *std::move(codes);
   packed.PackScales(source, slice);
-
-  const size_t row = static_cast<size_t>(source.inputs);
-  const size_t lane_step = as_stored ? row : 1;
-  const std::byte* first = source.bytes + static_cast<size_t>(slice.first) * row * SizeOf(source.dtype);
-  pool.ForEach(packed.num_panels(), [&](int panel, int) {
-    const int first_output = packed.FirstOutput(panel), num_outputs = packed.EndLane(panel) - packed.FirstLane(panel);
-    const BorrowedRows rows(source, slice.first + first_output, num_outputs);
-    const auto outputs_before = static_cast<size_t>(first_output);
-    CopyPanel(packed.dtype(), {.from = first + outputs_before * lane_step * SizeOf(source.dtype),
-                               .lane_step = lane_step,
-                               .k_step = as_stored ? 1 : row,
-                               .to = packed.codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes,
-                               .first_lane = packed.FirstLane(panel),
-                               .end_lane = packed.EndLane(panel),
-                               .inputs = packed.inputs});
-  });
+  pool.ForEach(packed.num_panels(), [&](int panel, int) { packed.PackPanel(source, slice, panel); });
   return packed;
+}
+
+void PackedMatrix::PackPanel(const MatrixSource& source, RowSlice slice, int panel) {
+  const bool as_stored = slice.orientation == Orientation::kAsStored;
+  const int first_output = FirstOutput(panel);
+  const BorrowedRows rows(source, slice.first + first_output, EndLane(panel) - FirstLane(panel));
+  const size_t row = static_cast<size_t>(source.inputs), code_bytes = SizeOf(dtype_);
+  const size_t lane_step = as_stored ? row : 1, k_step = as_stored ? 1 : row;
+  const std::byte* const from =
+      source.bytes +
+      (static_cast<size_t>(slice.first) * row + static_cast<size_t>(first_output) * lane_step) * code_bytes;
+  std::byte* const to = codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
+  for (int block = 0; block < num_blocks(); ++block) {
+    const auto begin = static_cast<size_t>(BlockBegin(block));
+    CopyBlock(dtype_, {.from = from + begin * k_step * code_bytes,
+                       .lane_step = lane_step,
+                       .k_step = k_step,
+                       .to = to + static_cast<size_t>(PackedBegin(block)) * kPanelOutputs * code_bytes,
+                       .first_lane = FirstLane(panel),
+                       .end_lane = EndLane(panel),
+                       .count = BlockBegin(block + 1) - BlockBegin(block)});
+  }
+}
+
+int PackedMatrix::PackedBegin(int block) const {
+  if (block == 0) return 0;
+  // Only the first block and the last may be other than whole groups.
+  const int first = RoundUp(BlockBegin(1), kSumInputs);
+  return block == 1 ? first : first + RoundUp(BlockBegin(block) - BlockBegin(1), kSumInputs);
 }
 
 void PackedMatrix::PackScales(const MatrixSource& source, RowSlice slice) {
   scales_.assign(static_cast<size_t>(num_panels()) * static_cast<size_t>(num_blocks()), 1.0f);
-  if (dtype_ != DType::kE4M3) return;
+  if (!is_scaled()) return;
   const int columns = CeilDiv(source.inputs, kScaleBlock);
   CHECK_EQ(source.scales.size(), static_cast<size_t>(CeilDiv(source.outputs, kScaleBlock) * columns));
   const int first_block = slice.first / kScaleBlock;
@@ -130,7 +144,7 @@ void PackedMatrix::PackScales(const MatrixSource& source, RowSlice slice) {
         scale_column = block;
       }
       scales_[static_cast<size_t>(panel * num_blocks() + block)] =
-          source.scales[static_cast<size_t>(scale_row * columns + scale_column)] * kE4M3Unit;
+          source.scales[static_cast<size_t>(scale_row * columns + scale_column)];
     }
   }
 }

@@ -1,18 +1,18 @@
-// A weight as the multiplying loop wants it: panels of 64 outputs, [panel][k][64 codes], so that lanes run over outputs
-// and one row reads memory as one stream. The 64 codes of one k are a line (64, 128 or 256 bytes). In a line the groups
-// of 16 outputs lie so that one load, a shift and a mask give a vector in natural order for any power-of-two lane
-// count:
-//   E4M3  32 words of 16 bits: word i < 16 holds outputs i (high byte) and 32 + i (low byte), word 16 + i holds outputs
-//         16 + i and 48 + i. Shifted into the fp16 format a code reads as w · 2^-8, subnormals too; the block scales
-//         carry the missing 2^8. (Shifting into fp32 instead saves an instruction, but makes small weights subnormal
-//         operands: a 100-cycle microcode assist per vector on some CPUs.) The NaN codes read as ±480: the loader must
-//         refuse them.
-//   bf16  32 words of 32 bits: word 16 g + i holds outputs 32 g + i (high half) and 32 g + 16 + i (low half).
-//   fp32  plain.
+// A weight as the multiplying loops want it, the same bytes for every arithmetic and instruction set: panels of 64
+// outputs, each one stream of lines of 256 bytes, so that one row reads memory in order and lanes run over outputs. A
+// line holds some consecutive k of all 64 outputs, two k of an output side by side, as tiles and vectors of pairs want
+// them:
+//   fp32  1 k: [64 outputs]
+//   bf16  2 k: [64 outputs][2 k]. 16 outputs of a line are a row of a tile (VNNI)
+//   E4M3  4 k: [4 groups of 16 outputs][4 quads of outputs][2 pairs of k][4 outputs][2 k]. The codes of a group decode
+//         into two planes of bytes, whose interleaved lower and upper halves are the rows of its two pairs
+// The NaN codes read as ±480: the loader must refuse them.
+//
 // The matrix may be a slice of rows of a bigger one, as stored or transposed. 128 x 128 scale blocks belong to the full
 // matrix, so a scaled slice keeps its place in it: a block of k ends where the full matrix's does (the first and the
 // last may be short), and panels start at multiples of 64 of the full matrix's outputs, so that no panel has two scales
-// for one k: the first panel may begin, and the last may end, with unused lanes, which are zero.
+// for one k: the first panel may begin, and the last may end, with unused lanes, which are zero. Each block starts a
+// line and is filled up with zeros to whole groups of kSumInputs k.
 #pragma once
 
 #include <algorithm>
@@ -29,6 +29,8 @@ namespace latentd::cpu {
 
 inline constexpr int kPanelOutputs = 64;
 inline constexpr int kScaleBlock = 128;
+inline constexpr int kSumInputs = 32;  // k of one sum of a16 (docs/spec/numerics.md)
+inline constexpr size_t kLineBytes = 256;
 // Rows that one product handles at once: their sums for one panel (48 KiB) stay in L2 beside the decoded weights.
 inline constexpr int kMaxProductRows = 192;
 
@@ -49,19 +51,25 @@ class PackedMatrix final : public Matrix {
 
   DType dtype() const { return dtype_; }
   int num_panels() const { return (first_lane_ + outputs + kPanelOutputs - 1) / kPanelOutputs; }
-  size_t line_bytes() const { return kPanelOutputs * SizeOf(dtype_); }
   const std::byte* Panel(int panel) const {
-    return codes_.As<std::byte>() + static_cast<size_t>(panel) * static_cast<size_t>(inputs) * line_bytes();
+    return codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
   }
+  size_t panel_bytes() const { return static_cast<size_t>(PackedBegin(num_blocks())) * kPanelOutputs * SizeOf(dtype_); }
 
   // Lanes [FirstLane, EndLane) of a panel are the outputs from FirstOutput on.
   int FirstLane(int panel) const { return panel == 0 ? first_lane_ : 0; }
   int EndLane(int panel) const { return std::min(kPanelOutputs, first_lane_ + outputs - panel * kPanelOutputs); }
   int FirstOutput(int panel) const { return panel == 0 ? 0 : panel * kPanelOutputs - first_lane_; }
 
-  // Blocks of k: block b is [BlockBegin(b), BlockBegin(b + 1)), and Scale(panel, b) multiplies its sum (1 unless E4M3).
-  int num_blocks() const { return (first_k_ + inputs + kScaleBlock - 1) / kScaleBlock; }
-  int BlockBegin(int block) const { return std::clamp(block * kScaleBlock - first_k_, 0, inputs); }
+  // Blocks of k: block b is [BlockBegin(b), BlockBegin(b + 1)), and Scale(panel, b) multiplies its sum. Only E4M3 has
+  // more than one. PackedBegin counts the zeros behind the blocks before it, too.
+  int num_blocks() const { return is_scaled() ? (first_k_ + inputs + kScaleBlock - 1) / kScaleBlock : 1; }
+  int BlockBegin(int block) const {
+    return is_scaled() ? std::clamp(block * kScaleBlock - first_k_, 0, inputs) : block * inputs;
+  }
+  int PackedBegin(int block) const;
+  bool keeps_inputs() const { return keeps_inputs_; }
+  bool is_scaled() const { return dtype_ == DType::kE4M3; }
   float Scale(int panel, int block) const {
     return scales_[static_cast<size_t>(panel) * static_cast<size_t>(num_blocks()) + static_cast<size_t>(block)];
   }
@@ -69,8 +77,10 @@ class PackedMatrix final : public Matrix {
  private:
   PackedMatrix(const MatrixSource& source, RowSlice slice);
   void PackScales(const MatrixSource& source, RowSlice slice);
+  void PackPanel(const MatrixSource& source, RowSlice slice, int panel);
 
   DType dtype_;
+  bool keeps_inputs_;
   int first_lane_ = 0;  // unused lanes at the start of the first panel
   int first_k_ = 0;     // offset of the first input in its scale block
   DeviceBuffer codes_;

@@ -51,7 +51,7 @@ std::vector<std::byte> RandomBytes(DType dtype, std::mt19937& random) {
   return bytes;
 }
 
-void BenchLinear(const char* name, DType dtype, const std::vector<Roofs>& roofs) {
+void BenchLinear(const char* name, DType dtype, cpu::Arithmetic arithmetic, const std::vector<Roofs>& roofs) {
   std::mt19937 random(1);
   cpu::CpuDevice device;
   ThreadPool packers(static_cast<int>(roofs.size()));
@@ -68,20 +68,22 @@ void BenchLinear(const char* name, DType dtype, const std::vector<Roofs>& roofs)
   std::normal_distribution<float> normal(0.0f, 1.0f);
   constexpr int kMostRows = 512, kStride = kInputs + 16;
   std::vector<float> values(static_cast<size_t>(kMostRows) * kStride), out(values.size());
-  for (float& value : values) value = normal(random);
-  std::vector<const float*> scratch;
+  for (float& value : values) value = DecodeBf16(EncodeBf16(normal(random)));
+  std::vector<const float*> addresses;
+  for (int row = 0; row < kMostRows; ++row) addresses.push_back(values.data() + static_cast<size_t>(row) * kStride);
+  const cpu::ProductRows x{.arithmetic = arithmetic, .values = addresses.data()};
   for (size_t threads = 1; threads <= roofs.size(); ++threads) {
     ThreadPool pool(static_cast<int>(threads));
     for (const int rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
-      const Tensor x{values.data(), rows, kInputs, kStride}, y{out.data(), rows, kOutputs, kStride};
+      const Tensor y{out.data(), rows, kOutputs, kStride};
       const int calls = std::clamp(2000 / rows, 9, 2 * static_cast<int>(copies.size()));
-      const double seconds = MedianSeconds(
-          calls, [&](int i) { cpu::Linear(pool, x, copies[static_cast<size_t>(i) % copies.size()], y, scratch); });
+      const double seconds =
+          MedianSeconds(calls, [&](int i) { cpu::Linear(pool, x, copies[static_cast<size_t>(i) % copies.size()], y); });
       const double flops = 2.0 * rows * kOutputs * kInputs / seconds,
                    read = static_cast<double>(bytes.size()) / seconds;
       const Roofs& roof = roofs[threads - 1];
       std::printf(
-          "linear %-4s %d x %d  threads %zu  rows %3d  %9.1f us  %6.1f GB/s = %3.0f %%  %6.1f GFLOP/s = %3.0f %%\n",
+          "linear %-8s %d x %d  threads %zu  rows %3d  %9.1f us  %6.1f GB/s = %3.0f %%  %6.1f GFLOP/s = %3.0f %%\n",
           name, kOutputs, kInputs, threads, rows, seconds * 1e6, read / 1e9, 100.0 * read / roof.bytes, flops / 1e9,
           100.0 * flops / roof.flops);
     }
@@ -101,7 +103,10 @@ int main(int argc, char** argv) {
     std::printf("ceilings with %d threads: read %.1f GB/s, multiply-add %.1f GFLOP/s\n", threads,
                 roofs.back().bytes / 1e9, roofs.back().flops / 1e9);
   }
-  BenchLinear("fp8", DType::kE4M3, roofs);
-  BenchLinear("bf16", DType::kBf16, roofs);
+  using cpu::Arithmetic;
+  BenchLinear("fp8 a32", DType::kE4M3, Arithmetic::kA32, roofs);
+  BenchLinear("fp8 a16", DType::kE4M3, Arithmetic::kA16, roofs);
+  BenchLinear("bf16 a32", DType::kBf16, Arithmetic::kA32, roofs);
+  BenchLinear("bf16 a16", DType::kBf16, Arithmetic::kA16, roofs);
   return 0;
 }

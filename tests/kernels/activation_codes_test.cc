@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/cpu/product_inputs.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/codes.h"
 #include "tests/support/each_target.h"
@@ -38,19 +39,30 @@ struct CodedRows {
   Activation activation;
 };
 
+// The codes' values and scales, as products read them.
+cpu::ProductRows Decode(ThreadPool& pool, const Activation& coded, cpu::ProductInputs& inputs) {
+  inputs.Reserve({.max_tokens = coded.values.rows,
+                  .max_linear_inputs = coded.values.width,
+                  .attention = {},
+                  .activations = ActivationFormat::kE4M3});
+  return inputs.Rows(pool, coded, cpu::InputKind::kCodes);
+}
+
 void ExpectDefinition(ThreadPool& pool, const std::vector<std::vector<float>>& rows, ScaleFormat format) {
   CodedRows coded(rows, format);
   cpu::FillCodes(pool, coded.activation);
-  const OwnedTensor decoded(static_cast<int>(rows.size()), static_cast<int>(rows[0].size()));
-  cpu::DecodeCodes(pool, coded.activation, decoded.tensor());
-  EXPECT_TRUE(decoded.GapsUntouched());
+  cpu::ProductInputs inputs;
+  const cpu::ProductRows decoded = Decode(pool, coded.activation, inputs);
   auto code = coded.codes.begin();
   auto scale = coded.scales.begin();
   for (size_t r = 0; r < rows.size(); ++r) {
     const contract::CodedRow want = contract::CodesOf(rows[r], format);
     ASSERT_EQ(std::vector<uint8_t>(code, code + std::ssize(want.codes)), want.codes);
     ASSERT_TRUE(SameBytes(std::vector<float>(scale, scale + std::ssize(want.scales)), want.scales));
-    ASSERT_TRUE(SameBytes(decoded.Row(static_cast<int>(r)), contract::RoundToCodes(rows[r], format)));
+    std::vector<float> values;
+    for (size_t i = 0; i < rows[r].size(); ++i) values.push_back(DecodeE4M3(want.codes[i]));
+    ASSERT_TRUE(SameBytes({decoded.values[r], decoded.values[r] + values.size()}, values));
+    ASSERT_TRUE(SameBytes({decoded.scales[r], decoded.scales[r] + want.scales.size()}, want.scales));
     code += std::ssize(want.codes);
     scale += std::ssize(want.scales);
   }
@@ -111,12 +123,15 @@ TEST(ActivationCodes, WhatIsNotFiniteStaysSo) {
     for (const ScaleFormat format : kFormats) {
       CodedRows coded(rows, format);
       cpu::FillCodes(pool, coded.activation);
-      const OwnedTensor decoded(2, 130);
-      cpu::DecodeCodes(pool, coded.activation, decoded.tensor());
-      EXPECT_TRUE(std::isnan(decoded.Row(0)[5]));
-      EXPECT_EQ(decoded.Row(0)[4], 1.0f);
-      EXPECT_FALSE(std::isfinite(decoded.Row(1)[7]));
-      EXPECT_EQ(decoded.Row(1)[128], 1.0f) << "the other group";
+      cpu::ProductInputs inputs;
+      const cpu::ProductRows decoded = Decode(pool, coded.activation, inputs);
+      const auto value = [&](size_t row, size_t i) {
+        return decoded.values[row][i] * decoded.scales[row][i / kCodeGroup];
+      };
+      EXPECT_TRUE(std::isnan(value(0, 5)));
+      EXPECT_EQ(value(0, 4), 1.0f);
+      EXPECT_FALSE(std::isfinite(value(1, 7)));
+      EXPECT_EQ(value(1, 128), 1.0f) << "the other group";
     }
   });
 }

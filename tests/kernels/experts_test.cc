@@ -13,6 +13,7 @@
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/codes.h"
+#include "tests/reference/contract16.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
@@ -20,6 +21,36 @@ namespace latentd {
 namespace {
 
 using cpu::CpuDevice;
+
+// Rows of x as one kind of product reads them.
+class InputRows {
+ public:
+  InputRows(const Tensor& x, cpu::InputKind kind, ScaleFormat format = ScaleFormat::kF32) : kind_(kind) {
+    for (int r = 0; r < x.rows; ++r) {
+      values_.emplace_back(x.Row(r), x.Row(r) + x.width);
+      if (kind == cpu::InputKind::kBf16) values_.back() = contract::Bf16(x.Row(r), x.width);
+      if (kind != cpu::InputKind::kCodes) continue;
+      const contract::CodedRow coded = contract::CodesOf(values_.back(), format);
+      for (size_t i = 0; i < values_.back().size(); ++i) values_.back()[i] = DecodeE4M3(coded.codes[i]);
+      scales_.push_back(coded.scales);
+    }
+    for (const std::vector<float>& row : values_) value_rows_.push_back(row.data());
+    for (const std::vector<float>& row : scales_) scale_rows_.push_back(row.data());
+  }
+  InputRows(const InputRows&) = delete;
+  InputRows& operator=(const InputRows&) = delete;
+
+  cpu::ProductRows rows() const {
+    return {.arithmetic = kind_ == cpu::InputKind::kAsTheyAre ? cpu::Arithmetic::kA32 : cpu::Arithmetic::kA16,
+            .values = value_rows_.data(),
+            .scales = scale_rows_.empty() ? nullptr : scale_rows_.data()};
+  }
+
+ private:
+  const cpu::InputKind kind_;
+  std::vector<std::vector<float>> values_, scales_;
+  std::vector<const float*> value_rows_, scale_rows_;
+};
 
 // A layer of experts, with a routing for up to max_rows rows.
 class ExpertsLayer {
@@ -61,26 +92,26 @@ class ExpertsLayer {
 
   void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
 
-  // x has codes from here on.
-  void CodeX(ScaleFormat format) { format_ = format; }
+  // From here on.
+  void Use(ActivationFormat activations, ScaleFormat scale_format = ScaleFormat::kF32) {
+    activations_ = activations;
+    scale_format_ = scale_format;
+  }
 
   OwnedTensor Mix(ThreadPool& pool, int first_row, int rows) {
     OwnedTensor out(rows, sizes_.hidden);
-    Tensor x = x_.tensor().FirstRows(rows);
-    x.values = x_.tensor().Row(first_row);
     const int first_choice = first_row * sizes_.experts_per_token;
     const Routing routing{chosen_.data() + first_choice, weights_.data() + first_choice, rows,
                           sizes_.experts_per_token};
-    OwnedTensor decoded(rows, sizes_.hidden);
-    cpu::LinearInputs inputs{.values = x};
-    if (format_) {
-      for (int r = 0; r < rows; ++r) {
-        const std::vector<float> rounded = contract::RoundToCodes({x.Row(r), x.Row(r) + x.width}, *format_);
-        std::copy(rounded.begin(), rounded.end(), decoded.tensor().Row(r));
-      }
-      inputs.decoded = decoded.tensor();
-      inputs.scale_format = *format_;
-    }
+    const InputRows as_they_are(x_.tensor(), cpu::InputKind::kAsTheyAre), bf16(x_.tensor(), cpu::InputKind::kBf16),
+        codes(x_.tensor(), cpu::InputKind::kCodes, scale_format_);
+    const bool has_codes = activations_ == ActivationFormat::kE4M3;
+    const cpu::ExpertInputs inputs{
+        .format = activations_,
+        .has_codes = has_codes,
+        .scale_format = scale_format_,
+        .num_rows = rows,
+        .rows = {as_they_are.rows().From(first_row), bf16.rows().From(first_row), codes.rows().From(first_row)}};
     cpu::MixExperts(pool, inputs, routing, *packed_, scratch_, out.tensor());
     EXPECT_TRUE(out.GapsUntouched());
     return out;
@@ -104,10 +135,11 @@ class ExpertsLayer {
     const std::vector<float> x = x_.Row(row);
     for (const Choice& choice : Choices(row)) {
       const contract::Expert& expert = exact_[choice.expert];
-      if (format_) {
-        contract::AddCodedExpert(expert, x, *format_, choice.weight, out);
-      } else {
+      const bool has_codes = activations_ == ActivationFormat::kE4M3;
+      if (activations_ == ActivationFormat::kF32) {
         contract::AddExpert(expert, x.data(), choice.weight, out);
+      } else {
+        contract::AddExpert16(expert, x, has_codes ? std::optional(scale_format_) : std::nullopt, choice.weight, out);
       }
     }
     return out;
@@ -147,7 +179,8 @@ class ExpertsLayer {
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
   cpu::ExpertScratch scratch_;
-  std::optional<ScaleFormat> format_;  // of x's codes
+  ActivationFormat activations_ = ActivationFormat::kF32;
+  ScaleFormat scale_format_ = ScaleFormat::kF32;
 };
 
 constexpr ExpertsLayer::Sizes kOdd{
@@ -172,24 +205,31 @@ void ExpectExact(ExpertsLayer& layer, const std::vector<int>& row_counts) {
 }
 
 TEST(MixExperts, EqualsTheContractBitForBit) {
-  ExpertsLayer fp8(kOdd, {DType::kE4M3}, 40, 20);
-  ExpectExact(fp8, {0, 1, 20});
-  ExpertsLayer bf16(kEven, {DType::kBf16}, 40, 21);
-  ExpectExact(bf16, {1, 20});
+  for (const ActivationFormat activations : {ActivationFormat::kF32, ActivationFormat::kBf16}) {
+    ExpertsLayer fp8(kOdd, {DType::kE4M3}, 40, 20);
+    fp8.Use(activations);
+    ExpectExact(fp8, {0, 1, 20});
+    ExpertsLayer bf16(kEven, {DType::kBf16}, 40, 21);
+    bf16.Use(activations);
+    ExpectExact(bf16, {1, 20});
+  }
 }
 
 TEST(MixExperts, MatricesOfOneExpertMayDifferInFormat) {
-  ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 22);
-  ExpectExact(mixed, {1, 9});
+  for (const ActivationFormat activations : {ActivationFormat::kF32, ActivationFormat::kBf16}) {
+    ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 22);
+    mixed.Use(activations);
+    ExpectExact(mixed, {1, 9});
+  }
 }
 
 TEST(MixExperts, WithCodesEqualsTheContractBitForBit) {
   for (const ScaleFormat format : {ScaleFormat::kF32, ScaleFormat::kUe8m0}) {
     ExpertsLayer fp8(kOdd, {DType::kE4M3}, 20, 24);
-    fp8.CodeX(format);
+    fp8.Use(ActivationFormat::kE4M3, format);
     ExpectExact(fp8, {1, 12});
     ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 25);
-    mixed.CodeX(format);
+    mixed.Use(ActivationFormat::kE4M3, format);
     ExpectExact(mixed, {9});
   }
 }

@@ -73,7 +73,8 @@ contract::Matrix StoredMatrix::ContractRows(int first, int count) const {
                           .scaled = dtype_ == DType::kE4M3,
                           .scales = scales_,
                           .scale_columns = CeilDiv(inputs_, 128),
-                          .first_output = first};
+                          .first_output = first,
+                          .is_fp32 = dtype_ == DType::kF32};
   for (int n = 0; n < count; ++n)
     for (int k = 0; k < inputs_; ++k) matrix.codes.push_back(Code(first + n, k));
   return matrix;
@@ -87,7 +88,8 @@ contract::Matrix StoredMatrix::ContractColumns(int first, int count) const {
                           .scales = scales_,
                           .scale_columns = CeilDiv(inputs_, 128),
                           .first_input = first,
-                          .transposed = true};
+                          .transposed = true,
+                          .is_fp32 = dtype_ == DType::kF32};
   for (int n = 0; n < inputs_; ++n)
     for (int k = 0; k < count; ++k) matrix.codes.push_back(Code(first + k, n));
   return matrix;

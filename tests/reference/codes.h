@@ -51,18 +51,6 @@ inline std::vector<float> RoundToCodes(std::span<const float> row, ScaleFormat f
   return rounded;
 }
 
-// AddExpert of contract.h for an x with codes: they and those of the hidden layer are for the scaled matrices.
-inline void AddCodedExpert(const Expert& expert, std::span<const float> x, ScaleFormat format, float weight,
-                           std::vector<float>& out) {
-  const std::vector<float> rounded = RoundToCodes(x, format);
-  std::vector<float> hidden = Linear(expert.gate, expert.gate.scaled ? rounded.data() : x.data());
-  const std::vector<float> up = Linear(expert.up, expert.up.scaled ? rounded.data() : x.data());
-  for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1.0f + Exp(-hidden[i])) * up[i];
-  if (expert.down.scaled) hidden = RoundToCodes(hidden, format);
-  const std::vector<float> y = Linear(expert.down, hidden.data());
-  for (size_t i = 0; i < out.size(); ++i) out[i] = std::fma(weight, y[i], out[i]);
-}
-
 }  // namespace latentd::contract
 
 namespace latentd::reference {

@@ -20,6 +20,7 @@ struct Matrix {
   int first_output = 0;
   int first_input = 0;
   bool transposed = false;  // the bigger one has inputs as rows
+  bool is_fp32 = false;     // its products are those of a32 under every format
 
   float Code(int n, int k) const { return codes[static_cast<size_t>(n * inputs + k)]; }
   float Scale(int n, int k) const {

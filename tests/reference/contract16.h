@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "kernels/fp8.h"
@@ -77,6 +78,7 @@ inline int BlockEnd(const Matrix& w, int begin) {
 
 // a16. Rounds x itself.
 inline std::vector<float> Linear16(const Matrix& w, const float* x) {
+  if (w.is_fp32) return Linear(w, x);
   const std::vector<float> rounded = Bf16(x, w.inputs);
   std::vector<float> out;
   for (int n = 0; n < w.outputs; ++n) {
@@ -105,6 +107,20 @@ inline std::vector<float> LinearCoded(const Matrix& w, const CodedRow& x) {
     out.push_back(total);
   }
   return out;
+}
+
+// AddExpert of contract.h under a16, or under a8 where x has codes: these and those of the hidden layer are for the
+// scaled matrices.
+inline void AddExpert16(const Expert& expert, const std::vector<float>& x, std::optional<ScaleFormat> codes,
+                        float weight, std::vector<float>& out) {
+  const auto product = [&](const Matrix& w, const std::vector<float>& inputs) {
+    return codes && w.scaled ? LinearCoded(w, CodesOf(inputs, *codes)) : Linear16(w, inputs.data());
+  };
+  std::vector<float> hidden = product(expert.gate, x);
+  const std::vector<float> up = product(expert.up, x);
+  for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1.0f + Exp(-hidden[i])) * up[i];
+  const std::vector<float> y = product(expert.down, hidden);
+  for (size_t i = 0; i < out.size(); ++i) out[i] = std::fma(weight, y[i], out[i]);
 }
 
 }  // namespace latentd::contract
