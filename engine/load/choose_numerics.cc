@@ -13,14 +13,13 @@ namespace {
 // whatever splits one makes this a member of Numerics.
 constexpr int kWorldSize = 1;
 
-// Whether products meet FP8 weights that codes are for: kv_b's inputs are never quantised, and what is only checked
-// meets none.
-bool HasFp8Products(const Checkpoint& checkpoint, const ModelConfig& config) {
+// Whether products meet weights of that type which codes are for: kv_b's inputs are never quantised, and what is only
+// checked meets none.
+bool HasProducts(const Checkpoint& checkpoint, const ModelConfig& config, DType dtype) {
   const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
     const bool is_product = tensor.use == TensorUse::kLoaded && tensor.role == TensorRole::kProjection;
-    const bool is_fp8 =
-        is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == DType::kE4M3;
-    return is_fp8 ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
+    const bool is_one = is_product && checkpoint.Has(tensor.name) && checkpoint.Matrix(tensor.name).dtype == dtype;
+    return is_one ? absl::AlreadyExistsError(tensor.name) : absl::OkStatus();
   });
   return !walk.ok();
 }
@@ -42,7 +41,7 @@ absl::StatusOr<ActivationFormat> ChooseActivations(const LoadOptions& options, c
                                                    const ModelConfig& config, const ChosenBackend& chosen) {
   const bool is_auto = options.fp8_activations == "auto";
   if (options.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return ActivationFormat::kF32;
-  if (HasFp8Products(checkpoint, config)) return ActivationFormat::kE4M3;
+  if (HasProducts(checkpoint, config, DType::kE4M3)) return ActivationFormat::kE4M3;
   if (is_auto) return ActivationFormat::kF32;
   return absl::InvalidArgumentError(
       absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
@@ -51,7 +50,8 @@ absl::StatusOr<ActivationFormat> ChooseActivations(const LoadOptions& options, c
 }
 
 std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& config) {
-  if (HasFp8Products(checkpoint, config)) return "fp8_e4m3_block128";
+  if (HasProducts(checkpoint, config, DType::kInt4)) return "int4_group32";
+  if (HasProducts(checkpoint, config, DType::kE4M3)) return "fp8_e4m3_block128";
   return checkpoint.Matrix(tensor_names::kEmbedding).dtype == DType::kF32 ? "fp32" : "bf16";
 }
 

@@ -23,7 +23,7 @@ namespace latentd {
 // How a model presents itself beside its configuration, which Model::config() has.
 struct ModelDescription {
   std::string name;
-  std::string quantization;  // "bf16", "fp32" or "fp8_e4m3_block128"
+  std::string quantization;  // "bf16", "fp32", "fp8_e4m3_block128" or "int4_group32"
   std::string revision;      // of configuration and weights, 32 hexadecimal digits
   std::string fingerprint;   // two servers with one fingerprint give the same bytes
 };

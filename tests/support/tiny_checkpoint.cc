@@ -35,7 +35,24 @@ bool HasPowerOfTwoScales(const TinyCheckpoint& options) {
   return options.power_of_two_scales || options.scales == DType::kE8M0;
 }
 
+// As Kimi-K2-Thinking's config.json says it.
+nlohmann::ordered_json Int4Json() {
+  const nlohmann::ordered_json weights = {
+      {"actorder", nullptr}, {"block_structure", nullptr}, {"dynamic", false},    {"group_size", kInt4Group},
+      {"num_bits", 4},       {"observer", "minmax"},       {"strategy", "group"}, {"symmetric", true},
+      {"type", "int"}};
+  const nlohmann::ordered_json group = {
+      {"input_activations", nullptr}, {"output_activations", nullptr}, {"targets", {"Linear"}}, {"weights", weights}};
+  return {{"config_groups", {{"group_0", group}}},
+          {"format", "pack-quantized"},
+          {"ignore", {"lm_head", "re:.*self_attn.*", "re:.*shared_experts.*"}},
+          {"kv_cache_scheme", nullptr},
+          {"quant_method", "compressed-tensors"},
+          {"quantization_status", "compressed"}};
+}
+
 nlohmann::ordered_json QuantizationJson(const TinyCheckpoint& options) {
+  if (options.projections == DType::kInt4) return Int4Json();
   nlohmann::ordered_json json = {{"quant_method", "fp8"},
                                  {"fmt", "e4m3"},
                                  {"activation_scheme", "dynamic"},
@@ -74,7 +91,8 @@ std::string ConfigJson(const TinyCheckpoint& options) {
                                  {"eos_token_id", 1}};
   if (options.query_latent_width > 0) json["q_lora_rank"] = options.query_latent_width;
   if (options.yarn_factor != 1.0) json["rope_scaling"] = YarnJson(options);
-  if (options.projections == DType::kE4M3) json["quantization_config"] = QuantizationJson(options);
+  if (options.projections == DType::kE4M3 || options.projections == DType::kInt4)
+    json["quantization_config"] = QuantizationJson(options);
   json.merge_patch(nlohmann::ordered_json::parse(options.config_patch));
   return json.dump(2);
 }
@@ -155,6 +173,34 @@ std::pair<StoredTensor, StoredTensor> Quantize(const ExpectedTensor& expected, s
           Store(expected.name + "_scale_inv", options.scales, blocks, scales)};
 }
 
+// The nibbles of an INT4 weight, its scales and its shape (docs/spec/deepseek.md 4.6), rounded to nearest.
+std::vector<StoredTensor> PackInt4(const ExpectedTensor& expected, std::span<const float> values) {
+  const int64_t rows = expected.shape[0], width = expected.shape[1];
+  const int64_t words = (width + 7) / 8, groups = (width + kInt4Group - 1) / kInt4Group;
+  StoredTensor nibbles = {expected.name + "_packed", "I32", {rows, words}, {}};
+  nibbles.bytes.resize(static_cast<size_t>(rows * words * 4));
+  std::vector<float> scales(static_cast<size_t>(rows * groups));
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t begin = 0; begin < width; begin += kInt4Group) {
+      const std::span<const float> group = values.subspan(
+          static_cast<size_t>(row * width + begin), static_cast<size_t>(std::min<int64_t>(kInt4Group, width - begin)));
+      float largest = 0.0f;
+      for (const float value : group) largest = std::max(largest, std::fabs(value));
+      float& scale = scales[static_cast<size_t>(row * groups + begin / kInt4Group)];
+      scale = DecodeBf16(EncodeBf16(largest == 0.0f ? 1.0f : largest / 7.0f));
+      for (size_t i = 0; i < group.size(); ++i) {
+        const float code = std::clamp(std::nearbyint(group[i] / scale), -8.0f, 7.0f);
+        const size_t column = static_cast<size_t>(begin) + i;
+        char& pair = nibbles.bytes[static_cast<size_t>(row * words * 4) + column / 2];
+        pair = static_cast<char>(pair | static_cast<int>(code + 8.0f) << (4 * (column % 2)));
+      }
+    }
+  }
+  StoredTensor shape = {expected.name + "_shape", "I64", {2}, {}};
+  for (const int64_t size : expected.shape) AppendBytes(size, shape.bytes);
+  return {nibbles, Store(expected.name + "_scale", DType::kBf16, {rows, groups}, scales), shape};
+}
+
 class TensorDrawing {
  public:
   explicit TensorDrawing(const TinyCheckpoint& options) : options_(options), random_(options.seed) {}
@@ -170,6 +216,10 @@ class TensorDrawing {
     }
     const std::vector<float> values = Draw(expected);
     const DType dtype = DTypeOf(expected);
+    if (dtype == DType::kInt4) {
+      for (StoredTensor& part : PackInt4(expected, values)) tensors.push_back(std::move(part));
+      return;
+    }
     if (dtype != DType::kE4M3) {
       tensors.push_back(Store(expected.name, dtype, expected.shape, values));
       return;
@@ -192,6 +242,10 @@ class TensorDrawing {
   DType DTypeOf(const ExpectedTensor& expected) {
     if (expected.name.ends_with("e_score_correction_bias")) return options_.routing_bias;
     if (!MayBeFp8(expected.role)) return options_.others;
+    const bool is_routed = expected.name.find(".experts.") != expected.name.npos;
+    if (options_.projections == DType::kInt4 &&
+        (!MayBeInt4(expected.role) || (options_.only_experts_int4 && !is_routed)))
+      return DType::kBf16;
     if (!options_.mixed_projections) return options_.projections;
     constexpr DType kInTurn[] = {DType::kE4M3, DType::kBf16, DType::kE4M3, DType::kF32};
     return kInTurn[num_projections_++ % std::size(kInTurn)];

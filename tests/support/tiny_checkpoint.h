@@ -38,11 +38,12 @@ struct TinyCheckpoint {
   bool tied_embedding = false;  // no lm_head
   bool has_mtp_copies = true;   // of embedding and head
 
-  DType projections = DType::kBf16;  // kBf16, kF32 or kE4M3 with scales
+  DType projections = DType::kBf16;  // kBf16, kF32, kE4M3 with scales, or kInt4 but for kv_b
   DType others = DType::kBf16;       // kBf16 or kF32: norms, router, embedding and head
   DType scales = DType::kF32;        // kF32, kBf16 or kE8M0
   bool power_of_two_scales = false;  // scale_fmt ue8m0; always so for kE8M0
   bool mixed_projections = false;    // of FP8 projections every second one stays bf16 or fp32
+  bool only_experts_int4 = false;    // as Kimi-K2-Thinking is published: other projections stay bf16
   DType routing_bias = DType::kF32;  // kF32 or kBf16
   float routing_bias_mean = 0.0f;    // far below 0: every selection score is negative
   int num_shards = 1;

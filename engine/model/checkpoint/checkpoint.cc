@@ -33,13 +33,6 @@ std::optional<DType> FindDType(std::string_view name) {
   return std::nullopt;
 }
 
-absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expected,
-                        const std::vector<int64_t>& found) {
-  if (found == expected) return absl::OkStatus();
-  return InvalidTensor(name, absl::StrFormat("expected the shape %s, found %s; does config.json belong to it?",
-                                             ShapeText(expected), ShapeText(found)));
-}
-
 absl::Status CheckWeightType(std::string_view name, TensorRole role, std::string_view dtype) {
   if (dtype == "BF16" || dtype == "F32") return absl::OkStatus();
   if (dtype == "F8_E4M3" && MayBeFp8(role)) return absl::OkStatus();
@@ -85,6 +78,15 @@ absl::StatusOr<Checkpoint> Checkpoint::Map(const std::filesystem::path& director
   return checkpoint;
 }
 
+Checkpoint::Tensors::const_iterator Checkpoint::FindWeight(std::string_view name) const {
+  const auto plain = tensors_.find(name);
+  return plain != tensors_.end() ? plain : tensors_.find(std::string(name) + tensor_names::kPacked);
+}
+
+Checkpoint::Tensors::iterator Checkpoint::FindPart(std::string_view weight, const char* end) {
+  return tensors_.find(std::string(weight) + end);
+}
+
 absl::Status Checkpoint::Select(const ModelConfig& config, const OnProblem& on_problem, OnRead on_read) {
   absl::Status status = MarkExpected(config, on_problem);
   if (status.ok()) status = LeaveUnusedAside(config, on_problem);
@@ -97,14 +99,7 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
   num_mtp_layers_ = config.num_mtp_layers;
   std::vector<std::string> lacking;  // of layers that predict further tokens
   const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
-    const auto found = tensors_.find(expected.name);
-    if (found != tensors_.end()) {
-      found->second.expected = true;
-      found->second.use = expected.use;
-      const auto scales = tensors_.find(expected.name + tensor_names::kScales);
-      if (scales != tensors_.end()) scales->second.expected = true;
-      return absl::OkStatus();
-    }
+    if (MarkWeight(expected)) return absl::OkStatus();
     if (expected.optional) return absl::OkStatus();
     if (expected.mtp_layer < 0) return on_problem(Absent(expected, config));
     num_mtp_layers_ = std::min(num_mtp_layers_, expected.mtp_layer);
@@ -123,8 +118,30 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
   return absl::OkStatus();
 }
 
+bool Checkpoint::MarkWeight(const ExpectedTensor& expected) {
+  const auto plain = tensors_.find(expected.name), packed = FindPart(expected.name, tensor_names::kPacked);
+  for (const auto& weight : {plain, packed}) {
+    if (weight == tensors_.end()) continue;
+    weight->second.expected = true;
+    weight->second.use = expected.use;
+  }
+  const auto mark = [&](const char* end) {
+    const auto part = FindPart(expected.name, end);
+    if (part != tensors_.end()) part->second.expected = true;
+  };
+  if (plain != tensors_.end()) mark(tensor_names::kScales);
+  if (packed != tensors_.end()) {
+    for (const char* end : {tensor_names::kGroupScales, tensor_names::kPackedShape, tensor_names::kZeroPoints,
+                            tensor_names::kGroupIndex}) {
+      mark(end);
+    }
+  }
+  return plain != tensors_.end() || packed != tensors_.end();
+}
+
 absl::Status Checkpoint::Absent(const ExpectedTensor& expected, const ModelConfig& config) const {
-  const auto indexed = absent_.find(expected.name);
+  auto indexed = absent_.find(expected.name);
+  if (indexed == absent_.end()) indexed = absent_.find(expected.name + tensor_names::kPacked);
   if (indexed == absent_.end()) {
     const bool is_head = expected.name == tensor_names::kHead;
     const std::string defaults = config.left_out.empty()
@@ -136,7 +153,7 @@ absl::Status Checkpoint::Absent(const ExpectedTensor& expected, const ModelConfi
   }
   std::error_code error;
   const bool has_file = std::filesystem::exists(directory_ / indexed->second, error);
-  return InvalidTensor(expected.name,
+  return InvalidTensor(indexed->first,
                        absl::StrFormat("expected in %s, as the index says, found %s", Quoted(indexed->second),
                                        has_file ? "it not there; fetch that file again" : "no such file; fetch it"));
 }
@@ -215,7 +232,7 @@ std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& 
 }
 
 absl::Status Checkpoint::CheckValues(std::string_view name, ThreadPool& pool) const {
-  const auto found = tensors_.find(name);
+  const auto found = FindWeight(name);
   if (found == tensors_.end() || found->second.lender == nullptr) return absl::OkStatus();
   constexpr size_t kStretchBytes = size_t{1} << 20;
   LentMatrix& matrix = *found->second.lender;
@@ -251,11 +268,17 @@ absl::Status Checkpoint::CheckUncut() const {
 }
 
 absl::Status Checkpoint::Accept(const ExpectedTensor& expected) {
-  Stored& stored = tensors_.find(expected.name)->second;
+  const auto packed = FindPart(expected.name, tensor_names::kPacked), plain = tensors_.find(expected.name);
+  if (packed != tensors_.end() && plain != tensors_.end()) {
+    return InvalidTensor(packed->first, absl::StrFormat("expected it or %s, found both", Quoted(expected.name)));
+  }
+  if (packed != tensors_.end()) return AcceptInt4(expected, packed->second);
+  Stored& stored = plain->second;
   if (absl::Status status = CheckWeightType(expected.name, expected.role, stored.dtype); !status.ok()) return status;
   if (absl::Status status = CheckShape(expected.name, expected.shape, stored.shape); !status.ok()) return status;
   if (stored.shape.size() == 2) {
-    stored.lender = std::make_unique<LentMatrix>(ValuesOf(expected.name, stored), *stored.file, *reads_);
+    stored.lender =
+        std::make_unique<LentMatrix>(std::vector{MappedValues{ValuesOf(expected.name, stored), stored.file}}, *reads_);
   } else {
     reads_->Count(stored.bytes.size());
     if (absl::Status status = ValuesOf(expected.name, stored).CheckFinite(); !status.ok()) return status;
@@ -301,8 +324,9 @@ uint64_t Checkpoint::Digest() const {
   for (const auto& [name, stored] : tensors_) {
     CHECK(stored.lender == nullptr || stored.lender->was_read());
     const uint64_t content = stored.lender != nullptr ? stored.lender->digest()
-                             : stored.bytes.empty()   ? 0
-                                                      : SampledDigest(stored.bytes, stored.bytes.size(), 0, 1);
+                             : stored.bytes.empty() || stored.lent_with_weight
+                                 ? 0
+                                 : SampledDigest(stored.bytes, stored.bytes.size(), 0, 1);
     digest =
         Fingerprint(absl::StrFormat("%s %s %s %016x\n", name, stored.dtype, ShapeText(stored.shape), content), digest);
   }
@@ -311,7 +335,7 @@ uint64_t Checkpoint::Digest() const {
 
 absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
   for (const auto& [name, stored] : tensors_) {
-    const bool is_taken = taken.contains(name);
+    const bool is_taken = taken.contains(stored.inputs > 0 ? tensor_names::PackedWeightOf(name) : name);
     if ((stored.use == TensorUse::kLoaded) == is_taken) continue;
     return absl::InternalError(
         absl::StrFormat("%s: expected %s; report this", name,
@@ -322,15 +346,17 @@ absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
 }
 
 MatrixSource Checkpoint::Matrix(std::string_view name) const {
-  const auto found = tensors_.find(name);
+  const auto found = FindWeight(name);
   CHECK(found != tensors_.end());
   const Stored& stored = found->second;
   CHECK_EQ(stored.shape.size(), 2u);
-  return {.dtype = *FindDType(stored.dtype),
+  const bool is_int4 = stored.inputs > 0;
+  return {.dtype = is_int4 ? DType::kInt4 : *FindDType(stored.dtype),
           .outputs = static_cast<int>(stored.shape[0]),
-          .inputs = static_cast<int>(stored.shape[1]),
+          .inputs = static_cast<int>(is_int4 ? stored.inputs : stored.shape[1]),
           .bytes = stored.bytes.data(),
           .scales = stored.scales,
+          .group_scales = stored.group_scales.data(),
           .lender = stored.lender.get()};
 }
 

@@ -1,5 +1,5 @@
 // The tensors of a checkpoint directory, mapped and checked against the configuration: what Open accepts has every
-// tensor of the model in its exact shape and every FP8 scale beside its weight; layers that predict further tokens may
+// tensor of the model in its exact shape and all scales beside their weights; layers that predict further tokens may
 // be absent, and tensors that nothing uses are left aside, both with a warning. The values of matrices are checked as
 // they are read, since reading them takes most of a start. Any thread.
 #pragma once
@@ -38,7 +38,8 @@ class Checkpoint {
   static std::vector<absl::Status> FindProblems(const std::filesystem::path& directory, const ModelConfig& config);
   static constexpr size_t kMaxProblems = 1000;  // a wrong config.json can ask for millions of tensors
 
-  bool Has(std::string_view name) const { return tensors_.contains(name); }
+  // Weights go by their name, whatever the tensors are called that they are quantised to.
+  bool Has(std::string_view name) const { return FindWeight(name) != tensors_.end(); }
   // A two-dimensional tensor, which must be there; valid as long as the checkpoint. A caller that packs it borrows its
   // rows, and then asks for ReadStatus.
   MatrixSource Matrix(std::string_view name) const;
@@ -64,8 +65,11 @@ class Checkpoint {
     std::vector<int64_t> shape;
     const MappedFile* file = nullptr;
     std::span<const std::byte> bytes;
-    std::vector<float> scales;           // of an FP8 weight
-    std::unique_ptr<LentMatrix> lender;  // of a matrix
+    std::vector<float> scales;                // of an FP8 weight
+    std::span<const std::byte> group_scales;  // of an INT4 weight
+    int64_t inputs = 0;                       // of an INT4 weight, whose shape counts words
+    std::unique_ptr<LentMatrix> lender;       // of a matrix
+    bool lent_with_weight = false;            // group scales are: their weight's digest has them
     bool expected = false;
     TensorUse use = TensorUse::kChecked;  // of scales: their weight has it
   };
@@ -78,11 +82,19 @@ class Checkpoint {
   // Finds what `config` asks for and leaves the rest aside.
   absl::Status Select(const ModelConfig& config, const OnProblem& on_problem, OnRead on_read);
   absl::Status MarkExpected(const ModelConfig& config, const OnProblem& on_problem);
+  // Marks the tensors that the weight consists of; whether there is any.
+  bool MarkWeight(const ExpectedTensor& expected);
   absl::Status Absent(const ExpectedTensor& expected, const ModelConfig& config) const;
   absl::Status LeaveUnusedAside(const ModelConfig& config, const OnProblem& on_problem);
+  // The tensor of that name, or the nibbles of the INT4 weight of that name.
+  Tensors::const_iterator FindWeight(std::string_view name) const;
+  Tensors::iterator FindPart(std::string_view weight, const char* end);
   static StoredValues ValuesOf(const std::string& name, const Stored& stored);
   absl::Status Accept(const ExpectedTensor& expected);
   absl::Status AcceptScales(const std::string& name, Stored& weight);
+  absl::Status AcceptInt4(const ExpectedTensor& expected, Stored& weight);
+  absl::Status AcceptGroupScales(const ExpectedTensor& expected, Stored& weight);
+  absl::Status AcceptPackedShape(const ExpectedTensor& expected);
   absl::Status CheckValues(std::string_view name, ThreadPool& pool) const;
   absl::Status CheckUncut() const;
 

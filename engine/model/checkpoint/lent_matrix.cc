@@ -52,39 +52,54 @@ uint64_t SampledDigest(std::span<const std::byte> bytes, size_t row_bytes, size_
   return digest;
 }
 
-LentMatrix::LentMatrix(StoredValues values, const MappedFile& file, ReadRecord& record)
-    : values_(std::move(values)), file_(file), record_(record) {
-  CHECK_EQ(values_.shape.size(), 2u);
+std::span<const std::byte> MappedValues::Rows(int first_row, int num_rows) const {
+  return values.bytes.subspan(static_cast<size_t>(first_row) * row_bytes(),
+                              static_cast<size_t>(num_rows) * row_bytes());
 }
 
-std::span<const std::byte> LentMatrix::Rows(int first_row, int num_rows) const {
-  return values_.bytes.subspan(static_cast<size_t>(first_row) * row_bytes(),
-                               static_cast<size_t>(num_rows) * row_bytes());
-}
-
-void LentMatrix::Lend(int first_row, int num_rows) {
-  const std::span<const std::byte> rows = Rows(first_row, num_rows);
-  file_.ReadAhead(rows);
-  if (was_read()) return;
-  const auto first = static_cast<size_t>(first_row), end = first + static_cast<size_t>(num_rows);
-  digest_ += SampledDigest(values_.bytes, row_bytes(), first, end);
-  if (const std::optional<size_t> fault = FindNonFinite(values_.dtype, rows)) {
-    record_.KeepFault(values_, first * static_cast<size_t>(values_.shape[1]) + *fault);
+LentMatrix::LentMatrix(std::vector<MappedValues> parts, ReadRecord& record)
+    : parts_(std::move(parts)), record_(record) {
+  for (const MappedValues& part : parts_) {
+    CHECK_EQ(part.values.shape.size(), 2u);
+    CHECK_EQ(part.values.shape[0], parts_[0].values.shape[0]);
   }
 }
 
-void LentMatrix::TakeBack(int first_row, int num_rows) {
-  const uint64_t num_bytes = Rows(first_row, num_rows).size();
+size_t LentMatrix::row_bytes() const {
+  size_t bytes = 0;
+  for (const MappedValues& part : parts_) bytes += part.row_bytes();
+  return bytes;
+}
+
+void LentMatrix::Lend(int first_row, int num_rows) {
+  const auto first = static_cast<size_t>(first_row), end = first + static_cast<size_t>(num_rows);
+  // Scales are few and lie elsewhere: a disk that is asked for both in turn reads neither ahead.
+  parts_[0].file->ReadAhead(parts_[0].Rows(first_row, num_rows));
+  if (was_read()) return;
+  uint64_t digest = 0;
+  for (const MappedValues& part : parts_) {
+    const StoredValues& values = part.values;
+    // Another factor for each part: exchanging their bytes must not give the same sum.
+    digest = digest * 3 + SampledDigest(values.bytes, part.row_bytes(), first, end);
+    if (const std::optional<size_t> fault = FindNonFinite(values.dtype, part.Rows(first_row, num_rows))) {
+      record_.KeepFault(values, first * static_cast<size_t>(values.shape[1]) + *fault);
+    }
+  }
+  digest_ += digest;
+}
+
+void LentMatrix::TakeBack(int /*first_row*/, int num_rows) {
+  const uint64_t num_bytes = row_bytes() * static_cast<uint64_t>(num_rows);
   const int64_t rows_before = rows_read_.fetch_add(num_rows);
   // was_read() counts rows, so a row lent twice would pass for one that never was.
-  const bool each_row_once = rows_before % values_.shape[0] + num_rows <= values_.shape[0];
+  const bool each_row_once = rows_before % this->num_rows() + num_rows <= this->num_rows();
   CHECK(each_row_once && "one reading of a matrix lends each of its rows once");
-  if (rows_before < values_.shape[0]) record_.Count(num_bytes);
+  if (rows_before < this->num_rows()) record_.Count(num_bytes);
   const uint64_t resident = record_.resident_bytes().fetch_add(num_bytes, std::memory_order_relaxed) + num_bytes;
-  const bool is_last = (rows_before + num_rows) % values_.shape[0] == 0;
+  const bool is_last = (rows_before + num_rows) % this->num_rows() == 0;
   if (resident < kMostResidentBytes && !is_last) return;
   record_.resident_bytes().store(0, std::memory_order_relaxed);
-  file_.Release(values_.bytes);
+  for (const MappedValues& part : parts_) part.file->Release(part.values.bytes);
 }
 
 }  // namespace latentd

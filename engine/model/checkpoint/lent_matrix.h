@@ -1,4 +1,5 @@
-// A matrix of a mapped file as it is lent to the backend that packs it. Its bytes cross memory once: as a stretch of
+// A matrix of a mapped file as it is lent to the backend that packs it, the scales of its rows with it. Bytes cross
+// memory once: as a stretch of
 // rows is lent, the disk is asked for what comes next and the stretch is searched for values that no healthy
 // checkpoint has, so that packing finds it in the core's cache; as it comes back, it is counted, and now and then its
 // pages are given up, so that they never stand beside the packed copy. Any thread.
@@ -12,7 +13,9 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <absl/status/status.h>
 
@@ -55,27 +58,34 @@ class ReadRecord {
 // those that begin within the rows [first_row, end_row). The parts of a tensor add up in any order.
 uint64_t SampledDigest(std::span<const std::byte> bytes, size_t row_bytes, size_t first_row, size_t end_row);
 
+// Two-dimensional values and the file that they lie in.
+struct MappedValues {
+  StoredValues values;
+  const MappedFile* file = nullptr;
+
+  size_t row_bytes() const { return values.bytes.size() / static_cast<size_t>(values.shape[0]); }
+  std::span<const std::byte> Rows(int first_row, int num_rows) const;
+};
+
 class LentMatrix final : public RowLender {
  public:
-  // All three must outlive it; `values` has two dimensions and lies in `file`.
-  LentMatrix(StoredValues values, const MappedFile& file, ReadRecord& record);
+  // The second part of an INT4 weight is its group scales, a row for each of the weight's. Files and record must
+  // outlive it.
+  LentMatrix(std::vector<MappedValues> parts, ReadRecord& record);
 
   void Lend(int first_row, int num_rows) override;
   void TakeBack(int first_row, int num_rows) override;
 
   // Whether every row was lent. One that is packed twice, as a tied embedding is, is checked and counted once.
-  bool was_read() const { return rows_read_ >= values_.shape[0]; }
-  uint64_t digest() const { return digest_; }  // once it was read
-  int num_rows() const { return static_cast<int>(values_.shape[0]); }
-  size_t row_bytes() const { return values_.bytes.size() / static_cast<size_t>(values_.shape[0]); }
+  bool was_read() const { return rows_read_ >= num_rows(); }
+  uint64_t digest() const { return digest_; }  // of all parts, once they were read
+  int num_rows() const { return static_cast<int>(parts_[0].values.shape[0]); }
+  size_t row_bytes() const;
 
   static constexpr uint64_t kMostResidentBytes = uint64_t{16} << 20;
 
  private:
-  std::span<const std::byte> Rows(int first_row, int num_rows) const;
-
-  const StoredValues values_;
-  const MappedFile& file_;
+  const std::vector<MappedValues> parts_;
   ReadRecord& record_;
   std::atomic<int64_t> rows_read_{0};
   std::atomic<uint64_t> digest_{0};

@@ -17,6 +17,13 @@ absl::Status InvalidTensor(std::string_view name, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrFormat("tensor %s: %s", Quoted(name), what));
 }
 
+absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expected,
+                        const std::vector<int64_t>& found) {
+  if (found == expected) return absl::OkStatus();
+  return InvalidTensor(name, absl::StrFormat("expected the shape %s, found %s; does config.json belong to it?",
+                                             ShapeText(expected), ShapeText(found)));
+}
+
 float StoredValues::At(size_t index) const { return StoredNumber(dtype, bytes.data() + index * SizeOf(dtype)); }
 
 std::vector<float> StoredValues::All() const {

@@ -17,6 +17,8 @@ namespace latentd {
 // INVALID_ARGUMENT that names the tensor.
 absl::Status InvalidTensor(std::string_view name, std::string_view what);
 
+absl::Status CheckShape(std::string_view name, const std::vector<int64_t>& expected, const std::vector<int64_t>& found);
+
 struct StoredValues {
   std::string tensor;
   DType dtype = DType::kF32;

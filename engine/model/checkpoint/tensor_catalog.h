@@ -14,14 +14,16 @@
 namespace latentd {
 
 enum class TensorRole : uint8_t {
-  kProjection,  // a linear layer that may be block-scaled FP8
-  kKeyValueUp,  // one of those, whose inputs are never quantised
+  kProjection,  // a linear layer that may be block-scaled FP8, or INT4
+  kKeyValueUp,  // one that may be FP8, whose inputs are never quantised
   kEmbedding,   // a row for each token
   kRoutingBias,
   kWide,  // everything else; bf16 or fp32 (docs/spec/deepseek.md 4.5)
 };
 
 constexpr bool MayBeFp8(TensorRole role) { return role == TensorRole::kProjection || role == TensorRole::kKeyValueUp; }
+// W_UK is multiplied across its rows, where an INT4 group's scale is no common factor.
+constexpr bool MayBeInt4(TensorRole role) { return role == TensorRole::kProjection; }
 
 enum class TensorUse : uint8_t {
   kLoaded,   // LoadWeights takes it: one that it forgets is an error
@@ -37,8 +39,9 @@ struct ExpectedTensor {
   int mtp_layer = -1;  // which of the layers that predict further tokens it belongs to, from 0; -1: to none
 };
 
-// Visits one tensor after the other, FP8 scales not included, and keeps none: a configuration that names a million of
-// them costs nothing before the first absent one ends the walk with the visitor's error.
+// Visits one tensor after the other, a quantised one by its weight's name and without its scales, and keeps none: a
+// configuration that names a million of them costs nothing before the first absent one ends the walk with the visitor's
+// error.
 absl::Status ForEachExpectedTensor(const ModelConfig& config,
                                    const std::function<absl::Status(const ExpectedTensor&)>& visit);
 

@@ -1,5 +1,7 @@
 #include "engine/model/checkpoint/tensor_names.h"
 
+#include <algorithm>
+
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 
@@ -51,7 +53,17 @@ bool IsOnlyOfMtp(std::string_view name) {
          Has(name, kMtpHeadPart);
 }
 
-bool IsScales(std::string_view name) { return name.ends_with(kScales); }
+bool IsScales(std::string_view name) {
+  return name.ends_with(kScales) || (name.ends_with(kGroupScales) && !PackedWeightOf(name).empty());
+}
+
+std::string_view PackedWeightOf(std::string_view name) {
+  for (const std::string_view end : {kPacked, kGroupScales, kPackedShape}) {
+    const std::string_view weight = name.substr(0, name.size() - std::min(name.size(), end.size()));
+    if (name.ends_with(end) && weight.ends_with(".weight")) return weight;
+  }
+  return {};
+}
 
 bool IsRoutedExpert(std::string_view name) { return Has(name, kMlp, kExperts); }
 

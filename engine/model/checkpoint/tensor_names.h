@@ -64,6 +64,14 @@ inline constexpr char kNormEnd[] = "norm.weight";
 // Behind the name of an FP8 weight.
 inline constexpr char kScales[] = "_scale_inv";
 
+// Behind the name of an INT4 weight, of which no tensor has just the name (docs/spec/deepseek.md 4.6).
+inline constexpr char kPacked[] = "_packed";
+inline constexpr char kGroupScales[] = "_scale";
+inline constexpr char kPackedShape[] = "_shape";
+// The same where it is packed in ways that are not computed: with zero points, or its inputs in another order.
+inline constexpr char kZeroPoints[] = "_zero_point";
+inline constexpr char kGroupIndex[] = "_g_idx";
+
 // "model.layers.N."
 std::string LayerPrefix(int layer);
 // The layer that a tensor belongs to, if it names one.
@@ -72,6 +80,8 @@ std::optional<int> LayerOf(std::string_view name);
 // Whether its layer is one of those that predict further tokens, and no other.
 bool IsOnlyOfMtp(std::string_view name);
 bool IsScales(std::string_view name);
+// "a.weight" of "a.weight_packed", "a.weight_scale" and "a.weight_shape"; empty for any other name.
+std::string_view PackedWeightOf(std::string_view name);
 bool IsRoutedExpert(std::string_view name);
 // Buffers of rotary frequencies that old files carry along.
 bool IsRotaryBuffer(std::string_view name);

@@ -220,18 +220,63 @@ void ReadFeedForward(JsonFields& fields, const Family& family, ModelConfig& conf
   CheckLayerKinds(fields, config);
 }
 
-void ReadQuantization(JsonFields& fields, ModelConfig& config) {
-  const std::string key = "quantization_config";
-  if (!fields.Has(key)) return;
-  const std::string at = key + ".";
-  fields.Require(fields.String(at + "quant_method") == "fp8", at + "quant_method", "fp8");
+void ReadFp8(JsonFields& fields, const std::string& at, ModelConfig& config) {
   fields.Require(fields.String(at + "fmt", "e4m3") == "e4m3", at + "fmt", "e4m3");
   fields.Require(fields.String(at + "activation_scheme", "dynamic") == "dynamic", at + "activation_scheme", "dynamic");
   fields.Require(fields.Ints(at + "weight_block_size", {1, 1 << 20}) == std::vector{128, 128}, at + "weight_block_size",
                  "[128, 128]");
   const std::string scales = fields.String(at + "scale_fmt", "");
   fields.Require(scales.empty() || scales == "ue8m0", at + "scale_fmt", "ue8m0 or nothing");
-  config.quantization = {.declared_fp8 = true, .power_of_two_scales = scales == "ue8m0"};
+  config.quantization.declared_fp8 = true;
+  config.quantization.power_of_two_scales = scales == "ue8m0";
+}
+
+void RequireInt(JsonFields& fields, const std::string& key, int expected) {
+  fields.Require(fields.Int(key, {-1, 1 << 20}) == expected, key, absl::StrCat(expected));
+}
+
+// One scheme of weights: INT4 in groups of 32 without zero points, the inputs of a group side by side.
+void ReadInt4Scheme(JsonFields& fields, const std::string& at) {
+  const std::string weights = at + "weights.";
+  const std::string format = fields.String(at + "format", "pack-quantized");
+  fields.Require(format == "pack-quantized", at + "format", "pack-quantized");
+  RequireInt(fields, weights + "num_bits", 4);
+  fields.Require(fields.String(weights + "type", "int") == "int", weights + "type", "int");
+  RequireInt(fields, weights + "group_size", kInt4Group);
+  fields.Require(fields.String(weights + "strategy", "group") == "group", weights + "strategy", "group");
+  fields.Require(fields.Bool(weights + "symmetric", true), weights + "symmetric", "true, without zero points");
+  fields.Require(!fields.Bool(weights + "dynamic", false), weights + "dynamic", "false");
+  const std::string order = fields.String(weights + "actorder", "static");
+  fields.Require(order == "static" || order == "weight", weights + "actorder",
+                 "static or null: the inputs of a group side by side");
+  for (const char* key : {"input_activations", "output_activations"}) {
+    fields.Require(!fields.Has(at + key), at + key, "null: only weights are quantised");
+  }
+}
+
+// Which weights are packed is said by `targets` and `ignore`; the tensors say it, too, and decide.
+void ReadInt4(JsonFields& fields, const std::string& at, ModelConfig& config) {
+  const std::string format = fields.String(at + "format");
+  fields.Require(format == "pack-quantized", at + "format", "pack-quantized");
+  const std::string groups = at + "config_groups";
+  fields.Require(!fields.Members(groups).empty(), groups, "an object with a scheme");
+  for (const std::string& group : fields.Members(groups)) ReadInt4Scheme(fields, absl::StrCat(groups, ".", group, "."));
+  fields.Require(!fields.Has(at + "kv_cache_scheme"), at + "kv_cache_scheme", "null: the cache has a type of its own");
+  const std::string sparsity = at + "sparsity_config";
+  fields.Require(fields.Members(sparsity).empty() || fields.String(sparsity + ".format") == "dense", sparsity,
+                 "null or the format dense");
+  fields.Require(fields.Members(at + "transform_config").empty(), at + "transform_config", "null or {}");
+  config.quantization.declared_int4 = true;
+}
+
+void ReadQuantization(JsonFields& fields, ModelConfig& config) {
+  const std::string key = "quantization_config";
+  if (!fields.Has(key)) return;
+  const std::string at = key + ".";
+  const std::string method = fields.String(at + "quant_method");
+  if (method == "compressed-tensors") return ReadInt4(fields, at, config);
+  fields.Require(method == "fp8", at + "quant_method", "fp8 or compressed-tensors");
+  ReadFp8(fields, at, config);
 }
 
 // vLLM and SGLang stop at whatever any of the files names.

@@ -19,6 +19,7 @@ namespace latentd {
 // How the checkpoint says it is quantised. Each tensor's own dtype decides; this is for reports and activations.
 struct QuantizationFacts {
   bool declared_fp8 = false;
+  bool declared_int4 = false;        // compressed-tensors' pack-quantized, groups of 32
   bool power_of_two_scales = false;  // scale_fmt "ue8m0"
 };
 

@@ -343,7 +343,7 @@ const Refusal kRefusals[] = {
     {"/rope_scaling/attention_factor", 1.2, "rope_scaling.attention_factor: "},
     {"/rope_scaling/truncate", false, "rope_scaling.truncate: "},
     {"/partial_rotary_factor", 0.5, "partial_rotary_factor: expected 1, found 0.5"},
-    {"/quantization_config/quant_method", "awq", "quantization_config.quant_method: expected fp8, found 'awq'"},
+    {"/quantization_config/quant_method", "awq", "quant_method: expected fp8 or compressed-tensors, found 'awq'"},
     {"/quantization_config/fmt", "e5m2", "quantization_config.fmt: "},
     {"/quantization_config/activation_scheme", "static", "quantization_config.activation_scheme: "},
     {"/quantization_config/weight_block_size", json::array({64, 128}), "expected [128, 128], found a list"},
