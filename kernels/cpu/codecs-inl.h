@@ -1,5 +1,5 @@
 // How the codes of a packed matrix become vectors of weights; compiled once per Highway target. A codec loads the codes
-// of kLanes outputs from a step of kInputs k and gives, for each pair of k, the weights of the even k and of the odd one.
+// of kLanes outputs from a step of kInputs k, and gives the weights of the even k and of the odd one for each pair.
 
 // No #pragma once: Highway includes this file once per target.
 #if defined(LATENTD_KERNELS_CPU_CODECS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -36,8 +36,8 @@ HWY_INLINE void SplitPairs(hn::Vec<I32> pairs, Vec& even, Vec& odd) {
 struct E4M3Codec {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr int kStreamRows = 4;
-  static constexpr size_t kAheadBytes = 4096;
+  static constexpr bool kIsCostly = true;
+  static constexpr size_t kAheadBytes = 8192;
   struct Codes {
     __m512i low, high;
   };
@@ -62,8 +62,8 @@ struct E4M3Codec {
 struct E4M3Codec {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr int kStreamRows = 4;
-  static constexpr size_t kAheadBytes = 4096;
+  static constexpr bool kIsCostly = true;
+  static constexpr size_t kAheadBytes = 8192;
   using Codes = const std::byte*;
   static constexpr size_t Offset(int v) {
     return static_cast<size_t>(v / kVirtualLanes) * kGroupBytes +
@@ -80,8 +80,8 @@ struct E4M3Codec {
 struct E4M3Codec {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr int kStreamRows = 4;
-  static constexpr size_t kAheadBytes = 4096;
+  static constexpr bool kIsCostly = true;
+  static constexpr size_t kAheadBytes = 8192;
   using Words = hn::Vec<hn::Rebind<int16_t, F32> >;
   struct Codes {
     Words pairs[2];  // the odd k's code is the high byte of a word
@@ -106,8 +106,8 @@ struct E4M3Codec {
 struct Bf16Codec {
   static constexpr int kInputs = 2;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr int kStreamRows = cpu::kMaxProductRows;  // a mask or a shift: as cheap as loading it decoded
-  static constexpr size_t kAheadBytes = 1024;
+  static constexpr bool kIsCostly = false;  // a mask or a shift: as cheap as loading it decoded
+  static constexpr size_t kAheadBytes = 8192;
   using Codes = hn::Vec<I32>;
   static constexpr size_t Offset(int v) { return VectorOffset(v); }
   static HWY_INLINE Codes Load(const std::byte* at, size_t) {
@@ -120,8 +120,8 @@ struct Bf16Codec {
 struct F32Codec {
   static constexpr int kInputs = 2;
   static constexpr size_t kStepBytes = 2 * cpu::kLineBytes;
-  static constexpr int kStreamRows = cpu::kMaxProductRows;  // nothing to decode
-  static constexpr size_t kAheadBytes = 1024;
+  static constexpr bool kIsCostly = false;
+  static constexpr size_t kAheadBytes = 8192;
   struct Codes {
     const float* even;
     const float* odd;

@@ -8,221 +8,15 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 #include <hwy/highway.h>
 
-#include "kernels/cpu/codecs-inl.h"
 #include "kernels/cpu/flush_subnormals.h"
 #include "kernels/cpu/linear-inl.h"
-#include "kernels/cpu/simd-inl.h"
-#include "kernels/cpu/sums16-inl.h"
+#include "kernels/cpu/multiply_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
-
-using cpu::Arithmetic;
-
-inline constexpr int kGroup = 16;  // outputs, kParts vectors
-inline constexpr int kGroupsPerPanel = cpu::kPanelOutputs / kGroup;
-
-// `count` consecutive k of some rows and outputs. A row's totals lie totals_stride apart.
-struct Stretch {
-  const std::byte* lines = nullptr;  // from first_k on
-  size_t step_bytes = 0;             // of Codec::kInputs k
-  const float* const* x = nullptr;
-  int first_k = 0;
-  int count = 0;
-  float* totals = nullptr;
-  size_t totals_stride = 0;
-  // Whether the sums start at zero, to be multiplied and added to the totals, or carry on from these.
-  bool is_scaled = false;
-  float scale = 1.0f;
-  const float* const* x_scales = nullptr;  // by row, of the block; null: 1
-  int block = 0;
-  const std::byte* next = nullptr;  // prefetched meanwhile, next_bytes for each step; need not be mapped
-  size_t next_bytes = 0;
-};
-
-template <Arithmetic kA, int kRows, int kVecs>
-struct Sums {
-  static constexpr int kChains = kA == Arithmetic::kA16 ? 2 : 1;
-  Vec chain[kChains][kRows][kVecs];
-
-  HWY_INLINE void Clear() {
-    for (auto& rows : chain)
-      for (auto& row : rows)
-        for (Vec& sum : row) sum = hn::Zero(kF32);
-  }
-  HWY_INLINE void AddEven(int r, int v, Vec x, Vec w) { chain[0][r][v] = MulAdd<kA>(x, w, chain[0][r][v]); }
-  HWY_INLINE void AddOdd(int r, int v, Vec x, Vec w) {
-    chain[kChains - 1][r][v] = MulAdd<kA>(x, w, chain[kChains - 1][r][v]);
-  }
-};
-
-// A step of whole pairs. Few rows: one vector of outputs at a time leaves registers for the sums. Many rows have few
-// outputs: all weights of a pair first, then row by row.
-template <class Codec, Arithmetic kA, int kRows, int kVecs>
-HWY_INLINE void AddStep(const std::byte* line, size_t step_bytes, const float* const (&rows)[kRows], int k,
-                        Sums<kA, kRows, kVecs>& sums) {
-  if constexpr (kRows <= 3) {
-    for (int v = 0; v < kVecs; ++v) {
-      const auto codes = Codec::Load(line + Codec::Offset(v), step_bytes);
-      for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
-        Vec even, odd;
-        Codec::Decode(codes, pair, even, odd);
-        for (int r = 0; r < kRows; ++r) {
-          sums.AddEven(r, v, Set(rows[r][k + 2 * pair]), even);
-          sums.AddOdd(r, v, Set(rows[r][k + 2 * pair + 1]), odd);
-        }
-      }
-    }
-  } else {
-    typename Codec::Codes codes[kVecs];
-    for (int v = 0; v < kVecs; ++v) codes[v] = Codec::Load(line + Codec::Offset(v), step_bytes);
-    for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
-      Vec even[kVecs], odd[kVecs];
-      for (int v = 0; v < kVecs; ++v) Codec::Decode(codes[v], pair, even[v], odd[v]);
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x_even = Set(rows[r][k + 2 * pair]), x_odd = Set(rows[r][k + 2 * pair + 1]);
-        for (int v = 0; v < kVecs; ++v) sums.AddEven(r, v, x_even, even[v]);
-        for (int v = 0; v < kVecs; ++v) sums.AddOdd(r, v, x_odd, odd[v]);
-      }
-    }
-  }
-}
-
-// The last k of a stretch, fewer than a step: neither activations nor plain floats behind them are read.
-template <class Codec, Arithmetic kA, int kRows, int kVecs>
-HWY_INLINE void AddPartOfStep(const std::byte* line, size_t step_bytes, const float* const (&rows)[kRows], int k,
-                              int count, Sums<kA, kRows, kVecs>& sums) {
-  for (int i = 0; i < count; ++i) {
-    const bool is_odd = i % 2 == 1;
-    const size_t step = is_odd ? step_bytes : 0;  // of one float row only the even one is read
-    for (int v = 0; v < kVecs; ++v) {
-      const auto codes = Codec::Load(line + Codec::Offset(v), step);
-      Vec even, odd;
-      Codec::Decode(codes, i / 2, even, odd);
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x = Set(rows[r][k + i]);
-        if (is_odd) {
-          sums.AddOdd(r, v, x, odd);
-        } else {
-          sums.AddEven(r, v, x, even);
-        }
-      }
-    }
-  }
-}
-
-// Adds k [begin, begin + count) of the stretch.
-template <class Codec, Arithmetic kA, int kRows, int kVecs>
-HWY_INLINE void AddSteps(const Stretch& s, const float* const (&rows)[kRows], int begin, int count,
-                         Sums<kA, kRows, kVecs>& sums) {
-  const size_t step_bytes = s.step_bytes;
-  const std::byte* line = s.lines + static_cast<size_t>(begin / Codec::kInputs) * step_bytes;
-  const std::byte* next = s.next + static_cast<size_t>(begin / Codec::kInputs) * s.next_bytes;
-  const int end = begin + count;
-  int k = begin;
-#pragma GCC unroll 4  // short loops with a mispredicted exit cost 6 % otherwise
-  for (; k + Codec::kInputs <= end; k += Codec::kInputs, line += step_bytes, next += s.next_bytes) {
-    if constexpr (Codec::kAheadBytes == 0) hwy::Prefetch(next);
-    for (size_t at = 0; Codec::kAheadBytes > 0 && at < Codec::kStepBytes; at += cpu::kLineBytes)
-      for (size_t of_line = 0; of_line < kGroupBytes * kVecs / kParts; of_line += 64)
-        hwy::Prefetch(line + at + of_line + Codec::kAheadBytes);
-    AddStep<Codec, kA, kRows, kVecs>(line, step_bytes, rows, k, sums);
-  }
-  if constexpr (Codec::kInputs > 1) {
-    if (k < end) AddPartOfStep<Codec, kA, kRows, kVecs>(line, step_bytes, rows, k, end - k, sums);
-  }
-}
-
-template <int kRows>
-HWY_INLINE void FindRows(const Stretch& s, const float* (&rows)[kRows]) {
-  for (int r = 0; r < kRows; ++r) rows[r] = s.x[r] + s.first_k;
-}
-
-// sums [kRows][sums_stride] + the stretch's, in groups of kSumInputs k.
-template <class Codec, int kRows, int kVecs>
-HWY_NOINLINE void AddGroups(const Stretch& s, float* sums, size_t sums_stride) {
-  const float* rows[kRows];
-  FindRows(s, rows);
-  for (int begin = 0; begin < s.count; begin += cpu::kSumInputs) {
-    const int count = std::min(cpu::kSumInputs, s.count - begin);
-    Sums<Arithmetic::kA16, kRows, kVecs> group;
-    group.Clear();
-    AddSteps<Codec, Arithmetic::kA16, kRows, kVecs>(s, rows, begin, count, group);
-    // The zeros that fill up the last group: they make a zero positive.
-    const bool is_short = count < cpu::kSumInputs - 1;
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVecs; ++v) {
-        Vec even = group.chain[0][r][v], odd = group.chain[1][r][v];
-        if (count < cpu::kSumInputs) odd = Add16(odd, hn::Zero(kF32));
-        if (is_short) even = Add16(even, hn::Zero(kF32));
-        float* const at = sums + static_cast<size_t>(r) * sums_stride + v * kLanes;
-        hn::StoreU(Add16(hn::LoadU(kF32, at), Add16(even, odd)), kF32, at);
-      }
-    }
-  }
-}
-
-template <int kRows, int kVecs>
-HWY_INLINE void AddScaled(const Stretch& s, const float* sums, size_t sums_stride) {
-  for (int r = 0; r < kRows; ++r) {
-    const Vec scale = Set(s.x_scales == nullptr ? s.scale : s.x_scales[r][s.block] * s.scale);
-    for (int v = 0; v < kVecs; ++v) {
-      float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes;
-      const Vec sum = hn::LoadU(kF32, sums + static_cast<size_t>(r) * sums_stride + v * kLanes);
-      hn::StoreU(Fma(scale, sum, hn::LoadU(kF32, total)), kF32, total);
-    }
-  }
-}
-
-template <class Codec, int kRows, int kVecs>
-HWY_INLINE void MultiplyTile16(const Stretch& s) {
-  if (!s.is_scaled) {
-    const cpu::FlushSubnormals flush;
-    return AddGroups<Codec, kRows, kVecs>(s, s.totals, s.totals_stride);
-  }
-  constexpr size_t kStride = kVecs * kLanes;
-  HWY_ALIGN float sums[kRows * kStride] = {};
-  {
-    const cpu::FlushSubnormals flush;
-    AddGroups<Codec, kRows, kVecs>(s, sums, kStride);
-  }
-  AddScaled<kRows, kVecs>(s, sums, kStride);
-}
-
-template <class Codec, int kRows, int kVecs>
-HWY_NOINLINE void MultiplyTile32(const Stretch& s) {
-  const float* rows[kRows];
-  FindRows(s, rows);
-  Sums<Arithmetic::kA32, kRows, kVecs> sums;
-  sums.Clear();
-  if (!s.is_scaled) {
-    for (int r = 0; r < kRows; ++r)
-      for (int v = 0; v < kVecs; ++v)
-        sums.chain[0][r][v] = hn::LoadU(kF32, s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes);
-  }
-  AddSteps<Codec, Arithmetic::kA32, kRows, kVecs>(s, rows, 0, s.count, sums);
-  const Vec scale = Set(s.scale);
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVecs; ++v) {
-      float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes;
-      const Vec sum = sums.chain[0][r][v];
-      hn::StoreU(s.is_scaled ? Fma(scale, sum, hn::LoadU(kF32, total)) : sum, kF32, total);
-    }
-  }
-}
-
-template <class Codec, Arithmetic kA, int kRows, int kGroups>
-HWY_INLINE void MultiplyTile(const Stretch& s) {
-  if constexpr (kA == Arithmetic::kA16) {
-    MultiplyTile16<Codec, kRows, kGroups * kParts>(s);
-  } else {
-    MultiplyTile32<Codec, kRows, kGroups * kParts>(s);
-  }
-}
 
 // Rows of a tile, so that its sums of some groups fit the registers: 24 of 32, or 12 of 16.
 template <Arithmetic kA>
@@ -240,6 +34,9 @@ constexpr int NextRows(int num_rows) {
   if (num_rows > kMost && num_rows < kMost + kMost / 2) return (num_rows + 1) / 2;
   return std::min(num_rows, kMost);
 }
+
+// Steps of a strip.
+constexpr size_t StepsOf(int count) { return static_cast<size_t>(count + 1) / 2; }
 
 // Calls Pass::Run<kA, rows>(stretch) for each tile of rows.
 template <class Pass, Arithmetic kA>
@@ -266,15 +63,66 @@ HWY_INLINE void ForEachRowTile(Stretch s, int num_rows) {
     }
     num_rows -= rows;
     s.x += rows;
-    if (s.x_scales != nullptr) s.x_scales += rows;
     s.totals += static_cast<size_t>(rows) * s.totals_stride;
-    s.next += static_cast<size_t>(s.count) * s.next_bytes;
+    s.next += Pass::template kShares<kA> * StepsOf(s.count) * s.next_bytes;
   }
 }
+
+// Rows whose sums under a16 stay in L1 until they are scaled.
+inline constexpr int kScaledRows = 48;
+
+// totals = fma(scale, sum, total): here subnormals are kept.
+void AddScaled(const Stretch& s, int num_rows, const float* sums, int num_outputs) {
+  for (int r = 0; r < num_rows; ++r) {
+    const Vec scale = Set(s.x_scales == nullptr ? s.scale : s.x_scales[r][s.block] * s.scale);
+    for (int n = 0; n < num_outputs; n += kLanes) {
+      float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + n;
+      hn::StoreU(Fma(scale, hn::Load(kF32, sums + r * num_outputs + n), hn::LoadU(kF32, total)), kF32, total);
+    }
+  }
+}
+
+// Calls Pass for all rows; under a16 what is not scaled in one go with what flushes subnormals.
+template <class Pass, Arithmetic kA>
+HWY_INLINE void MultiplyRows(Stretch s, int num_rows) {
+  if constexpr (kA == Arithmetic::kA32) return ForEachRowTile<Pass, kA>(s, num_rows);
+  if (!s.is_scaled) {
+    const cpu::FlushSubnormals flush;
+    return ForEachRowTile<Pass, kA>(s, num_rows);
+  }
+  constexpr int kOutputs = Pass::kOutputs;
+  HWY_ALIGN float sums[kScaledRows * kOutputs];
+  for (int first = 0; first < num_rows; first += kScaledRows) {
+    const int rows = std::min(kScaledRows, num_rows - first);
+    std::fill_n(sums, rows * kOutputs, 0.0f);
+    Stretch unscaled = s;
+    unscaled.is_scaled = false;
+    unscaled.totals = sums;
+    unscaled.totals_stride = kOutputs;
+    {
+      const cpu::FlushSubnormals flush;
+      ForEachRowTile<Pass, kA>(unscaled, rows);
+    }
+    AddScaled(s, rows, sums, kOutputs);
+    s.x += rows;
+    if (s.x_scales != nullptr) s.x_scales += rows;
+    s.totals += static_cast<size_t>(rows) * s.totals_stride;
+    s.next_bytes = 0;
+  }
+}
+
+// Up to so many rows decode in registers: above, decoding once into L1 is cheaper.
+template <class Codec, Arithmetic kA>
+inline constexpr int kStreamRows = !Codec::kIsCostly        ? cpu::kMaxProductRows
+                                   : kA == Arithmetic::kA16 ? 4
+                                                            : 8;
 
 // All 64 outputs of a panel, decoded in registers, in as few passes as the registers allow.
 template <class Codec>
 struct StreamPass {
+  static constexpr int kOutputs = cpu::kPanelOutputs;
+  template <Arithmetic>
+  static constexpr size_t kShares = 0;  // it prefetches what it streams itself
   template <Arithmetic kA, int kRows>
   static HWY_INLINE void Run(Stretch s) {
     constexpr int kGroups = kStreamGroups<kA, kRows>;
@@ -286,19 +134,30 @@ struct StreamPass {
   }
 };
 
-template <int kGroups>
-struct StripPass {
-  template <Arithmetic kA, int kRows>
-  static HWY_INLINE void Run(const Stretch& s) {
-    MultiplyTile<StripCodec, kA, kRows, kGroups>(s);
-  }
-};
-
 // Groups of 16 outputs of a strip that a tile takes.
 template <Arithmetic kA>
 inline constexpr int kTileGroups = kLanes < 16              ? 1
                                    : kA == Arithmetic::kA16 ? 2
                                                             : 4;
+
+// kGroups groups of a strip, a tile's share after the other.
+template <int kGroups>
+struct StripPass {
+  static constexpr int kOutputs = kGroups * kGroup;
+  template <Arithmetic kA>
+  static constexpr size_t kShares = static_cast<size_t>(kGroups / std::min(kGroups, kTileGroups<kA>));
+
+  template <Arithmetic kA, int kRows>
+  static HWY_INLINE void Run(Stretch s) {
+    constexpr int kShare = std::min(kGroups, kTileGroups<kA>);
+    for (int group = 0; group < kGroups; group += kShare) {
+      MultiplyTile<StripCodec, kA, kRows, kShare>(s);
+      s.lines += kShare * kGroupBytes;
+      s.totals += kShare * kGroup;
+      s.next += StepsOf(s.count) * s.next_bytes;
+    }
+  }
+};
 
 // Some groups of outputs of a stretch as a strip in L1 that all rows use: 32 KiB of floats for a block with 16 lanes,
 // else 8.
@@ -310,8 +169,6 @@ HWY_INLINE void DecodeStrip(const Stretch& s, float* strip) {
   constexpr int kVecs = kStripGroups * kParts;
   for (int k = 0; k < s.count; k += Codec::kInputs) {
     const std::byte* line = s.lines + static_cast<size_t>(k / Codec::kInputs) * s.step_bytes;
-    for (size_t of_line = 0; of_line < kGroupBytes * kStripGroups; of_line += 64)
-      hwy::Prefetch(line + of_line + Codec::kAheadBytes);
     for (int v = 0; v < kVecs; ++v) {
       const auto codes = Codec::Load(line + Codec::Offset(v), s.step_bytes);
       for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
@@ -325,51 +182,61 @@ HWY_INLINE void DecodeStrip(const Stretch& s, float* strip) {
   }
 }
 
-template <Arithmetic kA, int kGroups>
-HWY_INLINE void MultiplyStrip(Stretch s, int num_groups, int num_rows) {
-  for (int group = 0; group < num_groups; group += kGroups) {
-    ForEachRowTile<StripPass<kGroups>, kA>(s, num_rows);
-    s.lines += kGroups * kGroupBytes;
-    s.totals += kGroups * kGroup;
-  }
+// Has `bytes` from `next` on prefetched evenly while all rows are multiplied.
+template <class Pass, Arithmetic kA>
+HWY_INLINE void PrefetchWhile(const std::byte* next, size_t bytes, int num_rows, Stretch& s) {
+  const int rows = std::min(num_rows, kScaledRows);
+  const auto tiles = static_cast<size_t>((rows + kMostRows<kA> - 1) / kMostRows<kA>);
+  s.next = next;
+  s.next_bytes = bytes / (tiles * Pass::template kShares<kA> * StepsOf(s.count));
 }
 
 template <class Codec, Arithmetic kA>
 HWY_NOINLINE void DecodeAndMultiply(Stretch s, int num_rows) {
   HWY_ALIGN float strip[cpu::kScaleBlock * kStripOutputs];
+  constexpr size_t kShares = static_cast<size_t>(kGroupsPerPanel / kStripGroups);
+  const size_t block_bytes = static_cast<size_t>(s.count / Codec::kInputs) * s.step_bytes;
   for (int group = 0; group < kGroupsPerPanel; group += kStripGroups) {
     DecodeStrip<Codec>(s, strip);
     Stretch part = s;
     part.lines = reinterpret_cast<const std::byte*>(strip);
     part.step_bytes = 2 * kStripOutputs * sizeof(float);
-    part.next = part.lines;
-    MultiplyStrip<kA, std::min(kTileGroups<kA>, kStripGroups)>(part, kStripGroups, num_rows);
+    PrefetchWhile<StripPass<kStripGroups>, kA>(s.lines + Codec::kAheadBytes, block_bytes / kShares, num_rows, part);
+    MultiplyRows<StripPass<kStripGroups>, kA>(part, num_rows);
     s.lines += kStripGroups * kGroupBytes;
     s.totals += kStripGroups * kGroup;
   }
 }
 
 template <class Codec, Arithmetic kA>
+HWY_INLINE void MultiplyBlock(const Stretch& s, int num_rows) {
+  if (num_rows <= kStreamRows<Codec, kA>) {
+    MultiplyRows<StreamPass<Codec>, kA>(s, num_rows);
+  } else if constexpr (kStreamRows<Codec, kA> < cpu::kMaxProductRows) {
+    DecodeAndMultiply<Codec, kA>(s, num_rows);
+  }
+}
+
+// In blocks of at most 128 k, so that what several passes read of them stays in L1.
+template <class Codec, Arithmetic kA>
 HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows,
                                float* totals) {
   for (int block = 0; block < w.num_blocks(); ++block) {
-    const int begin = w.BlockBegin(block);
-    const auto step = static_cast<size_t>(w.PackedBegin(block) / Codec::kInputs);
-    const Stretch s{.lines = w.Panel(panel) + step * Codec::kStepBytes,
-                    .step_bytes = Codec::kStepBytes,
-                    .x = x.values,
-                    .first_k = begin,
-                    .count = w.BlockBegin(block + 1) - begin,
-                    .totals = totals,
-                    .totals_stride = cpu::kPanelOutputs,
-                    .is_scaled = w.is_scaled(),
-                    .scale = w.Scale(panel, block),
-                    .x_scales = x.scales,
-                    .block = block};
-    if (num_rows <= Codec::kStreamRows) {
-      ForEachRowTile<StreamPass<Codec>, kA>(s, num_rows);
-    } else if constexpr (Codec::kStreamRows < cpu::kMaxProductRows) {
-      DecodeAndMultiply<Codec, kA>(s, num_rows);
+    const int end = w.BlockBegin(block + 1);
+    Stretch s{.lines = w.Panel(panel) + static_cast<size_t>(w.PackedBegin(block) / Codec::kInputs) * Codec::kStepBytes,
+              .step_bytes = Codec::kStepBytes,
+              .x = x.values,
+              .first_k = w.BlockBegin(block),
+              .totals = totals,
+              .totals_stride = cpu::kPanelOutputs,
+              .is_scaled = w.is_scaled(),
+              .scale = w.Scale(panel, block),
+              .x_scales = x.scales,
+              .block = block};
+    for (; s.first_k < end; s.first_k += cpu::kScaleBlock) {
+      s.count = std::min(cpu::kScaleBlock, end - s.first_k);
+      MultiplyBlock<Codec, kA>(s, num_rows);
+      s.lines += static_cast<size_t>(cpu::kScaleBlock / Codec::kInputs) * Codec::kStepBytes;
     }
   }
 }
@@ -401,17 +268,16 @@ HWY_INLINE void StripProductAs(const Strip& strip, const float* const* x, int nu
     s.lines = reinterpret_cast<const std::byte*>(strip.values + group * kGroup);
     s.totals = totals + group * kGroup;
     s.next = s.lines;
+    s.next_bytes = 0;
     if (strip.next != nullptr) {
-      const auto passes = static_cast<size_t>((num_rows + kMostRows<kA> - 1) / kMostRows<kA>);
-      const size_t steps = passes * static_cast<size_t>((strip.count + 1) / 2);
       const size_t group_bytes = strip.next_bytes / static_cast<size_t>(num_groups);
-      s.next = strip.next + group_bytes * static_cast<size_t>(group);
-      s.next_bytes = group_bytes * static_cast<size_t>(groups) / steps;
+      PrefetchWhile<StripPass<1>, kA>(strip.next + group_bytes * static_cast<size_t>(group),
+                                      group_bytes * static_cast<size_t>(groups), num_rows, s);
     }
     if (groups == kGroups) {
-      MultiplyStrip<kA, kGroups>(s, groups, num_rows);
+      MultiplyRows<StripPass<kGroups>, kA>(s, num_rows);
     } else {
-      MultiplyStrip<kA, 1>(s, groups, num_rows);
+      MultiplyRows<StripPass<1>, kA>(s, num_rows);
     }
   }
 }

@@ -23,7 +23,7 @@ using cpu::Orientation;
 using cpu::PackedMatrix;
 using cpu::ProductRows;
 
-// Of products with weights of a type: those with fp32 weights are summed as under a32 always.
+// Products with fp32 weights are summed as under a32 always.
 std::vector<Arithmetic> ArithmeticsOf(DType dtype) {
   if (dtype == DType::kF32) return {Arithmetic::kA32};
   return {Arithmetic::kA32, Arithmetic::kA16};

@@ -3,11 +3,11 @@
 // switch on; the portable target writes it out.
 
 // No #pragma once: Highway includes this file once per target.
-#if defined(LATENTD_KERNELS_CPU_SUMS16_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef LATENTD_KERNELS_CPU_SUMS16_INL_H_
-#undef LATENTD_KERNELS_CPU_SUMS16_INL_H_
+#if defined(LATENTD_KERNELS_CPU_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LATENTD_KERNELS_CPU_SUMS_INL_H_
+#undef LATENTD_KERNELS_CPU_SUMS_INL_H_
 #else
-#define LATENTD_KERNELS_CPU_SUMS16_INL_H_
+#define LATENTD_KERNELS_CPU_SUMS_INL_H_
 #endif
 
 #include <cmath>
@@ -58,6 +58,23 @@ HWY_INLINE Vec MulAdd(Vec a, Vec b, Vec c) {
   if constexpr (kA == cpu::Arithmetic::kA16) return Fma16(a, b, c);
   return Fma(a, b, c);
 }
+
+// The sums of a tile: under a16 those of even and of odd k by themselves.
+template <cpu::Arithmetic kA, int kRows, int kVecs>
+struct Sums {
+  static constexpr int kChains = kA == cpu::Arithmetic::kA16 ? 2 : 1;
+  Vec chain[kChains][kRows][kVecs];
+
+  HWY_INLINE void Clear() {
+    for (auto& rows : chain)
+      for (auto& row : rows)
+        for (Vec& sum : row) sum = hn::Zero(kF32);
+  }
+  HWY_INLINE void AddEven(int r, int v, Vec x, Vec w) { chain[0][r][v] = MulAdd<kA>(x, w, chain[0][r][v]); }
+  HWY_INLINE void AddOdd(int r, int v, Vec x, Vec w) {
+    chain[kChains - 1][r][v] = MulAdd<kA>(x, w, chain[kChains - 1][r][v]);
+  }
+};
 
 }  // namespace latentd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,0 +1,200 @@
+// A tile of a product: some rows times some groups of 16 outputs, whose sums stay in registers. Compiled once per
+// Highway target.
+
+// No #pragma once: Highway includes this file once per target.
+#if defined(LATENTD_KERNELS_CPU_MULTIPLY_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LATENTD_KERNELS_CPU_MULTIPLY_TILE_INL_H_
+#undef LATENTD_KERNELS_CPU_MULTIPLY_TILE_INL_H_
+#else
+#define LATENTD_KERNELS_CPU_MULTIPLY_TILE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include <hwy/cache_control.h>
+
+#include "kernels/cpu/codecs-inl.h"
+#include "kernels/cpu/product_rows.h"
+#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/sums-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace latentd::HWY_NAMESPACE {
+
+using cpu::Arithmetic;
+
+inline constexpr int kGroup = 16;  // outputs, kParts vectors
+inline constexpr int kGroupsPerPanel = cpu::kPanelOutputs / kGroup;
+
+// `count` consecutive k of some rows and outputs. A row's totals lie totals_stride apart.
+struct Stretch {
+  const std::byte* lines = nullptr;  // from first_k on
+  size_t step_bytes = 0;             // of Codec::kInputs k
+  const float* const* x = nullptr;
+  int first_k = 0;
+  int count = 0;
+  float* totals = nullptr;
+  size_t totals_stride = 0;
+  // Whether the sums start at zero, to be multiplied and added to the totals, or carry on from these.
+  bool is_scaled = false;
+  float scale = 1.0f;
+  const float* const* x_scales = nullptr;  // by row, of the block; null: 1
+  int block = 0;
+  const std::byte* next = nullptr;  // prefetched meanwhile, next_bytes for each step; need not be mapped
+  size_t next_bytes = 0;
+};
+
+// A step of whole pairs. Few rows: one vector of outputs at a time leaves registers for the sums. Many rows have few
+// outputs: all weights of a pair first, then row by row.
+template <class Codec, Arithmetic kA, int kRows, int kVecs>
+HWY_INLINE void AddStep(const std::byte* line, size_t step_bytes, const float* const (&rows)[kRows], int k,
+                        Sums<kA, kRows, kVecs>& sums) {
+  if constexpr (kRows <= 3) {
+    for (int v = 0; v < kVecs; ++v) {
+      const auto codes = Codec::Load(line + Codec::Offset(v), step_bytes);
+      for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
+        Vec even, odd;
+        Codec::Decode(codes, pair, even, odd);
+        for (int r = 0; r < kRows; ++r) {
+          sums.AddEven(r, v, Set(rows[r][k + 2 * pair]), even);
+          sums.AddOdd(r, v, Set(rows[r][k + 2 * pair + 1]), odd);
+        }
+      }
+    }
+  } else {
+    typename Codec::Codes codes[kVecs];
+    for (int v = 0; v < kVecs; ++v) codes[v] = Codec::Load(line + Codec::Offset(v), step_bytes);
+    for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
+      Vec even[kVecs], odd[kVecs];
+      for (int v = 0; v < kVecs; ++v) Codec::Decode(codes[v], pair, even[v], odd[v]);
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x_even = Set(rows[r][k + 2 * pair]), x_odd = Set(rows[r][k + 2 * pair + 1]);
+        for (int v = 0; v < kVecs; ++v) sums.AddEven(r, v, x_even, even[v]);
+        for (int v = 0; v < kVecs; ++v) sums.AddOdd(r, v, x_odd, odd[v]);
+      }
+    }
+  }
+}
+
+// The last k of a stretch, fewer than a step: neither activations nor plain floats behind them are read.
+template <class Codec, Arithmetic kA, int kRows, int kVecs>
+HWY_INLINE void AddPartOfStep(const std::byte* line, size_t step_bytes, const float* const (&rows)[kRows], int k,
+                              int count, Sums<kA, kRows, kVecs>& sums) {
+  for (int i = 0; i < count; ++i) {
+    const bool is_odd = i % 2 == 1;
+    const size_t step = is_odd ? step_bytes : 0;  // of one float row only the even one is read
+    for (int v = 0; v < kVecs; ++v) {
+      const auto codes = Codec::Load(line + Codec::Offset(v), step);
+      Vec even, odd;
+      Codec::Decode(codes, i / 2, even, odd);
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x = Set(rows[r][k + i]);
+        if (is_odd) {
+          sums.AddOdd(r, v, x, odd);
+        } else {
+          sums.AddEven(r, v, x, even);
+        }
+      }
+    }
+  }
+}
+
+// Adds k [begin, begin + count) of the stretch.
+template <class Codec, Arithmetic kA, int kRows, int kVecs>
+HWY_INLINE void AddSteps(const Stretch& s, const float* const (&rows)[kRows], int begin, int count,
+                         Sums<kA, kRows, kVecs>& sums) {
+  const size_t step_bytes = s.step_bytes;
+  const std::byte* line = s.lines + static_cast<size_t>(begin / Codec::kInputs) * step_bytes;
+  const std::byte* next = s.next + static_cast<size_t>(begin / Codec::kInputs) * s.next_bytes;
+  const int end = begin + count;
+  int k = begin;
+#pragma GCC unroll 4  // short loops with a mispredicted exit cost 6 % otherwise
+  for (; k + Codec::kInputs <= end; k += Codec::kInputs, line += step_bytes, next += s.next_bytes) {
+    if constexpr (Codec::kAheadBytes == 0) hwy::Prefetch(next);
+    for (size_t at = 0; Codec::kAheadBytes > 0 && at < Codec::kStepBytes; at += cpu::kLineBytes)
+      for (size_t of_line = 0; of_line < kGroupBytes * kVecs / kParts; of_line += 64)
+        hwy::Prefetch(line + at + of_line + Codec::kAheadBytes);
+    AddStep<Codec, kA, kRows, kVecs>(line, step_bytes, rows, k, sums);
+  }
+  if constexpr (Codec::kInputs > 1) {
+    if (k < end) AddPartOfStep<Codec, kA, kRows, kVecs>(line, step_bytes, rows, k, end - k, sums);
+  }
+}
+
+template <int kRows>
+HWY_INLINE void FindRows(const Stretch& s, const float* (&rows)[kRows]) {
+  for (int r = 0; r < kRows; ++r) rows[r] = s.x[r] + s.first_k;
+}
+
+// totals + k [begin, begin + count) of the stretch, up to a group of kSumInputs.
+template <class Codec, int kRows, int kVecs>
+HWY_INLINE void AddGroup(const Stretch& s, const float* const (&rows)[kRows], int begin, int count) {
+  Sums<Arithmetic::kA16, kRows, kVecs> group;
+  group.Clear();
+  AddSteps<Codec, Arithmetic::kA16, kRows, kVecs>(s, rows, begin, count, group);
+  float* const totals = s.totals;
+  const size_t totals_stride = s.totals_stride;
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) {
+      Vec even = group.chain[0][r][v], odd = group.chain[1][r][v];
+      // The zeros that fill up the last group: they make a zero positive.
+      if (count < cpu::kSumInputs) odd = Add16(odd, hn::Zero(kF32));
+      if (count < cpu::kSumInputs - 1) even = Add16(even, hn::Zero(kF32));
+      float* const total = totals + static_cast<size_t>(r) * totals_stride + v * kLanes;
+      hn::StoreU(Add16(hn::LoadU(kF32, total), Add16(even, odd)), kF32, total);
+    }
+  }
+}
+
+template <class Codec, int kRows, int kVecs>
+HWY_NOINLINE void AddLastGroup(const Stretch& s, const float* const (&rows)[kRows], int begin) {
+  AddGroup<Codec, kRows, kVecs>(s, rows, begin, s.count - begin);
+}
+
+// Within FlushSubnormals; not scaled.
+template <class Codec, int kRows, int kVecs>
+HWY_NOINLINE void MultiplyTile16(const Stretch& s) {
+  const float* rows[kRows];
+  FindRows(s, rows);
+  int begin = 0;
+  for (; begin + cpu::kSumInputs <= s.count; begin += cpu::kSumInputs)
+    AddGroup<Codec, kRows, kVecs>(s, rows, begin, cpu::kSumInputs);
+  if (begin < s.count) AddLastGroup<Codec, kRows, kVecs>(s, rows, begin);
+}
+
+template <class Codec, int kRows, int kVecs>
+HWY_NOINLINE void MultiplyTile32(const Stretch& s) {
+  const float* rows[kRows];
+  FindRows(s, rows);
+  Sums<Arithmetic::kA32, kRows, kVecs> sums;
+  sums.Clear();
+  if (!s.is_scaled) {
+    for (int r = 0; r < kRows; ++r)
+      for (int v = 0; v < kVecs; ++v)
+        sums.chain[0][r][v] = hn::LoadU(kF32, s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes);
+  }
+  AddSteps<Codec, Arithmetic::kA32, kRows, kVecs>(s, rows, 0, s.count, sums);
+  const Vec scale = Set(s.scale);
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) {
+      float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes;
+      const Vec sum = sums.chain[0][r][v];
+      hn::StoreU(s.is_scaled ? Fma(scale, sum, hn::LoadU(kF32, total)) : sum, kF32, total);
+    }
+  }
+}
+
+template <class Codec, Arithmetic kA, int kRows, int kGroups>
+HWY_INLINE void MultiplyTile(const Stretch& s) {
+  if constexpr (kA == Arithmetic::kA16) {
+    MultiplyTile16<Codec, kRows, kGroups * kParts>(s);
+  } else {
+    MultiplyTile32<Codec, kRows, kGroups * kParts>(s);
+  }
+}
+
+}  // namespace latentd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // toggle
