@@ -1,4 +1,4 @@
-// The meaning of the options device and kv_dtype on this machine.
+// The meaning of the option device on this machine.
 #pragma once
 
 #include <string>
@@ -13,13 +13,12 @@ namespace latentd {
 struct ChosenBackend {
   Backend backend;
   std::string device;  // "cpu" or "cuda:N"
-  LatentFormat latents = LatentFormat::kF32;
 
   bool is_cuda() const { return device != "cpu"; }
 };
 
 // "auto" is the first CUDA device where there is one that can be used, else the CPU, silently. An error names the
-// device that was asked for and why it cannot be had, or the kv-dtype that the device does not store.
+// device that was asked for and why it cannot be had.
 absl::StatusOr<ChosenBackend> ChooseBackend(const LoadOptions& options);
 
 }  // namespace latentd

@@ -1,8 +1,13 @@
 #include "engine/load/choose_numerics.h"
 
+#include <algorithm>
+#include <span>
+
 #include <absl/status/status.h>
+#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "engine/model/activations.h"
 #include "engine/model/checkpoint/tensor_catalog.h"
 #include "engine/model/checkpoint/tensor_names.h"
 
@@ -24,8 +29,51 @@ bool HasProducts(const Checkpoint& checkpoint, const ModelConfig& config, DType 
   return !walk.ok();
 }
 
+absl::StatusOr<ActivationFormat> ChooseActivations(const LoadOptions& options, const Checkpoint& checkpoint,
+                                                   const ModelConfig& config, const ChosenBackend& chosen) {
+  const bool has_fp8_products = HasProducts(checkpoint, config, DType::kE4M3);
+  std::string names = "auto";
+  for (const ActivationFormat format : chosen.backend.ops->activation_formats()) {
+    const bool is_possible = format != ActivationFormat::kE4M3 || has_fp8_products;
+    const bool is_named = NameOf(format) == options.activations;
+    if (is_possible && (is_named || options.activations == "auto")) return format;
+    if (is_named) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("activations=fp8: expected FP8 weights, found none in %s; use another format or auto, or "
+                          "make FP8 weights with latent-convert quantize",
+                          options.model_directory));
+    }
+    absl::StrAppend(&names, ", ", std::string(NameOf(format)));
+  }
+  return absl::InvalidArgumentError(absl::StrFormat("activations: expected what %s computes with (%s), found %s",
+                                                    chosen.device, names, options.activations));
+}
+
+bool StoresBeside(ActivationFormat activations, std::string_view latents, const Ops& ops) {
+  const std::span<const LatentFormat> stored = ops.latent_formats(activations);
+  return std::any_of(stored.begin(), stored.end(), [&](LatentFormat format) { return NameOf(format) == latents; });
+}
+
+absl::StatusOr<LatentFormat> ChooseLatents(const LoadOptions& options, ActivationFormat activations,
+                                           const ChosenBackend& chosen) {
+  const Ops& ops = *chosen.backend.ops;
+  const std::span<const LatentFormat> stored = ops.latent_formats(activations);
+  if (options.kv_dtype == "auto") return stored.front();
+  std::string names = "auto";
+  for (const LatentFormat format : stored) {
+    if (NameOf(format) == options.kv_dtype) return format;
+    absl::StrAppend(&names, ", ", std::string(NameOf(format)));
+  }
+  const bool is_of_fp32 = StoresBeside(ActivationFormat::kF32, options.kv_dtype, ops);
+  return absl::InvalidArgumentError(
+      absl::StrFormat("kv-dtype: expected what %s stores with activations=%s (%s), found %s%s", chosen.device,
+                      std::string(NameOf(activations)), names, options.kv_dtype,
+                      is_of_fp32 ? "; use one of those, or activations=fp32" : ""));
+}
+
 std::string_view ActivationTypeName(ActivationFormat activations, const ModelConfig& config) {
   if (activations == ActivationFormat::kF32) return "a32";
+  if (activations == ActivationFormat::kBf16) return "a16";
   return CodeScaleFormat(config) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
 }
 
@@ -35,18 +83,14 @@ std::string_view LatentTypeName(LatentFormat latents) {
 
 }  // namespace
 
-// auto: what the models were trained with where the hardware multiplies codes; on the CPU, which decodes them, only an
-// operator's wish outweighs the precision of the values.
-absl::StatusOr<ActivationFormat> ChooseActivations(const LoadOptions& options, const Checkpoint& checkpoint,
-                                                   const ModelConfig& config, const ChosenBackend& chosen) {
-  const bool is_auto = options.fp8_activations == "auto";
-  if (options.fp8_activations == "off" || (is_auto && !chosen.is_cuda())) return ActivationFormat::kF32;
-  if (HasProducts(checkpoint, config, DType::kE4M3)) return ActivationFormat::kE4M3;
-  if (is_auto) return ActivationFormat::kF32;
-  return absl::InvalidArgumentError(
-      absl::StrFormat("fp8-activations=dynamic: expected FP8 weights, found none in %s; use auto or off, or make FP8 "
-                      "weights with latent-convert quantize",
-                      options.model_directory));
+// Each backend's first choices: a GPU's are what the models were trained with, where the weights are FP8.
+absl::StatusOr<Numerics> ChooseNumerics(const LoadOptions& options, const Checkpoint& checkpoint,
+                                        const ModelConfig& config, const ChosenBackend& chosen) {
+  const absl::StatusOr<ActivationFormat> activations = ChooseActivations(options, checkpoint, config, chosen);
+  if (!activations.ok()) return activations.status();
+  const absl::StatusOr<LatentFormat> latents = ChooseLatents(options, *activations, chosen);
+  if (!latents.ok()) return latents.status();
+  return Numerics{.activations = *activations, .latents = *latents};
 }
 
 std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& config) {
@@ -55,10 +99,11 @@ std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& conf
   return checkpoint.Matrix(tensor_names::kEmbedding).dtype == DType::kF32 ? "fp32" : "bf16";
 }
 
-std::string FingerprintOf(const Numerics& numerics, std::string_view quantization, std::string_view revision) {
-  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-%d/%s", numerics.chosen.is_cuda() ? "cuda" : "cpu", quantization,
-                         ActivationTypeName(numerics.activations, numerics.config),
-                         LatentTypeName(numerics.chosen.latents), kWorldSize, revision);
+std::string FingerprintOf(const Numerics& numerics, const ChosenBackend& chosen, const ModelConfig& config,
+                          std::string_view quantization, std::string_view revision) {
+  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-%d/%s", chosen.is_cuda() ? "cuda" : "cpu", quantization,
+                         ActivationTypeName(numerics.activations, config), LatentTypeName(numerics.latents), kWorldSize,
+                         revision);
 }
 
 }  // namespace latentd

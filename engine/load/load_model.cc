@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/processors.h"
 #include "engine/load/bytes_read.h"
-#include "engine/load/choose_numerics.h"
 #include "engine/load/model_name.h"
 #include "engine/load/sizing.h"
 #include "engine/model/checkpoint/checkpoint.h"
@@ -76,8 +75,8 @@ VocabularyRules RulesOf(const ModelConfig& config, const Tokenizer* tokenizer) {
 MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, const ModelConfig& config) {
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(config, loaded.chosen.latents),
-          .step_bytes = ActivationMemory::BytesPerToken(config, loaded.activations)};
+          .block_bytes = LatentCache::BytesPerBlock(config, loaded.numerics.latents),
+          .step_bytes = ActivationMemory::BytesPerToken(config, loaded.numerics.activations)};
 }
 
 struct Sizes {
@@ -148,7 +147,7 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
       absl::StrFormat("device: %s (%s)", loaded.chosen.device, loaded.chosen.backend.device->Describe()));
   loaded.sizes.push_back(absl::StrFormat(
       "cache: %s blocks of %d tokens hold %s tokens as %s in %.1f MiB (%s)", Grouped(sizes.cache.num_blocks - 1),
-      kBlockSlots, Grouped(slots), std::string(NameOf(loaded.chosen.latents)),
+      kBlockSlots, Grouped(slots), std::string(NameOf(loaded.numerics.latents)),
       static_cast<double>(loaded.model->cache_bytes()) / 0x1p20, sizes.cache.reason));
   if (sizes.context > slots) {
     loaded.warnings.push_back(
@@ -165,11 +164,11 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
       Grouped(loaded.max_queued_tokens)));
   loaded.derived = {{"device", loaded.chosen.device},
                     {"max-started", std::to_string(loaded.engine.scheduler.max_started)},
-                    {"fp8-activations", loaded.activations == ActivationFormat::kE4M3 ? "dynamic" : "off"},
+                    {"activations", std::string(NameOf(loaded.numerics.activations))},
                     {"max-context-tokens", std::to_string(sizes.context)},
                     {"kv-blocks", std::to_string(sizes.cache.num_blocks)},
                     {"kv-bytes", std::to_string(loaded.model->cache_bytes())},
-                    {"kv-dtype", std::string(NameOf(loaded.chosen.latents))},
+                    {"kv-dtype", std::string(NameOf(loaded.numerics.latents))},
                     {"max-step-tokens", std::to_string(sizes.step_tokens)},
                     {"max-queued-tokens", std::to_string(loaded.max_queued_tokens)}};
   ReportThreads(options, loaded);
@@ -182,8 +181,7 @@ void Describe(const LoadOptions& options, const Checkpoint& checkpoint, LoadedMo
   description.quantization = QuantizationOf(checkpoint, config);
   description.revision = absl::StrFormat("%016x%016x", config.digest, checkpoint.Digest());
   description.fingerprint =
-      FingerprintOf({.config = config, .chosen = loaded.chosen, .activations = loaded.activations},
-                    description.quantization, description.revision);
+      FingerprintOf(loaded.numerics, loaded.chosen, config, description.quantization, description.revision);
 }
 
 // What text needs of the model, and adds to what its configuration says.
@@ -201,9 +199,9 @@ void Append(const std::vector<std::string>& lines, std::vector<std::string>& all
 // Sizes what the weights leave room for, and reads them: each byte of the checkpoint once.
 absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& checkpoint, const ModelConfig& config,
                                   LoadedModel& loaded) {
-  absl::StatusOr<ActivationFormat> activations = ChooseActivations(options, checkpoint, config, loaded.chosen);
-  if (!activations.ok()) return activations.status();
-  loaded.activations = *activations;
+  const absl::StatusOr<Numerics> numerics = ChooseNumerics(options, checkpoint, config, loaded.chosen);
+  if (!numerics.ok()) return numerics.status();
+  loaded.numerics = *numerics;
   absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(loaded, checkpoint, config));
   if (!sizes.ok()) return sizes;
   loaded.engine = OptionsFor(options, *sizes);
@@ -217,8 +215,8 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
                    .max_rows = rows,
                    .max_logit_rows = std::max(loaded.engine.scheduler.max_step_logits, rows),
                    .max_context = sizes->context,
-                   .latents = loaded.chosen.latents,
-                   .activations = loaded.activations},
+                   .latents = loaded.numerics.latents,
+                   .activations = loaded.numerics.activations},
                   *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded.model = *std::move(model);

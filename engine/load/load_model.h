@@ -12,6 +12,7 @@
 #include <absl/status/statusor.h>
 
 #include "engine/load/choose_backend.h"
+#include "engine/load/choose_numerics.h"
 #include "engine/load/load_options.h"
 #include "engine/load/load_text.h"
 #include "engine/model/checkpoint/lent_matrix.h"
@@ -31,7 +32,7 @@ struct ModelDescription {
 struct LoadedModel {
   ChosenBackend chosen;  // before the model, whose memory returns to it
   std::unique_ptr<Model> model;
-  ActivationFormat activations = ActivationFormat::kF32;
+  Numerics numerics;
   ModelText text;
   ModelDescription description;
   EngineOptions engine;

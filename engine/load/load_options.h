@@ -21,8 +21,8 @@ struct LoadOptions {
   int64_t max_context_tokens = 0;          // 0: the smaller of the model's and what the cache can hold
   int64_t kv_blocks = 0;                   // 0: from kv_bytes
   int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
-  std::string kv_dtype = "auto";           // what the device prefers
-  std::string fp8_activations = "auto";    // dynamic on a GPU where the weights are FP8, else off
+  std::string kv_dtype = "auto";           // what the device prefers beside the activations
+  std::string activations = "auto";        // fp8 on a GPU where the weights are FP8, else fp32
   PrefixCacheMode prefix_cache = PrefixCacheMode::kOn;
   int64_t max_step_tokens = 0;  // 0: from memory
   double max_step_seconds = 0.1;

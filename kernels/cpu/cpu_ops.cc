@@ -36,9 +36,10 @@ std::span<const ActivationFormat> CpuOps::activation_formats() const {
   return kFormats;
 }
 
-std::span<const LatentFormat> CpuOps::latent_formats(ActivationFormat) const {
+// fp32 latents would be the only operand that is not rounded: nothing but fp32 activations reads them.
+std::span<const LatentFormat> CpuOps::latent_formats(ActivationFormat activations) const {
   static constexpr LatentFormat kFormats[] = {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8};
-  return kFormats;
+  return std::span(kFormats).subspan(activations == ActivationFormat::kF32 ? 0 : 1);
 }
 
 absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackLinear(const MatrixSource& source) {

@@ -79,7 +79,7 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const Config& config) {
                      .kv_blocks = config.kv_blocks,
                      .kv_bytes = config.kv_bytes,
                      .kv_dtype = config.kv_dtype,
-                     .fp8_activations = config.fp8_activations,
+                     .activations = config.activations,
                      .prefix_cache = config.prefix_cache == "off" ? PrefixCacheMode::kOff : PrefixCacheMode::kOn,
                      .max_step_tokens = config.max_step_tokens,
                      .max_step_seconds = config.max_step_seconds,

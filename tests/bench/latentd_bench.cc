@@ -1,6 +1,6 @@
 // Tokens per second of the whole engine - scheduler, forward pass, sampling; no gRPC - on the bundled model, beside
-// what the machine could do, measured in the same run. Usage: latentd_bench [model directory [threads [dynamic]]]; the
-// last asks for FP8 activations.
+// what the machine could do, measured in the same run. Usage: latentd_bench [model directory [threads
+// [activations]]], the last as the daemon's knob.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -144,7 +144,7 @@ int64_t BestTarget() {
   return targets & -targets;
 }
 
-int Main(const std::string& directory, int threads, const std::string& fp8_activations) {
+int Main(const std::string& directory, int threads, const std::string& activations) {
   const Roofs roofs = {MeasureFmaPeak(threads), MeasureReadBandwidth(threads)};
   std::printf("%s, %d threads, %s; measured in this run: fp32 FMA peak %.1f GFLOP/s, memory read %.1f GB/s\n",
               directory.c_str(), threads, hwy::TargetName(BestTarget()), roofs.flops * 1e-9, roofs.bytes * 1e-9);
@@ -154,7 +154,7 @@ int Main(const std::string& directory, int threads, const std::string& fp8_activ
                .device = "cpu",
                .threads = threads,
                .kv_blocks = kMaxStreams * BlocksFor(kContext + 1) + 1,
-               .fp8_activations = fp8_activations,
+               .activations = activations,
                .max_step_tokens = kMaxStepTokens,
                .max_rows = kMaxStreams});
   bench.Run(1, kDecodePrompt, kDecodeTokens, true);  // warms up caches and clocks
@@ -177,6 +177,5 @@ int Main(const std::string& directory, int threads, const std::string& fp8_activ
 int main(int argc, char** argv) {
   const std::string directory = argc > 1 ? argv[1] : "models/tiny-tales";
   const int threads = argc > 2 ? std::stoi(argv[2]) : static_cast<int>(std::thread::hardware_concurrency());
-  const bool is_dynamic = argc > 3 && std::string(argv[3]) == "dynamic";
-  return latentd::Main(directory, threads, is_dynamic ? "dynamic" : "off");
+  return latentd::Main(directory, threads, argc > 3 ? argv[3] : "auto");
 }

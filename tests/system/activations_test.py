@@ -1,4 +1,4 @@
-"""FP8 activations over the wire: what they cost in likelihood, and that the fingerprint tells them apart."""
+"""Formats of activations over the wire: what each costs in likelihood, and that the daemon says which is in force."""
 import json
 import math
 import unittest
@@ -6,16 +6,18 @@ import unittest
 import daemon
 from daemon import ROOT, pb
 
-HELD = json.loads((ROOT / "tests/data/tiny-tales/goldens-fp8.json").read_text())["held_text"]  # of weight-only
+HELD = json.loads((ROOT / "tests/data/tiny-tales/goldens-fp8.json").read_text())["held_text"]  # of fp32 activations
 
 
 class Fp8ActivationsTest(unittest.TestCase):
+    activations, fingerprint, largest_cost = "fp8", "/fp8_e4m3_block128-a8/kv-bf16/", 0.01
+
     @classmethod
     def setUpClass(cls):
         cls.server = cls.enterClassContext(
-            daemon.Daemon("--device", "cpu", "--fp8-activations", "dynamic", "--admin-listen", "127.0.0.1:0"))
+            daemon.Daemon("--device", "cpu", "--activations", cls.activations, "--admin-listen", "127.0.0.1:0"))
 
-    def test_perplexity_is_within_one_percent_of_weight_only(self):
+    def test_perplexity_is_close_to_that_of_fp32(self):
         total, tokens = 0.0, 0
         for document in HELD["documents"]:
             message = pb.ScoreRequest(token_ids=pb.TokenIds(ids=document["ids"]))
@@ -23,9 +25,9 @@ class Fp8ActivationsTest(unittest.TestCase):
             total -= math.fsum(position.logprob for position in positions)
             tokens += len(positions)
         perplexity = math.exp(total / tokens)
-        print(f"perplexity {perplexity:.4f} over {tokens} tokens, {HELD['perplexity']:.4f} with weight-only")
-        self.assertNotAlmostEqual(total / tokens, HELD["mean_nll"], delta=1e-5, msg="the mode changes something")
-        self.assertLess(abs(perplexity / HELD["perplexity"] - 1), 0.01)
+        print(f"perplexity {perplexity:.4f} over {tokens} tokens, {HELD['perplexity']:.4f} with fp32 activations")
+        self.assertNotAlmostEqual(total / tokens, HELD["mean_nll"], delta=1e-5, msg="the format changes something")
+        self.assertLess(abs(perplexity / HELD["perplexity"] - 1), self.largest_cost)
 
     def test_an_answer_repeats_in_company(self):
         request = daemon.request(max_tokens=40, sampling=pb.Sampling(seed=3), output=pb.Output(token_ids=True))
@@ -36,11 +38,12 @@ class Fp8ActivationsTest(unittest.TestCase):
         for stream in company:
             self.assertTrue(daemon.Answer(stream).text)
 
-    def test_the_mode_in_force_is_told(self):
+    def test_the_format_in_force_is_told(self):
         fingerprint = self.server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
-        self.assertIn("/fp8_e4m3_block128-a8/", fingerprint)
-        knobs = self.server.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs
-        self.assertEqual([knob.value for knob in knobs if knob.name == "fp8-activations"], ["dynamic"])
+        self.assertIn(self.fingerprint, fingerprint)
+        knobs = {knob.name: knob.value for knob in
+                 self.server.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs}
+        self.assertEqual((knobs["activations"], knobs["kv-dtype"]), (self.activations, "bf16"))
 
 
 if __name__ == "__main__":

@@ -168,18 +168,31 @@ class KnobTest(unittest.TestCase):
             self.assertEqual(server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint,
                              fingerprints["fp32"])
 
-    def knob_fp8_activations(self):
+    def knob_activations(self):
+        """Each format has its fingerprint; other formats than fp32 have caches that are no wider than bf16."""
         fingerprints = {}
-        for mode in ("auto", "off", "dynamic"):
-            with daemon.Daemon("--device", "cpu", "--fp8-activations", mode) as server:
-                fingerprints[mode] = server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
-        self.assertEqual(fingerprints["auto"], fingerprints["off"], "on the CPU")
-        self.assertEqual(fingerprints["dynamic"], fingerprints["off"].replace("-a32/", "-a8/"))
-        self.assertNotEqual(fingerprints["dynamic"], fingerprints["off"])
-        refused = run("--model", daemon.ROOT / "tests/data/tiny-tales-bf16", "--device", "cpu",
-                      "--fp8-activations", "dynamic")
-        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1))
-        self.assertIn("fp8-activations=dynamic: expected FP8 weights, found none", refused.stderr)
+        for activations in ("auto", "fp32", "fp8"):
+            with daemon.Daemon("--device", "cpu", "--activations", activations) as server:
+                fingerprints[activations] = server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
+        self.assertEqual(fingerprints["auto"], fingerprints["fp32"], "on the CPU")
+        self.assertIn("-a32/kv-f32/", fingerprints["fp32"])
+        self.assertEqual(fingerprints["fp8"], fingerprints["fp32"].replace("-a32/kv-f32/", "-a8/kv-bf16/"))
+
+    def test_formats_that_do_not_go_together_are_refused(self):
+        bf16_model = daemon.ROOT / "tests/data/tiny-tales-bf16"
+        for model, arguments, message in (
+            (MODEL, ("--activations", "fp8", "--kv-dtype", "fp32"),
+             "kv-dtype: expected what cpu stores with activations=fp8 (auto, bf16, fp8), found fp32; use one of those, "
+             "or activations=fp32"),
+            (MODEL, ("--activations", "bf16"),
+             "activations: expected what cpu computes with (auto, fp32, fp8), found bf16"),
+            (bf16_model, ("--activations", "fp8"),
+             "activations=fp8: expected FP8 weights, found none in"),
+        ):
+            with self.subTest(message):
+                refused = run("--model", model, "--device", "cpu", *arguments)
+                self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+                self.assertIn(message, refused.stderr)
 
     def knob_prefix_cache(self):
         for choice, is_found in (("on", True), ("off", False)):

@@ -30,10 +30,16 @@ class EmulatedGpuTest(unittest.TestCase):
     def test_a_cache_type_that_the_gpu_lacks_is_refused_with_those_it_has(self):
         refused = daemon.run("--model", daemon.MODEL, "--device", "cuda", "--kv-dtype", "fp32")
         self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
-        self.assertIn("kv-dtype: expected what cuda:0 stores (auto, bf16, fp8), found fp32", refused.stderr)
+        self.assertIn("kv-dtype: expected what cuda:0 stores with activations=fp8 (auto, bf16, fp8), found fp32\n",
+                      refused.stderr)
+
+    def test_activations_that_the_gpu_lacks_are_refused_with_those_it_has(self):
+        refused = daemon.run("--model", daemon.MODEL, "--device", "cuda", "--activations", "bf16")
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+        self.assertIn("activations: expected what cuda:0 computes with (auto, fp8, fp32), found bf16", refused.stderr)
 
     def test_greedy_text_is_that_of_the_cpu(self):
-        with Daemon("--device", "cpu", "--fp8-activations", "dynamic") as cpu:
+        with Daemon("--device", "cpu", "--activations", "fp8") as cpu:
             expected = cpu.once(greedy(10))
             self.assertNotEqual(self.fingerprint(cpu), self.fingerprint(self.server))
         answer = self.server.once(greedy(10))

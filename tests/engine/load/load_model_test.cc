@@ -72,6 +72,7 @@ TEST_F(LoadModelTest, AnErrorNamesTheOptionAsItsFlag) {
   EXPECT_THAT(message({.max_context_tokens = 1 << 20}), StartsWith("max-context-tokens=1048576 is more than"));
   EXPECT_THAT(message({.eos_token_ids = "x"}), StartsWith("eos-token-ids: expected ids from 0 to "));
   EXPECT_THAT(message({.device = "cpu", .kv_dtype = "fp4"}), StartsWith("kv-dtype: expected what cpu stores"));
+  EXPECT_THAT(message({.device = "cpu", .activations = "int8"}), StartsWith("activations: expected what cpu computes"));
 }
 
 }  // namespace

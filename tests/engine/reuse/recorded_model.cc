@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include <absl/strings/str_cat.h>
+
 #include "base/check.h"
 #include "tests/support/forwarding_ops.h"
 #include "tests/support/load_directory.h"
@@ -30,14 +32,16 @@ const std::filesystem::path& DirectoryOf(const ModelKind& kind) {
 
 void AddKinds(const std::string& name, const std::optional<TinyCheckpoint>& checkpoint, std::vector<ModelKind>& kinds) {
   const bool is_fp8 = !checkpoint.has_value() || checkpoint->projections == DType::kE4M3;
-  for (const LatentFormat format : {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8}) {
-    const std::string stored = name + "__" + std::string(NameOf(format)) + "_latents";
-    kinds.push_back({.name = stored, .checkpoint = checkpoint, .latents = format});
-    if (!is_fp8) continue;
-    kinds.push_back({.name = stored + "_fp8_activations",
-                     .checkpoint = checkpoint,
-                     .latents = format,
-                     .activations = ActivationFormat::kE4M3});
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  for (const ActivationFormat activations : backend.ops->activation_formats()) {
+    if (activations == ActivationFormat::kE4M3 && !is_fp8) continue;
+    for (const LatentFormat latents : backend.ops->latent_formats(activations)) {
+      kinds.push_back({.name = absl::StrCat(name, "__", std::string(NameOf(activations)), "_activations_",
+                                            std::string(NameOf(latents)), "_latents"),
+                       .checkpoint = checkpoint,
+                       .latents = latents,
+                       .activations = activations});
+    }
   }
 }
 

@@ -28,7 +28,7 @@ struct ModelKind {
 };
 inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { return out << kind.name; }
 
-// With each format of the latent cache and, where the weights are FP8, with and without FP8 activations.
+// With each format of activations that the CPU computes with and the weights allow, and each of the cache beside it.
 std::vector<ModelKind> BundledKinds();
 std::vector<ModelKind> TinyKinds();
 

@@ -10,7 +10,7 @@ Everything here is arithmetic on shapes and on the compiler's output. **Nothing 
 has to move at least (each operand once) or what the kernels as written compute (padding and split activations counted)
 at the machine's peak, whichever takes longer. On top come launch latency (of as many launches as the tables say),
 ramps, imperfect overlap, and in prefill the weights, read anew for every 32 tokens, mostly from L2. FP8 means the
-linear weights of the checkpoint, multiplied with FP8 codes of their inputs (fp8-activations=dynamic); embedding,
+linear weights of the checkpoint, multiplied with FP8 codes of their inputs (activations=fp8); embedding,
 router and head are bf16 in both, their inputs and all else fp32, the cache bf16 unless a title says FP8.
 """
 COMPILED = """## As compiled
