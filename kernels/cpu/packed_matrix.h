@@ -70,9 +70,10 @@ class PackedMatrix final : public Matrix {
   int PackedBegin(int block) const;
   bool keeps_inputs() const { return keeps_inputs_; }
   bool is_scaled() const { return dtype_ == DType::kE4M3; }
-  float Scale(int panel, int block) const {
-    return scales_[static_cast<size_t>(panel) * static_cast<size_t>(num_blocks()) + static_cast<size_t>(block)];
+  const float* Scales(int panel) const {  // [num_blocks()]
+    return scales_.data() + static_cast<size_t>(panel) * static_cast<size_t>(num_blocks());
   }
+  float Scale(int panel, int block) const { return Scales(panel)[block]; }
 
  private:
   PackedMatrix(const MatrixSource& source, RowSlice slice);

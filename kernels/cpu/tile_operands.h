@@ -1,0 +1,38 @@
+// What a product on tiles reads: rows of activations and a panel of weights (tiles.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/packed_matrix.h"
+
+namespace latentd::cpu {
+
+inline constexpr int kTileRows = 16;
+inline constexpr int kTileInputs = kSumInputs;
+inline constexpr int kTileValues = kTileRows * kTileInputs;
+
+constexpr int TileRowsOf(int num_rows) { return (num_rows + kTileRows - 1) / kTileRows; }
+constexpr int TileGroupsOf(int inputs) { return (inputs + kTileInputs - 1) / kTileInputs; }
+// Values that the tiles of so many rows take.
+constexpr size_t TileRowValues(int num_rows, int inputs) {
+  return static_cast<size_t>(TileRowsOf(num_rows)) * static_cast<size_t>(TileGroupsOf(inputs)) * kTileValues;
+}
+
+struct TileRows {
+  const uint16_t* tiles = nullptr;  // bf16 [⌈rows/16⌉][⌈inputs/32⌉][16][32], zeros behind the last row and input
+  // a8: [row] -> a scale for each block of the weights, which multiplies the block's; else null.
+  const float* const* scales = nullptr;
+  int num_rows = 0;
+};
+
+// 64 outputs.
+struct TilePanel {
+  const std::byte* lines = nullptr;  // as PackedMatrix describes them
+  int num_groups = 0;                // of 32 inputs
+  // E4M3: a scale for each block of four groups; the first block may have fewer. bf16: null.
+  const float* scales = nullptr;
+  int first_block_groups = 4;
+};
+
+}  // namespace latentd::cpu

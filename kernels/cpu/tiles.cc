@@ -1,0 +1,160 @@
+#include "kernels/cpu/tiles.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "base/check.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#define LATENTD_TILES 1
+#include <array>
+
+#include <cpuid.h>
+#include <hwy/base.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+HWY_PUSH_ATTRIBUTES("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512vbmi,fma")
+#include "kernels/cpu/tile_loops.h"
+#include "kernels/cpu/vbmi_vectors.h"
+
+namespace latentd::cpu {
+namespace {
+
+// The instructions themselves: the compilers' own functions take the number of a tile as a literal only, and g++ 12
+// does not tell its optimiser that loading a tile reads memory.
+class AmxTiles {
+ public:
+  explicit AmxTiles(int rows) {
+    struct {
+      uint8_t palette = 1;
+      uint8_t start_row = 0;
+      uint8_t reserved[14] = {};
+      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    } configuration;
+    static_assert(sizeof(configuration) == 64);
+    std::memset(configuration.rows, rows, 5);
+    asm volatile("ldtilecfg %0" : : "m"(configuration));
+  }
+  ~AmxTiles() { asm volatile("tilerelease"); }
+  AmxTiles(const AmxTiles&) = delete;
+  AmxTiles& operator=(const AmxTiles&) = delete;
+
+  template <int kTile>
+  static void Zero() {
+    asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
+  }
+  template <int kTile>
+  static void Load(const void* from, size_t row_bytes) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(row_bytes), "i"(kTile) : "memory");
+  }
+  template <int kTile>
+  static void Store(void* to, size_t row_bytes) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(row_bytes), "i"(kTile) : "memory");
+  }
+  template <int kSums, int kRows, int kWeights>
+  static void Multiply() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kWeights));
+  }
+};
+
+void MultiplyOnTiles(const TilePanel& panel, const TileRows& rows, float* totals) {
+  if (panel.scales != nullptr) {
+    TileLoops<AmxTiles, VbmiVectors, true>(panel, rows, totals).Run();
+  } else {
+    TileLoops<AmxTiles, VbmiVectors, false>(panel, rows, totals).Run();
+  }
+}
+
+}  // namespace
+}  // namespace latentd::cpu
+HWY_POP_ATTRIBUTES
+#endif
+
+namespace latentd::cpu {
+namespace {
+
+struct TileUnit {
+  enum class State : uint8_t { kNone, kRefused, kGranted };
+  State state = State::kNone;
+  int error = 0;  // why it was refused
+};
+
+#ifdef LATENTD_TILES
+bool CpuHasTiles() {
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kBf16) == 0 || (d & kTile) == 0) return false;
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi");
+}
+
+// The unit's registers are 8 KiB more for each thread that uses them, so Linux wants to be asked, once a process.
+TileUnit AskForTiles() {
+  if (!CpuHasTiles()) return {};
+  constexpr int kRequestPermission = 0x1023, kTileRegisters = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileRegisters) == 0) return {TileUnit::State::kGranted};
+  return {TileUnit::State::kRefused, errno};
+}
+#else
+TileUnit AskForTiles() { return {}; }
+void MultiplyOnTiles(const TilePanel&, const TileRows&, float*) { CHECK(false && "no tiles were compiled"); }
+#endif
+
+const TileUnit& Unit() {
+  static const TileUnit unit = AskForTiles();
+  return unit;
+}
+
+uint16_t RoundToBf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = bits + 0x7FFF + ((bits >> 16) & 1);
+  return static_cast<uint16_t>((std::isnan(value) ? bits | 0x400000 : rounded) >> 16);
+}
+
+}  // namespace
+
+bool HasTiles() { return Unit().state == TileUnit::State::kGranted; }
+
+std::string DescribeTiles() {
+  if (Unit().state == TileUnit::State::kNone) return "no AMX-BF16";
+  if (Unit().state == TileUnit::State::kGranted) return "AMX-BF16";
+  return std::string("AMX-BF16 refused by the kernel: ") + std::strerror(Unit().error);
+}
+
+void PackTileRows(const float* const* rows, int num_rows, int inputs, uint16_t* tiles) {
+  for (int first = 0; first < num_rows; first += kTileRows) {
+    for (int begin = 0; begin < inputs; begin += kTileInputs, tiles += kTileValues) {
+      const int count = std::min(kTileInputs, inputs - begin), tile_rows = std::min(kTileRows, num_rows - first);
+      if (count < kTileInputs || tile_rows < kTileRows) std::fill_n(tiles, kTileValues, uint16_t{0});
+      for (int r = 0; r < tile_rows; ++r)
+        for (int k = 0; k < count; ++k) tiles[r * kTileInputs + k] = RoundToBf16(rows[first + r][begin + k]);
+    }
+  }
+}
+
+bool FitsTiles(const PackedMatrix& w) {
+  if (w.dtype() == DType::kBf16) return true;
+  return w.dtype() == DType::kE4M3 && (w.num_blocks() == 1 || w.BlockBegin(1) % kTileInputs == 0);
+}
+
+TilePanel TilePanelOf(const PackedMatrix& w, int panel) {
+  TilePanel tiles{.lines = w.Panel(panel), .num_groups = TileGroupsOf(w.inputs)};
+  if (!w.is_scaled()) return tiles;
+  tiles.scales = w.Scales(panel);
+  tiles.first_block_groups = TileGroupsOf(w.BlockBegin(1));
+  return tiles;
+}
+
+void TilePanelProduct(const TilePanel& panel, const TileRows& rows, float* totals) {
+  CHECK(HasTiles());
+  if (rows.num_rows > 0) MultiplyOnTiles(panel, rows, totals);
+}
+
+}  // namespace latentd::cpu

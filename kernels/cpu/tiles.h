@@ -1,0 +1,30 @@
+// Products of bf16 rows with packed weights on Intel's tile unit (AMX-BF16): the bits of a16 (docs/spec/numerics.md 2)
+// at eight times the rate of vectors. Any thread may multiply. Each product configures the unit and releases it, so
+// that a thread's context has no tiles to save elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/tile_operands.h"
+
+namespace latentd::cpu {
+
+// Whether this CPU has the unit and the kernel lets this process use it, which the first call asks for.
+bool HasTiles();
+// For people: the unit, or why there is none.
+std::string DescribeTiles();
+
+// Rounds rows to bf16, nearest, ties to even: TileRowValues as TileRows wants them, aligned to 64 bytes. Sixteen rows
+// and the next sixteen may be packed by different calls.
+void PackTileRows(const float* const* rows, int num_rows, int inputs, uint16_t* tiles);
+
+// Whether tiles, which take the inputs of all rows 32 by 32 from the first on, can multiply with w.
+bool FitsTiles(const PackedMatrix& w);
+TilePanel TilePanelOf(const PackedMatrix& w, int panel);
+
+// totals [num_rows][64]. Only where HasTiles.
+void TilePanelProduct(const TilePanel& panel, const TileRows& rows, float* totals);
+
+}  // namespace latentd::cpu
