@@ -2,6 +2,7 @@
 import json
 import math
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -67,6 +68,25 @@ def decoded_rows(tensors, name):
             yield as_fp32(DECODED[codes[row * columns + column]] * scale)
 
 
+def bf16_values(content):
+    return [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for (bits,) in struct.iter_unpack("<H", content)]
+
+
+def decoded_int4(tensors, name):
+    """The values of an INT4 weight, row by row, by the definition of compressed-tensors' pack-quantized."""
+    dtype, (rows, words), content = tensors[name + "_packed"]
+    scale_type, (_, groups), scale_bytes = tensors[name + "_scale"]
+    shape_type, shape, shape_bytes = tensors[name + "_shape"]
+    assert (dtype, scale_type, shape_type, shape) == ("I32", "BF16", "I64", [2])
+    width = struct.unpack("<2q", shape_bytes)[1]
+    scales = bf16_values(scale_bytes)
+    for row in range(rows):
+        packed = struct.unpack_from(f"<{words}I", content, row * words * 4)
+        for column in range(width):
+            code = (packed[column // 8] >> 4 * (column % 8) & 15) - 8
+            yield code * scales[row * groups + column // 32]
+
+
 class Conversion(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="latent-convert-")))
@@ -125,6 +145,72 @@ class Conversion(unittest.TestCase):
             self.assertEqual(after[name], ("BF16", before[name][1], expected), name)
         self.assertNotIn("quantization_config", json.loads((self.folder / "bf16/config.json").read_text()))
 
+    def squared_error(self, before, after, name):
+        originals = bf16_values(before[name][2])
+        return math.fsum((a - b) ** 2 for a, b in zip(originals, decoded_int4(after, name), strict=True))
+
+    def test_int4_experts_are_what_the_format_says(self):
+        self.convert("quantize", BF16_MODEL, self.folder / "search", "--dtype", "int4")
+        self.convert("quantize", BF16_MODEL, self.folder / "nearest", "--dtype", "int4", "--scales", "nearest")
+        before = read_tensors(BF16_MODEL)
+        searched, nearest = read_tensors(self.folder / "search"), read_tensors(self.folder / "nearest")
+        packed = {name for name in before if name + "_packed" in searched}
+        self.assertEqual(packed, {name for name in before if ".experts." in name})
+        self.assertEqual(searched.keys() - before.keys(),
+                         {name + end for name in packed for end in ("_packed", "_scale", "_shape")})
+        for name in before.keys() - packed:
+            self.assertEqual(searched[name], before[name], name)
+        name = "model.layers.2.mlp.experts.7.down_proj.weight"
+        originals, values = bf16_values(before[name][2]), list(decoded_int4(nearest, name))
+        self.assertLess(self.squared_error(before, searched, name), 0.8 * self.squared_error(before, nearest, name))
+        width = before[name][1][1]
+        for i, (original, value) in enumerate(zip(originals, values, strict=True)):
+            row, column = divmod(i, width)
+            group = originals[row * width + column // 32 * 32:row * width + min(width, column // 32 * 32 + 32)]
+            self.assertLessEqual(abs(original - value), max(map(abs, group)) / 7 * 0.51)
+        for folder in ("search", "nearest"):
+            self.assert_valid(self.folder / folder)
+            quantization = json.loads((self.folder / folder / "config.json").read_text())["quantization_config"]
+            self.assertEqual(quantization["quant_method"], "compressed-tensors")
+            self.assertEqual(quantization["format"], "pack-quantized")
+            self.assertEqual(quantization["config_groups"]["group_0"]["weights"]["group_size"], 32)
+
+    def test_int4_ignores_what_stays(self):
+        """Names as transformers and vLLM match them: whole, or with re: a regular expression from the start."""
+        for choice in ("experts", "projections"):
+            folder = self.folder / choice
+            self.convert("quantize", BF16_MODEL, folder, "--dtype", "int4", "--tensors", choice)
+            self.assert_valid(folder)
+            ignore = json.loads((folder / "config.json").read_text())["quantization_config"]["ignore"]
+            tensors = read_tensors(folder)
+            for name, (_, shape, _) in tensors.items():
+                module = name.rpartition(".")[0]
+                is_linear = len(shape) == 2 and not module.endswith((".gate", "embed_tokens"))
+                if name.endswith(".weight_packed") or (name.endswith(".weight") and is_linear):
+                    is_ignored = any(re.match(entry[3:], module) if entry.startswith("re:") else entry == module
+                                     for entry in ignore)
+                    self.assertEqual(is_ignored, name.endswith(".weight"), name)
+            self.assertEqual("model.layers.0.mlp.up_proj.weight_packed" in tensors, choice == "projections")
+            self.assertIn("model.layers.0.self_attn.kv_b_proj.weight", tensors)
+
+    def test_int4_back_to_bf16(self):
+        self.convert("quantize", BF16_MODEL, self.folder / "int4", "--dtype", "int4", "--tensors", "projections")
+        self.convert("dequantize", self.folder / "int4", self.folder / "bf16")
+        self.assert_valid(self.folder / "bf16")
+        original, packed, after = (read_tensors(path) for path in
+                                   (BF16_MODEL, self.folder / "int4", self.folder / "bf16"))
+        self.assertEqual({name: tensor[:2] for name, tensor in after.items()},
+                         {name: tensor[:2] for name, tensor in original.items()})
+        name = "model.layers.1.mlp.experts.3.up_proj.weight"
+        self.assertEqual(after[name][2], b"".join(struct.pack("<H", bf16_bits(v)) for v in decoded_int4(packed, name)))
+        self.assertEqual(json.loads((self.folder / "bf16/config.json").read_text()),
+                         json.loads((BF16_MODEL / "config.json").read_text()))
+        report = json.loads(run("inspect", self.folder / "int4", "--json").stdout)
+        kinds = {(kind["kind"], kind["dtype"]): kind for kind in report["tensors"]}
+        self.assertEqual(kinds["routed experts", "INT4"]["tensors"],
+                         sum(".experts." in name and not name.startswith("model.layers.5.") for name in original))
+        self.assertIn(("scales", "BF16"), kinds)
+
     def test_shard_and_merge_keep_every_tensor(self):
         self.convert("shard", MODEL, self.folder / "shards", "--max-shard-bytes", 1_000_000)
         self.assert_valid(self.folder / "shards")
@@ -136,7 +222,7 @@ class Conversion(unittest.TestCase):
             self.assertEqual((self.folder / "whole" / name).read_bytes(), (MODEL / name).read_bytes())
 
     def test_random_is_a_function_of_the_seed(self):
-        for dtype in ("bf16", "f32", "fp8"):
+        for dtype in ("bf16", "f32", "fp8", "int4"):
             for name, seed in (("first", 3), ("again", 3), ("other", 4)):
                 self.convert("random", self.folder / name, "--config", MODEL / "config.json", "--dtype", dtype,
                              "--seed", seed, "--force")
@@ -234,14 +320,24 @@ class Conversion(unittest.TestCase):
 
     def test_quantizing_twice_is_refused(self):
         self.assert_fails(run("quantize", MODEL, self.folder / "out"), 1, "F8_E4M3", "dequantize")
+        self.assert_fails(run("quantize", MODEL, self.folder / "out", "--dtype", "int4"), 1, "F8_E4M3", "dequantize")
         self.assert_fails(run("dequantize", BF16_MODEL, self.folder / "out"), 1, "expected F8_E4M3")
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_help_and_usage_errors_name_the_choices(self):
         for command, flag, choices in (("quantize", "--scale-format", "{f32,ue8m0}"),
-                                       ("random", "--dtype", "{bf16,f32,fp8}")):
+                                       ("quantize", "--dtype", "{fp8,int4}"),
+                                       ("quantize", "--tensors", "{experts,projections}"),
+                                       ("quantize", "--scales", "{search,nearest}"),
+                                       ("random", "--dtype", "{bf16,f32,fp8,int4}")):
             self.assertIn(f"{flag} TEXT:{choices}", run(command, "--help").stdout)
             self.assertIn(f"{flag}: fp4 not in {choices}\n", run(command, flag, "fp4", "IN", "OUT").stderr)
+
+    def test_flags_of_another_format_are_refused(self):
+        for flags in (("--dtype", "int4", "--scale-format", "f32"), ("--tensors", "experts"), ("--scales", "nearest")):
+            result = run("quantize", BF16_MODEL, self.folder / "out", *flags)
+            self.assert_fails(result, 1, f"{flags[-2]}: expected with --dtype")
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_usage_errors_exit_2(self):
         self.assertEqual(run("merge", MODEL).returncode, 2)

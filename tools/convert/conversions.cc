@@ -1,7 +1,6 @@
 #include "tools/convert/conversions.h"
 
 #include <functional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,10 +21,13 @@ namespace {
 
 using Plan = std::vector<PlannedTensor>;
 
-std::set<std::string, std::less<>> ProjectionNames(const ModelConfig& config) {
-  std::set<std::string, std::less<>> names;
+// The weights that are quantised.
+TensorNames NamesToQuantize(const ModelConfig& config, const Quantization& quantization) {
+  TensorNames names;
   const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
-    if (MayBeFp8(tensor.role)) names.insert(tensor.name);
+    const bool is_one =
+        quantization.dtype == DType::kInt4 ? BecomesInt4(tensor, quantization.int4_tensors) : MayBeFp8(tensor.role);
+    if (is_one) names.insert(tensor.name);
     return absl::OkStatus();
   });
   return names;
@@ -54,18 +56,18 @@ absl::Status Fill(OutputDirectory& output, const std::filesystem::path& from, co
 struct Source {
   Checkpoint checkpoint;
   Shards shards;
-  std::set<std::string, std::less<>> projections;
+  ModelConfig config;
 };
 
 absl::StatusOr<Source> OpenSource(const std::filesystem::path& directory) {
-  const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
+  absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
   if (!config.ok()) return config.status();
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory, *config);
   if (!checkpoint.ok()) return checkpoint.status();
   if (absl::Status status = checkpoint->CheckUnread(0); !status.ok()) return status;
   absl::StatusOr<Shards> shards = OpenShards(directory);
   if (!shards.ok()) return shards.status();
-  return Source{*std::move(checkpoint), *std::move(shards), ProjectionNames(*config)};
+  return Source{*std::move(checkpoint), *std::move(shards), *std::move(config)};
 }
 
 absl::Status ForEachStored(const Shards& shards,
@@ -78,7 +80,7 @@ absl::Status ForEachStored(const Shards& shards,
   return status;
 }
 
-// The dtype of the tensors that are never FP8.
+// The dtype of the tensors that are never quantised.
 DType WideType(const Shards& shards) {
   DType dtype = DType::kBf16;
   shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
@@ -87,36 +89,65 @@ DType WideType(const Shards& shards) {
   return dtype;
 }
 
+// Whether it is a part of an INT4 weight: words, scales or shape.
+bool IsPartOfInt4(const Checkpoint& checkpoint, std::string_view name) {
+  const std::string_view weight = tensor_names::PackedWeightOf(name);
+  return !weight.empty() && checkpoint.Has(weight) && checkpoint.Matrix(weight).dtype == DType::kInt4;
+}
+
 // Tensors that a daemon would ignore are copied as they are.
 bool IsUsed(const Checkpoint& checkpoint, std::string_view name) {
-  if (tensor_names::IsScales(name)) name.remove_suffix(std::string_view(tensor_names::kScales).size());
+  if (IsPartOfInt4(checkpoint, name)) return true;
+  if (name.ends_with(tensor_names::kScales)) name.remove_suffix(std::string_view(tensor_names::kScales).size());
   return checkpoint.Has(name);
 }
 
-}  // namespace
+absl::Status QuantizedAlready(const std::string& tensor, std::string_view type) {
+  return WrongType(tensor, "BF16 or F32",
+                   absl::StrFormat("%s: it is quantised already; dequantize the checkpoint first", type));
+}
 
-absl::Status Quantize(const Route& route, ScaleFormat format) {
-  absl::StatusOr<OutputDirectory> output = OutputDirectory::Create(route.to, route.existing, route.from);
-  if (!output.ok()) return output.status();
-  const absl::StatusOr<Source> source = OpenSource(route.from);
-  if (!source.ok()) return source.status();
+absl::StatusOr<Plan> PlanQuantization(const Source& source, const Quantization& quantization) {
+  const TensorNames names = NamesToQuantize(source.config, quantization);
+  if (names.empty()) {
+    return absl::InvalidArgumentError(
+        "expected routed experts, which become INT4, found none; use --tensors projections");
+  }
   Plan plan;
-  const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
-    if (!source->projections.contains(entry.name) || !IsUsed(source->checkpoint, entry.name)) {
+  const absl::Status status = ForEachStored(source.shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
+    if (IsPartOfInt4(source.checkpoint, entry.name)) return QuantizedAlready(entry.name, "INT4");
+    if (entry.dtype == "F8_E4M3" && IsUsed(source.checkpoint, entry.name))
+      return QuantizedAlready(entry.name, "F8_E4M3");
+    if (!names.contains(entry.name) || !IsUsed(source.checkpoint, entry.name)) {
       plan.push_back(std::move(copy));
       return absl::OkStatus();
     }
-    if (entry.dtype == "F8_E4M3") {
-      return WrongType(entry.name, "BF16 or F32", "F8_E4M3: it is quantised already; dequantize the checkpoint first");
-    }
-    for (PlannedTensor& tensor : PlanQuantized(entry.name, RowsOf(source->checkpoint.Matrix(entry.name)), format)) {
+    const ValueRows rows = RowsOf(source.checkpoint.Matrix(entry.name));
+    for (PlannedTensor& tensor : quantization.dtype == DType::kInt4
+                                     ? PlanInt4(entry.name, rows, quantization.int4_scales)
+                                     : PlanQuantized(entry.name, rows, quantization.scale_format)) {
       plan.push_back(std::move(tensor));
     }
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  return Fill(*output, route.from, {.tensors = plan, .edit_config = [&](const std::filesystem::path& config_json) {
-                                      return DeclareFp8(config_json, format, WideType(source->shards));
+  return plan;
+}
+
+}  // namespace
+
+absl::Status Quantize(const Route& route, const Quantization& quantization) {
+  absl::StatusOr<OutputDirectory> output = OutputDirectory::Create(route.to, route.existing, route.from);
+  if (!output.ok()) return output.status();
+  const absl::StatusOr<Source> source = OpenSource(route.from);
+  if (!source.ok()) return source.status();
+  const absl::StatusOr<Plan> plan = PlanQuantization(*source, quantization);
+  if (!plan.ok()) return plan.status();
+  return Fill(*output, route.from, {.tensors = *plan, .edit_config = [&](const std::filesystem::path& config_json) {
+                                      const DType others = WideType(source->shards);
+                                      return quantization.dtype == DType::kInt4
+                                                 ? DeclareInt4(config_json, quantization.int4_tensors, others)
+                                                 : DeclareFp8(config_json, quantization.scale_format, others);
                                     }});
 }
 
@@ -125,23 +156,25 @@ absl::Status Dequantize(const Route& route) {
   if (!output.ok()) return output.status();
   const absl::StatusOr<Source> source = OpenSource(route.from);
   if (!source.ok()) return source.status();
+  const Checkpoint& checkpoint = source->checkpoint;
   Plan plan;
-  bool found_fp8 = false;
+  bool found_one = false;
   const absl::Status status = ForEachStored(source->shards, [&](const SafetensorsEntry& entry, PlannedTensor copy) {
-    const bool is_used = IsUsed(source->checkpoint, entry.name);
-    if (is_used && tensor_names::IsScales(entry.name)) return absl::OkStatus();
-    if (!is_used || entry.dtype != "F8_E4M3") {
+    const bool is_int4 = IsPartOfInt4(checkpoint, entry.name), is_used = IsUsed(checkpoint, entry.name);
+    const bool is_weight = is_int4 ? entry.name.ends_with(tensor_names::kPacked) : entry.dtype == "F8_E4M3";
+    if (is_used && is_weight) {
+      const std::string name(is_int4 ? tensor_names::PackedWeightOf(entry.name) : entry.name);
+      found_one = true;
+      plan.push_back(PlanValues(name, DType::kBf16, RowsOf(checkpoint.Matrix(name))));
+    } else if (!is_used || !(is_int4 || tensor_names::IsScales(entry.name))) {
       plan.push_back(std::move(copy));
-      return absl::OkStatus();
     }
-    found_fp8 = true;
-    plan.push_back(PlanValues(entry.name, DType::kBf16, RowsOf(source->checkpoint.Matrix(entry.name))));
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  if (!found_fp8) {
+  if (!found_one) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "%s: expected F8_E4M3 weights, found none; it needs no dequantizing", Quoted(route.from.string())));
+        "%s: expected F8_E4M3 or INT4 weights, found none; it needs no dequantizing", Quoted(route.from.string())));
   }
   return Fill(*output, route.from, {.tensors = plan, .edit_config = [](const std::filesystem::path& config_json) {
                                       return DeclareUnquantized(config_json, DType::kBf16);

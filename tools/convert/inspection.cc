@@ -77,7 +77,8 @@ struct Amount {
 Json TensorFacts(const Shards& shards, const ModelConfig& config, uint64_t& total_bytes) {
   std::map<std::pair<std::string_view, std::string_view>, Amount> amounts;
   shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
-    Amount& amount = amounts[{KindOf(entry.name, config), entry.dtype}];
+    const bool is_int4 = entry.dtype == "I32" && entry.name.ends_with(tensor_names::kPacked);
+    Amount& amount = amounts[{KindOf(entry.name, config), is_int4 ? "INT4" : entry.dtype}];
     ++amount.tensors;
     amount.bytes += entry.end - entry.begin;
     total_bytes += entry.end - entry.begin;

@@ -33,7 +33,10 @@ struct Flags {
   Route route;
   bool force = false;
   bool json = false;
-  std::string scale_format = "f32";
+  std::string quantized_dtype = "fp8";
+  std::string scale_format;
+  std::string int4_tensors;
+  std::string int4_scales;
   uint64_t max_shard_bytes = 0;
   RandomCheckpoint random;
   std::string dtype = "bf16";  // of the random checkpoint
@@ -107,17 +110,64 @@ void Run(Command command, Flags& flags, absl::Status& status, std::function<absl
   });
 }
 
-void AddConversions(Command program, Flags& flags, absl::Status& status) {
-  Command quantize = AddConversion(program, "quantize", "BF16 or F32 projections to block-scaled FP8", flags);
+DType DTypeNamed(const std::string& name) {
+  if (name == "f32") return DType::kF32;
+  if (name == "int4") return DType::kInt4;
+  return name == "fp8" ? DType::kE4M3 : DType::kBf16;
+}
+
+Int4Tensors Int4TensorsNamed(const std::string& name) {
+  return name == "projections" ? Int4Tensors::kProjections : Int4Tensors::kRoutedExperts;
+}
+
+// A flag that says how something is done is not ignored where that is not done.
+absl::Status CheckOnlyWith(const std::string& wanted, const std::string& dtype, const char* flag,
+                           const std::string& value) {
+  if (value.empty() || dtype == wanted) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s: expected with --dtype %s, found --dtype %s", flag, wanted, dtype));
+}
+
+void AddInt4Tensors(Command command, Flags& flags) {
+  command.Add({.name = "--tensors",
+               .target = &flags.int4_tensors,
+               .help = "What becomes int4: the routed experts, or all projections but kv_b; default: experts",
+               .rule = OneOf({"experts", "projections"})});
+}
+
+void AddQuantize(Command program, Flags& flags, absl::Status& status) {
+  Command quantize = AddConversion(program, "quantize", "BF16 or F32 projections to FP8 or INT4", flags);
+  quantize.Add({.name = "--dtype",
+                .target = &flags.quantized_dtype,
+                .help = "fp8 in blocks of 128 x 128, or int4 in groups of 32; default: fp8",
+                .rule = OneOf({"fp8", "int4"})});
   quantize.Add({.name = "--scale-format",
                 .target = &flags.scale_format,
-                .help = "f32, or ue8m0 for powers of two; default: f32",
+                .help = "Of fp8: f32, or ue8m0 for powers of two; default: f32",
                 .rule = OneOf({"f32", "ue8m0"})});
+  AddInt4Tensors(quantize, flags);
+  quantize.Add({.name = "--scales",
+                .target = &flags.int4_scales,
+                .help = "Of int4: those of the least squared error, or from the largest magnitude; default: search",
+                .rule = OneOf({"search", "nearest"})});
   Run(quantize, flags, status, [&flags] {
-    return Quantize(flags.route, flags.scale_format == "f32" ? ScaleFormat::kF32 : ScaleFormat::kUe8m0);
+    const std::string& dtype = flags.quantized_dtype;
+    absl::Status usage = CheckOnlyWith("fp8", dtype, "--scale-format", flags.scale_format);
+    if (usage.ok()) usage = CheckOnlyWith("int4", dtype, "--tensors", flags.int4_tensors);
+    if (usage.ok()) usage = CheckOnlyWith("int4", dtype, "--scales", flags.int4_scales);
+    if (!usage.ok()) return usage;
+    return Quantize(flags.route,
+                    {.dtype = DTypeNamed(dtype),
+                     .scale_format = flags.scale_format == "ue8m0" ? ScaleFormat::kUe8m0 : ScaleFormat::kF32,
+                     .int4_tensors = Int4TensorsNamed(flags.int4_tensors),
+                     .int4_scales = flags.int4_scales == "nearest" ? Int4Scales::kNearest : Int4Scales::kSearched});
   });
+}
 
-  Command dequantize = AddConversion(program, "dequantize", "FP8 projections to BF16", flags);
+void AddConversions(Command program, Flags& flags, absl::Status& status) {
+  AddQuantize(program, flags, status);
+
+  Command dequantize = AddConversion(program, "dequantize", "FP8 or INT4 projections to BF16", flags);
   Run(dequantize, flags, status, [&flags] { return Dequantize(flags.route); });
 
   Command shard = AddConversion(program, "shard", "The same tensors in files of a size", flags);
@@ -132,11 +182,6 @@ void AddConversions(Command program, Flags& flags, absl::Status& status) {
   Run(merge, flags, status, [&flags] { return Reshard(flags.route, std::numeric_limits<uint64_t>::max()); });
 }
 
-DType DTypeNamed(const std::string& name) {
-  if (name == "f32") return DType::kF32;
-  return name == "fp8" ? DType::kE4M3 : DType::kBf16;
-}
-
 void AddRandom(Command program, Flags& flags, absl::Status& status) {
   Command random = AddWriter(program, "random", "Random weights of a configuration, for benchmarks", flags);
   random.Add(To(flags.random.to));
@@ -146,12 +191,16 @@ void AddRandom(Command program, Flags& flags, absl::Status& status) {
               .is_required = true});
   random.Add({.name = "--dtype",
               .target = &flags.dtype,
-              .help = "bf16, f32 or fp8; default: bf16",
-              .rule = OneOf({"bf16", "f32", "fp8"})});
+              .help = "bf16, f32, fp8 or int4; default: bf16",
+              .rule = OneOf({"bf16", "f32", "fp8", "int4"})});
+  AddInt4Tensors(random, flags);
   random.Add(
       {.name = "--seed", .target = &flags.random.seed, .help = "The same seed gives the same bytes; default: 1"});
   Run(random, flags, status, [&flags] {
+    absl::Status usage = CheckOnlyWith("int4", flags.dtype, "--tensors", flags.int4_tensors);
+    if (!usage.ok()) return usage;
     flags.random.dtype = DTypeNamed(flags.dtype);
+    flags.random.int4_tensors = Int4TensorsNamed(flags.int4_tensors);
     return WriteRandomCheckpoint(flags.random);
   });
 }

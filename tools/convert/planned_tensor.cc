@@ -76,6 +76,39 @@ std::vector<uint16_t> RoundToBf16(const std::vector<float>& values) {
   return rounded;
 }
 
+// Calls use(row, group, codes) for the groups of some rows.
+template <class Use>
+void ForEachInt4Group(const std::vector<float>& values, int64_t width, Int4Scales scales, const Use& use) {
+  const auto row_values = static_cast<size_t>(width);
+  for (size_t row = 0; row * row_values < values.size(); ++row) {
+    const std::span<const float> all(values.data() + row * row_values, row_values);
+    for (size_t begin = 0; begin < row_values; begin += kInt4Group) {
+      const size_t count = std::min<size_t>(kInt4Group, row_values - begin);
+      use(row, begin / kInt4Group, QuantizeGroup(all.subspan(begin, count), scales));
+    }
+  }
+}
+
+std::vector<uint8_t> Int4RowsOf(const std::vector<float>& values, int64_t width, Int4Scales scales) {
+  const size_t row_bytes = RowBytes(DType::kInt4, static_cast<int>(width));
+  std::vector<uint8_t> bytes(values.size() / static_cast<size_t>(width) * row_bytes);
+  ForEachInt4Group(values, width, scales, [&](size_t row, size_t group, const Int4Codes& codes) {
+    const size_t begin = group * kInt4Group / 2, end = std::min(row_bytes, begin + kInt4Group / 2);
+    for (size_t at = begin; at < end; ++at) {
+      const size_t pair = 2 * (at - begin);
+      bytes[row * row_bytes + at] = static_cast<uint8_t>(codes.nibbles[pair] | codes.nibbles[pair + 1] << 4);
+    }
+  });
+  return bytes;
+}
+
+std::vector<uint16_t> Int4ScalesOf(const std::vector<float>& values, int64_t width, Int4Scales scales) {
+  std::vector<uint16_t> rounded;
+  ForEachInt4Group(values, width, scales,
+                   [&](size_t, size_t, const Int4Codes& codes) { rounded.push_back(EncodeBf16(codes.scale)); });
+  return rounded;
+}
+
 }  // namespace
 
 PlannedTensor PlanCopy(std::string name, std::string_view dtype, std::vector<int64_t> shape,
@@ -130,6 +163,37 @@ std::vector<PlannedTensor> PlanQuantized(const std::string& name, const ValueRow
                             });
                           }};
   return {std::move(weight), std::move(scales)};
+}
+
+std::vector<PlannedTensor> PlanInt4(const std::string& name, const ValueRows& rows, Int4Scales scales) {
+  const int64_t row_bytes = static_cast<int64_t>(RowBytes(DType::kInt4, static_cast<int>(rows.width())));
+  const std::vector<int64_t> words = {rows.rows(), row_bytes / static_cast<int64_t>(sizeof(uint32_t))};
+  PlannedTensor weight = {.name = name + tensor_names::kPacked,
+                          .dtype = "I32",
+                          .shape = words,
+                          .num_bytes = Count(words) * sizeof(uint32_t),
+                          .write = [rows, scales](const ByteSink& sink) {
+                            return ForEachRowBlock(rows, [&](const std::vector<float>& values) {
+                              return Send(Int4RowsOf(values, rows.width(), scales), sink);
+                            });
+                          }};
+  const std::vector<int64_t> groups = {rows.rows(), (rows.width() + kInt4Group - 1) / kInt4Group};
+  // Searches once more, as the scales of FP8 are read once more.
+  PlannedTensor group_scales = {.name = name + tensor_names::kGroupScales,
+                                .dtype = "BF16",
+                                .shape = groups,
+                                .num_bytes = Count(groups) * sizeof(uint16_t),
+                                .write = [rows, scales](const ByteSink& sink) {
+                                  return ForEachRowBlock(rows, [&](const std::vector<float>& values) {
+                                    return Send(Int4ScalesOf(values, rows.width(), scales), sink);
+                                  });
+                                }};
+  PlannedTensor shape = {.name = name + tensor_names::kPackedShape,
+                         .dtype = "I64",
+                         .shape = {2},
+                         .num_bytes = 2 * sizeof(int64_t),
+                         .write = [sizes = rows.shape](const ByteSink& sink) { return Send(sizes, sink); }};
+  return {std::move(weight), std::move(group_scales), std::move(shape)};
 }
 
 }  // namespace latentd

@@ -13,6 +13,7 @@
 #include <absl/status/status.h>
 
 #include "kernels/tensor.h"
+#include "tools/convert/int4_groups.h"
 #include "tools/convert/value_rows.h"
 
 namespace latentd {
@@ -35,5 +36,8 @@ PlannedTensor PlanValues(std::string name, DType dtype, ValueRows rows);
 // The E4M3 weight and its scales, one per 128 x 128 (docs/spec/deepseek.md 4.2): largest magnitude / 448 or, for
 // kUe8m0, the next power of two, stored as fp32 like the releases do.
 std::vector<PlannedTensor> PlanQuantized(const std::string& name, const ValueRows& rows, ScaleFormat format);
+
+// The words, the scales and the shape of an INT4 weight (docs/spec/deepseek.md 4.6).
+std::vector<PlannedTensor> PlanInt4(const std::string& name, const ValueRows& rows, Int4Scales scales);
 
 }  // namespace latentd

@@ -60,29 +60,39 @@ ValueRows DrawnRows(const ExpectedTensor& tensor, uint64_t seed) {
           }};
 }
 
+ScaleFormat ScaleFormatOf(const ModelConfig& config) {
+  return config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32;
+}
+
+std::vector<PlannedTensor> PlanOne(const ExpectedTensor& tensor, const ModelConfig& config,
+                                   const RandomCheckpoint& options) {
+  ValueRows rows = DrawnRows(tensor, options.seed);
+  if (tensor.role == TensorRole::kRoutingBias) return {PlanValues(tensor.name, DType::kF32, std::move(rows))};
+  if (options.dtype == DType::kE4M3 && MayBeFp8(tensor.role)) {
+    return PlanQuantized(tensor.name, rows, ScaleFormatOf(config));
+  }
+  if (options.dtype == DType::kInt4 && BecomesInt4(tensor, options.int4_tensors)) {
+    return PlanInt4(tensor.name, rows, Int4Scales::kNearest);
+  }
+  const DType plain = options.dtype == DType::kF32 ? DType::kF32 : DType::kBf16;
+  return {PlanValues(tensor.name, plain, std::move(rows))};
+}
+
 std::vector<PlannedTensor> PlanOf(const ModelConfig& config, const RandomCheckpoint& options) {
   std::vector<PlannedTensor> plan;
   const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
     if (tensor.optional) return absl::OkStatus();
-    ValueRows rows = DrawnRows(tensor, options.seed);
-    const bool is_bias = tensor.role == TensorRole::kRoutingBias;
-    if (options.dtype != DType::kE4M3) {
-      plan.push_back(PlanValues(tensor.name, is_bias ? DType::kF32 : options.dtype, std::move(rows)));
-    } else if (!MayBeFp8(tensor.role)) {
-      plan.push_back(PlanValues(tensor.name, is_bias ? DType::kF32 : DType::kBf16, std::move(rows)));
-    } else {
-      const ScaleFormat format = config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32;
-      for (PlannedTensor& part : PlanQuantized(tensor.name, rows, format)) plan.push_back(std::move(part));
-    }
+    for (PlannedTensor& part : PlanOne(tensor, config, options)) plan.push_back(std::move(part));
     return absl::OkStatus();
   });
   return plan;
 }
 
-absl::Status DeclareType(const std::filesystem::path& path, DType dtype, const ModelConfig& config) {
-  if (dtype != DType::kE4M3) return DeclareUnquantized(path, dtype);
-  return DeclareFp8(path, config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32,
-                    DType::kBf16);
+absl::Status DeclareType(const std::filesystem::path& path, const ModelConfig& config,
+                         const RandomCheckpoint& options) {
+  if (options.dtype == DType::kE4M3) return DeclareFp8(path, ScaleFormatOf(config), DType::kBf16);
+  if (options.dtype == DType::kInt4) return DeclareInt4(path, options.int4_tensors, DType::kBf16);
+  return DeclareUnquantized(path, options.dtype);
 }
 
 }  // namespace
@@ -102,7 +112,7 @@ absl::Status WriteRandomCheckpoint(const RandomCheckpoint& options) {
     return absl::InvalidArgumentError(absl::StrReplaceAll(std::string(config.status().message()),
                                                           {{config_json.string(), options.config_json.string()}}));
   }
-  absl::Status status = DeclareType(config_json, options.dtype, *config);
+  absl::Status status = DeclareType(config_json, *config, options);
   if (status.ok()) status = WriteTensors(output->path(), PlanOf(*config, options), kDefaultShardBytes);
   return status.ok() ? output->Commit() : status;
 }

@@ -71,6 +71,7 @@ bool IsRotaryBuffer(std::string_view name) { return name.ends_with("rotary_emb.i
 
 std::string_view KindOf(std::string_view name) {
   if (IsScales(name)) return "scales";
+  if (!PackedWeightOf(name).empty() && !name.ends_with(kPacked)) return "shapes";
   if (name == kEmbedding) return "embedding";
   if (name == kHead) return "head";
   if (Has(name, kIndexer)) return "indexer";

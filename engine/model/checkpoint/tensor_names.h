@@ -86,7 +86,7 @@ bool IsRoutedExpert(std::string_view name);
 // Buffers of rotary frequencies that old files carry along.
 bool IsRotaryBuffer(std::string_view name);
 
-// What a report counts a tensor as: "embedding", "routed experts", …; "others" for any name.
+// What a report counts a tensor as: "embedding", "routed experts", "shapes", …; "others" for any name.
 std::string_view KindOf(std::string_view name);
 
 }  // namespace latentd::tensor_names
