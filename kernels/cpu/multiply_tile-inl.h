@@ -127,7 +127,7 @@ HWY_INLINE void FindRows(const Stretch& s, const float* (&rows)[kRows]) {
   for (int r = 0; r < kRows; ++r) rows[r] = s.x[r] + s.first_k;
 }
 
-// totals + k [begin, begin + count) of the stretch, up to a group of kSumInputs.
+// totals + k [begin, begin + count) of the stretch, up to a group of kGroupInputs.
 template <class Codec, int kRows, int kVecs>
 HWY_INLINE void AddGroup(const Stretch& s, const float* const (&rows)[kRows], int begin, int count) {
   Sums<Arithmetic::kA16, kRows, kVecs> group;
@@ -139,8 +139,8 @@ HWY_INLINE void AddGroup(const Stretch& s, const float* const (&rows)[kRows], in
     for (int v = 0; v < kVecs; ++v) {
       Vec even = group.chain[0][r][v], odd = group.chain[1][r][v];
       // The zeros that fill up the last group: they make a zero positive.
-      if (count < cpu::kSumInputs) odd = Add16(odd, hn::Zero(kF32));
-      if (count < cpu::kSumInputs - 1) even = Add16(even, hn::Zero(kF32));
+      if (count < cpu::kGroupInputs) odd = Add16(odd, hn::Zero(kF32));
+      if (count < cpu::kGroupInputs - 1) even = Add16(even, hn::Zero(kF32));
       float* const total = totals + static_cast<size_t>(r) * totals_stride + v * kLanes;
       hn::StoreU(Add16(hn::LoadU(kF32, total), Add16(even, odd)), kF32, total);
     }
@@ -158,8 +158,8 @@ HWY_NOINLINE void MultiplyTile16(const Stretch& s) {
   const float* rows[kRows];
   FindRows(s, rows);
   int begin = 0;
-  for (; begin + cpu::kSumInputs <= s.count; begin += cpu::kSumInputs)
-    AddGroup<Codec, kRows, kVecs>(s, rows, begin, cpu::kSumInputs);
+  for (; begin + cpu::kGroupInputs <= s.count; begin += cpu::kGroupInputs)
+    AddGroup<Codec, kRows, kVecs>(s, rows, begin, cpu::kGroupInputs);
   if (begin < s.count) AddLastGroup<Codec, kRows, kVecs>(s, rows, begin);
 }
 

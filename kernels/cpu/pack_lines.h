@@ -8,7 +8,7 @@
 
 namespace latentd::cpu {
 
-// Lines of a stretch: k is filled up with zeros to whole groups of so many.
+// k that a16 sums together (docs/spec/numerics.md): the k of a stretch are filled up with zeros to whole groups.
 inline constexpr int kGroupInputs = 32;
 inline constexpr size_t kLineBytes = 256;  // of 64 outputs
 

@@ -1,7 +1,5 @@
 #include "kernels/cpu/packed_matrix.h"
 
-#include <cstdint>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -11,57 +9,6 @@ namespace latentd::cpu {
 namespace {
 
 int RoundUp(int a, int unit) { return (a + unit - 1) / unit * unit; }
-
-// Where the code of a lane for the first of kInputs k lies in a line, and how far the others are from it, in codes.
-template <class Code>
-struct Line {
-  static constexpr int kInputs = static_cast<int>(kLineBytes / kPanelOutputs / sizeof(Code));
-  static constexpr size_t Lane(size_t lane) {
-    if constexpr (kInputs == 4) return lane / 4 * 16 + lane % 4 * 2;
-    return lane * kInputs;
-  }
-  static constexpr size_t Input(size_t k) { return k / 2 * 8 + k % 2; }
-};
-
-// The part of a source that becomes the lanes of a panel for one block of k.
-struct BlockCopy {
-  const std::byte* from = nullptr;  // the code of first_lane for the block's first k
-  size_t lane_step = 0;             // distance of two outputs in the source, in codes
-  size_t k_step = 0;
-  std::byte* to = nullptr;
-  int first_lane = 0;
-  int end_lane = 0;
-  int count = 0;  // k
-};
-
-// In stretches of k, so that the lines being scattered to stay in L1.
-template <class Code>
-void CopyBlock(const BlockCopy& copy) {
-  using L = Line<Code>;
-  constexpr int kStretch = 64;
-  for (int begin = 0; begin < copy.count; begin += kStretch) {
-    const int end = std::min(begin + kStretch, copy.count);
-    for (int lane = copy.first_lane; lane < copy.end_lane; ++lane) {
-      const auto offset = static_cast<size_t>(lane - copy.first_lane) * copy.lane_step;
-      std::byte* const to = copy.to + L::Lane(static_cast<size_t>(lane)) * sizeof(Code);
-      for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k) {
-        std::memcpy(to + k / L::kInputs * kLineBytes + L::Input(k % L::kInputs) * sizeof(Code),
-                    copy.from + (offset + k * copy.k_step) * sizeof(Code), sizeof(Code));
-      }
-    }
-  }
-}
-
-void CopyBlock(DType dtype, const BlockCopy& copy) {
-  switch (dtype) {
-    case DType::kE4M3:
-      return CopyBlock<uint8_t>(copy);
-    case DType::kBf16:
-      return CopyBlock<uint16_t>(copy);
-    default:
-      return CopyBlock<uint32_t>(copy);
-  }
-}
 
 int Outputs(const MatrixSource& source, RowSlice slice) {
   return slice.orientation == Orientation::kAsStored ? slice.count : source.inputs;
@@ -106,28 +53,27 @@ void PackedMatrix::PackPanel(const MatrixSource& source, RowSlice slice, int pan
   const int first_output = FirstOutput(panel);
   const BorrowedRows rows(source, slice.first + first_output, EndLane(panel) - FirstLane(panel));
   const size_t row = static_cast<size_t>(source.inputs), code_bytes = SizeOf(dtype_);
-  const size_t lane_step = as_stored ? row : 1, k_step = as_stored ? 1 : row;
-  const std::byte* const from =
-      source.bytes +
-      (static_cast<size_t>(slice.first) * row + static_cast<size_t>(first_output) * lane_step) * code_bytes;
+  const size_t output_step = as_stored ? row : 1, input_step = as_stored ? 1 : row;
+  const size_t first = static_cast<size_t>(slice.first) * row + static_cast<size_t>(first_output) * output_step;
   std::byte* const to = codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
   for (int block = 0; block < num_blocks(); ++block) {
-    const auto begin = static_cast<size_t>(BlockBegin(block));
-    CopyBlock(dtype_, {.from = from + begin * k_step * code_bytes,
-                       .lane_step = lane_step,
-                       .k_step = k_step,
-                       .to = to + static_cast<size_t>(PackedBegin(block)) * kPanelOutputs * code_bytes,
-                       .first_lane = FirstLane(panel),
-                       .end_lane = EndLane(panel),
-                       .count = BlockBegin(block + 1) - BlockBegin(block)});
+    const size_t before = static_cast<size_t>(BlockBegin(block)) * input_step;
+    PackLines(dtype_,
+              {.from = source.bytes + (first + before) * code_bytes,
+               .output_step = output_step,
+               .input_step = input_step,
+               .first_lane = FirstLane(panel),
+               .end_lane = EndLane(panel),
+               .num_inputs = BlockBegin(block + 1) - BlockBegin(block)},
+              to + static_cast<size_t>(PackedBegin(block)) * kPanelOutputs * code_bytes);
   }
 }
 
 int PackedMatrix::PackedBegin(int block) const {
   if (block == 0) return 0;
   // Only the first block and the last may be other than whole groups.
-  const int first = RoundUp(BlockBegin(1), kSumInputs);
-  return block == 1 ? first : first + RoundUp(BlockBegin(block) - BlockBegin(1), kSumInputs);
+  const int first = RoundUp(BlockBegin(1), kGroupInputs);
+  return block == 1 ? first : first + RoundUp(BlockBegin(block) - BlockBegin(1), kGroupInputs);
 }
 
 void PackedMatrix::PackScales(const MatrixSource& source, RowSlice slice) {

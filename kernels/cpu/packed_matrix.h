@@ -12,7 +12,7 @@
 // matrix, so a scaled slice keeps its place in it: a block of k ends where the full matrix's does (the first and the
 // last may be short), and panels start at multiples of 64 of the full matrix's outputs, so that no panel has two scales
 // for one k: the first panel may begin, and the last may end, with unused lanes, which are zero. Each block starts a
-// line and is filled up with zeros to whole groups of kSumInputs k.
+// line and is filled up with zeros to whole groups of kGroupInputs k.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +22,7 @@
 #include <absl/status/statusor.h>
 
 #include "base/thread_pool.h"
+#include "kernels/cpu/pack_lines.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
 
@@ -29,8 +30,6 @@ namespace latentd::cpu {
 
 inline constexpr int kPanelOutputs = 64;
 inline constexpr int kScaleBlock = 128;
-inline constexpr int kSumInputs = 32;  // k of one sum of a16 (docs/spec/numerics.md)
-inline constexpr size_t kLineBytes = 256;
 // Rows that one product handles at once: their sums for one panel (48 KiB) stay in L2 beside the decoded weights.
 inline constexpr int kMaxProductRows = 192;
 
