@@ -37,7 +37,7 @@ struct E4M3Codec {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
-  static constexpr size_t kAheadBytes = 8192;
+  static constexpr bool kStreams = true;
   struct Codes {
     __m512i low, high;
   };
@@ -63,7 +63,7 @@ struct E4M3Codec {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
-  static constexpr size_t kAheadBytes = 8192;
+  static constexpr bool kStreams = true;
   using Codes = const std::byte*;
   static constexpr size_t Offset(int v) {
     return static_cast<size_t>(v / kVirtualLanes) * kGroupBytes +
@@ -81,7 +81,7 @@ struct E4M3Codec {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
-  static constexpr size_t kAheadBytes = 8192;
+  static constexpr bool kStreams = true;
   using Words = hn::Vec<hn::Rebind<int16_t, F32> >;
   struct Codes {
     Words pairs[2];  // the odd k's code is the high byte of a word
@@ -107,7 +107,7 @@ struct Bf16Codec {
   static constexpr int kInputs = 2;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = false;  // a mask or a shift: as cheap as loading it decoded
-  static constexpr size_t kAheadBytes = 8192;
+  static constexpr bool kStreams = true;
   using Codes = hn::Vec<I32>;
   static constexpr size_t Offset(int v) { return VectorOffset(v); }
   static HWY_INLINE Codes Load(const std::byte* at, size_t) {
@@ -121,7 +121,7 @@ struct F32Codec {
   static constexpr int kInputs = 2;
   static constexpr size_t kStepBytes = 2 * cpu::kLineBytes;
   static constexpr bool kIsCostly = false;
-  static constexpr size_t kAheadBytes = 8192;
+  static constexpr bool kStreams = true;
   struct Codes {
     const float* even;
     const float* odd;
@@ -138,7 +138,7 @@ struct F32Codec {
 
 // The same as a strip that is in L1.
 struct StripCodec : F32Codec {
-  static constexpr size_t kAheadBytes = 0;
+  static constexpr bool kStreams = false;
 };
 
 }  // namespace latentd::HWY_NAMESPACE

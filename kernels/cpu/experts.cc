@@ -15,12 +15,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
 
-// One panel of the hidden layer for a job's rows [first, first + count).
-void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count) {
+// One panel of the hidden layer for a job's rows [first, first + count); `next` is the gate's panel of the next item.
+void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count,
+                 const std::byte* next) {
   HWY_ALIGN float gate[cpu::kMaxProductRows * cpu::kPanelOutputs];
   HWY_ALIGN float up[cpu::kMaxProductRows * cpu::kPanelOutputs];
-  PanelProduct(*job.gate, panel, scratch.x(job, *job.gate).From(first), count, gate);
-  PanelProduct(*job.up, panel, scratch.x(job, *job.up).From(first), count, up);
+  PanelProduct(*job.gate, panel, scratch.x(job, *job.gate).From(first), count, gate, job.up->Panel(panel));
+  PanelProduct(*job.up, panel, scratch.x(job, *job.up).From(first), count, up, next);
   const bool is_rounded = scratch.hidden_kind(job) == cpu::InputKind::kBf16;
   for (int r = 0; r < count; ++r) {
     float* hidden = scratch.hidden(job)[first + r] + panel * cpu::kPanelOutputs;
@@ -32,11 +33,11 @@ void HiddenPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, i
   }
 }
 
-// Adds one panel of the output for a job's rows [first, first + count).
+// Adds one panel of the output for a job's rows [first, first + count); `next` is the next job's panel.
 void AddOutputPanel(const cpu::ExpertScratch& scratch, const cpu::ExpertJob& job, int panel, int first, int count,
-                    Tensor out) {
+                    const std::byte* next, Tensor out) {
   HWY_ALIGN float product[cpu::kMaxProductRows * cpu::kPanelOutputs];
-  PanelProduct(*job.down, panel, scratch.hidden_rows(job).From(first), count, product);
+  PanelProduct(*job.down, panel, scratch.hidden_rows(job).From(first), count, product, next);
   const int width = job.down->EndLane(panel);
   for (int r = 0; r < count; ++r) {
     float* to = out.Row(scratch.row(job, first + r)) + panel * cpu::kPanelOutputs;
@@ -61,22 +62,36 @@ void RoundHidden(ThreadPool& pool, const cpu::ExpertScratch& scratch, ScaleForma
   });
 }
 
+// The job of a panel of all hidden layers.
+const cpu::ExpertJob& JobOfPanel(const std::vector<cpu::ExpertJob>& jobs, int panel) {
+  return *(std::upper_bound(jobs.begin(), jobs.end(), panel,
+                            [](int i, const cpu::ExpertJob& job) { return i < job.first_panel; }) -
+           1);
+}
+
 void MixExperts(ThreadPool& pool, const cpu::ExpertInputs& x, const cpu::ExpertScratch& scratch, Tensor out) {
   const std::vector<cpu::ExpertJob>& jobs = scratch.jobs();
-  pool.ForEach(scratch.num_hidden_panels(), [&](int item, int) {
-    const auto next = std::upper_bound(jobs.begin(), jobs.end(), item,
-                                       [](int i, const cpu::ExpertJob& job) { return i < job.first_panel; });
-    const cpu::ExpertJob& job = *(next - 1);
+  const auto for_rows = [](const cpu::ExpertJob& job, const auto& body) {
     for (int first = 0; first < job.count; first += cpu::kMaxProductRows)
-      HiddenPanel(scratch, job, item - job.first_panel, first, std::min(cpu::kMaxProductRows, job.count - first));
+      body(first, std::min(cpu::kMaxProductRows, job.count - first));
+  };
+  pool.ForEach(scratch.num_hidden_panels(), [&](int item, int) {
+    const cpu::ExpertJob& job = JobOfPanel(jobs, item);
+    const int next_item = std::min(item + pool.num_threads(), scratch.num_hidden_panels() - 1);  // taken in turn
+    const cpu::ExpertJob& next = JobOfPanel(jobs, next_item);
+    for_rows(job, [&](int first, int count) {
+      HiddenPanel(scratch, job, item - job.first_panel, first, count, next.gate->Panel(next_item - next.first_panel));
+    });
   });
   if (x.has_codes) RoundHidden(pool, scratch, x.scale_format);
   pool.ForEach((out.width + cpu::kPanelOutputs - 1) / cpu::kPanelOutputs, [&](int panel, int) {
     const int begin = panel * cpu::kPanelOutputs, end = std::min(out.width, begin + cpu::kPanelOutputs);
     for (int r = 0; r < out.rows; ++r) std::fill(out.Row(r) + begin, out.Row(r) + end, 0.0f);
-    for (const cpu::ExpertJob& job : jobs)
-      for (int first = 0; first < job.count; first += cpu::kMaxProductRows)
-        AddOutputPanel(scratch, job, panel, first, std::min(cpu::kMaxProductRows, job.count - first), out);
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const std::byte* const next = i + 1 < jobs.size() ? jobs[i + 1].down->Panel(panel) : nullptr;
+      for_rows(jobs[i],
+               [&](int first, int count) { AddOutputPanel(scratch, jobs[i], panel, first, count, next, out); });
+    }
   });
 }
 

@@ -23,15 +23,17 @@ namespace latentd::HWY_NAMESPACE {
 
 // totals[r][lane] = x[r] · the weights of that lane, for all 64 lanes of one panel (PackedMatrix tells which lanes are
 // outputs). totals is [num_rows][kPanelOutputs]; num_rows ≤ kMaxProductRows; a row of x has w.inputs values. fp32
-// weights are multiplied as under a32 whatever x says.
-void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows, float* totals);
+// weights are multiplied as under a32 whatever x says. The panel that this thread is likely to read next, if it is
+// known, is prefetched at the end.
+void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows, float* totals,
+                  const std::byte* next = nullptr);
 
 // The same product, its outputs stored where they belong: out(r) points at row r's w.outputs values.
 template <class OutputRow>
 HWY_INLINE void StorePanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows,
-                                  const OutputRow& out) {
+                                  const OutputRow& out, const std::byte* next = nullptr) {
   HWY_ALIGN float totals[cpu::kMaxProductRows * cpu::kPanelOutputs];
-  PanelProduct(w, panel, x, num_rows, totals);
+  PanelProduct(w, panel, x, num_rows, totals, next);
   const int lane = w.FirstLane(panel);
   const size_t bytes = static_cast<size_t>(w.EndLane(panel) - lane) * sizeof(float);
   for (int r = 0; r < num_rows; ++r)

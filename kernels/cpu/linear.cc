@@ -22,10 +22,15 @@ int RowsPerItem(int num_rows, int num_panels, int num_threads) {
 void Linear(ThreadPool& pool, const cpu::ProductRows& x, const cpu::PackedMatrix& w, Tensor out) {
   const int rows_per_item = RowsPerItem(out.rows, w.num_panels(), pool.num_threads());
   const int chunks = (out.rows + rows_per_item - 1) / rows_per_item;
-  pool.ForEach(w.num_panels() * chunks, [&](int item, int) {
+  const int num_items = w.num_panels() * chunks;
+  pool.ForEach(num_items, [&](int item, int) {
     const int first_row = item % chunks * rows_per_item;
     const int num_rows = std::min(rows_per_item, out.rows - first_row);
-    StorePanelProduct(w, item / chunks, x.From(first_row), num_rows, [&](int r) { return out.Row(first_row + r); });
+    // Threads take items in turn.
+    const int next_item = item + pool.num_threads();
+    const std::byte* const next = next_item < num_items ? w.Panel(next_item / chunks) : nullptr;
+    StorePanelProduct(
+        w, item / chunks, x.From(first_row), num_rows, [&](int r) { return out.Row(first_row + r); }, next);
   });
 }
 

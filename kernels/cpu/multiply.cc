@@ -129,6 +129,7 @@ struct StreamPass {
     for (int group = 0; group < kGroupsPerPanel; group += kGroups) {
       MultiplyTile<Codec, kA, kRows, kGroups>(s);
       s.lines += kGroups * kGroupBytes;
+      s.next += kGroups * kGroupBytes;
       s.totals += kGroups * kGroup;
     }
   }
@@ -196,12 +197,14 @@ HWY_NOINLINE void DecodeAndMultiply(Stretch s, int num_rows) {
   HWY_ALIGN float strip[cpu::kScaleBlock * kStripOutputs];
   constexpr size_t kShares = static_cast<size_t>(kGroupsPerPanel / kStripGroups);
   const size_t block_bytes = static_cast<size_t>(s.count / Codec::kInputs) * s.step_bytes;
+  const std::byte* next = s.next;
   for (int group = 0; group < kGroupsPerPanel; group += kStripGroups) {
     DecodeStrip<Codec>(s, strip);
     Stretch part = s;
     part.lines = reinterpret_cast<const std::byte*>(strip);
     part.step_bytes = 2 * kStripOutputs * sizeof(float);
-    PrefetchWhile<StripPass<kStripGroups>, kA>(s.lines + Codec::kAheadBytes, block_bytes / kShares, num_rows, part);
+    PrefetchWhile<StripPass<kStripGroups>, kA>(next, block_bytes / kShares, num_rows, part);
+    next += block_bytes / kShares;
     MultiplyRows<StripPass<kStripGroups>, kA>(part, num_rows);
     s.lines += kStripGroups * kGroupBytes;
     s.totals += kStripGroups * kGroup;
@@ -220,7 +223,7 @@ HWY_INLINE void MultiplyBlock(const Stretch& s, int num_rows) {
 // In blocks of at most 128 k, so that what several passes read of them stays in L1.
 template <class Codec, Arithmetic kA>
 HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows,
-                               float* totals) {
+                               float* totals, const std::byte* next) {
   for (int block = 0; block < w.num_blocks(); ++block) {
     const int end = w.BlockBegin(block + 1);
     Stretch s{.lines = w.Panel(panel) + static_cast<size_t>(w.PackedBegin(block) / Codec::kInputs) * Codec::kStepBytes,
@@ -235,24 +238,29 @@ HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu:
               .block = block};
     for (; s.first_k < end; s.first_k += cpu::kScaleBlock) {
       s.count = std::min(cpu::kScaleBlock, end - s.first_k);
+      const std::byte* const behind =
+          s.lines + static_cast<size_t>(cpu::kScaleBlock / Codec::kInputs) * Codec::kStepBytes;
+      const bool is_last = s.first_k + s.count == w.inputs;
+      s.next = !is_last ? behind : next != nullptr ? next : s.lines;
       MultiplyBlock<Codec, kA>(s, num_rows);
-      s.lines += static_cast<size_t>(cpu::kScaleBlock / Codec::kInputs) * Codec::kStepBytes;
+      s.lines = behind;
     }
   }
 }
 
-void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows, float* totals) {
+void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows, float* totals,
+                  const std::byte* next) {
   std::fill_n(totals, static_cast<size_t>(num_rows) * cpu::kPanelOutputs, 0.0f);
   const bool is_a16 = x.arithmetic == Arithmetic::kA16;
   switch (w.dtype()) {
     case DType::kE4M3:
-      return is_a16 ? PanelProductAs<E4M3Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals)
-                    : PanelProductAs<E4M3Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals);
+      return is_a16 ? PanelProductAs<E4M3Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals, next)
+                    : PanelProductAs<E4M3Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals, next);
     case DType::kBf16:
-      return is_a16 ? PanelProductAs<Bf16Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals)
-                    : PanelProductAs<Bf16Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals);
+      return is_a16 ? PanelProductAs<Bf16Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals, next)
+                    : PanelProductAs<Bf16Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals, next);
     default:
-      return PanelProductAs<F32Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals);
+      return PanelProductAs<F32Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals, next);
   }
 }
 

@@ -12,12 +12,10 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <hwy/cache_control.h>
-
 #include "kernels/cpu/codecs-inl.h"
+#include "kernels/cpu/multiply_step-inl.h"
 #include "kernels/cpu/product_rows.h"
 #include "kernels/cpu/simd-inl.h"
-#include "kernels/cpu/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
@@ -41,80 +39,25 @@ struct Stretch {
   float scale = 1.0f;
   const float* const* x_scales = nullptr;  // by row, of the block; null: 1
   int block = 0;
-  const std::byte* next = nullptr;  // prefetched meanwhile, next_bytes for each step; need not be mapped
+  // Prefetched meanwhile; need not be mapped. What streams fetches its next block line by line, a strip, which is in L1
+  // already, next_bytes for each of its steps.
+  const std::byte* next = nullptr;
   size_t next_bytes = 0;
 };
-
-// A step of whole pairs. Few rows: one vector of outputs at a time leaves registers for the sums. Many rows have few
-// outputs: all weights of a pair first, then row by row.
-template <class Codec, Arithmetic kA, int kRows, int kVecs>
-HWY_INLINE void AddStep(const std::byte* line, size_t step_bytes, const float* const (&rows)[kRows], int k,
-                        Sums<kA, kRows, kVecs>& sums) {
-  if constexpr (kRows <= 3) {
-    for (int v = 0; v < kVecs; ++v) {
-      const auto codes = Codec::Load(line + Codec::Offset(v), step_bytes);
-      for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
-        Vec even, odd;
-        Codec::Decode(codes, pair, even, odd);
-        for (int r = 0; r < kRows; ++r) {
-          sums.AddEven(r, v, Set(rows[r][k + 2 * pair]), even);
-          sums.AddOdd(r, v, Set(rows[r][k + 2 * pair + 1]), odd);
-        }
-      }
-    }
-  } else {
-    typename Codec::Codes codes[kVecs];
-    for (int v = 0; v < kVecs; ++v) codes[v] = Codec::Load(line + Codec::Offset(v), step_bytes);
-    for (int pair = 0; pair < Codec::kInputs / 2; ++pair) {
-      Vec even[kVecs], odd[kVecs];
-      for (int v = 0; v < kVecs; ++v) Codec::Decode(codes[v], pair, even[v], odd[v]);
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x_even = Set(rows[r][k + 2 * pair]), x_odd = Set(rows[r][k + 2 * pair + 1]);
-        for (int v = 0; v < kVecs; ++v) sums.AddEven(r, v, x_even, even[v]);
-        for (int v = 0; v < kVecs; ++v) sums.AddOdd(r, v, x_odd, odd[v]);
-      }
-    }
-  }
-}
-
-// The last k of a stretch, fewer than a step: neither activations nor plain floats behind them are read.
-template <class Codec, Arithmetic kA, int kRows, int kVecs>
-HWY_INLINE void AddPartOfStep(const std::byte* line, size_t step_bytes, const float* const (&rows)[kRows], int k,
-                              int count, Sums<kA, kRows, kVecs>& sums) {
-  for (int i = 0; i < count; ++i) {
-    const bool is_odd = i % 2 == 1;
-    const size_t step = is_odd ? step_bytes : 0;  // of one float row only the even one is read
-    for (int v = 0; v < kVecs; ++v) {
-      const auto codes = Codec::Load(line + Codec::Offset(v), step);
-      Vec even, odd;
-      Codec::Decode(codes, i / 2, even, odd);
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x = Set(rows[r][k + i]);
-        if (is_odd) {
-          sums.AddOdd(r, v, x, odd);
-        } else {
-          sums.AddEven(r, v, x, even);
-        }
-      }
-    }
-  }
-}
 
 // Adds k [begin, begin + count) of the stretch.
 template <class Codec, Arithmetic kA, int kRows, int kVecs>
 HWY_INLINE void AddSteps(const Stretch& s, const float* const (&rows)[kRows], int begin, int count,
                          Sums<kA, kRows, kVecs>& sums) {
-  const size_t step_bytes = s.step_bytes;
-  const std::byte* line = s.lines + static_cast<size_t>(begin / Codec::kInputs) * step_bytes;
-  const std::byte* next = s.next + static_cast<size_t>(begin / Codec::kInputs) * s.next_bytes;
+  const auto first_step = static_cast<size_t>(begin / Codec::kInputs);
+  const size_t step_bytes = s.step_bytes, next_bytes = Codec::kStreams ? step_bytes : s.next_bytes;
+  const std::byte* line = s.lines + first_step * step_bytes;
+  const std::byte* next = s.next + first_step * next_bytes;
   const int end = begin + count;
   int k = begin;
 #pragma GCC unroll 4  // short loops with a mispredicted exit cost 6 % otherwise
-  for (; k + Codec::kInputs <= end; k += Codec::kInputs, line += step_bytes, next += s.next_bytes) {
-    if constexpr (Codec::kAheadBytes == 0) hwy::Prefetch(next);
-    for (size_t at = 0; Codec::kAheadBytes > 0 && at < Codec::kStepBytes; at += cpu::kLineBytes)
-      for (size_t of_line = 0; of_line < kGroupBytes * kVecs / kParts; of_line += 64)
-        hwy::Prefetch(line + at + of_line + Codec::kAheadBytes);
+  for (; k + Codec::kInputs <= end; k += Codec::kInputs, line += step_bytes, next += next_bytes) {
+    PrefetchStep<Codec, kVecs>(next);
     AddStep<Codec, kA, kRows, kVecs>(line, step_bytes, rows, k, sums);
   }
   if constexpr (Codec::kInputs > 1) {
