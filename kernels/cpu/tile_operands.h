@@ -9,7 +9,7 @@
 namespace latentd::cpu {
 
 inline constexpr int kTileRows = 16;
-inline constexpr int kTileInputs = kSumInputs;
+inline constexpr int kTileInputs = kGroupInputs;
 inline constexpr int kTileValues = kTileRows * kTileInputs;
 
 constexpr int TileRowsOf(int num_rows) { return (num_rows + kTileRows - 1) / kTileRows; }
