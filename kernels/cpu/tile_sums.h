@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <hwy/base.h>
+
 #include "kernels/cpu/tile_operands.h"
 
 namespace latentd::cpu {
@@ -58,14 +60,18 @@ class ScaledSums {
  private:
   static constexpr int kValues = kTileRows * kPanelOutputs;
 
+  // Copies of the members: a store of vectors may change those, as far as the compiler knows.
   template <int kWidth>
-  void AddRows(int begin, int end) {
+  HWY_NOINLINE void AddRows(int begin, int end) {
     constexpr int kPartRows = kValues / kWidth / kParts;
-    const float block_scale = scales_[block_];
-    for (int r = begin * kPartRows; r < std::min(end * kPartRows, num_rows_); ++r) {
-      const int row = first_row_ + r;
-      const float scale = rows_.scales == nullptr ? block_scale : rows_.scales[row][block_] * block_scale;
-      Vectors::template AddScaled<kWidth>(scale, sums_ + r * kWidth, totals_ + row * kPanelOutputs + first_output_);
+    const int first = begin * kPartRows, last = std::min(end * kPartRows, num_rows_), block = block_;
+    const float* sums = sums_ + first * kWidth;
+    float* totals = totals_ + (first_row_ + first) * kPanelOutputs + first_output_;
+    const float block_scale = scales_[block];
+    const float* const* row_scales = rows_.scales == nullptr ? nullptr : rows_.scales + first_row_;
+    for (int r = first; r < last; ++r, sums += kWidth, totals += kPanelOutputs) {
+      const float scale = row_scales == nullptr ? block_scale : row_scales[r][block] * block_scale;
+      Vectors::template AddScaled<kWidth>(scale, sums, totals);
     }
   }
 

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <hwy/base.h>
+
 #include "kernels/cpu/tile_operands.h"
 
 namespace latentd::cpu {
@@ -51,18 +53,17 @@ class TileWeights {
   void Start(const TileBlock& block, int num_steps) {
     const size_t num_lines = static_cast<size_t>(block.num_groups) * kGroupLines;
     from_ = Lines(block);
-    end_ = from_ + num_lines * kLineBytes;
+    num_left_ = num_lines;
     to_ = strips_[block.index % 2];
     per_step_ = num_lines * kPart / static_cast<size_t>(num_steps) + 1;
     due_ = 0;
   }
   void Advance() {
     due_ += per_step_;
-    for (; due_ >= kPart && from_ != end_; due_ -= kPart) PrepareLine();
+    Prepare(std::min(due_ / kPart, num_left_));
+    due_ %= kPart;
   }
-  void Finish() {
-    while (from_ != end_) PrepareLine();
-  }
+  void Finish() { Prepare(num_left_); }
 
  private:
   static constexpr size_t kPart = 1 << 16;  // steps are counted in such parts of a line
@@ -71,19 +72,25 @@ class TileWeights {
     return panel_.lines + static_cast<size_t>(block.first_group) * kGroupLines * kLineBytes;
   }
 
-  void PrepareLine() {
-    const std::byte* ahead = from_ + (kScaled ? kAheadBytes : 0);  // need not be mapped
-    for (size_t i = 0; i < kLineBytes; i += 64) __builtin_prefetch(ahead + i);
-    if constexpr (kScaled) {
-      Vectors::DecodeLine(from_, to_, kStripValues);
-      to_ += 64;
+  HWY_NOINLINE void Prepare(size_t num_lines) {
+    const std::byte* from = from_;
+    uint16_t* to = to_;
+    for (size_t line = 0; line < num_lines; ++line, from += kLineBytes) {
+      const std::byte* ahead = from + (kScaled ? kAheadBytes : 0);  // need not be mapped
+      for (size_t i = 0; i < kLineBytes; i += 64) __builtin_prefetch(ahead + i);
+      if constexpr (kScaled) {
+        Vectors::DecodeLine(from, to, kStripValues);
+        to += 64;
+      }
     }
-    from_ += kLineBytes;
+    from_ = from;
+    to_ = to;
+    num_left_ -= num_lines;
   }
 
   const TilePanel& panel_;
   const std::byte* from_ = nullptr;
-  const std::byte* end_ = nullptr;
+  size_t num_left_ = 0;  // lines
   uint16_t* to_ = nullptr;
   size_t per_step_ = 0;
   size_t due_ = 0;
