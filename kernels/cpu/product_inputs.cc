@@ -49,8 +49,9 @@ Tensor CutTo(const Tensor& x, std::vector<float>& memory) {
 }  // namespace
 
 InputKind KindFor(const PackedMatrix& w, ActivationFormat format, bool has_codes) {
-  if (format == ActivationFormat::kF32 || w.dtype() == DType::kF32 || w.keeps_inputs()) return InputKind::kAsTheyAre;
-  return has_codes && w.dtype() == DType::kE4M3 ? InputKind::kCodes : InputKind::kBf16;
+  if (w.dtype() == DType::kF32 || w.keeps_inputs()) return InputKind::kAsTheyAre;
+  if (format == ActivationFormat::kBf16) return InputKind::kBf16;
+  return has_codes && w.dtype() == DType::kE4M3 ? InputKind::kCodes : InputKind::kAsTheyAre;
 }
 
 void ProductInputs::Reserve(const StepLimits& limits) {
@@ -58,7 +59,7 @@ void ProductInputs::Reserve(const StepLimits& limits) {
   const auto tokens = static_cast<size_t>(limits.max_tokens);
   const size_t values = tokens * static_cast<size_t>(StrideOf(limits.max_linear_inputs));
   for (Addresses& rows : rows_) rows.values.reserve(tokens);
-  if (format_ != ActivationFormat::kF32) bf16_.resize(values);
+  if (format_ == ActivationFormat::kBf16) bf16_.resize(values);
   if (format_ != ActivationFormat::kE4M3) return;
   codes_.resize(values);
   rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);

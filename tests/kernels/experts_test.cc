@@ -135,11 +135,16 @@ class ExpertsLayer {
     const std::vector<float> x = x_.Row(row);
     for (const Choice& choice : Choices(row)) {
       const contract::Expert& expert = exact_[choice.expert];
-      const bool has_codes = activations_ == ActivationFormat::kE4M3;
-      if (activations_ == ActivationFormat::kF32) {
-        contract::AddExpert(expert, x.data(), choice.weight, out);
-      } else {
-        contract::AddExpert16(expert, x, has_codes ? std::optional(scale_format_) : std::nullopt, choice.weight, out);
+      switch (activations_) {
+        case ActivationFormat::kF32:
+          contract::AddExpert(expert, x.data(), choice.weight, out);
+          break;
+        case ActivationFormat::kBf16:
+          contract::AddExpert16(expert, x, choice.weight, out);
+          break;
+        case ActivationFormat::kE4M3:
+          contract::AddCodedExpert(expert, x, scale_format_, choice.weight, out);
+          break;
       }
     }
     return out;

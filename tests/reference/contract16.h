@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <optional>
 #include <vector>
 
 #include "kernels/fp8.h"
@@ -109,18 +108,29 @@ inline std::vector<float> LinearCoded(const Matrix& w, const CodedRow& x) {
   return out;
 }
 
-// AddExpert of contract.h under a16, or under a8 where x has codes: these and those of the hidden layer are for the
-// scaled matrices.
-inline void AddExpert16(const Expert& expert, const std::vector<float>& x, std::optional<ScaleFormat> codes,
-                        float weight, std::vector<float>& out) {
-  const auto product = [&](const Matrix& w, const std::vector<float>& inputs) {
-    return codes && w.scaled ? LinearCoded(w, CodesOf(inputs, *codes)) : Linear16(w, inputs.data());
-  };
+// AddExpert of contract.h with the given product of a matrix and its inputs.
+template <class Product>
+void AddExpertBy(const Expert& expert, const std::vector<float>& x, float weight, std::vector<float>& out,
+                 const Product& product) {
   std::vector<float> hidden = product(expert.gate, x);
   const std::vector<float> up = product(expert.up, x);
   for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1.0f + Exp(-hidden[i])) * up[i];
   const std::vector<float> y = product(expert.down, hidden);
   for (size_t i = 0; i < out.size(); ++i) out[i] = std::fma(weight, y[i], out[i]);
+}
+
+// a16.
+inline void AddExpert16(const Expert& expert, const std::vector<float>& x, float weight, std::vector<float>& out) {
+  AddExpertBy(expert, x, weight, out,
+              [](const Matrix& w, const std::vector<float>& inputs) { return Linear16(w, inputs.data()); });
+}
+
+// a8: codes of x and of the hidden layer meet the scaled matrices, values the others.
+inline void AddCodedExpert(const Expert& expert, const std::vector<float>& x, ScaleFormat format, float weight,
+                           std::vector<float>& out) {
+  AddExpertBy(expert, x, weight, out, [format](const Matrix& w, const std::vector<float>& inputs) {
+    return w.scaled ? LinearCoded(w, CodesOf(inputs, format)) : Linear(w, inputs.data());
+  });
 }
 
 }  // namespace latentd::contract
