@@ -48,7 +48,7 @@ Backend MakeTestBackend(const StepLimits& limits) {
   return backend;
 }
 
-StepLimits SmallLimits(ActivationFormat activations) {
+StepLimits SmallLimits() {
   return {.max_tokens = 64,
           .max_rows = 64,
           .max_logit_rows = 64,
@@ -60,14 +60,7 @@ StepLimits SmallLimits(ActivationFormat activations) {
           .experts_per_token = 2,
           .expert_width = 128,
           .shared_expert_width = 128,
-          .activations = activations};
-}
-
-reference::InputForm InputFormOf(const MatrixSource& weight, ActivationFormat activations) {
-  if (activations == ActivationFormat::kF32 || weight.keeps_inputs) return reference::InputForm::kAsTheyAre;
-  if (activations == ActivationFormat::kE4M3 && weight.dtype == DType::kE4M3) return reference::InputForm::kCodes;
-  const bool rounds = TestTraits().name == "cpu" && weight.dtype != DType::kF32;
-  return rounds ? reference::InputForm::kBf16 : reference::InputForm::kAsTheyAre;
+          .activations = ActivationFormat::kE4M3};
 }
 
 DeviceRows::DeviceRows(Backend& backend, int rows, int width) : device_(*backend.device) {
