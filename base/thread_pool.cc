@@ -1,31 +1,108 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <csignal>
+#include <limits>
 #include <system_error>
+#include <utility>
 
 #include <hwy/cache_control.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/check.h"
+#include "base/processors.h"
 #include "base/signal_mask.h"
 
 namespace latentd {
 namespace {
 
-// About the time between two regions of a step. Longer spinning would take a core from other threads.
-constexpr int kSpins = 4000;
-constexpr int kClosed = 1 << 30;
+using Clock = std::chrono::steady_clock;
 
-void AwaitChange(const std::atomic<int>& value, int old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    hwy::Pause();
+constexpr uint32_t kClosed = 1u << 30;            // no thread may enter
+constexpr uint32_t kAwaited = 1u << 31;           // the caller is parked until the last thread leaves
+constexpr uint64_t kTagUnit = uint64_t{1} << 32;  // tags are above an item's number
+constexpr int kAll = std::numeric_limits<int>::max();
+
+constexpr int kPausesPerLook = 16;  // between two looks at the clock: about a microsecond
+// A look that comes so late was one of a thread whose core had been given to another; an interrupt takes less.
+constexpr Clock::duration kCoreTaken = std::chrono::microseconds(200);
+// So long the others wait for an item before its thread is thought to have lost its core.
+constexpr Clock::duration kStall = std::chrono::milliseconds(1);
+constexpr Clock::duration kTurn = std::chrono::milliseconds(5);  // where two threads have one core
+constexpr Clock::duration kLongestRest = std::chrono::milliseconds(100);
+
+// The kernel compares the word with `value` before it parks the thread, so that no change is missed.
+void Park(const std::atomic<uint32_t>& word, uint32_t value) {
+  static_assert(sizeof(word) == sizeof(uint32_t));
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+
+void Park(const std::atomic<uint32_t>& word, uint32_t value, std::chrono::nanoseconds longest) {
+  const timespec timeout = {.tv_sec = longest.count() / 1'000'000'000, .tv_nsec = longest.count() % 1'000'000'000};
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, &timeout, nullptr, 0);
+}
+
+void Wake(const std::atomic<uint32_t>& word, int most) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, most, nullptr, nullptr, 0);
+}
+
+struct Spun {
+  bool is_over = false;
+  Clock::duration lost{};  // in which another thread had the core; then spinning ended
+};
+
+// Until is_over(), for `longest` at most.
+template <class IsOver>
+Spun Spin(Clock::duration longest, const IsOver& is_over) {
+  if (is_over()) return {.is_over = true};
+  if (longest == longest.zero()) return {};
+  const Clock::time_point begin = Clock::now();
+  for (Clock::time_point before = begin; before - begin < longest;) {
+    for (int i = 0; i < kPausesPerLook; ++i) {
+      if (is_over()) return {.is_over = true};
+      hwy::Pause();
+    }
+    const Clock::time_point now = Clock::now();
+    if (now - before > kCoreTaken) return {.is_over = is_over(), .lost = now - before};
+    before = now;
   }
-  value.wait(old, std::memory_order_acquire);
+  return {};
+}
+
+// Since the last look of the calling thread.
+bool WasPreempted(long& num_preemptions) {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return std::exchange(num_preemptions, usage.ru_nivcsw) != usage.ru_nivcsw;
+}
+
+// False where the affinity allows no other.
+bool MoveToAnotherCore() {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2) return false;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<size_t>(sched_getcpu()), &others);
+  const bool has_moved = sched_setaffinity(0, sizeof(others), &others) == 0;
+  sched_setaffinity(0, sizeof(allowed), &allowed);
+  return has_moved;
+}
+
+int NumWatching(Spinning spinning) {
+  if (spinning == Spinning::kNever) return 0;
+  const cpu::ProcessorFacts facts = cpu::FindProcessors();
+  return static_cast<int>(std::min<double>(facts.allowed, facts.quota));
 }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : inside_(kClosed) {
+ThreadPool::ThreadPool(int num_threads, Spinning spinning)
+    : shares_(static_cast<size_t>(std::max(1, num_threads))),
+      num_watching_(num_threads > 1 ? NumWatching(spinning) : 0),
+      inside_(kClosed) {
   CHECK_GE(num_threads, 1);
   // Signals are for the thread that made the pool: a new thread inherits what its maker blocks.
   const sigset_t before = BlockSignalsButFaults();
@@ -38,46 +115,127 @@ ThreadPool::ThreadPool(int num_threads) : inside_(kClosed) {
 }
 
 ThreadPool::~ThreadPool() {
-  stop_ = true;
-  region_.fetch_add(1, std::memory_order_release);
-  region_.notify_all();
+  stop_ = 1;
+  region_.fetch_add(1);
+  Wake(stop_, kAll);
+  Wake(region_, kAll);
   for (std::thread& thread : threads_) thread.join();
 }
 
 void ThreadPool::Run(const void* body, int num_items) {
+  if (num_items <= 1 || threads_.empty()) {
+    for (int item = 0; item < num_items; ++item) call_(body, item, 0);
+    return;
+  }
   body_ = body;
   num_items_ = num_items;
-  next_.store(0, std::memory_order_relaxed);
-  if (num_items <= 1 || threads_.empty()) return TakeItems(0);
-  inside_.store(0, std::memory_order_release);
-  region_.fetch_add(1, std::memory_order_release);
-  region_.notify_all();  // a system call only if a thread is parked
+  opened_ = Clock::now();
+  Open();
   TakeItems(0);
-  int inside = inside_.fetch_add(kClosed, std::memory_order_acq_rel) + kClosed;
-  for (; inside != kClosed; inside = inside_.load(std::memory_order_acquire)) AwaitChange(inside_, inside);
+  inside_.fetch_add(kClosed, std::memory_order_acq_rel);
+  AwaitEmpty();
+}
+
+void ThreadPool::Open() {
+  tag_ += kTagUnit;
+  if (tag_ == 0) {  // tags begin anew: no share may have one that comes again
+    for (Share& share : shares_) share.taken.store(0, std::memory_order_relaxed);
+    tag_ = kTagUnit;
+  }
+  callers_core_.store(sched_getcpu(), std::memory_order_relaxed);
+  inside_.store(0, std::memory_order_release);
+  // Either a thread that is about to park is counted here, or it sees the new number: both sides write, then read.
+  region_.fetch_add(1, std::memory_order_seq_cst);
+  const int num_parked = num_parked_.load(std::memory_order_seq_cst);
+  if (num_parked > 0) Wake(region_, std::min(num_parked, num_items_ - 1));
+}
+
+int ThreadPool::Take(int share, int num_shares) {
+  const auto part = [&](int s) { return static_cast<uint64_t>(int64_t{num_items_} * s / num_shares); };
+  std::atomic<uint64_t>& taken = shares_[static_cast<size_t>(share)].taken;
+  uint64_t seen = taken.load(std::memory_order_relaxed);
+  for (;;) {
+    const uint64_t item = seen / kTagUnit == tag_ / kTagUnit ? seen % kTagUnit : part(share);
+    if (item >= part(share + 1)) return -1;
+    if (taken.compare_exchange_weak(seen, tag_ | (item + 1), std::memory_order_relaxed)) return static_cast<int>(item);
+  }
 }
 
 void ThreadPool::TakeItems(int thread) {
-  for (int item = 0; (item = next_.fetch_add(1, std::memory_order_relaxed)) < num_items_;) call_(body_, item, thread);
+  const int num_shares = std::min(num_threads(), num_items_);
+  for (int i = 0; i < num_shares; ++i) {
+    const int share = (thread + i) % num_shares;
+    for (int item = 0; (item = Take(share, num_shares)) >= 0;) call_(body_, item, thread);
+  }
 }
 
 // Into the region that is open, if one is.
 bool ThreadPool::Enter() {
-  int inside = inside_.load(std::memory_order_relaxed);
+  uint32_t inside = inside_.load(std::memory_order_relaxed);
   while (inside < kClosed) {
     if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acq_rel)) return true;
   }
   return false;
 }
 
+void ThreadPool::Leave(Habits& habits) {
+  const bool is_awaited = (inside_.load(std::memory_order_acquire) & kAwaited) != 0;
+  const Clock::duration awaited = is_awaited ? TimeAwaited() : Clock::duration::zero();
+  if (inside_.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | kAwaited | 1)) Wake(inside_, 1);
+  if (awaited > kStall && WasPreempted(habits.num_preemptions)) Rest(awaited, habits);
+}
+
+// Nothing where the wait is no longer than the region was: items may be long.
+ThreadPool::Clock::duration ThreadPool::TimeAwaited() const {
+  const Clock::duration awaited = Clock::now() - closed_;
+  return awaited > closed_ - opened_ ? awaited : Clock::duration::zero();
+}
+
+void ThreadPool::AwaitEmpty() {
+  const auto is_empty = [this] { return inside_.load(std::memory_order_acquire) == kClosed; };
+  if (is_empty()) return;
+  closed_ = Clock::now();
+  if (Spin(SpinOf(0), is_empty).is_over) return;
+  uint32_t inside = inside_.fetch_or(kAwaited, std::memory_order_acq_rel) | kAwaited;
+  for (; inside != (kClosed | kAwaited); inside = inside_.load(std::memory_order_acquire)) Park(inside_, inside);
+}
+
+void ThreadPool::AwaitRegion(uint32_t seen, Habits& habits) {
+  const auto is_over = [&] { return region_.load(std::memory_order_acquire) != seen; };
+  const Spun spun = Spin(IsOnCallersCore() ? Clock::duration::zero() : habits.spin, is_over);
+  if (spun.is_over) return;
+  if (spun.lost > spun.lost.zero()) Rest(spun.lost, habits);
+  num_parked_.fetch_add(1, std::memory_order_seq_cst);
+  while (region_.load(std::memory_order_seq_cst) == seen) Park(region_, seen);
+  num_parked_.fetch_sub(1, std::memory_order_relaxed);
+  // Where no core is idle the kernel wakes a thread beside its waker.
+  if (IsOnCallersCore() && !MoveToAnotherCore()) RestUntil(Clock::now() + kTurn);
+}
+
+bool ThreadPool::IsOnCallersCore() const { return sched_getcpu() == callers_core_.load(std::memory_order_relaxed); }
+
+// Longer each time where the core was taken again at once.
+void ThreadPool::Rest(Clock::duration lost, Habits& habits) {
+  const Clock::time_point now = Clock::now();
+  const bool is_again = now - habits.rested_until < habits.rest;
+  habits.rest = std::min(std::max(2 * lost, is_again ? 2 * habits.rest : lost.zero()), kLongestRest);
+  habits.rested_until = now + habits.rest;
+  RestUntil(habits.rested_until);
+}
+
+void ThreadPool::RestUntil(Clock::time_point end) {
+  for (Clock::time_point now = Clock::now(); stop_ == 0 && now < end; now = Clock::now()) Park(stop_, 0, end - now);
+}
+
 void ThreadPool::Work(int thread) {
-  for (int seen = 0;;) {
-    AwaitChange(region_, seen);
+  Habits habits{.spin = SpinOf(thread)};
+  for (uint32_t seen = 0;;) {
+    AwaitRegion(seen, habits);
     seen = region_.load(std::memory_order_acquire);
-    if (stop_) return;
+    if (stop_ != 0) return;
     if (!Enter()) continue;
     TakeItems(thread);
-    if (inside_.fetch_sub(1, std::memory_order_release) == kClosed + 1) inside_.notify_one();
+    Leave(habits);
   }
 }
 

@@ -3,6 +3,10 @@
 
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -10,21 +14,92 @@
 namespace latentd {
 namespace {
 
+void ExpectEachItemRunsOnce(ThreadPool& pool, int num_regions) {
+  for (int region = 0; region < num_regions; ++region) {
+    const int num_items = region % 23;
+    std::vector<int> runs(static_cast<size_t>(num_items), 0);  // no atomics: an item belongs to one thread
+    pool.ForEach(num_items, [&](int item, int thread) {
+      ASSERT_GE(thread, 0);
+      ASSERT_LT(thread, pool.num_threads());
+      ++runs[static_cast<size_t>(item)];
+    });
+    EXPECT_EQ(runs, std::vector<int>(static_cast<size_t>(num_items), 1)) << "region " << region;
+  }
+}
+
 TEST(ThreadPool, EveryItemOfEveryRegionRunsOnce) {
   for (const int threads : {1, 2, 5}) {
     ThreadPool pool(threads);
     EXPECT_EQ(pool.num_threads(), threads);
-    for (int region = 0; region < 2000; ++region) {
-      const int num_items = region % 23;
-      std::vector<int> runs(static_cast<size_t>(num_items), 0);  // no atomics: an item belongs to one thread
-      pool.ForEach(num_items, [&](int item, int thread) {
-        ASSERT_GE(thread, 0);
-        ASSERT_LT(thread, threads);
-        ++runs[static_cast<size_t>(item)];
+    ExpectEachItemRunsOnce(pool, 2000);
+  }
+}
+
+// Without watching every region parks and wakes its threads; one wake-up that is lost stops the test.
+TEST(ThreadPool, ParkedThreadsMissNoRegion) {
+  for (const int threads : {2, 5}) {
+    ThreadPool pool(threads, Spinning::kNever);
+    ExpectEachItemRunsOnce(pool, 2000);
+    for (int region = 0; region < 100; ++region) {
+      std::atomic<int> num_inside{0};
+      // Possible only where another thread comes.
+      pool.ForEach(2, [&](int, int) {
+        ++num_inside;
+        num_inside.notify_all();
+        for (int seen = num_inside; seen < 2; seen = num_inside) num_inside.wait(seen);
       });
-      EXPECT_EQ(runs, std::vector<int>(static_cast<size_t>(num_items), 1)) << "region " << region;
+      EXPECT_EQ(num_inside, 2);
     }
   }
+}
+
+TEST(ThreadPool, PoolsThatShareTheCoresDoNotHarmEachOther) {
+  std::vector<std::jthread> callers;
+  for (const Spinning spinning : {Spinning::kWhereGranted, Spinning::kNever, Spinning::kWhereGranted}) {
+    callers.emplace_back([spinning] {
+      ThreadPool pool(4, spinning);
+      ExpectEachItemRunsOnce(pool, 500);
+    });
+  }
+}
+
+// Its caches and its memory hold what it read in the region before.
+TEST(ThreadPool, AThreadBeginsWithItsOwnStretch) {
+  constexpr int kThreads = 4, kStretch = 6;
+  ThreadPool pool(kThreads);
+  for (int region = 0; region < 3; ++region) {
+    std::vector<int> first(kThreads, -1);
+    std::atomic<int> num_inside{0};
+    pool.ForEach(kThreads * kStretch, [&](int item, int thread) {
+      int& begin = first[static_cast<size_t>(thread)];
+      if (begin >= 0) return;
+      begin = item;
+      ++num_inside;
+      num_inside.notify_all();
+      for (int seen = num_inside; seen < kThreads; seen = num_inside) num_inside.wait(seen);
+    });
+    EXPECT_EQ(first, (std::vector<int>{0, kStretch, 2 * kStretch, 3 * kStretch}));
+  }
+}
+
+// State S of /proc/self/task/*/stat: a thread that watched for ever would stay in R.
+int NumRunning() {
+  int running = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::string line;
+    if (!std::getline(file, line)) continue;
+    running += line.at(line.rfind(')') + 2) == 'R' ? 1 : 0;
+  }
+  return running;
+}
+
+TEST(ThreadPool, AnIdlePoolParks) {
+  ThreadPool pool(3);
+  std::atomic<int> sum{0};
+  pool.ForEach(100, [&](int item, int) { sum += item; });
+  while (NumRunning() > 1) std::this_thread::yield();
+  EXPECT_EQ(sum, 4950);
 }
 
 TEST(ThreadPool, ItsThreadsTakeNoSignals) {
