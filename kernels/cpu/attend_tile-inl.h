@@ -14,6 +14,7 @@
 
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
@@ -32,18 +33,8 @@ HWY_INLINE Vec SumsOfLanes(const float* dots) { return hn::Load(kF32, dots); }
 // Adds lane l and the lane kApart behind it, of two vectors at once; b's sums take the places that a's leave free.
 template <int kApart>
 HWY_INLINE Vec AddApart(Vec a, Vec b) {
-  if constexpr (kApart == 8) {
-    return hn::Add(hn::ConcatLowerLower(kF32, b, a), hn::ConcatUpperUpper(kF32, b, a));
-  } else if constexpr (kApart == 4) {
-    return hn::Add(hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a), hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a)));
-  } else if constexpr (kApart == 2) {
-    constexpr hn::RepartitionToWide<F32> kF64;
-    const auto wide_a = hn::BitCast(kF64, a), wide_b = hn::BitCast(kF64, b);
-    return hn::Add(hn::BitCast(kF32, hn::OddEven(hn::Shuffle01(wide_b), wide_a)),
-                   hn::BitCast(kF32, hn::OddEven(wide_b, hn::Shuffle01(wide_a))));
-  } else {
-    return hn::Add(hn::OddEven(hn::Shuffle2301(b), a), hn::OddEven(b, hn::Shuffle2301(a)));
-  }
+  Exchange<kApart>(a, b);
+  return hn::Add(a, b);
 }
 
 template <int kApart>

@@ -5,6 +5,8 @@
 
 #include <absl/status/statusor.h>
 
+#include "kernels/cpu/packed_matrix.h"
+
 namespace latentd::cpu {
 namespace {
 
@@ -45,6 +47,7 @@ absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits,
                                                         partial_rows * ResultBytes(latent_width) + kRounding);
   if (!memory.ok()) return memory.status();
   memory_ = *std::move(memory);
+  arithmetic_ = limits.activations == ActivationFormat::kBf16 ? Arithmetic::kA16 : Arithmetic::kA32;
   num_heads_ = shape.num_heads;
   max_wave_tokens_ = static_cast<int>(tokens);
   auto* next = memory_.As<float>();
@@ -54,11 +57,19 @@ absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits,
   partial_ = TakeResults(static_cast<int>(partial_rows), latent_width, next);
   groups_.reserve(tokens);
   stretches_.reserve(tokens);
-  if (limits.latents == LatentFormat::kF32) return absl::OkStatus();
-  absl::StatusOr<DeviceBuffer> keys =
-      device.Allocate(static_cast<size_t>(num_threads) * static_cast<size_t>(kTileKeys) * query_bytes);
-  if (!keys.ok()) return keys.status();
-  keys_ = *std::move(keys);
+  const auto threads = static_cast<size_t>(num_threads);
+  if (limits.latents != LatentFormat::kF32) {
+    absl::StatusOr<DeviceBuffer> keys = device.Allocate(threads * static_cast<size_t>(kTileKeys) * query_bytes);
+    if (!keys.ok()) return keys.status();
+    keys_ = *std::move(keys);
+  }
+  if (arithmetic_ == Arithmetic::kA16) {
+    product_width_ = WholeVectors(shape.nope_width);
+    room_floats_ = static_cast<size_t>(std::max(kItemRows * key_width, kMaxProductRows * product_width_));
+    absl::StatusOr<DeviceBuffer> rooms = device.Allocate(threads * room_floats_ * sizeof(float));
+    if (!rooms.ok()) return rooms.status();
+    rooms_ = *std::move(rooms);
+  }
   return absl::OkStatus();
 }
 

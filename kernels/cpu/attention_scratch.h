@@ -10,6 +10,7 @@
 #include <absl/status/status.h>
 
 #include "kernels/batch.h"
+#include "kernels/cpu/product_rows.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 
@@ -19,6 +20,7 @@ inline constexpr int kTileKeys = kBlockSlots;  // keys of one step of the stream
 inline constexpr int kRangeKeys = 512;         // keys of one partial result
 inline constexpr int kGroupTokens = 16;        // tokens of a row that share a tile while it is in L2
 inline constexpr int kSliceHeads = 16;         // heads of one item
+inline constexpr int kItemRows = kGroupTokens * kSliceHeads;
 static_assert(kRangeKeys % kTileKeys == 0);
 
 // Consecutive tokens of one batch row.
@@ -47,6 +49,9 @@ class AttentionScratch {
 
   absl::Status Reserve(Device& device, const StepLimits& limits, int num_threads);
 
+  // What the queries and latents of a call are multiplied as.
+  Arithmetic arithmetic() const { return arithmetic_; }
+
   // Cuts the next wave off the batch, starting at `token`. Returns the token behind it.
   int PlanWave(const Batch& batch, int token);
   // The next round of the wave; false when all ranges are done.
@@ -67,6 +72,9 @@ class AttentionScratch {
   const Results& running() const { return running_; }
   const Results& partial() const { return partial_; }
 
+  // Under a16, a thread's own room for an item's queries as strips, and before for the rows of a product of W_UK.
+  float* strips(int thread) const { return rooms_.As<float>() + static_cast<size_t>(thread) * room_floats_; }
+  float* product_row(int thread, int row) const { return strips(thread) + row * product_width_; }
   // Room for the keys of a tile as floats, as wide as a query; a thread's own. Null where the cache holds floats.
   float* keys(int thread) const {
     if (keys_.bytes() == 0) return nullptr;
@@ -74,10 +82,14 @@ class AttentionScratch {
   }
 
  private:
+  Arithmetic arithmetic_ = Arithmetic::kA32;
   int num_heads_ = 0;
   int max_wave_tokens_ = 0;
   DeviceBuffer memory_;
   DeviceBuffer keys_;
+  DeviceBuffer rooms_;
+  size_t room_floats_ = 0;  // of a thread
+  int product_width_ = 0;
   Tensor queries_;
   Results running_;
   Results partial_;

@@ -32,7 +32,8 @@ absl::Status CpuOps::Reserve(const StepLimits& limits) {
 }
 
 std::span<const ActivationFormat> CpuOps::activation_formats() const {
-  static constexpr ActivationFormat kFormats[] = {ActivationFormat::kF32, ActivationFormat::kE4M3};
+  static constexpr ActivationFormat kFormats[] = {ActivationFormat::kF32, ActivationFormat::kBf16,
+                                                  ActivationFormat::kE4M3};
   return kFormats;
 }
 

@@ -1,4 +1,7 @@
 // AttendLatent on the CPU against its contract, as bytes; what holds for any backend is in ops/attend_test.cc.
+#include <cmath>
+#include <limits>
+#include <ostream>
 #include <random>
 #include <vector>
 
@@ -8,6 +11,7 @@
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/attention_case.h"
 #include "tests/kernels/attention_shapes.h"
+#include "tests/kernels/stored_matrix.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
@@ -20,7 +24,20 @@ Backend MakeBackend(const AttentionCase& c, int num_threads) {
   return backend;
 }
 
-constexpr LatentFormat kFormats[] = {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8};
+// What the cache holds and what is multiplied: fp32 latents go with fp32 activations only.
+struct Numerics {
+  LatentFormat latents;
+  ActivationFormat activations;
+};
+constexpr Numerics kNumerics[] = {{LatentFormat::kF32, ActivationFormat::kF32},
+                                  {LatentFormat::kBf16, ActivationFormat::kF32},
+                                  {LatentFormat::kFp8, ActivationFormat::kF32},
+                                  {LatentFormat::kBf16, ActivationFormat::kBf16},
+                                  {LatentFormat::kFp8, ActivationFormat::kBf16}};
+
+std::ostream& operator<<(std::ostream& out, const Numerics& numerics) {
+  return out << NameOf(numerics.latents) << " latents, " << NameOf(numerics.activations) << " activations";
+}
 
 class Attend : public testing::Test {
  protected:
@@ -44,11 +61,14 @@ void ExpectContract(const AttentionCase& c) {
 
 TEST_F(Attend, KeepsItsContractBitForBit) {
   for (const AttentionShape& shape : {kTinyTales, kOdd}) {
-    for (const LatentFormat format : kFormats) {
-      SCOPED_TRACE(NameOf(format));
-      ExpectContract({shape, DType::kE4M3, {1, 90, 1100}, random_, format});
+    for (const Numerics& numerics : kNumerics) {
+      SCOPED_TRACE(testing::PrintToString(numerics));
+      ExpectContract({shape, DType::kE4M3, {1, 90, 1100}, random_, numerics.latents, numerics.activations});
     }
     ExpectContract({shape, DType::kF32, {1, 90, 1100}, random_});
+    for (const DType weights : {DType::kF32, DType::kBf16}) {
+      ExpectContract({shape, weights, {1, 90, 1100}, random_, LatentFormat::kBf16, ActivationFormat::kBf16});
+    }
   }
 }
 
@@ -56,14 +76,36 @@ TEST_F(Attend, KeepsItsContractBitForBit) {
 TEST_F(Attend, GroupsOfFp8KeepTheContract) {
   const AttentionShape wide = {
       .num_heads = 2, .nope_width = 9, .rope_width = 6, .value_width = 21, .latent_width = 300};
-  ExpectContract({wide, DType::kF32, {1, 90, 1100}, random_, LatentFormat::kFp8});
+  for (const ActivationFormat activations : {ActivationFormat::kF32, ActivationFormat::kBf16}) {
+    ExpectContract({wide, DType::kF32, {1, 90, 1100}, random_, LatentFormat::kFp8, activations});
+  }
+}
+
+// Latents that bf16 holds as subnormal numbers, and sums that become such: read and written as zero.
+TEST_F(Attend, SubnormalNumbersAreZeroUnderA16) {
+  for (const float tiny : {1e-38f, 1e-37f, 3e-36f}) {
+    AttentionCase c(kOdd, DType::kBf16, {1, 90, 1100}, random_, LatentFormat::kBf16, ActivationFormat::kBf16);
+    c.ChangeLatents([&](int, int, std::vector<float>& latent) {
+      for (float& value : latent) value *= tiny;
+    });
+    ExpectContract(c);
+  }
+}
+
+TEST_F(Attend, RoundsOnlyWhatA16Rounds) {
+  for (const LatentFormat latents : {LatentFormat::kBf16, LatentFormat::kFp8}) {
+    const AttentionCase c(kTinyTales, DType::kBf16, {700}, random_, latents, ActivationFormat::kBf16);
+    const double error = RelativeError(c.Contract(0, 699), c.Reference(0, 699));
+    EXPECT_LT(error, 0.01) << NameOf(latents);
+    EXPECT_GT(error, 1e-5) << NameOf(latents);
+  }
 }
 
 TEST_F(Attend, BitsDependOnNeitherThreadsNorTarget) {
   for (const AttentionShape& shape : {kTinyTales, kOdd, kManyHeads}) {
-    for (const LatentFormat format : kFormats) {
-      SCOPED_TRACE(NameOf(format));
-      const AttentionCase c(shape, DType::kE4M3, {1, 20, 64, 530, 70}, random_, format);
+    for (const Numerics& numerics : kNumerics) {
+      SCOPED_TRACE(testing::PrintToString(numerics));
+      const AttentionCase c(shape, DType::kE4M3, {1, 20, 64, 530, 70}, random_, numerics.latents, numerics.activations);
       Backend one = MakeBackend(c, 1);
       const auto expected = c.Run(one, c.Whole());
       for (const int threads : {2, 5}) {
@@ -71,7 +113,28 @@ TEST_F(Attend, BitsDependOnNeitherThreadsNorTarget) {
         EXPECT_TRUE(SameOutputs(c.Run(backend, c.Whole()), expected)) << threads << " threads";
       }
       ForEachTarget([&] { EXPECT_TRUE(SameOutputs(c.Run(one, c.Tails(18)), expected)); });
+      EXPECT_TRUE(SameOutputs(c.Run(one, c.InChunksOf(27), {.block_seed = 5, .padding_rows = 3}), expected));
     }
+  }
+}
+
+// A latent that is not finite reaches no token before it, though they share tiles and groups of 32 keys.
+TEST_F(Attend, TokensSeeNothingBehindThem) {
+  for (const Numerics& numerics : kNumerics) {
+    SCOPED_TRACE(testing::PrintToString(numerics));
+    AttentionCase c(kOdd, DType::kBf16, {90}, random_, numerics.latents, numerics.activations);
+    Backend backend = MakeBackend(c, 2);
+    const auto expected = c.Run(backend, c.Whole());
+    c.ChangeLatents([](int, int token, std::vector<float>& latent) {
+      if (token >= 70) latent[3] = std::numeric_limits<float>::quiet_NaN();
+    });
+    ForEachTarget([&] {
+      const auto outputs = c.Run(backend, c.Whole());
+      for (size_t token = 0; token < 70; ++token) {
+        EXPECT_TRUE(SameBytes(outputs[0][token], expected[0][token])) << token;
+      }
+      EXPECT_TRUE(std::isnan(outputs[0][70][0]));
+    });
   }
 }
 
@@ -79,12 +142,15 @@ TEST_F(Attend, BitsDependOnNeitherThreadsNorTarget) {
 TEST_F(Attend, WavesAndRoundsAreTheWhole) {
   const AttentionShape shape = {
       .num_heads = 128, .nope_width = 16, .rope_width = 64, .value_width = 16, .latent_width = 512};
-  const AttentionCase c(shape, DType::kBf16, {1100, 40}, random_);
-  Backend backend = MakeBackend(c, 2);
-  const auto together = c.Run(backend, {{{0, 1036, 64}, {1, 0, 40}}});
-  const auto alone = c.Run(backend, {{{0, 1036, 1}}, {{0, 1083, 1}}, {{0, 1084, 16}}, {{1, 39, 1}}, {{1, 0, 3}}});
-  EXPECT_TRUE(SameOutputs(alone, together));
-  EXPECT_TRUE(SameBytes(together[0].back(), c.Contract(0, 1099)));
+  for (const Numerics& numerics : {kNumerics[0], kNumerics[3]}) {
+    const AttentionCase c(shape, DType::kBf16, {1100, 40}, random_, numerics.latents, numerics.activations);
+    Backend backend = MakeBackend(c, 2);
+    const auto together = c.Run(backend, {{{0, 1036, 64}, {1, 0, 40}}});
+    const auto alone = c.Run(backend, {{{0, 1036, 1}}, {{0, 1083, 1}}, {{0, 1084, 16}}, {{1, 39, 1}}, {{1, 0, 3}}});
+    EXPECT_TRUE(SameOutputs(alone, together));
+    if (numerics.activations == ActivationFormat::kBf16) continue;  // its contract takes seconds here
+    EXPECT_TRUE(SameBytes(together[0].back(), c.Contract(0, 1099)));
+  }
 }
 
 TEST(AttentionScratch, StaysWithinItsBound) {

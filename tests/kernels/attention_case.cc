@@ -8,6 +8,7 @@
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/kernels/stored_latent.h"
 #include "tests/reference/attention_contract.h"
+#include "tests/reference/attention_contract16.h"
 #include "tests/support/same_bytes.h"
 
 namespace latentd {
@@ -20,11 +21,12 @@ int NumBlocks(int tokens) { return (tokens + kBlockSlots - 1) / kBlockSlots; }
 }  // namespace
 
 AttentionCase::AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random,
-                             LatentFormat latents)
+                             LatentFormat latents, ActivationFormat activations)
     : shape(shape),
       scale(1.0f / std::sqrt(static_cast<float>(shape.query_width()))),
       lengths(std::move(lengths)),
       latents(latents),
+      activations(activations),
       up_(StoredMatrix::Random(weights, shape.num_heads * (shape.nope_width + shape.value_width), shape.latent_width,
                                random)) {
   for (const int length : this->lengths) {
@@ -34,6 +36,17 @@ AttentionCase::AttentionCase(const AttentionShape& shape, DType weights, std::ve
       const auto key = RandomValues(static_cast<size_t>(shape.latent_width + shape.rope_width), random);
       rows.push_back(ReadLatent(StoreLatent(key, View(nullptr)).data(), View(nullptr)));
       queries.push_back(RandomValues(static_cast<size_t>(shape.num_heads * shape.query_width()), random));
+    }
+  }
+}
+
+void AttentionCase::ChangeLatents(
+    const std::function<void(int sequence, int token, std::vector<float>& latent)>& change) {
+  for (size_t s = 0; s < latents_.size(); ++s) {
+    for (size_t t = 0; t < latents_[s].size(); ++t) {
+      std::vector<float>& latent = latents_[s][t];
+      change(static_cast<int>(s), static_cast<int>(t), latent);
+      latent = ReadLatent(StoreLatent(latent, View(nullptr)).data(), View(nullptr));
     }
   }
 }
@@ -69,6 +82,7 @@ StepLimits AttentionCase::Limits() const {
   limits.max_context = *std::max_element(lengths.begin(), lengths.end());
   limits.attention = shape;
   limits.latents = latents;
+  limits.activations = activations;
   return limits;
 }
 
@@ -210,18 +224,21 @@ reference::Vector AttentionCase::Reference(int sequence, int token) const {
 }
 
 std::vector<float> AttentionCase::Contract(int sequence, int token) const {
+  const bool is_a32 = activations == ActivationFormat::kF32;
+  const auto product = is_a32 ? contract::Linear : contract::Linear16;
+  const auto mean_latent = is_a32 ? contract::MeanLatent : contract::MeanLatent16;
   const auto s = static_cast<size_t>(sequence);
   const std::vector<float>& query = queries_[s][static_cast<size_t>(token)];
   std::vector<float> all;
   for (int head = 0; head < shape.num_heads; ++head) {
     const int first_row = head * (shape.nope_width + shape.value_width);
     const float* q = query.data() + head * shape.query_width();
-    std::vector<float> absorbed = contract::Linear(up_.ContractColumns(first_row, shape.nope_width), q);
+    std::vector<float> absorbed = product(up_.ContractColumns(first_row, shape.nope_width), q);
     absorbed.insert(absorbed.end(), q + shape.nope_width, q + shape.query_width());
     const std::vector<float> latent =
-        contract::MeanLatent(absorbed, std::span(latents_[s]).first(static_cast<size_t>(token + 1)), scale,
-                             static_cast<size_t>(shape.latent_width));
-    const auto out = contract::Linear(up_.ContractRows(first_row + shape.nope_width, shape.value_width), latent.data());
+        mean_latent(absorbed, std::span(latents_[s]).first(static_cast<size_t>(token + 1)), scale,
+                    static_cast<size_t>(shape.latent_width));
+    const auto out = product(up_.ContractRows(first_row + shape.nope_width, shape.value_width), latent.data());
     all.insert(all.end(), out.begin(), out.end());
   }
   return all;

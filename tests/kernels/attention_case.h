@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -31,7 +32,10 @@ class AttentionCase {
  public:
   // lengths[s] tokens of sequence s, each with a query. The latents are values that a cache of their format holds.
   AttentionCase(const AttentionShape& shape, DType weights, std::vector<int> lengths, std::mt19937& random,
-                LatentFormat latents = LatentFormat::kF32);
+                LatentFormat latents = LatentFormat::kF32, ActivationFormat activations = ActivationFormat::kF32);
+
+  // Latents become what the cache holds of what `change` makes of them.
+  void ChangeLatents(const std::function<void(int sequence, int token, std::vector<float>& latent)>& change);
 
   // Runs the steps one after the other and returns the outputs, [sequence][token]; empty where no step had the token.
   // What no row of a step may see is NaN while it runs.
@@ -52,6 +56,7 @@ class AttentionCase {
   const float scale;
   const std::vector<int> lengths;
   const LatentFormat latents;
+  const ActivationFormat activations;
 
  private:
   using Tables = std::vector<std::vector<int32_t>>;  // each sequence's blocks; block 0 is in no table

@@ -56,15 +56,16 @@ inline void AddTile(const std::vector<float>& q, std::span<const std::vector<flo
   }
 }
 
-// One head: q and keys are [latent; rope], the answer is the normalised mean latent.
-inline std::vector<float> MeanLatent(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale,
-                                     size_t latent_width) {
+// One head: q and keys are [latent; rope], the answer is the normalised mean latent. add_tile is AddTile.
+template <class Tile>
+std::vector<float> MeanLatentBy(const Tile& add_tile, const std::vector<float>& q,
+                                std::span<const std::vector<float>> keys, float scale, size_t latent_width) {
   Partial all{.result = std::vector<float>(latent_width, 0.0f)};
   for (size_t first = 0; first < keys.size(); first += 512) {
     Partial range{.result = std::vector<float>(latent_width, 0.0f)};
     const size_t end = std::min(keys.size(), first + 512);
     for (size_t tile = first; tile < end; tile += 64) {
-      AddTile(q, keys.subspan(tile, std::min<size_t>(64, end - tile)), scale, range);
+      add_tile(q, keys.subspan(tile, std::min<size_t>(64, end - tile)), scale, range);
     }
     const float max = std::max(all.max, range.max), old_factor = Exp(all.max - max), factor = Exp(range.max - max);
     all.max = max;
@@ -76,6 +77,11 @@ inline std::vector<float> MeanLatent(const std::vector<float>& q, std::span<cons
   const float inverse = 1.0f / all.sum;
   for (float& value : all.result) value *= inverse;
   return all.result;
+}
+
+inline std::vector<float> MeanLatent(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale,
+                                     size_t latent_width) {
+  return MeanLatentBy(AddTile, q, keys, scale, latent_width);
 }
 
 }  // namespace latentd::contract

@@ -1,0 +1,62 @@
+// The contract of AttendLatent under a16 (docs/spec/numerics.md), in scalar loops: what it must equal bit for bit, for
+// any company, number of threads and instruction set.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "tests/reference/attention_contract.h"
+#include "tests/reference/contract16.h"
+
+namespace latentd::contract {
+
+// Groups of 32 products in the order of the tile unit. q holds bf16 values.
+inline float Dot16(const std::vector<float>& q, const std::vector<float>& key) {
+  const int width = static_cast<int>(q.size());
+  float sum = 0.0f;
+  for (int k = 0; k < width; k += kGroupInputs) {
+    sum = AddGroup(
+        &q[static_cast<size_t>(k)], [&](int i) { return key[static_cast<size_t>(k + i)]; },
+        std::min(kGroupInputs, width - k), sum);
+  }
+  return sum;
+}
+
+// A tile is two groups of 32 keys; of one that the query sees in part, the others count with p = 0, and one of which it
+// sees nothing is left out. What is summed into the denominator is what multiplies.
+inline void AddTile16(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale, Partial& p) {
+  std::vector<float> weights;
+  float max = p.max;
+  for (const std::vector<float>& key : keys) {
+    weights.push_back(Dot16(q, key) * scale);
+    max = std::max(max, weights.back());
+  }
+  Lanes lanes = {};
+  for (size_t j = 0; j < keys.size(); ++j) {
+    weights[j] = Bf16(Exp(weights[j] - max));
+    lanes[j % 16] += weights[j];
+  }
+  const float factor = Exp(p.max - max);
+  p.max = max;
+  p.sum = std::fma(p.sum, factor, TreeSum(lanes));
+  for (size_t i = 0; i < p.result.size(); ++i) {
+    p.result[i] *= factor;
+    for (size_t j = 0; j < keys.size(); j += kGroupInputs) {
+      const auto count = static_cast<int>(std::min<size_t>(kGroupInputs, keys.size() - j));
+      p.result[i] = AddGroup(
+          &weights[j], [&](int k) { return keys[j + static_cast<size_t>(k)][i]; }, count, p.result[i]);
+    }
+  }
+}
+
+// One head: q is [q̃; rotated q_r] in fp32, the keys are what their slots stand for.
+inline std::vector<float> MeanLatent16(const std::vector<float>& q, std::span<const std::vector<float>> keys,
+                                       float scale, size_t latent_width) {
+  const std::vector<float> rounded = Bf16(q.data(), static_cast<int>(q.size()));
+  std::vector<std::vector<float>> rounded_keys;
+  for (const std::vector<float>& key : keys) rounded_keys.push_back(Bf16(key.data(), static_cast<int>(key.size())));
+  return MeanLatentBy(AddTile16, rounded, rounded_keys, scale, latent_width);
+}
+
+}  // namespace latentd::contract
