@@ -91,7 +91,8 @@ struct MatrixSource {
   std::span<const float> scales = {};       // kE4M3: [⌈outputs/128⌉, ⌈inputs/128⌉] multipliers; empty otherwise
   const std::byte* group_scales = nullptr;  // kInt4: bf16 [outputs, ⌈inputs/32⌉] of any alignment, lent with the rows
   RowLender* lender = nullptr;              // who packs the bytes borrows them from it; null: they are just there
-  bool keeps_inputs = false;  // products with it read fp32 values whatever the ActivationFormat: the router's
+  bool keeps_inputs = false;   // products with it read fp32 values whatever the ActivationFormat: the router's
+  std::string_view name = {};  // the tensor's, for profiles; lives as long as the bytes
 };
 
 // A weight in its backend's own layout; only the backend that packed it looks inside.

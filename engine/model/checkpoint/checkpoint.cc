@@ -357,7 +357,8 @@ MatrixSource Checkpoint::Matrix(std::string_view name) const {
           .bytes = stored.bytes.data(),
           .scales = stored.scales,
           .group_scales = stored.group_scales.data(),
-          .lender = stored.lender.get()};
+          .lender = stored.lender.get(),
+          .name = found->first};
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name) const {
