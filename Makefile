@@ -36,12 +36,14 @@ simulate:
 	@ninja -C $(RELEASE) simulate
 	@$(RELEASE)/bin/simulate --seed=$(SEED) --seeds=$(SEEDS) --processes=$$(nproc)
 
+# Figures go to a file, too: make bench JSON=before.json, then build/release/bin/bench compare before.json after.json.
+JSON ?= build/bench.json
 bench:
 	@scripts/install-packages.sh build bench
 	@$(call configure,release,-DLATENTD_TESTS=ON)
-	@ninja -C $(RELEASE) latentd_bench kernels_bench egress_bench
-	@$(RELEASE)/bin/latentd_bench
-	@$(RELEASE)/bin/kernels_bench
+	@ninja -C $(RELEASE) bench egress_bench
+	@$(RELEASE)/bin/bench all --json=$(JSON) --commit="$$(git describe --always --dirty 2>/dev/null)"
+	@$(RELEASE)/bin/bench model --model=models/tiny-tales
 	@$(RELEASE)/bin/egress_bench
 
 # MODEL=models/tiny-tales puts that model into the image, BASE=IMAGE@sha256:DIGEST pins the base.
