@@ -103,6 +103,51 @@ struct E4M3Codec {
 #endif
 #endif
 
+// Eight nibbles in each word.
+struct Int4Codec {
+  static constexpr int kInputs = 8;
+  static constexpr size_t kStepBytes = cpu::kLineBytes;
+  static constexpr bool kIsCostly = true;
+  static constexpr bool kStreams = true;
+  using Codes = hn::Vec<I32>;
+  static constexpr size_t Offset(int v) { return VectorOffset(v); }
+  static HWY_INLINE void Decode(const Codes& words, int pair, Vec& even, Vec& odd) {
+    switch (pair) {  // known where loops are unrolled
+      case 0:
+        return DecodePair<0>(words, even, odd);
+      case 1:
+        return DecodePair<8>(words, even, odd);
+      case 2:
+        return DecodePair<16>(words, even, odd);
+      default:
+        return DecodePair<24>(words, even, odd);
+    }
+  }
+#if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3
+  // A table of 16 floats, which looks at the lowest four bits of an index only.
+  static HWY_INLINE Codes Load(const std::byte* at, size_t) {
+    return hn::LoadU(kI32, reinterpret_cast<const int32_t*>(at));
+  }
+  template <int kBits>
+  static HWY_INLINE void DecodePair(const Codes& words, Vec& even, Vec& odd) {
+    const __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    even = Vec{_mm512_permutexvar_ps(hn::ShiftRight<kBits>(words).raw, table)};
+    odd = Vec{_mm512_permutexvar_ps(hn::ShiftRight<kBits + 4>(words).raw, table)};
+  }
+#else
+  // With its upper bit turned a nibble is its value in two's complement.
+  static HWY_INLINE Codes Load(const std::byte* at, size_t) {
+    constexpr auto kUpperBits = static_cast<int32_t>(0x88888888);
+    return hn::Xor(hn::LoadU(kI32, reinterpret_cast<const int32_t*>(at)), hn::Set(kI32, kUpperBits));
+  }
+  template <int kBits>
+  static HWY_INLINE void DecodePair(const Codes& words, Vec& even, Vec& odd) {
+    even = hn::ConvertTo(kF32, hn::ShiftRight<28>(hn::ShiftLeft<28 - kBits>(words)));
+    odd = hn::ConvertTo(kF32, hn::ShiftRight<28>(hn::ShiftLeft<24 - kBits>(words)));
+  }
+#endif
+};
+
 struct Bf16Codec {
   static constexpr int kInputs = 2;
   static constexpr size_t kStepBytes = cpu::kLineBytes;

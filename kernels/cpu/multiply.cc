@@ -74,41 +74,73 @@ inline constexpr int kScaledRows = 48;
 // totals = fma(scale, sum, total): here subnormals are kept.
 void AddScaled(const Stretch& s, int num_rows, const float* sums, int num_outputs) {
   for (int r = 0; r < num_rows; ++r) {
-    const Vec scale = Set(s.x_scales == nullptr ? s.scale : s.x_scales[r][s.block] * s.scale);
+    const Vec x_scale = Set(s.x_scales == nullptr ? 1.0f : s.x_scales[r][s.block]);
     for (int n = 0; n < num_outputs; n += kLanes) {
+      const Vec scale = hn::Mul(x_scale, ScalesOf(s, n));
       float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + n;
       hn::StoreU(Fma(scale, hn::Load(kF32, sums + r * num_outputs + n), hn::LoadU(kF32, total)), kF32, total);
     }
   }
 }
 
+// A stretch has a scale, or one for each lane and group of 32 k.
+int NumScaledParts(const Stretch& s) { return s.lane_scales == nullptr ? 1 : (s.count + kInt4Group - 1) / kInt4Group; }
+
+template <class Pass>
+HWY_INLINE Stretch ScaledPart(const Stretch& s, int part) {
+  if (s.lane_scales == nullptr) return s;
+  Stretch group = s;
+  const int begin = part * kInt4Group;
+  group.lines += static_cast<size_t>(begin / Pass::kInputs) * s.step_bytes;
+  group.first_k += begin;
+  group.count = std::min(kInt4Group, s.count - begin);
+  group.lane_scales += part * cpu::kPanelOutputs;
+  return group;
+}
+
 // Calls Pass for all rows; under a16 what is not scaled in one go with what flushes subnormals.
 template <class Pass, Arithmetic kA>
 HWY_INLINE void MultiplyRows(Stretch s, int num_rows) {
-  if constexpr (kA == Arithmetic::kA32) return ForEachRowTile<Pass, kA>(s, num_rows);
+  const int num_parts = NumScaledParts(s);
+  if constexpr (kA == Arithmetic::kA32) {
+    for (int part = 0; part < num_parts; ++part) ForEachRowTile<Pass, kA>(ScaledPart<Pass>(s, part), num_rows);
+    return;
+  }
   if (!s.is_scaled) {
     const cpu::FlushSubnormals flush;
     return ForEachRowTile<Pass, kA>(s, num_rows);
   }
   constexpr int kOutputs = Pass::kOutputs;
   HWY_ALIGN float sums[kScaledRows * kOutputs];
-  for (int first = 0; first < num_rows; first += kScaledRows) {
-    const int rows = std::min(kScaledRows, num_rows - first);
-    std::fill_n(sums, rows * kOutputs, 0.0f);
-    Stretch unscaled = s;
-    unscaled.is_scaled = false;
-    unscaled.totals = sums;
-    unscaled.totals_stride = kOutputs;
+  for (int first = 0, rows; first < num_rows; first += rows) {
+    rows = std::min(kScaledRows / num_parts, num_rows - first);
+    const int part_sums = rows * kOutputs;
+    std::fill_n(sums, num_parts * part_sums, 0.0f);
     {
       const cpu::FlushSubnormals flush;
-      ForEachRowTile<Pass, kA>(unscaled, rows);
+      for (int part = 0; part < num_parts; ++part) {
+        Stretch unscaled = ScaledPart<Pass>(s, part);
+        unscaled.is_scaled = false;
+        unscaled.totals = sums + part * part_sums;
+        unscaled.totals_stride = kOutputs;
+        ForEachRowTile<Pass, kA>(unscaled, rows);
+      }
     }
-    AddScaled(s, rows, sums, kOutputs);
+    for (int part = 0; part < num_parts; ++part)
+      AddScaled(ScaledPart<Pass>(s, part), rows, sums + part * part_sums, kOutputs);
     s.x += rows;
     if (s.x_scales != nullptr) s.x_scales += rows;
     s.totals += static_cast<size_t>(rows) * s.totals_stride;
     s.next_bytes = 0;
   }
+}
+
+// The stretch from a group of 16 outputs on.
+HWY_INLINE Stretch FromGroup(Stretch s, int group) {
+  s.lines += static_cast<size_t>(group) * kGroupBytes;
+  s.totals += group * kGroup;
+  if (s.lane_scales != nullptr) s.lane_scales += group * kGroup;
+  return s;
 }
 
 // Up to so many rows decode in registers: above, decoding once into L1 is cheaper.
@@ -120,17 +152,17 @@ inline constexpr int kStreamRows = !Codec::kIsCostly        ? cpu::kMaxProductRo
 // All 64 outputs of a panel, decoded in registers, in as few passes as the registers allow.
 template <class Codec>
 struct StreamPass {
+  static constexpr int kInputs = Codec::kInputs;
   static constexpr int kOutputs = cpu::kPanelOutputs;
   template <Arithmetic>
   static constexpr size_t kShares = 0;  // it prefetches what it streams itself
   template <Arithmetic kA, int kRows>
-  static HWY_INLINE void Run(Stretch s) {
+  static HWY_INLINE void Run(const Stretch& s) {
     constexpr int kGroups = kStreamGroups<kA, kRows>;
     for (int group = 0; group < kGroupsPerPanel; group += kGroups) {
-      MultiplyTile<Codec, kA, kRows, kGroups>(s);
-      s.lines += kGroups * kGroupBytes;
-      s.next += kGroups * kGroupBytes;
-      s.totals += kGroups * kGroup;
+      Stretch part = FromGroup(s, group);
+      part.next += static_cast<size_t>(group) * kGroupBytes;
+      MultiplyTile<Codec, kA, kRows, kGroups>(part);
     }
   }
 };
@@ -144,6 +176,7 @@ inline constexpr int kTileGroups = kLanes < 16              ? 1
 // kGroups groups of a strip, a tile's share after the other.
 template <int kGroups>
 struct StripPass {
+  static constexpr int kInputs = StripCodec::kInputs;
   static constexpr int kOutputs = kGroups * kGroup;
   template <Arithmetic kA>
   static constexpr size_t kShares = static_cast<size_t>(kGroups / std::min(kGroups, kTileGroups<kA>));
@@ -152,9 +185,7 @@ struct StripPass {
   static HWY_INLINE void Run(Stretch s) {
     constexpr int kShare = std::min(kGroups, kTileGroups<kA>);
     for (int group = 0; group < kGroups; group += kShare) {
-      MultiplyTile<StripCodec, kA, kRows, kShare>(s);
-      s.lines += kShare * kGroupBytes;
-      s.totals += kShare * kGroup;
+      MultiplyTile<StripCodec, kA, kRows, kShare>(FromGroup(s, group));
       s.next += StepsOf(s.count) * s.next_bytes;
     }
   }
@@ -193,21 +224,19 @@ HWY_INLINE void PrefetchWhile(const std::byte* next, size_t bytes, int num_rows,
 }
 
 template <class Codec, Arithmetic kA>
-HWY_NOINLINE void DecodeAndMultiply(Stretch s, int num_rows) {
+HWY_NOINLINE void DecodeAndMultiply(const Stretch& s, int num_rows) {
   HWY_ALIGN float strip[cpu::kScaleBlock * kStripOutputs];
   constexpr size_t kShares = static_cast<size_t>(kGroupsPerPanel / kStripGroups);
   const size_t block_bytes = static_cast<size_t>(s.count / Codec::kInputs) * s.step_bytes;
   const std::byte* next = s.next;
   for (int group = 0; group < kGroupsPerPanel; group += kStripGroups) {
-    DecodeStrip<Codec>(s, strip);
-    Stretch part = s;
+    Stretch part = FromGroup(s, group);
+    DecodeStrip<Codec>(part, strip);
     part.lines = reinterpret_cast<const std::byte*>(strip);
     part.step_bytes = 2 * kStripOutputs * sizeof(float);
     PrefetchWhile<StripPass<kStripGroups>, kA>(next, block_bytes / kShares, num_rows, part);
     next += block_bytes / kShares;
     MultiplyRows<StripPass<kStripGroups>, kA>(part, num_rows);
-    s.lines += kStripGroups * kGroupBytes;
-    s.totals += kStripGroups * kGroup;
   }
 }
 
@@ -226,14 +255,15 @@ HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu:
                                float* totals, const std::byte* next) {
   for (int block = 0; block < w.num_blocks(); ++block) {
     const int end = w.BlockBegin(block + 1);
-    Stretch s{.lines = w.Panel(panel) + static_cast<size_t>(w.PackedBegin(block) / Codec::kInputs) * Codec::kStepBytes,
+    Stretch s{.lines = w.Panel(panel) + w.LinesBefore(w.PackedBegin(block)),
               .step_bytes = Codec::kStepBytes,
               .x = x.values,
               .first_k = w.BlockBegin(block),
               .totals = totals,
               .totals_stride = cpu::kPanelOutputs,
-              .is_scaled = w.is_scaled(),
+              .is_scaled = w.is_scaled() || w.GroupScales(panel) != nullptr,
               .scale = w.Scale(panel, block),
+              .lane_scales = w.GroupScales(panel),
               .x_scales = x.scales,
               .block = block};
     for (; s.first_k < end; s.first_k += cpu::kScaleBlock) {
@@ -244,6 +274,7 @@ HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu:
       s.next = !is_last ? behind : next != nullptr ? next : s.lines;
       MultiplyBlock<Codec, kA>(s, num_rows);
       s.lines = behind;
+      if (s.lane_scales != nullptr) s.lane_scales += cpu::kScaleBlock / kInt4Group * cpu::kPanelOutputs;
     }
   }
 }
@@ -256,6 +287,9 @@ void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows&
     case DType::kE4M3:
       return is_a16 ? PanelProductAs<E4M3Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals, next)
                     : PanelProductAs<E4M3Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals, next);
+    case DType::kInt4:
+      return is_a16 ? PanelProductAs<Int4Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals, next)
+                    : PanelProductAs<Int4Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals, next);
     case DType::kBf16:
       return is_a16 ? PanelProductAs<Bf16Codec, Arithmetic::kA16>(w, panel, x, num_rows, totals, next)
                     : PanelProductAs<Bf16Codec, Arithmetic::kA32>(w, panel, x, num_rows, totals, next);

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/cpu/codecs-inl.h"
 #include "kernels/cpu/multiply_step-inl.h"
@@ -37,6 +38,7 @@ struct Stretch {
   // Whether the sums start at zero, to be multiplied and added to the totals, or carry on from these.
   bool is_scaled = false;
   float scale = 1.0f;
+  const uint16_t* lane_scales = nullptr;   // in place of it: PackedMatrix::GroupScales from the first k and output on
   const float* const* x_scales = nullptr;  // by row, of the block; null: 1
   int block = 0;
   // Prefetched meanwhile; need not be mapped. What streams fetches its next block line by line, a strip, which is in L1
@@ -44,6 +46,14 @@ struct Stretch {
   const std::byte* next = nullptr;
   size_t next_bytes = 0;
 };
+
+// What multiplies the sums of kLanes outputs, from the stretch's output n on.
+HWY_INLINE Vec ScalesOf(const Stretch& s, int n) {
+  if (s.lane_scales == nullptr) return Set(s.scale);
+  constexpr hn::Rebind<uint16_t, F32> kHalves;
+  constexpr hn::RebindToUnsigned<F32> kWords;
+  return hn::BitCast(kF32, hn::ShiftLeft<16>(hn::PromoteTo(kWords, hn::LoadU(kHalves, s.lane_scales + n))));
+}
 
 // Adds k [begin, begin + count) of the stretch.
 template <class Codec, Arithmetic kA, int kRows, int kVecs>
@@ -118,12 +128,11 @@ HWY_NOINLINE void MultiplyTile32(const Stretch& s) {
         sums.chain[0][r][v] = hn::LoadU(kF32, s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes);
   }
   AddSteps<Codec, Arithmetic::kA32, kRows, kVecs>(s, rows, 0, s.count, sums);
-  const Vec scale = Set(s.scale);
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVecs; ++v) {
       float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes;
       const Vec sum = sums.chain[0][r][v];
-      hn::StoreU(s.is_scaled ? Fma(scale, sum, hn::LoadU(kF32, total)) : sum, kF32, total);
+      hn::StoreU(s.is_scaled ? Fma(ScalesOf(s, v * kLanes), sum, hn::LoadU(kF32, total)) : sum, kF32, total);
     }
   }
 }

@@ -100,17 +100,22 @@ void PackRows(const std::byte* from, size_t step, size_t num_bytes, std::byte* t
   }
 }
 
+// Sizes of the rows of a stretch in bytes.
+struct RowSizes {
+  size_t step = 0;  // of two outputs
+  size_t row = 0;
+  size_t group = 0;  // of kGroupInputs
+};
+
 template <class Lane>
-void PackStored(const LineCopy& copy, size_t code_bytes, std::byte* to) {
-  const size_t step = copy.output_step * code_bytes;
-  const size_t row_bytes = static_cast<size_t>(copy.num_inputs) * code_bytes;
+void PackStored(const LineCopy& copy, const RowSizes& bytes, std::byte* to) {
+  const size_t step = bytes.step, row_bytes = bytes.row;
   const bool is_full = copy.first_lane == 0 && copy.end_lane == kOutputs;
   const size_t whole = is_full ? row_bytes / kVector * kVector : 0;
   PackRows<Lane>(copy.from, step, whole, to);
   // What is left goes through a buffer with zeros around it: unused lanes, and k up to a whole group.
   constexpr size_t kPiece = kGroupInputs * sizeof(float);  // the most that a group takes of a row
-  const size_t group_bytes = kGroupInputs * code_bytes;
-  const size_t end = (row_bytes + group_bytes - 1) / group_bytes * group_bytes;
+  const size_t end = (row_bytes + bytes.group - 1) / bytes.group * bytes.group;
   for (size_t begin = whole; begin < end; begin += kPiece) {
     alignas(64) std::byte rows[kOutputs][kPiece] = {};
     const size_t there = std::min(row_bytes, begin + kPiece) - std::min(row_bytes, begin);
@@ -118,6 +123,30 @@ void PackStored(const LineCopy& copy, size_t code_bytes, std::byte* to) {
       std::memcpy(rows[lane], copy.from + static_cast<size_t>(lane - copy.first_lane) * step + begin, there);
     }
     PackRows<Lane>(rows[0], kPiece, std::min(kPiece, end - begin), to + begin / kWord * kLineBytes);
+  }
+}
+
+// A word of an output is a word of a line. Zero is the nibble 8: what means nothing in the last word, k up to a whole
+// group and unused lanes become so.
+void PackInt4(const LineCopy& copy, std::byte* to) {
+  constexpr uint32_t kZeros = 0x88888888;
+  constexpr int kNibbles = 8;
+  PackStored<uint32_t>(
+      copy, {.step = copy.output_step / 2, .row = RowBytes(DType::kInt4, copy.num_inputs), .group = kGroupInputs / 2},
+      to);
+  const int num_lines = static_cast<int>(LinesBytes(DType::kInt4, copy.num_inputs) / kLineBytes);
+  const bool is_full = copy.first_lane == 0 && copy.end_lane == kOutputs;
+  for (int line = is_full ? copy.num_inputs / kNibbles : 0; line < num_lines; ++line) {
+    const int there = std::clamp(copy.num_inputs - line * kNibbles, 0, kNibbles);
+    const auto used = static_cast<uint32_t>((uint64_t{1} << (4 * there)) - 1);
+    for (int lane = 0; lane < kOutputs; ++lane) {
+      const uint32_t mask = lane >= copy.first_lane && lane < copy.end_lane ? used : 0;
+      std::byte* const at = to + static_cast<size_t>(line) * kLineBytes + static_cast<size_t>(lane) * kWord;
+      uint32_t word;
+      std::memcpy(&word, at, sizeof(word));
+      word = (word & mask) | (kZeros & ~mask);
+      std::memcpy(at, &word, sizeof(word));
+    }
   }
 }
 
@@ -170,13 +199,20 @@ void PackTransposed(DType dtype, const LineCopy& copy, size_t code_bytes, std::b
 }  // namespace
 
 void PackLines(DType dtype, const LineCopy& copy, std::byte* to) {
-  CHECK(dtype == DType::kF32 || dtype == DType::kBf16 || dtype == DType::kE4M3);
+  CHECK(dtype == DType::kF32 || dtype == DType::kBf16 || dtype == DType::kE4M3 || dtype == DType::kInt4);
   CHECK(copy.first_lane >= 0 && copy.end_lane <= kOutputs);
   CHECK(copy.output_step == 1 || copy.input_step == 1);
+  if (dtype == DType::kInt4) {
+    CHECK_EQ(copy.input_step, size_t{1});
+    return PackInt4(copy, to);
+  }
   const size_t code_bytes = SizeOf(dtype);
   if (copy.input_step != 1) return PackTransposed(dtype, copy, code_bytes, to);
-  if (dtype == DType::kE4M3) return PackStored<uint16_t>(copy, code_bytes, to);
-  PackStored<uint32_t>(copy, code_bytes, to);
+  const RowSizes bytes = {.step = copy.output_step * code_bytes,
+                          .row = static_cast<size_t>(copy.num_inputs) * code_bytes,
+                          .group = kGroupInputs * code_bytes};
+  if (dtype == DType::kE4M3) return PackStored<uint16_t>(copy, bytes, to);
+  PackStored<uint32_t>(copy, bytes, to);
 }
 
 }  // namespace latentd::cpu

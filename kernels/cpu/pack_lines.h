@@ -13,7 +13,7 @@ inline constexpr int kGroupInputs = 32;
 inline constexpr size_t kLineBytes = 256;  // of 64 outputs
 
 // Inputs of one line: 4 bytes of each output.
-constexpr int LineInputs(DType dtype) { return static_cast<int>(4 / SizeOf(dtype)); }
+constexpr int LineInputs(DType dtype) { return dtype == DType::kInt4 ? 8 : static_cast<int>(4 / SizeOf(dtype)); }
 
 // Bytes of the lines of `num_inputs` inputs.
 constexpr size_t LinesBytes(DType dtype, int num_inputs) {
@@ -27,10 +27,10 @@ struct LineCopy {
   size_t input_step = 0;            // of two inputs, in codes: 1 as stored, the row transposed
   int first_lane = 0;               // outputs [first_lane, end_lane) of the panel's 64; the others become zeros
   int end_lane = 0;
-  int num_inputs = 0;
+  int num_inputs = 0;  // kInt4: up to the end of the rows
 };
 
-// Writes LinesBytes(dtype, copy.num_inputs) bytes. kF32, kBf16 or kE4M3.
+// Writes LinesBytes(dtype, copy.num_inputs) bytes. kF32, kBf16, kE4M3, or kInt4 as stored.
 void PackLines(DType dtype, const LineCopy& copy, std::byte* to);
 
 }  // namespace latentd::cpu

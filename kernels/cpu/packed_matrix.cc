@@ -1,5 +1,8 @@
 #include "kernels/cpu/packed_matrix.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -33,12 +36,13 @@ PackedMatrix::PackedMatrix(const MatrixSource& source, RowSlice slice)
 
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool, const MatrixSource& source,
                                                 RowSlice slice) {
-  if (source.dtype == DType::kInt4) return absl::UnimplementedError("expected FP8, BF16 or F32 weights, found INT4");
-  CHECK(source.dtype == DType::kF32 || source.dtype == DType::kBf16 || source.dtype == DType::kE4M3);
+  CHECK(source.dtype != DType::kE8M0);
   CHECK_GE(slice.first, 0);
   CHECK_LE(slice.first + slice.count, source.outputs);
   const bool as_stored = slice.orientation == Orientation::kAsStored;
   CHECK(as_stored || source.lender == nullptr);  // panels of a transposed slice share rows
+  // A group's scale is no common factor of what a transposed slice sums.
+  CHECK(source.dtype != DType::kInt4 || (as_stored && slice.count == source.outputs));
   PackedMatrix packed(source, slice);
   absl::StatusOr<DeviceBuffer> codes = device.Allocate(static_cast<size_t>(packed.num_panels()) * packed.panel_bytes());
   if (!codes.ok()) return codes.status();
@@ -49,6 +53,7 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool
 }
 
 void PackedMatrix::PackPanel(const MatrixSource& source, RowSlice slice, int panel) {
+  if (dtype_ == DType::kInt4) return PackInt4Panel(source, panel);
   const bool as_stored = slice.orientation == Orientation::kAsStored;
   const int first_output = FirstOutput(panel);
   const BorrowedRows rows(source, slice.first + first_output, EndLane(panel) - FirstLane(panel));
@@ -65,7 +70,31 @@ void PackedMatrix::PackPanel(const MatrixSource& source, RowSlice slice, int pan
                .first_lane = FirstLane(panel),
                .end_lane = EndLane(panel),
                .num_inputs = BlockBegin(block + 1) - BlockBegin(block)},
-              to + static_cast<size_t>(PackedBegin(block)) * kPanelOutputs * code_bytes);
+              to + LinesBefore(PackedBegin(block)));
+  }
+}
+
+void PackedMatrix::PackInt4Panel(const MatrixSource& source, int panel) {
+  const int first = FirstOutput(panel), count = EndLane(panel);
+  const BorrowedRows rows(source, first, count);
+  const size_t row_bytes = RowBytes(DType::kInt4, inputs), row_scales = static_cast<size_t>(num_groups());
+  std::byte* const to = codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
+  PackLines(dtype_,
+            {.from = source.bytes + static_cast<size_t>(first) * row_bytes,
+             .output_step = 2 * row_bytes,
+             .input_step = 1,
+             .first_lane = 0,
+             .end_lane = count,
+             .num_inputs = inputs},
+            to);
+  auto* const scales = reinterpret_cast<uint16_t*>(to + lines_bytes());
+  std::fill_n(scales, row_scales * kPanelOutputs, uint16_t{0});
+  for (size_t lane = 0; lane < static_cast<size_t>(count); ++lane) {
+    const std::byte* const from =
+        source.group_scales + (static_cast<size_t>(first) + lane) * row_scales * sizeof(uint16_t);
+    for (size_t group = 0; group < row_scales; ++group) {
+      std::memcpy(scales + group * kPanelOutputs + lane, from + group * sizeof(uint16_t), sizeof(uint16_t));
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 //   bf16  2 k: [64 outputs][2 k]. 16 outputs of a line are a row of a tile (VNNI)
 //   E4M3  4 k: [4 groups of 16 outputs][4 quads of outputs][2 pairs of k][4 outputs][2 k]. The codes of a group decode
 //         into two planes of bytes, whose interleaved lower and upper halves are the rows of its two pairs
+//   INT4  8 k: [64 outputs][8 k], a word of the checkpoint: the first k in its lowest four bits, each nibble - 8
 // The NaN codes read as ±480: the loader must refuse them.
 //
 // The matrix may be a slice of rows of a bigger one, as stored or transposed. 128 x 128 scale blocks belong to the full
@@ -17,6 +18,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -53,7 +55,7 @@ class PackedMatrix final : public Matrix {
   const std::byte* Panel(int panel) const {
     return codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
   }
-  size_t panel_bytes() const { return static_cast<size_t>(PackedBegin(num_blocks())) * kPanelOutputs * SizeOf(dtype_); }
+  size_t panel_bytes() const { return lines_bytes() + group_scales_bytes(); }
 
   // Lanes [FirstLane, EndLane) of a panel are the outputs from FirstOutput on.
   int FirstLane(int panel) const { return panel == 0 ? first_lane_ : 0; }
@@ -67,6 +69,8 @@ class PackedMatrix final : public Matrix {
     return is_scaled() ? std::clamp(block * kScaleBlock - first_k_, 0, inputs) : block * inputs;
   }
   int PackedBegin(int block) const;
+  // Bytes of the lines of so many k from a panel's start.
+  size_t LinesBefore(int packed_k) const { return static_cast<size_t>(packed_k / LineInputs(dtype_)) * kLineBytes; }
   bool keeps_inputs() const { return keeps_inputs_; }
   bool is_scaled() const { return dtype_ == DType::kE4M3; }
   const float* Scales(int panel) const {  // [num_blocks()]
@@ -74,10 +78,23 @@ class PackedMatrix final : public Matrix {
   }
   float Scale(int panel, int block) const { return Scales(panel)[block]; }
 
+  // INT4: bf16 [groups of kInt4Group k][64 lanes], each of which multiplies its lane's sum of the group; else null.
+  // They lie behind the panel's lines.
+  const uint16_t* GroupScales(int panel) const {
+    if (dtype_ != DType::kInt4) return nullptr;
+    return reinterpret_cast<const uint16_t*>(Panel(panel) + lines_bytes());
+  }
+
  private:
+  int num_groups() const { return (inputs + kInt4Group - 1) / kInt4Group; }
+  size_t lines_bytes() const { return LinesBefore(PackedBegin(num_blocks())); }
+  size_t group_scales_bytes() const {
+    return dtype_ == DType::kInt4 ? static_cast<size_t>(num_groups()) * kPanelOutputs * sizeof(uint16_t) : 0;
+  }
   PackedMatrix(const MatrixSource& source, RowSlice slice);
   void PackScales(const MatrixSource& source, RowSlice slice);
   void PackPanel(const MatrixSource& source, RowSlice slice, int panel);
+  void PackInt4Panel(const MatrixSource& source, int panel);
 
   DType dtype_;
   bool keeps_inputs_;

@@ -217,12 +217,15 @@ TEST(MixExperts, EqualsTheContractBitForBit) {
     ExpertsLayer bf16(kEven, {DType::kBf16}, 40, 21);
     bf16.Use(activations);
     ExpectExact(bf16, {1, 20});
+    ExpertsLayer int4(kOdd, {DType::kInt4}, 40, 26);
+    int4.Use(activations);
+    ExpectExact(int4, {0, 1, 20});
   }
 }
 
 TEST(MixExperts, MatricesOfOneExpertMayDifferInFormat) {
   for (const ActivationFormat activations : {ActivationFormat::kF32, ActivationFormat::kBf16}) {
-    ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 22);
+    ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kInt4}, 20, 22);
     mixed.Use(activations);
     ExpectExact(mixed, {1, 9});
   }
@@ -233,7 +236,7 @@ TEST(MixExperts, WithCodesEqualsTheContractBitForBit) {
     ExpertsLayer fp8(kOdd, {DType::kE4M3}, 20, 24);
     fp8.Use(ActivationFormat::kE4M3, format);
     ExpectExact(fp8, {1, 12});
-    ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kBf16}, 20, 25);
+    ExpertsLayer mixed(kOdd, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kInt4}, 20, 25);
     mixed.Use(ActivationFormat::kE4M3, format);
     ExpectExact(mixed, {9});
   }

@@ -29,7 +29,7 @@ std::vector<Arithmetic> ArithmeticsOf(DType dtype) {
   return {Arithmetic::kA32, Arithmetic::kA16};
 }
 
-constexpr DType kDTypes[] = {DType::kE4M3, DType::kBf16, DType::kF32};
+constexpr DType kDTypes[] = {DType::kE4M3, DType::kInt4, DType::kBf16, DType::kF32};
 constexpr int kRowCounts[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 25};
 
 PackedMatrix Pack(CpuDevice& device, ThreadPool& pool, const StoredMatrix& matrix) {
@@ -197,7 +197,7 @@ TEST(KeyValueUp, SlicesFollowTheScaleBlocksOfTheWholeMatrix) {
       {.num_heads = 3, .nope_width = 192, .rope_width = 64, .value_width = 256, .latent_width = 200},
       {.num_heads = 2, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512},
       {.num_heads = 7, .nope_width = 40, .rope_width = 8, .value_width = 72, .latent_width = 130}};
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kF32}) {
     for (const AttentionShape& shape : shapes) {
       const int head_rows = shape.nope_width + shape.value_width;
       const StoredMatrix stored = StoredMatrix::Random(dtype, shape.num_heads * head_rows, shape.latent_width, random);

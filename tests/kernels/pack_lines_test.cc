@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/stored_value.h"
+
 namespace latentd::cpu {
 namespace {
 
@@ -77,6 +79,34 @@ TEST(PackLines, EveryCodeGetsItsPlaceAndTheRestIsZero) {
         ExpectEveryCodeInItsPlace({dtype, rows, 0, 17, num_inputs});
         ExpectEveryCodeInItsPlace({dtype, rows, 40, 64, num_inputs});
         ExpectEveryCodeInItsPlace({dtype, rows, 3, 4, num_inputs});
+      }
+    }
+  }
+}
+
+// An output's word of a line is the checkpoint's; what is not there, or means nothing, is the nibble of zero.
+TEST(PackLines, Int4WordsGetTheirPlaceAndTheRestStandsForZero) {
+  for (const int num_inputs : {1, 7, 8, 31, 32, 33, 44, 64, 96, 100, 1000}) {
+    for (const int num_outputs : {1, 17, 63, 64}) {
+      const size_t row_bytes = RowBytes(DType::kInt4, num_inputs);
+      const std::vector<std::byte> source = RandomBytes(row_bytes * static_cast<size_t>(num_outputs) + 3, 8);
+      std::vector<std::byte> lines(LinesBytes(DType::kInt4, num_inputs), std::byte{0xAA});
+      PackLines(DType::kInt4,
+                {.from = source.data() + 3,
+                 .output_step = 2 * row_bytes,
+                 .input_step = 1,
+                 .first_lane = 0,
+                 .end_lane = num_outputs,
+                 .num_inputs = num_inputs},
+                lines.data());
+      ASSERT_EQ(lines.size() % (4 * kLineBytes), 0u);
+      for (int lane = 0; lane < 64; ++lane) {
+        for (int k = 0; k < static_cast<int>(lines.size() / 32); ++k) {
+          const std::byte* const word = lines.data() + static_cast<size_t>(k / 8) * kLineBytes + lane * 4;
+          const bool is_there = lane < num_outputs && k < num_inputs;
+          const int want = is_there ? CodeInt4(source.data() + 3 + static_cast<size_t>(lane) * row_bytes, k) : 0;
+          ASSERT_EQ(CodeInt4(word, k % 8), want) << num_outputs << " x " << num_inputs << ": " << lane << ", " << k;
+        }
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/fp8.h"
+#include "kernels/stored_value.h"
 
 namespace latentd {
 namespace {
@@ -15,6 +16,7 @@ int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 }  // namespace
 
 StoredMatrix StoredMatrix::Random(DType dtype, int outputs, int inputs, std::mt19937& random) {
+  if (dtype == DType::kInt4) return RandomInt4(outputs, inputs, random);
   std::vector<float> values = RandomValues(static_cast<size_t>(outputs * inputs), random);
   if (dtype == DType::kE4M3) {
     std::uniform_int_distribution<int> any(0, 255);
@@ -49,16 +51,45 @@ StoredMatrix StoredMatrix::FromCodes(int outputs, int inputs, const std::vector<
   return matrix;
 }
 
+StoredMatrix StoredMatrix::RandomInt4(int outputs, int inputs, std::mt19937& random) {
+  StoredMatrix matrix;
+  matrix.dtype_ = DType::kInt4;
+  matrix.outputs_ = outputs;
+  matrix.inputs_ = inputs;
+  matrix.bytes_.resize(1 + static_cast<size_t>(outputs) * RowBytes(DType::kInt4, inputs));
+  std::uniform_int_distribution<int> any(0, 255);
+  for (std::byte& byte : matrix.bytes_) byte = static_cast<std::byte>(any(random));
+  const size_t num_scales = static_cast<size_t>(outputs * CeilDiv(inputs, kInt4Group));
+  matrix.group_scales_.resize(1 + num_scales * sizeof(uint16_t));
+  const std::vector<float> scales = RandomValues(num_scales, random);
+  for (size_t i = 0; i < num_scales; ++i) {
+    const uint16_t bits = EncodeBf16(i % 11 == 10 ? 0.0f : 0.01f * scales[i]);
+    matrix.scales_.push_back(DecodeBf16(bits));
+    std::memcpy(matrix.group_scales_.data() + 1 + i * sizeof(bits), &bits, sizeof(bits));
+  }
+  return matrix;
+}
+
 void StoredMatrix::AddScales(std::mt19937& random) {
   for (const float value : RandomValues(static_cast<size_t>(CeilDiv(outputs_, 128) * CeilDiv(inputs_, 128)), random))
     scales_.push_back(1e-4f + 1e-2f * std::fabs(value));
 }
 
 MatrixSource StoredMatrix::Source() const {
-  return {.dtype = dtype_, .outputs = outputs_, .inputs = inputs_, .bytes = bytes_.data() + 1, .scales = scales_};
+  const bool is_int4 = dtype_ == DType::kInt4;
+  return {.dtype = dtype_,
+          .outputs = outputs_,
+          .inputs = inputs_,
+          .bytes = bytes_.data() + 1,
+          .scales = is_int4 ? std::span<const float>() : scales_,
+          .group_scales = is_int4 ? group_scales_.data() + 1 : nullptr};
 }
 
 float StoredMatrix::Code(int n, int k) const {
+  if (dtype_ == DType::kInt4) {
+    const std::byte* row = bytes_.data() + 1 + static_cast<size_t>(n) * RowBytes(DType::kInt4, inputs_);
+    return static_cast<float>(CodeInt4(row, k));
+  }
   const std::byte* at = bytes_.data() + 1 + static_cast<size_t>(n * inputs_ + k) * SizeOf(dtype_);
   if (dtype_ == DType::kE4M3) return DecodeE4M3(static_cast<uint8_t>(*at));
   uint32_t bits = 0;
@@ -67,12 +98,15 @@ float StoredMatrix::Code(int n, int k) const {
 }
 
 contract::Matrix StoredMatrix::ContractRows(int first, int count) const {
+  const bool is_int4 = dtype_ == DType::kInt4;
   contract::Matrix matrix{.outputs = count,
                           .inputs = inputs_,
                           .codes = {},
-                          .scaled = dtype_ == DType::kE4M3,
+                          .scaled = dtype_ == DType::kE4M3 || is_int4,
                           .scales = scales_,
-                          .scale_columns = CeilDiv(inputs_, 128),
+                          .scale_outputs = is_int4 ? 1 : 128,
+                          .scale_inputs = is_int4 ? kInt4Group : 128,
+                          .scale_columns = CeilDiv(inputs_, is_int4 ? kInt4Group : 128),
                           .first_output = first,
                           .is_fp32 = dtype_ == DType::kF32};
   for (int n = 0; n < count; ++n)

@@ -14,7 +14,8 @@ namespace latentd {
 
 class StoredMatrix {
  public:
-  // Normal values; a third of the FP8 codes are uniform, so that subnormals, zeros and ±448 are common.
+  // Normal values; a third of the FP8 codes are uniform, so that subnormals, zeros and ±448 are common. INT4 codes all
+  // are, and their scales have either sign, or are 0.
   static StoredMatrix Random(DType dtype, int outputs, int inputs, std::mt19937& random);
   // E4M3 with the given codes [outputs][inputs] and random scales.
   static StoredMatrix FromCodes(int outputs, int inputs, const std::vector<uint8_t>& codes, std::mt19937& random);
@@ -29,13 +30,15 @@ class StoredMatrix {
 
  private:
   float Code(int n, int k) const;
+  static StoredMatrix RandomInt4(int outputs, int inputs, std::mt19937& random);
   void AddScales(std::mt19937& random);
 
   DType dtype_ = DType::kF32;
   int outputs_ = 0;
   int inputs_ = 0;
-  std::vector<std::byte> bytes_;  // starts one byte late: a mapped file promises no alignment
-  std::vector<float> scales_;
+  std::vector<std::byte> bytes_;         // starts one byte late: a mapped file promises no alignment
+  std::vector<float> scales_;            // of INT4, too, one for each row and group
+  std::vector<std::byte> group_scales_;  // those of INT4 as they are stored, one byte late, too
 };
 
 std::vector<float> RandomValues(size_t count, std::mt19937& random);

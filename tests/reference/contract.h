@@ -8,26 +8,32 @@
 
 namespace latentd::contract {
 
-// A matrix as its values before scaling; `scaled` matrices have 128 x 128 blocks of a bigger one in which this is the
-// part that starts at (first_output, first_input). scales is row-major over all blocks of the bigger one.
+// A matrix as its values before scaling; `scaled` matrices have blocks of a bigger one in which this is the part that
+// starts at (first_output, first_input). scales is row-major over all blocks of the bigger one.
 struct Matrix {
   int outputs = 0;
   int inputs = 0;
   std::vector<float> codes;  // [outputs][inputs]
   bool scaled = false;
   std::vector<float> scales;
+  int scale_outputs = 128, scale_inputs = 128;  // of a block
   int scale_columns = 0;
   int first_output = 0;
   int first_input = 0;
   bool transposed = false;  // the bigger one has inputs as rows
   bool is_fp32 = false;     // its products are those of a32 under every format
 
+  bool is_fp8() const { return scaled && scale_inputs == 128; }
   float Code(int n, int k) const { return codes[static_cast<size_t>(n * inputs + k)]; }
   float Scale(int n, int k) const {
     if (!scaled) return 1.0f;
-    int row = (first_output + n) / 128, column = (first_input + k) / 128;
+    int row = (first_output + n) / scale_outputs, column = (first_input + k) / scale_inputs;
     if (transposed) std::swap(row, column);
     return scales[static_cast<size_t>(row * scale_columns + column)];
+  }
+  // The end of the scale block that starts at input `begin`; of all inputs where nothing is scaled.
+  int BlockEnd(int begin) const {
+    return scaled ? std::min(inputs, begin + scale_inputs - (first_input + begin) % scale_inputs) : inputs;
   }
 };
 
@@ -36,7 +42,7 @@ inline std::vector<float> Linear(const Matrix& w, const float* x) {
   for (int n = 0; n < w.outputs; ++n) {
     float total = 0.0f;
     for (int begin = 0, end; begin < w.inputs; begin = end) {
-      end = w.scaled ? std::min(w.inputs, begin + 128 - (w.first_input + begin) % 128) : w.inputs;
+      end = w.BlockEnd(begin);
       float sum = 0.0f;
       for (int k = begin; k < end; ++k) sum = std::fma(x[k], w.Code(n, k), sum);
       total = w.scaled ? std::fma(w.Scale(n, begin), sum, total) : sum;

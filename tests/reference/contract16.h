@@ -70,11 +70,6 @@ inline float SumGroups(const Matrix& w, int n, const float* x, int begin, int en
   return sum;
 }
 
-// The end of the scale block that starts at input `begin`.
-inline int BlockEnd(const Matrix& w, int begin) {
-  return std::min(w.inputs, begin + 128 - (w.first_input + begin) % 128);
-}
-
 // a16. Rounds x itself.
 inline std::vector<float> Linear16(const Matrix& w, const float* x) {
   if (w.is_fp32) return Linear(w, x);
@@ -83,7 +78,7 @@ inline std::vector<float> Linear16(const Matrix& w, const float* x) {
   for (int n = 0; n < w.outputs; ++n) {
     float total = w.scaled ? 0.0f : SumGroups(w, n, rounded.data(), 0, w.inputs);
     for (int begin = 0, end; w.scaled && begin < w.inputs; begin = end) {
-      end = BlockEnd(w, begin);
+      end = w.BlockEnd(begin);
       total = std::fma(w.Scale(n, begin), SumGroups(w, n, rounded.data(), begin, end), total);
     }
     out.push_back(total);
@@ -99,7 +94,7 @@ inline std::vector<float> LinearCoded(const Matrix& w, const CodedRow& x) {
   for (int n = 0; n < w.outputs; ++n) {
     float total = 0.0f;
     for (int begin = 0, end; begin < w.inputs; begin = end) {
-      end = BlockEnd(w, begin);
+      end = w.BlockEnd(begin);
       const float scale = x.scales[static_cast<size_t>(begin / kCodeGroup)] * w.Scale(n, begin);
       total = std::fma(scale, SumGroups(w, n, values.data(), begin, end), total);
     }
@@ -125,11 +120,11 @@ inline void AddExpert16(const Expert& expert, const std::vector<float>& x, float
               [](const Matrix& w, const std::vector<float>& inputs) { return Linear16(w, inputs.data()); });
 }
 
-// a8: codes of x and of the hidden layer meet the scaled matrices, values the others.
+// a8: codes of x and of the hidden layer meet the FP8 matrices, values the others.
 inline void AddCodedExpert(const Expert& expert, const std::vector<float>& x, ScaleFormat format, float weight,
                            std::vector<float>& out) {
   AddExpertBy(expert, x, weight, out, [format](const Matrix& w, const std::vector<float>& inputs) {
-    return w.scaled ? LinearCoded(w, CodesOf(inputs, format)) : Linear(w, inputs.data());
+    return w.is_fp8() ? LinearCoded(w, CodesOf(inputs, format)) : Linear(w, inputs.data());
   });
 }
 
