@@ -20,7 +20,8 @@ constexpr size_t TileRowValues(int num_rows, int inputs) {
 }
 
 struct TileRows {
-  const uint16_t* tiles = nullptr;  // bf16 [⌈rows/16⌉][⌈inputs/32⌉][16][32], zeros behind the last row and input
+  // bf16 [⌈rows/16⌉][⌈inputs/32⌉][16][32]: zeros behind the last input, anything behind the last row.
+  const uint16_t* tiles = nullptr;
   // a8: [row] -> a scale for each block of the weights, which multiplies the block's; else null.
   const float* const* scales = nullptr;
   int num_rows = 0;
@@ -33,6 +34,8 @@ struct TilePanel {
   // E4M3: a scale for each block of four groups; the first block may have fewer. bf16: null.
   const float* scales = nullptr;
   int first_block_groups = 4;
+  // The panel that this thread is likely to read next, prefetched at the end; null: none.
+  const std::byte* next = nullptr;
 };
 
 }  // namespace latentd::cpu

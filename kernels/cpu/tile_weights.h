@@ -32,7 +32,10 @@ class TileWeights {
   static constexpr size_t kOutputStep = kScaled ? kStripValues * sizeof(uint16_t) : 64;
   static constexpr size_t kGroupStep = kScaled ? kTileValues * sizeof(uint16_t) : kGroupLines * kLineBytes;
 
-  explicit TileWeights(const TilePanel& panel) : panel_(panel) {}
+  explicit TileWeights(const TilePanel& panel)
+      : panel_(panel),
+        end_(panel.lines + static_cast<size_t>(panel.num_groups) * kGroupLines * kLineBytes),
+        next_(panel.next == nullptr ? end_ : panel.next) {}
 
   TileBlock First() const {
     return {0, 0, std::min(kScaled ? panel_.first_block_groups : kBlockGroups, panel_.num_groups)};
@@ -49,13 +52,15 @@ class TileWeights {
     return Lines(block);
   }
 
-  // A block is prepared in so many steps, while the one before it may be read.
+  // A block is prepared in so many steps, while the one before it may be read. Behind the last one the next panel's
+  // first is prefetched; with codes that is done already.
   void Start(const TileBlock& block, int num_steps) {
-    const size_t num_lines = static_cast<size_t>(block.num_groups) * kGroupLines;
-    from_ = Lines(block);
-    num_left_ = num_lines;
+    const bool is_next_panel = block.num_groups == 0;
+    const int num_groups = !is_next_panel ? block.num_groups : kScaled ? 0 : kBlockGroups;
+    from_ = is_next_panel ? next_ : Lines(block);
     to_ = strips_[block.index % 2];
-    per_step_ = num_lines * kPart / static_cast<size_t>(num_steps) + 1;
+    num_left_ = static_cast<size_t>(num_groups) * kGroupLines;
+    per_step_ = num_left_ * kPart / static_cast<size_t>(num_steps) + 1;
     due_ = 0;
   }
   void Advance() {
@@ -72,11 +77,16 @@ class TileWeights {
     return panel_.lines + static_cast<size_t>(block.first_group) * kGroupLines * kLineBytes;
   }
 
+  const std::byte* Ahead(const std::byte* line) const {
+    const auto left = static_cast<size_t>(end_ - line);
+    return left > kAheadBytes ? line + kAheadBytes : next_ + (kAheadBytes - left);
+  }
+
   HWY_NOINLINE void Prepare(size_t num_lines) {
     const std::byte* from = from_;
     uint16_t* to = to_;
     for (size_t line = 0; line < num_lines; ++line, from += kLineBytes) {
-      const std::byte* ahead = from + (kScaled ? kAheadBytes : 0);  // need not be mapped
+      const std::byte* ahead = kScaled ? Ahead(from) : from;  // need not be mapped
       for (size_t i = 0; i < kLineBytes; i += 64) __builtin_prefetch(ahead + i);
       if constexpr (kScaled) {
         Vectors::DecodeLine(from, to, kStripValues);
@@ -89,6 +99,8 @@ class TileWeights {
   }
 
   const TilePanel& panel_;
+  const std::byte* const end_;
+  const std::byte* const next_;
   const std::byte* from_ = nullptr;
   size_t num_left_ = 0;  // lines
   uint16_t* to_ = nullptr;

@@ -1,9 +1,7 @@
 #include "kernels/cpu/tiles.h"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -11,7 +9,6 @@
 
 #if defined(__x86_64__) && defined(__linux__)
 #define LATENTD_TILES 1
-#include <array>
 #include <type_traits>
 
 #include <cpuid.h>
@@ -76,31 +73,14 @@ const TileUnit& Unit() {
   return unit;
 }
 
-uint16_t RoundToBf16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint32_t rounded = bits + 0x7FFF + ((bits >> 16) & 1);
-  return static_cast<uint16_t>((std::isnan(value) ? bits | 0x400000 : rounded) >> 16);
-}
-
 }  // namespace
 
 bool HasTiles() { return Unit().state == TileUnit::State::kGranted; }
 
 std::string DescribeTiles() {
-  if (Unit().state == TileUnit::State::kNone) return "no AMX-BF16";
+  if (Unit().state == TileUnit::State::kNone) return "";
   if (Unit().state == TileUnit::State::kGranted) return "AMX-BF16";
   return std::string("AMX-BF16 refused by the kernel: ") + std::strerror(Unit().error);
-}
-
-void PackTileRows(const float* const* rows, int num_rows, int inputs, uint16_t* tiles) {
-  for (int first = 0; first < num_rows; first += kTileRows) {
-    for (int begin = 0; begin < inputs; begin += kTileInputs, tiles += kTileValues) {
-      const int count = std::min(kTileInputs, inputs - begin), tile_rows = std::min(kTileRows, num_rows - first);
-      if (count < kTileInputs || tile_rows < kTileRows) std::fill_n(tiles, kTileValues, uint16_t{0});
-      for (int r = 0; r < tile_rows; ++r)
-        for (int k = 0; k < count; ++k) tiles[r * kTileInputs + k] = RoundToBf16(rows[first + r][begin + k]);
-    }
-  }
 }
 
 bool FitsTiles(const PackedMatrix& w) {
@@ -108,8 +88,8 @@ bool FitsTiles(const PackedMatrix& w) {
   return w.dtype() == DType::kE4M3 && (w.num_blocks() == 1 || w.BlockBegin(1) % kTileInputs == 0);
 }
 
-TilePanel TilePanelOf(const PackedMatrix& w, int panel) {
-  TilePanel tiles{.lines = w.Panel(panel), .num_groups = TileGroupsOf(w.inputs)};
+TilePanel TilePanelOf(const PackedMatrix& w, int panel, const std::byte* next) {
+  TilePanel tiles{.lines = w.Panel(panel), .num_groups = TileGroupsOf(w.inputs), .next = next};
   if (!w.is_scaled()) return tiles;
   tiles.scales = w.Scales(panel);
   tiles.first_block_groups = TileGroupsOf(w.BlockBegin(1));

@@ -3,7 +3,7 @@
 // that a thread's context has no tiles to save elsewhere.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string>
 
 #include "kernels/cpu/packed_matrix.h"
@@ -13,16 +13,12 @@ namespace latentd::cpu {
 
 // Whether this CPU has the unit and the kernel lets this process use it, which the first call asks for.
 bool HasTiles();
-// For people: the unit, or why there is none.
+// For people: the unit, or why it may not be used; empty where there is none.
 std::string DescribeTiles();
-
-// Rounds rows to bf16, nearest, ties to even: TileRowValues as TileRows wants them, aligned to 64 bytes. Sixteen rows
-// and the next sixteen may be packed by different calls.
-void PackTileRows(const float* const* rows, int num_rows, int inputs, uint16_t* tiles);
 
 // Whether tiles, which take the inputs of all rows 32 by 32 from the first on, can multiply with w.
 bool FitsTiles(const PackedMatrix& w);
-TilePanel TilePanelOf(const PackedMatrix& w, int panel);
+TilePanel TilePanelOf(const PackedMatrix& w, int panel, const std::byte* next = nullptr);
 
 // totals [num_rows][64]. Only where HasTiles.
 void TilePanelProduct(const TilePanel& panel, const TileRows& rows, float* totals);

@@ -1,36 +1,22 @@
 // What TileLoops does beside the tile unit, for AVX-512 with VBMI: include it where that is the target in force.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include <immintrin.h>
 
-namespace latentd::cpu {
+#include "kernels/cpu/e4m3_planes.h"
 
-// The low or the high bytes of the bf16 values of E4M3 codes 0 to 127, which are exact; the NaN code reads as 480.
-enum class Bf16Byte : uint8_t { kLow, kHigh };
-constexpr std::array<uint8_t, 128> Bf16BytesOfE4M3(Bf16Byte byte) {
-  std::array<uint8_t, 128> bytes = {};
-  for (int code = 1; code < 128; ++code) {
-    int exponent = code >> 3, fraction = code & 7;
-    if (exponent == 0) {  // subnormal there, normal in bf16
-      for (exponent = 1; fraction < 8; --exponent) fraction *= 2;
-    }
-    const int bits = (exponent + 127 - 7) << 7 | (fraction & 7) << 4;
-    bytes[static_cast<size_t>(code)] = static_cast<uint8_t>(byte == Bf16Byte::kLow ? bits & 0xFF : bits >> 8);
-  }
-  return bytes;
-}
+namespace latentd::cpu {
 
 class VbmiVectors {
  public:
   // A line of E4M3 codes, [4 of 16 outputs][4 quads of outputs][2 pairs of k][4 outputs][2 k], as bf16 pairs:
   // to[i * step …] gets two rows of a tile of weights, [2 pairs of k][16 outputs][2 k], for each 16 outputs.
   static void DecodeLine(const std::byte* line, uint16_t* to, size_t step) {
-    const __m512i low0 = _mm512_load_si512(kLow.data()), low1 = _mm512_load_si512(kLow.data() + 64);
-    const __m512i high0 = _mm512_load_si512(kHigh.data()), high1 = _mm512_load_si512(kHigh.data() + 64);
+    const __m512i low0 = _mm512_load_si512(kE4M3Planes.low), low1 = _mm512_load_si512(kE4M3Planes.low + 64);
+    const __m512i high0 = _mm512_load_si512(kE4M3Planes.high), high1 = _mm512_load_si512(kE4M3Planes.high + 64);
     for (int i = 0; i < 4; ++i, line += 64, to += step) {
       const __m512i codes = _mm512_load_si512(line);
       const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);
@@ -50,10 +36,6 @@ class VbmiVectors {
       _mm512_storeu_ps(totals + i, total);
     }
   }
-
- private:
-  alignas(64) static constexpr std::array<uint8_t, 128> kLow = Bf16BytesOfE4M3(Bf16Byte::kLow);
-  alignas(64) static constexpr std::array<uint8_t, 128> kHigh = Bf16BytesOfE4M3(Bf16Byte::kHigh);
 };
 
 }  // namespace latentd::cpu

@@ -11,12 +11,14 @@
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/pack_tile_rows.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/tile_loops.h"
 #include "tests/kernels/emulated_tiles.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/kernels/vbmi_product.h"
 #include "tests/reference/contract16.h"
+#include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
 namespace latentd {
@@ -27,6 +29,7 @@ using cpu::PackedMatrix;
 using cpu::RowSlice;
 
 constexpr float kUntouched = 12345.0f;
+constexpr uint16_t kNan = 0xFFFF;
 
 void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals) {
   if (panel.scales != nullptr) {
@@ -54,7 +57,7 @@ class PackedRows {
     std::vector<const float*> rows;
     for (int r = 0; r < num_rows; ++r) rows.push_back(values[static_cast<size_t>(r)].data());
     const auto inputs = static_cast<int>(values[0].size());
-    tiles_.resize(cpu::TileRowValues(num_rows, inputs), 0xFFFF);
+    tiles_.resize(cpu::TileRowValues(num_rows, inputs), kNan);  // must not spread from rows that are none
     cpu::PackTileRows(rows.data(), num_rows, inputs, tiles_.data());
   }
   cpu::TileRows rows(const float* const* scales) const { return {tiles_.data(), scales, num_rows_}; }
@@ -129,9 +132,12 @@ std::vector<std::vector<float>> RandomRows(int rows, int inputs, std::mt19937& r
 }
 
 TEST(Tiles, AreThoseOfThisMachine) {
-  std::printf("this machine: %s\n", cpu::DescribeTiles().c_str());
-  if (cpu::HasTiles()) return;
-  std::puts("SKIPPED: no tile unit here, so only emulated ones are compared with the contract");
+  if (cpu::HasTiles()) {
+    EXPECT_EQ(cpu::DescribeTiles(), "AMX-BF16");
+    return;
+  }
+  const std::string why = cpu::DescribeTiles().empty() ? "this CPU has no tile unit" : cpu::DescribeTiles();
+  std::printf("SKIPPED: %s, so only emulated tiles are compared with the contract\n", why.c_str());
   GTEST_SKIP();
 }
 
@@ -236,13 +242,15 @@ TEST(PackTileRows, RoundsAndFillsUpWithZeros) {
   auto values = RandomRows(18, 70, random);
   values[0][0] = std::nanf("");
   values[1][1] = 0x1.FFFFFEp-127f;  // rounds to the smallest normal number
-  const PackedRows packed(values, 18);
-  ASSERT_EQ(packed.values().size(), size_t{2 * 3 * 16 * 32});
-  for (size_t i = 0; i < packed.values().size(); ++i) {
-    const size_t row = i / (3 * 512) * 16 + i / 32 % 16, k = i / 512 % 3 * 32 + i % 32;
-    const uint16_t want = row < 18 && k < 70 ? EncodeBf16(values[row][k]) : 0;
-    ASSERT_EQ(packed.values()[i], want) << "row " << row << ", input " << k;
-  }
+  ForEachTarget([&] {
+    const PackedRows packed(values, 18);
+    ASSERT_EQ(packed.values().size(), size_t{2 * 3 * 16 * 32});
+    for (size_t i = 0; i < packed.values().size(); ++i) {
+      const size_t row = i / (3 * 512) * 16 + i / 32 % 16, k = i / 512 % 3 * 32 + i % 32;
+      const uint16_t want = row >= 18 ? kNan : k < 70 ? EncodeBf16(values[row][k]) : 0;
+      ASSERT_EQ(packed.values()[i], want) << "row " << row << ", input " << k;
+    }
+  });
 }
 
 }  // namespace
