@@ -10,6 +10,7 @@
 
 #include "base/available_memory.h"
 #include "base/check.h"
+#include "kernels/cpu/tiles.h"
 
 namespace latentd::cpu {
 namespace {
@@ -56,6 +57,11 @@ void* AllocateSmall(size_t bytes) {
 CpuDevice::CpuDevice() : CpuDevice(AvailableMemory()) {}
 
 CpuDevice::CpuDevice(size_t available_bytes) : available_at_start_(available_bytes) {}
+
+std::string CpuDevice::Describe() const {
+  const std::string tiles = DescribeTiles();
+  return tiles.empty() ? "CPU" : "CPU with " + tiles;
+}
 
 absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
   if (bytes == 0) return DeviceBuffer();

@@ -12,7 +12,7 @@ class CpuDevice final : public Device {
   CpuDevice();
   explicit CpuDevice(size_t available_bytes);  // as if the machine had no more, for tests
 
-  std::string Describe() const override { return "CPU"; }
+  std::string Describe() const override;
   absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override;
   void Upload(const void* host, size_t bytes, void* device) override;
   void Download(const void* device, size_t bytes, void* host) override;
