@@ -37,10 +37,10 @@ std::span<const ActivationFormat> CpuOps::activation_formats() const {
   return kFormats;
 }
 
-// fp32 latents would be the only operand that is not rounded: nothing but fp32 activations reads them.
+// Under a16 fp32 latents would be the only operand that is not rounded.
 std::span<const LatentFormat> CpuOps::latent_formats(ActivationFormat activations) const {
   static constexpr LatentFormat kFormats[] = {LatentFormat::kF32, LatentFormat::kBf16, LatentFormat::kFp8};
-  return std::span(kFormats).subspan(activations == ActivationFormat::kF32 ? 0 : 1);
+  return std::span(kFormats).subspan(activations == ActivationFormat::kBf16 ? 1 : 0);
 }
 
 absl::StatusOr<std::unique_ptr<const Matrix>> CpuOps::PackLinear(const MatrixSource& source) {

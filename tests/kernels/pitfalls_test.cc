@@ -225,13 +225,14 @@ TEST(PackedSlices, SliceThenDequantiseIsDequantiseThenSlice) {
   for (int k = 0; k < kInputs; ++k) {
     for (int i = 0; i < kInputs; ++i) one_hot.tensor().Row(k)[i] = i == k ? 1.0f : 0.0f;
   }
-  std::vector<const float*> scratch;
+  std::vector<const float*> rows;
+  for (int k = 0; k < kInputs; ++k) rows.push_back(one_hot.tensor().Row(k));
   for (int first = 0; first < kOutputs; ++first) {
     const int count = std::min(kCount, kOutputs - first);
     const cpu::PackedMatrix slice =
         *cpu::PackedMatrix::Pack(device, pool, stored.Source(), {first, count, cpu::Orientation::kAsStored});
     const OwnedTensor out(kInputs, count);
-    cpu::Linear(pool, one_hot.tensor(), slice, out.tensor(), scratch);
+    cpu::Linear(pool, {.values = rows.data()}, slice, out.tensor());
     for (int k = 0; k < kInputs; ++k) {
       for (int n = 0; n < count; ++n) {
         ASSERT_EQ(out.tensor().Row(k)[n], whole.Code(first + n, k) * whole.Scale(first + n, k))
