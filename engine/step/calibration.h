@@ -18,9 +18,9 @@ struct MeasuredRate {
   double work_per_key = 0.0;       // StepAllowance's: what each key costs, in such tokens
 };
 
-// Tokens per second of the best of some steps: of 16, 32, … tokens, up to one that takes a hundredth of a second or to
-// the largest that there is room for. A model for which even 16 are slow runs just these, twice.
-// Then the largest of them once more, deep in a context, for the cost of its keys.
+// Tokens per second of the best of some steps: of 16, 32, … tokens, up to one that takes 6 ms or to the largest that
+// there is room for. A model for which even 16 are slow runs just these, after a single one.
+// Then the first of them that takes 2 ms once more, deep in a context, for the cost of its keys.
 // Leaves garbage in the cache, which every sequence overwrites before it reads.
 MeasuredRate MeasureRate(StepExecutor& executor, const CalibrationLimits& limits, const Clock& clock);
 
