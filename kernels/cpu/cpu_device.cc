@@ -18,9 +18,9 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kPage = 4096;
-// From here on a buffer starts on a huge page, and the kernel is asked about free memory: for less it would cost more
-// than it tells.
+// From here on the kernel is asked about free memory: for less it would cost more than it tells.
 constexpr size_t kLargeBytes = 2 * kHugePage;
+static_assert(BufferChunks::kChunkBytes % kHugePage == 0);
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -32,7 +32,7 @@ void* Map(size_t bytes) {
   return address;
 }
 
-// Such pages from a huge page on; the rest that alignment left over is given back.
+// Such pages, huge ones where there are any, from a multiple of their size on; what alignment left over is given back.
 void* MapLarge(size_t bytes) {
   const size_t wanted = RoundUp(bytes, kPage);
   void* address = Map(wanted + kHugePage);
@@ -54,6 +54,36 @@ void* AllocateSmall(size_t bytes) {
 
 }  // namespace
 
+BufferChunks::~BufferChunks() {
+  for (const Chunk& chunk : chunks_) munmap(chunk.begin, kChunkBytes);
+}
+
+std::byte* BufferChunks::Take(size_t num_bytes) {
+  const size_t wanted = RoundUp(num_bytes, kPage);
+  CHECK_LE(wanted, kChunkBytes);
+  if (chunks_.empty() || kChunkBytes - chunks_.back().used < wanted) {
+    auto* begin = static_cast<std::byte*>(MapLarge(kChunkBytes));
+    if (begin == nullptr) return nullptr;
+    chunks_.push_back({.begin = begin, .used = 0, .buffers = 0});
+  }
+  Chunk& chunk = chunks_.back();
+  std::byte* const buffer = chunk.begin + chunk.used;
+  chunk.used += wanted;
+  ++chunk.buffers;
+  return buffer;
+}
+
+bool BufferChunks::GiveBack(const std::byte* buffer) {
+  const auto chunk = std::find_if(chunks_.begin(), chunks_.end(), [=](const Chunk& candidate) {
+    return buffer >= candidate.begin && buffer < candidate.begin + kChunkBytes;
+  });
+  if (chunk == chunks_.end()) return false;
+  if (--chunk->buffers > 0) return true;
+  munmap(chunk->begin, kChunkBytes);
+  chunks_.erase(chunk);
+  return true;
+}
+
 CpuDevice::CpuDevice() : CpuDevice(AvailableMemory()) {}
 
 CpuDevice::CpuDevice(size_t available_bytes) : available_at_start_(available_bytes) {}
@@ -68,7 +98,7 @@ absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
   const bool is_large = bytes >= kLargeBytes;
   const size_t left = is_large ? AvailableBytes() : available_at_start_ - std::min(available_at_start_, allocated_);
   void* address = nullptr;
-  if (bytes <= left) address = is_large ? MapLarge(bytes) : bytes >= kPage ? Map(bytes) : AllocateSmall(bytes);
+  if (bytes <= left) address = TakeFromSystem(bytes);
   if (address == nullptr) {
     return absl::ResourceExhaustedError(absl::StrFormat(
         "%.1f MiB of memory asked for, %.1f MiB available; free memory, raise the container's limit, or "
@@ -77,6 +107,12 @@ absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
   }
   allocated_ += bytes;
   return DeviceBuffer(this, address, bytes);
+}
+
+void* CpuDevice::TakeFromSystem(size_t bytes) {
+  if (bytes < kPage) return AllocateSmall(bytes);
+  std::byte* const shared = bytes <= BufferChunks::kLargestBuffer ? chunks_.Take(bytes) : nullptr;
+  return shared != nullptr ? shared : MapLarge(bytes);
 }
 
 void CpuDevice::Upload(const void* host, size_t bytes, void* device) { std::memcpy(device, host, bytes); }
@@ -90,11 +126,8 @@ size_t CpuDevice::AvailableBytes() const {
 void CpuDevice::Free(void* address, size_t bytes) {
   CHECK_LE(bytes, allocated_);
   allocated_ -= bytes;
-  if (bytes >= kPage) {
-    munmap(address, RoundUp(bytes, kPage));
-  } else {
-    std::free(address);
-  }
+  if (bytes < kPage) return std::free(address);
+  if (!chunks_.GiveBack(static_cast<const std::byte*>(address))) munmap(address, RoundUp(bytes, kPage));
 }
 
 }  // namespace latentd::cpu

@@ -1,11 +1,39 @@
-// Main memory as a device. Large buffers are mapped on 2 MiB boundaries and ask for huge pages. Engine thread only.
+// Main memory as a device, on huge pages where the system has them: a weight is read as one stream, and a layer of
+// experts is hundreds of buffers of 1 to 3 MiB. Engine thread only.
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "kernels/device.h"
 
 namespace latentd::cpu {
+
+// Mappings that buffers share, side by side: small ones lie on huge pages, too. What was given back is not given
+// out again: a chunk goes when all of its buffers have.
+class BufferChunks {
+ public:
+  static constexpr size_t kChunkBytes = size_t{256} << 20;  // of addresses: what no buffer touches takes no memory
+  static constexpr size_t kLargestBuffer = kChunkBytes / 16;
+
+  BufferChunks() = default;
+  BufferChunks(const BufferChunks&) = delete;
+  BufferChunks& operator=(const BufferChunks&) = delete;
+  ~BufferChunks();
+
+  // Zeroed; null where the system has not so many addresses left.
+  std::byte* Take(size_t num_bytes);
+  // False where it is none of these.
+  bool GiveBack(const std::byte* buffer);
+
+ private:
+  struct Chunk {
+    std::byte* begin;
+    size_t used;
+    int buffers;
+  };
+  std::vector<Chunk> chunks_;  // the last one is being filled
+};
 
 class CpuDevice final : public Device {
  public:
@@ -23,10 +51,12 @@ class CpuDevice final : public Device {
 
  private:
   void Free(void* address, size_t bytes) override;
+  void* TakeFromSystem(size_t bytes);
 
   // Memory that was allocated but not yet touched still looks available to the kernel, so we count ourselves too.
   const size_t available_at_start_;
   size_t allocated_ = 0;
+  BufferChunks chunks_;
 };
 
 }  // namespace latentd::cpu

@@ -1,9 +1,12 @@
 // The CPU's memory: what Allocate promises, and how much the machine or the container has.
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
@@ -31,6 +34,30 @@ TEST(CpuDevice, MemoryIsZeroedAndAligned) {
     for (size_t i = 0; i < bytes; ++i) any |= buffer->As<uint8_t>()[i];
     EXPECT_EQ(any, 0);
     buffer->As<uint8_t>()[bytes - 1] = 1;
+  }
+}
+
+// Weights of experts are such buffers.
+TEST(CpuDevice, BuffersOfAMegabyteLieSideBySideAndAreZeroAgain) {
+  CpuDevice device;
+  std::vector<DeviceBuffer> buffers;
+  for (int round = 0; round < 2; ++round) {
+    const uint8_t* first = nullptr;
+    for (int i = 0; i < 100; ++i) {
+      absl::StatusOr<DeviceBuffer> buffer = device.Allocate(kMiB + 1);
+      ASSERT_TRUE(buffer.ok()) << buffer.status();
+      auto* values = buffer->As<uint8_t>();
+      EXPECT_EQ(values[0] | values[kMiB], 0);
+      values[0] = values[kMiB] = 1;
+      if (i == 0) {
+        first = values;
+      } else if (i < 50) {
+        EXPECT_EQ(values - first, i * std::ptrdiff_t{kMiB + 4096});
+      }
+      buffers.push_back(*std::move(buffer));
+    }
+    std::shuffle(buffers.begin(), buffers.end(), std::minstd_rand(1));
+    buffers.clear();
   }
 }
 
