@@ -7,10 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
-#include <vector>
 
 #include "base/check.h"
 #include "engine/schedule/chain_hash.h"
+#include "engine/schedule/zeroed_array.h"
 
 namespace latentd {
 
@@ -27,7 +27,7 @@ class HashTable {
   // Where the hash has a value that `matches(value)`, until the table changes; else kNowhere.
   template <class Matches>
   size_t Find(const BlockHash& hash, const Matches& matches) const {
-    for (size_t at = HomeOf(hash); entries_[at].value != kEmpty; at = After(at)) {
+    for (size_t at = HomeOf(hash); entries_[at].is_used; at = After(at)) {
       if (entries_[at].hash == hash && matches(entries_[at].value)) return at;
     }
     return kNowhere;
@@ -37,32 +37,31 @@ class HashTable {
   int32_t value(size_t at) const { return entries_[at].value; }
   size_t size() const { return num_entries_; }
 
-  // Values are not negative.
   void Insert(const BlockHash& hash, int32_t value) {
     CHECK_LT(num_entries_, most_entries_);
     size_t at = HomeOf(hash);
-    while (entries_[at].value != kEmpty) at = After(at);
-    entries_[at] = {hash, value};
+    while (entries_[at].is_used) at = After(at);
+    entries_[at] = {.hash = hash, .value = value, .is_used = true};
     ++num_entries_;
   }
 
   // Entries that stand further from their home than the hole move up.
   void Erase(size_t hole) {
-    for (size_t at = After(hole); entries_[at].value != kEmpty; at = After(at)) {
+    for (size_t at = After(hole); entries_[at].is_used; at = After(at)) {
       const size_t mask = entries_.size() - 1;
       if (((at - HomeOf(entries_[at].hash)) & mask) < ((at - hole) & mask)) continue;
       entries_[hole] = entries_[at];
       hole = at;
     }
-    entries_[hole].value = kEmpty;
+    entries_[hole].is_used = false;
     --num_entries_;
   }
 
  private:
-  static constexpr int32_t kEmpty = -1;
   struct Entry {
     BlockHash hash;
-    int32_t value = kEmpty;
+    int32_t value;
+    bool is_used;
   };
 
   size_t HomeOf(const BlockHash& hash) const {
@@ -70,7 +69,7 @@ class HashTable {
   }
   size_t After(size_t at) const { return (at + 1) & (entries_.size() - 1); }
 
-  std::vector<Entry> entries_;  // a power of two, at most half of them in use
+  ZeroedArray<Entry> entries_;  // a power of two, at most half of them in use
   size_t most_entries_;
   size_t num_entries_ = 0;
   uint64_t multiplier_;  // odd

@@ -99,7 +99,7 @@ void PrefixIndex::Add(BlockId block, const PrefixKey& key, const ChildIds& child
     Link(block);
   }
   node.num_tokens = size;
-  std::copy(child.ids.begin(), child.ids.end(), ids_.begin() + static_cast<ptrdiff_t>(block) * kBlockSlots);
+  std::copy(child.ids.begin(), child.ids.end(), &ids_[static_cast<size_t>(block) * kBlockSlots]);
   children_.Insert(block);
   if (size == kBlockSlots) AddFull(block, key.salt);
 }
@@ -131,7 +131,7 @@ bool PrefixIndex::Before::operator()(const Place& a, const Place& b) const {
 }
 
 std::span<const int32_t> PrefixIndex::IdsOf(BlockId block) const {
-  return std::span(ids_).subspan(static_cast<size_t>(block) * kBlockSlots, static_cast<size_t>(num_tokens(block)));
+  return ids_.values().subspan(static_cast<size_t>(block) * kBlockSlots, static_cast<size_t>(num_tokens(block)));
 }
 
 BlockHash PrefixIndex::Hash(const BlockHash& before, std::span<const int32_t> ids) const {

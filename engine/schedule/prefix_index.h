@@ -18,6 +18,7 @@
 #include "engine/schedule/kv_events.h"
 #include "engine/schedule/recycled_set.h"
 #include "engine/schedule/scopes.h"
+#include "engine/schedule/zeroed_array.h"
 
 namespace latentd {
 
@@ -167,7 +168,7 @@ class PrefixIndex {
   const uint64_t hash_mask_;
   KvEvents* const events_;
   std::vector<Node> nodes_;   // [blocks]
-  std::vector<int32_t> ids_;  // [blocks, kBlockSlots]
+  ZeroedArray<int32_t> ids_;  // [blocks, kBlockSlots]
   Scopes scopes_;
   HashTable full_;                         // blocks by hash
   RecycledSet<BlockId, Before> children_;  // all in the tree
