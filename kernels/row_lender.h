@@ -6,10 +6,14 @@
 
 namespace latentd {
 
+class PackedBytes;
+
 // Called from any thread of the backend; every row of a weight is lent once, in stretches of any order.
 class RowLender {
  public:
   virtual ~RowLender() = default;
+  // Not null where it has the weight packed already, and no rows to lend.
+  virtual PackedBytes* packed() { return nullptr; }
   virtual void Lend(int first_row, int num_rows) = 0;
   virtual void TakeBack(int first_row, int num_rows) = 0;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/packed_bytes.h"
 #include "kernels/row_lender.h"
 
 namespace latentd::cpu {
@@ -40,14 +41,16 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool
   CHECK_GE(slice.first, 0);
   CHECK_LE(slice.first + slice.count, source.outputs);
   const bool as_stored = slice.orientation == Orientation::kAsStored;
-  CHECK(as_stored || source.lender == nullptr);  // panels of a transposed slice share rows
+  CHECK(as_stored || source.lender == nullptr || IsPacked(source));  // panels of a transposed slice share rows
   // A group's scale is no common factor of what a transposed slice sums.
   CHECK(source.dtype != DType::kInt4 || (as_stored && slice.count == source.outputs));
   PackedMatrix packed(source, slice);
-  absl::StatusOr<DeviceBuffer> codes = device.Allocate(static_cast<size_t>(packed.num_panels()) * packed.panel_bytes());
+  absl::StatusOr<DeviceBuffer> codes =
+      MemoryOf(source, device, static_cast<size_t>(packed.num_panels()) * packed.panel_bytes());
   if (!codes.ok()) return codes.status();
   packed.codes_ = *std::move(codes);
   packed.PackScales(source, slice);
+  if (IsPacked(source)) return packed;
   pool.ForEach(packed.num_panels(), [&](int panel, int) { packed.PackPanel(source, slice, panel); });
   return packed;
 }
@@ -131,7 +134,7 @@ absl::StatusOr<KeyValueUp> KeyValueUp::Pack(Device& device, ThreadPool& pool, co
   CHECK_EQ(source.inputs, shape.latent_width);
   KeyValueUp packed(source.outputs, source.inputs);
   MatrixSource borrowed = source;  // a head at a time, since its slices are cut across each other
-  borrowed.lender = nullptr;
+  if (!IsPacked(source)) borrowed.lender = nullptr;
   for (int head = 0; head < shape.num_heads; ++head) {
     const BorrowedRows rows(source, head * head_rows, head_rows);
     const RowSlice key{head * head_rows, shape.nope_width, Orientation::kTransposed};

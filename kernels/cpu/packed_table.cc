@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/fp8.h"
+#include "kernels/packed_bytes.h"
 #include "kernels/row_lender.h"
 
 namespace latentd::cpu {
@@ -28,9 +29,10 @@ absl::StatusOr<PackedTable> PackedTable::Pack(Device& device, ThreadPool& pool, 
   constexpr int kStretch = 64;  // rows that a thread copies at a time
   const size_t row_bytes = static_cast<size_t>(source.inputs) * SizeOf(source.dtype);
   PackedTable table(source);
-  absl::StatusOr<DeviceBuffer> rows = device.Allocate(static_cast<size_t>(source.outputs) * row_bytes);
+  absl::StatusOr<DeviceBuffer> rows = MemoryOf(source, device, static_cast<size_t>(source.outputs) * row_bytes);
   if (!rows.ok()) return rows.status();
   table.rows_ = *std::move(rows);
+  if (IsPacked(source)) return table;
   pool.ForEach(CeilDiv(source.outputs, kStretch), [&](int stretch, int) {
     const int first = stretch * kStretch, count = std::min(kStretch, source.outputs - first);
     const BorrowedRows borrowed(source, first, count);

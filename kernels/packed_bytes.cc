@@ -1,0 +1,24 @@
+#include "kernels/packed_bytes.h"
+
+#include <absl/strings/str_format.h>
+
+namespace latentd {
+
+absl::StatusOr<DeviceBuffer> PackedBytes::Take(size_t num_bytes) {
+  const size_t aligned = (taken_ + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t begin = aligned >= bytes_.size() ? 0 : aligned;
+  if (num_bytes > bytes_.size() - begin) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected %d packed bytes, found %d; pack the source again with this version's latent-convert",
+                        num_bytes, bytes_.size() - begin));
+  }
+  taken_ = begin + num_bytes;
+  // No device's, so nothing frees it; and nothing writes to a packed weight.
+  return DeviceBuffer(nullptr, const_cast<std::byte*>(bytes_.data()) + begin, num_bytes);
+}
+
+absl::StatusOr<DeviceBuffer> MemoryOf(const MatrixSource& source, Device& device, size_t num_bytes) {
+  return IsPacked(source) ? source.lender->packed()->Take(num_bytes) : device.Allocate(num_bytes);
+}
+
+}  // namespace latentd
