@@ -19,12 +19,16 @@ namespace latentd {
 namespace {
 
 // Advises on the pages that hold these bytes. The content stays the same whether or not the advice is taken.
-void Advise(std::span<const std::byte> bytes, int advice) {
+bool Advise(std::span<const std::byte> bytes, int advice) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
   const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size());
-  madvise(reinterpret_cast<void*>(first), end - first, advice);
+  return madvise(reinterpret_cast<void*>(first), end - first, advice) == 0;
 }
+
+#ifndef MADV_POPULATE_READ
+constexpr int MADV_POPULATE_READ = 22;  // of Linux 5.14; older ones refuse it
+#endif
 
 }  // namespace
 
@@ -95,6 +99,18 @@ void MappedFile::Release(std::span<const std::byte> part) const {
   const size_t from = begin - std::min(begin, kFaultAroundBytes);
   const size_t end = std::min(bytes().size(), begin + part.size() + kFaultAroundBytes);
   Advise(bytes().subspan(from, end - from), MADV_DONTNEED);
+}
+
+void MappedFile::BringIn(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  Advise(part, MADV_HUGEPAGE);
+  if (Advise(part, MADV_POPULATE_READ)) return;
+  Advise(part, MADV_WILLNEED);
+  constexpr size_t kSmallestPage = 4096;
+  for (size_t at = 0; at < part.size(); at += kSmallestPage) {
+    const volatile std::byte* byte = &part[at];
+    [[maybe_unused]] const std::byte read = *byte;
+  }
 }
 
 }  // namespace latentd

@@ -33,6 +33,10 @@ class MappedFile {
   // mapping that is only advice: it may take back what another thread is reading.
   void Release(std::span<const std::byte> part) const;
 
+  // Brings these bytes into memory and maps them, on huge pages where the file system has them, and returns when that
+  // is done: later reads meet no fault.
+  void BringIn(std::span<const std::byte> part) const;
+
   static constexpr size_t kAheadBytes = size_t{32} << 20;
 
  private:

@@ -246,6 +246,12 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& option
   const TimePoint reading_started = clock.Now();
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(options.model_directory, *config, std::move(on_read));
   if (!checkpoint.ok()) return checkpoint.status();
+  if (checkpoint->packed_file() != nullptr && loaded->chosen.is_cuda()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("device: expected the CPU, for which %s is packed, found %s; serve the directory that it was "
+                        "packed from, or set device=cpu",
+                        options.model_directory, loaded->chosen.device));
+  }
   config->num_mtp_layers = checkpoint->num_mtp_layers();
   Append(config->warnings, loaded->warnings);
   Append(loaded->text.warnings, loaded->warnings);

@@ -135,6 +135,7 @@ absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelCon
   if (absl::Status status = CheckComputable(config); !status.ok()) return status;
   Packer packer(checkpoint, device, ops);
   Weights weights;
+  weights.packed_file = checkpoint.packed_file();
   weights.embedding = packer.Table(kEmbedding);
   for (int layer = 0; layer < config.num_layers && packer.status().ok() && checkpoint.ReadStatus().ok(); ++layer) {
     weights.layers.push_back(LoadLayer(packer, layer, config));

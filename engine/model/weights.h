@@ -7,6 +7,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "base/mapped_file.h"
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/config/model_config.h"
 #include "kernels/device.h"
@@ -49,7 +50,8 @@ struct LayerWeights {
 };
 
 struct Weights {
-  MatrixPointer embedding;  // table [V, d]
+  std::shared_ptr<const MappedFile> packed_file;  // that the matrices are views of; null where they are copies
+  MatrixPointer embedding;                        // table [V, d]
   std::vector<LayerWeights> layers;
   DeviceVector final_norm;  // [d]
   MatrixPointer head;       // [V, d]

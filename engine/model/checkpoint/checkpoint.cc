@@ -17,6 +17,7 @@
 #include "base/processors.h"
 #include "base/quoting.h"
 #include "base/thread_pool.h"
+#include "engine/model/checkpoint/packed_file.h"
 #include "engine/model/checkpoint/shards.h"
 #include "engine/model/checkpoint/tensor_names.h"
 
@@ -192,6 +193,7 @@ absl::Status Checkpoint::LeaveUnusedAside(const ModelConfig& config, const OnPro
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory, const ModelConfig& config,
                                             OnRead on_read) {
+  if (HasPackedFile(directory)) return OpenPacked(directory, config, std::move(on_read));
   absl::StatusOr<Checkpoint> mapped = Map(directory);
   if (!mapped.ok()) return mapped;
   Checkpoint& checkpoint = *mapped;
@@ -213,9 +215,11 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
 }
 
 std::vector<absl::Status> Checkpoint::FindProblems(const std::filesystem::path& directory, const ModelConfig& config) {
-  absl::StatusOr<Checkpoint> checkpoint = Map(directory);
+  const bool is_packed = HasPackedFile(directory);
+  absl::StatusOr<Checkpoint> checkpoint = is_packed ? OpenPacked(directory, config, nullptr) : Map(directory);
   if (!checkpoint.ok()) return {checkpoint.status()};
   ThreadPool pool(cpu::FindComputeThreads().count);
+  if (is_packed) return checkpoint->packed_->FindDamage(pool);
   std::vector<absl::Status> problems;
   const auto keep = [&](const absl::Status& status) {
     if (!status.ok()) problems.push_back(status);
@@ -248,6 +252,7 @@ absl::Status Checkpoint::CheckValues(std::string_view name, ThreadPool& pool) co
 absl::Status Checkpoint::CheckUnread(int num_threads) const {
   if (absl::Status status = ReadStatus(); !status.ok()) return status;
   ThreadPool pool(cpu::ThreadsOrGranted(num_threads));
+  if (packed_ != nullptr) packed_->BringIn(pool, [this](uint64_t num_bytes) { reads_->Count(num_bytes); });
   for (const auto& [name, stored] : tensors_) {
     if (stored.lender == nullptr || stored.lender->was_read()) continue;
     if (absl::Status status = CheckValues(name, pool); !status.ok()) return InFile(directory_, status);
@@ -261,6 +266,7 @@ absl::Status Checkpoint::ReadStatus() const {
 }
 
 absl::Status Checkpoint::CheckUncut() const {
+  if (packed_ != nullptr) return packed_->file()->CheckUncut();
   for (const SafetensorsFile& file : files_) {
     if (absl::Status status = file.file().CheckUncut(); !status.ok()) return status;
   }
@@ -320,6 +326,7 @@ absl::Status Checkpoint::AcceptScales(const std::string& name, Stored& weight) {
 }
 
 uint64_t Checkpoint::Digest() const {
+  if (packed_ != nullptr) return packed_->source_digest();
   uint64_t digest = kFingerprintSeed;
   for (const auto& [name, stored] : tensors_) {
     CHECK(stored.lender == nullptr || stored.lender->was_read());
@@ -334,6 +341,7 @@ uint64_t Checkpoint::Digest() const {
 }
 
 absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
+  if (packed_ != nullptr) return CheckPackedTaken(taken);
   for (const auto& [name, stored] : tensors_) {
     const bool is_taken = taken.contains(stored.inputs > 0 ? tensor_names::PackedWeightOf(name) : name);
     if ((stored.use == TensorUse::kLoaded) == is_taken) continue;
@@ -345,7 +353,12 @@ absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
   return absl::OkStatus();
 }
 
+bool Checkpoint::Has(std::string_view name) const {
+  return packed_ != nullptr ? packed_->Has(name) : FindWeight(name) != tensors_.end();
+}
+
 MatrixSource Checkpoint::Matrix(std::string_view name) const {
+  if (packed_ != nullptr) return packed_->Matrix(name);
   const auto found = FindWeight(name);
   CHECK(found != tensors_.end());
   const Stored& stored = found->second;
@@ -362,6 +375,7 @@ MatrixSource Checkpoint::Matrix(std::string_view name) const {
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name) const {
+  if (packed_ != nullptr) return packed_->Vector(name);
   const auto found = tensors_.find(name);
   CHECK(found != tensors_.end());
   const Stored& stored = found->second;

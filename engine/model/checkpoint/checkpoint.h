@@ -2,6 +2,9 @@
 // tensor of the model in its exact shape and all scales beside their weights; layers that predict further tokens may
 // be absent, and tensors that nothing uses are left aside, both with a warning. The values of matrices are checked as
 // they are read, since reading them takes most of a start. Any thread.
+//
+// A directory with a packed file (packed_file.h) is a checkpoint, too: its matrices are for the CPU backend only, were
+// checked when they were packed, and are views of a mapping that is to outlive what is loaded of them.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +28,7 @@
 
 namespace latentd {
 
+class PackedFile;
 class ThreadPool;
 
 using TensorNames = std::set<std::string, std::less<>>;
@@ -39,7 +43,7 @@ class Checkpoint {
   static constexpr size_t kMaxProblems = 1000;  // a wrong config.json can ask for millions of tensors
 
   // Weights go by their name, whatever the tensors are called that they are quantised to.
-  bool Has(std::string_view name) const { return FindWeight(name) != tensors_.end(); }
+  bool Has(std::string_view name) const;
   // A two-dimensional tensor, which must be there; valid as long as the checkpoint. A caller that packs it borrows its
   // rows, and then asks for ReadStatus.
   MatrixSource Matrix(std::string_view name) const;
@@ -50,8 +54,11 @@ class Checkpoint {
   absl::Status ReadStatus() const;
   // INTERNAL with the name of the first tensor that is among `taken` and not of TensorUse::kLoaded, or the reverse.
   absl::Status CheckTaken(const TensorNames& taken) const;
-  // Reads and checks all tensors that were not packed, on so many threads (0: as many as the machine grants).
+  // Reads and checks all tensors that were not packed, on so many threads (0: as many as the machine grants);
+  // brings all pages of a packed file into memory.
   absl::Status CheckUnread(int num_threads) const;
+  // Null unless the checkpoint is packed.
+  std::shared_ptr<const MappedFile> packed_file() const;
 
   uint64_t tensor_bytes() const { return tensor_bytes_; }  // scales included
   int num_mtp_layers() const { return num_mtp_layers_; }   // at most the configuration's
@@ -97,8 +104,13 @@ class Checkpoint {
   absl::Status AcceptPackedShape(const ExpectedTensor& expected);
   absl::Status CheckValues(std::string_view name, ThreadPool& pool) const;
   absl::Status CheckUncut() const;
+  // The same checkpoint in a packed file.
+  static absl::StatusOr<Checkpoint> OpenPacked(const std::filesystem::path& directory, const ModelConfig& config,
+                                               OnRead on_read);
+  absl::Status CheckPackedTaken(const TensorNames& taken) const;
 
   std::filesystem::path directory_;
+  std::shared_ptr<PackedFile> packed_;  // null: the tensors are in `files_`
   std::vector<SafetensorsFile> files_;
   std::unique_ptr<ReadRecord> reads_;
   Tensors tensors_;

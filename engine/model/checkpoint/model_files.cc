@@ -87,6 +87,7 @@ constexpr Other kOthers[] = {
     {".incomplete", "a download that did not end: fetch it again"},
     {"adapter_model.safetensors",
      "an adapter: merge it into its base model, with peft's merge_and_unload, and save that"},
+    {".latentpack", "which only latentd reads, on the CPU: name the directory that it was packed from"},
     {".safetensors", "whose tensors have another program's names: fetch the files with Hugging Face's names"},
     {".bin", "which is PyTorch's: load it with transformers and save_pretrained(…, safe_serialization=True)"},
     {".pt", "which is PyTorch's: load it with transformers and save_pretrained(…, safe_serialization=True)"},

@@ -1,0 +1,50 @@
+// The part of Checkpoint whose weights lie in a packed file (docs/converting.md).
+#include <memory>
+#include <utility>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_format.h>
+
+#include "base/quoting.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/model_files.h"
+#include "engine/model/checkpoint/packed_file.h"
+
+namespace latentd {
+
+absl::StatusOr<Checkpoint> Checkpoint::OpenPacked(const std::filesystem::path& directory, const ModelConfig& config,
+                                                  OnRead on_read) {
+  if (const absl::StatusOr<std::vector<std::string>> others = FindWeightFiles(directory); others.ok()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: expected %s or the weights that it was packed from, found %s beside it; remove one of them",
+        Quoted(directory.string()), kPackedFileName, Quoted(others->front())));
+  }
+  absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
+  if (!file.ok()) return file.status();
+  if (absl::Status status = file->CheckBelongsTo(config); !status.ok()) return status;
+  Checkpoint checkpoint;
+  checkpoint.directory_ = directory;
+  checkpoint.packed_ = std::make_shared<PackedFile>(*std::move(file));
+  checkpoint.tensor_bytes_ = checkpoint.packed_->tensor_bytes();
+  checkpoint.num_mtp_layers_ = checkpoint.packed_->num_mtp_layers();
+  checkpoint.reads_ = std::make_unique<ReadRecord>(checkpoint.tensor_bytes_, std::move(on_read));
+  return checkpoint;
+}
+
+std::shared_ptr<const MappedFile> Checkpoint::packed_file() const {
+  return packed_ != nullptr ? packed_->file() : nullptr;
+}
+
+absl::Status Checkpoint::CheckPackedTaken(const TensorNames& taken) const {
+  absl::Status status;
+  packed_->ForEachName([&](const std::string& name) {
+    if (!status.ok() || taken.contains(name)) return;
+    status = absl::InternalError(
+        absl::StrFormat("%s: expected among the weights, found it packed and not used: LoadWeights forgot it; report "
+                        "this",
+                        name));
+  });
+  return status;
+}
+
+}  // namespace latentd

@@ -1,0 +1,202 @@
+#include "engine/model/checkpoint/packed_file.h"
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_format.h>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/fingerprint.h"
+#include "base/quoting.h"
+#include "base/thread_pool.h"
+#include "engine/model/checkpoint/safetensors.h"
+#include "engine/model/checkpoint/stored_values.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+
+namespace latentd {
+namespace {
+
+constexpr uint64_t kMaxIndexBytes = 100'000'000;
+constexpr char kPackAgain[] = "pack the source again with latent-convert";
+
+absl::Status Wrong(std::string_view expected, std::string_view found, std::string_view advice = kPackAgain) {
+  return absl::InvalidArgumentError(absl::StrFormat("expected %s, found %s; %s", expected, found, advice));
+}
+
+absl::Status CheckHeader(const PackedHeader& header, uint64_t file_bytes) {
+  if (!std::equal(std::begin(header.magic), std::end(header.magic), std::begin(PackedHeader::kMagic))) {
+    return Wrong("a packed file", "another one, or one that was not finished");
+  }
+  if (header.format != PackedHeader::kFormat || header.layout != kPackedLayout) {
+    return Wrong(
+        absl::StrFormat("format %d with layout %d, which this version reads", PackedHeader::kFormat, kPackedLayout),
+        absl::StrFormat("format %d with layout %d", header.format, header.layout),
+        "pack the source again with this version's latent-convert");
+  }
+  if (header.file_bytes != file_bytes) {
+    return Wrong(absl::StrFormat("%d bytes", header.file_bytes), absl::StrFormat("%d: the file is cut", file_bytes),
+                 "copy it again, or pack the source again");
+  }
+  if (header.index_begin < sizeof(header) || header.index_begin > file_bytes ||
+      file_bytes - header.index_begin > kMaxIndexBytes) {
+    return Wrong("an index at the end", absl::StrFormat("it at byte %d", header.index_begin));
+  }
+  return absl::OkStatus();
+}
+
+std::span<const std::byte> Part(const MappedFile& file, uint64_t begin, uint64_t end) {
+  return file.bytes().subspan(begin, end - begin);
+}
+
+}  // namespace
+
+uint64_t PackedDigest(std::span<const std::byte> bytes) {
+  uint64_t digest = kFingerprintSeed ^ bytes.size();
+  for (size_t at = 0; at < bytes.size(); at += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, std::min(sizeof(word), bytes.size() - at));
+    digest = (digest ^ word) * 0x9e3779b97f4a7c15;
+    digest ^= digest >> 32;
+  }
+  return digest;
+}
+
+bool HasPackedFile(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::exists(directory / kPackedFileName, error);
+}
+
+absl::StatusOr<PackedFile> PackedFile::Open(const std::filesystem::path& path) {
+  absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+  if (!file.ok()) return file.status();
+  PackedFile packed;
+  packed.path_ = path;
+  packed.file_ = std::make_shared<const MappedFile>(*std::move(file));
+  const std::span<const std::byte> bytes = packed.file_->bytes();
+  PackedHeader header;
+  std::memcpy(&header, bytes.data(), std::min(sizeof(header), bytes.size()));
+  if (absl::Status status = CheckHeader(header, bytes.size()); !status.ok()) return InFile(path, status);
+  if (PackedDigest(bytes.subspan(header.index_begin)) != header.index_digest) {
+    return InFile(path, Wrong("the index that was written", "another: the file is damaged"));
+  }
+  absl::StatusOr<PackedIndex> index = ParsePackedIndex(packed.file_->text().substr(header.index_begin));
+  if (!index.ok()) return InFile(path, index.status());
+  for (PackedTensor& tensor : index->tensors) {
+    if (absl::Status status = packed.Add(std::move(tensor), header.index_begin); !status.ok()) {
+      return InFile(path, status);
+    }
+  }
+  index->tensors.clear();
+  packed.index_ = *std::move(index);
+  return packed;
+}
+
+// What the index says is within the file and fits together. Shapes are held against config.json by CheckBelongsTo.
+absl::Status PackedFile::Add(PackedTensor facts, uint64_t end_of_tensors) {
+  const bool is_matrix = facts.shape.size() == 2;
+  const bool is_ordered = facts.begin <= facts.scales && facts.scales <= facts.end && facts.end <= end_of_tensors;
+  if (!is_ordered || facts.begin % PackedBytes::kAlignment != 0 || facts.scales % PackedBytes::kAlignment != 0) {
+    return InvalidTensor(facts.name, absl::StrFormat("expected it within the %d bytes before the index, found [%d, %d]",
+                                                     end_of_tensors, facts.begin, facts.end));
+  }
+  if (!is_matrix && facts.shape.size() != 1) {
+    return InvalidTensor(facts.name, "expected a matrix or a vector, found " + ShapeText(facts.shape));
+  }
+  if (!is_matrix && facts.dtype != DType::kF32) {
+    return InvalidTensor(facts.name, absl::StrFormat("expected F32, found %s", PackedTypeName(facts.dtype)));
+  }
+  if (!is_matrix && (facts.scales - facts.begin) / sizeof(float) < static_cast<uint64_t>(facts.shape[0])) {
+    return InvalidTensor(
+        facts.name, absl::StrFormat("expected %d values, found %d bytes", facts.shape[0], facts.scales - facts.begin));
+  }
+  Tensor tensor = {.facts = facts, .packed = nullptr};
+  if (is_matrix) tensor.packed = std::make_unique<PackedBytes>(Part(*file_, facts.begin, facts.scales));
+  tensor_bytes_ += facts.end - facts.begin;
+  const std::string name = facts.name;
+  if (!tensors_.emplace(name, std::move(tensor)).second) return InvalidTensor(name, "expected once, found twice");
+  return absl::OkStatus();
+}
+
+absl::Status PackedFile::CheckBelongsTo(const ModelConfig& config) const {
+  if (config.digest != index_.config_digest) {
+    return InFile(path_, Wrong("the config.json that it was packed with", "another one beside it"));
+  }
+  size_t num_expected = 0;
+  const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
+    if (expected.use != TensorUse::kLoaded) return absl::OkStatus();
+    ++num_expected;
+    const auto found = tensors_.find(expected.name);
+    if (found == tensors_.end()) return InvalidTensor(expected.name, "expected it in the index, found none");
+    const PackedTensor& facts = found->second.facts;
+    if (absl::Status status = CheckShape(expected.name, expected.shape, facts.shape); !status.ok()) return status;
+    if (facts.dtype != DType::kE4M3) return absl::OkStatus();
+    const uint64_t rows = (static_cast<uint64_t>(facts.shape[0]) + 127) / 128;
+    const uint64_t columns = (static_cast<uint64_t>(facts.shape.back()) + 127) / 128;
+    if ((facts.end - facts.scales) / sizeof(float) == rows * columns) return absl::OkStatus();
+    return InvalidTensor(expected.name, absl::StrFormat("expected %d scales, found %d", rows * columns,
+                                                        (facts.end - facts.scales) / sizeof(float)));
+  });
+  if (!walk.ok()) return InFile(path_, walk);
+  if (num_expected == tensors_.size()) return absl::OkStatus();
+  return InFile(path_, Wrong(absl::StrFormat("%d tensors", num_expected), absl::StrFormat("%d", tensors_.size())));
+}
+
+std::span<const float> PackedFile::FloatsAt(uint64_t begin, uint64_t end) const {
+  return {reinterpret_cast<const float*>(file_->bytes().data() + begin), (end - begin) / sizeof(float)};
+}
+
+MatrixSource PackedFile::Matrix(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  CHECK(found != tensors_.end());
+  const auto& [facts, packed] = found->second;
+  CHECK_EQ(facts.shape.size(), 2u);
+  return {.dtype = facts.dtype,
+          .outputs = static_cast<int>(facts.shape[0]),
+          .inputs = static_cast<int>(facts.shape[1]),
+          .scales = FloatsAt(facts.scales, facts.end),
+          .lender = packed.get()};
+}
+
+std::vector<float> PackedFile::Vector(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  CHECK(found != tensors_.end());
+  const PackedTensor& facts = found->second.facts;
+  const std::span<const float> values = FloatsAt(facts.begin, facts.scales).first(static_cast<size_t>(facts.shape[0]));
+  return {values.begin(), values.end()};
+}
+
+void PackedFile::ForEachName(const std::function<void(const std::string&)>& visit) const {
+  for (const auto& [name, tensor] : tensors_) visit(name);
+}
+
+void PackedFile::BringIn(ThreadPool& pool, const std::function<void(uint64_t num_bytes)>& on_read) const {
+  std::vector<std::span<const std::byte>> parts;
+  for (const auto& [name, tensor] : tensors_) parts.push_back(BytesOf(tensor));
+  pool.ForEach(static_cast<int>(parts.size()), [&](int item, int) {
+    const std::span<const std::byte> part = parts[static_cast<size_t>(item)];
+    file_->BringIn(part);
+    on_read(part.size());
+  });
+}
+
+std::vector<absl::Status> PackedFile::FindDamage(ThreadPool& pool) const {
+  std::vector<const Tensor*> tensors;
+  for (const auto& [name, tensor] : tensors_) tensors.push_back(&tensor);
+  std::vector<absl::Status> found(tensors.size());
+  pool.ForEach(static_cast<int>(tensors.size()), [&](int item, int) {
+    const Tensor& tensor = *tensors[static_cast<size_t>(item)];
+    if (PackedDigest(BytesOf(tensor)) == tensor.facts.digest) return;
+    found[static_cast<size_t>(item)] =
+        InFile(path_, InvalidTensor(tensor.facts.name, absl::StrFormat("expected the bytes that were packed, found "
+                                                                       "others: the file is damaged; %s",
+                                                                       kPackAgain)));
+  });
+  std::erase_if(found, [](const absl::Status& status) { return status.ok(); });
+  return found;
+}
+
+}  // namespace latentd

@@ -1,0 +1,93 @@
+// The weights of a checkpoint in the CPU backend's own layout, as latent-convert pack wrote them: a file that is mapped
+// and served as it is (docs/converting.md has the format, and what is trusted). Header and index are checked as it is
+// opened; the weights are read by FindDamage only. Engine thread, but for what only reads.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "base/mapped_file.h"
+#include "engine/model/checkpoint/packed_index.h"
+#include "engine/model/config/model_config.h"
+#include "kernels/packed_bytes.h"
+#include "kernels/tensor.h"
+
+namespace latentd {
+
+class ThreadPool;
+
+inline constexpr char kPackedFileName[] = "model.latentpack";
+
+// The first bytes of the file, little-endian. They are written last: a file that was not finished has none.
+struct PackedHeader {
+  static constexpr char kMagic[8] = {'l', 'a', 't', 'e', 'n', 't', 'p', 'k'};
+  static constexpr uint32_t kFormat = 1;
+
+  char magic[8] = {};
+  uint32_t format = 0;
+  uint32_t layout = 0;  // kPackedLayout
+  uint64_t index_begin = 0;
+  uint64_t file_bytes = 0;  // the index ends where the file does
+  uint64_t index_digest = 0;
+};
+static_assert(sizeof(PackedHeader) == 40);
+
+// Tells whether bytes changed by accident, 8 of them at a time.
+uint64_t PackedDigest(std::span<const std::byte> bytes);
+
+bool HasPackedFile(const std::filesystem::path& directory);
+
+class PackedFile {
+ public:
+  // NOT_FOUND where there is none. `path` is the file's.
+  static absl::StatusOr<PackedFile> Open(const std::filesystem::path& path);
+  // That it was packed from a checkpoint with this config.json, and has its tensors.
+  absl::Status CheckBelongsTo(const ModelConfig& config) const;
+
+  bool Has(std::string_view name) const { return tensors_.contains(name); }
+  // As Checkpoint's; the source's lender is a PackedBytes.
+  MatrixSource Matrix(std::string_view name) const;
+  std::vector<float> Vector(std::string_view name) const;
+  void ForEachName(const std::function<void(const std::string&)>& visit) const;
+
+  // Brings all pages into memory, as far as the machine has room for them, and tells how many bytes came.
+  void BringIn(ThreadPool& pool, const std::function<void(uint64_t num_bytes)>& on_read) const;
+  // Tensors whose bytes are not those that were written, one line each.
+  std::vector<absl::Status> FindDamage(ThreadPool& pool) const;
+
+  uint64_t source_digest() const { return index_.source_digest; }  // Checkpoint::Digest of what was packed
+  int num_mtp_layers() const { return index_.num_mtp_layers; }
+  uint64_t tensor_bytes() const { return tensor_bytes_; }
+  // Outlives what is packed of it, if that keeps it.
+  const std::shared_ptr<const MappedFile>& file() const { return file_; }
+
+ private:
+  struct Tensor {
+    PackedTensor facts;
+    std::unique_ptr<PackedBytes> packed;  // of a matrix
+  };
+
+  std::span<const std::byte> BytesOf(const Tensor& tensor) const {
+    return file_->bytes().subspan(tensor.facts.begin, tensor.facts.end - tensor.facts.begin);
+  }
+  std::span<const float> FloatsAt(uint64_t begin, uint64_t end) const;
+  absl::Status Add(PackedTensor facts, uint64_t end_of_tensors);
+
+  std::shared_ptr<const MappedFile> file_;
+  std::filesystem::path path_;
+  PackedIndex index_;  // but for its tensors
+  uint64_t tensor_bytes_ = 0;
+  std::map<std::string, Tensor, std::less<>> tensors_;
+};
+
+}  // namespace latentd
