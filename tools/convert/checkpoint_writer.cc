@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/quoting.h"
+#include "engine/model/checkpoint/packed_file.h"
 #include "tools/convert/output_directory.h"
 
 namespace latentd {
@@ -144,7 +145,7 @@ absl::Status CopyOtherFiles(const fs::path& from, const fs::path& to) {
   std::error_code ignored;  // of a link that leads nowhere
   for (const fs::directory_entry& entry : fs::directory_iterator(from, error)) {
     const std::string name = entry.path().filename().string();
-    if (!entry.is_regular_file(ignored) || name.ends_with(".safetensors") ||
+    if (!entry.is_regular_file(ignored) || name == kPackedFileName || name.ends_with(".safetensors") ||
         name.ends_with(".safetensors.index.json")) {
       continue;
     }

@@ -20,6 +20,7 @@
 #include "tools/convert/conversions.h"
 #include "tools/convert/inspection.h"
 #include "tools/convert/output_directory.h"
+#include "tools/convert/pack.h"
 #include "tools/convert/random_checkpoint.h"
 
 namespace latentd {
@@ -177,6 +178,14 @@ void AddConversions(Command program, Flags& flags, absl::Status& status) {
              .rule = AboveZero(),
              .is_required = true});
   Run(shard, flags, status, [&flags] { return Reshard(flags.route, flags.max_shard_bytes); });
+
+  Command pack =
+      AddConversion(program, "pack", "The weights as the CPU backend computes with them, to be mapped", flags);
+  Run(pack, flags, status, [&flags] {
+    const absl::StatusOr<uint64_t> bytes = Pack(flags.route);
+    if (bytes.ok()) std::cout << "packed: " << *bytes << " bytes\n";
+    return bytes.status();
+  });
 
   Command merge = AddConversion(program, "merge", "The same tensors in one file", flags);
   Run(merge, flags, status, [&flags] { return Reshard(flags.route, std::numeric_limits<uint64_t>::max()); });

@@ -1,0 +1,206 @@
+// A packed checkpoint is its source: the same digest, the same logits to the bit. What is no packed file any more is
+// refused in a line that says what to do.
+#include "tools/convert/pack.h"
+
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/packed_file.h"
+#include "tests/support/model_session.h"
+#include "tests/support/or_die.h"
+#include "tests/support/same_bytes.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_variants.h"
+
+namespace latentd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+namespace fs = std::filesystem;
+
+// A checkpoint and what pack made of it.
+struct Pair {
+  explicit Pair(const TinyCheckpoint& checkpoint) {
+    WriteTinyCheckpoint(checkpoint, source.path());
+    bytes = OrDie(Pack({.from = source.path(), .to = packed}));
+  }
+  fs::path file() const { return packed / kPackedFileName; }
+
+  TemporaryDirectory source, beside;
+  fs::path packed = beside.path() / "packed";
+  uint64_t bytes = 0;
+};
+
+std::string ReadAll(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+absl::StatusOr<Checkpoint> Open(const fs::path& directory) {
+  return Checkpoint::Open(directory, OrDie(LoadModelConfig(directory)));
+}
+
+class EveryVariant : public ::testing::TestWithParam<TinyVariant> {};
+
+LogitRows LogitsOf(const fs::path& directory, int vocab_size) {
+  ModelSession session(directory, {.num_blocks = 8, .max_tokens = 64, .max_rows = 4, .max_logit_rows = 64});
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 24; ++i) ids.push_back(i * 7919 % vocab_size);
+  return session.Run(ids, AllPositions(ids.size()));
+}
+
+TEST_P(EveryVariant, HasTheLogitsOfItsSourceToTheBit) {
+  const Pair pair(GetParam().checkpoint);
+  const int vocab_size = GetParam().checkpoint.vocab_size;
+  EXPECT_TRUE(SameBytes(LogitsOf(pair.packed, vocab_size), LogitsOf(pair.source.path(), vocab_size)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Packed, EveryVariant, ::testing::ValuesIn(TinyVariants()),
+                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(PackedInt4, EveryVariant,
+                         ::testing::Values(TinyVariant{"int4", {.projections = DType::kInt4}},
+                                           TinyVariant{"int4_experts",
+                                                       {.projections = DType::kInt4, .only_experts_int4 = true}}),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(Pack, TheRevisionIsTheSources) {
+  const Pair pair({});
+  const Checkpoint packed = OrDie(Open(pair.packed)), source = OrDie(Open(pair.source.path()));
+  ASSERT_TRUE(source.CheckUnread(2).ok());
+  EXPECT_EQ(packed.Digest(), source.Digest());
+  EXPECT_EQ(packed.num_mtp_layers(), source.num_mtp_layers());
+  EXPECT_EQ(ReadAll(pair.packed / "config.json"), ReadAll(pair.source.path() / "config.json"));
+}
+
+TEST(Pack, TheSameSourceGivesTheSameBytes) {
+  const Pair pair({});
+  const fs::path again = pair.beside.path() / "again";
+  EXPECT_EQ(OrDie(Pack({.from = pair.source.path(), .to = again})), pair.bytes);
+  EXPECT_EQ(ReadAll(again / kPackedFileName), ReadAll(pair.file()));
+  EXPECT_EQ(fs::file_size(pair.file()), pair.bytes);
+}
+
+TEST(Pack, APackedCheckpointIsNotPackedAgain) {
+  const Pair pair({});
+  EXPECT_THAT(std::string(Pack({.from = pair.packed, .to = pair.beside.path() / "again"}).status().message()),
+              HasSubstr("found them packed already"));
+  EXPECT_FALSE(fs::exists(pair.beside.path() / "again"));
+}
+
+// The daemon's answer to a packed file of which `damage` changed the bytes.
+std::string ErrorAfter(const std::function<void(std::string& bytes)>& damage) {
+  const Pair pair({});
+  std::string bytes = ReadAll(pair.file());
+  damage(bytes);
+  WriteFile(pair.file(), bytes);
+  return std::string(Open(pair.packed).status().message());
+}
+
+void SetHeader(std::string& bytes, size_t offset, uint32_t value) {
+  std::memcpy(bytes.data() + offset, &value, sizeof(value));
+}
+
+TEST(DamagedPackedFile, OfAnotherLayoutIsRefused) {
+  EXPECT_THAT(
+      ErrorAfter([](std::string& bytes) { SetHeader(bytes, offsetof(PackedHeader, layout), kPackedLayout + 1); }),
+      HasSubstr("pack the source again with this version's latent-convert"));
+}
+
+TEST(DamagedPackedFile, CutAnywhereIsRefused) {
+  for (const size_t left : {size_t{1}, sizeof(PackedHeader), size_t{4096}}) {
+    EXPECT_NE(ErrorAfter([=](std::string& bytes) { bytes.resize(left); }), "") << left;
+  }
+  EXPECT_THAT(ErrorAfter([](std::string& bytes) { bytes.pop_back(); }), HasSubstr("the file is cut"));
+}
+
+TEST(DamagedPackedFile, NotFinishedIsRefused) {
+  EXPECT_THAT(
+      ErrorAfter([](std::string& bytes) { bytes.replace(0, sizeof(PackedHeader), sizeof(PackedHeader), '\0'); }),
+      HasSubstr("one that was not finished"));
+}
+
+TEST(DamagedPackedFile, OfAnotherIndexIsRefused) {
+  EXPECT_THAT(ErrorAfter([](std::string& bytes) { bytes[bytes.size() - 100] ^= 1; }), HasSubstr("the file is damaged"));
+}
+
+TEST(DamagedPackedFile, BesideAnotherConfigurationIsRefused) {
+  const Pair pair({});
+  WriteFile(pair.packed / "config.json", ReadAll(pair.packed / "config.json") + "\n");
+  EXPECT_THAT(std::string(Open(pair.packed).status().message()), HasSubstr("found another one beside it"));
+}
+
+TEST(DamagedPackedFile, BesideWeightsIsRefused) {
+  const Pair pair({});
+  fs::copy_file(pair.source.path() / "model.safetensors", pair.packed / "model.safetensors");
+  EXPECT_THAT(std::string(Open(pair.packed).status().message()), HasSubstr("remove one of them"));
+}
+
+TEST(DamagedPackedFile, WithChangedWeightsIsFoundByReadingThemAll) {
+  const Pair pair({});
+  const ModelConfig config = OrDie(LoadModelConfig(pair.packed));
+  EXPECT_THAT(Checkpoint::FindProblems(pair.packed, config), SizeIs(0));
+  std::string bytes = ReadAll(pair.file());
+  bytes[bytes.size() / 2] ^= 0x10;
+  WriteFile(pair.file(), bytes);
+  EXPECT_TRUE(Open(pair.packed).ok());  // which reads none of them
+  const std::vector<absl::Status> problems = Checkpoint::FindProblems(pair.packed, config);
+  ASSERT_THAT(problems, SizeIs(1));
+  EXPECT_THAT(std::string(problems[0].message()), HasSubstr("expected the bytes that were packed"));
+}
+
+// A file whose digest is right, and whose index was made up.
+std::string ErrorOfIndex(const std::function<void(PackedIndex& index)>& change) {
+  const Pair pair({});
+  std::string bytes = ReadAll(pair.file());
+  PackedHeader header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  PackedIndex index = OrDie(ParsePackedIndex(std::string_view(bytes).substr(header.index_begin)));
+  change(index);
+  bytes.resize(header.index_begin);
+  bytes += PackedIndexText(index);
+  header.file_bytes = bytes.size();
+  header.index_digest = PackedDigest(std::as_bytes(std::span(bytes)).subspan(header.index_begin));
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  WriteFile(pair.file(), bytes);
+  return std::string(Open(pair.packed).status().message());
+}
+
+TEST(PackedIndex, ThatFitsIsRead) {
+  EXPECT_EQ(ErrorOfIndex([](PackedIndex&) {}), "");
+}
+
+TEST(PackedIndex, ThatDoesNotFitIsRefused) {
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.tensors.pop_back(); }),
+              HasSubstr("expected it in the index"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.tensors[0].end = uint64_t{1} << 60; }),
+              HasSubstr("before the index"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.tensors[0].begin += 1; }), HasSubstr("before the index"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.tensors[0].shape[1] += 1; }),
+              HasSubstr("expected the shape"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) {
+                index.tensors[0].shape = {1, 2, 3};
+              }),
+              HasSubstr("a matrix or a vector"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.tensors.push_back(index.tensors[0]); }),
+              HasSubstr("found twice"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) {
+                index.tensors.push_back(index.tensors[0]);
+                index.tensors.back().name = "another";
+              }),
+              HasSubstr("tensors, found"));
+  for (const char* text : {"[]", "", "{", R"({"tensors": 1})", R"({"tensors": [1]})", R"({"config": "12"})"}) {
+    EXPECT_FALSE(ParsePackedIndex(text).ok()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace latentd

@@ -1,0 +1,140 @@
+#include "tools/convert/pack.h"
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/str_format.h>
+
+#include "base/check.h"
+#include "base/processors.h"
+#include "base/quoting.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/packed_file.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
+#include "engine/model/weights.h"
+#include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "tools/convert/checkpoint_writer.h"
+#include "tools/convert/packed_writer.h"
+
+namespace latentd {
+namespace {
+
+using Buffers = std::vector<std::span<const std::byte>>;
+
+// Main memory that remembers which buffers it gave out since it was asked last.
+class RecordingDevice final : public Device {
+ public:
+  Buffers TakeRecord() { return std::exchange(record_, {}); }
+
+  std::string Describe() const override { return device_.Describe(); }
+  absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override {
+    absl::StatusOr<DeviceBuffer> buffer = device_.Allocate(bytes);
+    if (buffer.ok()) record_.emplace_back(buffer->As<std::byte>(), bytes);
+    return buffer;
+  }
+  void Upload(const void* host, size_t bytes, void* device) override { device_.Upload(host, bytes, device); }
+  void Download(const void* device, size_t bytes, void* host) override { device_.Download(device, bytes, host); }
+  size_t AvailableBytes() const override { return device_.AvailableBytes(); }
+  int PadRows(int num_rows) const override { return device_.PadRows(num_rows); }
+  void Run(const StepShape& shape, const std::function<void()>& body) override { device_.Run(shape, body); }
+  void Synchronize() override { device_.Synchronize(); }
+
+ private:
+  void Free(void*, size_t) override { CHECK(false && "the buffers are the other device's"); }
+
+  cpu::CpuDevice device_;
+  Buffers record_;
+};
+
+// Packs a checkpoint's tensors one at a time, so that memory holds the largest and not all of them.
+class TensorPacker {
+ public:
+  TensorPacker(const Checkpoint& checkpoint, const ModelConfig& config, PackedWriter& writer)
+      : checkpoint_(checkpoint), config_(config), writer_(writer), ops_(device_, cpu::FindComputeThreads().count) {}
+
+  absl::Status Pack(const ExpectedTensor& tensor) {
+    if (tensor.use != TensorUse::kLoaded) return absl::OkStatus();
+    if (tensor.shape.size() == 1) return PackVector(tensor);
+    const MatrixSource source = checkpoint_.Matrix(tensor.name);
+    const std::vector<Packed> packed = PackMatrix(tensor.role, source);
+    for (const Packed& matrix : packed) {
+      if (!matrix.ok()) return matrix.status();
+    }
+    const absl::Status status = writer_.Add({.name = tensor.name, .dtype = source.dtype, .shape = tensor.shape},
+                                            device_.TakeRecord(), source.scales);
+    return status.ok() ? checkpoint_.ReadStatus() : status;
+  }
+
+ private:
+  using Packed = absl::StatusOr<std::unique_ptr<const Matrix>>;
+
+  // By the verbs that LoadWeights calls, in its order; those of experts pack each matrix as PackLinear does.
+  std::vector<Packed> PackMatrix(TensorRole role, const MatrixSource& source) {
+    std::vector<Packed> packed;
+    if (role == TensorRole::kKeyValueUp) {
+      packed.push_back(ops_.PackKeyValueUp(source, config_.attention));
+    } else if (role == TensorRole::kEmbedding) {
+      packed.push_back(ops_.PackTable(source));
+      if (config_.tied_embedding) packed.push_back(ops_.PackLinear(source));
+    } else {
+      packed.push_back(ops_.PackLinear(source));
+    }
+    return packed;
+  }
+
+  absl::Status PackVector(const ExpectedTensor& tensor) {
+    const std::vector<float> values = checkpoint_.Vector(tensor.name);
+    const Buffers buffers = {std::as_bytes(std::span(values))};
+    return writer_.Add({.name = tensor.name, .dtype = DType::kF32, .shape = tensor.shape}, buffers, {});
+  }
+
+  const Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  PackedWriter& writer_;
+  RecordingDevice device_;
+  cpu::CpuOps ops_;
+};
+
+absl::StatusOr<uint64_t> PackTo(const std::filesystem::path& file, const Checkpoint& checkpoint,
+                                const ModelConfig& config) {
+  absl::StatusOr<PackedWriter> writer = PackedWriter::Create(file);
+  if (!writer.ok()) return writer.status();
+  TensorPacker packer(checkpoint, config, *writer);
+  absl::Status status =
+      ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) { return packer.Pack(tensor); });
+  if (status.ok()) status = checkpoint.CheckUnread(0);  // the source's digest has those, too
+  if (!status.ok()) return status;
+  return std::move(*writer).Finish({.config_digest = config.digest,
+                                    .source_digest = checkpoint.Digest(),
+                                    .num_mtp_layers = checkpoint.num_mtp_layers(),
+                                    .tensors = {}});
+}
+
+}  // namespace
+
+absl::StatusOr<uint64_t> Pack(const Route& route) {
+  absl::StatusOr<OutputDirectory> output = OutputDirectory::Create(route.to, route.existing, route.from);
+  if (!output.ok()) return output.status();
+  const absl::StatusOr<ModelConfig> config = LoadModelConfig(route.from);
+  if (!config.ok()) return config.status();
+  if (absl::Status status = CheckComputable(*config); !status.ok()) return status;
+  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(route.from, *config);
+  if (!checkpoint.ok()) return checkpoint.status();
+  if (checkpoint->packed_file() != nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: expected weights to pack, found them packed already; name the directory that it was "
+                        "packed from",
+                        Quoted(route.from.string())));
+  }
+  if (absl::Status status = CopyOtherFiles(route.from, output->path()); !status.ok()) return status;
+  absl::StatusOr<uint64_t> bytes = PackTo(output->path() / kPackedFileName, *checkpoint, *config);
+  if (!bytes.ok()) return bytes;
+  if (absl::Status status = output->Commit(); !status.ok()) return status;
+  return bytes;
+}
+
+}  // namespace latentd
