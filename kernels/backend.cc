@@ -14,6 +14,7 @@
 #include "base/processors.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/tiles.h"
 #include "kernels/cuda/entry_point.h"
 
 namespace latentd {
@@ -36,6 +37,7 @@ absl::StatusOr<Backend> MakeCpuBackend(int num_threads) {
   if (num_threads < 0)
     return absl::InvalidArgumentError("expected a number of threads of at least 0 (0: what the machine grants)");
   num_threads = cpu::ThreadsOrGranted(num_threads);
+  cpu::HasTiles();  // asks for them while there are no threads yet
   Backend backend;
   backend.device = std::make_unique<cpu::CpuDevice>();
   backend.ops = std::make_unique<cpu::CpuOps>(*backend.device, num_threads);

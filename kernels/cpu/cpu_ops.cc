@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed)
 }  // namespace
 
 absl::Status CpuOps::Reserve(const StepLimits& limits) {
-  inputs_.Reserve(limits);
+  if (absl::Status status = inputs_.Reserve(device_, limits); !status.ok()) return status;
   samples_.reserve(static_cast<size_t>(limits.max_logit_rows));
   sample_scratch_.Reserve(limits.vocab_size, pool_.num_threads());
   if (absl::Status status = expert_scratch_.Reserve(device_, limits); !status.ok()) return status;

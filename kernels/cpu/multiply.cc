@@ -14,6 +14,7 @@
 #include "kernels/cpu/flush_subnormals.h"
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/multiply_tile-inl.h"
+#include "kernels/cpu/tiles.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
@@ -281,6 +282,10 @@ HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu:
 
 void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows, float* totals,
                   const std::byte* next) {
+  if (x.tiles != nullptr) {
+    const cpu::TileRows rows{.tiles = x.tiles, .tile_rows = x.tile_rows, .scales = x.scales, .num_rows = num_rows};
+    return cpu::TilePanelProduct(cpu::TilePanelOf(w, panel, next), rows, totals);
+  }
   std::fill_n(totals, static_cast<size_t>(num_rows) * cpu::kPanelOutputs, 0.0f);
   const bool is_a16 = x.arithmetic == Arithmetic::kA16;
   switch (w.dtype()) {

@@ -2,12 +2,17 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/product_inputs.cc"
+#include <algorithm>
+#include <utility>
+
 #include <hwy/foreach_target.h>  // before the vectors: compiles what follows once per target
 
 #include "base/check.h"
 #include "kernels/cpu/activation_codes-inl.h"
 #include "kernels/cpu/bf16-inl.h"
+#include "kernels/cpu/pack_row_tile.h"
 #include "kernels/cpu/partial-inl.h"
+#include "kernels/cpu/tiles.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
@@ -22,9 +27,7 @@ void RoundRows(ThreadPool& pool, const Tensor& from, const Tensor& to) {
   });
 }
 
-void DecodeRows(ThreadPool& pool, const Activation& from, const Tensor& to) {
-  pool.ForEach(to.rows, [&](int row, int) HWY_ATTR { DecodeCodes(from, row, to.Row(row)); });
-}
+void DecodeRow(const Activation& from, int row, float* to) { DecodeCodes(from, row, to); }
 
 }  // namespace latentd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -33,12 +36,14 @@ HWY_AFTER_NAMESPACE();
 namespace latentd::cpu {
 
 HWY_EXPORT(RoundRows);
-HWY_EXPORT(DecodeRows);
+HWY_EXPORT(DecodeRow);
 
 namespace {
 
 // As the activations': the rows of a tile do not share the same L1 sets.
 int StrideOf(int width) { return (width + 15) / 16 * 16 + 16; }
+
+void DecodeRow(const Activation& from, int row, float* to) { HWY_DYNAMIC_DISPATCH(DecodeRow)(from, row, to); }
 
 Tensor CutTo(const Tensor& x, std::vector<float>& memory) {
   const Tensor cut{memory.data(), x.rows, x.width, StrideOf(x.width)};
@@ -54,15 +59,26 @@ InputKind KindFor(const PackedMatrix& w, ActivationFormat format, bool has_codes
   return has_codes && w.dtype() == DType::kE4M3 ? InputKind::kCodes : InputKind::kAsTheyAre;
 }
 
-void ProductInputs::Reserve(const StepLimits& limits) {
+bool ServeTiles(const PackedMatrix& w, InputKind kind) {
+  return kind != InputKind::kAsTheyAre && HasTiles() && FitsTiles(w);
+}
+
+absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   format_ = limits.activations;
   const auto tokens = static_cast<size_t>(limits.max_tokens);
   const size_t values = tokens * static_cast<size_t>(StrideOf(limits.max_linear_inputs));
   for (Addresses& rows : rows_) rows.values.reserve(tokens);
   if (format_ == ActivationFormat::kBf16) bf16_.resize(values);
-  if (format_ != ActivationFormat::kE4M3) return;
-  codes_.resize(values);
-  rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
+  if (format_ == ActivationFormat::kE4M3) {
+    codes_.resize(values);
+    rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
+  }
+  if (format_ == ActivationFormat::kF32 || !HasTiles()) return absl::OkStatus();
+  absl::StatusOr<DeviceBuffer> tiles =
+      device.Allocate(TileRowValues(limits.max_tokens, limits.max_linear_inputs) * sizeof(uint16_t));
+  if (!tiles.ok()) return tiles.status();
+  tiles_ = *std::move(tiles);
+  return absl::OkStatus();
 }
 
 ProductRows ProductInputs::Rows(ThreadPool& pool, const Activation& x, InputKind kind) {
@@ -72,20 +88,53 @@ ProductRows ProductInputs::Rows(ThreadPool& pool, const Activation& x, InputKind
     HWY_DYNAMIC_DISPATCH(RoundRows)(pool, x.values, values);
   } else if (kind == InputKind::kCodes) {
     values = CutTo(x.values, codes_);
-    HWY_DYNAMIC_DISPATCH(DecodeRows)(pool, x, values);
+    pool.ForEach(values.rows, [&](int row, int) { DecodeRow(x, row, values.Row(row)); });
   }
   Addresses& rows = rows_[static_cast<size_t>(kind)];
   rows.values.clear();
-  rows.scales.clear();
-  for (int row = 0; row < values.rows; ++row) {
-    rows.values.push_back(values.Row(row));
-    if (kind == InputKind::kCodes) {
-      rows.scales.push_back(x.scales + static_cast<size_t>(row) * static_cast<size_t>(x.num_groups()));
-    }
-  }
+  for (int row = 0; row < values.rows; ++row) rows.values.push_back(values.Row(row));
+  if (kind == InputKind::kCodes) TakeScales(x, rows.scales);
   return {.arithmetic = kind == InputKind::kAsTheyAre ? Arithmetic::kA32 : Arithmetic::kA16,
           .values = rows.values.data(),
           .scales = kind == InputKind::kCodes ? rows.scales.data() : nullptr};
+}
+
+ProductRows ProductInputs::RowsFor(ThreadPool& pool, const Activation& x, const PackedMatrix& w) {
+  const InputKind kind = KindFor(w, format_, x.codes != nullptr);
+  return ServeTiles(w, kind) ? TilesOf(pool, x, kind) : Rows(pool, x, kind);
+}
+
+ProductRows ProductInputs::TilesOf(ThreadPool& pool, const Activation& x, InputKind kind) {
+  const bool are_codes = kind == InputKind::kCodes;
+  const Tensor& from = x.values;
+  const Tensor values = are_codes ? CutTo(from, codes_) : from;
+  const int tile_rows = std::min(from.rows, kTileRows);
+  ProductRows rows{.arithmetic = Arithmetic::kA16,
+                   .tiles = tiles_.As<uint16_t>(),
+                   .tile_rows = tile_rows,
+                   .row_tile_values = RowTileValues(tile_rows, from.width)};
+  CHECK_LE(TileRowValues(from.rows, from.width) * sizeof(uint16_t), tiles_.bytes());
+  pool.ForEach(TileRowsOf(from.rows), [&](int row_tile, int) {
+    const int first = row_tile * kTileRows, count = std::min(kTileRows, from.rows - first);
+    const float* addresses[kTileRows];
+    for (int r = 0; r < count; ++r) {
+      addresses[r] = values.Row(first + r);
+      if (are_codes) DecodeRow(x, first + r, values.Row(first + r));
+    }
+    PackRowTile(addresses, count, tile_rows, from.width,
+                tiles_.As<uint16_t>() + static_cast<size_t>(row_tile) * rows.row_tile_values);
+  });
+  if (!are_codes) return rows;
+  std::vector<const float*>& scales = rows_[static_cast<size_t>(kind)].scales;
+  TakeScales(x, scales);
+  rows.scales = scales.data();
+  return rows;
+}
+
+void ProductInputs::TakeScales(const Activation& x, std::vector<const float*>& scales) {
+  scales.clear();
+  for (int row = 0; row < x.values.rows; ++row)
+    scales.push_back(x.scales + static_cast<size_t>(row) * static_cast<size_t>(x.num_groups()));
 }
 
 }  // namespace latentd::cpu

@@ -1,14 +1,18 @@
 // The rows of an activation as products with a weight read them: fp32 values as they are, values rounded to bf16, or
-// what FP8 codes stand for before scaling (docs/spec/numerics.md). Owned by CpuOps; engine thread only.
+// what FP8 codes stand for before scaling (docs/spec/numerics.md); the latter two as tiles where products are made on a
+// tile unit. Owned by CpuOps; engine thread only.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <vector>
 
+#include <absl/status/status.h>
+
 #include "base/thread_pool.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/product_rows.h"
+#include "kernels/device.h"
 #include "kernels/ops.h"
 #include "kernels/tensor.h"
 
@@ -20,26 +24,30 @@ inline constexpr size_t kNumInputKinds = 3;
 // What products with `w` read of an activation with or without codes.
 InputKind KindFor(const PackedMatrix& w, ActivationFormat format, bool has_codes);
 
+// Whether such products are made on a tile unit.
+bool ServeTiles(const PackedMatrix& w, InputKind kind);
+
 class ProductInputs {
  public:
-  void Reserve(const StepLimits& limits);
+  absl::Status Reserve(Device& device, const StepLimits& limits);
   ActivationFormat format() const { return format_; }
 
   // All rows of x; valid until the next call for this kind.
   ProductRows Rows(ThreadPool& pool, const Activation& x, InputKind kind);
-  // The same for products with w.
-  ProductRows RowsFor(ThreadPool& pool, const Activation& x, const PackedMatrix& w) {
-    return Rows(pool, x, KindFor(w, format_, x.codes != nullptr));
-  }
+  // The same for products with w, as tiles alone where these serve.
+  ProductRows RowsFor(ThreadPool& pool, const Activation& x, const PackedMatrix& w);
 
  private:
   struct Addresses {
     std::vector<const float*> values, scales;
   };
+  void TakeScales(const Activation& x, std::vector<const float*>& scales);
+  ProductRows TilesOf(ThreadPool& pool, const Activation& x, InputKind kind);
 
   ActivationFormat format_ = ActivationFormat::kF32;
   std::array<Addresses, kNumInputKinds> rows_;
   std::vector<float> bf16_, codes_;  // [tokens, inputs]
+  DeviceBuffer tiles_;
 };
 
 }  // namespace latentd::cpu

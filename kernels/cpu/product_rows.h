@@ -1,6 +1,7 @@
 // The rows of activations that a product reads, as its arithmetic wants them (docs/spec/numerics.md).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace latentd::cpu {
@@ -15,9 +16,19 @@ struct ProductRows {
   const float* const* values = nullptr;
   // [row] -> the scale of each group of 128 codes; null where there are no codes.
   const float* const* scales = nullptr;
+  // The same values as TileRows (tiles.h) has them, for products on a tile unit; null: on vectors. Who has these needs
+  // no values.
+  const uint16_t* tiles = nullptr;
+  int tile_rows = 0;
+  size_t row_tile_values = 0;  // of 16 rows
 
+  // The rows from `row` on, which is a multiple of 16.
   ProductRows From(int row) const {
-    return {.arithmetic = arithmetic, .values = values + row, .scales = scales == nullptr ? nullptr : scales + row};
+    ProductRows rest = *this;
+    if (values != nullptr) rest.values += row;
+    if (scales != nullptr) rest.scales += row;
+    if (tiles != nullptr) rest.tiles += static_cast<size_t>(row / 16) * row_tile_values;
+    return rest;
   }
 };
 

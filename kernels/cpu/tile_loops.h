@@ -26,7 +26,8 @@ class TileLoops {
       : unit_(std::min(rows.num_rows, kTileRows)),
         rows_(rows),
         num_row_tiles_(TileRowsOf(rows.num_rows)),
-        row_tile_values_(static_cast<size_t>(panel.num_groups) * kTileValues),
+        group_values_(static_cast<size_t>(rows.tile_rows) * kTileInputs),
+        row_tile_values_(static_cast<size_t>(panel.num_groups) * group_values_),
         weights_(panel),
         sums_(MakeSums(panel, rows, totals)) {}
 
@@ -73,10 +74,10 @@ class TileLoops {
   void Pass(const TileBlock& block, int row_tile, int output_group) {
     const TilePass pass{kRowTiles, row_tile, output_group * 16, block.index};
     const uint16_t* x = rows_.tiles + static_cast<size_t>(row_tile) * row_tile_values_ +
-                        static_cast<size_t>(block.first_group) * kTileValues;
+                        static_cast<size_t>(block.first_group) * group_values_;
     const std::byte* w = weights_.At(block) + static_cast<size_t>(output_group) * Weights::kOutputStep;
     BeginSums(pass);
-    for (int group = 0; group < block.num_groups; ++group, x += kTileValues, w += Weights::kGroupStep) {
+    for (int group = 0; group < block.num_groups; ++group, x += group_values_, w += Weights::kGroupStep) {
       MultiplyGroup<kRowTiles>(x, w);
       weights_.Advance();
       if constexpr (kScaled) sums_.Add(group, group + 1);
@@ -144,6 +145,7 @@ class TileLoops {
   Unit unit_;
   const TileRows& rows_;
   const int num_row_tiles_;
+  const size_t group_values_;  // of 32 k of a tile of rows
   const size_t row_tile_values_;
   Weights weights_;
   Sums sums_;

@@ -14,18 +14,24 @@ inline constexpr int kTileValues = kTileRows * kTileInputs;
 
 constexpr int TileRowsOf(int num_rows) { return (num_rows + kTileRows - 1) / kTileRows; }
 constexpr int TileGroupsOf(int inputs) { return (inputs + kTileInputs - 1) / kTileInputs; }
-// Values that the tiles of so many rows take.
-constexpr size_t TileRowValues(int num_rows, int inputs) {
-  return static_cast<size_t>(TileRowsOf(num_rows)) * static_cast<size_t>(TileGroupsOf(inputs)) * kTileValues;
-}
 
+// Rows as bf16 [⌈rows/16⌉][⌈inputs/32⌉][tile_rows][32]: zeros behind the last input, anything behind the last row.
 struct TileRows {
-  // bf16 [⌈rows/16⌉][⌈inputs/32⌉][16][32]: zeros behind the last input, anything behind the last row.
   const uint16_t* tiles = nullptr;
+  int tile_rows = kTileRows;  // fewer where all rows are fewer: that many
   // a8: [row] -> a scale for each block of the weights, which multiplies the block's; else null.
   const float* const* scales = nullptr;
   int num_rows = 0;
 };
+
+// Values of 16 rows, or of as few as there are.
+constexpr size_t RowTileValues(int tile_rows, int inputs) {
+  return static_cast<size_t>(TileGroupsOf(inputs)) * static_cast<size_t>(tile_rows) * kTileInputs;
+}
+constexpr size_t TileRowValues(int num_rows, int inputs) {
+  const int tile_rows = num_rows < kTileRows ? num_rows : kTileRows;
+  return static_cast<size_t>(TileRowsOf(num_rows)) * RowTileValues(tile_rows, inputs);
+}
 
 // 64 outputs.
 struct TilePanel {

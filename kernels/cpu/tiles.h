@@ -16,6 +16,10 @@ bool HasTiles();
 // For people: the unit, or why it may not be used; empty where there is none.
 std::string DescribeTiles();
 
+// For tests on any machine: products on tiles go to `product`, and HasTiles is true. Null ends it.
+using TileProduct = void (*)(const TilePanel&, const TileRows&, float* totals);
+void UseTilesForTest(TileProduct product);
+
 // Whether tiles, which take the inputs of all rows 32 by 32 from the first on, can multiply with w.
 bool FitsTiles(const PackedMatrix& w);
 TilePanel TilePanelOf(const PackedMatrix& w, int panel, const std::byte* next = nullptr);

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/product_inputs.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/codes.h"
@@ -41,10 +42,13 @@ struct CodedRows {
 
 // The codes' values and scales, as products read them.
 cpu::ProductRows Decode(ThreadPool& pool, const Activation& coded, cpu::ProductInputs& inputs) {
-  inputs.Reserve({.max_tokens = coded.values.rows,
-                  .max_linear_inputs = coded.values.width,
-                  .attention = {},
-                  .activations = ActivationFormat::kE4M3});
+  cpu::CpuDevice device;
+  EXPECT_TRUE(inputs
+                  .Reserve(device, {.max_tokens = coded.values.rows,
+                                    .max_linear_inputs = coded.values.width,
+                                    .attention = {},
+                                    .activations = ActivationFormat::kE4M3})
+                  .ok());
   return inputs.Rows(pool, coded, cpu::InputKind::kCodes);
 }
 

@@ -11,9 +11,9 @@
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/cpu_device.h"
-#include "kernels/cpu/pack_tile_rows.h"
+#include "kernels/cpu/pack_row_tile.h"
 #include "kernels/cpu/packed_matrix.h"
-#include "kernels/cpu/tile_loops.h"
+#include "tests/kernels/emulated_product.h"
 #include "tests/kernels/emulated_tiles.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/kernels/vbmi_product.h"
@@ -31,14 +31,6 @@ using cpu::RowSlice;
 constexpr float kUntouched = 12345.0f;
 constexpr uint16_t kNan = 0xFFFF;
 
-void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals) {
-  if (panel.scales != nullptr) {
-    cpu::TileLoops<EmulatedTiles, WrittenOutVectors, true>(panel, rows, totals).Run();
-  } else {
-    cpu::TileLoops<EmulatedTiles, WrittenOutVectors, false>(panel, rows, totals).Run();
-  }
-}
-
 struct Machine {
   std::string name;
   void (*product)(const cpu::TilePanel&, const cpu::TileRows&, float*);
@@ -53,18 +45,24 @@ std::vector<Machine> Machines() {
 
 class PackedRows {
  public:
-  PackedRows(const std::vector<std::vector<float>>& values, int num_rows) : num_rows_(num_rows) {
+  PackedRows(const std::vector<std::vector<float>>& values, int num_rows)
+      : num_rows_(num_rows), tile_rows_(std::min(num_rows, cpu::kTileRows)) {
     std::vector<const float*> rows;
     for (int r = 0; r < num_rows; ++r) rows.push_back(values[static_cast<size_t>(r)].data());
     const auto inputs = static_cast<int>(values[0].size());
     tiles_.resize(cpu::TileRowValues(num_rows, inputs), kNan);  // must not spread from rows that are none
-    cpu::PackTileRows(rows.data(), num_rows, inputs, tiles_.data());
+    uint16_t* to = tiles_.data();
+    for (int first = 0; first < num_rows; first += 16, to += cpu::RowTileValues(tile_rows_, inputs))
+      cpu::PackRowTile(rows.data() + first, std::min(16, num_rows - first), tile_rows_, inputs, to);
   }
-  cpu::TileRows rows(const float* const* scales) const { return {tiles_.data(), scales, num_rows_}; }
+  cpu::TileRows rows(const float* const* scales) const {
+    return {.tiles = tiles_.data(), .tile_rows = tile_rows_, .scales = scales, .num_rows = num_rows_};
+  }
   const std::vector<uint16_t>& values() const { return tiles_; }
 
  private:
   const int num_rows_;
+  const int tile_rows_;
   std::vector<uint16_t> tiles_;
 };
 
@@ -82,6 +80,17 @@ class Products {
     std::vector<std::vector<float>> want;
     for (const std::vector<float>& row : x) want.push_back(contract::Linear16(contract_, row.data()));
     for (const int num_rows : row_counts) Expect(want, PackedRows(x, num_rows).rows(nullptr));
+  }
+
+  // The products of the last `num_rows` rows, where they follow one tile of others.
+  void ExpectLast(int num_rows, const std::vector<std::vector<float>>& x) const {
+    std::vector<std::vector<float>> want;
+    for (size_t r = 16; r < x.size(); ++r) want.push_back(contract::Linear16(contract_, x[r].data()));
+    const PackedRows packed(x, static_cast<int>(x.size()));
+    cpu::TileRows rows = packed.rows(nullptr);
+    rows.tiles += cpu::RowTileValues(rows.tile_rows, packed_.inputs);
+    rows.num_rows = num_rows;
+    Expect(want, rows);
   }
 
   void ExpectContract(const std::vector<contract::CodedRow>& x, std::initializer_list<int> row_counts) const {
@@ -237,18 +246,32 @@ TEST(TilePanelProduct, FlushesWhatIsTinyAfterRounding) {
   }
 }
 
-TEST(PackTileRows, RoundsAndFillsUpWithZeros) {
+// The last rows of many, whose tiles have room for 16.
+TEST(TilePanelProduct, TakesFewRowsOfMany) {
+  std::mt19937 random(37);
+  const StoredMatrix stored = StoredMatrix::Random(DType::kE4M3, 64, 160, random);
+  const Products products(stored);
+  const auto x = RandomRows(19, 160, random);
+  products.ExpectLast(3, x);
+}
+
+TEST(PackRowTile, RoundsAndFillsUpWithZeros) {
   std::mt19937 random(36);
   auto values = RandomRows(18, 70, random);
   values[0][0] = std::nanf("");
   values[1][1] = 0x1.FFFFFEp-127f;  // rounds to the smallest normal number
   ForEachTarget([&] {
-    const PackedRows packed(values, 18);
+    const PackedRows packed(values, 18), few(values, 3);
     ASSERT_EQ(packed.values().size(), size_t{2 * 3 * 16 * 32});
     for (size_t i = 0; i < packed.values().size(); ++i) {
       const size_t row = i / (3 * 512) * 16 + i / 32 % 16, k = i / 512 % 3 * 32 + i % 32;
       const uint16_t want = row >= 18 ? kNan : k < 70 ? EncodeBf16(values[row][k]) : 0;
       ASSERT_EQ(packed.values()[i], want) << "row " << row << ", input " << k;
+    }
+    ASSERT_EQ(few.values().size(), size_t{3 * 3 * 32});
+    for (size_t i = 0; i < few.values().size(); ++i) {
+      const size_t row = i / 32 % 3, k = i / 96 * 32 + i % 32;
+      ASSERT_EQ(few.values()[i], k < 70 ? EncodeBf16(values[row][k]) : 0) << "row " << row << ", input " << k;
     }
   });
 }

@@ -1,0 +1,21 @@
+// TilePanelProduct with a tile unit and vectors that are written out (emulated_tiles.h): the same loops on any machine.
+#pragma once
+
+#include "kernels/cpu/tiles.h"
+
+namespace latentd {
+
+void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals);
+
+// While one lives the CPU multiplies on the machine's tiles, or else on emulated ones, whatever else it would do.
+class OnTiles {
+ public:
+  OnTiles() {
+    if (!cpu::HasTiles()) cpu::UseTilesForTest(EmulatedPanelProduct);
+  }
+  ~OnTiles() { cpu::UseTilesForTest(nullptr); }
+  OnTiles(const OnTiles&) = delete;
+  OnTiles& operator=(const OnTiles&) = delete;
+};
+
+}  // namespace latentd
