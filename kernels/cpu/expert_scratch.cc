@@ -2,6 +2,8 @@
 
 #include "base/check.h"
 #include "kernels/cpu/experts.h"
+#include "kernels/cpu/pack_row_tile.h"
+#include "kernels/cpu/tiles.h"
 
 namespace latentd::cpu {
 namespace {
@@ -11,11 +13,14 @@ size_t HiddenStride(int width) {
   return static_cast<size_t>((width + kPanelOutputs - 1) / kPanelOutputs * kPanelOutputs + 16);
 }
 
+// So many rows of all jobs: a job of 17 takes two tiles.
+size_t MostTileBytes(size_t rows, int inputs) { return rows * 2 * RowTileValues(1, inputs) * sizeof(uint16_t); }
+
 size_t NumCodeGroups(int width) { return static_cast<size_t>((width + kCodeGroup - 1) / kCodeGroup); }
 
 }  // namespace
 
-absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
+absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits, size_t max_wave_bytes) {
   const auto tokens = static_cast<size_t>(limits.max_tokens);
   const auto chosen = static_cast<size_t>(limits.experts_per_token);
   const size_t entries = tokens * (chosen + 1);
@@ -31,6 +36,18 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits) {
   absl::StatusOr<DeviceBuffer> hidden = device.Allocate(tokens * row_floats * sizeof(float));
   if (!hidden.ok()) return hidden.status();
   hidden_values_ = *std::move(hidden);
+  pieces_.reserve(entries);
+  if (limits.activations == ActivationFormat::kF32 || !HasTiles()) return absl::OkStatus();
+  const size_t row_tile_bytes = RowTileValues(kTileRows, limits.hidden_size) * sizeof(uint16_t);
+  const size_t x_bytes = std::max(std::min(max_wave_bytes, MostTileBytes(entries, limits.hidden_size)), row_tile_bytes);
+  absl::StatusOr<DeviceBuffer> x = device.Allocate(x_bytes);
+  if (!x.ok()) return x.status();
+  x_tiles_ = *std::move(x);
+  if (!may_have_codes) return absl::OkStatus();
+  absl::StatusOr<DeviceBuffer> codes = device.Allocate(MostTileBytes(tokens * chosen, limits.expert_width) +
+                                                       MostTileBytes(tokens, limits.shared_expert_width));
+  if (!codes.ok()) return codes.status();
+  hidden_codes_ = *std::move(codes);
   return absl::OkStatus();
 }
 
@@ -54,8 +71,11 @@ void ExpertScratch::Plan(const ExpertInputs& x, const Routing& routing, const Pa
   jobs_.clear();
   hidden_.clear();
   hidden_scales_.clear();
-  num_hidden_panels_ = 0;
   hidden_floats_ = 0;
+  hidden_code_values_ = 0;
+  num_row_tiles_ = 0;
+  next_job_ = 0;
+  next_row_ = 0;
   for (int first = 0, end; first < num_routed; first = end) {
     const int32_t expert = choices_[static_cast<size_t>(first)].expert;
     for (end = first; end < num_routed && choices_[static_cast<size_t>(end)].expert == expert;) ++end;
@@ -79,30 +99,92 @@ void ExpertScratch::TakeRows(const ExpertInputs& x) {
 }
 
 void ExpertScratch::AddJob(const ExpertMlp& expert, int first, int count) {
-  jobs_.push_back({expert.gate.get(), expert.up.get(), expert.down.get(), first, count, num_hidden_panels_});
-  num_hidden_panels_ += expert.gate->num_panels();
-  const bool has_codes = hidden_kind(jobs_.back()) == InputKind::kCodes;
+  jobs_.push_back({expert.gate.get(), expert.up.get(), expert.down.get(), first, count, num_row_tiles_});
+  ExpertJob& job = jobs_.back();
+  const int width = expert.gate->outputs;
+  num_row_tiles_ += TileRowsOf(count);
+  const InputKind kind = hidden_kind(job);
+  if (ServeTiles(*job.down, kind) && kind == InputKind::kBf16) {  // in place of the floats, which take more
+    job.hidden_tiles = reinterpret_cast<uint16_t*>(hidden_values_.As<float>() + hidden_floats_);
+  } else if (ServeTiles(*job.down, kind)) {
+    job.hidden_tiles = hidden_codes_.As<uint16_t>() + hidden_code_values_;
+    hidden_code_values_ += TileRowValues(count, width);
+    CHECK_LE(hidden_code_values_ * sizeof(uint16_t), hidden_codes_.bytes());
+  }
+  const bool has_codes = kind == InputKind::kCodes;
   for (int i = 0; i < count; ++i) {
     hidden_.push_back(hidden_values_.As<float>() + hidden_floats_);
-    hidden_floats_ += HiddenStride(expert.gate->outputs);
+    hidden_floats_ += HiddenStride(width);
     hidden_scales_.push_back(has_codes ? hidden_values_.As<float>() + hidden_floats_ : nullptr);
-    if (has_codes) hidden_floats_ += NumCodeGroups(expert.gate->outputs);
+    if (has_codes) hidden_floats_ += NumCodeGroups(width);
   }
   CHECK_LE(hidden_floats_ * sizeof(float), hidden_values_.bytes());
 }
 
-ProductRows ExpertScratch::x(const ExpertJob& job, const PackedMatrix& w) const {
-  const auto kind = static_cast<size_t>(inputs_.KindFor(w));
-  return {.arithmetic = inputs_.rows[kind].arithmetic,
-          .values = x_[kind].values.data() + job.first,
-          .scales = inputs_.rows[kind].scales == nullptr ? nullptr : x_[kind].scales.data() + job.first};
+InputKind ExpertScratch::TileKind(const ExpertJob& job) const {
+  for (const PackedMatrix* w : {job.gate, job.up})
+    if (const InputKind kind = inputs_.KindFor(*w); ServeTiles(*w, kind)) return kind;
+  return InputKind::kAsTheyAre;
+}
+
+bool ExpertScratch::PlanWave() {
+  pieces_.clear();
+  num_hidden_panels_ = 0;
+  num_piece_tiles_ = 0;
+  size_t free_values = x_tiles_.bytes() / sizeof(uint16_t);
+  uint16_t* tiles = x_tiles_.As<uint16_t>();
+  for (; next_job_ < jobs_.size(); ++next_job_, next_row_ = 0) {
+    const ExpertJob& job = jobs_[next_job_];
+    ExpertPiece piece{&job, next_row_, job.count - next_row_, num_hidden_panels_, num_piece_tiles_};
+    if (TileKind(job) != InputKind::kAsTheyAre) {
+      const size_t row_tile_values = RowTileValues(job.tile_rows(), job.gate->inputs);
+      const int most_tiles = static_cast<int>(std::min(free_values / row_tile_values, size_t{1} << 20));
+      piece.count = std::min(piece.count, most_tiles * kTileRows);
+      if (piece.count == 0) break;
+      piece.x_tiles = tiles;
+      const size_t taken = static_cast<size_t>(TileRowsOf(piece.count)) * row_tile_values;
+      tiles += taken;
+      free_values -= taken;
+      num_piece_tiles_ += TileRowsOf(piece.count);
+    }
+    num_hidden_panels_ += job.gate->num_panels();
+    pieces_.push_back(piece);
+    next_row_ += piece.count;
+    if (next_row_ < job.count) break;
+  }
+  return !pieces_.empty();
+}
+
+void ExpertScratch::PackX(const ExpertPiece& piece, int row_tile) const {
+  const int first = row_tile * kTileRows, inputs = piece.job->gate->inputs;
+  const auto& values = x_[static_cast<size_t>(TileKind(*piece.job))].values;
+  PackRowTile(values.data() + piece.job->first + piece.first + first, std::min(kTileRows, piece.count - first),
+              piece.tile_rows(), inputs,
+              piece.x_tiles + static_cast<size_t>(row_tile) * RowTileValues(piece.tile_rows(), inputs));
+}
+
+ProductRows ExpertScratch::x(const ExpertPiece& piece, const PackedMatrix& w) const {
+  const InputKind kind = inputs_.KindFor(w);
+  const auto index = static_cast<size_t>(kind);
+  const int first = piece.job->first + piece.first;
+  ProductRows rows{.arithmetic = inputs_.rows[index].arithmetic,
+                   .values = x_[index].values.data() + first,
+                   .scales = inputs_.rows[index].scales == nullptr ? nullptr : x_[index].scales.data() + first};
+  if (!ServeTiles(w, kind) || kind != TileKind(*piece.job)) return rows;
+  rows.tiles = piece.x_tiles;
+  rows.tile_rows = piece.tile_rows();
+  rows.row_tile_values = RowTileValues(rows.tile_rows, w.inputs);
+  return rows;
 }
 
 ProductRows ExpertScratch::hidden_rows(const ExpertJob& job) const {
   const InputKind kind = hidden_kind(job);
   return {.arithmetic = kind == InputKind::kAsTheyAre ? Arithmetic::kA32 : Arithmetic::kA16,
           .values = hidden(job),
-          .scales = kind == InputKind::kCodes ? hidden_scales(job) : nullptr};
+          .scales = kind == InputKind::kCodes ? hidden_scales(job) : nullptr,
+          .tiles = job.hidden_tiles,
+          .tile_rows = job.tile_rows(),
+          .row_tile_values = RowTileValues(job.tile_rows(), job.down->inputs)};
 }
 
 }  // namespace latentd::cpu

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cpu/cpu_device.h"
+#include "tests/kernels/emulated_product.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/codes.h"
 #include "tests/reference/contract16.h"
@@ -63,7 +64,8 @@ class ExpertsLayer {
     int experts_per_token = 0;
   };
 
-  ExpertsLayer(const Sizes& sizes, std::vector<DType> dtypes, int max_rows, int seed)
+  ExpertsLayer(const Sizes& sizes, std::vector<DType> dtypes, int max_rows, int seed,
+               size_t max_wave_bytes = cpu::ExpertScratch::kMaxWaveBytes)
       : sizes_(sizes),
         dtypes_(std::move(dtypes)),
         random_(static_cast<unsigned>(seed)),
@@ -80,14 +82,14 @@ class ExpertsLayer {
         weights_.push_back(0.1f + 0.2f * static_cast<float>(i));
       }
     }
-    EXPECT_TRUE(scratch_
-                    .Reserve(device_, {.max_tokens = max_rows,
-                                       .attention = {},
-                                       .experts_per_token = sizes.experts_per_token,
-                                       .expert_width = sizes.width,
-                                       .shared_expert_width = sizes.shared_width,
-                                       .activations = ActivationFormat::kE4M3})
-                    .ok());
+    const StepLimits limits{.max_tokens = max_rows,
+                            .hidden_size = sizes.hidden,
+                            .attention = {},
+                            .experts_per_token = sizes.experts_per_token,
+                            .expert_width = sizes.width,
+                            .shared_expert_width = sizes.shared_width,
+                            .activations = ActivationFormat::kE4M3};
+    EXPECT_TRUE(scratch_.Reserve(device_, limits, max_wave_bytes).ok());
   }
 
   void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
@@ -193,10 +195,11 @@ constexpr ExpertsLayer::Sizes kOdd{
 constexpr ExpertsLayer::Sizes kEven{
     .hidden = 128, .width = 64, .shared_width = 0, .num_experts = 4, .experts_per_token = 2};
 
-void ExpectExact(ExpertsLayer& layer, const std::vector<int>& row_counts) {
+void ExpectExact(ExpertsLayer& layer, const std::vector<int>& row_counts,
+                 const std::vector<int>& thread_counts = {1, 2, 5}) {
   std::vector<std::vector<float>> want;
   for (int r = 0; r < row_counts.back(); ++r) want.push_back(layer.Exact(r));
-  for (const int threads : {1, 2, 5}) {
+  for (const int threads : thread_counts) {
     ThreadPool pool(threads);
     ForEachTarget([&] {
       for (const int rows : row_counts) {
@@ -247,6 +250,24 @@ TEST(MixExperts, OneExpertTakesAllRows) {
                      {DType::kE4M3}, 230, 23);
   layer.ChooseEverywhere(2);
   ExpectExact(layer, {230});
+}
+
+// Waves of all jobs, of some, and of parts of one.
+TEST(MixExperts, OnTilesEqualsTheContractBitForBit) {
+  const OnTiles tiles;
+  constexpr ExpertsLayer::Sizes kSizes{
+      .hidden = 70, .width = 70, .shared_width = 24, .num_experts = 3, .experts_per_token = 2};
+  for (const size_t wave_bytes : {cpu::ExpertScratch::kMaxWaveBytes, size_t{8'000}, size_t{1}}) {
+    for (const ActivationFormat activations : {ActivationFormat::kBf16, ActivationFormat::kE4M3}) {
+      ExpertsLayer fp8(kSizes, {DType::kE4M3}, 34, 28, wave_bytes);
+      fp8.Use(activations);
+      ExpectExact(fp8, {1, 34}, {2});
+      ExpertsLayer mixed(kSizes, {DType::kE4M3, DType::kBf16, DType::kF32, DType::kInt4, DType::kE4M3}, 20, 27,
+                         wave_bytes);
+      mixed.Use(activations);
+      ExpectExact(mixed, {20}, {2});
+    }
+  }
 }
 
 }  // namespace
