@@ -70,20 +70,31 @@ inline Vector RoundToCodes(const Vector& row, ScaleFormat format) {
   return rounded;
 }
 
-// Which matrices of an expert meet codes.
-struct CodedMatrices {
-  bool gate = true;
-  bool up = true;
-  bool down = true;
+// What a product reads of its inputs.
+enum class InputForm : uint8_t { kAsTheyAre, kBf16, kCodes };
+
+inline Vector InForm(InputForm form, const Vector& x, ScaleFormat scales) {
+  if (form == InputForm::kCodes) return RoundToCodes(x, scales);
+  Vector read = x;
+  for (double& value : read) {
+    if (form == InputForm::kBf16) value = DecodeBf16(EncodeBf16(static_cast<float>(value)));
+  }
+  return read;
+}
+
+struct ExpertInputForms {
+  InputForm gate = InputForm::kCodes;
+  InputForm up = InputForm::kCodes;
+  InputForm down = InputForm::kCodes;
 };
 
-// Apply of experts.h for an x with codes.
-inline Vector ApplyCoded(const Expert& expert, const CodedMatrices& coded, const Vector& x, ScaleFormat format) {
-  const Vector rounded = RoundToCodes(x, format);
-  const Vector gate = Linear(expert.gate, coded.gate ? rounded : x), up = Linear(expert.up, coded.up ? rounded : x);
+// Apply of experts.h for inputs in these forms.
+inline Vector ApplyRounded(const Expert& expert, const ExpertInputForms& forms, const Vector& x, ScaleFormat scales) {
+  const Vector gate = Linear(expert.gate, InForm(forms.gate, x, scales));
+  const Vector up = Linear(expert.up, InForm(forms.up, x, scales));
   Vector hidden(gate.size());
   for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = gate[i] / (1.0 + std::exp(-gate[i])) * up[i];
-  return Linear(expert.down, coded.down ? RoundToCodes(hidden, format) : hidden);
+  return Linear(expert.down, InForm(forms.down, hidden, scales));
 }
 
 }  // namespace latentd::reference

@@ -46,18 +46,27 @@ class CodeChecker final : public ForwardingOps {
   CodeChecker(Ops& to, Device& device, ScaleFormat format, Findings& findings)
       : ForwardingOps(to), device_(device), format_(format), findings_(findings) {}
 
+  absl::Status Reserve(const StepLimits& limits) override {
+    activations_ = limits.activations;
+    return ForwardingOps::Reserve(limits);
+  }
+
   absl::StatusOr<std::unique_ptr<const Matrix>> PackLinear(const MatrixSource& source) override {
     auto packed = ForwardingOps::PackLinear(source);
-    weights_[packed->get()] = {source.dtype, Dequantised(source)};
+    weights_[packed->get()] = {source.dtype, FormFor(source), Dequantised(source)};
     return packed;
   }
   absl::StatusOr<std::unique_ptr<const Experts>> PackExperts(std::span<const ExpertSource> routed,
                                                              const ExpertSource* shared) override {
     auto packed = ForwardingOps::PackExperts(routed, shared);
     Layer& layer = layers_[packed->get()];
-    for (const ExpertSource& source : routed) layer.Add(source);
+    const auto add = [&](const ExpertSource& source) {
+      layer.experts.push_back({Dequantised(source.gate), Dequantised(source.up), Dequantised(source.down)});
+      layer.forms.push_back({FormFor(source.gate), FormFor(source.up), FormFor(source.down)});
+    };
+    std::for_each(routed.begin(), routed.end(), add);
     layer.has_shared = shared != nullptr;
-    if (shared != nullptr) layer.Add(*shared);
+    if (shared != nullptr) add(*shared);
     return packed;
   }
 
@@ -85,7 +94,8 @@ class CodeChecker final : public ForwardingOps {
     ++(coded ? findings_.coded_products : findings_.plain_products);
     for (int r = 0; r < out.rows; ++r) {
       const std::vector<float> values = Row(x.values, r);
-      const auto inputs = ToDouble(coded ? contract::RoundToCodes(values, format_) : values);
+      const auto inputs =
+          coded ? ToDouble(contract::RoundToCodes(values, format_)) : InForm(w.form, ToDouble(values), format_);
       findings_.worst = std::max(findings_.worst, RelativeError(Row(out, r), reference::Linear(w.values, inputs)));
     }
   }
@@ -103,19 +113,16 @@ class CodeChecker final : public ForwardingOps {
  private:
   struct Weight {
     DType dtype = DType::kF32;
+    reference::InputForm form = reference::InputForm::kAsTheyAre;
     reference::Rows values;
   };
   struct Layer {
-    void Add(const ExpertSource& source) {
-      experts.push_back({Dequantised(source.gate), Dequantised(source.up), Dequantised(source.down)});
-      coded.push_back({.gate = source.gate.dtype == DType::kE4M3,
-                       .up = source.up.dtype == DType::kE4M3,
-                       .down = source.down.dtype == DType::kE4M3});
-    }
     std::vector<reference::Expert> experts;  // the shared one is the last
-    std::vector<reference::CodedMatrices> coded;
+    std::vector<reference::ExpertInputForms> forms;
     bool has_shared = false;
   };
+
+  reference::InputForm FormFor(const MatrixSource& source) const { return InputFormOf(source, activations_); }
 
   template <class T>
   std::vector<T> Get(const T* at, int count) {
@@ -145,7 +152,7 @@ class CodeChecker final : public ForwardingOps {
     reference::Vector out(x.size(), 0.0);
     const auto add = [&](size_t expert, double weight) {
       const reference::Vector y =
-          reference::ApplyCoded(layer.experts[expert], layer.coded[expert], ToDouble(x), format_);
+          reference::ApplyRounded(layer.experts[expert], layer.forms[expert], ToDouble(x), format_);
       for (size_t i = 0; i < out.size(); ++i) out[i] += weight * y[i];
     };
     const int per_token = routing.experts_per_token;
@@ -158,6 +165,7 @@ class CodeChecker final : public ForwardingOps {
 
   Device& device_;
   ScaleFormat format_;
+  ActivationFormat activations_ = ActivationFormat::kF32;
   Findings& findings_;
   std::map<const Matrix*, Weight> weights_;
   std::map<const Experts*, Layer> layers_;

@@ -29,8 +29,8 @@ struct Sizes {
   int experts_per_token = 0;
 };
 
-StepLimits LimitsOf(const Sizes& sizes, int max_rows) {
-  StepLimits limits = SmallLimits();
+StepLimits LimitsOf(const Sizes& sizes, int max_rows, ActivationFormat activations) {
+  StepLimits limits = SmallLimits(activations);
   limits.max_tokens = max_rows;
   limits.max_linear_inputs = std::max({sizes.hidden, sizes.width, sizes.shared_width});
   limits.hidden_size = sizes.hidden;
@@ -43,11 +43,13 @@ StepLimits LimitsOf(const Sizes& sizes, int max_rows) {
 // A layer of experts with a routing for its rows. Matrices take the dtypes in turn.
 class ExpertsLayer {
  public:
-  ExpertsLayer(const Sizes& sizes, std::vector<DType> dtypes, int rows, unsigned seed)
+  ExpertsLayer(const Sizes& sizes, std::vector<DType> dtypes, int rows, unsigned seed,
+               ActivationFormat activations = ActivationFormat::kF32)
       : sizes_(sizes),
         dtypes_(std::move(dtypes)),
+        activations_(activations),
         random_(seed),
-        backend_(MakeTestBackend(LimitsOf(sizes, rows))),
+        backend_(MakeTestBackend(LimitsOf(sizes, rows, activations))),
         x_(backend_, RandomRows(rows, sizes.hidden, random_)) {
     for (int e = 0; e < sizes.num_experts; ++e) Add(sizes.width);
     if (sizes.shared_width > 0) Add(sizes.shared_width);
@@ -100,12 +102,12 @@ class ExpertsLayer {
     }
     if (sizes_.shared_width > 0) chosen.push_back({&reference_.back(), 1.0});
     const reference::Vector x = ToDouble(rows_[static_cast<size_t>(row)]);
-    if (coded_x_ == nullptr) return reference::MixExperts(chosen, x);
+    if (activations_ == ActivationFormat::kF32) return reference::MixExperts(chosen, x);
+    const ScaleFormat scales = coded_x_ == nullptr ? ScaleFormat::kF32 : coded_x_->activation().scale_format;
     reference::Vector out(x.size(), 0.0);
     for (const reference::WeightedExpert& choice : chosen) {
       const auto expert = static_cast<size_t>(choice.expert - reference_.data());
-      const reference::Vector y =
-          reference::ApplyCoded(*choice.expert, coded_[expert], x, coded_x_->activation().scale_format);
+      const reference::Vector y = reference::ApplyRounded(*choice.expert, forms_[expert], x, scales);
       for (size_t i = 0; i < out.size(); ++i) out[i] += choice.weight * y[i];
     }
     return out;
@@ -119,9 +121,9 @@ class ExpertsLayer {
     stored_.push_back({Next(width, sizes_.hidden), Next(width, sizes_.hidden), Next(sizes_.hidden, width)});
     const Stored& expert = stored_.back();
     reference_.push_back({expert.gate.Reference(), expert.up.Reference(), expert.down.Reference()});
-    coded_.push_back({.gate = expert.gate.Source().dtype == DType::kE4M3,
-                      .up = expert.up.Source().dtype == DType::kE4M3,
-                      .down = expert.down.Source().dtype == DType::kE4M3});
+    forms_.push_back({.gate = InputFormOf(expert.gate.Source(), activations_),
+                      .up = InputFormOf(expert.up.Source(), activations_),
+                      .down = InputFormOf(expert.down.Source(), activations_)});
   }
   StoredMatrix Next(int outputs, int inputs) {
     return StoredMatrix::Random(dtypes_[next_dtype_++ % dtypes_.size()], outputs, inputs, random_);
@@ -130,14 +132,15 @@ class ExpertsLayer {
   Sizes sizes_;
   std::vector<DType> dtypes_;
   size_t next_dtype_ = 0;
+  ActivationFormat activations_;
   std::mt19937 random_;
   Backend backend_;
   DeviceRows x_;
   Rows rows_ = x_.Get();
   std::vector<Stored> stored_;  // the shared expert is the last
   std::vector<reference::Expert> reference_;
-  std::vector<reference::CodedMatrices> coded_;  // of the experts, where x has codes
-  std::unique_ptr<DeviceActivation> coded_x_;    // null: x has none
+  std::vector<reference::ExpertInputForms> forms_;  // what the experts' matrices read
+  std::unique_ptr<DeviceActivation> coded_x_;       // null: x has none
   std::unique_ptr<const Experts> packed_;
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
@@ -204,9 +207,9 @@ TEST(MixExperts, ARowAloneEqualsTheRowInCompany) {
   }
 }
 
-// A hidden value between two codes may fall either way, which moves its row a little; very few lie so close.
-void ExpectPaperOfCodes(ExpertsLayer& layer, ScaleFormat format, int step = 1) {
-  layer.CodeX(format);
+// A hidden value between two codes, or two bf16 values, may fall either way, which moves its row a little; very few lie
+// so close.
+void ExpectPaperOfRounded(ExpertsLayer& layer, int step = 1) {
   const Rows got = layer.MixAll();
   int compared = 0, otherwise = 0;
   for (int r = 0; r < layer.num_rows(); r += step, ++compared) {
@@ -217,33 +220,48 @@ void ExpectPaperOfCodes(ExpertsLayer& layer, ScaleFormat format, int step = 1) {
   EXPECT_LE(10 * otherwise, compared) << "rows with another code";
 }
 
+void ExpectPaperOfCodes(ExpertsLayer& layer, ScaleFormat format, int step = 1) {
+  layer.CodeX(format);
+  ExpectPaperOfRounded(layer, step);
+}
+
+TEST(MixExperts, ReadBf16WhereActivationsAre) {
+  if (!ComputesWith(MakeUnreservedTestBackend(), ActivationFormat::kBf16)) GTEST_SKIP();
+  for (const std::vector<DType>& dtypes :
+       {std::vector{DType::kE4M3}, std::vector{DType::kBf16}, std::vector{DType::kE4M3, DType::kBf16, DType::kF32}}) {
+    ExpertsLayer layer(kOdd, dtypes, 25, 38, ActivationFormat::kBf16);
+    ExpectPaperOfRounded(layer);
+  }
+}
+
 TEST(MixExpertsWithCodes, MultipliesCodesWithCodes) {
-  ExpertsLayer odd(kOdd, {DType::kE4M3}, 25, 31);
+  ExpertsLayer odd(kOdd, {DType::kE4M3}, 25, 31, ActivationFormat::kE4M3);
   ExpectPaperOfCodes(odd, ScaleFormat::kF32);
-  ExpertsLayer no_shared(kNoShared, {DType::kE4M3}, 9, 32);
+  ExpertsLayer no_shared(kNoShared, {DType::kE4M3}, 9, 32, ActivationFormat::kE4M3);
   ExpectPaperOfCodes(no_shared, ScaleFormat::kUe8m0);
 }
 
 TEST(MixExpertsWithCodes, AreForFp8MatricesOnly) {
   for (const DType other : {DType::kBf16, DType::kF32}) {
-    ExpertsLayer values(kOdd, {other}, 5, 33);
+    ExpertsLayer values(kOdd, {other}, 5, 33, ActivationFormat::kE4M3);
     const Rows want = values.MixAll();
     values.CodeX(ScaleFormat::kF32);
     EXPECT_TRUE(SameBytes(values.MixAll(), want));
   }
-  ExpertsLayer narrow(kOdd, {DType::kE4M3, DType::kE4M3, DType::kBf16}, 9, 34);  // down reads the values
+  ExpertsLayer narrow(kOdd, {DType::kE4M3, DType::kE4M3, DType::kBf16}, 9, 34,
+                      ActivationFormat::kE4M3);  // down reads the values
   ExpectPaperOfCodes(narrow, ScaleFormat::kUe8m0);
-  ExpertsLayer wide(kOdd, {DType::kBf16, DType::kF32, DType::kE4M3}, 9, 35);  // gate and up do
+  ExpertsLayer wide(kOdd, {DType::kBf16, DType::kF32, DType::kE4M3}, 9, 35, ActivationFormat::kE4M3);  // gate and up do
   ExpectPaperOfCodes(wide, ScaleFormat::kF32);
 }
 
 TEST(MixExpertsWithCodes, MoreRowsThanOnePassHolds) {
-  ExpertsLayer layer(kFew, {DType::kE4M3}, 1030, 36);
+  ExpertsLayer layer(kFew, {DType::kE4M3}, 1030, 36, ActivationFormat::kE4M3);
   ExpectPaperOfCodes(layer, ScaleFormat::kF32, 51);
 }
 
 TEST(MixExpertsWithCodes, ARowAloneEqualsTheRowInCompany) {
-  ExpertsLayer layer(kOdd, {DType::kE4M3}, 32, 37);
+  ExpertsLayer layer(kOdd, {DType::kE4M3}, 32, 37, ActivationFormat::kE4M3);
   layer.CodeX(ScaleFormat::kUe8m0);
   const Rows together = layer.MixAll();
   for (const int r : {0, 13, 31}) EXPECT_TRUE(SameBytes(layer.Mix(r, 1)[0], together[static_cast<size_t>(r)]));

@@ -32,8 +32,8 @@ struct Shape {
 // Whole blocks and edges, one value, less than a tile, inputs of three and more blocks in one and in several ranges.
 constexpr Shape kShapes[] = {{1, 1}, {17, 127}, {200, 129}, {576, 40}, {128, 256}, {300, 650}, {65, 1290}};
 
-StepLimits Limits() {
-  StepLimits limits = SmallLimits();
+StepLimits Limits(ActivationFormat activations) {
+  StepLimits limits = SmallLimits(activations);
   limits.max_tokens = 256;
   limits.max_linear_inputs = 1300;
   return limits;
@@ -41,6 +41,9 @@ StepLimits Limits() {
 
 class Linear : public testing::Test {
  protected:
+  explicit Linear(ActivationFormat activations = ActivationFormat::kF32)
+      : backend_(MakeTestBackend(Limits(activations))) {}
+
   std::unique_ptr<const Matrix> Pack(const StoredMatrix& stored) {
     return OrDie(backend_.ops->PackLinear(stored.Source()));
   }
@@ -52,11 +55,12 @@ class Linear : public testing::Test {
     return out.Get();
   }
 
-  static double Error(const Rows& got, const reference::Rows& weight, const Rows& x) {
+  static double Error(const Rows& got, const reference::Rows& weight, const Rows& x,
+                      reference::InputForm form = reference::InputForm::kAsTheyAre) {
     std::vector<float> all;
     reference::Vector want;
     for (size_t r = 0; r < x.size(); ++r) {
-      const reference::Vector y = reference::Linear(weight, ToDouble(x[r]));
+      const reference::Vector y = reference::Linear(weight, InForm(form, ToDouble(x[r]), ScaleFormat::kF32));
       all.insert(all.end(), got[r].begin(), got[r].end());
       want.insert(want.end(), y.begin(), y.end());
     }
@@ -64,7 +68,7 @@ class Linear : public testing::Test {
   }
 
   std::mt19937 random_{9};  // fixed: a failure repeats
-  Backend backend_ = MakeTestBackend(Limits());
+  Backend backend_;
 };
 
 TEST_F(Linear, FollowsThePaper) {
@@ -79,6 +83,27 @@ TEST_F(Linear, FollowsThePaper) {
             << "type " << static_cast<int>(dtype) << ", " << shape.outputs << " x " << shape.inputs << ", " << rows
             << " rows";
       }
+    }
+  }
+}
+
+class Bf16Linear : public Linear {
+ protected:
+  Bf16Linear() : Linear(ActivationFormat::kBf16) {}
+};
+
+TEST_F(Bf16Linear, FollowsThePaper) {
+  if (!ComputesWith(backend_, ActivationFormat::kBf16)) GTEST_SKIP();
+  for (const DType dtype : kDTypes) {
+    for (const bool keeps_inputs : {false, true}) {
+      const StoredMatrix stored = StoredMatrix::Random(dtype, 130, 300, random_);
+      MatrixSource source = stored.Source();
+      source.keeps_inputs = keeps_inputs;
+      const DeviceRows x(backend_, RandomRows(9, 300, random_));
+      const Rows got = Multiply(x.tensor(), *OrDie(backend_.ops->PackLinear(source)));
+      const reference::InputForm form = InputFormOf(source, ActivationFormat::kBf16);
+      EXPECT_LT(Error(got, stored.Reference(), x.Get(), form), TestTraits().linear_error)
+          << "type " << static_cast<int>(dtype) << (keeps_inputs ? ", which keeps its inputs" : "");
     }
   }
 }
@@ -183,6 +208,8 @@ TEST_F(Linear, ABadRowSpoilsNoOther) {
 // Activations with codes, as a norm leaves them, and what the codes stand for.
 class CodedLinear : public Linear {
  protected:
+  CodedLinear() : Linear(ActivationFormat::kE4M3) {}
+
   Rows Fill(DeviceActivation& x) {
     const auto width = static_cast<size_t>(x.activation().values.width);
     const auto rows = static_cast<size_t>(x.activation().values.rows);

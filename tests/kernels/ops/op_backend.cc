@@ -48,7 +48,12 @@ Backend MakeTestBackend(const StepLimits& limits) {
   return backend;
 }
 
-StepLimits SmallLimits() {
+bool ComputesWith(const Backend& backend, ActivationFormat activations) {
+  const std::span<const ActivationFormat> formats = backend.ops->activation_formats();
+  return std::find(formats.begin(), formats.end(), activations) != formats.end();
+}
+
+StepLimits SmallLimits(ActivationFormat activations) {
   return {.max_tokens = 64,
           .max_rows = 64,
           .max_logit_rows = 64,
@@ -60,7 +65,14 @@ StepLimits SmallLimits() {
           .experts_per_token = 2,
           .expert_width = 128,
           .shared_expert_width = 128,
-          .activations = ActivationFormat::kE4M3};
+          .activations = activations};
+}
+
+reference::InputForm InputFormOf(const MatrixSource& weight, ActivationFormat activations) {
+  if (weight.keeps_inputs || weight.dtype == DType::kF32) return reference::InputForm::kAsTheyAre;
+  if (activations == ActivationFormat::kBf16) return reference::InputForm::kBf16;
+  const bool reads_codes = activations == ActivationFormat::kE4M3 && weight.dtype == DType::kE4M3;
+  return reads_codes ? reference::InputForm::kCodes : reference::InputForm::kAsTheyAre;
 }
 
 DeviceRows::DeviceRows(Backend& backend, int rows, int width) : device_(*backend.device) {

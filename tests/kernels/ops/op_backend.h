@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "tests/reference/codes.h"
 
 namespace latentd {
 
@@ -28,8 +29,11 @@ const BackendTraits& TestTraits();
 Backend MakeUnreservedTestBackend();
 // The same, with room for the step.
 Backend MakeTestBackend(const StepLimits& limits);
+bool ComputesWith(const Backend& backend, ActivationFormat activations);
 // Limits that suit tests of verbs without scratch memory.
-StepLimits SmallLimits();
+StepLimits SmallLimits(ActivationFormat activations = ActivationFormat::kF32);
+// What products with a weight read of inputs under these activations, with codes under kE4M3 (docs/spec/numerics.md).
+reference::InputForm InputFormOf(const MatrixSource& weight, ActivationFormat activations);
 
 // Rows in a device's memory. The gaps between them must not be read (they hold NaN) or written.
 class DeviceRows {
