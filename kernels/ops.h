@@ -3,8 +3,8 @@
 // The contract (docs/spec/numerics.md 1): an output row is a function of its own inputs and the weights alone, not of
 // other rows of the call, the number of threads, the vector width or the place of cache blocks. Each sum has one order:
 //   Linear    k ascending for each output; FP8: each aligned block of 128 k into its own accumulator from zero, then
-//             total = fma(scale, sum, total). Codes of activations: a code times its scale, rounded, is the input on
-//             the CPU; a GPU sums the products of codes and multiplies a block's sum with both scales
+//             total = fma(scale, sum, total), with FP8 codes of activations fma(scale of x * scale, sum of codes'
+//             products, total). These, and everything under bf16 activations, in groups of 32 k on the CPU (ibid. 2)
 //   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4,
 //             + 2, + 1
 //   softmax   streams over tiles of 64 keys at absolute positions; partial results over ranges of 512 keys, merged

@@ -55,7 +55,7 @@ inline constexpr int kInt4Group = 32;   // inputs of a kInt4 row that share a sc
 enum class ScaleFormat : uint8_t { kF32, kUe8m0 };
 
 // What products with weights, and with cached latents, read of their inputs (docs/spec/numerics.md): fp32 values as
-// they are; values rounded to bf16; E4M3 codes where the weight is E4M3, and elsewhere bf16 on the CPU, fp32 on a GPU.
+// they are; values rounded to bf16, everywhere; E4M3 codes where the weight is E4M3, and elsewhere fp32.
 enum class ActivationFormat : uint8_t { kF32, kBf16, kE4M3 };
 
 constexpr std::string_view NameOf(ActivationFormat format) {

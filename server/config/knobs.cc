@@ -39,7 +39,7 @@ std::vector<Knob> EngineKnobs() {
       {.group = kEngineKnobs,
        .name = "kv-dtype",
        .member = &Config::kv_dtype,
-       .help = "What the cache stores; auto: fp32 on the CPU with fp32 activations, else bf16",
+       .help = "What the cache stores; auto: bf16 on a GPU and beside activations=bf16, else fp32",
        .choices = {"auto", "fp32", "bf16", "fp8"}},
       {.group = kEngineKnobs,
        .name = "activations",

@@ -9,8 +9,8 @@ from daemon import ROOT, pb
 HELD = json.loads((ROOT / "tests/data/tiny-tales/goldens-fp8.json").read_text())["held_text"]  # of fp32 activations
 
 
-class Fp8ActivationsTest(unittest.TestCase):
-    activations, fingerprint, largest_cost = "fp8", "/fp8_e4m3_block128-a8/kv-bf16/", 0.01
+class ActivationsTest:
+    """What holds under each format."""
 
     @classmethod
     def setUpClass(cls):
@@ -43,7 +43,15 @@ class Fp8ActivationsTest(unittest.TestCase):
         self.assertIn(self.fingerprint, fingerprint)
         knobs = {knob.name: knob.value for knob in
                  self.server.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs}
-        self.assertEqual((knobs["activations"], knobs["kv-dtype"]), (self.activations, "bf16"))
+        self.assertEqual((knobs["activations"], knobs["kv-dtype"]), (self.activations, self.kv_dtype))
+
+
+class Bf16Test(ActivationsTest, unittest.TestCase):
+    activations, kv_dtype, fingerprint, largest_cost = "bf16", "bf16", "/fp8_e4m3_block128-a16/kv-bf16/", 0.005
+
+
+class Fp8Test(ActivationsTest, unittest.TestCase):
+    activations, kv_dtype, fingerprint, largest_cost = "fp8", "fp32", "/fp8_e4m3_block128-a8/kv-f32/", 0.01
 
 
 if __name__ == "__main__":

@@ -169,23 +169,22 @@ class KnobTest(unittest.TestCase):
                              fingerprints["fp32"])
 
     def knob_activations(self):
-        """Each format has its fingerprint; other formats than fp32 have caches that are no wider than bf16."""
+        """Each format has its fingerprint."""
         fingerprints = {}
-        for activations in ("auto", "fp32", "fp8"):
+        for activations in ("auto", "fp32", "bf16", "fp8"):
             with daemon.Daemon("--device", "cpu", "--activations", activations) as server:
                 fingerprints[activations] = server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
         self.assertEqual(fingerprints["auto"], fingerprints["fp32"], "on the CPU")
-        self.assertIn("-a32/kv-f32/", fingerprints["fp32"])
-        self.assertEqual(fingerprints["fp8"], fingerprints["fp32"].replace("-a32/kv-f32/", "-a8/kv-bf16/"))
+        self.assertEqual(fingerprints["bf16"], fingerprints["fp32"].replace("-a32/kv-f32/", "-a16/kv-bf16/"))
+        self.assertNotEqual(fingerprints["bf16"], fingerprints["fp32"])
+        self.assertEqual(fingerprints["fp8"], fingerprints["fp32"].replace("-a32/", "-a8/"))
 
     def test_formats_that_do_not_go_together_are_refused(self):
         bf16_model = daemon.ROOT / "tests/data/tiny-tales-bf16"
         for model, arguments, message in (
-            (MODEL, ("--activations", "fp8", "--kv-dtype", "fp32"),
-             "kv-dtype: expected what cpu stores with activations=fp8 (auto, bf16, fp8), found fp32; use one of those, "
-             "or activations=fp32"),
-            (MODEL, ("--activations", "bf16"),
-             "activations: expected what cpu computes with (auto, fp32, fp8), found bf16"),
+            (MODEL, ("--activations", "bf16", "--kv-dtype", "fp32"),
+             "kv-dtype: expected what cpu stores with activations=bf16 (auto, bf16, fp8), found fp32; use one of "
+             "those, or activations=fp32"),
             (bf16_model, ("--activations", "fp8"),
              "activations=fp8: expected FP8 weights, found none in"),
         ):

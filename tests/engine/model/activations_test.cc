@@ -216,8 +216,7 @@ TEST_P(PublishedFp8, SingleLayersAreTheRecordedOnes) {
 }
 
 TEST_P(PublishedFp8, PromptsHaveTheRecordedLogits) {
-  ModelSession session(directory_,
-                       {.max_context = 64, .latents = LatentFormat::kF32, .activations = ActivationFormat::kE4M3});
+  ModelSession session(directory_, {.max_context = 64, .activations = ActivationFormat::kE4M3});
   ModelSession weight_only(directory_, {.max_context = 64});
   const std::vector<std::string> prompts = Recorded("w8a8_kvb.ids.");
   ASSERT_FALSE(prompts.empty());
