@@ -11,19 +11,24 @@
 
 #include "engine/model/config/rope.h"
 #include "kernels/fp8.h"
+#include "kernels/stored_value.h"
 
 namespace latentd::reference {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// A weight expanded to double: code times scale of its 128 x 128 block.
+// A weight expanded to double: code times scale of its block or group.
 class Weight {
  public:
   explicit Weight(const MatrixSource& source)
       : outputs_(static_cast<size_t>(source.outputs)), inputs_(static_cast<size_t>(source.inputs)) {
     const size_t blocks = (inputs_ + 127) / 128;
     for (size_t i = 0; i < outputs_ * inputs_; ++i) {
+      if (source.dtype == DType::kInt4) {  // exact in fp32
+        values_.push_back(StoredValue(source, static_cast<int>(i / inputs_), static_cast<int>(i % inputs_)));
+        continue;
+      }
       double value = Decode(source, i);
       if (!source.scales.empty()) value *= source.scales[i / inputs_ / 128 * blocks + i % inputs_ / 128];
       values_.push_back(value);

@@ -63,6 +63,22 @@ const TinyVariant kK2 = {"k2",
                           .config_patch = R"({
   "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.827,
   "rope_theta": 50000.0, "rope_scaling": {"beta_fast": 1.0, "beta_slow": 1.0}})"}};
+// Kimi-K2-Thinking's experts, which have two groups and an edge.
+const TinyVariant kK2Thinking = {"k2_thinking",
+                                 {.model_type = "kimi_k2",
+                                  .num_mtp_layers = 0,
+                                  .expert_width = 75,
+                                  .num_experts = 11,
+                                  .experts_per_token = 5,
+                                  .num_groups = 1,
+                                  .groups_per_token = 1,
+                                  .yarn_factor = 64.0,
+                                  .projections = DType::kInt4,
+                                  .only_experts_int4 = true,
+                                  .num_shards = 2,
+                                  .config_patch = R"({
+  "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.827,
+  "rope_theta": 50000.0, "rope_scaling": {"beta_fast": 1.0, "beta_slow": 1.0}})"}};
 const TinyVariant kGlmFlash = {
     "glm4_moe_lite",
     {.model_type = "glm4_moe_lite",
@@ -84,6 +100,7 @@ const TinyVariant kTiedF32 = {
 // … and what their keys allow beyond any release.
 const TinyVariant kMixedDTypes = {"mixed_dtypes",
                                   {.projections = DType::kE4M3, .mixed_projections = true, .num_shards = 4}};
+const TinyVariant kInt4Projections = {"int4_projections", {.projections = DType::kInt4, .num_shards = 3}};
 const TinyVariant kBf16Scales = {
     "bf16_scales_plain_query",
     {.num_mtp_layers = 2, .query_latent_width = 0, .projections = DType::kE4M3, .scales = DType::kBf16}};
@@ -131,9 +148,11 @@ const std::vector<TinyVariant>& TinyVariants() {
                                                     kV3InBf16,
                                                     kMoonlight,
                                                     kK2,
+                                                    kK2Thinking,
                                                     kGlmFlash,
                                                     kTiedF32,
                                                     kMixedDTypes,
+                                                    kInt4Projections,
                                                     kBf16Scales,
                                                     kHalfSplitRope,
                                                     kEverySecondLayer,

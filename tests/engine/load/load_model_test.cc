@@ -63,6 +63,16 @@ TEST_F(LoadModelTest, WithoutATokenizerOnlyTokenIdsAreServed) {
   EXPECT_TRUE(loaded->engine.vocabulary.has_token.empty()) << "any id may be drawn";
 }
 
+TEST_F(LoadModelTest, Int4ExpertsNameTheFormat) {
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({.projections = DType::kInt4, .only_experts_int4 = true}, directory.path());
+  const auto loaded = OrDie(Load(
+      {.model_directory = directory.path().string(), .device = "cpu", .threads = 1, .kv_blocks = 5, .max_rows = 2}));
+  EXPECT_EQ(loaded->description.quantization, "int4_group32");
+  EXPECT_THAT(loaded->description.fingerprint, StartsWith("cpu/exact-1/int4_group32-a"));
+  EXPECT_EQ(most_read_, total_);
+}
+
 TEST_F(LoadModelTest, AnErrorNamesTheOptionAsItsFlag) {
   const auto message = [&](LoadOptions options) {
     options.model_directory = "models/tiny-tales";

@@ -23,7 +23,14 @@ namespace {
 
 using Rows = std::vector<std::vector<float>>;
 
-constexpr DType kDTypes[] = {DType::kE4M3, DType::kBf16, DType::kF32};
+bool ComputesInt4() { return TestTraits().name == "cpu"; }
+
+// What the backend multiplies with.
+std::vector<DType> DTypes() {
+  std::vector<DType> types = {DType::kE4M3, DType::kBf16, DType::kF32};
+  if (ComputesInt4()) types.push_back(DType::kInt4);
+  return types;
+}
 
 struct Shape {
   int outputs;
@@ -72,7 +79,7 @@ class Linear : public testing::Test {
 };
 
 TEST_F(Linear, FollowsThePaper) {
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : DTypes()) {
     for (const Shape& shape : kShapes) {
       const StoredMatrix stored = StoredMatrix::Random(dtype, shape.outputs, shape.inputs, random_);
       const auto packed = Pack(stored);
@@ -94,7 +101,7 @@ class Bf16Linear : public Linear {
 
 TEST_F(Bf16Linear, FollowsThePaper) {
   if (!ComputesWith(backend_, ActivationFormat::kBf16)) GTEST_SKIP();
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : DTypes()) {
     for (const bool keeps_inputs : {false, true}) {
       const StoredMatrix stored = StoredMatrix::Random(dtype, 130, 300, random_);
       MatrixSource source = stored.Source();
@@ -108,8 +115,24 @@ TEST_F(Bf16Linear, FollowsThePaper) {
   }
 }
 
+TEST_F(Linear, Int4IsRefusedByNameWhereItIsNotComputed) {
+  const StoredMatrix int4 = StoredMatrix::Random(DType::kInt4, 32, 64, random_);
+  const StoredMatrix fp8 = StoredMatrix::Random(DType::kE4M3, 32, 64, random_);
+  const ExpertSource plain = {.gate = fp8.Source(), .up = fp8.Source(), .down = fp8.Source()};
+  ExpertSource packed = plain;
+  packed.up = int4.Source();
+  for (const absl::Status& status : {backend_.ops->PackLinear(int4.Source()).status(),
+                                     backend_.ops->PackExperts(std::span(&packed, 1), &plain).status(),
+                                     backend_.ops->PackExperts(std::span(&plain, 1), &packed).status()}) {
+    EXPECT_EQ(status.ok(), ComputesInt4());
+    if (ComputesInt4()) continue;
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+    EXPECT_NE(status.message().find("found INT4"), std::string::npos) << status;
+  }
+}
+
 TEST_F(Linear, NoRowsAreFine) {
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : DTypes()) {
     const auto packed = Pack(StoredMatrix::Random(dtype, 40, 40, random_));
     const DeviceRows x(backend_, 1, 40), out(backend_, 1, 40);
     backend_.ops->Linear(x.Part(0, 0), *packed, out.Part(0, 0));
@@ -118,7 +141,7 @@ TEST_F(Linear, NoRowsAreFine) {
 }
 
 TEST_F(Linear, ARowAloneEqualsTheRowInCompany) {
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : DTypes()) {
     const auto packed = Pack(StoredMatrix::Random(dtype, 320, 650, random_));
     const DeviceRows x(backend_, RandomRows(50, 650, random_));
     const Rows together = Multiply(x.tensor(), *packed);
@@ -129,7 +152,7 @@ TEST_F(Linear, ARowAloneEqualsTheRowInCompany) {
 }
 
 TEST_F(Linear, AnyNumberOfRowsGivesTheSameBits) {
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : DTypes()) {
     const auto packed = Pack(StoredMatrix::Random(dtype, 100, 520, random_));
     const DeviceRows x(backend_, RandomRows(70, 520, random_));
     const Rows together = Multiply(x.tensor(), *packed);
@@ -186,7 +209,7 @@ TEST_F(Linear, ActivationsMayBeTinyOrHuge) {
 }
 
 TEST_F(Linear, ABadRowSpoilsNoOther) {
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : DTypes()) {
     const auto packed = Pack(StoredMatrix::Random(dtype, 40, 300, random_));
     Rows rows = RandomRows(12, 300, random_);
     const DeviceRows good(backend_, rows);

@@ -73,6 +73,7 @@ void SetBf16(StoredTensor& tensor, size_t index, float value) {
 
 TEST(LentMatrix, EveryByteIsReadOnceOnAnyNumberOfThreads) {
   for (const TinyCheckpoint& options : {TinyCheckpoint{.num_shards = 3}, TinyCheckpoint{.projections = DType::kE4M3},
+                                        TinyCheckpoint{.projections = DType::kInt4, .num_shards = 2},
                                         TinyCheckpoint{.num_mtp_layers = 0, .tied_embedding = true}}) {
     const CheckpointDraft draft = DraftTinyCheckpoint(options);
     uint64_t stored_bytes = 0;
