@@ -38,6 +38,7 @@ struct E4M3Codec {
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
   static constexpr bool kStreams = true;
+  static constexpr bool kHasLaneScales = false;
   struct Codes {
     __m512i low, high;
   };
@@ -64,6 +65,7 @@ struct E4M3Codec {
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
   static constexpr bool kStreams = true;
+  static constexpr bool kHasLaneScales = false;
   using Codes = const std::byte*;
   static constexpr size_t Offset(int v) {
     return static_cast<size_t>(v / kVirtualLanes) * kGroupBytes +
@@ -82,6 +84,7 @@ struct E4M3Codec {
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
   static constexpr bool kStreams = true;
+  static constexpr bool kHasLaneScales = false;
   using Words = hn::Vec<hn::Rebind<int16_t, F32> >;
   struct Codes {
     Words pairs[2];  // the odd k's code is the high byte of a word
@@ -107,8 +110,8 @@ struct E4M3Codec {
 struct Int4Codec {
   static constexpr int kInputs = 8;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr bool kIsCostly = true;
   static constexpr bool kStreams = true;
+  static constexpr bool kHasLaneScales = true;
   using Codes = hn::Vec<I32>;
   static constexpr size_t Offset(int v) { return VectorOffset(v); }
   static HWY_INLINE void Decode(const Codes& words, int pair, Vec& even, Vec& odd) {
@@ -124,7 +127,8 @@ struct Int4Codec {
     }
   }
 #if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3
-  // A table of 16 floats, which looks at the lowest four bits of an index only.
+  // A table of 16 floats, which looks at the lowest four bits of an index only: as cheap as it gets.
+  static constexpr bool kIsCostly = false;
   static HWY_INLINE Codes Load(const std::byte* at, size_t) {
     return hn::LoadU(kI32, reinterpret_cast<const int32_t*>(at));
   }
@@ -136,6 +140,7 @@ struct Int4Codec {
   }
 #else
   // With its upper bit turned a nibble is its value in two's complement.
+  static constexpr bool kIsCostly = true;
   static HWY_INLINE Codes Load(const std::byte* at, size_t) {
     constexpr auto kUpperBits = static_cast<int32_t>(0x88888888);
     return hn::Xor(hn::LoadU(kI32, reinterpret_cast<const int32_t*>(at)), hn::Set(kI32, kUpperBits));
@@ -153,6 +158,7 @@ struct Bf16Codec {
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = false;  // a mask or a shift: as cheap as loading it decoded
   static constexpr bool kStreams = true;
+  static constexpr bool kHasLaneScales = false;
   using Codes = hn::Vec<I32>;
   static constexpr size_t Offset(int v) { return VectorOffset(v); }
   static HWY_INLINE Codes Load(const std::byte* at, size_t) {
@@ -167,6 +173,7 @@ struct F32Codec {
   static constexpr size_t kStepBytes = 2 * cpu::kLineBytes;
   static constexpr bool kIsCostly = false;
   static constexpr bool kStreams = true;
+  static constexpr bool kHasLaneScales = false;
   struct Codes {
     const float* even;
     const float* odd;

@@ -72,31 +72,50 @@ HWY_INLINE void ForEachRowTile(Stretch s, int num_rows) {
 // Rows whose sums under a16 stay in L1 until they are scaled.
 inline constexpr int kScaledRows = 48;
 
+// A stretch has a scale, or one for each lane and group of 32 k.
+inline constexpr int kMostScaledParts = cpu::kScaleBlock / kInt4Group;
+int NumScaledParts(const Stretch& s) { return s.lane_scales == nullptr ? 1 : (s.count + kInt4Group - 1) / kInt4Group; }
+
+template <class Pass, Arithmetic kA>
+HWY_INLINE Stretch ScaledPart(const Stretch& s, int part, int num_rows) {
+  if (s.lane_scales == nullptr) return s;
+  Stretch group = s;
+  const int begin = part * kInt4Group;
+  const auto steps = static_cast<size_t>(begin / Pass::kInputs);
+  group.lines += steps * s.step_bytes;
+  group.first_k += begin;
+  group.count = std::min(kInt4Group, s.count - begin);
+  group.lane_scales += part * cpu::kPanelOutputs;
+  const auto tiles = static_cast<size_t>((num_rows + kMostRows<kA> - 1) / kMostRows<kA>);
+  group.next += steps * (Pass::kStreams ? s.step_bytes : tiles * Pass::template kShares<kA> * s.next_bytes);
+  return group;
+}
+
 // totals = fma(scale, sum, total): here subnormals are kept.
 void AddScaled(const Stretch& s, int num_rows, const float* sums, int num_outputs) {
   for (int r = 0; r < num_rows; ++r) {
-    const Vec x_scale = Set(s.x_scales == nullptr ? 1.0f : s.x_scales[r][s.block]);
+    const Vec scale = Set(s.x_scales == nullptr ? s.scale : s.x_scales[r][s.block] * s.scale);
     for (int n = 0; n < num_outputs; n += kLanes) {
-      const Vec scale = hn::Mul(x_scale, ScalesOf(s, n));
       float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + n;
       hn::StoreU(Fma(scale, hn::Load(kF32, sums + r * num_outputs + n), hn::LoadU(kF32, total)), kF32, total);
     }
   }
 }
 
-// A stretch has a scale, or one for each lane and group of 32 k.
-int NumScaledParts(const Stretch& s) { return s.lane_scales == nullptr ? 1 : (s.count + kInt4Group - 1) / kInt4Group; }
-
-template <class Pass>
-HWY_INLINE Stretch ScaledPart(const Stretch& s, int part) {
-  if (s.lane_scales == nullptr) return s;
-  Stretch group = s;
-  const int begin = part * kInt4Group;
-  group.lines += static_cast<size_t>(begin / Pass::kInputs) * s.step_bytes;
-  group.first_k += begin;
-  group.count = std::min(kInt4Group, s.count - begin);
-  group.lane_scales += part * cpu::kPanelOutputs;
-  return group;
+// The same with a scale for each lane and part; the parts' sums [num_rows][num_outputs] follow each other.
+void AddScaledParts(const Stretch& s, int num_rows, const float* sums, int num_outputs) {
+  const int num_parts = NumScaledParts(s);
+  for (int n = 0; n < num_outputs; n += kLanes) {
+    Vec scales[kMostScaledParts];
+    for (int part = 0; part < num_parts; ++part) scales[part] = ScalesOf(s, part * cpu::kPanelOutputs + n);
+    for (int r = 0; r < num_rows; ++r) {
+      float* const at = s.totals + static_cast<size_t>(r) * s.totals_stride + n;
+      Vec total = hn::LoadU(kF32, at);
+      for (int part = 0; part < num_parts; ++part)
+        total = Fma(scales[part], hn::Load(kF32, sums + (part * num_rows + r) * num_outputs + n), total);
+      hn::StoreU(total, kF32, at);
+    }
+  }
 }
 
 // Calls Pass for all rows; under a16 what is not scaled in one go with what flushes subnormals.
@@ -104,7 +123,8 @@ template <class Pass, Arithmetic kA>
 HWY_INLINE void MultiplyRows(Stretch s, int num_rows) {
   const int num_parts = NumScaledParts(s);
   if constexpr (kA == Arithmetic::kA32) {
-    for (int part = 0; part < num_parts; ++part) ForEachRowTile<Pass, kA>(ScaledPart<Pass>(s, part), num_rows);
+    for (int part = 0; part < num_parts; ++part)
+      ForEachRowTile<Pass, kA>(ScaledPart<Pass, kA>(s, part, num_rows), num_rows);
     return;
   }
   if (!s.is_scaled) {
@@ -120,15 +140,18 @@ HWY_INLINE void MultiplyRows(Stretch s, int num_rows) {
     {
       const cpu::FlushSubnormals flush;
       for (int part = 0; part < num_parts; ++part) {
-        Stretch unscaled = ScaledPart<Pass>(s, part);
+        Stretch unscaled = ScaledPart<Pass, kA>(s, part, rows);
         unscaled.is_scaled = false;
         unscaled.totals = sums + part * part_sums;
         unscaled.totals_stride = kOutputs;
         ForEachRowTile<Pass, kA>(unscaled, rows);
       }
     }
-    for (int part = 0; part < num_parts; ++part)
-      AddScaled(ScaledPart<Pass>(s, part), rows, sums + part * part_sums, kOutputs);
+    if (s.lane_scales == nullptr) {
+      AddScaled(s, rows, sums, kOutputs);
+    } else {
+      AddScaledParts(s, rows, sums, kOutputs);
+    }
     s.x += rows;
     if (s.x_scales != nullptr) s.x_scales += rows;
     s.totals += static_cast<size_t>(rows) * s.totals_stride;
@@ -154,6 +177,7 @@ inline constexpr int kStreamRows = !Codec::kIsCostly        ? cpu::kMaxProductRo
 template <class Codec>
 struct StreamPass {
   static constexpr int kInputs = Codec::kInputs;
+  static constexpr bool kStreams = true;
   static constexpr int kOutputs = cpu::kPanelOutputs;
   template <Arithmetic>
   static constexpr size_t kShares = 0;  // it prefetches what it streams itself
@@ -178,6 +202,7 @@ inline constexpr int kTileGroups = kLanes < 16              ? 1
 template <int kGroups>
 struct StripPass {
   static constexpr int kInputs = StripCodec::kInputs;
+  static constexpr bool kStreams = false;
   static constexpr int kOutputs = kGroups * kGroup;
   template <Arithmetic kA>
   static constexpr size_t kShares = static_cast<size_t>(kGroups / std::min(kGroups, kTileGroups<kA>));
@@ -250,6 +275,18 @@ HWY_INLINE void MultiplyBlock(const Stretch& s, int num_rows) {
   }
 }
 
+// Returns where the next block begins.
+HWY_INLINE const std::byte* FindLaneScales(Stretch& s) {
+  const size_t lines_bytes = cpu::LinesBytes(DType::kInt4, s.count);
+  s.lane_scales = reinterpret_cast<const uint16_t*>(s.lines + lines_bytes);
+  return s.lines + lines_bytes + cpu::GroupScalesBytes(NumScaledParts(s) * kInt4Group);
+}
+
+HWY_INLINE void PrefetchLaneScales(const std::byte* block) {
+  const std::byte* const scales = block + cpu::LinesBytes(DType::kInt4, cpu::kScaleBlock);
+  for (size_t at = 0; at < cpu::GroupScalesBytes(cpu::kScaleBlock); at += 64) hwy::Prefetch(scales + at);
+}
+
 // In blocks of at most 128 k, so that what several passes read of them stays in L1.
 template <class Codec, Arithmetic kA>
 HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows& x, int num_rows,
@@ -262,20 +299,19 @@ HWY_INLINE void PanelProductAs(const cpu::PackedMatrix& w, int panel, const cpu:
               .first_k = w.BlockBegin(block),
               .totals = totals,
               .totals_stride = cpu::kPanelOutputs,
-              .is_scaled = w.is_scaled() || w.GroupScales(panel) != nullptr,
+              .is_scaled = w.is_scaled() || w.has_group_scales(),
               .scale = w.Scale(panel, block),
-              .lane_scales = w.GroupScales(panel),
               .x_scales = x.scales,
               .block = block};
     for (; s.first_k < end; s.first_k += cpu::kScaleBlock) {
       s.count = std::min(cpu::kScaleBlock, end - s.first_k);
-      const std::byte* const behind =
-          s.lines + static_cast<size_t>(cpu::kScaleBlock / Codec::kInputs) * Codec::kStepBytes;
+      const std::byte* behind = s.lines + static_cast<size_t>(cpu::kScaleBlock / Codec::kInputs) * Codec::kStepBytes;
       const bool is_last = s.first_k + s.count == w.inputs;
+      if constexpr (Codec::kHasLaneScales) behind = FindLaneScales(s);
       s.next = !is_last ? behind : next != nullptr ? next : s.lines;
+      if constexpr (Codec::kHasLaneScales) PrefetchLaneScales(s.next);
       MultiplyBlock<Codec, kA>(s, num_rows);
       s.lines = behind;
-      if (s.lane_scales != nullptr) s.lane_scales += cpu::kScaleBlock / kInt4Group * cpu::kPanelOutputs;
     }
   }
 }

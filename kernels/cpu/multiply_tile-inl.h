@@ -38,7 +38,7 @@ struct Stretch {
   // Whether the sums start at zero, to be multiplied and added to the totals, or carry on from these.
   bool is_scaled = false;
   float scale = 1.0f;
-  const uint16_t* lane_scales = nullptr;   // in place of it: PackedMatrix::GroupScales from the first k and output on
+  const uint16_t* lane_scales = nullptr;   // in place of it, of INT4: PackedMatrix has them behind the lines
   const float* const* x_scales = nullptr;  // by row, of the block; null: 1
   int block = 0;
   // Prefetched meanwhile; need not be mapped. What streams fetches its next block line by line, a strip, which is in L1
@@ -128,11 +128,12 @@ HWY_NOINLINE void MultiplyTile32(const Stretch& s) {
         sums.chain[0][r][v] = hn::LoadU(kF32, s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes);
   }
   AddSteps<Codec, Arithmetic::kA32, kRows, kVecs>(s, rows, 0, s.count, sums);
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVecs; ++v) {
+  for (int v = 0; v < kVecs; ++v) {
+    const Vec scale = ScalesOf(s, v * kLanes);
+    for (int r = 0; r < kRows; ++r) {
       float* const total = s.totals + static_cast<size_t>(r) * s.totals_stride + v * kLanes;
       const Vec sum = sums.chain[0][r][v];
-      hn::StoreU(s.is_scaled ? Fma(ScalesOf(s, v * kLanes), sum, hn::LoadU(kF32, total)) : sum, kF32, total);
+      hn::StoreU(s.is_scaled ? Fma(scale, sum, hn::LoadU(kF32, total)) : sum, kF32, total);
     }
   }
 }

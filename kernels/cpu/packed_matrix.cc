@@ -80,23 +80,33 @@ void PackedMatrix::PackPanel(const MatrixSource& source, RowSlice slice, int pan
 void PackedMatrix::PackInt4Panel(const MatrixSource& source, int panel) {
   const int first = FirstOutput(panel), count = EndLane(panel);
   const BorrowedRows rows(source, first, count);
-  const size_t row_bytes = RowBytes(DType::kInt4, inputs), row_scales = static_cast<size_t>(num_groups());
-  std::byte* const to = codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
-  PackLines(dtype_,
-            {.from = source.bytes + static_cast<size_t>(first) * row_bytes,
-             .output_step = 2 * row_bytes,
-             .input_step = 1,
-             .first_lane = 0,
-             .end_lane = count,
-             .num_inputs = inputs},
-            to);
-  auto* const scales = reinterpret_cast<uint16_t*>(to + lines_bytes());
-  std::fill_n(scales, row_scales * kPanelOutputs, uint16_t{0});
-  for (size_t lane = 0; lane < static_cast<size_t>(count); ++lane) {
-    const std::byte* const from =
-        source.group_scales + (static_cast<size_t>(first) + lane) * row_scales * sizeof(uint16_t);
-    for (size_t group = 0; group < row_scales; ++group) {
-      std::memcpy(scales + group * kPanelOutputs + lane, from + group * sizeof(uint16_t), sizeof(uint16_t));
+  const size_t row_bytes = RowBytes(DType::kInt4, inputs);
+  const auto row_scales = static_cast<size_t>(CeilDiv(inputs, kInt4Group));
+  const std::byte* codes = source.bytes + static_cast<size_t>(first) * row_bytes;
+  const std::byte* scales = source.group_scales + static_cast<size_t>(first) * row_scales * sizeof(uint16_t);
+  std::byte* to = codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
+  for (int begin = 0; begin < inputs; begin += kScaleBlock) {
+    const int num_inputs = std::min(kScaleBlock, inputs - begin), num_groups = CeilDiv(num_inputs, kInt4Group);
+    PackLines(dtype_,
+              {.from = codes + begin / 2,
+               .output_step = 2 * row_bytes,
+               .input_step = 1,
+               .first_lane = 0,
+               .end_lane = count,
+               .num_inputs = num_inputs},
+              to);
+    to += LinesBytes(dtype_, num_inputs);
+    auto* const lanes = reinterpret_cast<uint16_t*>(to);
+    to += GroupScalesBytes(num_groups * kInt4Group);
+    std::fill_n(lanes, num_groups * kPanelOutputs, uint16_t{0});
+    for (int lane = 0; lane < count; ++lane) {
+      const std::byte* const from =
+          scales +
+          (static_cast<size_t>(lane) * row_scales + static_cast<size_t>(begin / kInt4Group)) * sizeof(uint16_t);
+      for (int group = 0; group < num_groups; ++group) {
+        std::memcpy(lanes + group * kPanelOutputs + lane, from + static_cast<size_t>(group) * sizeof(uint16_t),
+                    sizeof(uint16_t));
+      }
     }
   }
 }

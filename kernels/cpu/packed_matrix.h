@@ -44,6 +44,11 @@ struct RowSlice {
   Orientation orientation = Orientation::kAsStored;
 };
 
+// Bytes of the scales of so many k of INT4 of a panel.
+constexpr size_t GroupScalesBytes(int packed_inputs) {
+  return static_cast<size_t>(packed_inputs / kInt4Group) * kPanelOutputs * sizeof(uint16_t);
+}
+
 class PackedMatrix final : public Matrix {
  public:
   // RESOURCE_EXHAUSTED where the device has too little memory. The pool's threads share the copying.
@@ -55,7 +60,10 @@ class PackedMatrix final : public Matrix {
   const std::byte* Panel(int panel) const {
     return codes_.As<std::byte>() + static_cast<size_t>(panel) * panel_bytes();
   }
-  size_t panel_bytes() const { return lines_bytes() + group_scales_bytes(); }
+  size_t panel_bytes() const {
+    const int packed_inputs = PackedBegin(num_blocks());
+    return LinesBefore(packed_inputs) + (has_group_scales() ? GroupScalesBytes(packed_inputs) : 0);
+  }
 
   // Lanes [FirstLane, EndLane) of a panel are the outputs from FirstOutput on.
   int FirstLane(int panel) const { return panel == 0 ? first_lane_ : 0; }
@@ -78,19 +86,11 @@ class PackedMatrix final : public Matrix {
   }
   float Scale(int panel, int block) const { return Scales(panel)[block]; }
 
-  // INT4: bf16 [groups of kInt4Group k][64 lanes], each of which multiplies its lane's sum of the group; else null.
-  // They lie behind the panel's lines.
-  const uint16_t* GroupScales(int panel) const {
-    if (dtype_ != DType::kInt4) return nullptr;
-    return reinterpret_cast<const uint16_t*>(Panel(panel) + lines_bytes());
-  }
+  // INT4: behind the lines of each kScaleBlock k, or of what is left of them at the end, lie the scales of their
+  // groups, each of which multiplies its lane's sum: bf16 [groups of kInt4Group k][64 lanes].
+  bool has_group_scales() const { return dtype_ == DType::kInt4; }
 
  private:
-  int num_groups() const { return (inputs + kInt4Group - 1) / kInt4Group; }
-  size_t lines_bytes() const { return LinesBefore(PackedBegin(num_blocks())); }
-  size_t group_scales_bytes() const {
-    return dtype_ == DType::kInt4 ? static_cast<size_t>(num_groups()) * kPanelOutputs * sizeof(uint16_t) : 0;
-  }
   PackedMatrix(const MatrixSource& source, RowSlice slice);
   void PackScales(const MatrixSource& source, RowSlice slice);
   void PackPanel(const MatrixSource& source, RowSlice slice, int panel);

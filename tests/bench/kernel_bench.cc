@@ -22,6 +22,8 @@ const char* NameOf(DType dtype) {
   switch (dtype) {
     case DType::kE4M3:
       return "fp8";
+    case DType::kInt4:
+      return "int4";
     case DType::kBf16:
       return "bf16";
     default:
@@ -29,20 +31,32 @@ const char* NameOf(DType dtype) {
   }
 }
 
-// A weight as a checkpoint stores it: normal values, in FP8 up to about ±448.
+// A weight as a checkpoint stores it: normal values, in FP8 up to about ±448; INT4 codes are uniform.
 class StoredWeight {
  public:
   StoredWeight(DType dtype, int outputs, int inputs, std::mt19937& random)
       : dtype_(dtype), outputs_(outputs), inputs_(inputs) {
     std::normal_distribution<float> normal(0.0f, 1.0f);
-    bytes_.resize(static_cast<size_t>(outputs) * static_cast<size_t>(inputs) * SizeOf(dtype));
+    bytes_.resize(static_cast<size_t>(outputs) * RowBytes(dtype, inputs));
+    if (dtype == DType::kInt4) {
+      for (std::byte& pair : bytes_) pair = static_cast<std::byte>(random() & 0xFF);
+      const auto groups = static_cast<size_t>((inputs + kInt4Group - 1) / kInt4Group);
+      group_scales_.assign(static_cast<size_t>(outputs) * groups, EncodeBf16(4e-3f));
+      return;
+    }
     for (size_t i = 0; i < bytes_.size() / SizeOf(dtype); ++i) Store(i, normal(random));
     if (dtype == DType::kE4M3) scales_.assign(static_cast<size_t>(Blocks(outputs) * Blocks(inputs)), 1e-3f);
   }
 
   MatrixSource Source() const {
-    return {.dtype = dtype_, .outputs = outputs_, .inputs = inputs_, .bytes = bytes_.data(), .scales = scales_};
+    return {.dtype = dtype_,
+            .outputs = outputs_,
+            .inputs = inputs_,
+            .bytes = bytes_.data(),
+            .scales = scales_,
+            .group_scales = reinterpret_cast<const std::byte*>(group_scales_.data())};
   }
+  size_t num_bytes() const { return bytes_.size() + group_scales_.size() * sizeof(uint16_t); }
 
  private:
   static int Blocks(int width) { return (width + kCodeGroup - 1) / kCodeGroup; }
@@ -63,6 +77,7 @@ class StoredWeight {
   int outputs_, inputs_;
   std::vector<std::byte> bytes_;
   std::vector<float> scales_;
+  std::vector<uint16_t> group_scales_;  // of INT4, in bf16
 };
 
 // Rows of normal values; their stride is no multiple of 4 KiB, as that of the engine's activations.
@@ -138,9 +153,8 @@ void BenchLinear(const KernelBench& options, DType dtype, Report& report) {
   if (!timer.Wants(name)) return;
   std::mt19937 random(1);
   const StoredWeight weight(dtype, width, width, random);
-  const size_t weight_bytes = static_cast<size_t>(width) * static_cast<size_t>(width) * SizeOf(dtype);
   std::vector<std::unique_ptr<const Matrix>> copies;
-  while (copies.size() < std::max<size_t>(1, options.cold_bytes / weight_bytes)) {
+  while (copies.size() < std::max<size_t>(1, options.cold_bytes / weight.num_bytes())) {
     copies.push_back(OrDie(timer.ops().PackLinear(weight.Source())));
   }
   const int most_rows = Most(options.rows);
@@ -165,18 +179,18 @@ std::vector<int32_t> DrawExperts(const BenchShape& shape, int rows, std::mt19937
   return drawn;
 }
 
-void BenchExperts(const KernelBench& options, Report& report) {
+void BenchExperts(const KernelBench& options, DType dtype, Report& report) {
   const BenchShape& shape = options.shape;
   VerbTimer timer(options, LimitsOf(options), report);
-  const std::string name =
-      absl::StrFormat("MixExperts fp8 %d x %d, top %d + %d, %s inputs, rows ", shape.num_experts, shape.expert_width,
-                      shape.experts_per_token, shape.num_shared_experts, std::string(NameOf(options.activations)));
+  const std::string name = absl::StrFormat("MixExperts %s %d x %d, top %d + %d, %s inputs, rows ", NameOf(dtype),
+                                           shape.num_experts, shape.expert_width, shape.experts_per_token,
+                                           shape.num_shared_experts, std::string(NameOf(options.activations)));
   if (!timer.Wants(name)) return;
   std::mt19937 random(2);
-  const StoredWeight up(DType::kE4M3, shape.expert_width, shape.hidden_size, random);
-  const StoredWeight down(DType::kE4M3, shape.hidden_size, shape.expert_width, random);
-  const StoredWeight shared_up(DType::kE4M3, shape.shared_width(), shape.hidden_size, random);
-  const StoredWeight shared_down(DType::kE4M3, shape.hidden_size, shape.shared_width(), random);
+  const StoredWeight up(dtype, shape.expert_width, shape.hidden_size, random);
+  const StoredWeight down(dtype, shape.hidden_size, shape.expert_width, random);
+  const StoredWeight shared_up(dtype, shape.shared_width(), shape.hidden_size, random);
+  const StoredWeight shared_down(dtype, shape.hidden_size, shape.shared_width(), random);
   const std::vector<ExpertSource> routed(static_cast<size_t>(shape.num_experts),
                                          {.gate = up.Source(), .up = up.Source(), .down = down.Source()});
   const ExpertSource shared = {.gate = shared_up.Source(), .up = shared_up.Source(), .down = shared_down.Source()};
@@ -235,8 +249,8 @@ void BenchRowVerbs(const KernelBench& options, int rows, Report& report) {
 }  // namespace
 
 void RunKernelBench(const KernelBench& options, Report& report) {
-  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kF32}) BenchLinear(options, dtype, report);
-  BenchExperts(options, report);
+  for (const DType dtype : {DType::kInt4, DType::kE4M3, DType::kBf16, DType::kF32}) BenchLinear(options, dtype, report);
+  for (const DType dtype : {DType::kInt4, DType::kE4M3}) BenchExperts(options, dtype, report);
   BenchAttend(options, LimitsOf(options), report);
   for (const int rows : options.rows) BenchRowVerbs(options, rows, report);
 }
