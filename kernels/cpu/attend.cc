@@ -17,8 +17,10 @@
 #include "kernels/cpu/attention_scratch.h"
 #include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/linear-inl.h"
+#include "kernels/cpu/pack_row_tile.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/partial-inl.h"
+#include "kernels/cpu/product_inputs.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/cpu/verbs.h"
 
@@ -30,38 +32,62 @@ HWY_INLINE const float* RoundRow(const float* row, int width, float* rounded) {
   return rounded;
 }
 
-// For one head's weight and one panel of it: the product with `inputs(token)`, stored at `outputs(token)`, of the
-// wave's tokens.
+// Some panels of the weight of a head.
+struct PanelShare {
+  const cpu::PackedMatrix& weight;
+  int first = 0;
+  int end = 0;
+};
+
+// Items of a head's panels: rows are rounded or packed once for all of an item, so it has as many as threads can spare.
+int PanelsPerItem(const AttendCall& call, int num_panels) {
+  return call.shape.num_heads >= 4 * call.pool.num_threads() ? num_panels : 1;
+}
+
+HWY_INLINE void PackRows(const float* const* x, int num_rows, int inputs, uint16_t* tiles, cpu::ProductRows& rows) {
+  rows.tiles = tiles;
+  rows.tile_rows = std::min(num_rows, cpu::kTileRows);
+  rows.row_tile_values = cpu::RowTileValues(rows.tile_rows, inputs);
+  for (int first = 0; first < num_rows; first += cpu::kTileRows, tiles += rows.row_tile_values)
+    cpu::PackRowTile(x + first, std::min(cpu::kTileRows, num_rows - first), rows.tile_rows, inputs, tiles);
+}
+
+// For these panels: the product with `inputs(token)`, stored at `outputs(token)`, of the wave's tokens.
 template <class Inputs, class Outputs>
-HWY_INLINE void WavePanel(const AttendCall& call, const cpu::PackedMatrix& weight, int panel, const Inputs& inputs,
-                          const Outputs& outputs) {
+HWY_INLINE void WavePanels(const AttendCall& call, const PanelShare& panels, int thread, const Inputs& inputs,
+                           const Outputs& outputs) {
+  const cpu::PackedMatrix& weight = panels.weight;
   const int num_tokens = call.scratch.num_tokens();
+  const bool is_a16 = call.UpArithmetic() == cpu::Arithmetic::kA16;
+  const bool on_tiles = is_a16 && cpu::ServeTiles(weight, cpu::InputKind::kBf16);
   const float* x[cpu::kMaxProductRows];
   for (int first = 0; first < num_tokens; first += cpu::kMaxProductRows) {
     const int count = std::min(cpu::kMaxProductRows, num_tokens - first);
-    for (int i = 0; i < count; ++i) x[i] = inputs(first + i, i);
-    StorePanelProduct(weight, panel, {.arithmetic = call.UpArithmetic(), .values = x}, count,
-                      [&](int i) { return outputs(first + i); });
+    for (int i = 0; i < count; ++i) x[i] = inputs(first + i);
+    cpu::ProductRows rows{.arithmetic = call.UpArithmetic(), .values = x};
+    if (on_tiles) {
+      PackRows(x, count, weight.inputs, call.scratch.product_tiles(thread), rows);
+    } else if (is_a16) {
+      for (int i = 0; i < count; ++i) x[i] = RoundRow(x[i], weight.inputs, call.scratch.product_row(thread, i));
+    }
+    for (int panel = panels.first; panel < panels.end; ++panel)
+      StorePanelProduct(weight, panel, rows, count, [&](int i) { return outputs(first + i); });
   }
 }
 
 void AbsorbQueries(const AttendCall& call) {
   const AttentionShape& shape = call.shape;
   const int num_tokens = call.scratch.num_tokens(), num_panels = call.up.Key(0).num_panels();
-  const bool is_rounded = call.UpArithmetic() == cpu::Arithmetic::kA16;
+  const int item_panels = PanelsPerItem(call, num_panels), head_items = num_panels / item_panels;
   const auto query = [&](int token, int head) {
     return call.q.Row(call.scratch.first_token() + token) + head * shape.query_width();
   };
-  call.pool.ForEach(shape.num_heads * num_panels, [&](int item, int thread) HWY_ATTR {
-    const int head = item / num_panels, panel = item % num_panels;
-    WavePanel(
-        call, call.up.Key(head), panel,
-        [&](int token, int row) HWY_ATTR {
-          const float* nope = query(token, head);
-          return is_rounded ? RoundRow(nope, shape.nope_width, call.scratch.product_row(thread, row)) : nope;
-        },
+  call.pool.ForEach(shape.num_heads * head_items, [&](int item, int thread) HWY_ATTR {
+    const int head = item / head_items, first = item % head_items * item_panels;
+    WavePanels(
+        call, {call.up.Key(head), first, first + item_panels}, thread, [&](int token) { return query(token, head); },
         [&](int token) { return call.Query(token, head); });
-    if (panel != 0) return;
+    if (first != 0) return;
     for (int token = 0; token < num_tokens; ++token) {
       const float* rope = query(token, head) + shape.nope_width;
       float* to = call.Query(token, head) + shape.latent_width;
@@ -74,11 +100,13 @@ void AbsorbQueries(const AttendCall& call) {
 void ExpandValues(const AttendCall& call) {
   // Heads whose rows straddle a panel's edge in the full matrix have one panel more than others.
   const int most_panels = call.up.MostValuePanels();
-  call.pool.ForEach(call.shape.num_heads * most_panels, [&](int item, int) HWY_ATTR {
-    const int head = item / most_panels, panel = item % most_panels;
-    if (panel >= call.up.Value(head).num_panels()) return;
-    WavePanel(
-        call, call.up.Value(head), panel, [&](int token, int) { return call.Query(token, head); },
+  const int item_panels = PanelsPerItem(call, most_panels), head_items = most_panels / item_panels;
+  call.pool.ForEach(call.shape.num_heads * head_items, [&](int item, int thread) HWY_ATTR {
+    const int head = item / head_items, first = item % head_items * item_panels;
+    const cpu::PackedMatrix& weight = call.up.Value(head);
+    WavePanels(
+        call, {weight, first, std::min(first + item_panels, weight.num_panels())}, thread,
+        [&](int token) { return call.Query(token, head); },
         [&](int token) { return call.out.Row(call.scratch.first_token() + token) + head * call.shape.value_width; });
   });
 }

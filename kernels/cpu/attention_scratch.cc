@@ -64,7 +64,7 @@ absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits,
     keys_ = *std::move(keys);
   }
   if (arithmetic_ == Arithmetic::kA16) {
-    product_width_ = WholeVectors(shape.nope_width);
+    product_width_ = WholeVectors(std::max(shape.nope_width, shape.latent_width));
     room_floats_ = static_cast<size_t>(std::max(kItemRows * key_width, kMaxProductRows * product_width_));
     absl::StatusOr<DeviceBuffer> rooms = device.Allocate(threads * room_floats_ * sizeof(float));
     if (!rooms.ok()) return rooms.status();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -72,9 +73,11 @@ class AttentionScratch {
   const Results& running() const { return running_; }
   const Results& partial() const { return partial_; }
 
-  // Under a16, a thread's own room for an item's queries as strips, and before for the rows of a product of W_UK.
+  // Under a16, a thread's own room: for an item's queries as strips; before and after that for the rows of a product of
+  // W_UK or W_UV, as floats or as tiles.
   float* strips(int thread) const { return rooms_.As<float>() + static_cast<size_t>(thread) * room_floats_; }
   float* product_row(int thread, int row) const { return strips(thread) + row * product_width_; }
+  uint16_t* product_tiles(int thread) const { return reinterpret_cast<uint16_t*>(strips(thread)); }
   // Room for the keys of a tile as floats, as wide as a query; a thread's own. Null where the cache holds floats.
   float* keys(int thread) const {
     if (keys_.bytes() == 0) return nullptr;

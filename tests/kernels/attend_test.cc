@@ -11,6 +11,7 @@
 #include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/attention_case.h"
 #include "tests/kernels/attention_shapes.h"
+#include "tests/kernels/emulated_product.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
@@ -69,6 +70,15 @@ TEST_F(Attend, KeepsItsContractBitForBit) {
     for (const DType weights : {DType::kF32, DType::kBf16}) {
       ExpectContract({shape, weights, {1, 90, 1100}, random_, LatentFormat::kBf16, ActivationFormat::kBf16});
     }
+  }
+}
+
+// W_UK and W_UV of heads that start at whole groups of 32 rows, and of others.
+TEST_F(Attend, OnTilesKeepsItsContractBitForBit) {
+  const OnTiles tiles;
+  for (const AttentionShape& shape : {kTinyTales, kOdd}) {
+    for (const DType weights : {DType::kE4M3, DType::kBf16})
+      ExpectContract({shape, weights, {1, 90, 1100}, random_, LatentFormat::kBf16, ActivationFormat::kBf16});
   }
 }
 
