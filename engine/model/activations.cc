@@ -53,14 +53,19 @@ size_t CodeBytes(int width) {
   return static_cast<size_t>(activation.code_stride()) + static_cast<size_t>(activation.num_groups()) * sizeof(float);
 }
 
-// Bytes of one token: h, q_latent, heads, the dense hidden layer and those of the experts, and a backend's own.
+// Bytes of one token: h, q_latent, heads, the dense hidden layer and those of the experts.
 size_t CodeBytesPerToken(const ModelConfig& config) {
-  const int head_width = config.attention.num_heads * config.attention.value_width;
   const size_t experts = static_cast<size_t>(config.routing.experts_per_token) * CodeBytes(config.expert_width) +
                          CodeBytes(config.shared_expert_width);
-  const int widest = std::max({config.hidden_size, config.query_latent_width, config.dense_width, head_width});
-  return CodeBytes(config.hidden_size) + CodeBytes(config.query_latent_width) + CodeBytes(head_width) +
-         CodeBytes(config.dense_width) + experts + static_cast<size_t>(PaddedStride(widest)) * sizeof(float);
+  return CodeBytes(config.hidden_size) + CodeBytes(config.query_latent_width) +
+         CodeBytes(config.attention.num_heads * config.attention.value_width) + CodeBytes(config.dense_width) + experts;
+}
+
+// A backend's own copy of the widest inputs, as values or as the 16 bits that a tile unit reads.
+size_t RoundedBytesPerToken(const ModelConfig& config) {
+  const int widest = std::max({config.hidden_size, config.query_latent_width, config.dense_width,
+                               config.attention.num_heads * config.attention.value_width});
+  return static_cast<size_t>(PaddedStride(widest)) * (sizeof(float) + sizeof(uint16_t));
 }
 
 }  // namespace
@@ -79,7 +84,8 @@ size_t ActivationMemory::BytesPerToken(const ModelConfig& config, ActivationForm
   // The kernels' scratch holds each token's inputs, gate, up and output once for every expert that it goes to.
   const int64_t scratch = int64_t{config.routing.experts_per_token} * 2 * (config.hidden_size + config.expert_width);
   const size_t codes = activations == ActivationFormat::kE4M3 ? CodeBytesPerToken(config) : 0;
-  return static_cast<size_t>(widths + scratch) * sizeof(float) + codes;
+  const size_t rounded = activations == ActivationFormat::kF32 ? 0 : RoundedBytesPerToken(config);
+  return static_cast<size_t>(widths + scratch) * sizeof(float) + codes + rounded;
 }
 
 absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, const ModelConfig& config,
