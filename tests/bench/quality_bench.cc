@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/load/choose_numerics.h"
+#include "engine/load/model_name.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "tests/support/model_session.h"
 #include "tests/support/or_die.h"
@@ -92,6 +93,7 @@ struct TestedModel {
              .latents = formats.latents,
              .activations = formats.activations}};
   }
+  std::string Label() const { return ModelName(directory) + ", " + quantization; }
   std::vector<Formats> AllFormats() const {
     const Backend cpu = OrDie(MakeCpuBackend(1));
     std::vector<Formats> all;
@@ -132,7 +134,7 @@ class Comparison {
 
   void PrintRow(const TestedModel& model, const Formats& formats) const {
     const auto count = static_cast<double>(positions_);
-    std::printf("| %s | %s | %s | %.4f | %+.3f %% | %.6f | %.4f | %.2f %% | %.0f %% |\n", model.quantization.c_str(),
+    std::printf("| %s | %s | %s | %.4f | %+.3f %% | %.6f | %.4f | %.2f %% | %.0f %% |\n", model.Label().c_str(),
                 std::string(NameOf(formats.activations)).c_str(), std::string(NameOf(formats.latents)).c_str(),
                 std::exp(loss_ / count), 100.0 * std::expm1((loss_ - expected_loss_) / count), cosine_ / count,
                 least_cosine_, 100.0 * static_cast<double>(same_) / count,
@@ -182,7 +184,7 @@ void PrintTable(const Text& text, const std::vector<TestedModel>& models) {
                                         [](size_t sum, const Document& ids) { return sum + ids.size() - 1; });
   std::printf("\n%s: %zu documents, %zu tokens to foresee\n\n", text.name.c_str(), text.documents.size(), tokens);
   std::printf(
-      "| weights | activations | cache | perplexity | change | mean cosine | least | same likeliest | same greedy |\n"
+      "| model | activations | cache | perplexity | change | mean cosine | least | same likeliest | same greedy |\n"
       "|---|---|---|---|---|---|---|---|---|\n");
   for (const TestedModel& model : models) {
     for (const Formats& formats : model.AllFormats()) {
