@@ -7,6 +7,13 @@
 
 namespace latentd {
 
+ProfiledOps& ProfiledOps::Around(std::unique_ptr<Ops>& ops) {
+  auto profiled = std::make_unique<ProfiledOps>(std::move(ops));
+  ProfiledOps& around = *profiled;
+  ops = std::move(profiled);
+  return around;
+}
+
 std::shared_ptr<const ProfileRecording> ProfiledOps::Record(int num_steps) {
   CHECK_GT(num_steps, 0);
   const std::lock_guard lock(mutex_);

@@ -52,6 +52,8 @@ class ProfileRecording {
 
 class ProfiledOps final : public Ops {
  public:
+  // Puts itself around them.
+  static ProfiledOps& Around(std::unique_ptr<Ops>& ops);
   explicit ProfiledOps(std::unique_ptr<Ops> to) : to_(std::move(to)) {}
 
   // The next num_steps > 0 steps are recorded; null while another recording is under way. Any thread.

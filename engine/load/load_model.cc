@@ -243,6 +243,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const LoadOptions& option
   absl::StatusOr<ChosenBackend> chosen = ChooseBackend(options);
   if (!chosen.ok()) return chosen.status();
   loaded->chosen = *std::move(chosen);
+  if (!loaded->chosen.is_cuda()) loaded->profiled_ops = &ProfiledOps::Around(loaded->chosen.backend.ops);
   const TimePoint reading_started = clock.Now();
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(options.model_directory, *config, std::move(on_read));
   if (!checkpoint.ok()) return checkpoint.status();

@@ -18,6 +18,7 @@
 #include "engine/model/checkpoint/lent_matrix.h"
 #include "engine/model/model.h"
 #include "engine/step/engine.h"
+#include "kernels/profiled_ops.h"
 
 namespace latentd {
 
@@ -30,7 +31,8 @@ struct ModelDescription {
 };
 
 struct LoadedModel {
-  ChosenBackend chosen;  // before the model, whose memory returns to it
+  ChosenBackend chosen;                 // before the model, whose memory returns to it
+  ProfiledOps* profiled_ops = nullptr;  // those of `chosen`; null on a GPU, whose verbs only launch
   std::unique_ptr<Model> model;
   Numerics numerics;
   ModelText text;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/schedule/flight_dump.h"
+#include "engine/step/step_profile.h"
 #include "server/admin/cache_flush.h"
 #include "server/admin/request_list.h"
 #include "server/api/field_checks.h"
@@ -35,6 +36,10 @@ constexpr double kLongestDrain = 86400.0;
 constexpr uint64_t kSmallestDump = 1024;
 static_assert(kSmallestDump > kFlightHeadBytes + kMaxFlightFingerprintBytes + kFlightEntryBytes);
 constexpr size_t kDumpChunkBytes = 64 << 10;
+
+constexpr uint32_t kDefaultProfiledSteps = 10;
+// Whether a profile is complete is looked at so often.
+constexpr std::chrono::milliseconds kProfileTick{20};
 
 v1::ConfigSource SourceOf(KnobSource source) {
   switch (source) {
@@ -66,6 +71,14 @@ absl::StatusOr<double> SecondsOf(std::string_view field, const google::protobuf:
   return seconds;
 }
 
+// The next part of `text`.
+AdminStream::Turn ChunkOf(const std::string& text, TimePoint now, size_t& num_sent) {
+  v1::DumpChunk chunk;
+  chunk.set_content(text.substr(num_sent, kDumpChunkBytes));
+  num_sent += chunk.content().size();
+  return {.message = chunk.SerializeAsString(), .is_last = num_sent == text.size(), .next = now};
+}
+
 }  // namespace
 
 AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector<KnobValue> knobs)
@@ -81,6 +94,7 @@ AdminService::AdminService(const Parts& parts, const CallParts& rpc, std::vector
   RegisterStream("Drain", &AdminService::Drain);
   RegisterStream("WatchLoad", &AdminService::WatchLoad);
   RegisterStream("DumpFlightRecorder", &AdminService::DumpFlightRecorder);
+  RegisterStream("ProfileSteps", &AdminService::ProfileSteps);
   Register("ListRequests", [this](grpc::CallbackServerContext* context) {
     return StartRpc<RequestList>(*context, rpc_, "ListRequests", parts_.gate);
   });
@@ -252,10 +266,35 @@ absl::StatusOr<AdminStream::Source> AdminService::DumpFlightRecorder(MessageByte
   FlightDump dump = TakeFlightDump(serving->live.engine().recorder(), most, SteadyClock());
   dump.fingerprint = serving->model.description.fingerprint();
   return [dump = WriteFlightDump(dump), num_sent = size_t{0}](TimePoint now) mutable {
-    v1::DumpChunk chunk;
-    chunk.set_content(dump.substr(num_sent, kDumpChunkBytes));
-    num_sent += chunk.content().size();
-    return AdminStream::Turn{.message = chunk.SerializeAsString(), .is_last = num_sent == dump.size(), .next = now};
+    return ChunkOf(dump, now, num_sent);
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------------ profile
+
+absl::StatusOr<AdminStream::Source> AdminService::ProfileSteps(MessageBytes bytes) {
+  const absl::StatusOr<v1::ProfileStepsRequest> message = ParseAs<v1::ProfileStepsRequest>(bytes);
+  if (!message.ok()) return message.status();
+  const uint32_t steps = message->has_steps() ? message->steps() : kDefaultProfiledSteps;
+  FieldChecks checks;
+  checks.Range("steps", steps, 1, kMostProfiledSteps);
+  if (absl::Status status = checks.Result(); !status.ok()) return status;
+  const ModelInService* serving = parts_.gate.Find();
+  if (serving == nullptr) return parts_.gate.Loading();
+  if (serving->profiled_ops == nullptr) {
+    return UnsupportedField("steps",
+                            "expected a model on the CPU, found one on a GPU, where calls only launch: use "
+                            "the GPU's own profiler");
+  }
+  auto profile = std::make_shared<StepProfile>(*serving->profiled_ops, static_cast<int>(steps));
+  return [profile = std::move(profile), trace = std::string(), num_sent = size_t{0}](TimePoint now) mutable {
+    if (profile != nullptr) {
+      std::optional<std::string> complete = profile->Trace();
+      if (!complete) return AdminStream::Turn{.next = now + kProfileTick};
+      trace = *std::move(complete);
+      profile = nullptr;
+    }
+    return ChunkOf(trace, now, num_sent);
   };
 }
 

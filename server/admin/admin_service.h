@@ -54,6 +54,7 @@ class AdminService final : public ByteService {
   absl::StatusOr<AdminStream::Source> Drain(MessageBytes bytes);
   absl::StatusOr<AdminStream::Source> WatchLoad(MessageBytes bytes);
   absl::StatusOr<AdminStream::Source> DumpFlightRecorder(MessageBytes bytes);
+  absl::StatusOr<AdminStream::Source> ProfileSteps(MessageBytes bytes);
 
   LiveRequests* FindLive() const;  // null while the model loads: there are no requests then
   v1::Load ReadLoad() const;

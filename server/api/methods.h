@@ -46,6 +46,7 @@ inline constexpr MethodRow kMethods[] = {
     {"GetConfig", kAnswersItself | kAnswersInOne},
     {"SetLogLevel", kAnswersItself | kAnswersInOne},
     {"DumpFlightRecorder", kAnswersItself | kNeedsModel},
+    {"ProfileSteps", kAnswersItself | kNeedsModel},
 };
 
 // A method whose requests go through the engine: its RPCs begin in phase queued, those of all others in phase output.

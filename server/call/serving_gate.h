@@ -14,10 +14,13 @@
 
 namespace latentd {
 
+class ProfiledOps;
+
 // What the services need to serve.
 struct ModelInService {
   const ServedModel& model;
   LiveRequests& live;
+  ProfiledOps* profiled_ops = nullptr;  // null where steps can't be profiled: on a GPU
 };
 
 class ServingGate {

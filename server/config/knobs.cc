@@ -121,6 +121,8 @@ std::vector<Knob> AroundTheEngine() {
        .choices = {"off", "on"}},
       {kLogging, "recorder-dir", &Config::recorder_dir,
        "Directory where the flight recorder is saved on a stall or a failed check; empty: nowhere"},
+      {kLogging, "profile", &Config::profile,
+       "File to write the first 32 steps to, by op, as a Chrome trace; on the CPU only; empty: none"},
   };
 }
 

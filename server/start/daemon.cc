@@ -66,6 +66,7 @@ Daemon::~Daemon() {
 absl::Status Daemon::Run() {
   if (absl::Status status = PreparePortFile(config_.port_file); !status.ok()) return status;
   if (absl::Status status = CheckRecorderDirectory(config_.recorder_dir); !status.ok()) return status;
+  if (absl::Status status = ProfileFile::Prepare(config_.profile); !status.ok()) return status;
   NameModelInRequestLog(ModelName(config_.model_directory));
   absl::StatusOr<std::unique_ptr<Listeners>> listeners =
       Listeners::Start({&generation_, &models_}, {.gate = gate_,
@@ -122,6 +123,7 @@ absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
       std::move(loaded), config_, clock_,
       ModelRuntime::Output{
           .metrics = metrics_, .alarm = alarm_, .dumps = *dumps_, .max_backlog_bytes = reception_.max_bytes()});
+  profile_ = std::make_unique<ProfileFile>(config_.profile, runtime_->loaded().profiled_ops);
   dumps_->SaveOnFailedCheck(runtime_->engine().recorder());
   listeners_->Describe(runtime_->loaded(), runtime_->served().description,
                        WithDerived(parsed_.knobs, runtime_->loaded().derived));
@@ -138,10 +140,13 @@ void Daemon::Watch() {
     state_.MoveTo(stalled ? ServingState::Stage::kStalled : ServingState::Stage::kServing);
     if (stalled) dumps_->Save(runtime_->engine().recorder(), "stall");
   };
-  watch_ = std::make_unique<StallWatch>(runtime_->engine().progress(), clock_, metrics_,
-                                        StallWatchOptions{.stall_seconds = config_.stall_seconds,
-                                                          .on_change = on_change,
-                                                          .on_look = [this](TimePoint now) { heap_trim_.Tick(now); }});
+  watch_ = std::make_unique<StallWatch>(
+      runtime_->engine().progress(), clock_, metrics_,
+      StallWatchOptions{
+          .stall_seconds = config_.stall_seconds, .on_change = on_change, .on_look = [this](TimePoint now) {
+            heap_trim_.Tick(now);
+            profile_->Tick();
+          }});
 }
 
 void Daemon::ReportStart() {

@@ -21,6 +21,7 @@
 #include "server/process/heap.h"
 #include "server/process/invariant_alarm.h"
 #include "server/process/load_progress.h"
+#include "server/process/profile_file.h"
 #include "server/process/serving_state.h"
 #include "server/process/signals.h"
 #include "server/process/stall_watch.h"
@@ -70,6 +71,7 @@ class Daemon {
   InvariantAlarm alarm_;
   std::unique_ptr<FlightDumps> dumps_;     // of runtime_'s recorder; null while the model loads
   std::unique_ptr<ModelRuntime> runtime_;  // null while the model loads; outlives what serves it
+  std::unique_ptr<ProfileFile> profile_;   // of runtime_'s steps; null while the model loads
   std::unique_ptr<Listeners> listeners_;
   HeapTrim heap_trim_;  // of the watch's thread
   std::unique_ptr<StallWatch> watch_;

@@ -33,6 +33,6 @@ ModelRuntime::ModelRuntime(std::unique_ptr<LoadedModel> loaded, const Config& co
       engine_(std::make_unique<Engine>(executor_, loaded_->engine, output.metrics), publisher_, clock,
               {.requests = config.max_queued_requests, .tokens = loaded_->max_queued_tokens}, ChecksOf(output)),
       live_(engine_, static_cast<size_t>(config.max_pending_bytes), output.max_backlog_bytes),
-      serving_{.model = served_, .live = live_} {}
+      serving_{.model = served_, .live = live_, .profiled_ops = loaded_->profiled_ops} {}
 
 }  // namespace latentd

@@ -41,9 +41,7 @@ class ModelRun {
     stream_blocks_ = BlocksOf(long_context_ + Decoded());
     vocab_size_ = config.vocab_size;
     backend_ = OrDie(MakeCpuBackend(options.threads));
-    auto profiled = std::make_unique<ProfiledOps>(std::move(backend_.ops));
-    profiled_ = profiled.get();
-    backend_.ops = std::move(profiled);
+    profiled_ = &ProfiledOps::Around(backend_.ops);
     Load(config);
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
   }

@@ -218,8 +218,8 @@ class AdminTest(AdminTestCase):
 
     def test_malformed_bytes_are_invalid_argument_on_every_method(self):
         for method in ("Abort", "Drain", "GetLoad", "WatchLoad", "ListRequests", "FlushPrefixCache", "GetConfig",
-                       "SetLogLevel", "DumpFlightRecorder"):
-            streams = method in ("Drain", "WatchLoad", "DumpFlightRecorder")
+                       "SetLogLevel", "DumpFlightRecorder", "ProfileSteps"):
+            streams = method in ("Drain", "WatchLoad", "DumpFlightRecorder", "ProfileSteps")
             make = self.daemon.admin_channel.unary_stream if streams else self.daemon.admin_channel.unary_unary
             call = make(f"/latentd.v1.Admin/{method}", lambda m: m, lambda m: m)
             details = self.failure(lambda: call(b"\xff\xff\xff"))

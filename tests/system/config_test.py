@@ -373,6 +373,18 @@ class KnobTest(unittest.TestCase):
                 return list(pathlib.Path(folder).glob("*-stall-*.flight"))
             wait_until(saved, "a stall saves the flight recorder")
 
+    def knob_profile(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "trace.json"
+            with daemon.Daemon("--profile", file) as server:
+                self.assertEqual(file.read_text(), "", "nothing was computed yet")
+
+                def is_written():
+                    server.once(daemon.request(max_tokens=8))
+                    return file.stat().st_size > 0
+                wait_until(is_written, "the first steps are written")
+            self.assertEqual(json.loads(file.read_text())["traceEvents"][0]["name"], "step")
+
     def knob_log_format(self):
         with daemon.Daemon("--log-format", "json") as server:
             server.await_log("serving .*\n")

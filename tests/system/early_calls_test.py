@@ -85,6 +85,9 @@ class WhileLoadingTest(unittest.TestCase):
         with self.assertRaises(grpc.RpcError) as caught:
             list(admin.DumpFlightRecorder(admin_pb2.DumpFlightRecorderRequest()))
         self.assertEqual(daemon.Details(caught.exception).reason, "LOADING")
+        with self.assertRaises(grpc.RpcError) as caught:
+            list(admin.ProfileSteps(admin_pb2.ProfileStepsRequest()))
+        self.assertEqual(daemon.Details(caught.exception).reason, "LOADING")
 
     def test_latentctl_shows_it(self):
         def latentctl(*arguments):

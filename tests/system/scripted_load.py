@@ -301,6 +301,7 @@ class ScriptedLoad:
             call = server.generation.Generate(long_request())
             next(call)
             pb2, admin = daemon.admin_pb2, server.admin
+            ignore_end(admin.ProfileSteps(pb2.ProfileStepsRequest(steps=1)))  # of those that the call takes
             admin.ListRequests(pb2.ListRequestsRequest())
             admin.GetLoad(pb2.GetLoadRequest())
             admin.GetConfig(pb2.GetConfigRequest())

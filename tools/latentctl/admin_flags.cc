@@ -8,6 +8,7 @@
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
 #include "tools/latentctl/admin_commands.h"
+#include "tools/latentctl/profile.h"
 #include "tools/latentctl/recorder.h"
 #include "tools/latentctl/top.h"
 
@@ -21,6 +22,8 @@ struct AdminFlags {
   uint32_t count = 0;
   std::string recorder_file, recorder_output;
   std::optional<uint64_t> recorder_request;
+  uint32_t profile_steps = 10;
+  std::string profile_output;
 };
 
 namespace {
@@ -107,6 +110,21 @@ void AddRecorder(Command program, AdminFlags& f, int& code) {
   });
 }
 
+void AddProfile(Command program, AdminFlags& f, int& code) {
+  Command profile = AddCommand(program, "profile", "The next steps by op, as a Chrome trace", f);
+  profile.Add(Timeout(f));
+  profile.Add({.name = "--steps",
+               .target = &f.profile_steps,
+               .help = "How many, 1 to 100",
+               .rule = Whole<uint32_t>(),
+               .shows_default = true});
+  profile.Add({.name = "--output",
+               .target = &f.profile_output,
+               .help = "Writes the trace to this file; default: standard output"});
+  profile.OnParsed(
+      [&f, &code] { code = SaveProfile({.admin = f.common, .steps = f.profile_steps, .output = f.profile_output}); });
+}
+
 }  // namespace
 
 std::shared_ptr<AdminFlags> AddAdminCommands(Command program, int& code) {
@@ -115,6 +133,7 @@ std::shared_ptr<AdminFlags> AddAdminCommands(Command program, int& code) {
   AddEnds(program, *flags, code);
   AddTop(program, *flags, code);
   AddRecorder(program, *flags, code);
+  AddProfile(program, *flags, code);
   return flags;
 }
 

@@ -1,0 +1,51 @@
+#include "server/process/profile_file.h"
+
+#include <fstream>
+#include <optional>
+#include <utility>
+
+#include <absl/strings/str_format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/quoting.h"
+
+namespace latentd {
+namespace {
+
+bool WriteText(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  return file.good();
+}
+
+}  // namespace
+
+absl::Status ProfileFile::Prepare(const std::string& path) {
+  if (path.empty() || WriteText(path, "")) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("profile: expected a file that can be written, found %s", QuoteForLog(path)));
+}
+
+ProfileFile::ProfileFile(std::string path, ProfiledOps* ops) : path_(std::move(path)) {
+  if (path_.empty()) return;
+  if (ops == nullptr) {
+    spdlog::warn("profile: not taken on a GPU, where calls only launch; use the GPU's own profiler");
+    return;
+  }
+  profile_ = std::make_unique<StepProfile>(*ops, kSteps);
+}
+
+void ProfileFile::Tick() {
+  if (profile_ == nullptr) return;
+  const std::optional<std::string> trace = profile_->Trace();
+  if (!trace) return;
+  profile_ = nullptr;
+  if (WriteText(path_, *trace)) {
+    spdlog::info("profile: {} steps written to {}", kSteps, QuoteForLog(path_));
+  } else {
+    spdlog::warn("profile: expected a file that can be written, found {}", QuoteForLog(path_));
+  }
+}
+
+}  // namespace latentd

@@ -1,0 +1,142 @@
+"""Profiles of the real daemon: the trace that Admin, latentctl and the knob give, without a word on its speed."""
+import collections
+import json
+import pathlib
+import subprocess
+import tempfile
+import threading
+import unittest
+
+import grpc
+
+import daemon
+from daemon import BIN, Daemon, Details, PATIENCE_SECONDS, admin_pb2, request, wait_until
+
+LAYERS = 5
+EACH_LAYER = {"AppendLatent", "AttendLatent", "RotateQueries", "AddRmsNorm"}
+EACH_STEP = {"Embed", "GatherRows", "Sample", "MixExperts", "RouteExperts", "SwiGlu", "RmsNorm", "Linear"}
+
+
+class Trace:
+    """Events of a trace by step."""
+
+    def __init__(self, content):
+        events = json.loads(content)["traceEvents"]
+        self.steps = [event for event in events if event["name"] == "step"]
+        self.calls = [[event for event in events if event is not step and event["name"] != "step" and
+                       step["ts"] <= event["ts"] < step["ts"] + step["dur"]] for step in self.steps]
+        assert sum(map(len, self.calls)) + len(self.steps) == len(events), "each call lies in one step"
+
+
+class ProfileTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = cls.enterClassContext(Daemon("--admin-listen", "127.0.0.1:0"))
+
+    def profile(self, steps):
+        stream = self.daemon.admin.ProfileSteps(admin_pb2.ProfileStepsRequest(steps=steps), timeout=PATIENCE_SECONDS)
+        return b"".join(chunk.content for chunk in stream)
+
+    def while_it_computes(self, *tasks):
+        """What the tasks return, each in a thread of its own, while requests keep the engine busy until all have."""
+        results = [None] * len(tasks)
+
+        def run(index):
+            results[index] = tasks[index]()
+        threads = [threading.Thread(target=run, args=(index,)) for index in range(len(tasks))]
+        for thread in threads:
+            thread.start()
+
+        def are_over():
+            self.daemon.once(request(max_tokens=4))
+            return not any(thread.is_alive() for thread in threads)
+        wait_until(are_over, "the tasks are over")
+        for thread in threads:
+            thread.join()
+        return results
+
+    def check(self, content, steps):
+        trace = Trace(content)
+        self.assertEqual(len(trace.steps), steps)
+        for step, calls in zip(trace.steps, trace.calls):
+            self.assertGreaterEqual(step["args"]["tokens"], step["args"]["rows"])
+            verbs = collections.Counter(call["name"].split()[0] for call in calls)
+            self.assertEqual(EACH_STEP | EACH_LAYER, set(verbs) - {"CopyLatents"})
+            for verb in ("AppendLatent", "AttendLatent", "RotateQueries"):
+                layers = [call["args"]["layer"] for call in calls if call["name"].split()[0] == verb]
+                self.assertEqual(layers, list(range(LAYERS)), verb)
+            end = step["ts"]
+            for call in calls:
+                self.assertGreaterEqual(call["ts"] + 0.002, end, "one after the other")  # rounded to nanoseconds
+                end = call["ts"] + call["dur"]
+            self.assertLessEqual(end, step["ts"] + step["dur"] + 0.002)
+            for call in calls:
+                if call["name"].startswith("Linear"):
+                    figures = call["args"]
+                    self.assertEqual(figures["flops"] % (2 * figures["rows"]), 0, call)
+                    self.assertGreater(figures["bytes"] * figures["GB/s"] * figures["GFLOP/s"], 0)
+
+    def test_admin_streams_a_trace_of_the_next_steps(self):
+        (content,) = self.while_it_computes(lambda: self.profile(3))
+        self.check(content, 3)
+
+    def test_two_at_once_follow_each_other(self):
+        for content in self.while_it_computes(lambda: self.profile(2), lambda: self.profile(2)):
+            self.check(content, 2)
+
+    def test_cancelled_one_makes_room(self):
+        stream = self.daemon.admin.ProfileSteps(admin_pb2.ProfileStepsRequest(steps=100))
+        stream.cancel()
+        (content,) = self.while_it_computes(lambda: self.profile(1))
+        self.check(content, 1)
+
+    def test_number_of_steps_has_bounds(self):
+        for steps in (0, 101):
+            with self.assertRaises(grpc.RpcError) as caught:
+                self.profile(steps)
+            details = Details(caught.exception)
+            self.assertEqual((details.reason, details.fields), ("INVALID_FIELD", ["steps"]))
+
+    def latentctl(self, *arguments):
+        return subprocess.run([BIN / "latentctl", "profile", "--admin", self.daemon.admin_address, *arguments],
+                              capture_output=True, text=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
+
+    def test_latentctl_prints_it_or_writes_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "trace.json"
+            printed, written = self.while_it_computes(lambda: self.latentctl("--steps", "2"),
+                                                      lambda: self.latentctl("--steps", "2", "--output", file))
+            self.assertEqual((printed.returncode, printed.stderr), (0, ""))
+            self.check(printed.stdout, 2)
+            self.assertEqual((written.returncode, written.stdout, written.stderr), (0, "", ""))
+            self.check(file.read_text(), 2)
+
+    def test_latentctl_fails_where_it_can_not_write(self):
+        (run,) = self.while_it_computes(lambda: self.latentctl("--steps", "1", "--output", "/nonexistent/trace"))
+        self.assertEqual((run.returncode, run.stderr.count("\n")), (1, 1), run.stderr)
+
+    def test_engine_without_work_leaves_it_waiting(self):
+        self.daemon.wait_until_idle()
+        run = self.latentctl("--steps", "1", "--timeout", "0.2")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("DEADLINE_EXCEEDED", run.stderr)
+
+    def test_knob_writes_the_first_steps(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "trace.json"
+            with Daemon("--profile", file) as server:
+                def is_written():
+                    server.once(request(max_tokens=8))
+                    return file.stat().st_size > 0
+                wait_until(is_written, "32 steps were computed")
+                server.await_log("profile: 32 steps written to ")
+            self.check(file.read_text(), 32)
+
+    def test_file_that_can_not_be_written_is_refused_at_the_start(self):
+        refused = daemon.run("--model", daemon.MODEL, "--profile", "/nonexistent/trace.json")
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+        self.assertIn("profile: expected a file that can be written, found ", refused.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
