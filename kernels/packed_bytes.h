@@ -15,7 +15,7 @@
 namespace latentd {
 
 // The version of the bytes that the CPU's Pack verbs write, and of the order in which they allocate.
-inline constexpr uint32_t kPackedLayout = 1;
+inline constexpr uint32_t kPackedLayout = 2;
 
 // Engine thread only. The bytes must outlive what is packed of them.
 class PackedBytes final : public RowLender {

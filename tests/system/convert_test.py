@@ -361,6 +361,19 @@ class Conversion(unittest.TestCase):
         ratio = math.exp(self.mean_loss(self.folder / "fp8") - self.mean_loss(BF16_MODEL))
         self.assertLess(abs(ratio - 1), 0.01)
 
+    def test_int4_weights_keep_the_perplexity(self):
+        """Searched scales cost less than nearest ones, and the daemon names the format."""
+        exact, ratios = self.mean_loss(BF16_MODEL), {}
+        for flags in ((), ("--scales", "nearest"), ("--tensors", "projections")):
+            self.convert("quantize", BF16_MODEL, self.folder / "int4", "--dtype", "int4", *flags, "--force")
+            ratios[flags] = math.exp(self.mean_loss(self.folder / "int4") - exact)
+            print("int4", *flags, f"perplexity times {ratios[flags]:.4f}")
+        with daemon.Daemon(model=self.folder / "int4") as server:
+            model = server.models.GetModel(daemon.models_pb2.GetModelRequest())
+            self.assertEqual(model.quantization, "int4_group32")
+            self.assertIn("/int4_group32-", model.fingerprint)
+        self.assertLess(abs(ratios[()] - 1), 0.02)
+
 
 if __name__ == "__main__":
     unittest.main()
