@@ -1,29 +1,37 @@
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "kernels/cpu/experts.h"
 
 namespace latentd::cpu {
 namespace {
 
-absl::StatusOr<std::unique_ptr<const PackedMatrix>> PackOne(Device& device, ThreadPool& pool,
-                                                            const MatrixSource& source) {
-  absl::StatusOr<PackedMatrix> packed =
-      PackedMatrix::Pack(device, pool, source, {0, source.outputs, Orientation::kAsStored});
-  if (!packed.ok()) return packed.status();
-  return std::make_unique<const PackedMatrix>(*std::move(packed));
-}
+// A layer's matrices: memory for one after the other, then the copying of all as one region, since one of them has too
+// few panels for many threads.
+class ExpertPacker {
+ public:
+  explicit ExpertPacker(Device& device) : device_(device) {}
 
-absl::StatusOr<ExpertMlp> PackMlp(Device& device, ThreadPool& pool, const ExpertSource& source) {
-  ExpertMlp mlp;
-  for (const auto& [to, from] :
-       {std::pair(&mlp.gate, &source.gate), std::pair(&mlp.up, &source.up), std::pair(&mlp.down, &source.down)}) {
-    absl::StatusOr<std::unique_ptr<const PackedMatrix>> packed = PackOne(device, pool, *from);
-    if (!packed.ok()) return packed.status();
-    *to = *std::move(packed);
+  absl::StatusOr<ExpertMlp> Reserve(const ExpertSource& source) {
+    ExpertMlp mlp;
+    for (const auto& [to, from] :
+         {std::pair(&mlp.gate, &source.gate), std::pair(&mlp.up, &source.up), std::pair(&mlp.down, &source.down)}) {
+      const RowSlice all = {0, from->outputs, Orientation::kAsStored};
+      absl::StatusOr<PackedMatrix> packed = PackedMatrix::Reserve(device_, *from, all);
+      if (!packed.ok()) return packed.status();
+      auto matrix = std::make_unique<PackedMatrix>(*std::move(packed));
+      unfilled_.push_back({.matrix = matrix.get(), .source = from, .slice = all});
+      *to = std::move(matrix);
+    }
+    return mlp;
   }
-  return mlp;
-}
+  void Fill(ThreadPool& pool) const { PackedMatrix::Fill(pool, unfilled_); }
+
+ private:
+  Device& device_;
+  std::vector<PackedMatrix::Unfilled> unfilled_;
+};
 
 }  // namespace
 
@@ -31,16 +39,18 @@ absl::StatusOr<std::unique_ptr<const PackedExperts>> PackedExperts::Pack(Device&
                                                                          std::span<const ExpertSource> routed,
                                                                          const ExpertSource* shared) {
   auto experts = std::make_unique<PackedExperts>();
+  ExpertPacker packer(device);
   for (const ExpertSource& source : routed) {
-    absl::StatusOr<ExpertMlp> mlp = PackMlp(device, pool, source);
+    absl::StatusOr<ExpertMlp> mlp = packer.Reserve(source);
     if (!mlp.ok()) return mlp.status();
     experts->routed.push_back(*std::move(mlp));
   }
   if (shared != nullptr) {
-    absl::StatusOr<ExpertMlp> mlp = PackMlp(device, pool, *shared);
+    absl::StatusOr<ExpertMlp> mlp = packer.Reserve(*shared);
     if (!mlp.ok()) return mlp.status();
     experts->shared = *std::move(mlp);
   }
+  packer.Fill(pool);
   return experts;
 }
 

@@ -37,6 +37,14 @@ PackedMatrix::PackedMatrix(const MatrixSource& source, RowSlice slice)
 
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool, const MatrixSource& source,
                                                 RowSlice slice) {
+  absl::StatusOr<PackedMatrix> packed = Reserve(device, source, slice);
+  if (!packed.ok()) return packed;
+  const Unfilled unfilled[] = {{.matrix = &*packed, .source = &source, .slice = slice}};
+  Fill(pool, unfilled);
+  return packed;
+}
+
+absl::StatusOr<PackedMatrix> PackedMatrix::Reserve(Device& device, const MatrixSource& source, RowSlice slice) {
   CHECK(source.dtype != DType::kE8M0);
   CHECK_GE(slice.first, 0);
   CHECK_LE(slice.first + slice.count, source.outputs);
@@ -50,9 +58,21 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(Device& device, ThreadPool& pool
   if (!codes.ok()) return codes.status();
   packed.codes_ = *std::move(codes);
   packed.PackScales(source, slice);
-  if (IsPacked(source)) return packed;
-  pool.ForEach(packed.num_panels(), [&](int panel, int) { packed.PackPanel(source, slice, panel); });
   return packed;
+}
+
+void PackedMatrix::Fill(ThreadPool& pool, std::span<const Unfilled> matrices) {
+  std::vector<int> first_items;  // of each matrix
+  int num_items = 0;
+  for (const Unfilled& unfilled : matrices) {
+    first_items.push_back(num_items);
+    if (!IsPacked(*unfilled.source)) num_items += unfilled.matrix->num_panels();
+  }
+  pool.ForEach(num_items, [&](int item, int) {
+    const auto behind = std::upper_bound(first_items.begin(), first_items.end(), item);
+    const Unfilled& unfilled = matrices[static_cast<size_t>(behind - first_items.begin() - 1)];
+    unfilled.matrix->PackPanel(*unfilled.source, unfilled.slice, item - *(behind - 1));
+  });
 }
 
 void PackedMatrix::PackPanel(const MatrixSource& source, RowSlice slice, int panel) {

@@ -54,6 +54,15 @@ class PackedMatrix final : public Matrix {
   // RESOURCE_EXHAUSTED where the device has too little memory. The pool's threads share the copying.
   static absl::StatusOr<PackedMatrix> Pack(Device& device, ThreadPool& pool, const MatrixSource& source,
                                            RowSlice slice);
+  // The same in two steps, for many matrices whose panels the threads share as one region: memory, then the copying.
+  // The sources must live until then.
+  static absl::StatusOr<PackedMatrix> Reserve(Device& device, const MatrixSource& source, RowSlice slice);
+  struct Unfilled {
+    PackedMatrix* matrix;
+    const MatrixSource* source;
+    RowSlice slice;
+  };
+  static void Fill(ThreadPool& pool, std::span<const Unfilled> matrices);
 
   DType dtype() const { return dtype_; }
   int num_panels() const { return (first_lane_ + outputs + kPanelOutputs - 1) / kPanelOutputs; }
