@@ -37,6 +37,7 @@ struct PanelShare {
   const cpu::PackedMatrix& weight;
   int first = 0;
   int end = 0;
+  const std::byte* next = nullptr;  // of the item that the thread probably takes next
 };
 
 // Items of a head's panels: rows are rounded or packed once for all of an item, so it has as many as threads can spare.
@@ -50,6 +51,17 @@ HWY_INLINE void PackRows(const float* const* x, int num_rows, int inputs, uint16
   rows.row_tile_values = cpu::RowTileValues(rows.tile_rows, inputs);
   for (int first = 0; first < num_rows; first += cpu::kTileRows, tiles += rows.row_tile_values)
     cpu::PackRowTile(x + first, std::min(cpu::kTileRows, num_rows - first), rows.tile_rows, inputs, tiles);
+}
+
+// The first panel of the item that the thread probably takes after `item`, of weight_of(head); null behind the last.
+template <class WeightOf>
+HWY_INLINE const std::byte* NextPanel(const AttendCall& call, int item, int head_items, int item_panels,
+                                      const WeightOf& weight_of) {
+  const int next = item + call.pool.num_threads();
+  if (next >= call.shape.num_heads * head_items) return nullptr;
+  const cpu::PackedMatrix& weight = weight_of(next / head_items);
+  const int panel = next % head_items * item_panels;
+  return panel < weight.num_panels() ? weight.Panel(panel) : nullptr;
 }
 
 // For these panels: the product with `inputs(token)`, stored at `outputs(token)`, of the wave's tokens.
@@ -70,8 +82,11 @@ HWY_INLINE void WavePanels(const AttendCall& call, const PanelShare& panels, int
     } else if (is_a16) {
       for (int i = 0; i < count; ++i) x[i] = RoundRow(x[i], weight.inputs, call.scratch.product_row(thread, i));
     }
-    for (int panel = panels.first; panel < panels.end; ++panel)
-      StorePanelProduct(weight, panel, rows, count, [&](int i) { return outputs(first + i); });
+    for (int panel = panels.first; panel < panels.end; ++panel) {
+      const std::byte* const next = panel + 1 < panels.end ? weight.Panel(panel + 1) : panels.next;
+      StorePanelProduct(
+          weight, panel, rows, count, [&](int i) { return outputs(first + i); }, next);
+    }
   }
 }
 
@@ -84,9 +99,11 @@ void AbsorbQueries(const AttendCall& call) {
   };
   call.pool.ForEach(shape.num_heads * head_items, [&](int item, int thread) HWY_ATTR {
     const int head = item / head_items, first = item % head_items * item_panels;
+    const std::byte* const next = NextPanel(
+        call, item, head_items, item_panels, [&](int h) -> const auto& { return call.up.Key(h); });
     WavePanels(
-        call, {call.up.Key(head), first, first + item_panels}, thread, [&](int token) { return query(token, head); },
-        [&](int token) { return call.Query(token, head); });
+        call, {call.up.Key(head), first, first + item_panels, next}, thread,
+        [&](int token) { return query(token, head); }, [&](int token) { return call.Query(token, head); });
     if (first != 0) return;
     for (int token = 0; token < num_tokens; ++token) {
       const float* rope = query(token, head) + shape.nope_width;
@@ -104,8 +121,10 @@ void ExpandValues(const AttendCall& call) {
   call.pool.ForEach(call.shape.num_heads * head_items, [&](int item, int thread) HWY_ATTR {
     const int head = item / head_items, first = item % head_items * item_panels;
     const cpu::PackedMatrix& weight = call.up.Value(head);
+    const std::byte* const next = NextPanel(
+        call, item, head_items, item_panels, [&](int h) -> const auto& { return call.up.Value(h); });
     WavePanels(
-        call, {weight, first, std::min(first + item_panels, weight.num_panels())}, thread,
+        call, {weight, first, std::min(first + item_panels, weight.num_panels()), next}, thread,
         [&](int token) { return call.Query(token, head); },
         [&](int token) { return call.out.Row(call.scratch.first_token() + token) + head * call.shape.value_width; });
   });
