@@ -40,7 +40,7 @@ HWY_INLINE void FillStrip(const float* const* rows, int num_rows, int width, int
         v[i] = row + i < num_rows ? RoundToBf16(hn::LoadU(kF32, rows[row + i] + k)) : hn::Zero(kF32);
       }
       Transpose(v);
-      for (int i = 0; i < kLanes; ++i) hn::StoreU(v[i], kF32, strip + static_cast<size_t>(k + i) * columns + row);
+      for (int i = 0; i < kLanes; ++i) hn::StoreU(v[i], kF32, strip + (k + i) * columns + row);
     }
   }
 }
