@@ -21,10 +21,8 @@ struct KernelBench {
   std::vector<int> contexts = {64, 1024, 8192};
 };
 
-// What products can reach at most with these inputs.
-inline Peak PeakOf(const KernelBench& options) {
-  return options.activations == ActivationFormat::kF32 ? Peak::kFma : Peak::kTiles;
-}
+// What computes a verb's products, where the machine has it.
+enum class ProductUnit : uint8_t { kFma, kTiles };
 
 void RunKernelBench(const KernelBench& options, Report& report);
 

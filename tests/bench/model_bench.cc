@@ -29,6 +29,7 @@ int BlocksOf(int tokens) { return (tokens + kBlockSlots - 1) / kBlockSlots; }
 struct MeasuredStep {
   double seconds = 0.0;
   OpCost cost;
+  double tile_flops = 0.0;
   std::map<std::string_view, Figure> verbs;  // without their names
 };
 
@@ -177,21 +178,34 @@ class ModelRun {
         Figure& verb = mean.verbs[call.verb];
         verb.seconds += share * Seconds(call.took);
         verb.cost += part;
-        if (call.cost.flops > 0) mean.cost += part;  // weights and latents
+        if (call.cost.flops == 0) continue;  // neither weights nor latents
+        mean.cost += part;
+        if (!IsForTiles(call)) continue;
+        verb.tile_flops += part.flops;
+        mean.tile_flops += part.flops;
       }
     }
     return mean;
   }
 
+  // The router's products are fp32; codes are multiplied with FP8 weights alone, which a head is not.
+  bool IsForTiles(const ProfiledCall& call) const {
+    const bool is_router = call.weight.ends_with("mlp.gate.weight");
+    if (options_.activations == ActivationFormat::kBf16) return !is_router;
+    const bool is_projection =
+        call.verb == "MixExperts" || (call.verb == "Linear" && call.weight.find("layers.") != std::string_view::npos);
+    return options_.activations == ActivationFormat::kE4M3 && model_->config().quantization.declared_fp8 &&
+           is_projection && !is_router;
+  }
+
   void Tell(const std::string& what, const MeasuredStep& step, double tokens) {
     const std::string name =
         absl::StrFormat("%s, %s inputs: %s", options_.name, std::string(NameOf(options_.activations)), what);
-    const Peak peak = options_.activations == ActivationFormat::kF32 ? Peak::kFma : Peak::kTiles;
     report_.Add({.name = name,
                  .threads = options_.threads,
                  .seconds = step.seconds,
                  .cost = step.cost,
-                 .peak = peak,
+                 .tile_flops = step.tile_flops,
                  .tokens = tokens});
     double seconds = 0.0;
     for (const auto& [verb, figure] : step.verbs) seconds += figure.seconds;
@@ -199,7 +213,6 @@ class ModelRun {
       Figure part = figure;
       part.name = absl::StrFormat("%s: %s", name, std::string(verb));
       part.threads = options_.threads;
-      part.peak = peak;
       part.share = figure.seconds / seconds;
       report_.Add(part);
     }

@@ -99,9 +99,10 @@ MachineFacts ThisMachine() {
 
 Binding BindingOf(const Figure& figure, const Roofs& roofs) {
   if (figure.cost.flops == 0) return {.roof = "none", .fraction = 0.0};
-  const bool has_tiles = figure.peak == Peak::kTiles && roofs.tiles > 0;
+  const bool has_tiles = figure.tile_flops > 0 && roofs.tiles > 0;
   const double read = roofs.read > 0 ? figure.cost.bytes / roofs.read : 0.0;
-  const double multiply = figure.cost.flops / (has_tiles ? roofs.tiles : roofs.fma);
+  const double on_tiles = has_tiles ? figure.tile_flops : 0.0;
+  const double multiply = (figure.cost.flops - on_tiles) / roofs.fma + (has_tiles ? on_tiles / roofs.tiles : 0.0);
   if (read >= multiply) return {.roof = "read", .fraction = read / figure.seconds};
   return {.roof = has_tiles ? "tiles" : "fma", .fraction = multiply / figure.seconds};
 }

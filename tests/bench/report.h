@@ -23,16 +23,14 @@ struct MachineFacts {
 };
 MachineFacts ThisMachine();
 
-enum class Peak : uint8_t { kFma, kTiles };  // kTiles: where there are none, kFma
-
 struct Figure {
   std::string name = {};  // one of a kind for its number of threads
   int threads = 0;
-  double seconds = 0.0;  // of one call or step
-  OpCost cost = {};      // of the same
-  Peak peak = Peak::kFma;
-  double tokens = 0.0;  // of the same; 0: nothing to be told as tokens/s
-  double share = 0.0;   // of the step that it is a part of; 0: it is none. Parts of less than 1 % are not printed
+  double seconds = 0.0;     // of one call or step
+  OpCost cost = {};         // of the same
+  double tile_flops = 0.0;  // of cost.flops, those that tiles compute where there are any
+  double tokens = 0.0;      // of the same; 0: nothing to be told as tokens/s
+  double share = 0.0;       // of the step that it is a part of; 0: it is none. Parts of less than 1 % are not printed
 };
 
 // The ceiling that leaves a figure the least room. A verb without products reads what the caches hold: none binds it.

@@ -24,7 +24,7 @@ TEST(BindingOf, TakesTheCeilingThatLeavesTheLeastRoom) {
   EXPECT_EQ(BindingOf(figure, kRoofs).roof, "fma");
   EXPECT_DOUBLE_EQ(BindingOf(figure, kRoofs).fraction, 0.75);
   Figure with_tiles = figure;
-  with_tiles.peak = Peak::kTiles;
+  with_tiles.tile_flops = 1500.0;
   EXPECT_EQ(BindingOf(with_tiles, kRoofs).roof, "read");
   EXPECT_DOUBLE_EQ(BindingOf(with_tiles, kRoofs).fraction, 0.5);
 }
@@ -32,9 +32,15 @@ TEST(BindingOf, TakesTheCeilingThatLeavesTheLeastRoom) {
 TEST(BindingOf, WithoutTilesTheirCeilingIsThatOfMultiplyAdds) {
   Roofs roofs = kRoofs;
   roofs.tiles = 0.0;
-  const Figure figure{.seconds = 2.0, .cost = {.bytes = 1.0, .flops = 1000.0}, .peak = Peak::kTiles};
+  const Figure figure{.seconds = 2.0, .cost = {.bytes = 1.0, .flops = 1000.0}, .tile_flops = 1000.0};
   EXPECT_EQ(BindingOf(figure, roofs).roof, "fma");
   EXPECT_DOUBLE_EQ(BindingOf(figure, roofs).fraction, 0.5);
+}
+
+TEST(BindingOf, TakesBothKindsOfProductsOneAfterTheOther) {
+  const Figure figure{.seconds = 2.0, .cost = {.bytes = 1.0, .flops = 8500.0}, .tile_flops = 8000.0};
+  EXPECT_EQ(BindingOf(figure, kRoofs).roof, "tiles");
+  EXPECT_DOUBLE_EQ(BindingOf(figure, kRoofs).fraction, 0.75);
 }
 
 TEST(BindingOf, NothingBindsAVerbWithoutProducts) {

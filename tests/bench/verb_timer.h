@@ -34,7 +34,7 @@ class VerbTimer {
   // call(i) calls `verb` once, and perhaps others. The figure is the call of median time in the best of the rounds,
   // with its own cost: of experts, calls touch more or fewer.
   template <class Call>
-  void Measure(const std::string& name, std::string_view verb, Peak peak, const Call& call) {
+  void Measure(const std::string& name, std::string_view verb, ProductUnit unit, const Call& call) {
     if (!Wants(name)) return;
     const ProfiledCall probe = MedianOf(Round(1, call), verb);
     const int num_calls = std::clamp(static_cast<int>(options_.seconds / Seconds(probe.took)), 5, 500);
@@ -47,7 +47,7 @@ class VerbTimer {
                  .threads = options_.threads,
                  .seconds = Seconds(std::max<Duration>(best.took, Duration(1))),
                  .cost = best.cost,
-                 .peak = peak});
+                 .tile_flops = unit == ProductUnit::kTiles ? best.cost.flops : 0.0});
   }
 
  private:
