@@ -77,6 +77,11 @@ std::string_view ActivationTypeName(ActivationFormat activations, const ModelCon
   return CodeScaleFormat(config) == ScaleFormat::kUe8m0 ? "a8ue8m0" : "a8";
 }
 
+// Raised where the bytes of answers change. Codes on the CPU were multiplied with their scales first.
+std::string_view ArithmeticVersion(ActivationFormat activations, const ChosenBackend& chosen) {
+  return activations == ActivationFormat::kE4M3 && !chosen.is_cuda() ? "exact-2" : "exact-1";
+}
+
 std::string_view LatentTypeName(LatentFormat latents) {
   return latents == LatentFormat::kF32 ? "f32" : NameOf(latents);
 }
@@ -101,7 +106,8 @@ std::string QuantizationOf(const Checkpoint& checkpoint, const ModelConfig& conf
 
 std::string FingerprintOf(const Numerics& numerics, const ChosenBackend& chosen, const ModelConfig& config,
                           std::string_view quantization, std::string_view revision) {
-  return absl::StrFormat("%s/exact-1/%s-%s/kv-%s/world-%d/%s", chosen.is_cuda() ? "cuda" : "cpu", quantization,
+  return absl::StrFormat("%s/%s/%s-%s/kv-%s/world-%d/%s", chosen.is_cuda() ? "cuda" : "cpu",
+                         ArithmeticVersion(numerics.activations, chosen), quantization,
                          ActivationTypeName(numerics.activations, config), LatentTypeName(numerics.latents), kWorldSize,
                          revision);
 }
