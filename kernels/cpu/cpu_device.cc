@@ -20,7 +20,9 @@ constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kPage = 4096;
 // From here on the kernel is asked about free memory: for less it would cost more than it tells.
 constexpr size_t kLargeBytes = 2 * kHugePage;
-static_assert(BufferChunks::kChunkBytes % kHugePage == 0);
+// Chunks double from the first of these to the second: an address space may be bounded (ulimit -v), and addresses that
+// no buffer touches count there.
+constexpr size_t kFirstChunk = 2 * kHugePage, kLargestChunk = 128 * kHugePage;
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -55,16 +57,18 @@ void* AllocateSmall(size_t bytes) {
 }  // namespace
 
 BufferChunks::~BufferChunks() {
-  for (const Chunk& chunk : chunks_) munmap(chunk.begin, kChunkBytes);
+  for (const Chunk& chunk : chunks_) munmap(chunk.begin, chunk.bytes);
 }
 
 std::byte* BufferChunks::Take(size_t num_bytes) {
   const size_t wanted = RoundUp(num_bytes, kPage);
-  CHECK_LE(wanted, kChunkBytes);
-  if (chunks_.empty() || kChunkBytes - chunks_.back().used < wanted) {
-    auto* begin = static_cast<std::byte*>(MapLarge(kChunkBytes));
+  if (chunks_.empty() || chunks_.back().bytes - chunks_.back().used < wanted) {
+    size_t mapped = 0;
+    for (const Chunk& chunk : chunks_) mapped += chunk.bytes;
+    const size_t bytes = RoundUp(std::max(wanted, std::clamp(mapped, kFirstChunk, kLargestChunk)), kHugePage);
+    auto* begin = static_cast<std::byte*>(MapLarge(bytes));
     if (begin == nullptr) return nullptr;
-    chunks_.push_back({.begin = begin, .used = 0, .buffers = 0});
+    chunks_.push_back({.begin = begin, .bytes = bytes, .used = 0, .buffers = 0});
   }
   Chunk& chunk = chunks_.back();
   std::byte* const buffer = chunk.begin + chunk.used;
@@ -75,11 +79,11 @@ std::byte* BufferChunks::Take(size_t num_bytes) {
 
 bool BufferChunks::GiveBack(const std::byte* buffer) {
   const auto chunk = std::find_if(chunks_.begin(), chunks_.end(), [=](const Chunk& candidate) {
-    return buffer >= candidate.begin && buffer < candidate.begin + kChunkBytes;
+    return buffer >= candidate.begin && buffer < candidate.begin + candidate.bytes;
   });
   if (chunk == chunks_.end()) return false;
   if (--chunk->buffers > 0) return true;
-  munmap(chunk->begin, kChunkBytes);
+  munmap(chunk->begin, chunk->bytes);
   chunks_.erase(chunk);
   return true;
 }

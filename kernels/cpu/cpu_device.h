@@ -13,8 +13,7 @@ namespace latentd::cpu {
 // out again: a chunk goes when all of its buffers have.
 class BufferChunks {
  public:
-  static constexpr size_t kChunkBytes = size_t{256} << 20;  // of addresses: what no buffer touches takes no memory
-  static constexpr size_t kLargestBuffer = kChunkBytes / 16;
+  static constexpr size_t kLargestBuffer = size_t{16} << 20;
 
   BufferChunks() = default;
   BufferChunks(const BufferChunks&) = delete;
@@ -29,6 +28,7 @@ class BufferChunks {
  private:
   struct Chunk {
     std::byte* begin;
+    size_t bytes;
     size_t used;
     int buffers;
   };
