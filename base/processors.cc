@@ -16,12 +16,13 @@ namespace {
 
 constexpr int kMostProcessors = 1 << 20;
 
+// By the process's first thread: others may be pinned.
 int NumAllowed(int online) {
   // The kernel refuses a set that is smaller than its own.
   for (int size = 1024; size <= kMostProcessors; size *= 2) {
     std::vector<cpu_set_t> set(CPU_ALLOC_SIZE(size) / sizeof(cpu_set_t));
     const size_t bytes = set.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, bytes, set.data()) == 0) return CPU_COUNT_S(bytes, set.data());
+    if (sched_getaffinity(getpid(), bytes, set.data()) == 0) return CPU_COUNT_S(bytes, set.data());
   }
   return online;
 }

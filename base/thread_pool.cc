@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/placement.h"
 #include "base/processors.h"
 #include "base/signal_mask.h"
 
@@ -99,10 +100,12 @@ int NumWatching(Spinning spinning) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads, Spinning spinning)
+ThreadPool::ThreadPool(int num_threads, std::vector<int> processors, Spinning spinning)
     : shares_(static_cast<size_t>(std::max(1, num_threads))),
       num_watching_(num_threads > 1 ? NumWatching(spinning) : 0),
+      processors_(std::move(processors)),
       inside_(kClosed) {
+  CHECK(processors_.empty() || processors_.size() == shares_.size());
   CHECK_GE(num_threads, 1);
   // Signals are for the thread that made the pool: a new thread inherits what its maker blocks.
   const sigset_t before = BlockSignalsButFaults();
@@ -122,7 +125,15 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+void ThreadPool::Pin(int thread) const {
+  if (!processors_.empty()) cpu::PinThisThread(processors_[static_cast<size_t>(thread)]);
+}
+
 void ThreadPool::Run(const void* body, int num_items) {
+  if (!processors_.empty() && pinned_caller_ != std::this_thread::get_id()) {
+    pinned_caller_ = std::this_thread::get_id();
+    Pin(0);
+  }
   if (num_items <= 1 || threads_.empty()) {
     for (int item = 0; item < num_items; ++item) call_(body, item, 0);
     return;
@@ -228,6 +239,7 @@ void ThreadPool::RestUntil(Clock::time_point end) {
 }
 
 void ThreadPool::Work(int thread) {
+  Pin(thread);
   Habits habits{.spin = SpinOf(thread)};
   for (uint32_t seen = 0;;) {
     AwaitRegion(seen, habits);

@@ -28,7 +28,10 @@ class ThreadPool {
   static constexpr std::chrono::microseconds kLongestSpin{50};
 
   // Counts the caller; fewer where the system gives no more.
-  explicit ThreadPool(int num_threads, Spinning spinning = Spinning::kWhereGranted);
+  explicit ThreadPool(int num_threads, Spinning spinning = Spinning::kWhereGranted)
+      : ThreadPool(num_threads, std::vector<int>(), spinning) {}
+  // Each thread stays on its processor, the caller from its first region on.
+  ThreadPool(int num_threads, std::vector<int> processors, Spinning spinning = Spinning::kWhereGranted);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -58,6 +61,7 @@ class ThreadPool {
   };
 
   Clock::duration SpinOf(int thread) const { return thread < num_watching_ ? kLongestSpin : Clock::duration::zero(); }
+  void Pin(int thread) const;
   void Run(const void* body, int num_items);
   void Open();
   void TakeItems(int thread);
@@ -75,6 +79,9 @@ class ThreadPool {
   std::vector<std::thread> threads_;
   std::vector<Share> shares_;  // one for each thread
   const int num_watching_;     // the first so many threads watch before they park
+
+  const std::vector<int> processors_;  // of each thread, or none
+  std::thread::id pinned_caller_;      // the caller's own
 
   // Written by the caller while the region is closed, read by threads inside.
   void (*call_)(const void*, int, int) = nullptr;

@@ -5,13 +5,14 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <dlfcn.h>
 
-#include "base/processors.h"
+#include "base/placement.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/tiles.h"
@@ -33,14 +34,16 @@ void* OpenCudaLibrary() {
 
 }  // namespace
 
-absl::StatusOr<Backend> MakeCpuBackend(int num_threads) {
+absl::StatusOr<Backend> MakeCpuBackend(int num_threads, std::string_view pinning) {
   if (num_threads < 0)
     return absl::InvalidArgumentError("expected a number of threads of at least 0 (0: what the machine grants)");
-  num_threads = cpu::ThreadsOrGranted(num_threads);
+  absl::StatusOr<cpu::Placement> placement = cpu::PlaceThreads(pinning, num_threads);
+  if (!placement.ok()) return placement.status();
   cpu::HasTiles();  // asks for them while there are no threads yet
   Backend backend;
   backend.device = std::make_unique<cpu::CpuDevice>();
-  backend.ops = std::make_unique<cpu::CpuOps>(*backend.device, num_threads);
+  backend.ops =
+      std::make_unique<cpu::CpuOps>(*backend.device, placement->num_threads, std::move(placement->processors));
   return backend;
 }
 

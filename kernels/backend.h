@@ -18,8 +18,9 @@ struct Backend {
   std::unique_ptr<Ops> ops;  // after device: its weights and scratch memory return first
 };
 
-// num_threads counts the calling thread. 0 means as many as affinity and CPU quota grant.
-absl::StatusOr<Backend> MakeCpuBackend(int num_threads);
+// num_threads counts the calling thread. 0 means as many as affinity and CPU quota grant, or as `pinning` names
+// (base/placement.h).
+absl::StatusOr<Backend> MakeCpuBackend(int num_threads, std::string_view pinning = "off");
 
 // "cuda" names device 0 and "cuda:N" device N; nothing else names one.
 std::optional<int> CudaDeviceIndex(std::string_view name);

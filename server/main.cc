@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file_faults.h"
-#include "base/processors.h"
+#include "base/placement.h"
 #include "base/standard_descriptors.h"
 #include "server/config/parse_config.h"
 #include "server/grpc/library_logs.h"
@@ -26,8 +26,10 @@ namespace {
 constexpr int64_t kOtherThreads = 32;
 
 absl::Status CheckThreads(const Config& config) {
-  const int compute = cpu::ThreadsOrGranted(static_cast<int>(config.threads));
-  const int count = static_cast<int>(compute + config.egress_threads + kOtherThreads);
+  const absl::StatusOr<cpu::Placement> compute =
+      cpu::PlaceThreads(config.pin_threads, static_cast<int>(config.threads));
+  if (!compute.ok()) return compute.status();
+  const int count = static_cast<int>(compute->num_threads + config.egress_threads + kOtherThreads);
   if (absl::Status status = cpu::CheckStackRoom(count); !status.ok()) return status;
   return cpu::CheckThreadRoom(count);
 }

@@ -17,7 +17,7 @@ absl::StatusOr<ChosenBackend> ChooseBackend(const LoadOptions& options) {
                           absl::StrCat("device=", options.device, ": ", std::string(cuda.status().message())));
     }
   }
-  absl::StatusOr<Backend> cpu = MakeCpuBackend(static_cast<int>(options.threads));
+  absl::StatusOr<Backend> cpu = MakeCpuBackend(static_cast<int>(options.threads), options.pin_threads);
   if (!cpu.ok()) return cpu.status();
   return ChosenBackend{*std::move(cpu), "cpu"};
 }

@@ -5,10 +5,12 @@
 
 #include <absl/strings/escaping.h>
 #include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
 #include "base/clock.h"
+#include "base/placement.h"
 #include "base/processors.h"
 #include "engine/load/bytes_read.h"
 #include "engine/load/model_name.h"
@@ -133,10 +135,17 @@ void Calibrate(const LoadOptions& options, LoadedModel& loaded) {
 void ReportThreads(const LoadOptions& options, LoadedModel& loaded) {
   if (loaded.chosen.is_cuda()) return;
   const cpu::ComputeThreads granted = cpu::FindComputeThreads();
-  const int64_t threads = options.threads > 0 ? options.threads : granted.count;
-  loaded.sizes.push_back(absl::StrFormat("threads: %d (%s%s)", threads,
-                                         options.threads > 0 ? "as asked; the machine grants: " : "", granted.reason));
-  loaded.derived.emplace_back("threads", std::to_string(threads));
+  // It was valid when the backend was made.
+  const cpu::Placement placement =
+      cpu::PlaceThreads(options.pin_threads, static_cast<int>(options.threads)).value_or(cpu::Placement());
+  const bool is_granted = options.threads == 0 && placement.num_threads == granted.count;
+  const bool is_pinned = !placement.processors.empty();
+  const std::string processors = cpu::ProcessorsText(placement.processors);
+  loaded.sizes.push_back(absl::StrFormat("threads: %d (%s%s)%s", placement.num_threads,
+                                         is_granted ? "" : "as asked; the machine grants: ", granted.reason,
+                                         is_pinned ? absl::StrCat(", pinned to ", processors) : ""));
+  loaded.derived.emplace_back("threads", std::to_string(placement.num_threads));
+  loaded.derived.emplace_back("pin-threads", is_pinned ? processors : "off");
 }
 
 // The derived sizes, for the log and for GetConfig.

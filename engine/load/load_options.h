@@ -18,6 +18,7 @@ struct LoadOptions {
   std::string eos_token_ids = {};          // ids, separated by commas, that end answers beside the model's own
   std::string device = "auto";             // a CUDA device where there is one, else the CPU
   int64_t threads = 0;                     // 0: one per processor that affinity and CPU quota grant
+  std::string pin_threads = "auto";        // on, off, or the processors that they stay on
   int64_t max_context_tokens = 0;          // 0: the smaller of the model's and what the cache can hold
   int64_t kv_blocks = 0;                   // 0: from kv_bytes
   int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -17,7 +18,8 @@ namespace latentd::cpu {
 
 class CpuOps final : public Ops {
  public:
-  CpuOps(Device& device, int num_threads) : device_(device), pool_(num_threads) {}
+  CpuOps(Device& device, int num_threads, std::vector<int> processors = {})
+      : device_(device), pool_(num_threads, std::move(processors)) {}
 
   absl::Status Reserve(const StepLimits& limits) override;
   std::span<const ActivationFormat> activation_formats() const override;

@@ -11,6 +11,7 @@
 #include <absl/strings/str_join.h>
 
 #include "base/number_text.h"
+#include "base/placement.h"
 #include "base/utf8.h"
 #include "kernels/backend.h"
 #include "server/net/address.h"
@@ -31,6 +32,8 @@ std::vector<Knob> EngineKnobs() {
       {kEngineKnobs, "device", &Config::device, "What computes: cpu, cuda:N, or auto, the first GPU or else the CPU"},
       {kEngineKnobs, "threads", &Config::threads, "Threads of the CPU that compute", 0, 1024,
        "one per processor that affinity and CPU quota grant"},
+      {kEngineKnobs, "pin-threads", &Config::pin_threads,
+       "Processors that those threads stay on: auto (with NUMA nodes), on, off, or a list as in 0-3,8"},
       {kEngineKnobs, "max-context-tokens", &Config::max_context_tokens, "Prompt and answer together", 0, 1 << 24,
        "the smaller of the model's and what the cache can hold"},
       {kEngineKnobs, "kv-blocks", &Config::kv_blocks, "Cache size in blocks of 64 tokens", 0, 1 << 24, "from kv-bytes"},
@@ -235,6 +238,7 @@ std::vector<KnobValue> WithDerived(std::vector<KnobValue> knobs, const DerivedKn
 
 absl::Status CheckTogether(const Config& config) {
   if (absl::Status status = CheckDeviceName(config.device); !status.ok()) return status;
+  if (absl::Status status = cpu::CheckPinning(config.pin_threads); !status.ok()) return status;
   if (config.kv_blocks > 0 && config.kv_bytes > 0) {
     return absl::InvalidArgumentError(
         absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",

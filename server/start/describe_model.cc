@@ -75,6 +75,7 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const Config& config) {
                      .eos_token_ids = config.eos_token_ids,
                      .device = config.device,
                      .threads = config.threads,
+                     .pin_threads = config.pin_threads,
                      .max_context_tokens = config.max_context_tokens,
                      .kv_blocks = config.kv_blocks,
                      .kv_bytes = config.kv_bytes,

@@ -112,7 +112,7 @@ TEST_F(MachineTest, MemoryOfVersion1KnowsLimitsAboveTheContainer) {
   EXPECT_EQ(Memory(), 3500000u);
 }
 
-TEST(Processors, AffinityIsTheThreadsOwn) {
+TEST(Processors, AffinityIsTheProcesss) {
   cpu_set_t before, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
   EXPECT_EQ(FindProcessors().allowed, CPU_COUNT(&before));

@@ -10,6 +10,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sched.h>
+
+#include "base/placement.h"
 
 namespace latentd {
 namespace {
@@ -80,6 +83,24 @@ TEST(ThreadPool, AThreadBeginsWithItsOwnStretch) {
     });
     EXPECT_EQ(first, (std::vector<int>{0, kStretch, 2 * kStretch, 3 * kStretch}));
   }
+}
+
+TEST(ThreadPool, PinnedThreadsStayOnTheirProcessors) {
+  const std::vector<int> allowed = cpu::PlaceThreads("on", 1).value().processors;
+  std::thread caller([processor = allowed.front()] {
+    ThreadPool pool(3, std::vector<int>(3, processor));
+    std::atomic<int> num_inside{0};
+    pool.ForEach(3, [&](int, int) {
+      cpu_set_t set;
+      ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+      EXPECT_EQ(CPU_COUNT(&set), 1);
+      EXPECT_TRUE(CPU_ISSET(static_cast<size_t>(processor), &set));
+      ++num_inside;
+      num_inside.notify_all();
+      for (int seen = num_inside; seen < 3; seen = num_inside) num_inside.wait(seen);
+    });
+  });
+  caller.join();
 }
 
 // State S of /proc/self/task/*/stat: a thread that watched for ever would stay in R.

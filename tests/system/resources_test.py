@@ -1,6 +1,8 @@
 """The programs take what the machine grants: processors, CPU time, memory, threads. Groups need root."""
 import json
 import os
+import pathlib
+import re
 import subprocess
 import unittest
 
@@ -34,6 +36,40 @@ class ProcessorsTest(unittest.TestCase):
                            under=["taskset", "--cpu-list", str(ONE_PROCESSOR)]) as server:
             knobs = server.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs
         self.assertEqual([knob.value for knob in knobs if knob.name == "threads"], ["1"])
+
+
+class PinningTest(unittest.TestCase):
+    def processors_of_threads(self, server):
+        """The affinity of each thread of the daemon, as the system shows it."""
+        status = (task / "status" for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir())
+        return [re.search(r"Cpus_allowed_list:\s*(\S+)", file.read_text())[1] for file in status]
+
+    def test_on_gives_each_compute_thread_a_processor_and_others_none(self):
+        allowed = sorted(os.sched_getaffinity(0))
+        if len(allowed) < 2:
+            self.skipTest("one processor")
+        with daemon.Daemon("--threads", "0", "--pin-threads", "on") as server:
+            server.once(daemon.request())
+            alone = [text for text in self.processors_of_threads(server) if text.isdigit()]
+            self.assertRegex(server.await_log(r"threads: ([^\n\"]*)")[1], r"processors.*, pinned to 0")
+        self.assertEqual(sorted(alone), sorted(str(processor) for processor in allowed))
+
+    def test_auto_leaves_one_node_alone(self):
+        if len(list(pathlib.Path("/sys/devices/system/node").glob("node[0-9]*"))) > 1:
+            self.skipTest("several NUMA nodes")
+        with daemon.Daemon("--threads", "0") as server:
+            server.once(daemon.request())
+            self.assertEqual(len(set(self.processors_of_threads(server))), 1)
+
+    def test_what_cannot_be_is_one_line(self):
+        for flags, message in ((["yes"], "expected auto, on, off or a list"),
+                               (["1023"], "which the affinity allows, found 1023"),
+                               (["on", "--threads", "1000"], "expected a processor for each of 1000 threads")):
+            done = subprocess.run([daemon.BIN / "latentd", "--model", daemon.MODEL, "--pin-threads", *flags],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=daemon.PATIENCE_SECONDS)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertRegex(done.stderr, f"pin-threads: .*{message}")
 
 
 class MemoryTest(unittest.TestCase):

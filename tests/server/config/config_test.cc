@@ -64,6 +64,7 @@ std::string OtherValue(const Knob& knob) {
     return absl::StrCat("127.0.0.1:", 1000 + std::string(knob.name).size());
   }
   if (knob.name == "device") return "cuda:1";
+  if (knob.name == "pin-threads") return "0-3";
   if (knob.is_text()) return absl::StrCat("other # \"", std::string(knob.name), "\"");
   if (value == "1024") return "1025";
   return knob.highest >= 1024 ? "1024" : "3";
