@@ -29,6 +29,7 @@ constexpr uint64_t kTagUnit = uint64_t{1} << 32;  // tags are above an item's nu
 constexpr int kAll = std::numeric_limits<int>::max();
 
 constexpr int kPausesPerLook = 16;  // between two looks at the clock: about a microsecond
+constexpr Clock::duration kYieldAfter = std::chrono::microseconds(5);  // longer than between most regions of a step
 // A look that comes so late was one of a thread whose core had been given to another; an interrupt takes less.
 constexpr Clock::duration kCoreTaken = std::chrono::microseconds(200);
 // So long the others wait for an item before its thread is thought to have lost its core.
@@ -56,7 +57,8 @@ struct Spun {
   Clock::duration lost{};  // in which another thread had the core; then spinning ended
 };
 
-// Until is_over(), for `longest` at most.
+// Until is_over(), for `longest` at most. From kYieldAfter on it lets others have the core that wait for one, as the
+// threads do that send what a step computed: the kernel would leave them waiting for milliseconds.
 template <class IsOver>
 Spun Spin(Clock::duration longest, const IsOver& is_over) {
   if (is_over()) return {.is_over = true};
@@ -70,6 +72,7 @@ Spun Spin(Clock::duration longest, const IsOver& is_over) {
     const Clock::time_point now = Clock::now();
     if (now - before > kCoreTaken) return {.is_over = is_over(), .lost = now - before};
     before = now;
+    if (now - begin > kYieldAfter) sched_yield();
   }
   return {};
 }
