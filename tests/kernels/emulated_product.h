@@ -7,13 +7,11 @@ namespace latentd {
 
 void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals);
 
-// While one lives the CPU multiplies on the machine's tiles, or else on emulated ones, whatever else it would do.
+// While one lives the CPU multiplies on the machine's tiles, or else on emulated ones, and must do so at least once.
 class OnTiles {
  public:
-  OnTiles() {
-    if (!cpu::HasTiles()) cpu::UseTilesForTest(EmulatedPanelProduct);
-  }
-  ~OnTiles() { cpu::UseTilesForTest(nullptr); }
+  OnTiles();
+  ~OnTiles();
   OnTiles(const OnTiles&) = delete;
   OnTiles& operator=(const OnTiles&) = delete;
 };

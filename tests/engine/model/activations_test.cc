@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/activation_codes.h"
 #include "tests/engine/model/goldens.h"
+#include "tests/kernels/emulated_product.h"
 #include "tests/reference/linear.h"
 #include "tests/support/each_target.h"
 #include "tests/support/forwarding_ops.h"
@@ -97,6 +98,15 @@ TEST_P(RoundedActivations, ChunksThreadsBlocksAndInstructionSetsChangeNoBit) {
     const LogitRows first = session.Run(std::span(ids).first(30), AllPositions(30));
     EXPECT_TRUE(SameBytes(first, LogitRows(whole.begin(), whole.begin() + 30)));
   });
+}
+
+// All products that may, on the machine's tile unit or on an emulated one.
+TEST_P(RoundedActivations, TilesChangeNoBit) {
+  const int32_t positions[] = {0, 7, 8};
+  const std::vector<int32_t> ids = RandomIds(9, 4081, 31);
+  const LogitRows want = Session().Run(ids, positions, 8);
+  const OnTiles tiles;
+  EXPECT_TRUE(SameBytes(Session().Run(ids, positions, 8), want));
 }
 
 TEST_P(RoundedActivations, AloneIsAsInCompany) {
