@@ -134,6 +134,11 @@ class KnobTest(unittest.TestCase):
             self.assertIn(reason, refused.stderr)
             self.assertEqual(refused.stderr.strip().count("\n"), 0, "one line")
 
+    def knob_pin_threads(self):
+        processor = min(os.sched_getaffinity(0))
+        with daemon.Daemon("--threads", "0", "--pin-threads", str(processor)) as server:
+            self.assertRegex(server.await_log(r"threads: ([^\n\"]*)")[1], f"^1 .*, pinned to {processor}$")
+
     def knob_threads(self):
         self.assert_starts_threads("--threads", 1, 12)
 
