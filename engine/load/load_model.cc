@@ -191,6 +191,8 @@ void Describe(const LoadOptions& options, const Checkpoint& checkpoint, LoadedMo
   description.revision = absl::StrFormat("%016x%016x", config.digest, checkpoint.Digest());
   description.fingerprint =
       FingerprintOf(loaded.numerics, loaded.chosen, config, description.quantization, description.revision);
+  loaded.sizes.push_back(absl::StrFormat("numerics: activations=%s, fingerprint %s",
+                                         std::string(NameOf(loaded.numerics.activations)), description.fingerprint));
 }
 
 // What text needs of the model, and adds to what its configuration says.
