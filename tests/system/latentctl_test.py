@@ -164,6 +164,7 @@ class CommandTest(unittest.TestCase):
         run = subprocess.run([BIN / "latentctl", "health", "--wait", "0.2", "--server", address], capture_output=True,
                              text=True, timeout=PATIENCE_SECONDS)
         self.assertEqual((run.returncode, run.stdout, run.stderr.count("\n")), (1, "", 1))
+        self.assertIn("not SERVING after 0.2 s: ", run.stderr)
         self.assertNotEqual(self.client("health", "--wait", "60", "no.such.Service").returncode, 0)
 
     def test_health_waits_while_a_daemon_goes_and_another_comes(self):

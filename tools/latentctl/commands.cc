@@ -13,12 +13,24 @@ namespace latentd {
 namespace {
 
 constexpr int kBetweenDialsMs = 100;
+constexpr double kLastLookSeconds = 1.0;
 
 // The text of a token as something that fits on a line.
 std::string Quoted(const std::string& text) {
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '\n' ? std::string("\\n") : std::string(1, c);
   return quoted + "\"";
+}
+
+// Why, as one more look shows: a daemon that has ended, one that still loads.
+int ReportNotServing(Client& client, const std::string& service, double seconds) {
+  grpc::ClientContext context;
+  SetTimeout(kLastLookSeconds, context);
+  bool serving = false;
+  const grpc::Status now = client.CheckHealth(service, context, &serving);
+  return Report({grpc::StatusCode::DEADLINE_EXCEEDED,
+                 absl::StrFormat("not SERVING after %g s: %s", seconds,
+                                 now.ok() ? "it answers NOT_SERVING" : now.error_message())});
 }
 
 }  // namespace
@@ -121,6 +133,7 @@ int AwaitServing(const CommonOptions& options, const std::string& service, doubl
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
   Client client(options.server, ProxyUseFor(options.no_proxy), arguments);
   const grpc::Status status = client.AwaitServing(service, seconds);
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) return ReportNotServing(client, service, seconds);
   if (!status.ok()) return Report(status);
   std::cout << "SERVING\n";
   return 0;
