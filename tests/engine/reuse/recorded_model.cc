@@ -85,8 +85,14 @@ std::vector<ModelKind> BundledKinds() {
 }
 
 std::vector<ModelKind> TinyKinds() {
+  constexpr size_t kShare = 3;
   std::vector<ModelKind> kinds;
-  for (const TinyVariant& variant : TinyVariants()) AddKinds(variant.name, variant.checkpoint, kinds);
+  size_t first = 0;
+  for (const TinyVariant& variant : TinyVariants()) {
+    std::vector<ModelKind> all;
+    AddKinds(variant.name, variant.checkpoint, all);
+    for (size_t i = first++ % kShare; i < all.size(); i += kShare) kinds.push_back(all[i]);
+  }
   return kinds;
 }
 

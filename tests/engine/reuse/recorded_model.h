@@ -30,6 +30,7 @@ inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { retu
 
 // With each format of activations that the CPU computes with and the weights allow, and each of the cache beside it.
 std::vector<ModelKind> BundledKinds();
+// Each variant with a third of them, the next one with another third.
 std::vector<ModelKind> TinyKinds();
 
 // What one sequence got.
