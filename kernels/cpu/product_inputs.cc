@@ -45,9 +45,9 @@ int StrideOf(int width) { return (width + 15) / 16 * 16 + 16; }
 
 void DecodeRow(const Activation& from, int row, float* to) { HWY_DYNAMIC_DISPATCH(DecodeRow)(from, row, to); }
 
-Tensor CutTo(const Tensor& x, std::vector<float>& memory) {
-  const Tensor cut{memory.data(), x.rows, x.width, StrideOf(x.width)};
-  CHECK_LE(static_cast<size_t>(cut.rows) * static_cast<size_t>(cut.stride), memory.size());
+Tensor CutTo(const Tensor& x, const DeviceBuffer& memory) {
+  const Tensor cut{memory.As<float>(), x.rows, x.width, StrideOf(x.width)};
+  CHECK_LE(static_cast<size_t>(cut.rows) * static_cast<size_t>(cut.stride) * sizeof(float), memory.bytes());
   return cut;
 }
 
@@ -66,14 +66,14 @@ bool ServeTiles(const PackedMatrix& w, InputKind kind) {
 absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   format_ = limits.activations;
   const auto tokens = static_cast<size_t>(limits.max_tokens);
-  const size_t values = tokens * static_cast<size_t>(StrideOf(limits.max_linear_inputs));
   for (Addresses& rows : rows_) rows.values.reserve(tokens);
-  if (format_ == ActivationFormat::kBf16) bf16_.resize(values);
-  if (format_ == ActivationFormat::kE4M3) {
-    codes_.resize(values);
-    rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
-  }
-  if (format_ == ActivationFormat::kF32 || !HasTiles()) return absl::OkStatus();
+  if (format_ == ActivationFormat::kF32) return absl::OkStatus();
+  if (format_ == ActivationFormat::kE4M3) rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
+  const size_t num_values = tokens * static_cast<size_t>(StrideOf(limits.max_linear_inputs));
+  absl::StatusOr<DeviceBuffer> values = device.Allocate(num_values * sizeof(float));
+  if (!values.ok()) return values.status();
+  values_ = *std::move(values);
+  if (!HasTiles()) return absl::OkStatus();
   absl::StatusOr<DeviceBuffer> tiles =
       device.Allocate(TileRowValues(limits.max_tokens, limits.max_linear_inputs) * sizeof(uint16_t));
   if (!tiles.ok()) return tiles.status();
@@ -84,10 +84,10 @@ absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
 ProductRows ProductInputs::Rows(ThreadPool& pool, const Activation& x, InputKind kind) {
   Tensor values = x.values;
   if (kind == InputKind::kBf16) {
-    values = CutTo(x.values, bf16_);
+    values = CutTo(x.values, values_);
     HWY_DYNAMIC_DISPATCH(RoundRows)(pool, x.values, values);
   } else if (kind == InputKind::kCodes) {
-    values = CutTo(x.values, codes_);
+    values = CutTo(x.values, values_);
     pool.ForEach(values.rows, [&](int row, int) { DecodeRow(x, row, values.Row(row)); });
   }
   Addresses& rows = rows_[static_cast<size_t>(kind)];
@@ -107,7 +107,7 @@ ProductRows ProductInputs::RowsFor(ThreadPool& pool, const Activation& x, const 
 ProductRows ProductInputs::TilesOf(ThreadPool& pool, const Activation& x, InputKind kind) {
   const bool are_codes = kind == InputKind::kCodes;
   const Tensor& from = x.values;
-  const Tensor values = are_codes ? CutTo(from, codes_) : from;
+  const Tensor values = are_codes ? CutTo(from, values_) : from;
   const int tile_rows = std::min(from.rows, kTileRows);
   ProductRows rows{.arithmetic = Arithmetic::kA16,
                    .tiles = tiles_.As<uint16_t>(),

@@ -32,7 +32,7 @@ class ProductInputs {
   absl::Status Reserve(Device& device, const StepLimits& limits);
   ActivationFormat format() const { return format_; }
 
-  // All rows of x; valid until the next call for this kind.
+  // All rows of x; valid until the next call for a kind other than kAsTheyAre.
   ProductRows Rows(ThreadPool& pool, const Activation& x, InputKind kind);
   // The same for products with w, as tiles alone where these serve.
   ProductRows RowsFor(ThreadPool& pool, const Activation& x, const PackedMatrix& w);
@@ -46,7 +46,9 @@ class ProductInputs {
 
   ActivationFormat format_ = ActivationFormat::kF32;
   std::array<Addresses, kNumInputKinds> rows_;
-  std::vector<float> bf16_, codes_;  // [tokens, inputs]
+  // [tokens, inputs], as bf16 numbers or as what codes stand for: the format has one of these kinds. Pages that no
+  // product needs, since tiles serve it, stay untouched.
+  DeviceBuffer values_;
   DeviceBuffer tiles_;
 };
 

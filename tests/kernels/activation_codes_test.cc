@@ -41,8 +41,7 @@ struct CodedRows {
 };
 
 // The codes' values and scales, as products read them.
-cpu::ProductRows Decode(ThreadPool& pool, const Activation& coded, cpu::ProductInputs& inputs) {
-  cpu::CpuDevice device;
+cpu::ProductRows Decode(ThreadPool& pool, const Activation& coded, cpu::CpuDevice& device, cpu::ProductInputs& inputs) {
   EXPECT_TRUE(inputs
                   .Reserve(device, {.max_tokens = coded.values.rows,
                                     .max_linear_inputs = coded.values.width,
@@ -55,8 +54,9 @@ cpu::ProductRows Decode(ThreadPool& pool, const Activation& coded, cpu::ProductI
 void ExpectDefinition(ThreadPool& pool, const std::vector<std::vector<float>>& rows, ScaleFormat format) {
   CodedRows coded(rows, format);
   cpu::FillCodes(pool, coded.activation);
+  cpu::CpuDevice device;
   cpu::ProductInputs inputs;
-  const cpu::ProductRows decoded = Decode(pool, coded.activation, inputs);
+  const cpu::ProductRows decoded = Decode(pool, coded.activation, device, inputs);
   auto code = coded.codes.begin();
   auto scale = coded.scales.begin();
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -127,8 +127,9 @@ TEST(ActivationCodes, WhatIsNotFiniteStaysSo) {
     for (const ScaleFormat format : kFormats) {
       CodedRows coded(rows, format);
       cpu::FillCodes(pool, coded.activation);
+      cpu::CpuDevice device;
       cpu::ProductInputs inputs;
-      const cpu::ProductRows decoded = Decode(pool, coded.activation, inputs);
+      const cpu::ProductRows decoded = Decode(pool, coded.activation, device, inputs);
       const auto value = [&](size_t row, size_t i) {
         return decoded.values[row][i] * decoded.scales[row][i / kCodeGroup];
       };
