@@ -11,6 +11,7 @@
 #include <absl/status/status.h>
 
 #include "kernels/batch.h"
+#include "kernels/cpu/pack_lines.h"
 #include "kernels/cpu/product_rows.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
@@ -23,6 +24,7 @@ inline constexpr int kGroupTokens = 16;        // tokens of a row that share a t
 inline constexpr int kSliceHeads = 16;         // heads of one item
 inline constexpr int kItemRows = kGroupTokens * kSliceHeads;
 static_assert(kRangeKeys % kTileKeys == 0);
+static_assert(kTileKeys % kGroupInputs == 0);
 
 // Consecutive tokens of one batch row.
 struct TokenGroup {

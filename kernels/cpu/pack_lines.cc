@@ -10,9 +10,9 @@
 namespace latentd::cpu {
 namespace {
 
-constexpr int kOutputs = 64;  // of a panel
-constexpr int kQuad = 4;      // outputs whose codes of a line lie side by side
-constexpr size_t kWord = 4;   // bytes of an output in a line
+constexpr int kOutputs = kPanelOutputs;
+constexpr int kQuad = 4;     // outputs whose codes of a line lie side by side
+constexpr size_t kWord = 4;  // bytes of an output in a line
 constexpr size_t kVector = 16;
 
 // Vectors of 16 bytes, which every machine has: the copy waits for memory, wider ones gain nothing.

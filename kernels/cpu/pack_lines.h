@@ -10,7 +10,10 @@ namespace latentd::cpu {
 
 // k that a16 sums together (docs/spec/numerics.md): the k of a stretch are filled up with zeros to whole groups.
 inline constexpr int kGroupInputs = 32;
-inline constexpr size_t kLineBytes = 256;  // of 64 outputs
+static_assert(kInt4Group == kGroupInputs);
+inline constexpr int kPanelOutputs = 64;
+inline constexpr size_t kLineBytes = 256;  // of a panel's outputs
+static_assert(kLineBytes == kPanelOutputs * sizeof(float));
 
 // Inputs of one line: 4 bytes of each output.
 constexpr int LineInputs(DType dtype) { return dtype == DType::kInt4 ? 8 : static_cast<int>(4 / SizeOf(dtype)); }

@@ -30,8 +30,8 @@
 
 namespace latentd::cpu {
 
-inline constexpr int kPanelOutputs = 64;
 inline constexpr int kScaleBlock = 128;
+static_assert(kCodeGroup == kScaleBlock);  // a8: a sum of a block has a scale of its inputs, too
 // Rows that one product handles at once: their sums for one panel (48 KiB) stay in L2 beside the decoded weights.
 inline constexpr int kMaxProductRows = 192;
 

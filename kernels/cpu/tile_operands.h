@@ -12,6 +12,8 @@ inline constexpr int kTileRows = 16;
 inline constexpr int kTileInputs = kGroupInputs;
 inline constexpr int kTileValues = kTileRows * kTileInputs;
 
+static_assert(kMaxProductRows % kTileRows == 0);
+
 constexpr int TileRowsOf(int num_rows) { return (num_rows + kTileRows - 1) / kTileRows; }
 constexpr int TileGroupsOf(int inputs) { return (inputs + kTileInputs - 1) / kTileInputs; }
 

@@ -13,6 +13,7 @@
 namespace latentd::cpu {
 
 inline constexpr int kBlockGroups = 4;  // of 32 k
+static_assert(kBlockGroups * kTileInputs == kScaleBlock);
 
 struct TileBlock {
   int index = 0;
