@@ -55,7 +55,7 @@ HWY_INLINE void ForEachRowTile(Stretch s, int num_rows) {
         Pass::template Run<kA, 3>(s);
         break;
       default:
-        if constexpr (kMostRows < kA >> 3) {
+        if constexpr (constexpr int kMost = kMostRows<kA>; kMost > 3) {
           if (rows == 4) Pass::template Run<kA, 4>(s);
           if (rows == 5) Pass::template Run<kA, 5>(s);
           if (rows == 6) Pass::template Run<kA, 6>(s);
@@ -69,12 +69,18 @@ HWY_INLINE void ForEachRowTile(Stretch s, int num_rows) {
   }
 }
 
-// Rows whose sums under a16 stay in L1 until they are scaled.
-inline constexpr int kScaledRows = 48;
+// Sums of an output that wait for their scales: of rows, or of rows and groups of 32 k.
+inline constexpr int kMostScaledSums = 48;
 
 // A stretch has a scale, or one for each lane and group of 32 k.
 inline constexpr int kMostScaledParts = cpu::kScaleBlock / kInt4Group;
 int NumScaledParts(const Stretch& s) { return s.lane_scales == nullptr ? 1 : (s.count + kInt4Group - 1) / kInt4Group; }
+
+// So many rows are multiplied in one go: under a16 their sums stay in L1 until they are scaled.
+template <Arithmetic kA>
+int RowsInOneGo(const Stretch& s, int num_rows) {
+  return kA == Arithmetic::kA16 && s.is_scaled ? std::min(kMostScaledSums / NumScaledParts(s), num_rows) : num_rows;
+}
 
 template <class Pass, Arithmetic kA>
 HWY_INLINE Stretch ScaledPart(const Stretch& s, int part, int num_rows) {
@@ -132,9 +138,9 @@ HWY_INLINE void MultiplyRows(Stretch s, int num_rows) {
     return ForEachRowTile<Pass, kA>(s, num_rows);
   }
   constexpr int kOutputs = Pass::kOutputs;
-  HWY_ALIGN float sums[kScaledRows * kOutputs];
+  HWY_ALIGN float sums[kMostScaledSums * kOutputs];
   for (int first = 0, rows; first < num_rows; first += rows) {
-    rows = std::min(kScaledRows / num_parts, num_rows - first);
+    rows = RowsInOneGo<kA>(s, num_rows - first);
     const int part_sums = rows * kOutputs;
     std::fill_n(sums, num_parts * part_sums, 0.0f);
     {
@@ -240,10 +246,10 @@ HWY_INLINE void DecodeStrip(const Stretch& s, float* strip) {
   }
 }
 
-// Has `bytes` from `next` on prefetched evenly while all rows are multiplied.
+// Has `bytes` from `next` on prefetched evenly while all rows are multiplied, or as many as are in one go.
 template <class Pass, Arithmetic kA>
 HWY_INLINE void PrefetchWhile(const std::byte* next, size_t bytes, int num_rows, Stretch& s) {
-  const int rows = std::min(num_rows, kScaledRows);
+  const int rows = RowsInOneGo<kA>(s, num_rows);
   const auto tiles = static_cast<size_t>((rows + kMostRows<kA> - 1) / kMostRows<kA>);
   s.next = next;
   s.next_bytes = bytes / (tiles * Pass::template kShares<kA> * StepsOf(s.count));

@@ -37,7 +37,7 @@ class TileLoops {
     weights_.Finish();
     while (block.num_groups > 0) {
       const TileBlock next = weights_.After(block);
-      weights_.Start(next, (num_row_tiles_ / 2 * 2 + num_row_tiles_ % 2) * block.num_groups);
+      weights_.Start(next, num_row_tiles_ * block.num_groups);
       Multiply(block);
       weights_.Finish();
       block = next;
