@@ -29,11 +29,15 @@ HWY_INLINE void StoreHidden(const cpu::ExpertScratch& scratch, const cpu::Expert
   constexpr hn::Rebind<uint16_t, F32> kU16;
   const bool is_rounded = scratch.hidden_kind(job) == cpu::InputKind::kBf16;
   const bool are_tiles = is_rounded && job.hidden_tiles != nullptr;
+  const int width = job.down->inputs - output;
   const int end = are_tiles ? cpu::TileGroupsOf(job.down->inputs) * cpu::kTileInputs - output : cpu::kPanelOutputs;
   for (int n = 0; n < std::min(end, cpu::kPanelOutputs); n += kLanes) {
     const Vec value = SiluTimes(hn::Load(kF32, gate + n), hn::Load(kF32, up + n));
     if (are_tiles) {
-      hn::StoreU(hn::DemoteTo(kU16, Bf16Halves(value)), kU16, HiddenTileAt(job, row, output + n));
+      // Zeros behind the last output, as tiles have them: what x made of the panel's unused lanes may be no number.
+      const Vec kept =
+          hn::IfThenElseZero(hn::FirstN(kF32, static_cast<size_t>(std::clamp(width - n, 0, kLanes))), value);
+      hn::StoreU(hn::DemoteTo(kU16, Bf16Halves(kept)), kU16, HiddenTileAt(job, row, output + n));
     } else {
       hn::StoreU(is_rounded ? RoundToBf16(value) : value, kF32, scratch.hidden(job)[row] + output + n);
     }

@@ -2,6 +2,8 @@
 #include "kernels/cpu/experts.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -97,6 +99,7 @@ class ExpertsLayer {
   // From here on.
   void Use(ActivationFormat activations, ScaleFormat scale_format = ScaleFormat::kF32) {
     activations_ = activations;
+  float* x(int row) { return x_.tensor().Row(row); }
     scale_format_ = scale_format;
   }
 
@@ -272,3 +275,15 @@ TEST(MixExperts, OnTilesEqualsTheContractBitForBit) {
 
 }  // namespace
 }  // namespace latentd
+// A value that rounds to infinity, of which a panel's unused lanes, whose weights are zeros, make no number.
+TEST(MixExperts, UnusedLanesReachNoOutput) {
+  ExpertsLayer layer({.hidden = 40, .width = 1, .shared_width = 0, .num_experts = 2, .experts_per_token = 1},
+                     {DType::kBf16}, 3, 29);
+  layer.Use(ActivationFormat::kBf16);
+  layer.x(1)[5] = std::numeric_limits<float>::max();
+  ASSERT_TRUE(std::isinf(layer.Exact(1)[0]));
+  ExpectExact(layer, {3}, {1});
+  const OnTiles tiles;
+  ExpectExact(layer, {3}, {1});
+}
+
