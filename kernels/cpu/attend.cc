@@ -71,13 +71,14 @@ HWY_INLINE void WavePanels(const AttendCall& call, const PanelShare& panels, int
   const cpu::PackedMatrix& weight = panels.weight;
   const int num_tokens = call.scratch.num_tokens();
   const bool is_a16 = call.UpArithmetic() == cpu::Arithmetic::kA16;
-  const bool on_tiles = is_a16 && cpu::ServeTiles(weight, cpu::InputKind::kBf16);
+  const bool on_tiles = is_a16 && cpu::ServeTiles(call.scratch.tile_product(), weight, cpu::InputKind::kBf16);
   const float* x[cpu::kMaxProductRows];
   for (int first = 0; first < num_tokens; first += cpu::kMaxProductRows) {
     const int count = std::min(cpu::kMaxProductRows, num_tokens - first);
     for (int i = 0; i < count; ++i) x[i] = inputs(first + i);
     cpu::ProductRows rows{.arithmetic = call.UpArithmetic(), .values = x};
     if (on_tiles) {
+      rows.tile_product = call.scratch.tile_product();
       PackRows(x, count, weight.inputs, call.scratch.product_tiles(thread), rows);
     } else if (is_a16) {
       for (int i = 0; i < count; ++i) x[i] = RoundRow(x[i], weight.inputs, call.scratch.product_row(thread, i));

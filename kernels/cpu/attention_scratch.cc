@@ -6,6 +6,7 @@
 #include <absl/status/statusor.h>
 
 #include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/product_inputs.h"
 
 namespace latentd::cpu {
 namespace {
@@ -48,6 +49,7 @@ absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits,
   if (!memory.ok()) return memory.status();
   memory_ = *std::move(memory);
   arithmetic_ = limits.activations == ActivationFormat::kBf16 ? Arithmetic::kA16 : Arithmetic::kA32;
+  tile_product_ = TilesFor(limits);
   num_heads_ = shape.num_heads;
   max_wave_tokens_ = static_cast<int>(tokens);
   auto* next = memory_.As<float>();

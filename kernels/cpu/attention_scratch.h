@@ -54,6 +54,8 @@ class AttentionScratch {
 
   // What the queries and latents of a call are multiplied as.
   Arithmetic arithmetic() const { return arithmetic_; }
+  // For products with W_UK and W_UV; null: vectors alone.
+  TileProduct tile_product() const { return tile_product_; }
 
   // Cuts the next wave off the batch, starting at `token`. Returns the token behind it.
   int PlanWave(const Batch& batch, int token);
@@ -88,6 +90,7 @@ class AttentionScratch {
 
  private:
   Arithmetic arithmetic_ = Arithmetic::kA32;
+  TileProduct tile_product_ = nullptr;
   int num_heads_ = 0;
   int max_wave_tokens_ = 0;
   DeviceBuffer memory_;

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "kernels/cpu/experts.h"
 #include "kernels/cpu/pack_row_tile.h"
-#include "kernels/cpu/tiles.h"
 
 namespace latentd::cpu {
 namespace {
@@ -37,7 +36,8 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits, si
   if (!hidden.ok()) return hidden.status();
   hidden_values_ = *std::move(hidden);
   pieces_.reserve(entries);
-  if (limits.activations == ActivationFormat::kF32 || !HasTiles()) return absl::OkStatus();
+  tile_product_ = TilesFor(limits);
+  if (tile_product_ == nullptr) return absl::OkStatus();
   const size_t row_tile_bytes = RowTileValues(kTileRows, limits.hidden_size) * sizeof(uint16_t);
   const size_t x_bytes = std::max(std::min(max_wave_bytes, MostTileBytes(entries, limits.hidden_size)), row_tile_bytes);
   absl::StatusOr<DeviceBuffer> x = device.Allocate(x_bytes);
@@ -174,6 +174,7 @@ ProductRows ExpertScratch::x(const ExpertPiece& piece, const PackedMatrix& w) co
   rows.tiles = piece.x_tiles;
   rows.tile_rows = piece.tile_rows();
   rows.row_tile_values = RowTileValues(rows.tile_rows, w.inputs);
+  rows.tile_product = tile_product_;
   return rows;
 }
 
@@ -184,7 +185,8 @@ ProductRows ExpertScratch::hidden_rows(const ExpertJob& job) const {
           .scales = kind == InputKind::kCodes ? hidden_scales(job) : nullptr,
           .tiles = job.hidden_tiles,
           .tile_rows = job.tile_rows(),
-          .row_tile_values = RowTileValues(job.tile_rows(), job.down->inputs)};
+          .row_tile_values = RowTileValues(job.tile_rows(), job.down->inputs),
+          .tile_product = tile_product_};
 }
 
 }  // namespace latentd::cpu

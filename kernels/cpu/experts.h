@@ -120,9 +120,11 @@ class ExpertScratch {
   };
   void TakeRows(const ExpertInputs& x);
   void AddJob(const ExpertMlp& expert, int first, int count);
+  bool ServeTiles(const PackedMatrix& w, InputKind kind) const { return cpu::ServeTiles(tile_product_, w, kind); }
   // What tiles of x the gate and the up of a job read: not kAsTheyAre, or none.
   InputKind TileKind(const ExpertJob& job) const;
 
+  TileProduct tile_product_ = nullptr;
   std::vector<Choice> choices_;  // ascending expert, then row; the shared expert's come last
   std::vector<ExpertJob> jobs_;
   ExpertInputs inputs_;

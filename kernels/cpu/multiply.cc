@@ -326,7 +326,8 @@ void PanelProduct(const cpu::PackedMatrix& w, int panel, const cpu::ProductRows&
                   const std::byte* next) {
   if (x.tiles != nullptr) {
     const cpu::TileRows rows{.tiles = x.tiles, .tile_rows = x.tile_rows, .scales = x.scales, .num_rows = num_rows};
-    return cpu::TilePanelProduct(cpu::TilePanelOf(w, panel, next), rows, totals);
+    if (num_rows > 0) x.tile_product(cpu::TilePanelOf(w, panel, next), rows, totals);
+    return;
   }
   std::fill_n(totals, static_cast<size_t>(num_rows) * cpu::kPanelOutputs, 0.0f);
   const bool is_a16 = x.arithmetic == Arithmetic::kA16;

@@ -59,13 +59,18 @@ InputKind KindFor(const PackedMatrix& w, ActivationFormat format, bool has_codes
   return has_codes && w.dtype() == DType::kE4M3 ? InputKind::kCodes : InputKind::kAsTheyAre;
 }
 
-bool ServeTiles(const PackedMatrix& w, InputKind kind) {
-  return kind != InputKind::kAsTheyAre && HasTiles() && FitsTiles(w);
+TileProduct TilesFor(const StepLimits& limits) {
+  return limits.activations == ActivationFormat::kF32 ? nullptr : TilesInUse();
+}
+
+bool ServeTiles(TileProduct tiles, const PackedMatrix& w, InputKind kind) {
+  return tiles != nullptr && kind != InputKind::kAsTheyAre && FitsTiles(w);
 }
 
 absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   format_ = limits.activations;
   const auto tokens = static_cast<size_t>(limits.max_tokens);
+  tile_product_ = TilesFor(limits);
   for (Addresses& rows : rows_) rows.values.reserve(tokens);
   if (format_ == ActivationFormat::kF32) return absl::OkStatus();
   if (format_ == ActivationFormat::kE4M3) rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
@@ -73,7 +78,7 @@ absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   absl::StatusOr<DeviceBuffer> values = device.Allocate(num_values * sizeof(float));
   if (!values.ok()) return values.status();
   values_ = *std::move(values);
-  if (!HasTiles()) return absl::OkStatus();
+  if (tile_product_ == nullptr) return absl::OkStatus();
   absl::StatusOr<DeviceBuffer> tiles =
       device.Allocate(TileRowValues(limits.max_tokens, limits.max_linear_inputs) * sizeof(uint16_t));
   if (!tiles.ok()) return tiles.status();
@@ -101,7 +106,7 @@ ProductRows ProductInputs::Rows(ThreadPool& pool, const Activation& x, InputKind
 
 ProductRows ProductInputs::RowsFor(ThreadPool& pool, const Activation& x, const PackedMatrix& w) {
   const InputKind kind = KindFor(w, format_, x.codes != nullptr);
-  return ServeTiles(w, kind) ? TilesOf(pool, x, kind) : Rows(pool, x, kind);
+  return ServeTiles(tile_product_, w, kind) ? TilesOf(pool, x, kind) : Rows(pool, x, kind);
 }
 
 ProductRows ProductInputs::TilesOf(ThreadPool& pool, const Activation& x, InputKind kind) {
@@ -112,7 +117,8 @@ ProductRows ProductInputs::TilesOf(ThreadPool& pool, const Activation& x, InputK
   ProductRows rows{.arithmetic = Arithmetic::kA16,
                    .tiles = tiles_.As<uint16_t>(),
                    .tile_rows = tile_rows,
-                   .row_tile_values = RowTileValues(tile_rows, from.width)};
+                   .row_tile_values = RowTileValues(tile_rows, from.width),
+                   .tile_product = tile_product_};
   CHECK_LE(TileRowValues(from.rows, from.width) * sizeof(uint16_t), tiles_.bytes());
   pool.ForEach(TileRowsOf(from.rows), [&](int row_tile, int) {
     const int first = row_tile * kTileRows, count = std::min(kTileRows, from.rows - first);

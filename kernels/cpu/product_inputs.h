@@ -24,8 +24,10 @@ inline constexpr size_t kNumInputKinds = 3;
 // What products with `w` read of an activation with or without codes.
 InputKind KindFor(const PackedMatrix& w, ActivationFormat format, bool has_codes);
 
-// Whether such products are made on a tile unit.
-bool ServeTiles(const PackedMatrix& w, InputKind kind);
+// What ops with these limits multiply with on tiles; null: nothing. Asked once, as memory is reserved.
+TileProduct TilesFor(const StepLimits& limits);
+// Whether products with w are made on them.
+bool ServeTiles(TileProduct tiles, const PackedMatrix& w, InputKind kind);
 
 class ProductInputs {
  public:
@@ -49,6 +51,7 @@ class ProductInputs {
   // [tokens, inputs], as bf16 numbers or as what codes stand for: the format has one of these kinds. Pages that no
   // product needs, since tiles serve it, stay untouched.
   DeviceBuffer values_;
+  TileProduct tile_product_ = nullptr;
   DeviceBuffer tiles_;
 };
 

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/tile_operands.h"
+
 namespace latentd::cpu {
 
 // a32 sums fp32 activations one k after the other. a16 sums activations that are exact in bf16 in the order of Intel's
@@ -20,14 +22,15 @@ struct ProductRows {
   // no values.
   const uint16_t* tiles = nullptr;
   int tile_rows = 0;
-  size_t row_tile_values = 0;  // of 16 rows
+  size_t row_tile_values = 0;  // of kTileRows rows
+  TileProduct tile_product = nullptr;
 
-  // The rows from `row` on, which is a multiple of 16.
+  // The rows from `row` on, which is a multiple of kTileRows.
   ProductRows From(int row) const {
     ProductRows rest = *this;
     if (values != nullptr) rest.values += row;
     if (scales != nullptr) rest.scales += row;
-    if (tiles != nullptr) rest.tiles += static_cast<size_t>(row / 16) * row_tile_values;
+    if (tiles != nullptr) rest.tiles += static_cast<size_t>(row / kTileRows) * row_tile_values;
     return rest;
   }
 };

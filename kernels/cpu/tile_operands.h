@@ -46,4 +46,7 @@ struct TilePanel {
   const std::byte* next = nullptr;
 };
 
+// Writes totals [num_rows][64]; there is at least one row.
+using TileProduct = void (*)(const TilePanel&, const TileRows&, float* totals);
+
 }  // namespace latentd::cpu

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "base/check.h"
@@ -68,7 +69,7 @@ TileUnit AskForTiles() { return {}; }
 void MultiplyOnTiles(const TilePanel&, const TileRows&, float*) { CHECK(false && "no tiles were compiled"); }
 #endif
 
-TileProduct test_product = nullptr;
+std::optional<TileProduct> test_choice;
 
 const TileUnit& Unit() {
   static const TileUnit unit = AskForTiles();
@@ -77,9 +78,16 @@ const TileUnit& Unit() {
 
 }  // namespace
 
-bool HasTiles() { return Unit().state == TileUnit::State::kGranted || test_product != nullptr; }
+bool HasTiles() { return Unit().state == TileUnit::State::kGranted; }
 
-void UseTilesForTest(TileProduct product) { test_product = product; }
+TileProduct TilesInUse() {
+  if (test_choice.has_value()) return *test_choice;
+  return HasTiles() ? TilePanelProduct : nullptr;
+}
+
+void UseTilesForTest(std::optional<TileProduct> product) { test_choice = product; }
+
+std::optional<TileProduct> TilesForTest() { return test_choice; }
 
 std::string DescribeTiles() {
   if (Unit().state == TileUnit::State::kNone) return "";
@@ -101,9 +109,7 @@ TilePanel TilePanelOf(const PackedMatrix& w, int panel, const std::byte* next) {
 }
 
 void TilePanelProduct(const TilePanel& panel, const TileRows& rows, float* totals) {
-  CHECK(HasTiles());
-  if (rows.num_rows == 0) return;
-  (test_product != nullptr ? test_product : MultiplyOnTiles)(panel, rows, totals);
+  MultiplyOnTiles(panel, rows, totals);
 }
 
 }  // namespace latentd::cpu

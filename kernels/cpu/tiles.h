@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "kernels/cpu/packed_matrix.h"
@@ -16,15 +17,17 @@ bool HasTiles();
 // For people: the unit, or why it may not be used; empty where there is none.
 std::string DescribeTiles();
 
-// For tests on any machine: products on tiles go to `product`, and HasTiles is true. Null ends it.
-using TileProduct = void (*)(const TilePanel&, const TileRows&, float* totals);
-void UseTilesForTest(TileProduct product);
+// What ops that reserve their memory now multiply with on tiles from then on: this machine's unit; null: vectors alone.
+TileProduct TilesInUse();
+// For tests: another product in place of the machine's; null: vectors alone; nullopt: the machine's again.
+void UseTilesForTest(std::optional<TileProduct> product);
+std::optional<TileProduct> TilesForTest();
 
 // Whether tiles, which take the inputs of all rows 32 by 32 from the first on, can multiply with w.
 bool FitsTiles(const PackedMatrix& w);
 TilePanel TilePanelOf(const PackedMatrix& w, int panel, const std::byte* next = nullptr);
 
-// totals [num_rows][64]. Only where HasTiles.
+// On this machine's unit, a TileProduct. Only where HasTiles.
 void TilePanelProduct(const TilePanel& panel, const TileRows& rows, float* totals);
 
 }  // namespace latentd::cpu

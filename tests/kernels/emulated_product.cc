@@ -1,6 +1,7 @@
 #include "tests/kernels/emulated_product.h"
 
 #include <atomic>
+#include <optional>
 
 #include <gtest/gtest.h>
 
@@ -12,10 +13,14 @@ namespace {
 
 std::atomic<int> num_products = 0;
 
+void CountedProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals) {
+  ++num_products;
+  (cpu::HasTiles() ? cpu::TilePanelProduct : EmulatedPanelProduct)(panel, rows, totals);
+}
+
 }  // namespace
 
 void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals) {
-  ++num_products;
   if (panel.scales != nullptr) {
     cpu::TileLoops<EmulatedTiles, WrittenOutVectors, true>(panel, rows, totals).Run();
   } else {
@@ -25,12 +30,11 @@ void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows
 
 OnTiles::OnTiles() {
   num_products = 0;
-  if (!cpu::HasTiles()) cpu::UseTilesForTest(EmulatedPanelProduct);
+  cpu::UseTilesForTest(CountedProduct);
 }
 
 OnTiles::~OnTiles() {
-  cpu::UseTilesForTest(nullptr);
-  if (cpu::HasTiles()) return;
+  cpu::UseTilesForTest(std::nullopt);
   EXPECT_GT(num_products, 0) << "nothing was multiplied on tiles";
 }
 

@@ -7,7 +7,8 @@ namespace latentd {
 
 void EmulatedPanelProduct(const cpu::TilePanel& panel, const cpu::TileRows& rows, float* totals);
 
-// While one lives the CPU multiplies on the machine's tiles, or else on emulated ones, and must do so at least once.
+// Ops that reserve their memory while one lives multiply on the machine's tiles, or else on emulated ones, and must do
+// so at least once.
 class OnTiles {
  public:
   OnTiles();

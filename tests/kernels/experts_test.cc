@@ -71,7 +71,8 @@ class ExpertsLayer {
       : sizes_(sizes),
         dtypes_(std::move(dtypes)),
         random_(static_cast<unsigned>(seed)),
-        x_(max_rows, sizes.hidden, random_) {
+        x_(max_rows, sizes.hidden, random_),
+        max_wave_bytes_(max_wave_bytes) {
     for (int e = 0; e < sizes.num_experts; ++e) Make(sizes.width);
     if (sizes.shared_width > 0) Make(sizes.shared_width);
     Pack();
@@ -84,22 +85,26 @@ class ExpertsLayer {
         weights_.push_back(0.1f + 0.2f * static_cast<float>(i));
       }
     }
-    const StepLimits limits{.max_tokens = max_rows,
-                            .hidden_size = sizes.hidden,
-                            .attention = {},
-                            .experts_per_token = sizes.experts_per_token,
-                            .expert_width = sizes.width,
-                            .shared_expert_width = sizes.shared_width,
-                            .activations = ActivationFormat::kE4M3};
-    EXPECT_TRUE(scratch_.Reserve(device_, limits, max_wave_bytes).ok());
   }
 
+  // With the tiles that are in use now.
+  void Reserve() {
+    const StepLimits limits{.max_tokens = x_.tensor().rows,
+                            .hidden_size = sizes_.hidden,
+                            .attention = {},
+                            .experts_per_token = sizes_.experts_per_token,
+                            .expert_width = sizes_.width,
+                            .shared_expert_width = sizes_.shared_width,
+                            .activations = ActivationFormat::kE4M3};
+    EXPECT_TRUE(scratch_.Reserve(device_, limits, max_wave_bytes_).ok());
+  }
+
+  float* x(int row) { return x_.tensor().Row(row); }
   void ChooseEverywhere(int32_t expert) { std::fill(chosen_.begin(), chosen_.end(), expert); }
 
   // From here on.
   void Use(ActivationFormat activations, ScaleFormat scale_format = ScaleFormat::kF32) {
     activations_ = activations;
-  float* x(int row) { return x_.tensor().Row(row); }
     scale_format_ = scale_format;
   }
 
@@ -182,6 +187,7 @@ class ExpertsLayer {
   size_t next_dtype_ = 0;
   std::mt19937 random_;
   OwnedTensor x_;
+  size_t max_wave_bytes_;
   CpuDevice device_;
   std::vector<StoredExpert> stored_;  // the shared expert is the last
   std::unique_ptr<const cpu::PackedExperts> packed_;
@@ -205,6 +211,7 @@ void ExpectExact(ExpertsLayer& layer, const std::vector<int>& row_counts,
   for (const int threads : thread_counts) {
     ThreadPool pool(threads);
     ForEachTarget([&] {
+      layer.Reserve();
       for (const int rows : row_counts) {
         const OwnedTensor got = layer.Mix(pool, 0, rows);
         for (int r = 0; r < rows; ++r)
@@ -273,8 +280,6 @@ TEST(MixExperts, OnTilesEqualsTheContractBitForBit) {
   }
 }
 
-}  // namespace
-}  // namespace latentd
 // A value that rounds to infinity, of which a panel's unused lanes, whose weights are zeros, make no number.
 TEST(MixExperts, UnusedLanesReachNoOutput) {
   ExpertsLayer layer({.hidden = 40, .width = 1, .shared_width = 0, .num_experts = 2, .experts_per_token = 1},
@@ -287,3 +292,5 @@ TEST(MixExperts, UnusedLanesReachNoOutput) {
   ExpectExact(layer, {3}, {1});
 }
 
+}  // namespace
+}  // namespace latentd

@@ -1,4 +1,4 @@
-// Linear where products are made on tiles, bit for bit against the contract: rows of any number, in threads' shares.
+// Ops' Linear on tiles and on vectors, bit for bit against the contract: rows of any number, in threads' shares.
 #include <memory>
 #include <random>
 #include <vector>
@@ -11,6 +11,7 @@
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/reference/contract16.h"
+#include "tests/support/each_target.h"
 #include "tests/support/same_bytes.h"
 
 namespace latentd {
@@ -21,17 +22,23 @@ constexpr int kInputs = 300, kMostRows = 200;
 class Layer {
  public:
   Layer(DType dtype, ActivationFormat activations, std::mt19937& random)
-      : stored_(StoredMatrix::Random(dtype, 150, kInputs, random)), x_(kMostRows, kInputs, random) {
-    StepLimits limits = SmallLimits();
-    limits.max_tokens = kMostRows;
-    limits.activations = activations;
-    EXPECT_TRUE(ops_.Reserve(limits).ok());
+      : activations_(activations),
+        stored_(StoredMatrix::Random(dtype, 150, kInputs, random)),
+        x_(kMostRows, kInputs, random) {
     packed_ = *ops_.PackLinear(stored_.Source());
     for (int r = 0; r < kMostRows; ++r) {
       coded_.push_back(contract::CodesOf(x_.Row(r), ScaleFormat::kF32));
       codes_.insert(codes_.end(), coded_.back().codes.begin(), coded_.back().codes.end());
       scales_.insert(scales_.end(), coded_.back().scales.begin(), coded_.back().scales.end());
     }
+  }
+
+  // With the tiles that are in use now.
+  void Reserve() {
+    StepLimits limits = SmallLimits();
+    limits.max_tokens = kMostRows;
+    limits.activations = activations_;
+    EXPECT_TRUE(ops_.Reserve(limits).ok());
   }
 
   // The first rows of x, as values or as codes, too.
@@ -56,6 +63,7 @@ class Layer {
   }
 
  private:
+  ActivationFormat activations_;
   StoredMatrix stored_;
   OwnedTensor x_;
   std::vector<contract::CodedRow> coded_;
@@ -68,26 +76,53 @@ class Layer {
 
 constexpr int kRowCounts[] = {0, 1, 15, 17, 49, kMostRows};
 
-TEST(TileWiring, LinearEqualsTheContractBitForBit) {
+// On each instruction set without tiles, on the machine's tiles where it has some, and on tiles anywhere.
+template <class Body>
+void OnAnything(Layer& layer, const Body& body) {
+  const auto run = [&] {
+    layer.Reserve();
+    body();
+  };
+  ForEachTarget(run);
   const OnTiles tiles;
+  run();
+}
+
+TEST(TileWiring, LinearEqualsTheContractBitForBit) {
   std::mt19937 random(41);
-  for (const DType dtype : {DType::kE4M3, DType::kBf16, DType::kInt4}) {
+  for (const DType dtype : {DType::kE4M3, DType::kBf16}) {
     Layer layer(dtype, ActivationFormat::kBf16, random);
     std::vector<std::vector<float>> want;
     for (int r = 0; r < kMostRows; ++r) want.push_back(layer.Exact16(r));
-    for (const int rows : kRowCounts)
-      EXPECT_TRUE(SameBytes(layer.Multiply(layer.Values(rows)), {want.begin(), want.begin() + rows}));
+    OnAnything(layer, [&] {
+      for (const int rows : kRowCounts)
+        EXPECT_TRUE(SameBytes(layer.Multiply(layer.Values(rows)), {want.begin(), want.begin() + rows}));
+    });
   }
 }
 
+// No weight for tiles: a machine that has them multiplies with it on vectors.
+TEST(TileWiring, Int4EqualsTheContractBitForBit) {
+  std::mt19937 random(43);
+  Layer layer(DType::kInt4, ActivationFormat::kBf16, random);
+  std::vector<std::vector<float>> want;
+  for (int r = 0; r < kMostRows; ++r) want.push_back(layer.Exact16(r));
+  ForEachTarget([&] {
+    layer.Reserve();
+    for (const int rows : kRowCounts)
+      EXPECT_TRUE(SameBytes(layer.Multiply(layer.Values(rows)), {want.begin(), want.begin() + rows}));
+  });
+}
+
 TEST(TileWiring, LinearWithCodesEqualsTheContractBitForBit) {
-  const OnTiles tiles;
   std::mt19937 random(42);
   Layer layer(DType::kE4M3, ActivationFormat::kE4M3, random);
   std::vector<std::vector<float>> want;
   for (int r = 0; r < kMostRows; ++r) want.push_back(layer.ExactCoded(r));
-  for (const int rows : kRowCounts)
-    EXPECT_TRUE(SameBytes(layer.Multiply(layer.Codes(rows)), {want.begin(), want.begin() + rows}));
+  OnAnything(layer, [&] {
+    for (const int rows : kRowCounts)
+      EXPECT_TRUE(SameBytes(layer.Multiply(layer.Codes(rows)), {want.begin(), want.begin() + rows}));
+  });
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ TEST_P(RoundedActivations, ChunksThreadsBlocksAndInstructionSetsChangeNoBit) {
     EXPECT_TRUE(SameBytes(Session({.num_threads = threads}).Run(ids, positions), whole)) << threads << " threads";
   EXPECT_TRUE(SameBytes(Session({.block_seed = 4}).Run(ids, positions), whole));
   ForEachTarget([&] {
-    const LogitRows first = session.Run(std::span(ids).first(30), AllPositions(30));
+    const LogitRows first = Session().Run(std::span(ids).first(30), AllPositions(30));
     EXPECT_TRUE(SameBytes(first, LogitRows(whole.begin(), whole.begin() + 30)));
   });
 }
