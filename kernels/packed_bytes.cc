@@ -1,12 +1,17 @@
 #include "kernels/packed_bytes.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_format.h>
 
 namespace latentd {
 
+size_t PackedBytes::next() const {
+  return std::min(bytes_.size(), (taken_ + kAlignment - 1) / kAlignment * kAlignment);
+}
+
 absl::StatusOr<DeviceBuffer> PackedBytes::Take(size_t num_bytes) {
-  const size_t aligned = (taken_ + kAlignment - 1) / kAlignment * kAlignment;
-  const size_t begin = aligned >= bytes_.size() ? 0 : aligned;
+  const size_t begin = next();
   if (num_bytes > bytes_.size() - begin) {
     return absl::InvalidArgumentError(
         absl::StrFormat("expected %d packed bytes, found %d; pack the source again with this version's latent-convert",
@@ -15,6 +20,15 @@ absl::StatusOr<DeviceBuffer> PackedBytes::Take(size_t num_bytes) {
   taken_ = begin + num_bytes;
   // No device's, so nothing frees it; and nothing writes to a packed weight.
   return DeviceBuffer(nullptr, const_cast<std::byte*>(bytes_.data()) + begin, num_bytes);
+}
+
+absl::Status PackedBytes::EndTaking() {
+  const size_t left = bytes_.size() - next();
+  taken_ = 0;
+  if (left == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("expected %d packed bytes, found %d; pack the source again with this version's latent-convert",
+                      bytes_.size() - left, bytes_.size()));
 }
 
 absl::StatusOr<DeviceBuffer> MemoryOf(const MatrixSource& source, Device& device, size_t num_bytes) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include "kernels/device.h"
@@ -24,15 +25,18 @@ class PackedBytes final : public RowLender {
 
   explicit PackedBytes(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
-  // A view of the next buffer, in the order in which packing allocated them. Behind the last comes the first again: a
-  // weight may be loaded more than once.
+  // A view of the next buffer, in the order in which packing allocated them.
   absl::StatusOr<DeviceBuffer> Take(size_t num_bytes);
+  // That the last buffer was taken. The next one is the first again: a weight may be loaded more than once.
+  absl::Status EndTaking();
 
   void Lend(int, int) override {}
   void TakeBack(int, int) override {}
   PackedBytes* packed() override { return this; }
 
  private:
+  size_t next() const;  // where the next buffer begins
+
   const std::span<const std::byte> bytes_;
   size_t taken_ = 0;
 };

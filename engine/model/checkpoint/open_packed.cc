@@ -37,14 +37,14 @@ std::shared_ptr<const MappedFile> Checkpoint::packed_file() const {
 
 absl::Status Checkpoint::CheckPackedTaken(const TensorNames& taken) const {
   absl::Status status;
-  packed_->ForEachName([&](const std::string& name) {
-    if (!status.ok() || taken.contains(name)) return;
+  packed_->ForEach([&](const PackedTensor& tensor) {
+    if (!status.ok() || taken.contains(tensor.name)) return;
     status = absl::InternalError(
         absl::StrFormat("%s: expected among the weights, found it packed and not used: LoadWeights forgot it; report "
                         "this",
-                        name));
+                        tensor.name));
   });
-  return status;
+  return status.ok() ? packed_->CheckTaken() : status;
 }
 
 }  // namespace latentd

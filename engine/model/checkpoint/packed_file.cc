@@ -52,6 +52,27 @@ std::span<const std::byte> Part(const MappedFile& file, uint64_t begin, uint64_t
   return file.bytes().subspan(begin, end - begin);
 }
 
+bool MayBe(DType dtype, TensorRole role) {
+  if (dtype == DType::kE4M3) return MayBeFp8(role);
+  if (dtype == DType::kInt4) return MayBeInt4(role);
+  return true;
+}
+
+// What the backend takes for granted of a tensor that config.json asks for.
+absl::Status CheckFits(const ExpectedTensor& expected, const PackedTensor& facts) {
+  if (absl::Status status = CheckShape(expected.name, expected.shape, facts.shape); !status.ok()) return status;
+  if (!MayBe(facts.dtype, expected.role)) {
+    return InvalidTensor(expected.name, absl::StrFormat("expected a type that such a weight may have, found %s; %s",
+                                                        PackedTypeName(facts.dtype), kPackAgain));
+  }
+  const uint64_t rows = (static_cast<uint64_t>(facts.shape[0]) + 127) / 128;
+  const uint64_t columns = (static_cast<uint64_t>(facts.shape.back()) + 127) / 128;
+  const uint64_t scale_bytes = facts.dtype == DType::kE4M3 ? rows * columns * sizeof(float) : 0;
+  if (facts.end - facts.scales == scale_bytes) return absl::OkStatus();
+  return InvalidTensor(expected.name, absl::StrFormat("expected %d bytes of scales, found %d; %s", scale_bytes,
+                                                      facts.end - facts.scales, kPackAgain));
+}
+
 }  // namespace
 
 uint64_t PackedDigest(std::span<const std::byte> bytes) {
@@ -125,20 +146,17 @@ absl::Status PackedFile::CheckBelongsTo(const ModelConfig& config) const {
   if (config.digest != index_.config_digest) {
     return InFile(path_, Wrong("the config.json that it was packed with", "another one beside it"));
   }
+  if (index_.num_mtp_layers > config.num_mtp_layers) {
+    return InFile(path_, Wrong(absl::StrFormat("at most %d layers that predict further tokens", config.num_mtp_layers),
+                               absl::StrFormat("%d", index_.num_mtp_layers)));
+  }
   size_t num_expected = 0;
   const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
     if (expected.use != TensorUse::kLoaded) return absl::OkStatus();
     ++num_expected;
     const auto found = tensors_.find(expected.name);
     if (found == tensors_.end()) return InvalidTensor(expected.name, "expected it in the index, found none");
-    const PackedTensor& facts = found->second.facts;
-    if (absl::Status status = CheckShape(expected.name, expected.shape, facts.shape); !status.ok()) return status;
-    if (facts.dtype != DType::kE4M3) return absl::OkStatus();
-    const uint64_t rows = (static_cast<uint64_t>(facts.shape[0]) + 127) / 128;
-    const uint64_t columns = (static_cast<uint64_t>(facts.shape.back()) + 127) / 128;
-    if ((facts.end - facts.scales) / sizeof(float) == rows * columns) return absl::OkStatus();
-    return InvalidTensor(expected.name, absl::StrFormat("expected %d scales, found %d", rows * columns,
-                                                        (facts.end - facts.scales) / sizeof(float)));
+    return CheckFits(expected, found->second.facts);
   });
   if (!walk.ok()) return InFile(path_, walk);
   if (num_expected == tensors_.size()) return absl::OkStatus();
@@ -169,8 +187,17 @@ std::vector<float> PackedFile::Vector(std::string_view name) const {
   return {values.begin(), values.end()};
 }
 
-void PackedFile::ForEachName(const std::function<void(const std::string&)>& visit) const {
-  for (const auto& [name, tensor] : tensors_) visit(name);
+void PackedFile::ForEach(const std::function<void(const PackedTensor&)>& visit) const {
+  for (const auto& [name, tensor] : tensors_) visit(tensor.facts);
+}
+
+absl::Status PackedFile::CheckTaken() const {
+  absl::Status first;
+  for (const auto& [name, tensor] : tensors_) {
+    const absl::Status status = tensor.packed != nullptr ? tensor.packed->EndTaking() : absl::OkStatus();
+    if (first.ok() && !status.ok()) first = InFile(path_, InvalidTensor(name, std::string(status.message())));
+  }
+  return first;
 }
 
 void PackedFile::BringIn(ThreadPool& pool, const std::function<void(uint64_t num_bytes)>& on_read) const {

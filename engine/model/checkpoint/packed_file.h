@@ -51,14 +51,16 @@ class PackedFile {
  public:
   // NOT_FOUND where there is none. `path` is the file's.
   static absl::StatusOr<PackedFile> Open(const std::filesystem::path& path);
-  // That it was packed from a checkpoint with this config.json, and has its tensors.
+  // That it was packed from a checkpoint with this config.json, and has its tensors, in types that they may have.
   absl::Status CheckBelongsTo(const ModelConfig& config) const;
 
   bool Has(std::string_view name) const { return tensors_.contains(name); }
   // As Checkpoint's; the source's lender is a PackedBytes.
   MatrixSource Matrix(std::string_view name) const;
   std::vector<float> Vector(std::string_view name) const;
-  void ForEachName(const std::function<void(const std::string&)>& visit) const;
+  void ForEach(const std::function<void(const PackedTensor&)>& visit) const;
+  // After packing: that every matrix's bytes were taken to the last. They may be packed again.
+  absl::Status CheckTaken() const;
 
   // Brings all pages into memory, as far as the machine has room for them, and tells how many bytes came.
   void BringIn(ThreadPool& pool, const std::function<void(uint64_t num_bytes)>& on_read) const;

@@ -2,6 +2,7 @@
 // refused in a line that says what to do.
 #include "tools/convert/pack.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -11,8 +12,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/check.h"
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/checkpoint/packed_file.h"
+#include "engine/model/weights.h"
+#include "kernels/backend.h"
 #include "tests/support/model_session.h"
 #include "tests/support/or_die.h"
 #include "tests/support/same_bytes.h"
@@ -158,8 +162,7 @@ TEST(DamagedPackedFile, WithChangedWeightsIsFoundByReadingThemAll) {
 }
 
 // A file whose digest is right, and whose index was made up.
-std::string ErrorOfIndex(const std::function<void(PackedIndex& index)>& change) {
-  const Pair pair({});
+void ChangeIndex(const Pair& pair, const std::function<void(PackedIndex& index)>& change) {
   std::string bytes = ReadAll(pair.file());
   PackedHeader header;
   std::memcpy(&header, bytes.data(), sizeof(header));
@@ -171,11 +174,68 @@ std::string ErrorOfIndex(const std::function<void(PackedIndex& index)>& change) 
   header.index_digest = PackedDigest(std::as_bytes(std::span(bytes)).subspan(header.index_begin));
   std::memcpy(bytes.data(), &header, sizeof(header));
   WriteFile(pair.file(), bytes);
+}
+
+std::string ErrorOfIndex(const std::function<void(PackedIndex& index)>& change) {
+  const Pair pair({});
+  ChangeIndex(pair, change);
   return std::string(Open(pair.packed).status().message());
+}
+
+// The same of one whose weights are taken, too.
+std::string ErrorOfTaking(const std::function<void(PackedIndex& index)>& change) {
+  const Pair pair({});
+  ChangeIndex(pair, change);
+  const ModelConfig config = OrDie(LoadModelConfig(pair.packed));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(pair.packed, config));
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  return std::string(LoadWeights(checkpoint, config, *backend.device, *backend.ops).status().message());
+}
+
+PackedTensor& TensorIn(PackedIndex& index, std::string_view end) {
+  const auto found = std::find_if(index.tensors.begin(), index.tensors.end(),
+                                  [&](const PackedTensor& tensor) { return tensor.name.ends_with(end); });
+  CHECK(found != index.tensors.end());
+  return *found;
 }
 
 TEST(PackedIndex, ThatFitsIsRead) {
   EXPECT_EQ(ErrorOfIndex([](PackedIndex&) {}), "");
+  EXPECT_EQ(ErrorOfTaking([](PackedIndex&) {}), "");
+}
+
+TEST(PackedIndex, WithATypeThatAWeightMayNotHaveIsRefused) {
+  for (const std::string_view name : {"kv_b_proj.weight", "embed_tokens.weight", "lm_head.weight", "mlp.gate.weight"}) {
+    const auto to_int4 = [&](PackedIndex& index) { TensorIn(index, name).dtype = DType::kInt4; };
+    EXPECT_THAT(ErrorOfIndex(to_int4), HasSubstr("a type that such a weight may have, found INT4")) << name;
+  }
+  const auto to_fp8 = [](PackedIndex& index) { TensorIn(index, "embed_tokens.weight").dtype = DType::kE4M3; };
+  EXPECT_THAT(ErrorOfIndex(to_fp8), HasSubstr("found F8_E4M3"));
+  const auto without_scales = [](PackedIndex& index) { TensorIn(index, "o_proj.weight").dtype = DType::kE4M3; };
+  EXPECT_THAT(ErrorOfIndex(without_scales), HasSubstr("bytes of scales, found 0"));
+}
+
+TEST(PackedIndex, WithOtherThanTheBytesOfAWeightIsRefused) {
+  for (const std::string_view name : {"kv_b_proj.weight", "o_proj.weight", "experts.0.down_proj.weight"}) {
+    const auto more = [&](PackedIndex& index) { TensorIn(index, name).begin -= PackedBytes::kAlignment; };
+    EXPECT_THAT(ErrorOfTaking(more), HasSubstr("packed bytes, found")) << name;
+    const auto fewer = [&](PackedIndex& index) { TensorIn(index, name).begin += PackedBytes::kAlignment; };
+    EXPECT_THAT(ErrorOfTaking(fewer), HasSubstr("packed bytes, found")) << name;
+  }
+  const auto head_alone = [](PackedIndex& index) {
+    PackedTensor& tensor = TensorIn(index, "kv_b_proj.weight");
+    tensor.begin += (tensor.scales - tensor.begin) / 2;
+  };
+  EXPECT_THAT(ErrorOfTaking(head_alone), HasSubstr("packed bytes, found 0"));
+}
+
+TEST(Pack, APackedCheckpointIsLoadedTwice) {
+  const Pair pair({.tied_embedding = true});
+  const ModelConfig config = OrDie(LoadModelConfig(pair.packed));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(pair.packed, config));
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(LoadWeights(checkpoint, config, *backend.device, *backend.ops).status(), absl::OkStatus());
 }
 
 TEST(PackedIndex, ThatDoesNotFitIsRefused) {
