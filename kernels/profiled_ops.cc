@@ -45,8 +45,7 @@ void ProfiledOps::BeginStep(const BatchInputs& inputs) {
 void ProfiledOps::EndStep() {
   step_->took = Now() - step_->started;
   step_ = nullptr;
-  const bool is_last = std::ssize(recording_->steps_) == recording_->num_steps_;
-  if (is_last) recording_->is_complete_.store(true, std::memory_order_release);
+  recording_->num_computed_.store(recording_->steps_.size(), std::memory_order_release);
   recording_ = nullptr;
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,17 +38,20 @@ struct ProfiledStep {
 // Some steps, recorded for as long as the one who asked holds it.
 class ProfileRecording {
  public:
-  explicit ProfileRecording(int num_steps) : num_steps_(num_steps) {}
+  explicit ProfileRecording(int num_steps) : num_steps_(num_steps) { steps_.reserve(static_cast<size_t>(num_steps)); }
 
-  bool is_complete() const { return is_complete_.load(std::memory_order_acquire); }
-  const std::vector<ProfiledStep>& steps() const { return steps_; }  // once it is complete
+  // Any thread, while further steps are recorded.
+  bool is_complete() const { return num_computed() == static_cast<size_t>(num_steps_); }
+  std::span<const ProfiledStep> steps() const { return {steps_.data(), num_computed()}; }
 
  private:
   friend class ProfiledOps;
 
+  size_t num_computed() const { return num_computed_.load(std::memory_order_acquire); }
+
   const int num_steps_;
-  std::vector<ProfiledStep> steps_;
-  std::atomic<bool> is_complete_{false};
+  std::vector<ProfiledStep> steps_;  // never moved: others read those that were computed
+  std::atomic<size_t> num_computed_{0};
 };
 
 class ProfiledOps final : public Ops {

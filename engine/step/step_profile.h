@@ -20,6 +20,10 @@ class StepProfile {
 
   // Nothing until the steps were computed. While another profile is taken, this one waits for its end.
   std::optional<std::string> Trace();
+  // Those that were computed so far.
+  std::span<const ProfiledStep> steps() const {
+    return recording_ != nullptr ? recording_->steps() : std::span<const ProfiledStep>();
+  }
 
  private:
   ProfiledOps& ops_;

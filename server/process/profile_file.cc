@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <absl/strings/str_format.h>
@@ -39,10 +40,19 @@ ProfileFile::ProfileFile(std::string path, ProfiledOps* ops) : path_(std::move(p
 void ProfileFile::Tick() {
   if (profile_ == nullptr) return;
   const std::optional<std::string> trace = profile_->Trace();
-  if (!trace) return;
+  if (trace) Write(*trace, kSteps);
+}
+
+void ProfileFile::Finish() {
+  if (profile_ == nullptr) return;
+  const std::span<const ProfiledStep> steps = profile_->steps();
+  Write(ChromeTrace(steps), steps.size());
+}
+
+void ProfileFile::Write(const std::string& trace, size_t num_steps) {
   profile_ = nullptr;
-  if (WriteText(path_, *trace)) {
-    spdlog::info("profile: {} steps written to {}", kSteps, QuoteForLog(path_));
+  if (WriteText(path_, trace)) {
+    spdlog::info("profile: {} steps written to {}", num_steps, QuoteForLog(path_));
   } else {
     spdlog::warn("profile: expected a file that can be written, found {}", QuoteForLog(path_));
   }

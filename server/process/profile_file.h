@@ -23,8 +23,12 @@ class ProfileFile {
 
   // Writes the file once the steps were computed, and says so in the log.
   void Tick();
+  // The same at the process's end of fewer steps, or none.
+  void Finish();
 
  private:
+  void Write(const std::string& trace, size_t num_steps);
+
   const std::string path_;
   std::unique_ptr<StepProfile> profile_;  // null: nothing is awaited
 };

@@ -85,6 +85,8 @@ absl::Status Daemon::Run() {
   if (absl::Status status = Open(*std::move(loaded)); !status.ok()) return status;
   AwaitStop();
   Drain();
+  watch_.reset();
+  profile_->Finish();
   const absl::Status status = alarm_.status();
   if (status.ok()) spdlog::info("stopped");
   // gRPC's library waits 10 s for connections that it lost while it wrote to them.

@@ -10,10 +10,12 @@ import unittest
 import grpc
 
 import daemon
-from daemon import BIN, Daemon, Details, PATIENCE_SECONDS, admin_pb2, request, wait_until
+from daemon import BIN, MODEL, Daemon, Details, PATIENCE_SECONDS, admin_pb2, request, wait_until
 
 LAYERS = 5
 EACH_LAYER = {"AppendLatent", "AttendLatent", "RotateQueries", "AddRmsNorm"}
+LINEARS = {"q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj", "gate", "gate_proj", "up_proj",
+           "down_proj", "lm_head", "embed_tokens"}
 EACH_STEP = {"Embed", "GatherRows", "Sample", "MixExperts", "RouteExperts", "SwiGlu", "RmsNorm", "Linear"}
 
 
@@ -72,6 +74,7 @@ class ProfileTest(unittest.TestCase):
             self.assertLessEqual(end, step["ts"] + step["dur"] + 0.002)
             for call in calls:
                 if call["name"].startswith("Linear"):
+                    self.assertIn(call["name"].split()[1].split(".")[-1], LINEARS)
                     figures = call["args"]
                     self.assertEqual(figures["flops"] % (2 * figures["rows"]), 0, call)
                     self.assertGreater(figures["bytes"] * figures["GB/s"] * figures["GFLOP/s"], 0)
@@ -131,6 +134,21 @@ class ProfileTest(unittest.TestCase):
                 wait_until(is_written, "32 steps were computed")
                 server.await_log("profile: 32 steps written to ")
             self.check(file.read_text(), 32)
+
+    def test_knob_writes_the_steps_that_were_computed_before_the_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertGreater(self.profile_at_the_end(folder, MODEL), 1)
+
+    def profile_at_the_end(self, folder, model):
+        """Checks the trace of fewer than 32 steps and returns their number."""
+        file = pathlib.Path(folder) / "trace.json"
+        with Daemon("--profile", file, "--device", "cpu", model=model) as server:
+            server.once(request(max_tokens=4))
+        trace = file.read_text()
+        steps = len(Trace(trace).steps)
+        self.assertLess(steps, 32)
+        self.check(trace, steps)
+        return steps
 
     def test_file_that_can_not_be_written_is_refused_at_the_start(self):
         refused = daemon.run("--model", daemon.MODEL, "--profile", "/nonexistent/trace.json")
