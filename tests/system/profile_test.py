@@ -139,6 +139,16 @@ class ProfileTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             self.assertGreater(self.profile_at_the_end(folder, MODEL), 1)
 
+    def test_packed_and_int4_weights_have_their_names(self):
+        with tempfile.TemporaryDirectory() as folder:
+            packed, wide, int4 = (pathlib.Path(folder) / name for name in ("packed", "wide", "int4"))
+            to_int4 = ["--dtype", "int4", "--tensors", "projections", "--scales", "nearest"]
+            for command in (["pack", MODEL, packed], ["dequantize", MODEL, wide], ["quantize", wide, int4, *to_int4]):
+                subprocess.run([BIN / "latent-convert", *command], check=True, capture_output=True,
+                               timeout=PATIENCE_SECONDS)
+            for model in (packed, int4):
+                self.profile_at_the_end(folder, model)
+
     def profile_at_the_end(self, folder, model):
         """Checks the trace of fewer than 32 steps and returns their number."""
         file = pathlib.Path(folder) / "trace.json"

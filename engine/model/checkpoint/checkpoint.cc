@@ -371,7 +371,7 @@ MatrixSource Checkpoint::Matrix(std::string_view name) const {
           .scales = stored.scales,
           .group_scales = stored.group_scales.data(),
           .lender = stored.lender.get(),
-          .name = found->first};
+          .name = is_int4 ? tensor_names::PackedWeightOf(found->first) : std::string_view(found->first)};
 }
 
 std::vector<float> Checkpoint::Vector(std::string_view name) const {

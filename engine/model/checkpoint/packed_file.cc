@@ -176,7 +176,8 @@ MatrixSource PackedFile::Matrix(std::string_view name) const {
           .outputs = static_cast<int>(facts.shape[0]),
           .inputs = static_cast<int>(facts.shape[1]),
           .scales = FloatsAt(facts.scales, facts.end),
-          .lender = packed.get()};
+          .lender = packed.get(),
+          .name = found->first};
 }
 
 std::vector<float> PackedFile::Vector(std::string_view name) const {

@@ -238,6 +238,18 @@ TEST(Pack, APackedCheckpointIsLoadedTwice) {
     EXPECT_EQ(LoadWeights(checkpoint, config, *backend.device, *backend.ops).status(), absl::OkStatus());
 }
 
+// What profiles name calls by.
+TEST(Pack, MatricesKeepTheirNames) {
+  for (const DType dtype : {DType::kBf16, DType::kInt4}) {
+    const Pair pair({.projections = dtype});
+    const Checkpoint packed = OrDie(Open(pair.packed)), source = OrDie(Open(pair.source.path()));
+    for (const char* name : {"model.embed_tokens.weight", "model.layers.0.self_attn.o_proj.weight"}) {
+      EXPECT_EQ(packed.Matrix(name).name, name);
+      EXPECT_EQ(source.Matrix(name).name, name);
+    }
+  }
+}
+
 TEST(PackedIndex, ThatDoesNotFitIsRefused) {
   EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.tensors.pop_back(); }),
               HasSubstr("expected it in the index"));
