@@ -78,11 +78,24 @@ class PackedModelTest(unittest.TestCase):
     def test_other_converters_ask_for_the_source(self):
         packed = self.pack(MODEL)
         for command in (["dequantize", packed, self.folder / "out"], ["merge", packed, self.folder / "out"],
-                        ["pack", packed, self.folder / "out"], ["inspect", packed]):
+                        ["pack", packed, self.folder / "out"]):
             done = convert(*command)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
             self.assertIn("packed from", done.stderr)
             self.assertFalse((self.folder / "out").exists())
+
+    def test_inspect_tells_what_is_in_it(self):
+        reports = [convert("inspect", directory, "--json") for directory in (MODEL, self.pack(MODEL))]
+        self.assertEqual([(report.returncode, report.stderr) for report in reports], [(0, "")] * 2)
+        source, packed = (json.loads(report.stdout) for report in reports)
+        self.assertEqual(packed["parameters"], source["parameters"])
+        self.assertEqual(packed["memory"]["files"], 1)
+        kinds, found = ({(kind["kind"], kind["dtype"]): kind["tensors"] for kind in report["tensors"]}
+                        for report in (source, packed))
+        for kind in (("routed experts", "F8_E4M3"), ("shared experts", "F8_E4M3"), ("attention", "F8_E4M3"),
+                     ("embedding", "BF16")):
+            self.assertGreater(found[kind], 0)
+            self.assertEqual(found[kind], kinds[kind], kind)
 
     def assert_resident_within_bound(self, model):
         weights = sum(path.stat().st_size for path in model.iterdir() if path.suffix in (".safetensors", ".latentpack"))

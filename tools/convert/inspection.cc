@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/available_memory.h"
+#include "engine/model/checkpoint/packed_file.h"
 #include "engine/model/checkpoint/shards.h"
 #include "engine/model/checkpoint/tensor_catalog.h"
 #include "engine/model/checkpoint/tensor_names.h"
@@ -74,17 +75,46 @@ struct Amount {
   uint64_t bytes = 0;
 };
 
-Json TensorFacts(const Shards& shards, const ModelConfig& config, uint64_t& total_bytes) {
-  std::map<std::pair<std::string_view, std::string_view>, Amount> amounts;
-  shards.ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
-    const bool is_int4 = entry.dtype == "I32" && entry.name.ends_with(tensor_names::kPacked);
-    Amount& amount = amounts[{KindOf(entry.name, config), is_int4 ? "INT4" : entry.dtype}];
+// The weights of a directory, by kind and type.
+struct Contents {
+  std::map<std::pair<std::string_view, std::string>, Amount> amounts;
+  size_t files = 0;
+  uint64_t bytes = 0;
+
+  void Count(std::string_view kind, std::string_view dtype, uint64_t num_bytes) {
+    Amount& amount = amounts[{kind, std::string(dtype)}];
     ++amount.tensors;
-    amount.bytes += entry.end - entry.begin;
-    total_bytes += entry.end - entry.begin;
+    amount.bytes += num_bytes;
+    bytes += num_bytes;
+  }
+};
+
+absl::StatusOr<Contents> PackedContents(const std::filesystem::path& directory, const ModelConfig& config) {
+  const absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
+  if (!file.ok()) return file.status();
+  if (absl::Status status = file->CheckBelongsTo(config); !status.ok()) return status;
+  Contents contents = {.amounts = {}, .files = 1};
+  file->ForEach([&](const PackedTensor& tensor) {
+    contents.Count(KindOf(tensor.name, config), PackedTypeName(tensor.dtype), tensor.end - tensor.begin);
   });
+  return contents;
+}
+
+absl::StatusOr<Contents> ContentsOf(const std::filesystem::path& directory, const ModelConfig& config) {
+  if (HasPackedFile(directory)) return PackedContents(directory, config);
+  const absl::StatusOr<Shards> shards = OpenShards(directory);
+  if (!shards.ok()) return shards.status();
+  Contents contents = {.amounts = {}, .files = shards->files.size()};
+  shards->ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
+    const bool is_int4 = entry.dtype == "I32" && entry.name.ends_with(tensor_names::kPacked);
+    contents.Count(KindOf(entry.name, config), is_int4 ? "INT4" : entry.dtype, entry.end - entry.begin);
+  });
+  return contents;
+}
+
+Json TensorFacts(const Contents& contents) {
   Json kinds = Json::array();
-  for (const auto& [key, amount] : amounts) {
+  for (const auto& [key, amount] : contents.amounts) {
     kinds.push_back({{"kind", key.first}, {"dtype", key.second}, {"tensors", amount.tensors}, {"bytes", amount.bytes}});
   }
   return kinds;
@@ -130,17 +160,15 @@ std::string Text(const Json& report) {
 absl::StatusOr<std::string> Inspect(const std::filesystem::path& directory, ReportFormat format) {
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(directory);
   if (!config.ok()) return config.status();
-  const absl::StatusOr<Shards> shards = OpenShards(directory);
-  if (!shards.ok()) return shards.status();
-  uint64_t weight_bytes = 0;
-  const Json kinds = TensorFacts(*shards, *config, weight_bytes);
+  const absl::StatusOr<Contents> contents = ContentsOf(directory, *config);
+  if (!contents.ok()) return contents.status();
   const uint64_t available = cpu::AvailableMemory();
-  const uint64_t left = available - std::min(available, weight_bytes);
+  const uint64_t left = available - std::min(available, contents->bytes);
   const Json report = {
       {"config", ConfigFacts(*config)},
       {"parameters", Parameters(*config)},
-      {"tensors", kinds},
-      {"memory", {{"files", shards->files.size()}, {"weight_bytes", weight_bytes}, {"available_bytes", available}}},
+      {"tensors", TensorFacts(*contents)},
+      {"memory", {{"files", contents->files}, {"weight_bytes", contents->bytes}, {"available_bytes", available}}},
       {"cache_fp32", CacheFacts(*config, LatentFormat::kF32, left)},
       {"cache_bf16", CacheFacts(*config, LatentFormat::kBf16, left)},
       {"cache_fp8", CacheFacts(*config, LatentFormat::kFp8, left)}};
