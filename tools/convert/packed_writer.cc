@@ -71,6 +71,9 @@ absl::Status PackedWriter::Add(PackedTensor facts, std::span<const std::span<con
                                std::span<const float> scales) {
   if (absl::Status status = Align(); !status.ok()) return status;
   std::vector<std::byte> tensor;  // as a whole, for its digest
+  size_t num_bytes = scales.size_bytes();
+  for (const std::span<const std::byte> buffer : buffers) num_bytes += RoundUp(buffer.size());
+  tensor.reserve(num_bytes);  // nothing is held twice while it grows
   for (const std::span<const std::byte> buffer : buffers) {
     tensor.insert(tensor.end(), buffer.begin(), buffer.end());
     tensor.resize(RoundUp(tensor.size()));
