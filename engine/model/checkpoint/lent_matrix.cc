@@ -95,10 +95,12 @@ void LentMatrix::TakeBack(int /*first_row*/, int num_rows) {
   const bool each_row_once = rows_before % this->num_rows() + num_rows <= this->num_rows();
   CHECK(each_row_once && "one reading of a matrix lends each of its rows once");
   if (rows_before < this->num_rows()) record_.Count(num_bytes);
+  resident_bytes_.fetch_add(num_bytes, std::memory_order_relaxed);
   const uint64_t resident = record_.resident_bytes().fetch_add(num_bytes, std::memory_order_relaxed) + num_bytes;
   const bool is_last = (rows_before + num_rows) % this->num_rows() == 0;
   if (resident < kMostResidentBytes && !is_last) return;
-  record_.resident_bytes().store(0, std::memory_order_relaxed);
+  const uint64_t released = resident_bytes_.exchange(0, std::memory_order_relaxed);
+  record_.resident_bytes().fetch_sub(released, std::memory_order_relaxed);
   for (const MappedValues& part : parts_) part.file->Release(part.values.bytes);
 }
 

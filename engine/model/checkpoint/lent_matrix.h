@@ -1,8 +1,7 @@
 // A matrix of a mapped file as it is lent to the backend that packs it, the scales of its rows with it. Bytes cross
-// memory once: as a stretch of
-// rows is lent, the disk is asked for what comes next and the stretch is searched for values that no healthy
-// checkpoint has, so that packing finds it in the core's cache; as it comes back, it is counted, and now and then its
-// pages are given up, so that they never stand beside the packed copy. Any thread.
+// memory once: as a stretch of rows is lent, the disk is asked for what comes next and the stretch is searched for
+// values that no healthy checkpoint has, so that packing finds it in the core's cache; as it comes back, it is counted,
+// and now and then its pages are given up, so that they never stand beside the packed copy. Any thread.
 //
 // A reading lends each row once, in any order and from several threads; the next one of the same matrix begins when all
 // rows are back. One that lends a row twice, or breaks off, stops the process.
@@ -89,6 +88,7 @@ class LentMatrix final : public RowLender {
   ReadRecord& record_;
   std::atomic<int64_t> rows_read_{0};
   std::atomic<uint64_t> digest_{0};
+  std::atomic<uint64_t> resident_bytes_{0};  // its part of the record's
 };
 
 }  // namespace latentd
