@@ -37,7 +37,8 @@ class VerbTimer {
   void Measure(const std::string& name, std::string_view verb, ProductUnit unit, const Call& call) {
     if (!Wants(name)) return;
     const ProfiledCall probe = MedianOf(Round(1, call), verb);
-    const int num_calls = std::clamp(static_cast<int>(options_.seconds / Seconds(probe.took)), 5, 500);
+    const double probe_seconds = Seconds(std::max<Duration>(probe.took, Duration(1)));
+    const int num_calls = static_cast<int>(std::clamp(options_.seconds / probe_seconds, 5.0, 500.0));
     ProfiledCall best = MedianOf(Round(num_calls, call), verb);
     for (int round = 1; round < options_.rounds; ++round) {
       const ProfiledCall median = MedianOf(Round(num_calls, call), verb);
