@@ -2,15 +2,18 @@
 //
 // The contract (docs/spec/numerics.md 1): an output row is a function of its own inputs and the weights alone, not of
 // other rows of the call, the number of threads, the vector width or the place of cache blocks. Each sum has one order:
-//   Linear    k ascending for each output; FP8: each aligned block of 128 k into its own accumulator from zero, then
-//             total = fma(scale, sum, total), with FP8 codes of activations fma(scale of x * scale, sum of codes'
-//             products, total). These, and everything under bf16 activations, in groups of 32 k on the CPU (ibid. 2)
+//   Linear    k ascending for each output; each aligned block of 128 k of FP8, each group of 32 of INT4, into its own
+//             accumulator from zero, then total = fma(scale, sum, total), with FP8 codes of activations fma(scale of
+//             x * scale, sum of codes' products, total)
 //   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4,
 //             + 2, + 1
 //   softmax   streams over tiles of 64 keys at absolute positions; partial results over ranges of 512 keys, merged
 //             ascending
 //   experts   ascending id, the shared expert last
-// All arithmetic is fp32 with explicit fused multiply-add, own exp and log; subnormals are kept.
+// On the CPU these sums have the order of the tile unit instead (ibid. 2), groups of 32 k within which subnormals count
+// as zero: those of codes' products; under bf16 activations those of products with weights, but fp32 weights and the
+// router's, of attention scores and of P·V. Everything else keeps subnormals.
+// All arithmetic is fp32 with explicit fused multiply-add, own exp and log.
 #pragma once
 
 #include <memory>

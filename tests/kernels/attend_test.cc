@@ -25,7 +25,8 @@ Backend MakeBackend(const AttentionCase& c, int num_threads) {
   return backend;
 }
 
-// What the cache holds and what is multiplied: fp32 latents go with fp32 activations only.
+// What the cache holds and what is multiplied: fp32 latents do not go with bf16 activations, and attention under FP8
+// activations is that under fp32.
 struct Numerics {
   LatentFormat latents;
   ActivationFormat activations;
