@@ -31,7 +31,11 @@ WeightSize WeightSizeOf(const MatrixSource& source) {
   const auto outputs = static_cast<size_t>(source.outputs), inputs = static_cast<size_t>(source.inputs);
   size_t bytes = outputs * RowBytes(source.dtype, source.inputs) + source.scales.size() * sizeof(float);
   if (source.dtype == DType::kInt4) bytes += outputs * ((inputs + kInt4Group - 1) / kInt4Group) * sizeof(uint16_t);
-  return {.bytes = static_cast<double>(bytes), .values = static_cast<double>(outputs * inputs)};
+  WeightSize size = {.bytes = static_cast<double>(bytes), .values = static_cast<double>(outputs * inputs)};
+  if (source.keeps_inputs) return size;
+  if (source.dtype == DType::kBf16) size.bf16_values = size.values;
+  if (source.dtype == DType::kE4M3) size.e4m3_values = size.values;
+  return size;
 }
 
 WeightSize WeightSizeOf(const ExpertSource& source) {
@@ -42,7 +46,10 @@ WeightSize WeightSizeOf(const ExpertSource& source) {
 }
 
 OpCost LinearCost(const WeightSize& weight, int rows) {
-  return {.bytes = weight.bytes, .flops = 2.0 * rows * weight.values};
+  return {.bytes = weight.bytes,
+          .flops = 2.0 * rows * weight.values,
+          .bf16_flops = 2.0 * rows * weight.bf16_values,
+          .e4m3_flops = 2.0 * rows * weight.e4m3_values};
 }
 
 OpCost MixCost(const ExpertSizes& experts, const Routing& routing) {

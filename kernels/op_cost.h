@@ -14,11 +14,15 @@ namespace latentd {
 struct OpCost {
   // That must come from memory: weights and cached latents, each once; for a verb that reads neither, its operands.
   double bytes = 0.0;
-  double flops = 0.0;  // multiplications and additions of its products; 0 for a verb without any
+  double flops = 0.0;       // multiplications and additions of its products; 0 for a verb without any
+  double bf16_flops = 0.0;  // those with bf16 weights, but for the router's, whose inputs are never rounded
+  double e4m3_flops = 0.0;  // the same with E4M3 weights
 
   OpCost& operator+=(const OpCost& other) {
     bytes += other.bytes;
     flops += other.flops;
+    bf16_flops += other.bf16_flops;
+    e4m3_flops += other.e4m3_flops;
     return *this;
   }
 };
@@ -27,10 +31,14 @@ struct OpCost {
 struct WeightSize {
   double bytes = 0.0;
   double values = 0.0;
+  double bf16_values = 0.0;  // those that OpCost counts by type
+  double e4m3_values = 0.0;
 
   WeightSize& operator+=(const WeightSize& other) {
     bytes += other.bytes;
     values += other.values;
+    bf16_values += other.bf16_values;
+    e4m3_values += other.e4m3_values;
     return *this;
   }
 };

@@ -133,7 +133,6 @@ void BenchFormat(const KernelBench& options, const StepLimits& limits, Report& r
   AttendCase attend(options, limits, timer);
   const auto measure = [&](const std::string& what, const std::vector<BatchInputs>& steps) {
     timer.Measure(name + what, "AttendLatent",
-                  limits.activations == ActivationFormat::kBf16 ? ProductUnit::kTiles : ProductUnit::kFma,
                   [&](int call) { attend.Run(steps[static_cast<size_t>(call) % steps.size()]); });
   };
   for (const int context : options.contexts) {

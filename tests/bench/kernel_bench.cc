@@ -126,12 +126,6 @@ class Inputs {
   std::vector<float> scales_;
 };
 
-ProductUnit UnitOf(ActivationFormat activations, DType weight) {
-  const bool has_codes = activations == ActivationFormat::kE4M3 && weight == DType::kE4M3;
-  const bool is_rounded = activations == ActivationFormat::kBf16 && weight != DType::kF32;
-  return has_codes || is_rounded ? ProductUnit::kTiles : ProductUnit::kFma;
-}
-
 int Most(const std::vector<int>& numbers) { return *std::max_element(numbers.begin(), numbers.end()); }
 
 StepLimits LimitsOf(const KernelBench& options) {
@@ -168,7 +162,7 @@ void BenchLinear(const KernelBench& options, DType dtype, Report& report) {
   Rows out(most_rows, width, random);
   x.FillCodes(timer.ops(), most_rows);
   for (const int rows : options.rows) {
-    timer.Measure(absl::StrFormat("%s%d", name, rows), "Linear", UnitOf(options.activations, dtype), [&](int call) {
+    timer.Measure(absl::StrFormat("%s%d", name, rows), "Linear", [&](int call) {
       timer.ops().Linear(x.First(rows), *copies[static_cast<size_t>(call) % copies.size()], out.First(rows));
     });
   }
@@ -209,7 +203,7 @@ void BenchExperts(const KernelBench& options, DType dtype, Report& report) {
   for (const int rows : options.rows) {
     std::vector<std::vector<int32_t>> drawn;
     for (int i = 0; i < kRoutings; ++i) drawn.push_back(DrawExperts(shape, rows, random));
-    timer.Measure(absl::StrFormat("%s%d", name, rows), "MixExperts", UnitOf(options.activations, dtype), [&](int call) {
+    timer.Measure(absl::StrFormat("%s%d", name, rows), "MixExperts", [&](int call) {
       const Routing routing = {.experts = drawn[static_cast<size_t>(call % kRoutings)].data(),
                                .weights = weights.data(),
                                .rows = rows,
@@ -240,7 +234,7 @@ void BenchRowVerbs(const KernelBench& options, int rows, Report& report) {
   const Routing routing = {
       .experts = experts.data(), .weights = shares.data(), .rows = rows, .experts_per_token = shape.experts_per_token};
   const auto measure = [&](const char* verb, const auto& call) {
-    timer.Measure(absl::StrFormat("%s, rows %d", verb, rows), verb, ProductUnit::kFma, call);
+    timer.Measure(absl::StrFormat("%s, rows %d", verb, rows), verb, call);
   };
   measure("RmsNorm", [&](int) { ops.RmsNorm(x.First(rows), weight.data(), kEpsilon, out.First(rows)); });
   measure("AddRmsNorm",

@@ -21,9 +21,6 @@ struct KernelBench {
   std::vector<int> contexts = {64, 1024, 8192};
 };
 
-// What computes a verb's products, where the machine has it.
-enum class ProductUnit : uint8_t { kFma, kTiles };
-
 void RunKernelBench(const KernelBench& options, Report& report);
 
 }  // namespace latentd

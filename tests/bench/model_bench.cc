@@ -15,6 +15,7 @@
 #include "engine/step/model_executor.h"
 #include "kernels/backend.h"
 #include "kernels/profiled_ops.h"
+#include "tests/bench/tile_roof.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
@@ -180,22 +181,12 @@ class ModelRun {
         verb.cost += part;
         if (call.cost.flops == 0) continue;  // neither weights nor latents
         mean.cost += part;
-        if (!IsForTiles(call)) continue;
-        verb.tile_flops += part.flops;
-        mean.tile_flops += part.flops;
+        const double tile_flops = share * TileFlops(call.verb, call.cost, options_.activations);
+        verb.tile_flops += tile_flops;
+        mean.tile_flops += tile_flops;
       }
     }
     return mean;
-  }
-
-  // The router's products are fp32; codes are multiplied with FP8 weights alone, which a head is not.
-  bool IsForTiles(const ProfiledCall& call) const {
-    const bool is_router = call.weight.ends_with("mlp.gate.weight");
-    if (options_.activations == ActivationFormat::kBf16) return !is_router;
-    const bool is_projection =
-        call.verb == "MixExperts" || (call.verb == "Linear" && call.weight.find("layers.") != std::string_view::npos);
-    return options_.activations == ActivationFormat::kE4M3 && model_->config().quantization.declared_fp8 &&
-           is_projection && !is_router;
   }
 
   void Tell(const std::string& what, const MeasuredStep& step, double tokens) {

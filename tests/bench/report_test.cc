@@ -8,6 +8,7 @@
 
 #include "engine/model/config/model_config.h"
 #include "tests/bench/random_model.h"
+#include "tests/bench/tile_roof.h"
 #include "tests/support/or_die.h"
 #include "tests/support/temporary_directory.h"
 
@@ -27,6 +28,15 @@ TEST(BindingOf, TakesTheCeilingThatLeavesTheLeastRoom) {
   with_tiles.tile_flops = 1500.0;
   EXPECT_EQ(BindingOf(with_tiles, kRoofs).roof, "read");
   EXPECT_DOUBLE_EQ(BindingOf(with_tiles, kRoofs).fraction, 0.5);
+}
+
+TEST(TileFlops, AreOfWeightsThatMeetRoundedInputs) {
+  const OpCost cost{.flops = 111.0, .bf16_flops = 10.0, .e4m3_flops = 1.0};  // 100 of INT4, or of no weight
+  EXPECT_EQ(TileFlops("Linear", cost, ActivationFormat::kF32), 0.0);
+  EXPECT_EQ(TileFlops("Linear", cost, ActivationFormat::kBf16), 11.0);
+  EXPECT_EQ(TileFlops("Linear", cost, ActivationFormat::kE4M3), 1.0);
+  EXPECT_EQ(TileFlops("AttendLatent", cost, ActivationFormat::kBf16), 11.0);
+  EXPECT_EQ(TileFlops("AttendLatent", cost, ActivationFormat::kE4M3), 0.0);
 }
 
 TEST(BindingOf, WithoutTilesTheirCeilingIsThatOfMultiplyAdds) {

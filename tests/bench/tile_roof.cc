@@ -64,3 +64,14 @@ double MeasureTilePeak(int) { return 0.0; }
 }  // namespace latentd
 
 #endif
+
+namespace latentd {
+
+double TileFlops(std::string_view verb, const OpCost& cost, ActivationFormat activations) {
+  if (activations == ActivationFormat::kBf16) return cost.bf16_flops + cost.e4m3_flops;
+  // W_UK and W_UV are multiplied with values.
+  const bool has_codes = activations == ActivationFormat::kE4M3 && verb != "AttendLatent";
+  return has_codes ? cost.e4m3_flops : 0.0;
+}
+
+}  // namespace latentd

@@ -13,6 +13,7 @@
 #include "kernels/profiled_ops.h"
 #include "tests/bench/kernel_bench.h"
 #include "tests/bench/report.h"
+#include "tests/bench/tile_roof.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
@@ -21,6 +22,7 @@ class VerbTimer {
  public:
   VerbTimer(const KernelBench& options, const StepLimits& limits, Report& report)
       : options_(options),
+        activations_(limits.activations),
         report_(report),
         backend_(OrDie(MakeCpuBackend(options.threads))),
         ops_(std::move(backend_.ops)) {
@@ -34,7 +36,7 @@ class VerbTimer {
   // call(i) calls `verb` once, and perhaps others. The figure is the call of median time in the best of the rounds,
   // with its own cost: of experts, calls touch more or fewer.
   template <class Call>
-  void Measure(const std::string& name, std::string_view verb, ProductUnit unit, const Call& call) {
+  void Measure(const std::string& name, std::string_view verb, const Call& call) {
     if (!Wants(name)) return;
     const ProfiledCall probe = MedianOf(Round(1, call), verb);
     const double probe_seconds = Seconds(std::max<Duration>(probe.took, Duration(1)));
@@ -48,7 +50,7 @@ class VerbTimer {
                  .threads = options_.threads,
                  .seconds = Seconds(std::max<Duration>(best.took, Duration(1))),
                  .cost = best.cost,
-                 .tile_flops = unit == ProductUnit::kTiles ? best.cost.flops : 0.0});
+                 .tile_flops = TileFlops(verb, best.cost, activations_)});
   }
 
  private:
@@ -72,6 +74,7 @@ class VerbTimer {
   }
 
   const KernelBench& options_;
+  const ActivationFormat activations_;
   Report& report_;
   Backend backend_;  // without its ops
   ProfiledOps ops_;

@@ -140,5 +140,19 @@ TEST(OpCost, WeightsAreAsTheyAreStored) {
   EXPECT_EQ(WeightSizeOf(int4).bytes, 2 * (5 * 4.0 + 2 * 2));
 }
 
+TEST(OpCost, TellsWeightsThatMeetRoundedInputs) {
+  const auto cost_of = [](DType dtype, bool keeps_inputs) {
+    const MatrixSource source{.dtype = dtype, .outputs = 2, .inputs = 32, .keeps_inputs = keeps_inputs};
+    return LinearCost(WeightSizeOf(source), 3);
+  };
+  constexpr double kFlops = 2.0 * 2 * 32 * 3;
+  EXPECT_EQ(cost_of(DType::kBf16, false).bf16_flops, kFlops);
+  EXPECT_EQ(cost_of(DType::kE4M3, false).e4m3_flops, kFlops);
+  for (const OpCost& cost : {cost_of(DType::kBf16, true), cost_of(DType::kInt4, false), cost_of(DType::kF32, false)}) {
+    EXPECT_EQ(cost.flops, kFlops);
+    EXPECT_EQ(cost.bf16_flops + cost.e4m3_flops, 0.0);
+  }
+}
+
 }  // namespace
 }  // namespace latentd
