@@ -1,5 +1,4 @@
 """One status per cause: each cause that can occur is reached by a client, with its code, reason and details."""
-import contextlib
 import pathlib
 import re
 import shutil
@@ -286,28 +285,19 @@ class CausesTest(unittest.TestCase):
             server.wait_until_idle()
 
     def test_expired_in_prefill(self):
-        """Prompts of which each could be in time alone, and that are computed side by side."""
+        """Where all tokens of a step but one are those of requests that decode, a prompt takes as many steps as tokens.
+        That is many times as long as it takes alone, by which it is admitted, and as it waits for its first step."""
         with daemon.Daemon("--max-step-tokens", "16") as server:
-            found = []
-            for attempt, seconds in enumerate(growing_seconds()):
-                calls = []
-                for i in range(4):
-                    ids = [0, 300 + 4 * attempt + i] + [100] * 1800  # new to the cache
-                    message = pb.GenerateRequest(token_ids=pb.TokenIds(ids=ids), stopping=pb.Stopping(max_tokens=1))
-                    message.scheduling.timeout.CopyFrom(duration_pb2.Duration(
-                        nanos=int(seconds * 1e9) % 10 ** 9, seconds=int(seconds)))
-                    calls.append(server.generation.Generate(message))
-                for call in calls:
-                    with contextlib.suppress(grpc.RpcError):
-                        list(call)
-                        continue
-                    found.append(Details(call))
-                expired = [details for details in found if details.reason == "EXPIRED_IN_PREFILL"]
-                if expired:
-                    break
-            self.assertTrue(expired, [details.reason for details in found])
-            self.expect(expired[0], grpc.StatusCode.DEADLINE_EXCEEDED, "EXPIRED_IN_PREFILL")
-            self.assertEqual(expired[0].metadata, {"tokens_delivered": "0"})
+            running = [server.generation.Generate(long_request()) for _ in range(15)]
+            for call in running:
+                wait_until(lambda call=call: next(call).HasField("delta"), "it decodes")
+            message = pb.GenerateRequest(token_ids=pb.TokenIds(ids=[0] + [100] * 63),
+                                         stopping=pb.Stopping(max_tokens=1))
+            details = self.expired(server, message, "EXPIRED_IN_PREFILL")
+            self.expect(details, grpc.StatusCode.DEADLINE_EXCEEDED, "EXPIRED_IN_PREFILL")
+            self.assertEqual(details.metadata, {"tokens_delivered": "0"})
+            for call in running:
+                call.cancel()
             server.wait_until_idle()
 
     def test_expired_in_decode(self):
