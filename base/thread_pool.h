@@ -38,6 +38,10 @@ class ThreadPool {
 
   int num_threads() const { return static_cast<int>(threads_.size()) + 1; }
 
+  // The item that a thread most likely takes after `item`, whose operands it may fetch ahead: the next of its stretch.
+  // -1: there is none.
+  static int NextItem(int item, int num_items) { return item + 1 < num_items ? item + 1 : -1; }
+
   // Calls body(item, thread) for every item < num_items; thread < num_threads() names the executing thread's scratch
   // memory. Returns when all are done.
   template <class Body>

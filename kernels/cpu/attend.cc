@@ -37,7 +37,7 @@ struct PanelShare {
   const cpu::PackedMatrix& weight;
   int first = 0;
   int end = 0;
-  const std::byte* next = nullptr;  // of the item that the thread probably takes next
+  const std::byte* next = nullptr;  // of the item that the thread most likely takes next
 };
 
 // Items of a head's panels: rows are rounded or packed once for all of an item, so it has as many as threads can spare.
@@ -53,12 +53,12 @@ HWY_INLINE void PackRows(const float* const* x, int num_rows, int inputs, uint16
     cpu::PackRowTile(x + first, std::min(cpu::kTileRows, num_rows - first), rows.tile_rows, inputs, tiles);
 }
 
-// The first panel of the item that the thread probably takes after `item`, of weight_of(head); null behind the last.
+// The first panel of the item that the thread most likely takes after `item`, of weight_of(head); null behind the last.
 template <class WeightOf>
 HWY_INLINE const std::byte* NextPanel(const AttendCall& call, int item, int head_items, int item_panels,
                                       const WeightOf& weight_of) {
-  const int next = item + call.pool.num_threads();
-  if (next >= call.shape.num_heads * head_items) return nullptr;
+  const int next = ThreadPool::NextItem(item, call.shape.num_heads * head_items);
+  if (next < 0) return nullptr;
   const cpu::PackedMatrix& weight = weight_of(next / head_items);
   const int panel = next % head_items * item_panels;
   return panel < weight.num_panels() ? weight.Panel(panel) : nullptr;

@@ -102,6 +102,14 @@ HWY_INLINE void ForRows(int num_rows, const Body& body) {
     body(first, std::min(cpu::kMaxProductRows, num_rows - first));
 }
 
+// What HiddenPanel reads first for the item that the thread most likely takes after `item`; null behind the last.
+const std::byte* NextGatePanel(const cpu::ExpertScratch& scratch, int item) {
+  const int next = ThreadPool::NextItem(item, scratch.num_hidden_panels());
+  if (next < 0) return nullptr;
+  const cpu::ExpertPiece& piece = ShareOf(scratch.pieces(), next, &cpu::ExpertPiece::first_panel);
+  return piece.job->gate->Panel(next - piece.first_panel);
+}
+
 // The hidden layers of the wave's pieces.
 void HiddenWave(ThreadPool& pool, const cpu::ExpertScratch& scratch) {
   const std::vector<cpu::ExpertPiece>& pieces = scratch.pieces();
@@ -109,15 +117,11 @@ void HiddenWave(ThreadPool& pool, const cpu::ExpertScratch& scratch) {
     const cpu::ExpertPiece& piece = ShareOf(pieces, item, &cpu::ExpertPiece::first_row_tile);
     scratch.PackX(piece, item - piece.first_row_tile);
   });
-  const int num_panels = scratch.num_hidden_panels();
-  pool.ForEach(num_panels, [&](int item, int) {
+  pool.ForEach(scratch.num_hidden_panels(), [&](int item, int) {
     const cpu::ExpertPiece& piece = ShareOf(pieces, item, &cpu::ExpertPiece::first_panel);
-    const int next_item = std::min(item + 1, num_panels - 1);
-    const cpu::ExpertPiece& next = ShareOf(pieces, next_item, &cpu::ExpertPiece::first_panel);
-    ForRows(piece.count, [&](int first, int count) {
-      HiddenPanel(scratch, piece, item - piece.first_panel, first, count,
-                  next.job->gate->Panel(next_item - next.first_panel));
-    });
+    const std::byte* const next = NextGatePanel(scratch, item);
+    ForRows(piece.count,
+            [&](int first, int count) { HiddenPanel(scratch, piece, item - piece.first_panel, first, count, next); });
   });
 }
 

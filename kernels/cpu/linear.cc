@@ -26,8 +26,8 @@ void Linear(ThreadPool& pool, const cpu::ProductRows& x, const cpu::PackedMatrix
   pool.ForEach(num_items, [&](int item, int) {
     const int first_row = item % chunks * rows_per_item;
     const int num_rows = std::min(rows_per_item, out.rows - first_row);
-    const int next_item = item + 1;  // threads take stretches of items
-    const std::byte* const next = next_item < num_items ? w.Panel(next_item / chunks) : nullptr;
+    const int next_item = ThreadPool::NextItem(item, num_items);
+    const std::byte* const next = next_item >= 0 ? w.Panel(next_item / chunks) : nullptr;
     StorePanelProduct(
         w, item / chunks, x.From(first_row), num_rows, [&](int r) { return out.Row(first_row + r); }, next);
   });

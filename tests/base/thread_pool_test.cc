@@ -85,6 +85,29 @@ TEST(ThreadPool, AThreadBeginsWithItsOwnStretch) {
   }
 }
 
+// Thread 1 stays in the first item of its stretch until the other has taken all that follow.
+TEST(ThreadPool, AThreadGoesOnWithTheNextItem) {
+  constexpr int kItems = 8;
+  ThreadPool pool(2);
+  std::atomic<bool> is_taken{false}, is_last{false};
+  std::vector<int> items;
+  pool.ForEach(kItems, [&](int item, int thread) {
+    if (thread == 1) {
+      is_taken = true;
+      is_taken.notify_all();
+      return is_last.wait(false);
+    }
+    is_taken.wait(false);
+    items.push_back(item);
+    if (item != kItems - 1) return;
+    is_last = true;
+    is_last.notify_all();
+  });
+  EXPECT_EQ(items, (std::vector<int>{0, 1, 2, 3, 5, 6, 7}));
+  for (const size_t at : {0u, 1u, 2u, 4u, 5u}) EXPECT_EQ(ThreadPool::NextItem(items[at], kItems), items[at + 1]);
+  EXPECT_EQ(ThreadPool::NextItem(kItems - 1, kItems), -1);
+}
+
 TEST(ThreadPool, PinnedThreadsStayOnTheirProcessors) {
   const std::vector<int> allowed = cpu::PlaceThreads("on", 1).value().processors;
   std::thread caller([processor = allowed.front()] {
