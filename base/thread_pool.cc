@@ -34,7 +34,7 @@ constexpr Clock::duration kYieldAfter = std::chrono::microseconds(5);  // longer
 constexpr Clock::duration kCoreTaken = std::chrono::microseconds(200);
 // So long the others wait for an item before its thread is thought to have lost its core.
 constexpr Clock::duration kStall = std::chrono::milliseconds(1);
-constexpr Clock::duration kTurn = std::chrono::milliseconds(5);  // where two threads have one core
+constexpr Clock::duration kTurn = std::chrono::milliseconds(1);  // where two threads have one core
 constexpr Clock::duration kLongestRest = std::chrono::milliseconds(100);
 
 // The kernel compares the word with `value` before it parks the thread, so that no change is missed.
@@ -54,6 +54,7 @@ void Wake(const std::atomic<uint32_t>& word, int most) {
 
 struct Spun {
   bool is_over = false;
+  bool has_yielded = false;
   Clock::duration lost{};  // in which another thread had the core; then spinning ended
 };
 
@@ -61,38 +62,34 @@ struct Spun {
 // threads do that send what a step computed: the kernel would leave them waiting for milliseconds.
 template <class IsOver>
 Spun Spin(Clock::duration longest, const IsOver& is_over) {
-  if (is_over()) return {.is_over = true};
-  if (longest == longest.zero()) return {};
+  Spun spun{.is_over = is_over()};
+  if (spun.is_over || longest == longest.zero()) return spun;
   const Clock::time_point begin = Clock::now();
   for (Clock::time_point before = begin; before - begin < longest;) {
     for (int i = 0; i < kPausesPerLook; ++i) {
-      if (is_over()) return {.is_over = true};
+      if (spun.is_over = is_over(); spun.is_over) return spun;
       hwy::Pause();
     }
     const Clock::time_point now = Clock::now();
-    if (now - before > kCoreTaken) return {.is_over = is_over(), .lost = now - before};
+    if (now - before > kCoreTaken) {
+      spun.lost = now - before;
+      break;
+    }
     before = now;
-    if (now - begin > kYieldAfter) sched_yield();
+    if (now - begin > kYieldAfter) {
+      sched_yield();
+      spun.has_yielded = true;
+    }
   }
-  return {};
+  spun.is_over = is_over();
+  return spun;
 }
 
-// Since the last look of the calling thread.
-bool WasPreempted(long& num_preemptions) {
+// How often the calling thread's core was given to another, also as it let others have it.
+long NumPreemptions() {
   rusage usage{};
   getrusage(RUSAGE_THREAD, &usage);
-  return std::exchange(num_preemptions, usage.ru_nivcsw) != usage.ru_nivcsw;
-}
-
-// False where the affinity allows no other.
-bool MoveToAnotherCore() {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2) return false;
-  cpu_set_t others = allowed;
-  CPU_CLR(static_cast<size_t>(sched_getcpu()), &others);
-  const bool has_moved = sched_setaffinity(0, sizeof(others), &others) == 0;
-  sched_setaffinity(0, sizeof(allowed), &allowed);
-  return has_moved;
+  return usage.ru_nivcsw;
 }
 
 int NumWatching(Spinning spinning) {
@@ -196,7 +193,9 @@ void ThreadPool::Leave(Habits& habits) {
   const bool is_awaited = (inside_.load(std::memory_order_acquire) & kAwaited) != 0;
   const Clock::duration awaited = is_awaited ? TimeAwaited() : Clock::duration::zero();
   if (inside_.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | kAwaited | 1)) Wake(inside_, 1);
-  if (awaited > kStall && WasPreempted(habits.num_preemptions)) Rest(awaited, habits);
+  if (awaited <= kStall) return;
+  const long before = std::exchange(habits.num_preemptions, NumPreemptions());
+  if (habits.num_preemptions != before) Rest(awaited, habits);
 }
 
 // Nothing where the wait is no longer than the region was: items may be long.
@@ -217,13 +216,20 @@ void ThreadPool::AwaitEmpty() {
 void ThreadPool::AwaitRegion(uint32_t seen, Habits& habits) {
   const auto is_over = [&] { return region_.load(std::memory_order_acquire) != seen; };
   const Spun spun = Spin(IsOnCallersCore() ? Clock::duration::zero() : habits.spin, is_over);
-  if (spun.is_over) return;
-  if (spun.lost > spun.lost.zero()) Rest(spun.lost, habits);
+  if (!spun.is_over) {
+    if (spun.lost > spun.lost.zero()) Rest(spun.lost, habits);
+    ParkUntilRegion(seen);
+    // Where no core is idle the kernel wakes a thread beside its waker.
+    if (IsOnCallersCore()) RestUntil(Clock::now() + kTurn);
+  }
+  // What took its core before, as all that ran while it waited, says nothing about its next items.
+  if (!spun.is_over || spun.has_yielded) habits.num_preemptions = NumPreemptions();
+}
+
+void ThreadPool::ParkUntilRegion(uint32_t seen) {
   num_parked_.fetch_add(1, std::memory_order_seq_cst);
   while (region_.load(std::memory_order_seq_cst) == seen) Park(region_, seen);
   num_parked_.fetch_sub(1, std::memory_order_relaxed);
-  // Where no core is idle the kernel wakes a thread beside its waker.
-  if (IsOnCallersCore() && !MoveToAnotherCore()) RestUntil(Clock::now() + kTurn);
 }
 
 bool ThreadPool::IsOnCallersCore() const { return sched_getcpu() == callers_core_.load(std::memory_order_relaxed); }

@@ -6,8 +6,9 @@
 // Between regions a thread watches for the next one for kLongestSpin at most, then it parks in the kernel: an idle pool
 // takes no CPU time. Threads beyond the processors that affinity and CPU quota grant park at once.
 // A thread rests for a while, out of every region, after its core was given to another thread as it watched, or in the
-// middle of an item for which the caller then had to wait: beside a busy process the other cores alone are faster. One
-// that finds itself on the caller's core moves away: there the two would only take turns.
+// middle of an item for which the caller then had to wait: beside a busy process the other cores alone are faster. So
+// does one that was woken on the caller's core: there the two would only take turns, and the kernel finds it another
+// core when it wakes up the next time.
 // One region at a time, started by one thread (the engine's).
 #pragma once
 
@@ -56,7 +57,8 @@ class ThreadPool {
     std::atomic<uint64_t> taken{0};  // the region's tag | the next item
   };
   using Clock = std::chrono::steady_clock;
-  // A worker's own: how long it watches, how it rested last, and how often its core had been taken when it last looked.
+  // A worker's own: how long it watches, how it rested last, and how often its core had been taken when it last came
+  // back from waiting.
   struct Habits {
     Clock::duration spin{};
     Clock::duration rest{};
@@ -74,6 +76,7 @@ class ThreadPool {
   void Leave(Habits& habits);
   void AwaitEmpty();
   void AwaitRegion(uint32_t seen, Habits& habits);
+  void ParkUntilRegion(uint32_t seen);
   Clock::duration TimeAwaited() const;
   bool IsOnCallersCore() const;
   void Rest(Clock::duration lost, Habits& habits);

@@ -83,10 +83,9 @@ std::optional<SystemCalls> CallsOfSteps(const Between& between) {
   });
 }
 
-// The barrier: parking and waking, letting others go first; a thread that was preempted or woken on the caller's core.
+// The barrier: parking and waking, letting others go first, asking whether a thread lost its core.
 bool IsOfBarrier(uint64_t number) {
-  return number == SYS_futex || number == SYS_getrusage || number == SYS_sched_getaffinity ||
-         number == SYS_sched_setaffinity || number == SYS_sched_yield;
+  return number == SYS_futex || number == SYS_getrusage || number == SYS_sched_yield;
 }
 
 TEST(StepSystemCalls, OnlyTheBarrierMakesAny) {
