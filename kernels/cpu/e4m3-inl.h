@@ -46,8 +46,9 @@ HWY_INLINE Vec RoundToE4M3(Vec value) {
 HWY_INLINE hn::Vec<I32> CodesOf(Vec value) {
   const Vec magnitude = hn::Abs(value);
   const auto normal = hn::Sub(hn::ShiftRight<20>(hn::BitCast(kI32, magnitude)), hn::Set(kI32, (127 - 7) << 3));
-  const auto subnormal = hn::ConvertTo(kI32, hn::Mul(magnitude, Set(0x1p9f)));
-  const auto is_subnormal = hn::RebindMask(kI32, hn::Lt(magnitude, Set(kSmallestNormalE4M3)));
+  const auto is_small = hn::Lt(magnitude, Set(kSmallestNormalE4M3));
+  const auto subnormal = hn::ConvertTo(kI32, hn::Mul(hn::IfThenElseZero(is_small, magnitude), Set(0x1p9f)));
+  const auto is_subnormal = hn::RebindMask(kI32, is_small);
   const auto is_nan = hn::RebindMask(kI32, hn::IsNaN(value));
   const auto code = hn::IfThenElse(is_nan, hn::Set(kI32, 0x7F), hn::IfThenElse(is_subnormal, subnormal, normal));
   return hn::Or(code, hn::And(hn::ShiftRight<24>(hn::BitCast(kI32, value)), hn::Set(kI32, 0x80)));
