@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <absl/strings/str_format.h>
+#include <hwy/base.h>
 #include <sys/mman.h>
 
 #include "base/available_memory.h"
@@ -23,6 +24,12 @@ constexpr size_t kLargeBytes = 2 * kHugePage;
 // Chunks double from the first of these to the second: an address space may be bounded (ulimit -v), and addresses that
 // no buffer touches count there.
 constexpr size_t kFirstChunk = 2 * kHugePage, kLargestChunk = 128 * kHugePage;
+
+// Buffers that are mapped or share a mapping; smaller ones are the heap's. There AddressSanitizer sees an overrun, so
+// under it all are that would share.
+constexpr bool IsMapped(size_t bytes) {
+  return bytes >= kPage && (!HWY_IS_ASAN || bytes > BufferChunks::kLargestBuffer);
+}
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -114,7 +121,7 @@ absl::StatusOr<DeviceBuffer> CpuDevice::Allocate(size_t bytes) {
 }
 
 void* CpuDevice::TakeFromSystem(size_t bytes) {
-  if (bytes < kPage) return AllocateSmall(bytes);
+  if (!IsMapped(bytes)) return AllocateSmall(bytes);
   std::byte* const shared = bytes <= BufferChunks::kLargestBuffer ? chunks_.Take(bytes) : nullptr;
   return shared != nullptr ? shared : MapLarge(bytes);
 }
@@ -130,7 +137,7 @@ size_t CpuDevice::AvailableBytes() const {
 void CpuDevice::Free(void* address, size_t bytes) {
   CHECK_LE(bytes, allocated_);
   allocated_ -= bytes;
-  if (bytes < kPage) return std::free(address);
+  if (!IsMapped(bytes)) return std::free(address);
   if (!chunks_.GiveBack(static_cast<const std::byte*>(address))) munmap(address, RoundUp(bytes, kPage));
 }
 

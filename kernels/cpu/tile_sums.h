@@ -78,13 +78,13 @@ class ScaledSums {
   const float* const scales_;
   const TileRows& rows_;
   float* const totals_;
-  const float* sums_ = nullptr;  // [num_rows][width]
+  alignas(64) float buffers_[2][kValues];
+  const float* sums_ = buffers_[1];  // [num_rows][width], none at first
   int width_ = kPanelOutputs;
   int block_ = 0;
   int first_row_ = 0;
   int num_rows_ = 0;
   int first_output_ = 0;
-  alignas(64) float buffers_[2][kValues];
 };
 
 // A store of tiles needs whole rows of them: a last tile with fewer has its sums beside the totals.

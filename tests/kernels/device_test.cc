@@ -12,6 +12,7 @@
 #include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <hwy/base.h>
 #include <sys/resource.h>
 
 #include "base/available_memory.h"
@@ -40,6 +41,7 @@ TEST(CpuDevice, MemoryIsZeroedAndAligned) {
 
 // Weights of experts are such buffers.
 TEST(CpuDevice, BuffersOfAMegabyteLieSideBySideAndAreZeroAgain) {
+  if (HWY_IS_ASAN) GTEST_SKIP() << "AddressSanitizer has each by itself";
   CpuDevice device;
   std::vector<DeviceBuffer> buffers;
   for (int round = 0; round < 2; ++round) {
@@ -99,6 +101,7 @@ std::vector<Range> HugePageRanges() {
 
 // What the kernel is asked for; how many huge pages it has to give depends on the machine's other programs.
 TEST(CpuDevice, MatricesOfAnySizeLieOnHugePages) {
+  if (HWY_IS_ASAN) GTEST_SKIP() << "AddressSanitizer has some in its heap";
   std::string enabled;
   std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
   std::getline(file, enabled);
