@@ -70,7 +70,7 @@ std::optional<std::string> StepProfile::Trace() {
 }
 
 std::string ChromeTrace(std::span<const ProfiledStep> steps) {
-  std::string trace = R"({"displayTimeUnit": "ns", "traceEvents": [)";
+  std::string trace(kTraceStart);
   std::string_view between = "\n";
   const auto append = [&](const std::string& event) {
     absl::StrAppend(&trace, std::string(std::exchange(between, ",\n")), event);

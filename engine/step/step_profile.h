@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "kernels/profiled_ops.h"
 
@@ -30,6 +31,8 @@ class StepProfile {
   const int num_steps_;
   std::shared_ptr<const ProfileRecording> recording_;  // null: another one is under way
 };
+
+inline constexpr std::string_view kTraceStart = R"({"displayTimeUnit": "ns", "traceEvents": [)";  // of every trace
 
 // An event "step" for each, and within it one for each call of a verb, with its layer, rows, bytes, FLOPs and rates.
 std::string ChromeTrace(std::span<const ProfiledStep> steps);

@@ -1,8 +1,10 @@
 #include "server/process/profile_file.h"
 
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include <absl/strings/str_format.h>
@@ -20,10 +22,27 @@ bool WriteText(const std::string& path, const std::string& text) {
   return file.good();
 }
 
+// An earlier trace, or an empty file; not a link, a pipe or what somebody else wrote.
+bool MayBeReplaced(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(std::filesystem::symlink_status(path, error))) return false;
+  std::string start(kTraceStart.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(start.data(), static_cast<std::streamsize>(start.size()));
+  return file.gcount() == 0 || start == kTraceStart;
+}
+
 }  // namespace
 
 absl::Status ProfileFile::Prepare(const std::string& path) {
-  if (path.empty() || WriteText(path, "")) return absl::OkStatus();
+  if (path.empty()) return absl::OkStatus();
+  std::error_code error;
+  const bool is_new = std::filesystem::symlink_status(path, error).type() == std::filesystem::file_type::not_found;
+  if (!is_new && !MayBeReplaced(path)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "profile: expected a path where nothing is, or an earlier trace, found %s; choose another", QuoteForLog(path)));
+  }
+  if (std::ofstream(path, std::ios::binary | std::ios::app).good()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrFormat("profile: expected a file that can be written, found %s", QuoteForLog(path)));
 }

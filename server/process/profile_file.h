@@ -15,7 +15,8 @@ class ProfileFile {
  public:
   static constexpr int kSteps = 32;
 
-  // Writes an empty file, so that one that can't be written is refused at the start; an empty path asks for nothing.
+  // Makes the file, so that one that can't be written is refused at the start, and so is one that is no trace. An empty
+  // path asks for nothing.
   static absl::Status Prepare(const std::string& path);
 
   // `ops` must outlive it; null where steps can't be profiled.

@@ -1,6 +1,7 @@
 """Profiles of the real daemon: the trace that Admin, latentctl and the knob give, without a word on its speed."""
 import collections
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -164,6 +165,18 @@ class ProfileTest(unittest.TestCase):
         refused = daemon.run("--model", daemon.MODEL, "--profile", "/nonexistent/trace.json")
         self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
         self.assertIn("profile: expected a file that can be written, found ", refused.stderr)
+
+    def test_file_that_is_no_trace_is_left_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            text, link, pipe = (pathlib.Path(folder) / name for name in ("notes.json", "link", "pipe"))
+            text.write_text("precious")
+            link.symlink_to(text)
+            os.mkfifo(pipe)
+            for path in (text, link, pipe, pathlib.Path(folder)):
+                refused = daemon.run("--model", daemon.MODEL, "--profile", path)
+                self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+                self.assertIn("profile: expected a path where nothing is, or an earlier trace, found ", refused.stderr)
+            self.assertEqual(text.read_text(), "precious")
 
 
 if __name__ == "__main__":
