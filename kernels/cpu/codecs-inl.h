@@ -31,14 +31,17 @@ HWY_INLINE void SplitPairs(hn::Vec<I32> pairs, Vec& even, Vec& odd) {
   odd = hn::BitCast(kF32, hn::And(pairs, hn::Set(kI32, static_cast<int32_t>(0xFFFF0000))));
 }
 
-#if HWY_TARGET == HWY_AVX3_DL
-// A byte table gives the high byte of a code's bf16 number, another the low one.
-struct E4M3Codec {
+struct E4M3Lines {
   static constexpr int kInputs = 4;
   static constexpr size_t kStepBytes = cpu::kLineBytes;
   static constexpr bool kIsCostly = true;
   static constexpr bool kStreams = true;
   static constexpr bool kHasLaneScales = false;
+};
+
+#if HWY_TARGET == HWY_AVX3_DL
+// A byte table gives the high byte of a code's bf16 number, another the low one.
+struct E4M3Codec : E4M3Lines {
   struct Codes {
     __m512i low, high;
   };
@@ -58,14 +61,8 @@ struct E4M3Codec {
     SplitPairs(hn::Vec<I32>{pairs}, even, odd);
   }
 };
-#else
-#if HWY_TARGET == HWY_SCALAR
-struct E4M3Codec {
-  static constexpr int kInputs = 4;
-  static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr bool kIsCostly = true;
-  static constexpr bool kStreams = true;
-  static constexpr bool kHasLaneScales = false;
+#elif HWY_TARGET == HWY_SCALAR
+struct E4M3Codec : E4M3Lines {
   using Codes = const std::byte*;
   static constexpr size_t Offset(int v) {
     return static_cast<size_t>(v / kVirtualLanes) * kGroupBytes +
@@ -79,12 +76,7 @@ struct E4M3Codec {
 };
 #else
 // Shifted into a half a code reads as w · 2^-8, subnormals too.
-struct E4M3Codec {
-  static constexpr int kInputs = 4;
-  static constexpr size_t kStepBytes = cpu::kLineBytes;
-  static constexpr bool kIsCostly = true;
-  static constexpr bool kStreams = true;
-  static constexpr bool kHasLaneScales = false;
+struct E4M3Codec : E4M3Lines {
   using Words = hn::Vec<hn::Rebind<int16_t, F32> >;
   struct Codes {
     Words pairs[2];  // the odd k's code is the high byte of a word
@@ -103,7 +95,6 @@ struct E4M3Codec {
     odd = hn::Mul(HalvesOfCodes(codes.pairs[pair]), Set(256.0f));
   }
 };
-#endif
 #endif
 
 // Eight nibbles in each word.
