@@ -140,8 +140,7 @@ HWY_INLINE void SoftmaxTile(float* scores, int num_keys, float scale, float& max
   const Vec factor = Exp(Set(max - new_max));
   sum = hn::GetLane(Fma(Set(sum), factor, Set(sums.Sum())));
   max = new_max;
-  if (hn::GetLane(factor) == 1.0f) return;
-  for (int i = 0; i < width; i += kLanes) hn::StoreU(hn::Mul(hn::LoadU(kF32, result + i), factor), kF32, result + i);
+  MultiplyRow(hn::GetLane(factor), result, width);
 }
 
 }  // namespace latentd::HWY_NAMESPACE

@@ -101,11 +101,6 @@ HWY_INLINE void StoreRows(const float* scores, int columns, int num_keys, int nu
   }
 }
 
-HWY_INLINE void MultiplyRow(float factor, float* row, int width) {
-  if (factor == 1.0f) return;
-  for (int i = 0; i < width; i += kLanes) hn::StoreU(hn::Mul(hn::LoadU(kF32, row + i), Set(factor)), kF32, row + i);
-}
-
 }  // namespace latentd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

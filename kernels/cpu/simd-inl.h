@@ -99,6 +99,12 @@ struct VirtualLanes {
   }
 };
 
+// row *= factor; width is a multiple of kLanes.
+HWY_INLINE void MultiplyRow(float factor, float* row, int width) {
+  if (factor == 1.0f) return;
+  for (int i = 0; i < width; i += kLanes) hn::StoreU(hn::Mul(hn::LoadU(kF32, row + i), Set(factor)), kF32, row + i);
+}
+
 }  // namespace latentd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

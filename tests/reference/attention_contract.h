@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "tests/reference/contract.h"
@@ -35,23 +36,29 @@ struct Partial {
   std::vector<float> result;
 };
 
-inline void AddTile(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale, Partial& p) {
-  std::vector<float> weights;
+// The weights round(exp(score - maximum)) of a tile's keys; the maximum, the sum and the result move on to them.
+template <class Round>
+std::vector<float> WeighTile(std::vector<float> scores, const Round& round, Partial& p) {
   float max = p.max;
-  for (const std::vector<float>& key : keys) {
-    weights.push_back(Dot(q, key) * scale);
-    max = std::max(max, weights.back());
-  }
+  for (const float score : scores) max = std::max(max, score);
   Lanes lanes = {};
-  for (size_t j = 0; j < keys.size(); ++j) {
-    weights[j] = Exp(weights[j] - max);
-    lanes[j % 16] += weights[j];
+  for (size_t j = 0; j < scores.size(); ++j) {
+    scores[j] = round(Exp(scores[j] - max));
+    lanes[j % 16] += scores[j];
   }
   const float factor = Exp(p.max - max);
   p.max = max;
   p.sum = std::fma(p.sum, factor, TreeSum(lanes));
+  for (float& value : p.result) value *= factor;
+  return scores;
+}
+
+inline void AddTile(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale, Partial& p) {
+  std::vector<float> scores;
+  for (const std::vector<float>& key : keys) scores.push_back(Dot(q, key) * scale);
+  const std::vector<float> weights = WeighTile(
+      std::move(scores), [](float weight) { return weight; }, p);
   for (size_t i = 0; i < p.result.size(); ++i) {
-    p.result[i] *= factor;
     for (size_t j = 0; j < keys.size(); ++j) p.result[i] = std::fma(weights[j], keys[j][i], p.result[i]);
   }
 }

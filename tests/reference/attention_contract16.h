@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "tests/reference/attention_contract.h"
@@ -26,22 +27,11 @@ inline float Dot16(const std::vector<float>& q, const std::vector<float>& key) {
 // A tile is two groups of 32 keys; of one that the query sees in part, the others count with p = 0, and one of which it
 // sees nothing is left out. What is summed into the denominator is what multiplies.
 inline void AddTile16(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale, Partial& p) {
-  std::vector<float> weights;
-  float max = p.max;
-  for (const std::vector<float>& key : keys) {
-    weights.push_back(Dot16(q, key) * scale);
-    max = std::max(max, weights.back());
-  }
-  Lanes lanes = {};
-  for (size_t j = 0; j < keys.size(); ++j) {
-    weights[j] = Bf16(Exp(weights[j] - max));
-    lanes[j % 16] += weights[j];
-  }
-  const float factor = Exp(p.max - max);
-  p.max = max;
-  p.sum = std::fma(p.sum, factor, TreeSum(lanes));
+  std::vector<float> scores;
+  for (const std::vector<float>& key : keys) scores.push_back(Dot16(q, key) * scale);
+  const std::vector<float> weights = WeighTile(
+      std::move(scores), [](float weight) { return Bf16(weight); }, p);
   for (size_t i = 0; i < p.result.size(); ++i) {
-    p.result[i] *= factor;
     for (size_t j = 0; j < keys.size(); j += kGroupInputs) {
       const auto count = static_cast<int>(std::min<size_t>(kGroupInputs, keys.size() - j));
       p.result[i] = AddGroup(
