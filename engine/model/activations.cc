@@ -5,18 +5,17 @@
 
 #include <absl/status/status.h>
 
+#include "kernels/rounding.h"
+
 namespace latentd {
 namespace {
-
-// Rows start one cache line past a multiple of 16 values, so that the rows of a tile do not share the same L1 sets.
-constexpr int PaddedStride(int width) { return (width + 15) / 16 * 16 + 16; }
 
 class Arena {
  public:
   explicit Arena(Device& device) : device_(device) {}
 
   Tensor Rows(int rows, int width) {
-    const int stride = PaddedStride(width);
+    const int stride = RowStride(width);
     return {Values<float>(rows, stride), rows, width, stride};
   }
   Activation CodedRows(int rows, int width, ScaleFormat scale_format) {
@@ -65,7 +64,7 @@ size_t CodeBytesPerToken(const ModelConfig& config) {
 size_t RoundedBytesPerToken(const ModelConfig& config) {
   const int widest = std::max({config.hidden_size, config.query_latent_width, config.dense_width,
                                config.attention.num_heads * config.attention.value_width});
-  return static_cast<size_t>(PaddedStride(widest)) * (sizeof(float) + sizeof(uint16_t));
+  return static_cast<size_t>(RowStride(widest)) * (sizeof(float) + sizeof(uint16_t));
 }
 
 }  // namespace
@@ -76,11 +75,11 @@ ScaleFormat CodeScaleFormat(const ModelConfig& config) {
 
 size_t ActivationMemory::BytesPerToken(const ModelConfig& config, ActivationFormat activations) {
   const AttentionShape& shape = config.attention;
-  const int64_t widths = 3 * PaddedStride(config.hidden_size) + PaddedStride(config.query_latent_width) +
-                         PaddedStride(shape.num_heads * shape.query_width()) +
-                         PaddedStride(shape.latent_width + shape.rope_width) +
-                         PaddedStride(shape.num_heads * shape.value_width) + 2 * PaddedStride(config.dense_width) +
-                         PaddedStride(config.routing.num_experts);
+  const int64_t widths = 3 * RowStride(config.hidden_size) + RowStride(config.query_latent_width) +
+                         RowStride(shape.num_heads * shape.query_width()) +
+                         RowStride(shape.latent_width + shape.rope_width) +
+                         RowStride(shape.num_heads * shape.value_width) + 2 * RowStride(config.dense_width) +
+                         RowStride(config.routing.num_experts);
   // The kernels' scratch holds each token's inputs, gate, up and output once for every expert that it goes to.
   const int64_t scratch = int64_t{config.routing.experts_per_token} * 2 * (config.hidden_size + config.expert_width);
   const size_t codes = activations == ActivationFormat::kE4M3 ? CodeBytesPerToken(config) : 0;

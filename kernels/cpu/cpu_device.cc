@@ -12,6 +12,7 @@
 #include "base/available_memory.h"
 #include "base/check.h"
 #include "kernels/cpu/tiles.h"
+#include "kernels/rounding.h"
 
 namespace latentd::cpu {
 namespace {
@@ -30,8 +31,6 @@ constexpr size_t kFirstChunk = 2 * kHugePage, kLargestChunk = 128 * kHugePage;
 constexpr bool IsMapped(size_t bytes) {
   return bytes >= kPage && (!HWY_IS_ASAN || bytes > BufferChunks::kLargestBuffer);
 }
-
-size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 // Zero pages that no core dump holds.
 void* Map(size_t bytes) {

@@ -3,19 +3,18 @@
 #include "base/check.h"
 #include "kernels/cpu/experts.h"
 #include "kernels/cpu/pack_row_tile.h"
+#include "kernels/rounding.h"
 
 namespace latentd::cpu {
 namespace {
 
-// Whole panels are stored; the extra line keeps the rows of a tile out of each other's L1 sets.
-size_t HiddenStride(int width) {
-  return static_cast<size_t>((width + kPanelOutputs - 1) / kPanelOutputs * kPanelOutputs + 16);
-}
+// Whole panels are stored.
+size_t HiddenStride(int width) { return static_cast<size_t>(RowStride(RoundUp(width, kPanelOutputs))); }
 
 // So many rows of all jobs: a job of 17 takes two tiles.
 size_t MostTileBytes(size_t rows, int inputs) { return rows * 2 * RowTileValues(1, inputs) * sizeof(uint16_t); }
 
-size_t NumCodeGroups(int width) { return static_cast<size_t>((width + kCodeGroup - 1) / kCodeGroup); }
+size_t NumCodeGroups(int width) { return static_cast<size_t>(CeilDiv(width, kCodeGroup)); }
 
 }  // namespace
 

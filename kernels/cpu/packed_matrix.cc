@@ -7,12 +7,11 @@
 
 #include "base/check.h"
 #include "kernels/packed_bytes.h"
+#include "kernels/rounding.h"
 #include "kernels/row_lender.h"
 
 namespace latentd::cpu {
 namespace {
-
-int RoundUp(int a, int unit) { return (a + unit - 1) / unit * unit; }
 
 int Outputs(const MatrixSource& source, RowSlice slice) {
   return slice.orientation == Orientation::kAsStored ? slice.count : source.inputs;
@@ -20,8 +19,6 @@ int Outputs(const MatrixSource& source, RowSlice slice) {
 int Inputs(const MatrixSource& source, RowSlice slice) {
   return slice.orientation == Orientation::kAsStored ? source.inputs : slice.count;
 }
-
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
 }  // namespace
 

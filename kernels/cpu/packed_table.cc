@@ -10,15 +10,10 @@
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/fp8.h"
 #include "kernels/packed_bytes.h"
+#include "kernels/rounding.h"
 #include "kernels/row_lender.h"
 
 namespace latentd::cpu {
-namespace {
-
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
-
-}  // namespace
-
 PackedTable::PackedTable(const MatrixSource& source)
     : Matrix(source.outputs, source.inputs),
       dtype_(source.dtype),

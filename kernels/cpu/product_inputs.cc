@@ -13,6 +13,7 @@
 #include "kernels/cpu/pack_row_tile.h"
 #include "kernels/cpu/partial-inl.h"
 #include "kernels/cpu/tiles.h"
+#include "kernels/rounding.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace latentd::HWY_NAMESPACE {
@@ -40,13 +41,10 @@ HWY_EXPORT(DecodeRow);
 
 namespace {
 
-// As the activations': the rows of a tile do not share the same L1 sets.
-int StrideOf(int width) { return (width + 15) / 16 * 16 + 16; }
-
 void DecodeRow(const Activation& from, int row, float* to) { HWY_DYNAMIC_DISPATCH(DecodeRow)(from, row, to); }
 
 Tensor CutTo(const Tensor& x, const DeviceBuffer& memory) {
-  const Tensor cut{memory.As<float>(), x.rows, x.width, StrideOf(x.width)};
+  const Tensor cut{memory.As<float>(), x.rows, x.width, RowStride(x.width)};
   CHECK_LE(static_cast<size_t>(cut.rows) * static_cast<size_t>(cut.stride) * sizeof(float), memory.bytes());
   return cut;
 }
@@ -74,7 +72,7 @@ absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   for (Addresses& rows : rows_) rows.values.reserve(tokens);
   if (format_ == ActivationFormat::kF32) return absl::OkStatus();
   if (format_ == ActivationFormat::kE4M3) rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
-  const size_t num_values = tokens * static_cast<size_t>(StrideOf(limits.max_linear_inputs));
+  const size_t num_values = tokens * static_cast<size_t>(RowStride(limits.max_linear_inputs));
   absl::StatusOr<DeviceBuffer> values = device.Allocate(num_values * sizeof(float));
   if (!values.ok()) return values.status();
   values_ = *std::move(values);

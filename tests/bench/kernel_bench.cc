@@ -9,6 +9,7 @@
 #include <absl/strings/str_format.h>
 
 #include "kernels/fp8.h"
+#include "kernels/rounding.h"
 #include "tests/bench/attend_bench.h"
 #include "tests/bench/verb_timer.h"
 
@@ -91,7 +92,7 @@ class Rows {
   Tensor First(int rows) { return {values_.data(), std::min(rows, rows_), width_, stride()}; }
 
  private:
-  int stride() const { return (width_ + 15) / 16 * 16 + 16; }
+  int stride() const { return RowStride(width_); }
   int rows_, width_;
   std::vector<float> values_;
 };

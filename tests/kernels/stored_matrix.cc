@@ -5,13 +5,13 @@
 #include <cstring>
 
 #include "kernels/fp8.h"
+#include "kernels/rounding.h"
 #include "kernels/stored_value.h"
 
 namespace latentd {
 namespace {
 
 constexpr float kUntouched = -12345.0f;
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
 }  // namespace
 

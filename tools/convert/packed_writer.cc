@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/quoting.h"
 #include "engine/model/checkpoint/packed_file.h"
+#include "kernels/rounding.h"
 #include "tools/convert/output_directory.h"
 
 namespace latentd {
@@ -25,10 +26,6 @@ constexpr size_t kChunkBytes = size_t{8} << 20;
 absl::Status Unwritable(const std::filesystem::path& path) {
   return absl::UnavailableError(
       absl::StrFormat("%s: write: %s", Quoted(path.filename().string()), std::strerror(errno)));
-}
-
-size_t RoundUp(size_t bytes) {
-  return (bytes + PackedBytes::kAlignment - 1) / PackedBytes::kAlignment * PackedBytes::kAlignment;
 }
 
 template <class T>
@@ -72,11 +69,11 @@ absl::Status PackedWriter::Add(PackedTensor facts, std::span<const std::span<con
   if (absl::Status status = Align(); !status.ok()) return status;
   std::vector<std::byte> tensor;  // as a whole, for its digest
   size_t num_bytes = scales.size_bytes();
-  for (const std::span<const std::byte> buffer : buffers) num_bytes += RoundUp(buffer.size());
+  for (const std::span<const std::byte> buffer : buffers) num_bytes += RoundUp(buffer.size(), PackedBytes::kAlignment);
   tensor.reserve(num_bytes);  // nothing is held twice while it grows
   for (const std::span<const std::byte> buffer : buffers) {
     tensor.insert(tensor.end(), buffer.begin(), buffer.end());
-    tensor.resize(RoundUp(tensor.size()));
+    tensor.resize(RoundUp(tensor.size(), PackedBytes::kAlignment));
   }
   facts.begin = place();
   facts.scales = facts.begin + tensor.size();

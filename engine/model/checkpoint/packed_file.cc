@@ -16,6 +16,7 @@
 #include "engine/model/checkpoint/safetensors.h"
 #include "engine/model/checkpoint/stored_values.h"
 #include "engine/model/checkpoint/tensor_catalog.h"
+#include "kernels/rounding.h"
 
 namespace latentd {
 namespace {
@@ -65,8 +66,8 @@ absl::Status CheckFits(const ExpectedTensor& expected, const PackedTensor& facts
     return InvalidTensor(expected.name, absl::StrFormat("expected a type that such a weight may have, found %s; %s",
                                                         PackedTypeName(facts.dtype), kPackAgain));
   }
-  const uint64_t rows = (static_cast<uint64_t>(facts.shape[0]) + 127) / 128;
-  const uint64_t columns = (static_cast<uint64_t>(facts.shape.back()) + 127) / 128;
+  const uint64_t rows = CeilDiv(static_cast<uint64_t>(facts.shape[0]), 128);
+  const uint64_t columns = CeilDiv(static_cast<uint64_t>(facts.shape.back()), 128);
   const uint64_t scale_bytes = facts.dtype == DType::kE4M3 ? rows * columns * sizeof(float) : 0;
   if (facts.end - facts.scales == scale_bytes) return absl::OkStatus();
   return InvalidTensor(expected.name, absl::StrFormat("expected %d bytes of scales, found %d; %s", scale_bytes,
@@ -167,23 +168,25 @@ std::span<const float> PackedFile::FloatsAt(uint64_t begin, uint64_t end) const 
   return {reinterpret_cast<const float*>(file_->bytes().data() + begin), (end - begin) / sizeof(float)};
 }
 
-MatrixSource PackedFile::Matrix(std::string_view name) const {
+const PackedFile::Tensor& PackedFile::At(std::string_view name) const {
   const auto found = tensors_.find(name);
   CHECK(found != tensors_.end());
-  const auto& [facts, packed] = found->second;
+  return found->second;
+}
+
+MatrixSource PackedFile::Matrix(std::string_view name) const {
+  const auto& [facts, packed] = At(name);
   CHECK_EQ(facts.shape.size(), 2u);
   return {.dtype = facts.dtype,
           .outputs = static_cast<int>(facts.shape[0]),
           .inputs = static_cast<int>(facts.shape[1]),
           .scales = FloatsAt(facts.scales, facts.end),
           .lender = packed.get(),
-          .name = found->first};
+          .name = facts.name};
 }
 
 std::vector<float> PackedFile::Vector(std::string_view name) const {
-  const auto found = tensors_.find(name);
-  CHECK(found != tensors_.end());
-  const PackedTensor& facts = found->second.facts;
+  const PackedTensor& facts = At(name).facts;
   const std::span<const float> values = FloatsAt(facts.begin, facts.scales).first(static_cast<size_t>(facts.shape[0]));
   return {values.begin(), values.end()};
 }

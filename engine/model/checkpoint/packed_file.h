@@ -82,6 +82,7 @@ class PackedFile {
   std::span<const std::byte> BytesOf(const Tensor& tensor) const {
     return file_->bytes().subspan(tensor.facts.begin, tensor.facts.end - tensor.facts.begin);
   }
+  const Tensor& At(std::string_view name) const;
   std::span<const float> FloatsAt(uint64_t begin, uint64_t end) const;
   absl::Status Add(PackedTensor facts, uint64_t end_of_tensors);
 

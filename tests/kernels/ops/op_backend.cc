@@ -6,15 +6,12 @@
 #include <limits>
 
 #include "base/check.h"
+#include "kernels/rounding.h"
 #include "tests/kernels/stored_matrix.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
 namespace {
-
-constexpr int kGap = 16;  // floats: what the forward pass leaves between rows, at least
-
-int StrideOf(int width) { return (width + 15) / 16 * 16 + kGap; }
 
 float Untouched() { return std::numeric_limits<float>::quiet_NaN(); }
 
@@ -76,7 +73,7 @@ reference::InputForm InputFormOf(const MatrixSource& weight, ActivationFormat ac
 }
 
 DeviceRows::DeviceRows(Backend& backend, int rows, int width) : device_(*backend.device) {
-  const int stride = StrideOf(width);
+  const int stride = RowStride(width);
   const std::vector<float> untouched(static_cast<size_t>(rows) * static_cast<size_t>(stride), Untouched());
   const size_t bytes = untouched.size() * sizeof(float);
   memory_ = OrDie(device_.Allocate(std::max<size_t>(bytes, 1)));
