@@ -69,6 +69,9 @@ struct SchedulingRule {
 };
 inline constexpr int kLowestPriority = -8, kHighestPriority = 8;
 
+// How many tokens are drafted behind each that is generated: so many, or as many as pay. No byte depends on it.
+inline constexpr int kAutoDrafts = -1, kMaxDrafts = 8;
+
 enum class RequestKind : uint8_t { kGenerate, kScore };
 
 struct Request {
@@ -82,7 +85,8 @@ struct Request {
   AnswerRule answer = {};
   CacheRule cache = {};
   SchedulingRule scheduling = {};
-  int num_sequences = 1;  // independent continuations of the prompt
+  int num_sequences = 1;         // independent continuations of the prompt
+  int max_drafts = kAutoDrafts;  // 0: none
   TimePoint received{};
   TimePoint queue_deadline = kNever;  // must have run its first step by then
   TimePoint deadline = kNever;

@@ -17,6 +17,7 @@ struct BatchRow {
   int num_tokens = 0;
   int first_position = 0;  // absolute position of its first token; the cache already holds all positions before
   int first_block = 0;     // its block table is blocks[first_block …], long enough for its last position
+  int first_key = 0;       // positions before it are not there: attention goes from here on; at most first_position
 };
 
 inline constexpr int32_t kNoSlot = -1;  // of a token that only fills up a step: its latent is stored nowhere
@@ -37,6 +38,9 @@ struct BatchInputs {
   std::vector<BatchRow> rows;
   std::vector<int32_t> blocks;        // the rows' block tables, one after the other
   std::vector<int32_t> logit_tokens;  // tokens whose logits are wanted, ascending
+  // [tokens] of a layer that predicts further tokens: the row of the hidden states that each token stands behind; else
+  // empty.
+  std::vector<int32_t> hidden_rows;
 
   int num_tokens() const { return static_cast<int>(token_ids.size()); }
   // Keys that the step's last token of any row may see, itself included.
@@ -78,6 +82,7 @@ struct Batch {
   std::span<const BatchRow> rows;
   std::span<const int32_t> blocks;
   std::span<const int32_t> logit_tokens;
+  std::span<const int32_t> hidden_rows;
   std::span<const SampleRow> samples;
   int max_context = 0;
 
@@ -94,6 +99,7 @@ inline Batch ViewOf(const BatchInputs& inputs, std::span<const SampleRow> sample
           .rows = inputs.rows,
           .blocks = inputs.blocks,
           .logit_tokens = inputs.logit_tokens,
+          .hidden_rows = inputs.hidden_rows,
           .samples = samples,
           .max_context = inputs.max_context()};
 }

@@ -108,8 +108,8 @@ class Ops {
   // products are those of Linear, and its hidden layer gets codes of x's scale format.
   virtual void MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) = 0;
 
-  // out[i] = x[logit_tokens[i]].
-  virtual void GatherRows(const Batch& batch, Tensor x, Tensor out) = 0;
+  // out[i] = x[rows[i]]; rows is one of a batch's arrays.
+  virtual void GatherRows(std::span<const int32_t> rows, Tensor x, Tensor out) = 0;
 
   // Chooses an id for each row of logits [logit rows, vocab], as batch.samples say.
   virtual void Sample(const Batch& batch, Tensor logits) = 0;

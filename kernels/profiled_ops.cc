@@ -189,8 +189,8 @@ void ProfiledOps::MixExperts(const Activation& x, const Routing& routing, const 
         });
 }
 
-void ProfiledOps::GatherRows(const Batch& batch, Tensor x, Tensor out) {
-  Timed([&] { to_->GatherRows(batch, x, out); },
+void ProfiledOps::GatherRows(std::span<const int32_t> rows, Tensor x, Tensor out) {
+  Timed([&] { to_->GatherRows(rows, x, out); },
         [&] {
           return CallWork{"GatherRows", {}, out.rows, ElementCost(2.0 * out.rows * out.width)};
         });

@@ -145,8 +145,8 @@ void Model::FeedForward(int layer) {
 }
 
 Tensor Model::Head(const Batch& batch) {
-  ops_.GatherRows(batch, a_.x, a_.logit_x);
-  ops_.GatherRows(batch, a_.delta, a_.logit_delta);
+  ops_.GatherRows(batch.logit_tokens, a_.x, a_.logit_x);
+  ops_.GatherRows(batch.logit_tokens, a_.delta, a_.logit_delta);
   ops_.AddRmsNorm(a_.logit_x, a_.logit_delta, weights_.final_norm.values(), static_cast<float>(config_.epsilon),
                   a_.logit_h);
   ops_.Linear(a_.logit_h, *weights_.head, a_.logits);

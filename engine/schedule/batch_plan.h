@@ -1,13 +1,28 @@
 // What one step computes: a value from Scheduler::Plan to the batch builder and back to Commit.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "engine/schedule/block_cache.h"
+#include "engine/schedule/finish_reason.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/wait_reason.h"
 
 namespace latentd {
+
+// What the layer that predicts further tokens does behind a row.
+struct Following {
+  int first_key = 1;   // of that layer: where the sequence's window begins
+  int num_drafts = 0;  // to be made behind what the row's last logits give; 0: its tokens are only stored
+};
+
+// What a row gave, judged before anything of it is committed.
+struct RowVerdict {
+  bool is_finite = true;                           // else what it computed is not stored
+  int num_accepted = 0;                            // of its drafts: they become the sequence's tokens
+  std::optional<FinishReason> end = std::nullopt;  // by the token behind those
+};
 
 // A sequence's share of the step. Its sequence's table already covers all its positions, and the sequence stays where
 // it is until the plan is committed, whatever ends it meanwhile.
@@ -17,9 +32,14 @@ struct PlannedRow {
   int num_tokens = 0;
   int first_logit_position = 0;  // logits are wanted at num_logits positions from here on
   int num_logits = 0;
-  bool is_finite = true;  // once it was computed: else what it computed is not stored
+  int num_again = 0;   // its first tokens whose latents the cache has: for their hidden states
+  int num_drafts = 0;  // its last tokens that are the sequence's first drafts
+  std::optional<Following> following = std::nullopt;
+  RowVerdict verdict = {};  // once it was computed
 
   int end_position() const { return first_position + num_tokens; }
+  // Where its computed tokens end that the sequence has: rejected drafts are none of them.
+  int committed_end() const { return end_position() - num_drafts + verdict.num_accepted; }
 };
 
 struct BatchPlan {

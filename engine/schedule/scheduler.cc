@@ -218,7 +218,7 @@ int Scheduler::CommitRow(const PlannedRow& row) {
   sequence.prompt_accounted += num_new;
   const bool has_prompt =
       row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
-  if (row.is_finite) Publish(sequence, has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
+  if (row.verdict.is_finite) Publish(sequence, has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
   if (has_prompt && sequence.index == 0) Fork(sequence);
   return num_new;
 }

@@ -23,6 +23,7 @@ struct SchedulerOptions {
   int max_step_logits = kDefaultStepRows;
   int max_started = 1 << 30;            // sequences that have begun: running, paused, preempted
   int chunk_tokens = 0;                 // most tokens of one sequence in a step; 0: as many as the step has left
+  int max_drafts = 0;                   // of one sequence in a step; 0: the model drafts nothing
   int max_context_tokens = 0;           // prompt and output together
   double slow_consumer_seconds = 30.0;  // a sequence paused for so long ends
   double ageing_seconds = 10.0;         // of waiting are worth one class of priority

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -59,7 +60,18 @@ struct Sequence {
   Sequence(std::shared_ptr<RequestRun> run, int32_t index, const CapacityDemand& most);
 
   SequenceId id() const { return {.request = request.id, .index = index}; }
-  int num_tokens() const { return tokens.empty() ? num_prompt_tokens : static_cast<int>(tokens.size()); }
+  int num_tokens() const { return tokens.empty() ? num_prompt_tokens : static_cast<int>(tokens.size()) - num_drafts; }
+  std::span<const int32_t> drafts() const { return std::span(tokens).last(static_cast<size_t>(num_drafts)); }
+  // Its first drafts become tokens, the others go.
+  void TakeDrafts(int num_accepted) {
+    tokens.resize(tokens.size() - static_cast<size_t>(num_drafts - num_accepted));
+    num_drafts = 0;
+  }
+  // Behind all its tokens.
+  void AddDrafts(std::span<const int32_t> ids) {
+    tokens.insert(tokens.end(), ids.begin(), ids.end());
+    num_drafts += static_cast<int>(ids.size());
+  }
   int num_generated() const { return std::max(0, num_tokens() - num_prompt_tokens); }
   int num_uncomputed() const { return num_tokens() - computed; }
   int num_unplanned() const { return num_tokens() - planned; }
@@ -77,15 +89,25 @@ struct Sequence {
   const int32_t index;
   const CapacityDemand most;  // what it may ever hold
   const int num_prompt_tokens;
-  std::vector<int32_t> tokens;  // prompt, then what was generated; of a further sequence empty until it has a row
-  int computed = 0;             // of `tokens`, so many are in the cache
-  int planned = 0;              // `computed` once every plan that has a row of it is committed
-  int prompt_accounted = 0;     // of the prompt, computed or found for the first time: neither counts again
-  int logits_given = 0;         // the position behind the last one whose logits were handed out
-  int most_computed = 0;        // before it was preempted: what lies below is computed again
-  int cached_tokens = 0;        // of the prompt, found in the prefix cache
+  // Prompt, then what was generated, then num_drafts drafts for its next row to verify; of a further sequence empty
+  // until it has a row.
+  std::vector<int32_t> tokens;
+  int num_drafts = 0;
+  int computed = 0;          // of `tokens`, so many are in the cache
+  int planned = 0;           // `computed` once every plan that has a row of it is committed
+  int prompt_accounted = 0;  // of the prompt, computed or found for the first time: neither counts again
+  int logits_given = 0;      // the position behind the last one whose logits were handed out
+  int most_computed = 0;     // before it was preempted: what lies below is computed again
+  int cached_tokens = 0;     // of the prompt, found in the prefix cache
   int num_preemptions = 0;
   int rows_in_flight = 0;  // in plans that are not committed
+
+  // The layer that predicts further tokens (docs/spec/deepseek.md 3.7) has its slots from drafted_from to drafted_to in
+  // the cache. Where that is computed + 1, the next row can go on from there.
+  int drafted_from = 1;
+  int drafted_to = 1;
+  int drafted_tokens = 0;   // verified so far
+  int accepted_tokens = 0;  // of these
   SequencePhase phase = SequencePhase::kAwaitingPrompt;
   FinishReason finish_reason = FinishReason::kEos;  // once phase is kFinished
   uint64_t last_turn = 0;                           // among all rows ever planned; 0: none

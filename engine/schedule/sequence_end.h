@@ -32,6 +32,8 @@ struct SequenceEnd {
   int generated_tokens = 0;  // the answer may have fewer: the engine goes on until it hears of a stop string
   int computed_tokens = 0;   // positions that went through the model
   int cached_tokens = 0;     // of its prompt, found in the prefix cache when it began
+  int drafted_tokens = 0;    // verified
+  int accepted_tokens = 0;   // of these
   SequenceTimings timings = {};
 };
 

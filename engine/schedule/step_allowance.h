@@ -18,6 +18,7 @@ struct StepAllowance {
   double work_beside_decode = std::numeric_limits<double>::infinity();
   double work_beside_prompts = std::numeric_limits<double>::infinity();
   static constexpr double kShareOfOne = 0.5;
+  int auto_drafts = 0;             // of each sequence that leaves their number to the engine
   double tokens_per_second = 0.0;  // as measured at the beginning of a context; 0: it was not
 
   // The work of `num_tokens` consecutive tokens from a position on.

@@ -1,9 +1,23 @@
 #include "engine/step/batch_builder.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/tensor.h"
 
 namespace latentd {
+namespace {
+
+// The blocks of its positions and, where it is followed, of those that the sampled token and its drafts may take, as
+// far as there are any.
+std::span<const BlockId> TableOf(const PlannedRow& row) {
+  const std::span<const BlockId> blocks = row.sequence->blocks.blocks();
+  const int behind = row.following ? std::max(1, row.following->num_drafts) : 0;
+  const auto wanted = static_cast<size_t>(BlocksFor(row.end_position() + behind));
+  return blocks.first(std::min(wanted, blocks.size()));
+}
+
+}  // namespace
 
 void BatchBuilder::Build(const BatchPlan& plan) {
   inputs_.copies.clear();
@@ -15,6 +29,7 @@ void BatchBuilder::Build(const BatchPlan& plan) {
   inputs_.blocks.clear();
   inputs_.logit_tokens.clear();
   samples_.clear();
+  drafts_.clear();
   ReserveLists(plan);
   for (const BlockCopy& copy : plan.copies) {
     inputs_.copies.push_back({.from = copy.from * kBlockSlots, .to = copy.to * kBlockSlots, .count = copy.num_slots});
@@ -22,6 +37,7 @@ void BatchBuilder::Build(const BatchPlan& plan) {
   for (const PlannedRow& row : plan.rows) {
     AddSamples(row);
     AddTokens(row);
+    if (row.following) AddDraftRow(row);
   }
 }
 
@@ -30,7 +46,7 @@ void BatchBuilder::ReserveLists(const BatchPlan& plan) {
   size_t most_blocks = 0;  // of all that the rows' sequences will ever hold: no later step of theirs takes more room
   for (const PlannedRow& row : plan.rows) {
     const size_t num_ends = rules_.eos_ids.size() + row.sequence->request.stopping.stop_token_ids.size();
-    num_banned += num_ends * static_cast<size_t>(row.num_logits);
+    num_banned += num_ends * static_cast<size_t>(row.num_logits + (row.following ? 1 : 0));
     most_blocks += static_cast<size_t>(row.sequence->most.blocks);
   }
   inputs_.blocks.reserve(most_blocks);
@@ -40,8 +56,7 @@ void BatchBuilder::ReserveLists(const BatchPlan& plan) {
 
 void BatchBuilder::AddTokens(const PlannedRow& row) {
   const Sequence& sequence = *row.sequence;
-  const std::span<const BlockId> table =
-      sequence.blocks.blocks().first(static_cast<size_t>(BlocksFor(row.end_position())));
+  const std::span<const BlockId> table = TableOf(row);
   const auto row_index = static_cast<int32_t>(inputs_.rows.size());
   inputs_.rows.push_back({.first_token = inputs_.num_tokens(),
                           .num_tokens = row.num_tokens,
@@ -73,7 +88,7 @@ void BatchBuilder::AddSamples(const PlannedRow& row) {
 }
 
 SampleRow BatchBuilder::DrawRow(const Sequence& sequence, int position) {
-  CHECK(position <= sequence.num_tokens() && "penalties and min_tokens see no drafts but those among the tokens");
+  CHECK_LE(static_cast<size_t>(position), sequence.tokens.size());
   const Request& request = sequence.request;
   return {.rule = request.sampling,
           .index = static_cast<uint32_t>(sequence.id().index),
@@ -85,6 +100,24 @@ SampleRow BatchBuilder::DrawRow(const Sequence& sequence, int position) {
           .has_token = rules_.has_token,
           .banned_ids = BannedIds(request.stopping, position - sequence.num_prompt_tokens),
           .num_top_logprobs = request.answer.num_top_logprobs};
+}
+
+void BatchBuilder::AddDraftRow(const PlannedRow& row) {
+  const Sequence& sequence = *row.sequence;
+  DraftRow draft{.row = static_cast<int>(inputs_.rows.size()) - 1,
+                 .first_key = row.following->first_key,
+                 .end_position = static_cast<int>(TableOf(row).size()) * kBlockSlots};
+  if (row.num_logits > 0) {
+    draft.first_sample = static_cast<int>(samples_.size()) - row.num_logits;
+    draft.num_verified = row.num_drafts;
+    draft.num_drafts = row.following->num_drafts;
+    // Its tokens are those before the first draft: the others follow from what is drawn.
+    draft.sample = DrawRow(sequence, row.end_position() - row.num_drafts);
+    draft.sample.num_top_logprobs = -1;
+  } else {
+    draft.next_id = sequence.tokens[static_cast<size_t>(row.end_position())];
+  }
+  drafts_.push_back(draft);
 }
 
 std::span<const int32_t> BatchBuilder::BannedIds(const StoppingRule& stopping, int num_generated) {

@@ -53,7 +53,7 @@ MeasuredRate MeasureRate(StepExecutor& executor, const CalibrationLimits& limits
   const auto time_step = [&](int first_position, int num_tokens) {
     const BatchInputs batch = PromptOf(first_position, num_tokens, limits.vocab_size);
     const TimePoint begin = clock.Now();
-    executor.Launch(batch, {});
+    executor.Launch(batch, {}, {});
     executor.Collect();
     return Seconds(std::max<Duration>(clock.Now() - begin, std::chrono::microseconds(1)));
   };

@@ -69,7 +69,7 @@ void JudgeRows(std::span<const SampleResult> results, BatchPlan& plan) {
   const auto is_finite = [](const SampleResult& result) { return result.finite; };
   for (PlannedRow& row : plan.rows) {
     const auto own = results.first(static_cast<size_t>(row.num_logits));
-    row.is_finite = std::all_of(own.begin(), own.end(), is_finite);
+    row.verdict.is_finite = std::all_of(own.begin(), own.end(), is_finite);
     results = results.subspan(own.size());
   }
 }
@@ -83,6 +83,8 @@ SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
                   .generated_tokens = sequence.num_generated(),
                   .computed_tokens = std::max(0, most_computed - (sequence.index == 0 ? sequence.cached_tokens : 0)),
                   .cached_tokens = sequence.cached_tokens,
+                  .drafted_tokens = sequence.drafted_tokens,
+                  .accepted_tokens = sequence.accepted_tokens,
                   .timings = sequence.timings};
   if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
   if (sequence.preempted_since != kNever) end.timings.preempted += finished - sequence.preempted_since;
@@ -159,7 +161,7 @@ std::optional<StepInFlight> Engine::Begin(TimePoint now) {
   }
   if (!step.plan.rows.empty()) {
     builder_.Build(step.plan);
-    executor_.Launch(builder_.inputs(), builder_.samples());
+    executor_.Launch(builder_.inputs(), builder_.samples(), builder_.drafts());
   }
   ++num_in_flight_;
   return step;
@@ -225,7 +227,7 @@ void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
 
 void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion) {
   Sequence& sequence = *row.sequence;
-  if (!row.is_finite) {
+  if (!row.verdict.is_finite) {
     ++completion.record.nonfinite_rows;
     scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
     return;

@@ -4,7 +4,9 @@
 
 namespace latentd {
 
-void ModelExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples) {
+void ModelExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples,
+                           std::span<const DraftRow> drafts) {
+  CHECK(drafts.empty());
   CHECK_EQ(samples.size(), batch.logit_tokens.size());
   results_.resize(samples.size());
   for (const SlotCopy& copy : batch.copies) model_.CopyLatents(copy);

@@ -14,7 +14,7 @@ class ModelExecutor final : public StepExecutor {
  public:
   ModelExecutor(Model& model, Backend& backend) : model_(model), backend_(backend) {}
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow> drafts) override;
   std::span<SampleResult> Collect() override;
 
  private:

@@ -2,9 +2,10 @@
 
 namespace latentd {
 
-void TimedExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples) {
+void TimedExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples,
+                           std::span<const DraftRow> drafts) {
   launched_ = clock_.Now();
-  executor_.Launch(batch, samples);
+  executor_.Launch(batch, samples, drafts);
 }
 
 std::span<SampleResult> TimedExecutor::Collect() {

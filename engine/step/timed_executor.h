@@ -11,8 +11,9 @@ class TimedExecutor final : public StepExecutor {
   // Both must outlive it.
   TimedExecutor(StepExecutor& executor, const Clock& clock) : executor_(executor), clock_(clock) {}
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow> drafts) override;
   std::span<SampleResult> Collect() override;
+  std::span<const Drafts> drafts() const override { return executor_.drafts(); }
   std::optional<Duration> last_duration() const override { return last_duration_; }
 
  private:

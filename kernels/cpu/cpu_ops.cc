@@ -147,10 +147,10 @@ void CpuOps::MixExperts(const Activation& x, const Routing& routing, const Exper
   cpu::MixExperts(pool_, inputs, routing, packed, expert_scratch_, out);
 }
 
-void CpuOps::GatherRows(const Batch& batch, Tensor x, Tensor out) {
-  CheckShape(out, batch.num_logit_rows(), x.width);
+void CpuOps::GatherRows(std::span<const int32_t> rows, Tensor x, Tensor out) {
+  CheckShape(out, static_cast<int>(rows.size()), x.width);
   for (int i = 0; i < out.rows; ++i) {
-    const int32_t row = batch.logit_tokens[static_cast<size_t>(i)];
+    const int32_t row = rows[static_cast<size_t>(i)];
     CHECK(row >= 0 && row < x.rows);
     std::memcpy(out.Row(i), x.Row(row), static_cast<size_t>(x.width) * sizeof(float));
   }

@@ -171,9 +171,9 @@ void CudaOps::MixExperts(const Activation& x, const Routing& routing, const Expe
   cuda::MixExperts(stream(), x, routing, static_cast<const DeviceExperts&>(experts).view(), expert_scratch_, out);
 }
 
-void CudaOps::GatherRows(const Batch& batch, Tensor x, Tensor out) {
-  CheckShape(out, batch.num_logit_rows(), x.width);
-  cuda::GatherRows(stream(), x, batch.logit_tokens.data(), out);
+void CudaOps::GatherRows(std::span<const int32_t> rows, Tensor x, Tensor out) {
+  CheckShape(out, static_cast<int>(rows.size()), x.width);
+  cuda::GatherRows(stream(), x, rows.data(), out);
 }
 
 void CudaOps::Sample(const Batch& batch, Tensor logits) {

@@ -41,7 +41,7 @@ class CudaOps final : public Ops {
                     LatentPages pages, const Activation& out) override;
   void RouteExperts(Tensor logits, const float* bias, const RoutingRule& rule, Routing routing) override;
   void MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) override;
-  void GatherRows(const Batch& batch, Tensor x, Tensor out) override;
+  void GatherRows(std::span<const int32_t> rows, Tensor x, Tensor out) override;
   void Sample(const Batch& batch, Tensor logits) override;
   void Collect(std::span<SampleResult> results) override;
   void CopyLatents(LatentPages pages, int from, int to, int count) override;

@@ -37,6 +37,7 @@ absl::Status StepInputs::Reserve(CudaDevice& device, const StepLimits& limits) {
   token_rows_ = Next<int32_t>(tokens);
   rows_ = Next<BatchRow>(rows);
   logit_tokens_ = Next<int32_t>(static_cast<size_t>(limits.max_logit_rows));
+  hidden_rows_ = Next<int32_t>(tokens);
   blocks_ = Next<int32_t>(rows * row_blocks);  // last: most of it is rarely used, and then not copied
   absl::StatusOr<DeviceBuffer> device_memory = device.Allocate(bytes_);
   if (!device_memory.ok()) return device_memory.status();
@@ -70,6 +71,7 @@ Batch StepInputs::Upload(CudaDevice& device, const BatchInputs& inputs, std::spa
                     .rows = Stage<BatchRow>(rows_, inputs.rows),
                     .blocks = Stage<int32_t>(blocks_, inputs.blocks),
                     .logit_tokens = Stage<int32_t>(logit_tokens_, inputs.logit_tokens),
+                    .hidden_rows = Stage<int32_t>(hidden_rows_, inputs.hidden_rows),
                     .samples = samples,
                     .max_context = shape_ranges * kRangeKeys};
   const size_t used = blocks_.offset + inputs.blocks.size() * sizeof(int32_t);

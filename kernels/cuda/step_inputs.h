@@ -39,7 +39,7 @@ class StepInputs {
 
   int max_context_ = 0;
   size_t bytes_ = 0;
-  Place<int32_t> token_ids_, positions_, slots_, token_rows_, logit_tokens_, blocks_;
+  Place<int32_t> token_ids_, positions_, slots_, token_rows_, logit_tokens_, hidden_rows_, blocks_;
   Place<BatchRow> rows_;
   DeviceBuffer device_memory_;
   PinnedBuffer host_memory_;

@@ -105,7 +105,7 @@ class ModelRun {
 
   double Run(const BatchInputs& step, std::span<const SampleRow> samples) {
     const TimePoint started = Now();
-    executor_->Launch(step, samples);
+    executor_->Launch(step, samples, {});
     executor_->Collect();
     return Seconds(Now() - started);
   }

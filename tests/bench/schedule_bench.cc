@@ -78,7 +78,7 @@ void PrintScheduler(int num_running, int num_waiting) {
 // Every sequence gets the same token.
 class IdleExecutor final : public StepExecutor {
  public:
-  void Launch(const BatchInputs&, std::span<const SampleRow> samples) override {
+  void Launch(const BatchInputs&, std::span<const SampleRow> samples, std::span<const DraftRow>) override {
     results_.resize(samples.size());
     for (SampleResult& result : results_) result.id = 7;
   }

@@ -36,7 +36,8 @@ void SimulatedExecutor::Clear() {
 }
 
 // What one row writes no other may read in the same step: a block is there for others once the step is over.
-void SimulatedExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples) {
+void SimulatedExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples,
+                               std::span<const DraftRow>) {
   Clear();
   CheckBudget(batch);
   Require(batch.logit_tokens.size() == samples.size(), Rule::kSlots, [] { return "a sample for each logit row"; });

@@ -35,7 +35,7 @@ class SimulatedExecutor final : public StepExecutor {
   // Tells, before the first Launch, whose table is whose: rows name no sequence. Must outlive it, too.
   void Follow(const Scheduler& scheduler) { scheduler_ = &scheduler; }
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow> drafts) override;
   std::span<SampleResult> Collect() override { return results_; }
 
   // While its step is in flight: no block of any of its tables may be free.

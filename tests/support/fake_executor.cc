@@ -37,7 +37,7 @@ int32_t Draw(uint64_t prefix, uint64_t seed, int vocab_size, std::span<const int
 FakeExecutor::FakeExecutor(FakeExecutorOptions options)
     : options_(std::move(options)), slots_(static_cast<size_t>(options_.num_blocks * kBlockSlots)) {}
 
-void FakeExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples) {
+void FakeExecutor::Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow>) {
   CHECK_EQ(batch.logit_tokens.size(), samples.size());
   CHECK(std::is_sorted(batch.logit_tokens.begin(), batch.logit_tokens.end()));
   if (options_.on_launch) options_.on_launch(batch, samples);

@@ -25,7 +25,7 @@ class FakeExecutor final : public StepExecutor {
  public:
   explicit FakeExecutor(FakeExecutorOptions options);
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow> drafts) override;
   std::span<SampleResult> Collect() override { return results_; }
 
  private:

@@ -57,7 +57,7 @@ class ForwardingOps : public Ops {
   void MixExperts(const Activation& x, const Routing& routing, const Experts& experts, Tensor out) override {
     to_.MixExperts(x, routing, experts, out);
   }
-  void GatherRows(const Batch& batch, Tensor x, Tensor out) override { to_.GatherRows(batch, x, out); }
+  void GatherRows(std::span<const int32_t> rows, Tensor x, Tensor out) override { to_.GatherRows(rows, x, out); }
   void Sample(const Batch& batch, Tensor logits) override { to_.Sample(batch, logits); }
   void Collect(std::span<SampleResult> results) override { to_.Collect(results); }
   void CopyLatents(LatentPages pages, int from, int to, int count) override { to_.CopyLatents(pages, from, to, count); }

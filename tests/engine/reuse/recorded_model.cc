@@ -145,8 +145,8 @@ class RecordedModel::Executor final : public StepExecutor {
  public:
   explicit Executor(RecordedModel& model) : executor_(*model.model_, model.backend_), recorder_(*model.recorder_) {}
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override {
-    executor_.Launch(batch, samples);
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow> drafts) override {
+    executor_.Launch(batch, samples, drafts);
   }
   std::span<SampleResult> Collect() override {
     const std::span<SampleResult> results = executor_.Collect();
@@ -160,6 +160,7 @@ class RecordedModel::Executor final : public StepExecutor {
     }
     return results;
   }
+  std::span<const Drafts> drafts() const override { return executor_.drafts(); }
 
  private:
   ModelExecutor executor_;
@@ -215,7 +216,7 @@ void RecordedModel::AppendStep(const Request& request, int32_t index, std::vecto
   } else {
     samples.push_back(DrawRow(request, index, tokens));
   }
-  executor_->Launch(ColdStep(input, is_first ? 0 : last, scores ? 0 : last), samples);
+  executor_->Launch(ColdStep(input, is_first ? 0 : last, scores ? 0 : last), samples, {});
   std::span<SampleResult> results = executor_->Collect();
   for (size_t i = 0; i < results.size(); ++i) {
     if (scores) results[i].id = tokens[i + 1];

@@ -21,7 +21,7 @@ class ModelledMachine final : public StepExecutor, public Clock {
  public:
   ModelledMachine(Duration per_step, Duration per_token) : per_step_(per_step), per_token_(per_token) {}
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow>) override {
+  void Launch(const BatchInputs& batch, std::span<const SampleRow>, std::span<const DraftRow>) override {
     steps.push_back(batch.num_tokens());
     slots.insert(slots.end(), batch.slots.begin(), batch.slots.end());
     now_ += per_step_ + batch.num_tokens() * per_token_;

@@ -29,7 +29,9 @@ double CostOf(const BatchInputs& batch) {
 // What calibration runs on: it computes nothing, and takes its time.
 class TimeOnly final : public StepExecutor, public Clock {
  public:
-  void Launch(const BatchInputs& batch, std::span<const SampleRow>) override { now_ += FromSeconds(CostOf(batch)); }
+  void Launch(const BatchInputs& batch, std::span<const SampleRow>, std::span<const DraftRow>) override {
+    now_ += FromSeconds(CostOf(batch));
+  }
   std::span<SampleResult> Collect() override { return {}; }
   TimePoint Now() const override { return now_; }
 

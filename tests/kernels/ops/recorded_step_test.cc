@@ -42,7 +42,7 @@ class RecordedStep : public testing::Test {
     const Batch batch = backend_.ops->Upload(inputs, samples);
     backend_.device->Run({.num_rows = rows, .max_context = batch.max_context}, [&] {
       backend_.ops->Embed(batch, *table_, embedded_.Part(0, rows));
-      backend_.ops->GatherRows(batch, embedded_.Part(0, rows), logits_.Part(0, rows));
+      backend_.ops->GatherRows(batch.logit_tokens, embedded_.Part(0, rows), logits_.Part(0, rows));
       backend_.ops->Sample(batch, logits_.Part(0, rows));
     });
     std::vector<SampleResult> results(ids.size());

@@ -44,7 +44,7 @@ TEST(GatherRows, CopiesTheRowsAskedFor) {
     const DeviceRows x(backend, rows), out(backend, 3, width);
     BatchInputs inputs = TokensWithIds(std::vector<int32_t>(10, 0));
     inputs.logit_tokens = {9, 0, 4};
-    backend.ops->GatherRows(backend.ops->Upload(inputs, {}), x.tensor(), out.tensor());
+    backend.ops->GatherRows(backend.ops->Upload(inputs, {}).logit_tokens, x.tensor(), out.tensor());
     EXPECT_TRUE(SameBytes(out.Get(), {rows[9], rows[0], rows[4]})) << width;
     EXPECT_TRUE(out.GapsUntouched());
   }

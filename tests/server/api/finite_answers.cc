@@ -100,7 +100,7 @@ BundledModel::BundledModel() : backend_(OrDie(MakeCpuBackend(2))) {
 
 EdgeLogits::EdgeLogits(uint32_t seed) : backend_(MakeSamplingBackend(2, kRunVocabulary)), random_(seed) {}
 
-void EdgeLogits::Launch(const BatchInputs&, std::span<const SampleRow> samples) {
+void EdgeLogits::Launch(const BatchInputs&, std::span<const SampleRow> samples, std::span<const DraftRow>) {
   logits_.resize(samples.size() * kRunVocabulary);
   for (float& logit : logits_) logit = kEdges[random_() % kEdges.size()];
   const int num_rows = static_cast<int>(samples.size());

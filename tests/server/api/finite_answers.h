@@ -35,7 +35,7 @@ class EdgeLogits final : public StepExecutor {
  public:
   explicit EdgeLogits(uint32_t seed);
 
-  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples) override;
+  void Launch(const BatchInputs& batch, std::span<const SampleRow> samples, std::span<const DraftRow> drafts) override;
   std::span<SampleResult> Collect() override { return results_; }
 
  private:
