@@ -16,6 +16,13 @@ ChildIds ChildAt(const BlockTable& table, const PrefixKey& key, int index, int n
   return {.parent = parent, .ids = key.tokens.subspan(first, static_cast<size_t>(num_ids))};
 }
 
+// Slots of a table's block, from its first to the last one that is missing.
+int NumUndrafted(const DraftedSlots& drafted, int index, int num_ids) {
+  const int first = index * kBlockSlots;
+  if (drafted.to < first + num_ids) return num_ids;
+  return drafted.from <= kFirstDraftedSlot ? 0 : std::clamp(drafted.from - first, 0, num_ids);
+}
+
 }  // namespace
 
 BlockTable::BlockTable(BlockTable&& other) noexcept
@@ -57,7 +64,12 @@ PrefixMatch BlockCache::Match(const PrefixKey& key, int limit) {
 
   PrefixMatch match{.num_blocks = static_cast<int>(path_.blocks.size())};
   match.num_tokens = match.num_blocks * kBlockSlots;
-  for (BlockId block : path_.blocks) match.num_cached_blocks += IsCached(block) ? 1 : 0;
+  int drafted_from = kFirstDraftedSlot;
+  for (int index = 0; index < match.num_blocks; ++index) {
+    const BlockId block = path_.blocks[static_cast<size_t>(index)];
+    match.num_cached_blocks += IsCached(block) ? 1 : 0;
+    drafted_from = std::max(drafted_from, EndOfUndrafted(block, index));
+  }
   int end = match.num_tokens;  // of what is accounted for
   const auto account = [&end](int until) {
     const int begin = end;
@@ -70,10 +82,12 @@ PrefixMatch BlockCache::Match(const PrefixKey& key, int limit) {
   if (num_available > 0) {
     match.has_tail = tail_slots > 0;
     match.num_tokens += tail_slots;
+    if (match.has_tail) drafted_from = std::max(drafted_from, EndOfUndrafted(path_.tail.block, match.num_blocks));
   } else {
     path_.tail = {};
     match.lost_to_granularity = tail_slots;
   }
+  if (drafted_from < match.num_tokens) match.drafted = {.from = drafted_from, .to = match.num_tokens};
   match.lost_to_eviction = account(path_.end_of_evicted);
   match.lost_to_salt = account(path_.end_of_salted);
   return match;
@@ -108,15 +122,25 @@ bool BlockCache::Extend(BlockTable& table) {
   return true;
 }
 
-void BlockCache::Publish(BlockTable& table, const PrefixKey& key, int num_committed, TailRule rule) {
+int BlockCache::Publish(BlockTable& table, const PrefixKey& key, int num_committed, TailRule rule,
+                        DraftedSlots drafted) {
   CHECK_LE(num_committed, table.num_blocks() * kBlockSlots);
   CHECK_LE(num_committed, static_cast<int>(key.tokens.size()));
   const int num_full = num_committed / kBlockSlots;
   const int num_in_tail = num_committed % kBlockSlots;
   CHECK_GE(num_full, table.num_published_);
   ++num_changes_;
-  while (table.num_published_ < num_full) PublishNext(table, key);
-  if (rule == TailRule::kWithTail && num_in_tail > 0) PublishTail(table, key, num_in_tail);
+  while (table.num_published_ < num_full) PublishNext(table, key, drafted);
+  if (rule == TailRule::kWithTail && num_in_tail > 0) PublishTail(table, key, num_in_tail, drafted);
+  return drafted.from;
+}
+
+bool BlockCache::IsDrafted(const BlockTable& table, const DraftedSlots& drafted) const {
+  for (int index = 0; index < table.num_published_; ++index) {
+    const int end = EndOfUndrafted(table.blocks_[static_cast<size_t>(index)], index);
+    if (end > drafted.from && end <= drafted.to) return false;
+  }
+  return true;
 }
 
 void BlockCache::Release(BlockTable& table, TimePoint keep_until) {
@@ -209,13 +233,13 @@ void BlockCache::Unstore(BlockId block, Removal removal) {
   order_.Forget(block);
 }
 
-void BlockCache::PublishNext(BlockTable& table, const PrefixKey& key) {
+void BlockCache::PublishNext(BlockTable& table, const PrefixKey& key, DraftedSlots& drafted) {
   const int index = table.num_published_++;
   const ChildIds child = ChildAt(table, key, index, kBlockSlots);
   BlockId& held = table.blocks_[static_cast<size_t>(index)];
   const BlockId twin = index_.FindFull(key, child);
   if (twin == kNoBlock) {
-    Store(held, key, child);
+    Store(held, key, child, NumUndrafted(drafted, index, kBlockSlots));
     return;
   }
   // So that a table that holds a block holds those that it stands beneath.
@@ -223,23 +247,30 @@ void BlockCache::PublishNext(BlockTable& table, const PrefixKey& key) {
   LetGo(held);
   Hold(twin);
   held = twin;
+  drafted.from = std::max(drafted.from, EndOfUndrafted(twin, index));
 }
 
-void BlockCache::PublishTail(BlockTable& table, const PrefixKey& key, int num_ids) {
+void BlockCache::PublishTail(BlockTable& table, const PrefixKey& key, int num_ids, const DraftedSlots& drafted) {
   const BlockId held = table.blocks_[static_cast<size_t>(table.num_published_)];
   const ChildIds child = ChildAt(table, key, table.num_published_, num_ids);
   if (index_.num_tokens(held) >= num_ids) return;
   const BlockId covering = index_.FindCovering(key, child);
   if (covering == kNoBlock) {
-    Store(held, key, child);
+    Store(held, key, child, NumUndrafted(drafted, table.num_published_, num_ids));
   } else if (IsCached(covering)) {
     order_.Remove(covering);
     order_.Add(covering);
   }
 }
 
-void BlockCache::Store(BlockId block, const PrefixKey& key, const ChildIds& child) {
-  index_.Add(block, key, child);
+// 0 where all of the block's slots are drafted; it is a table's block of that index.
+int BlockCache::EndOfUndrafted(BlockId block, int index) const {
+  const int num_undrafted = index_.num_undrafted(block);
+  return num_undrafted == 0 ? 0 : index * kBlockSlots + num_undrafted;
+}
+
+void BlockCache::Store(BlockId block, const PrefixKey& key, const ChildIds& child, int num_undrafted) {
+  index_.Add(block, key, child, num_undrafted);
   ChildIds start = child;
   for (BlockId covered = index_.FindCovered(key, start); covered != kNoBlock;
        covered = index_.FindCovered(key, start)) {

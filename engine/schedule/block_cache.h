@@ -4,6 +4,10 @@
 //
 // A sequence's calls: Match and Open where it may read; Extend as it grows; Publish once positions are committed in all
 // layers; Release when it ends or is preempted. Memory is taken at construction, and by BlockTable::ReserveMemory.
+//
+// Blocks are found by their tokens, whether or not the predicting layer has all its slots in them: steps that do not
+// draft leave holes there. A sequence relies on those behind the last hole: Match tells which, Publish where an
+// exchange cost some. A block may have them where those above it do not.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +51,16 @@ class BlockTable {
   int num_published_ = 0;
 };
 
+// The first position has none before it to be predicted from: it needs no slot in the predicting layer.
+inline constexpr int kFirstDraftedSlot = 1;
+
+// The slots of a sequence, from `from` up to `to`, that the predicting layer has. `from` does not move back while the
+// sequence holds its blocks: a row that was planned before an exchange may have seen more of them.
+struct DraftedSlots {
+  int from = kFirstDraftedSlot;
+  int to = kFirstDraftedSlot;
+};
+
 struct BlockCacheOptions {
   int num_blocks = 0;                 // the scratch block included
   uint64_t shuffle_seed = 0;          // 0: the block freed last goes out first; else free ones go out in a random order
@@ -60,6 +74,7 @@ struct PrefixMatch {
   int num_blocks = 0;         // whole ones among them
   int num_cached_blocks = 0;  // blocks to be taken that none holds now: so many fewer are available
   bool has_tail = false;      // num_tokens ends within a block: it is copied to one more, which is available
+  DraftedSlots drafted = {};  // up to num_tokens; as of a new sequence where the last of them is missing
 
   // Tokens beyond, each counted once: what they would have been without …
   int lost_to_granularity = 0;  // the lack of a block to copy a tail to
@@ -95,7 +110,10 @@ class BlockCache {
   // The first num_committed of key.tokens are in the table's blocks, for good: full ones that were not yet become
   // findable, and kWithTail the partial last one, too; it may be written on behind them, and published again. A block
   // whose twin is stored already is exchanged for that. A table keeps one key's salt and `own` for life.
-  void Publish(BlockTable& table, const PrefixKey& key, int num_committed, TailRule rule);
+  // Returns where the table's drafted slots begin now: at drafted.from, or behind what a twin lacks.
+  int Publish(BlockTable& table, const PrefixKey& key, int num_committed, TailRule rule, DraftedSlots drafted = {});
+  // Whether all of these that are in published blocks are drafted there, for invariants.
+  bool IsDrafted(const BlockTable& table, const DraftedSlots& drafted) const;
 
   // Findable blocks become cached, the most recently used ones; the rest become free. Kept until then, its findable
   // ones are evicted after all that are not kept, for as long as at most half of all blocks are.
@@ -136,9 +154,10 @@ class BlockCache {
   void LetGo(BlockId block);
   void Uncache(BlockId block, Removal removal);
   void Unstore(BlockId block, Removal removal);
-  void PublishNext(BlockTable& table, const PrefixKey& key);
-  void PublishTail(BlockTable& table, const PrefixKey& key, int num_ids);
-  void Store(BlockId block, const PrefixKey& key, const ChildIds& child);
+  void PublishNext(BlockTable& table, const PrefixKey& key, DraftedSlots& drafted);
+  void PublishTail(BlockTable& table, const PrefixKey& key, int num_ids, const DraftedSlots& drafted);
+  void Store(BlockId block, const PrefixKey& key, const ChildIds& child, int num_undrafted);
+  int EndOfUndrafted(BlockId block, int index) const;
   absl::Status CheckTables(std::span<const BlockTable* const> tables) const;
   absl::Status CheckFree(std::vector<State>& states) const;
   absl::Status CheckOrder(std::vector<State>& states) const;

@@ -83,7 +83,7 @@ bool PrefixIndex::IsCovered(BlockId tail) const {
   return next != children_.all().end() && IsSibling(*next, place) && StartsWith(IdsOf(*next), place.ids);
 }
 
-void PrefixIndex::Add(BlockId block, const PrefixKey& key, const ChildIds& child) {
+void PrefixIndex::Add(BlockId block, const PrefixKey& key, const ChildIds& child, int num_undrafted) {
   Node& node = At(block);
   const int size = static_cast<int>(child.ids.size());
   CHECK_LE(size, kBlockSlots);
@@ -99,6 +99,7 @@ void PrefixIndex::Add(BlockId block, const PrefixKey& key, const ChildIds& child
     Link(block);
   }
   node.num_tokens = size;
+  node.num_undrafted = num_undrafted;
   std::copy(child.ids.begin(), child.ids.end(), &ids_[static_cast<size_t>(block) * kBlockSlots]);
   children_.Insert(block);
   if (size == kBlockSlots) AddFull(block, key.salt);
@@ -304,6 +305,8 @@ absl::Status PrefixIndex::CheckInvariants() const {
 const char* PrefixIndex::FindFault(BlockId block) const {
   const Node& node = At(block);
   if (node.num_tokens < 1 || node.num_tokens > kBlockSlots) return " is stored without tokens";
+  const bool has_undrafted = node.num_undrafted >= 0 && node.num_undrafted <= node.num_tokens;
+  if (!has_undrafted) return " lacks more drafted slots than it has tokens";
   if (node.parent != kNoBlock) {
     const Node& above = At(node.parent);
     if (above.num_tokens != kBlockSlots) return " is beneath one that is not a full one";

@@ -2,6 +2,10 @@
 // its own, or a tail, a leaf of fewer tokens. Full ones are found by hash and then compared (block before, scope, ids):
 // hashes that collide cost a comparison. Says what is stored, not what may go: BlockCache keeps each block's ancestors,
 // and no tail unheld that another one covers. Engine thread only.
+//
+// Each stored block knows how many of its first slots the predicting layer may lack (docs/spec/deepseek.md 3.7). The
+// slots behind those are there whatever stands above the block: that layer stores of a token what the token and the
+// main model's hidden state before it give, so that a slot never depends on where a window of that layer began.
 #pragma once
 
 #include <cstdint>
@@ -78,12 +82,13 @@ class PrefixIndex {
   bool IsCovered(BlockId tail) const;
 
   // Stores it under the key; a tail that is in already goes on with these ids. No equal one may be in.
-  void Add(BlockId block, const PrefixKey& key, const ChildIds& child);
+  void Add(BlockId block, const PrefixKey& key, const ChildIds& child, int num_undrafted);
   void Remove(BlockId leaf, Removal removal);
   void Flushed() const;  // all were removed, kFlushed
 
   bool Has(BlockId block) const { return At(block).num_tokens > 0; }
   int num_tokens(BlockId block) const { return At(block).num_tokens; }
+  int num_undrafted(BlockId block) const { return At(block).num_undrafted; }  // its slots behind those are drafted
   BlockId parent(BlockId block) const { return At(block).parent; }
   int size() const { return static_cast<int>(children_.all().size()); }
   void AppendChildren(BlockId block, std::vector<BlockId>& children) const;
@@ -107,6 +112,7 @@ class PrefixIndex {
     BlockId parent = kNoBlock;
     ScopeId scope = kNoScope;
     int32_t num_tokens = 0;  // 0: the block is not in the tree
+    int32_t num_undrafted = 0;
     int32_t num_children = 0;
     BlockHash hash;                              // of full ones
     BlockHash content;                           // the same without a salt

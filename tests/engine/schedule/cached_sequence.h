@@ -52,7 +52,10 @@ class CachedSequence {
     }
     return true;
   }
-  void Publish(TailRule rule = TailRule::kWithTail) { cache_.Publish(table, key(), num_tokens(), rule); }
+  int Publish(TailRule rule = TailRule::kWithTail) { return Publish({}, rule); }
+  int Publish(const DraftedSlots& drafted, TailRule rule = TailRule::kWithTail) {
+    return cache_.Publish(table, key(), num_tokens(), rule, drafted);
+  }
   void Release(TimePoint keep_until = kNotKept) { cache_.Release(table, keep_until); }
 
   std::vector<int32_t> tokens;
