@@ -15,6 +15,7 @@
 #include "engine/load/bytes_read.h"
 #include "engine/load/model_name.h"
 #include "engine/load/sizing.h"
+#include "engine/load/step_memory.h"
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/step/calibration.h"
 #include "engine/step/model_executor.h"
@@ -74,11 +75,17 @@ VocabularyRules RulesOf(const ModelConfig& config, const Tokenizer* tokenizer) {
   return rules;
 }
 
-MemoryFacts MemoryOf(const LoadedModel& loaded, const Checkpoint& checkpoint, const ModelConfig& config) {
+// Valid while its arguments live.
+MemoryFacts MemoryOf(const LoadOptions& options, const LoadedModel& loaded, const Checkpoint& checkpoint,
+                     const ModelConfig& config) {
+  const int context = MaxContext(options, config).value_or(config.max_context);  // it was checked
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
           .block_bytes = LatentCache::BytesPerBlock(config, loaded.numerics.latents),
-          .step_bytes = ActivationMemory::BytesPerToken(config, loaded.numerics.activations)};
+          .step_bytes = [&, context](int tokens) {
+            const ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, tokens, context);
+            return StepBytes(options, config, loaded.chosen, limits);
+          }};
 }
 
 struct Sizes {
@@ -105,7 +112,7 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .prefix_cache = options.prefix_cache,
                         .max_step_tokens = sizes.step_tokens,
                         .max_step_rows = rows,
-                        .max_step_logits = std::max(rows, 64),
+                        .max_step_logits = MostStepLogits(options),
                         .max_started = static_cast<int>(options.max_started > 0 ? options.max_started : 4 * rows),
                         .max_context_tokens = sizes.context,
                         .slow_consumer_seconds = options.slow_consumer_seconds,
@@ -213,22 +220,14 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
   const absl::StatusOr<Numerics> numerics = ChooseNumerics(options, checkpoint, config, loaded.chosen);
   if (!numerics.ok()) return numerics.status();
   loaded.numerics = *numerics;
-  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(loaded, checkpoint, config));
+  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(options, loaded, checkpoint, config));
   if (!sizes.ok()) return sizes;
   loaded.engine = OptionsFor(options, *sizes);
   loaded.engine.vocabulary = RulesOf(config, loaded.text.tokenizer.get());
   const Backend& backend = loaded.chosen.backend;
-  const int rows = backend.device->PadRows(loaded.engine.scheduler.max_step_rows);
-  absl::StatusOr<std::unique_ptr<Model>> model =
-      Model::Load(checkpoint, config,
-                  {.num_blocks = sizes->cache.num_blocks,
-                   .max_tokens = std::max(sizes->step_tokens, rows),
-                   .max_rows = rows,
-                   .max_logit_rows = std::max(loaded.engine.scheduler.max_step_logits, rows),
-                   .max_context = sizes->context,
-                   .latents = loaded.numerics.latents,
-                   .activations = loaded.numerics.activations},
-                  *backend.device, *backend.ops);
+  ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, sizes->step_tokens, sizes->context);
+  limits.num_blocks = sizes->cache.num_blocks;
+  absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(checkpoint, config, limits, *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded.model = *std::move(model);
   // Layers that nothing computes yet.

@@ -26,16 +26,15 @@ double MiB(uint64_t bytes) { return static_cast<double>(bytes) / 0x1p20; }
 int StepTokens(const LoadOptions& options, const MemoryFacts& memory) {
   if (options.max_step_tokens > 0) return static_cast<int>(options.max_step_tokens);
   int tokens = kMostStepTokens;
-  while (tokens > kLeastStepTokens &&
-         static_cast<uint64_t>(tokens) * memory.step_bytes > memory.available_bytes / kStepShare) {
-    tokens /= 2;
-  }
+  while (tokens > kLeastStepTokens && memory.step_bytes(tokens) > memory.available_bytes / kStepShare) tokens /= 2;
   return tokens;
 }
 
+int MostStepLogits(const LoadOptions& options) { return std::max(static_cast<int>(options.max_rows), 64); }
+
 absl::StatusOr<CacheSize> CacheBlocks(const LoadOptions& options, const MemoryFacts& memory, int context,
                                       int step_tokens) {
-  const uint64_t taken = memory.weight_bytes + static_cast<uint64_t>(step_tokens) * memory.step_bytes;
+  const uint64_t taken = memory.weight_bytes + memory.step_bytes(step_tokens);
   const uint64_t left = LeftOf(memory.available_bytes, taken);
   const int64_t wanted = options.max_rows * BlocksFor(context) + 1;
   const auto fitting = static_cast<int64_t>(left / kCacheShare / memory.block_bytes);

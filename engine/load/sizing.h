@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -14,13 +15,16 @@ namespace latentd {
 struct MemoryFacts {
   uint64_t available_bytes = 0;  // before anything of the model is loaded
   uint64_t weight_bytes = 0;
-  uint64_t block_bytes = 0;  // of one block of the cache, all layers
-  uint64_t step_bytes = 0;   // of the activations of one token in a step
+  uint64_t block_bytes = 0;                        // of one block of the cache, all layers
+  std::function<uint64_t(int tokens)> step_bytes;  // of activations and scratch where steps have so many tokens
 };
 
-// Tokens of the largest step: max_step_tokens, or 512 and fewer where their activations would take more than a
-// sixteenth of the memory.
+// Tokens of the largest step: max_step_tokens, or 512 and fewer where activations and scratch would take more than
+// a sixteenth of the memory.
 int StepTokens(const LoadOptions& options, const MemoryFacts& memory);
+
+// Rows of a step whose logits may be wanted.
+int MostStepLogits(const LoadOptions& options);
 
 struct CacheSize {
   int num_blocks = 0;  // the scratch block included

@@ -36,8 +36,8 @@ struct Activations {
 };
 
 struct ActivationMemory {
-  // About how many bytes a token of a step takes, the scratch of the kernels included.
-  static size_t BytesPerToken(const ModelConfig& config, ActivationFormat activations);
+  // What Allocate will take.
+  static size_t Bytes(const ModelConfig& config, const StepLimits& limits);
   static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, const StepLimits& limits);
 
   Activations largest;

@@ -15,25 +15,6 @@
 namespace latentd {
 namespace {
 
-StepLimits LimitsOf(const ModelConfig& config, const ModelLimits& limits, const Ops& ops) {
-  const AttentionShape& shape = config.attention;
-  const int widest = std::max(
-      {config.hidden_size, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
-  return {.max_tokens = limits.max_tokens,
-          .max_rows = limits.max_rows,
-          .max_logit_rows = limits.max_logit_rows,
-          .max_context = limits.max_context,
-          .hidden_size = config.hidden_size,
-          .max_linear_inputs = widest,
-          .vocab_size = config.vocab_size,
-          .attention = shape,
-          .experts_per_token = config.routing.experts_per_token,
-          .expert_width = config.expert_width,
-          .shared_expert_width = config.shared_expert_width,
-          .activations = limits.activations,
-          .latents = limits.latents.value_or(ops.latent_formats(limits.activations).front())};
-}
-
 absl::Status CheckActivations(const StepLimits& limits, const Ops& ops) {
   std::vector<std::string> names;
   for (const ActivationFormat format : ops.activation_formats()) {
@@ -53,9 +34,28 @@ RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {
 
 }  // namespace
 
+StepLimits StepLimitsOf(const ModelConfig& config, const ModelLimits& limits, const Ops& ops) {
+  const AttentionShape& shape = config.attention;
+  const int widest = std::max(
+      {config.hidden_size, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
+  return {.max_tokens = limits.max_tokens,
+          .max_rows = limits.max_rows,
+          .max_logit_rows = limits.max_logit_rows,
+          .max_context = limits.max_context,
+          .hidden_size = config.hidden_size,
+          .max_linear_inputs = widest,
+          .vocab_size = config.vocab_size,
+          .attention = shape,
+          .experts_per_token = config.routing.experts_per_token,
+          .expert_width = config.expert_width,
+          .shared_expert_width = config.shared_expert_width,
+          .activations = limits.activations,
+          .latents = limits.latents.value_or(ops.latent_formats(limits.activations).front())};
+}
+
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint, const ModelConfig& config,
                                                    const ModelLimits& limits, Device& device, Ops& ops) {
-  const StepLimits step = LimitsOf(config, limits, ops);
+  const StepLimits step = StepLimitsOf(config, limits, ops);
   if (absl::Status supported = CheckActivations(step, ops); !supported.ok()) return supported;
   if (absl::Status reserved = ops.Reserve(step); !reserved.ok()) return reserved;
   absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, device, ops);

@@ -27,6 +27,9 @@ struct ModelLimits {
   ActivationFormat activations = ActivationFormat::kF32;
 };
 
+// The same as the backend reserves memory for.
+StepLimits StepLimitsOf(const ModelConfig& config, const ModelLimits& limits, const Ops& ops);
+
 class Model {
  public:
   // Packs the weights and allocates all memory of the forward pass. The checkpoint may be closed afterwards.

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/product_inputs.h"
+#include "kernels/cpu/scratch_bytes.h"
 
 namespace latentd::cpu {
 namespace {
@@ -24,9 +25,22 @@ AttentionScratch::Results TakeResults(int rows, int width, float*& memory) {
   return results;
 }
 
-}  // namespace
+struct Sizes {
+  int key_width = 0;
+  int latent_width = 0;
+  int product_width = 0;
+  size_t tokens = 0;  // of a wave
+  size_t partial_rows = 0;
+  size_t room_floats = 0;  // of a thread
+  size_t memory_bytes = 0, key_bytes = 0, room_bytes = 0;
+};
 
-absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits, int num_threads) {
+Arithmetic ArithmeticOf(const StepLimits& limits) {
+  return limits.activations == ActivationFormat::kBf16 ? Arithmetic::kA16 : Arithmetic::kA32;
+}
+
+Sizes SizesFor(const StepLimits& limits, int num_threads) {
+  constexpr size_t kMaxBytes = AttentionScratch::kMaxBytes;
   const AttentionShape& shape = limits.attention;
   const int key_width = WholeVectors(shape.latent_width + shape.rope_width);
   const int latent_width = WholeVectors(shape.latent_width);
@@ -42,36 +56,49 @@ absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits,
   const size_t most = tokens * heads * static_cast<size_t>((limits.max_context + kRangeKeys - 1) / kRangeKeys);
   const size_t partial_rows = std::max(least, std::min(most, kMaxBytes / 2 / ResultBytes(latent_width)));
 
-  const size_t rows = tokens * heads;
   constexpr size_t kRounding = 4 * 16 * sizeof(float);
-  absl::StatusOr<DeviceBuffer> memory = device.Allocate(rows * (query_bytes + ResultBytes(latent_width)) +
-                                                        partial_rows * ResultBytes(latent_width) + kRounding);
-  if (!memory.ok()) return memory.status();
-  memory_ = *std::move(memory);
-  arithmetic_ = limits.activations == ActivationFormat::kBf16 ? Arithmetic::kA16 : Arithmetic::kA32;
-  tile_product_ = TilesFor(limits);
-  num_heads_ = shape.num_heads;
-  max_wave_tokens_ = static_cast<int>(tokens);
-  auto* next = memory_.As<float>();
-  queries_ = {next, static_cast<int>(rows), key_width, key_width};
-  next += rows * static_cast<size_t>(key_width);
-  running_ = TakeResults(static_cast<int>(rows), latent_width, next);
-  partial_ = TakeResults(static_cast<int>(partial_rows), latent_width, next);
-  groups_.reserve(tokens);
-  stretches_.reserve(tokens);
   const auto threads = static_cast<size_t>(num_threads);
-  if (limits.latents != LatentFormat::kF32) {
-    absl::StatusOr<DeviceBuffer> keys = device.Allocate(threads * static_cast<size_t>(kTileKeys) * query_bytes);
-    if (!keys.ok()) return keys.status();
-    keys_ = *std::move(keys);
+  Sizes sizes = {.key_width = key_width, .latent_width = latent_width, .tokens = tokens, .partial_rows = partial_rows};
+  sizes.memory_bytes = tokens * token_bytes + partial_rows * ResultBytes(latent_width) + kRounding;
+  if (limits.latents != LatentFormat::kF32) sizes.key_bytes = threads * static_cast<size_t>(kTileKeys) * query_bytes;
+  if (ArithmeticOf(limits) == Arithmetic::kA16) {
+    sizes.product_width = WholeVectors(std::max(shape.nope_width, shape.latent_width));
+    sizes.room_floats = static_cast<size_t>(std::max(kItemRows * key_width, kMaxProductRows * sizes.product_width));
+    sizes.room_bytes = threads * sizes.room_floats * sizeof(float);
   }
-  if (arithmetic_ == Arithmetic::kA16) {
-    product_width_ = WholeVectors(std::max(shape.nope_width, shape.latent_width));
-    room_floats_ = static_cast<size_t>(std::max(kItemRows * key_width, kMaxProductRows * product_width_));
-    absl::StatusOr<DeviceBuffer> rooms = device.Allocate(threads * room_floats_ * sizeof(float));
-    if (!rooms.ok()) return rooms.status();
-    rooms_ = *std::move(rooms);
+  return sizes;
+}
+
+}  // namespace
+
+size_t AttentionScratchBytes(const StepLimits& limits, int num_threads) {
+  const Sizes sizes = SizesFor(limits, num_threads);
+  return sizes.memory_bytes + sizes.key_bytes + sizes.room_bytes;
+}
+
+absl::Status AttentionScratch::Reserve(Device& device, const StepLimits& limits, int num_threads) {
+  const Sizes sizes = SizesFor(limits, num_threads);
+  for (const auto& [buffer, bytes] : {std::pair(&memory_, sizes.memory_bytes), std::pair(&keys_, sizes.key_bytes),
+                                      std::pair(&rooms_, sizes.room_bytes)}) {
+    if (bytes == 0) continue;
+    absl::StatusOr<DeviceBuffer> memory = device.Allocate(bytes);
+    if (!memory.ok()) return memory.status();
+    *buffer = *std::move(memory);
   }
+  arithmetic_ = ArithmeticOf(limits);
+  tile_product_ = TilesFor(limits);
+  num_heads_ = limits.attention.num_heads;
+  max_wave_tokens_ = static_cast<int>(sizes.tokens);
+  product_width_ = sizes.product_width;
+  room_floats_ = sizes.room_floats;
+  const size_t rows = sizes.tokens * static_cast<size_t>(num_heads_);
+  auto* next = memory_.As<float>();
+  queries_ = {next, static_cast<int>(rows), sizes.key_width, sizes.key_width};
+  next += rows * static_cast<size_t>(sizes.key_width);
+  running_ = TakeResults(static_cast<int>(rows), sizes.latent_width, next);
+  partial_ = TakeResults(static_cast<int>(sizes.partial_rows), sizes.latent_width, next);
+  groups_.reserve(sizes.tokens);
+  stretches_.reserve(sizes.tokens);
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/packed_table.h"
+#include "kernels/cpu/scratch_bytes.h"
 #include "kernels/cpu/verbs.h"
 
 namespace latentd::cpu {
@@ -22,6 +23,11 @@ absl::StatusOr<std::unique_ptr<const Matrix>> Own(absl::StatusOr<Packed> packed)
 }
 
 }  // namespace
+
+size_t ScratchBytes(const StepLimits& limits, int num_threads) {
+  return ProductInputBytes(limits) + ExpertScratchBytes(limits) + AttentionScratchBytes(limits, num_threads) +
+         SampleScratch::Bytes(limits.vocab_size, num_threads);
+}
 
 absl::Status CpuOps::Reserve(const StepLimits& limits) {
   if (absl::Status status = inputs_.Reserve(device_, limits); !status.ok()) return status;

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/cpu/experts.h"
 #include "kernels/cpu/pack_row_tile.h"
+#include "kernels/cpu/scratch_bytes.h"
 #include "kernels/rounding.h"
 
 namespace latentd::cpu {
@@ -16,7 +18,36 @@ size_t MostTileBytes(size_t rows, int inputs) { return rows * 2 * RowTileValues(
 
 size_t NumCodeGroups(int width) { return static_cast<size_t>(CeilDiv(width, kCodeGroup)); }
 
+// Bytes of the buffers; 0: there is none.
+struct BufferBytes {
+  size_t hidden_values = 0;
+  size_t x_tiles = 0;
+  size_t hidden_codes = 0;
+};
+
+BufferBytes BytesFor(const StepLimits& limits, size_t max_wave_bytes) {
+  const auto tokens = static_cast<size_t>(limits.max_tokens);
+  const auto chosen = static_cast<size_t>(limits.experts_per_token);
+  const bool may_have_codes = limits.activations == ActivationFormat::kE4M3;
+  const auto floats = [=](int width) { return HiddenStride(width) + (may_have_codes ? NumCodeGroups(width) : 0); };
+  const size_t row_floats = chosen * floats(limits.expert_width) + floats(limits.shared_expert_width);
+  BufferBytes bytes = {.hidden_values = tokens * row_floats * sizeof(float)};
+  if (TilesFor(limits) == nullptr) return bytes;
+  const size_t row_tile_bytes = RowTileValues(kTileRows, limits.hidden_size) * sizeof(uint16_t);
+  const size_t most = MostTileBytes(tokens * (chosen + 1), limits.hidden_size);
+  bytes.x_tiles = std::max(std::min(max_wave_bytes, most), row_tile_bytes);
+  if (!may_have_codes) return bytes;
+  bytes.hidden_codes =
+      MostTileBytes(tokens * chosen, limits.expert_width) + MostTileBytes(tokens, limits.shared_expert_width);
+  return bytes;
+}
+
 }  // namespace
+
+size_t ExpertScratchBytes(const StepLimits& limits) {
+  const BufferBytes bytes = BytesFor(limits, ExpertScratch::kMaxWaveBytes);
+  return bytes.hidden_values + bytes.x_tiles + bytes.hidden_codes;
+}
 
 absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits, size_t max_wave_bytes) {
   const auto tokens = static_cast<size_t>(limits.max_tokens);
@@ -29,24 +60,17 @@ absl::Status ExpertScratch::Reserve(Device& device, const StepLimits& limits, si
   x_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(may_have_codes ? entries : 0);
   hidden_.reserve(entries);
   hidden_scales_.reserve(entries);
-  const auto floats = [=](int width) { return HiddenStride(width) + (may_have_codes ? NumCodeGroups(width) : 0); };
-  const size_t row_floats = chosen * floats(limits.expert_width) + floats(limits.shared_expert_width);
-  absl::StatusOr<DeviceBuffer> hidden = device.Allocate(tokens * row_floats * sizeof(float));
-  if (!hidden.ok()) return hidden.status();
-  hidden_values_ = *std::move(hidden);
   pieces_.reserve(entries);
   tile_product_ = TilesFor(limits);
-  if (tile_product_ == nullptr) return absl::OkStatus();
-  const size_t row_tile_bytes = RowTileValues(kTileRows, limits.hidden_size) * sizeof(uint16_t);
-  const size_t x_bytes = std::max(std::min(max_wave_bytes, MostTileBytes(entries, limits.hidden_size)), row_tile_bytes);
-  absl::StatusOr<DeviceBuffer> x = device.Allocate(x_bytes);
-  if (!x.ok()) return x.status();
-  x_tiles_ = *std::move(x);
-  if (!may_have_codes) return absl::OkStatus();
-  absl::StatusOr<DeviceBuffer> codes = device.Allocate(MostTileBytes(tokens * chosen, limits.expert_width) +
-                                                       MostTileBytes(tokens, limits.shared_expert_width));
-  if (!codes.ok()) return codes.status();
-  hidden_codes_ = *std::move(codes);
+  const BufferBytes bytes = BytesFor(limits, max_wave_bytes);
+  for (const auto& [buffer, size] :
+       {std::pair(&hidden_values_, bytes.hidden_values), std::pair(&x_tiles_, bytes.x_tiles),
+        std::pair(&hidden_codes_, bytes.hidden_codes)}) {
+    if (size == 0) continue;
+    absl::StatusOr<DeviceBuffer> memory = device.Allocate(size);
+    if (!memory.ok()) return memory.status();
+    *buffer = *std::move(memory);
+  }
   return absl::OkStatus();
 }
 

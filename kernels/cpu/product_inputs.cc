@@ -12,6 +12,7 @@
 #include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/pack_row_tile.h"
 #include "kernels/cpu/partial-inl.h"
+#include "kernels/cpu/scratch_bytes.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/rounding.h"
 
@@ -65,6 +66,23 @@ bool ServeTiles(TileProduct tiles, const PackedMatrix& w, InputKind kind) {
   return tiles != nullptr && kind != InputKind::kAsTheyAre && FitsTiles(w);
 }
 
+namespace {
+
+// The sizes of the copies of the inputs, as floats and as tiles.
+size_t ValueBytes(const StepLimits& limits) {
+  if (limits.activations == ActivationFormat::kF32) return 0;
+  const auto stride = static_cast<size_t>(RowStride(limits.max_linear_inputs));
+  return static_cast<size_t>(limits.max_tokens) * stride * sizeof(float);
+}
+size_t TileBytes(const StepLimits& limits) {
+  if (TilesFor(limits) == nullptr) return 0;
+  return TileRowValues(limits.max_tokens, limits.max_linear_inputs) * sizeof(uint16_t);
+}
+
+}  // namespace
+
+size_t ProductInputBytes(const StepLimits& limits) { return ValueBytes(limits) + TileBytes(limits); }
+
 absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   format_ = limits.activations;
   const auto tokens = static_cast<size_t>(limits.max_tokens);
@@ -72,13 +90,11 @@ absl::Status ProductInputs::Reserve(Device& device, const StepLimits& limits) {
   for (Addresses& rows : rows_) rows.values.reserve(tokens);
   if (format_ == ActivationFormat::kF32) return absl::OkStatus();
   if (format_ == ActivationFormat::kE4M3) rows_[static_cast<size_t>(InputKind::kCodes)].scales.reserve(tokens);
-  const size_t num_values = tokens * static_cast<size_t>(RowStride(limits.max_linear_inputs));
-  absl::StatusOr<DeviceBuffer> values = device.Allocate(num_values * sizeof(float));
+  absl::StatusOr<DeviceBuffer> values = device.Allocate(ValueBytes(limits));
   if (!values.ok()) return values.status();
   values_ = *std::move(values);
   if (tile_product_ == nullptr) return absl::OkStatus();
-  absl::StatusOr<DeviceBuffer> tiles =
-      device.Allocate(TileRowValues(limits.max_tokens, limits.max_linear_inputs) * sizeof(uint16_t));
+  absl::StatusOr<DeviceBuffer> tiles = device.Allocate(TileBytes(limits));
   if (!tiles.ok()) return tiles.status();
   tiles_ = *std::move(tiles);
   return absl::OkStatus();

@@ -22,6 +22,11 @@ class SampleScratch {
     std::vector<TokenCandidate> candidates;  // up to vocab
   };
 
+  static size_t Bytes(int vocab_size, int num_threads) {
+    constexpr size_t kTokenBytes = 2 * sizeof(float) + sizeof(uint32_t) + sizeof(TokenCandidate);
+    return static_cast<size_t>(num_threads) * static_cast<size_t>(vocab_size) * kTokenBytes;
+  }
+
   void Reserve(int vocab_size, int num_threads) {
     threads_.resize(static_cast<size_t>(num_threads));
     for (PerThread& thread : threads_) {

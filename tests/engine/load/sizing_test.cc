@@ -17,14 +17,14 @@ MemoryFacts LargeModel(uint64_t available_mib) {
   return {.available_bytes = available_mib * kMiB,
           .weight_bytes = 10'000 * kMiB,
           .block_bytes = 4 * kMiB,
-          .step_bytes = 200 << 10};
+          .step_bytes = [](int tokens) { return static_cast<uint64_t>(tokens) * (200 << 10); }};
 }
 
 MemoryFacts BundledModel(uint64_t available_mib) {
   return {.available_bytes = available_mib * kMiB,
           .weight_bytes = 8 * kMiB,
           .block_bytes = 100 << 10,
-          .step_bytes = 20 << 10};
+          .step_bytes = [](int tokens) { return static_cast<uint64_t>(tokens) * (20 << 10); }};
 }
 
 LoadOptions With(int64_t LoadOptions::*knob, int64_t value) {

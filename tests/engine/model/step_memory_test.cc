@@ -1,0 +1,94 @@
+// The memory that a step is planned with is the memory that it takes.
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "base/check.h"
+#include "engine/model/model.h"
+#include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/scratch_bytes.h"
+#include "kernels/cpu/tiles.h"
+#include "tests/engine/model/config/published_configs.h"
+#include "tests/kernels/emulated_product.h"
+#include "tests/support/or_die.h"
+#include "tests/support/temporary_directory.h"
+
+namespace latentd {
+namespace {
+
+constexpr int kThreads = 2;
+
+// Main memory that adds up what is allocated.
+class CountingDevice final : public Device {
+ public:
+  size_t allocated() const { return allocated_; }
+
+  std::string Describe() const override { return device_.Describe(); }
+  absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override {
+    allocated_ += bytes;
+    return device_.Allocate(bytes);
+  }
+  void Upload(const void* host, size_t bytes, void* device) override { device_.Upload(host, bytes, device); }
+  void Download(const void* device, size_t bytes, void* host) override { device_.Download(device, bytes, host); }
+  size_t AvailableBytes() const override { return device_.AvailableBytes(); }
+  int PadRows(int num_rows) const override { return device_.PadRows(num_rows); }
+  void Run(const StepShape& shape, const std::function<void()>& body) override { device_.Run(shape, body); }
+  void Synchronize() override { device_.Synchronize(); }
+
+ private:
+  void Free(void*, size_t) override { CHECK(false && "the buffers are the other device's"); }
+
+  cpu::CpuDevice device_;
+  size_t allocated_ = 0;
+};
+
+ModelConfig ConfigOf(std::string_view json) {
+  const TemporaryDirectory directory;
+  WriteFile(directory.path() / "config.json", std::string(json));
+  return OrDie(LoadModelConfig(directory.path()));
+}
+
+void CheckPlan(const ModelConfig& config, ActivationFormat activations, LatentFormat latents) {
+  CountingDevice device;
+  cpu::CpuOps ops(device, kThreads);
+  const StepLimits limits = StepLimitsOf(config,
+                                         {.max_tokens = 256,
+                                          .max_rows = 8,
+                                          .max_logit_rows = 8,
+                                          .max_context = config.max_context,
+                                          .latents = latents,
+                                          .activations = activations},
+                                         ops);
+  const size_t planned = ActivationMemory::Bytes(config, limits) + cpu::ScratchBytes(limits, kThreads);
+  ASSERT_TRUE(ops.Reserve(limits).ok());
+  const ActivationMemory memory = OrDie(ActivationMemory::Allocate(device, config, limits));
+  EXPECT_GE(planned, device.allocated());
+  constexpr size_t kVectorBytes = size_t{8} << 20;  // of sampling, which lie not on the device
+  EXPECT_LE(planned, device.allocated() + device.allocated() / 2 + kVectorBytes);
+}
+
+void CheckPlans(std::string_view json) {
+  const ModelConfig config = ConfigOf(json);
+  CheckPlan(config, ActivationFormat::kF32, LatentFormat::kF32);
+  CheckPlan(config, ActivationFormat::kBf16, LatentFormat::kBf16);
+  CheckPlan(config, ActivationFormat::kE4M3, LatentFormat::kFp8);
+}
+
+TEST(StepMemory, IsPlannedAsItIsTaken) {
+  CheckPlans(kV3Json);
+  CheckPlans(kV2LiteJson);
+}
+
+TEST(StepMemory, IsPlannedAsItIsTakenOnATileUnit) {
+  cpu::UseTilesForTest(EmulatedPanelProduct);
+  CheckPlans(kV3Json);
+  CheckPlans(kV2LiteJson);
+  cpu::UseTilesForTest(std::nullopt);
+}
+
+}  // namespace
+}  // namespace latentd
