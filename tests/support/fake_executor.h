@@ -38,7 +38,7 @@ class FakeExecutor final : public StepExecutor {
     int64_t position = -1;
     uint64_t prefix = 0;  // hash of all tokens up to and including this one
   };
-  // Of the layer that predicts further tokens.
+  // The same in the layer that predicts further tokens.
   struct DraftSlot {
     Slot own;
     uint64_t before = 0;  // the hash of all tokens before it
