@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/id_bits.h"
+#include "engine/step/verdict.h"
 
 namespace latentd {
 namespace {
@@ -65,13 +66,20 @@ SchedulerLevels LevelsOf(const Scheduler& scheduler) {
           .has_work = scheduler.num_running() + scheduler.num_waiting() > 0};
 }
 
-void JudgeRows(std::span<const SampleResult> results, BatchPlan& plan) {
-  const auto is_finite = [](const SampleResult& result) { return result.finite; };
+void JudgeRows(std::span<const SampleResult> results, const EndRules& rules, BatchPlan& plan) {
   for (PlannedRow& row : plan.rows) {
     const auto own = results.first(static_cast<size_t>(row.num_logits));
-    row.verdict.is_finite = std::all_of(own.begin(), own.end(), is_finite);
+    row.verdict = Judge(row, own, rules);
     results = results.subspan(own.size());
   }
+}
+
+// The results that the row's sequence gets: nothing follows what the verdict stopped at.
+std::span<SampleResult> Given(const PlannedRow& row, std::span<SampleResult> results) {
+  const RowVerdict& verdict = row.verdict;
+  if (row.sequence->request.kind == RequestKind::kScore) return verdict.is_finite ? results : results.first(0);
+  const int count = verdict.num_accepted + (verdict.is_finite ? 1 : 0);
+  return results.first(std::min(results.size(), static_cast<size_t>(count)));
 }
 
 SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
@@ -213,62 +221,67 @@ void Engine::RecordStep(const StepRecord& record, const BatchPlan& plan) {
 }
 
 void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
-  completion.output.sequences.reserve(completion.step.plan.rows.size());
+  BatchPlan& plan = completion.step.plan;
+  completion.output.sequences.reserve(plan.rows.size());
   completion.output.tokens.reserve(results.size());
-  JudgeRows(results, completion.step.plan);
-  completion.record.prompt_tokens = scheduler_.Commit(completion.step.plan);
-  for (const PlannedRow& row : completion.step.plan.rows) {
+  JudgeRows(results,
+            {.eos_ids = options_.vocabulary.eos_ids, .max_context_tokens = options_.scheduler.max_context_tokens},
+            plan);
+  completion.record.prompt_tokens = scheduler_.Commit(plan);
+  std::span<const Drafts> drafts = executor_.drafts();
+  for (const PlannedRow& row : plan.rows) {
     const auto num_logits = static_cast<size_t>(row.num_logits);
     // What ended meanwhile gets nothing.
-    if (row.sequence->phase != SequencePhase::kFinished) CommitRow(row, results.first(num_logits), completion);
+    if (row.sequence->phase != SequencePhase::kFinished) {
+      CommitRow(row, results.first(num_logits), completion);
+      if (!drafts.empty() && row.following) TakeDrafts(drafts.front(), *row.sequence);
+    }
     results = results.subspan(num_logits);
+    if (!drafts.empty() && row.following) drafts = drafts.subspan(1);
   }
 }
 
 void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion) {
   Sequence& sequence = *row.sequence;
-  if (!row.verdict.is_finite) {
+  const RowVerdict& verdict = row.verdict;
+  const std::span<SampleResult> given = Given(row, results);
+  if (sequence.request.kind == RequestKind::kScore) {
+    for (size_t i = 0; i < given.size(); ++i)
+      given[i].id = sequence.tokens[static_cast<size_t>(row.first_logit_position) + i + 1];
+  } else if (!given.empty()) {
+    CommitTokens(row, given, completion.record);
+  }
+  HandOut(given, sequence, completion.output);
+  if (!verdict.is_finite) {
     ++completion.record.nonfinite_rows;
     scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
-    return;
+  } else if (verdict.end) {
+    scheduler_.Finish(sequence, *verdict.end);
+  } else if (sequence.request.kind == RequestKind::kScore && sequence.num_uncomputed() == 0) {
+    scheduler_.Finish(sequence, FinishReason::kScored);
   }
-  std::vector<SampleResult>& tokens = completion.output.tokens;
-  const auto first_token = static_cast<int>(tokens.size());
-  const bool generates = sequence.request.kind == RequestKind::kGenerate;
-  for (size_t i = 0; i < results.size(); ++i) {
-    // Nothing follows an end, however many tokens the row gave.
-    if (sequence.phase == SequencePhase::kFinished) break;
-    tokens.push_back(std::move(results[i]));
-    if (generates) {
-      CommitToken(sequence, tokens.back().id, completion);
-    } else {
-      tokens.back().id = sequence.tokens[static_cast<size_t>(row.first_logit_position) + i + 1];
-    }
-  }
-  const int num_tokens = static_cast<int>(tokens.size()) - first_token;
-  if (num_tokens > 0) {
-    completion.output.sequences.push_back({.id = sequence.id(),
-                                           .first_token = first_token,
-                                           .num_tokens = num_tokens,
-                                           .cached_tokens = sequence.cached_tokens});
-  }
-  if (!generates && sequence.num_uncomputed() == 0) scheduler_.Finish(sequence, FinishReason::kScored);
 }
 
-void Engine::CommitToken(Sequence& sequence, int32_t id, Completion& completion) {
-  const StoppingRule& stopping = sequence.request.stopping;
-  if (!std::exchange(sequence.run->has_token, true)) ++completion.record.first_tokens;
-  sequence.tokens.push_back(id);
-  generating_.push_back(&sequence);
-  if (!stopping.ignore_eos && HasId(options_.vocabulary.eos_ids, id)) {
-    scheduler_.Finish(sequence, FinishReason::kEos);
-  } else if (HasId(stopping.stop_token_ids, id)) {
-    scheduler_.Finish(sequence, FinishReason::kStopToken);
-  } else if (sequence.num_generated() >= stopping.max_tokens) {
-    scheduler_.Finish(sequence, FinishReason::kMaxTokens);
-  } else if (sequence.num_tokens() >= options_.scheduler.max_context_tokens) {
-    scheduler_.Finish(sequence, FinishReason::kContextLimit);
-  }
+// The scheduler has made tokens of the accepted drafts: the one behind them is new.
+void Engine::CommitTokens(const PlannedRow& row, std::span<const SampleResult> given, StepRecord& record) {
+  Sequence& sequence = *row.sequence;
+  if (!std::exchange(sequence.run->has_token, true)) ++record.first_tokens;
+  if (row.verdict.is_finite) sequence.tokens.push_back(given.back().id);
+  generating_.insert(generating_.end(), given.size(), &sequence);
+}
+
+void Engine::HandOut(std::span<SampleResult> given, const Sequence& sequence, StepOutput& output) {
+  if (given.empty()) return;
+  output.sequences.push_back({.id = sequence.id(),
+                              .first_token = static_cast<int>(output.tokens.size()),
+                              .num_tokens = static_cast<int>(given.size()),
+                              .cached_tokens = sequence.cached_tokens});
+  std::move(given.begin(), given.end(), std::back_inserter(output.tokens));
+}
+
+void Engine::TakeDrafts(const Drafts& drafts, Sequence& sequence) {
+  if (sequence.phase == SequencePhase::kFinished || drafts.count == 0) return;
+  sequence.AddDrafts(drafts.view());
 }
 
 }  // namespace latentd

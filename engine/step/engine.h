@@ -90,7 +90,9 @@ class Engine {
   // Moves out of the results.
   void Commit(std::span<SampleResult> results, Completion& completion);
   void CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion);
-  void CommitToken(Sequence& sequence, int32_t id, Completion& completion);
+  void CommitTokens(const PlannedRow& row, std::span<const SampleResult> given, StepRecord& record);
+  static void HandOut(std::span<SampleResult> given, const Sequence& sequence, StepOutput& output);
+  static void TakeDrafts(const Drafts& drafts, Sequence& sequence);
   void RecordStep(const StepRecord& record, const BatchPlan& plan);
 
   StepExecutor& executor_;

@@ -48,9 +48,9 @@ latentd_planted_bug(freed_in_flight RULE blocks IN engine/schedule/scheduler.cc
 latentd_planted_bug(untold_release RULE times IN engine/step/engine.cc
   TEXT "end.timings.released = std::min(end.timings.released, finished);"
   BECOMES "")
-latentd_planted_bug(one_token_too_many RULE reason IN engine/step/engine.cc
-  TEXT "sequence.num_generated() >= stopping.max_tokens"
-  BECOMES "sequence.num_generated() > stopping.max_tokens")
+latentd_planted_bug(one_token_too_many RULE reason IN engine/step/verdict.cc
+  TEXT "num_tokens - sequence.num_prompt_tokens >= stopping.max_tokens"
+  BECOMES "num_tokens - sequence.num_prompt_tokens > stopping.max_tokens")
 latentd_planted_bug(lost_wake_up RULE liveness IN engine/loop/engine_loop.cc
   TEXT "turn.next_expiry = engine_->NextExpiry();"
   BECOMES "turn.next_expiry = kNever;")

@@ -1,0 +1,42 @@
+#include "engine/step/verdict.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "kernels/id_bits.h"
+
+namespace latentd {
+namespace {
+
+// Whether the token ends the sequence as the last of num_tokens.
+std::optional<FinishReason> EndBy(int32_t id, int num_tokens, const Sequence& sequence, const EndRules& rules) {
+  const StoppingRule& stopping = sequence.request.stopping;
+  if (!stopping.ignore_eos && HasId(rules.eos_ids, id)) return FinishReason::kEos;
+  if (HasId(stopping.stop_token_ids, id)) return FinishReason::kStopToken;
+  if (num_tokens - sequence.num_prompt_tokens >= stopping.max_tokens) return FinishReason::kMaxTokens;
+  if (num_tokens >= rules.max_context_tokens) return FinishReason::kContextLimit;
+  return std::nullopt;
+}
+
+}  // namespace
+
+RowVerdict Judge(const PlannedRow& row, std::span<const SampleResult> results, const EndRules& rules) {
+  const Sequence& sequence = *row.sequence;
+  RowVerdict verdict;
+  if (sequence.request.kind != RequestKind::kGenerate) {
+    verdict.is_finite = std::ranges::all_of(results, &SampleResult::finite);
+    return verdict;
+  }
+  const std::span<const int32_t> drafts = sequence.drafts().first(static_cast<size_t>(row.num_drafts));
+  for (const SampleResult& result : results) {
+    verdict.is_finite = result.finite;
+    if (!result.finite) return verdict;
+    const auto at = static_cast<size_t>(verdict.num_accepted);
+    verdict.end = EndBy(result.id, sequence.num_tokens() + verdict.num_accepted + 1, sequence, rules);
+    if (verdict.end || at == drafts.size() || drafts[at] != result.id) return verdict;
+    ++verdict.num_accepted;
+  }
+  return verdict;
+}
+
+}  // namespace latentd
