@@ -2,11 +2,13 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
 #include "base/clock.h"
 #include "engine/metrics.h"
+#include "engine/request.h"
 #include "engine/schedule/schedule_counts.h"
 #include "engine/schedule/scheduler_totals.h"
 #include "engine/schedule/tenants.h"
@@ -24,6 +26,11 @@ struct StepRecord {
   int nonfinite_rows = 0;
   WaitCounts waits{};
 
+  // Drafts that its rows verified, and the accepted ones by their place in their row.
+  int drafted_tokens = 0;
+  std::array<int, kMaxDrafts> accepted_tokens{};
+  int auto_drafts = 0;  // as StepAllowance has it
+
   // Requests that changed phase, and their prompts' tokens.
   int started_requests = 0;
   int first_tokens = 0;
@@ -31,6 +38,11 @@ struct StepRecord {
   int prompt_tokens = 0;  // computed for the first time
   int abandoned_prompt_tokens = 0;
 
+  // A row verified so many drafts, and so many of them were right.
+  void CountDrafts(int num_drafts, int num_accepted) {
+    drafted_tokens += num_drafts;
+    for (int i = 0; i < num_accepted; ++i) ++accepted_tokens[static_cast<size_t>(i)];
+  }
   int num_ends() const {
     int ends = 0;
     for (const int count : ended_in) ends += count;

@@ -100,6 +100,16 @@ void AddSteps(MetricRows& rows) {
          rows);
 }
 
+void AddSpeculation(MetricRows& rows) {
+  AddRow({kCounter, "latentd_spec_drafted_tokens_total", "tokens"}, "Drafted tokens that a step verified",
+         One(&MetricsData::spec_drafted_tokens), rows);
+  AddRow({kCounter, "latentd_spec_accepted_tokens_total", "tokens"},
+         "Of these, accepted, by their place among the drafts of their row: each needs the ones before it",
+         By("position", {"1", "2", "3", "4", "5", "6", "7", "8"}, &MetricsData::spec_accepted_tokens), rows);
+  AddRow({kGauge, "latentd_spec_k", "tokens"}, "Drafts of a row that speculate=auto chose last",
+         One(&MetricsData::spec_k), rows);
+}
+
 }  // namespace
 
 void AddEngineRows(MetricRows& rows) {
@@ -107,6 +117,7 @@ void AddEngineRows(MetricRows& rows) {
   AddPrefixes(rows);
   AddTenants(rows);
   AddSteps(rows);
+  AddSpeculation(rows);
 }
 
 }  // namespace latentd

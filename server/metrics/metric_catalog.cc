@@ -27,8 +27,6 @@ const std::vector<UnavailableMetric>& NotYetExported() {
       {"latentd_requests_finished_total{reason=\"ENGINE_FAULT\"}",
        "nothing is known to bring it about: a broken invariant drains the process; a status that named no cause would "
        "be counted so, under its own code"},
-      {"latentd_spec_drafted_tokens_total", "there is no speculation"},
-      {"latentd_spec_accepted_tokens_total", "there is no speculation"},
   };
   return metrics;
 }

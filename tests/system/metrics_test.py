@@ -19,6 +19,9 @@ LOAD_SEED = 20240611
 # Series that this load does not move.
 UNSEEN = {
     'latentd_prefix_cache_lost_tokens_total{cause="granularity"}': "needs a cache without any block to spare",
+    **{f"latentd_spec_{name}": "nothing is drafted yet"
+       for name in ("drafted_tokens_total", "k",
+                    *(f'accepted_tokens_total{{position="{position}"}}' for position in range(1, 9)))},
     "latentd_kv_invariant_violations_total": "no known fault moves it: the tests of the pool break its books",
     **{f'latentd_connections_refused_total{{reason="{reason}"}}': "see connections_test.py and acceptor_test.cc"
        for reason in ("process_limit", "peer_limit", "descriptors")},
@@ -95,7 +98,9 @@ class MetricsTest(unittest.TestCase):
         with daemon.Daemon() as server:
             samples = server.metrics()
         for name in ('latentd_requests_in_flight{phase="queued"}', 'latentd_kv_blocks{state="active"}',
-                     "latentd_prompt_tokens_pending", "latentd_step_rows_count"):
+                     "latentd_prompt_tokens_pending", "latentd_step_rows_count",
+                     'latentd_spec_accepted_tokens_total{position="1"}',
+                     'latentd_spec_accepted_tokens_total{position="2"}'):
             self.assertNotEqual(laws.violations({**samples, name: samples[name] + 1}), [], name)
 
     def test_prometheus_scrapes_and_answers_and_promtool_has_no_complaint(self):

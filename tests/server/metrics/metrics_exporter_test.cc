@@ -63,11 +63,14 @@ TEST(MetricsExporter, CountsAppearUnderTheirLabels) {
   data.requests_finished[{"Generate", "OK", "EOS"}] = 3;
   for (int i = 0; i < 2; ++i) data.requests_in_flight.Arrive(Phase::kDecode);
   data.kv_blocks_active = 7;
+  data.spec_accepted_tokens[1] = 4;
   const auto samples = Samples(data);
   EXPECT_EQ(samples.at("latentd_requests_received_total{method=\"Generate\"}"), "5");
   EXPECT_EQ(samples.at("latentd_requests_finished_total{method=\"Generate\",grpc_code=\"OK\",reason=\"EOS\"}"), "3");
   EXPECT_EQ(samples.at("latentd_requests_in_flight{phase=\"decode\"}"), "2");
   EXPECT_EQ(samples.at("latentd_kv_blocks{state=\"active\"}"), "7");
+  EXPECT_EQ(samples.at("latentd_spec_accepted_tokens_total{position=\"2\"}"), "4");
+  EXPECT_EQ(samples.at("latentd_spec_accepted_tokens_total{position=\"1\"}"), "0");
 }
 
 TEST(MetricsExporter, StatusThatNamesNoCauseIsAFaultOfThisServer) {
