@@ -1,10 +1,12 @@
-// Random use of the cache beside the same rules over a plain list: after each call both are in the same state.
+// Random use of the cache beside the same rules over a plain list: after each call both are in the same state. The
+// predicting layer's slots are there, too: each that a sequence relies on holds what its tokens give.
 #include <algorithm>
 #include <chrono>
 #include <list>
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,10 +24,18 @@ using ::testing::ElementsAreArray;
 
 constexpr int kMostTokens = 6 * kBlockSlots;
 
+// What the predicting layer stores of a token here: a number that depends on it and all before.
+uint64_t Latent(uint64_t before, int32_t token) {
+  return (before ^ static_cast<uint64_t>(token)) * 0x9E3779B97F4A7C15 + 1;
+}
+
 // What random use came across.
 struct Seen {
   uint64_t evictions = 0;
   int copies = 0;
+  int drafted_hits = 0;
+  int hits_behind_holes = 0;
+  int holes_by_exchange = 0;
   int lost_tails = 0;
   int exchanges = 0;
   int own_matches = 0;
@@ -43,7 +53,8 @@ class RandomUse {
                 .shuffle_seed = seed % 2 == 0 ? seed : 0,
                 .hash_mask = hash_mask,
                 .events = &events_}),
-        naive_(num_blocks_) {}
+        naive_(num_blocks_),
+        latents_(static_cast<size_t>(num_blocks_) * kBlockSlots) {}
 
   void Run(int num_calls, Seen& seen) {
     for (int i = 0; i < num_calls && !testing::Test::HasFailure(); ++i) {
@@ -61,6 +72,7 @@ class RandomUse {
     int num_committed = 0;
     BlockTable table = {};
     NaiveCache::Table naive_table = {};
+    DraftedSlots drafted = {};
     PrefixKey prefix() const { return {.salt = key.salt, .tokens = key.tokens, .own = key.own}; }
   };
   using Place = std::list<Live>::iterator;
@@ -165,6 +177,15 @@ class RandomUse {
       naive_.Release(source, kNotKept);
     }
     live->num_committed = match.num_tokens;
+    live->drafted = match.drafted;
+    NaiveCache::Table path = live->naive_table;
+    if (copy) path.back() = copy->from;
+    const DraftedSlots expected = naive_.Drafted(path, match.num_tokens);
+    ASSERT_EQ(match.drafted.from, expected.from);
+    ASSERT_EQ(match.drafted.to, expected.to);
+    if (copy) std::copy_n(&latents_[FirstSlot(copy->from)], copy->num_slots, &latents_[FirstSlot(copy->to)]);
+    seen.drafted_hits += expected.to > kFirstDraftedSlot ? 1 : 0;
+    seen.hits_behind_holes += expected.from > kFirstDraftedSlot ? 1 : 0;
     seen.copies += copy ? 1 : 0;
     seen.lost_tails += match.lost_to_granularity > 0 ? 1 : 0;
   }
@@ -180,22 +201,61 @@ class RandomUse {
   // Some tokens on; it is preempted where there is no block.
   void Advance(Place live) {
     const int end = live->num_committed + 1 + Below(80);
-    while (static_cast<int>(live->key.tokens.size()) < end) live->key.tokens.push_back(1 + Below(2));
+    while (static_cast<int>(live->key.tokens.size()) <= end) live->key.tokens.push_back(1 + Below(2));
     while (live->table.num_blocks() < BlocksFor(end)) {
       const bool is_full = naive_.num_free() == 0 && naive_.num_cached() == 0;
       ASSERT_EQ(cache_.Extend(live->table), !is_full);
       if (is_full) return End(live, kNotKept);
       CheckTaken(*live);
     }
+    if (Below(8) > 0) Draft(*live, end);
     live->num_committed = end;
     if (end > kMostTokens) End(live, kNotKept);
   }
 
+  // The layer runs behind a step that ends there, and often knows the next token: its window goes on, or a new one
+  // begins. A draft of its own is left behind what it knows.
+  void Draft(Live& live, int end) {
+    const int num_slots = live.table.num_blocks() * kBlockSlots;
+    const int to = std::min(end + Below(2), num_slots);
+    if (live.drafted.to < live.num_committed) live.drafted.from = live.drafted.to = live.num_committed + 1;
+    ForEachLatent(live, to, [&](int position, uint64_t latent) {
+      if (position >= live.drafted.to) LatentAt(live, position) = latent;
+    });
+    live.drafted.to = std::max(live.drafted.to, to);
+    if (live.drafted.to < num_slots) LatentAt(live, live.drafted.to) = 0;
+  }
+
+  void CheckDrafted(const Live& live) {
+    ForEachLatent(live, live.drafted.to, [&](int position, uint64_t latent) {
+      if (position < live.drafted.from) return;
+      ASSERT_EQ(LatentAt(live, position), latent) << "position " << position;
+    });
+    ASSERT_TRUE(cache_.IsDrafted(live.table, live.drafted));
+  }
+
+  template <class Visit>
+  void ForEachLatent(const Live& live, int end, const Visit& visit) {
+    uint64_t latent = 0;
+    for (int position = 0; position < end; ++position) {
+      latent = Latent(latent, live.key.tokens[static_cast<size_t>(position)]);
+      visit(position, latent);
+    }
+  }
+
+  size_t FirstSlot(BlockId block) const { return static_cast<size_t>(block) * kBlockSlots; }
+  uint64_t& LatentAt(const Live& live, int position) {
+    const BlockId block = live.table.blocks()[static_cast<size_t>(position / kBlockSlots)];
+    return latents_[FirstSlot(block) + static_cast<size_t>(position % kBlockSlots)];
+  }
+
   void Publish(Place live, TailRule rule, Seen& seen) {
     const NaiveCache::Table before = live->naive_table;
-    cache_.Publish(live->table, live->prefix(), live->num_committed, rule);
-    naive_.Publish(live->naive_table, live->key, live->num_committed, rule);
+    const int from = cache_.Publish(live->table, live->prefix(), live->num_committed, rule, live->drafted);
+    ASSERT_EQ(from, naive_.Publish(live->naive_table, live->key, live->num_committed, rule, live->drafted));
     seen.exchanges += live->naive_table != before ? 1 : 0;
+    seen.holes_by_exchange += from != live->drafted.from ? 1 : 0;
+    live->drafted.from = from;
   }
 
   void Forget(Place live) {
@@ -214,6 +274,7 @@ class RandomUse {
     std::vector<const BlockTable*> tables;
     for (const Live& live : live_) {
       ASSERT_THAT(live.table.blocks(), ElementsAreArray(live.naive_table));
+      CheckDrafted(live);
       tables.push_back(&live.table);
     }
     ASSERT_EQ(cache_.num_free(), naive_.num_free());
@@ -258,6 +319,7 @@ class RandomUse {
   KvEvents events_{1000};
   BlockCache cache_;
   NaiveCache naive_;
+  std::vector<uint64_t> latents_;  // [blocks, kBlockSlots] of the predicting layer
   std::list<Live> live_;
   std::vector<NaiveCache::Key> keys_seen_;
   TimePoint now_{};
@@ -279,6 +341,9 @@ TEST(BlockCache, DoesAsAPlainListOfBlocksUnderRandomUse) {
   const Seen seen = Use(300, ~uint64_t{0});
   EXPECT_GT(seen.evictions, 1000u);
   EXPECT_GT(seen.copies, 1000);
+  EXPECT_GT(seen.drafted_hits, 1000);
+  EXPECT_GT(seen.hits_behind_holes, 100);
+  EXPECT_GT(seen.holes_by_exchange, 10);
   EXPECT_GT(seen.lost_tails, 10);
   EXPECT_GT(seen.exchanges, 100);
   EXPECT_GT(seen.own_matches, 100);

@@ -34,6 +34,15 @@ bool NaiveCache::Holds(BlockId block, const std::vector<int32_t>& tokens) const 
   return found != blocks_.end() && StartsWith(found->second.tokens, tokens);
 }
 
+DraftedSlots NaiveCache::Drafted(const Table& path, int num_tokens) const {
+  int from = num_tokens;
+  while (from > kFirstDraftedSlot && blocks_.at(path[static_cast<size_t>((from - 1) / kBlockSlots)])
+                                         .drafted[static_cast<size_t>((from - 1) % kBlockSlots)]) {
+    --from;
+  }
+  return from < num_tokens ? DraftedSlots{.from = from, .to = num_tokens} : DraftedSlots();
+}
+
 int NaiveCache::num_cached() const {
   return static_cast<int>(
       std::count_if(blocks_.begin(), blocks_.end(), [&](const auto& entry) { return IsCached(entry.second); }));
@@ -70,7 +79,7 @@ void NaiveCache::Use(BlockId block) {
   if (IsCached(blocks_.at(block))) blocks_.at(block).turn = ++num_turns_;
 }
 
-void NaiveCache::Publish(Table& table, const Key& key, int num_committed, TailRule rule) {
+int NaiveCache::Publish(Table& table, const Key& key, int num_committed, TailRule rule, DraftedSlots drafted) {
   BlockId parent = kNoBlock;
   for (size_t i = 0; i < table.size(); ++i) {
     const int end = std::min(num_committed, static_cast<int>(i + 1) * kBlockSlots);
@@ -78,6 +87,9 @@ void NaiveCache::Publish(Table& table, const Key& key, int num_committed, TailRu
     if (end <= static_cast<int>(i) * kBlockSlots || (is_tail && rule != TailRule::kWithTail)) break;
     Block wanted{.salt = key.salt, .own = key.own, .parent = parent};
     wanted.tokens.assign(key.tokens.begin(), key.tokens.begin() + end);
+    for (int slot = static_cast<int>(i) * kBlockSlots; slot < end; ++slot) {
+      wanted.drafted.push_back(slot < kFirstDraftedSlot || (slot >= drafted.from && end <= drafted.to));
+    }
     if (!StartsWith(blocks_.at(table[i]).tokens, wanted.tokens)) {
       const BlockId twin = FindTwin(wanted);
       if (twin == kNoBlock) {
@@ -89,11 +101,16 @@ void NaiveCache::Publish(Table& table, const Key& key, int num_committed, TailRu
         LetGo(table[i]);
         ++blocks_.at(twin).references;
         table[i] = twin;
+        for (int slot = end - kBlockSlots; slot < end; ++slot) {
+          const bool has_slot = blocks_.at(twin).drafted[static_cast<size_t>(slot % kBlockSlots)];
+          if (!has_slot) drafted.from = std::max(drafted.from, slot + 1);
+        }
       }
     }
     parent = table[i];
   }
   DropCovered();
+  return drafted.from;
 }
 
 void NaiveCache::Release(Table& table, TimePoint keep_until) {

@@ -22,6 +22,7 @@ class NaiveCache {
     std::string own = {};
     BlockId parent = kNoBlock;
     std::vector<int32_t> tokens = {};  // empty: cannot be found
+    std::vector<bool> drafted = {};    // one for each of its own tokens, the last of these
     int references = 0;
     TimePoint keep_until = kNotKept;
     uint64_t turn = 0;  // when it became the most recently used one
@@ -37,6 +38,8 @@ class NaiveCache {
 
   int NumCommon(const Key& key, int limit) const;  // the longest with anything the key may read
   bool Holds(BlockId block, const std::vector<int32_t>& tokens) const;
+  // What a sequence has that goes on behind the first num_tokens of these blocks.
+  DraftedSlots Drafted(const Table& path, int num_tokens) const;
 
   int num_free() const { return num_blocks_ - 1 - static_cast<int>(blocks_.size()); }
   int num_cached() const;
@@ -50,8 +53,8 @@ class NaiveCache {
   void Take(BlockId block, Table& table);
   void Hold(BlockId block, Table& table);
   void Use(BlockId block);  // where it is cached
-  // The table as it must be then.
-  void Publish(Table& table, const Key& key, int num_committed, TailRule rule);
+  // The table, and where its drafted slots begin, as they must be then.
+  int Publish(Table& table, const Key& key, int num_committed, TailRule rule, DraftedSlots drafted);
   void Release(Table& table, TimePoint keep_until);
   void Forget(const Table& table);
   void ExpireKept(TimePoint now);
