@@ -11,9 +11,9 @@ double DistinctKeys(const Batch& batch) {
   std::vector<std::pair<int32_t, int>> blocks;  // with the keys in them
   for (const BatchRow& row : batch.rows) {
     const int keys = row.first_position + row.num_tokens;
-    for (int first = 0; first < keys; first += kBlockSlots) {
+    for (int first = row.first_key / kBlockSlots * kBlockSlots; first < keys; first += kBlockSlots) {
       const int32_t block = batch.blocks[static_cast<size_t>(row.first_block + first / kBlockSlots)];
-      blocks.emplace_back(block, std::min(kBlockSlots, keys - first));
+      blocks.emplace_back(block, std::min(kBlockSlots, keys - first) - std::max(0, row.first_key - first));
     }
   }
   std::sort(blocks.begin(), blocks.end());
@@ -67,7 +67,9 @@ OpCost AttendCost(const WeightSize& key_value_up, const AttentionShape& shape, c
                   const LatentPages& pages) {
   OpCost cost = LinearCost(key_value_up, batch.num_tokens());
   double seen_keys = 0.0;
-  for (const int32_t position : batch.positions) seen_keys += position + 1.0;
+  for (const BatchRow& row : batch.rows) {
+    seen_keys += row.num_tokens * (row.first_position - row.first_key + (row.num_tokens + 1) / 2.0);
+  }
   cost.flops += 2.0 * seen_keys * shape.num_heads * (2.0 * shape.latent_width + shape.rope_width);
   cost.bytes += DistinctKeys(batch) * static_cast<double>(pages.slot_bytes());
   return cost;

@@ -8,7 +8,7 @@
 //   dots      (norms, attention scores) 16 virtual lanes, element i in lane i % 16, then the tree l + (l + 8), + 4,
 //             + 2, + 1
 //   softmax   streams over tiles of 64 keys at absolute positions; partial results over ranges of 512 keys, merged
-//             ascending
+//             ascending; keys that the token does not see take no part
 //   experts   ascending id, the shared expert last
 // On the CPU these sums have the order of the tile unit instead (ibid. 2), groups of 32 k within which subnormals count
 // as zero: those of codes' products; under bf16 activations those of products with weights, but fp32 weights and the
@@ -93,10 +93,11 @@ class Ops {
   virtual void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                             LatentPages pages) = 0;
 
-  // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over all cached positions up to the token's own, in
-  // the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper 2.1.2; docs/spec/deepseek.md
-  // 3.3); and its codes where out has room for them. W_UK and W_UV are always multiplied with values. A position's
-  // latent is what its slot stands for, exactly; so is that of a token of this very step.
+  // out [tokens, num_heads * value_width] = softmax(scale · q·k) v over the cached positions from the row's first_key
+  // up to the token's own, in the absorbed form: q̃ = U_hᵀ q_n, scores over [latent; rope], out = V_h Σ p c (paper
+  // 2.1.2; docs/spec/deepseek.md 3.3); and its codes where out has room for them. W_UK and W_UV are always multiplied
+  // with values. A position's latent is what its slot stands for, exactly; so is that of a token of this very step.
+  // Slots of other positions may hold any bytes.
   virtual void AttendLatent(Tensor q, const Matrix& key_value_up, const AttentionShape& shape, float scale,
                             const Batch& batch, LatentPages pages, const Activation& out) = 0;
 

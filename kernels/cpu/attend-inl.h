@@ -72,7 +72,8 @@ struct RangeItem {
   int num_rows() const { return group.num_tokens * num_heads; }
   // The first token that sees a key of the tile from first_key on: those before end earlier.
   int FirstToken(int first_key) const { return std::max(0, first_key - group.first_position); }
-  // The tile's keys that a token from there on sees.
+  // A token from there on sees keys [Hidden, Visible) of the tile: at least one.
+  int Hidden(int first_key) const { return std::max(0, group.first_key - first_key); }
   int Visible(int token, int first_key) const {
     return std::min(kTileKeys, group.first_position + token - first_key + 1);
   }
@@ -97,18 +98,20 @@ HWY_INLINE void ClearResults(const RangeItem& item) {
 template <class Body>
 HWY_INLINE void ForEachTile(const RangeItem& item, const Body& body) {
   const int last_key = item.group.first_position + item.group.num_tokens - 1;
-  const int first_tile = item.range * (kRangeKeys / kTileKeys);
-  const int end_tile = std::min(first_tile + kRangeKeys / kTileKeys, last_key / kTileKeys + 1);
+  const int range_tile = item.range * (kRangeKeys / kTileKeys);
+  const int first_tile = std::max(range_tile, item.group.first_key / kTileKeys);
+  const int end_tile = std::min(range_tile + kRangeKeys / kTileKeys, last_key / kTileKeys + 1);
   const auto page = [&](int index) { return item.call.pages.Slot(item.group.blocks[index] * kBlockSlots); };
   for (int index = first_tile; index < end_tile; ++index) {
     body(index * kTileKeys, page(index), index + 1 < end_tile ? page(index + 1) : nullptr);
   }
 }
 
-// The first num_keys slots of a page, as floats in the item's room.
-HWY_INLINE void DecodeKeys(const RangeItem& item, const std::byte* page, int num_keys) {
+// Slots [num_hidden, num_keys) of a page, as floats in the item's room; zeros before them.
+HWY_INLINE void DecodeKeys(const RangeItem& item, const std::byte* page, int num_hidden, int num_keys) {
   const LatentPages& pages = item.call.pages;
-  for (int key = 0; key < num_keys; ++key) {
+  std::fill_n(item.keys, num_hidden * item.key_stride(), 0.0f);
+  for (int key = num_hidden; key < num_keys; ++key) {
     ReadSlot(pages, page + static_cast<size_t>(key) * pages.slot_bytes(), item.keys + key * item.key_stride());
   }
 }
@@ -120,30 +123,39 @@ struct Tile {
   const std::byte* next = nullptr;  // the page behind, prefetched
 };
 
-// results[row] += Σ weight · latent, for the rows that see a key of the tile. The first `shared` keys, which they all
-// see, go first, all rows together; then each token's keys beyond them, which keeps every row's keys in ascending order
-// and a row away from keys that it does not see. weights is [row][kTileKeys].
-HWY_INLINE void AddLatents(const RangeItem& item, const Tile& tile, int shared, const float* weights) {
+// Keys [begin, end) of a tile.
+struct SharedKeys {
+  int begin = 0;
+  int end = 0;
+};
+
+// results[row] += Σ weight · latent, for the rows that see a key of the tile. The `shared` keys, which they all see, go
+// first, all rows together; then each token's keys beyond them, which keeps every row's keys in ascending order and a
+// row away from keys that it does not see. weights is [row][kTileKeys].
+HWY_INLINE void AddLatents(const RangeItem& item, const Tile& tile, SharedKeys shared, const float* weights) {
   const float* x[kItemRows];
   const Tensor& results = item.call.scratch.partial().latents;
   const auto stride = static_cast<size_t>(item.key_stride());
   const auto results_stride = static_cast<size_t>(results.stride);
   const int first_token = item.FirstToken(tile.first_key), first_row = first_token * item.num_heads;
-  for (int row = first_row; row < item.num_rows(); ++row) x[row] = weights + row * kTileKeys;
-  Strip strip{.values = tile.keys, .stride = stride, .width = results.width, .count = shared};
+  for (int row = first_row; row < item.num_rows(); ++row) x[row] = weights + row * kTileKeys + shared.begin;
+  Strip strip{.values = tile.keys + static_cast<size_t>(shared.begin) * stride,
+              .stride = stride,
+              .width = results.width,
+              .count = shared.end - shared.begin};
   strip.next = tile.next;
   strip.next_bytes = item.call.pages.block_bytes();
-  if (shared > 0) {
+  if (strip.count > 0) {
     StripProduct(strip, x + first_row, item.num_rows() - first_row, item.latents(first_row), results_stride,
                  item.call.arithmetic());
   }
-  strip.values += static_cast<size_t>(shared) * stride;
+  strip.values = tile.keys + static_cast<size_t>(shared.end) * stride;
   strip.next = nullptr;
   for (int token = first_token; token < item.group.num_tokens; ++token) {
-    strip.count = item.Visible(token, tile.first_key) - shared;
+    strip.count = item.Visible(token, tile.first_key) - shared.end;
     if (strip.count == 0) continue;
     const int row = token * item.num_heads;
-    for (int i = row; i < row + item.num_heads; ++i) x[i] += shared;
+    for (int i = row; i < row + item.num_heads; ++i) x[i] = weights + i * kTileKeys + shared.end;
     StripProduct(strip, x + row, item.num_heads, item.latents(row), results_stride, item.call.arithmetic());
   }
 }

@@ -153,7 +153,7 @@ void FoldHead(const AttendCall& call, const RangeStretch& stretch, int token, in
   const int wave_token = stretch.group.first_token - call.scratch.first_token() + token;
   const auto to = static_cast<size_t>(wave_token * call.shape.num_heads + head);
   float* result = running.latents.Row(static_cast<int>(to));
-  if (stretch.first_range == 0) {
+  if (stretch.first_range == stretch.group.first_range()) {
     running.max[to] = kNothing;
     running.sum[to] = 0.0f;
     std::fill_n(result, running.latents.width, 0.0f);
@@ -166,7 +166,7 @@ void FoldHead(const AttendCall& call, const RangeStretch& stretch, int token, in
         token * call.SliceHeads(slice) + head % kSliceHeads;
     FoldRow(partial, stretch.first_row + static_cast<size_t>(row), running, to);
   }
-  if (stretch.end_range < stretch.group.num_ranges()) return;
+  if (stretch.end_range < stretch.group.end_range()) return;
   const bool is_rounded = call.UpArithmetic() == cpu::Arithmetic::kA16;
   const Vec inverse = Set(1.0f / running.sum[to]);
   float* latent = call.Query(wave_token, head);

@@ -46,7 +46,8 @@ HWY_INLINE void SoftmaxBlock(const RangeItem& item, const RowBlock& block, int f
     }
     const Vec visible = hn::Load(kF32, lanes);
     Vec max = LoadUpTo(partial.max + result, left), sum = LoadUpTo(partial.sum + result, left);
-    const Vec factor = SoftmaxColumns(scores + column, block.strip.width, num_keys, item.call.scale, visible, max, sum);
+    const Vec factor = SoftmaxColumns(scores + column, block.strip.width, item.Hidden(first_key), num_keys,
+                                      item.call.scale, visible, max, sum);
     StoreUpTo(max, partial.max + result, left);
     StoreUpTo(sum, partial.sum + result, left);
     hn::Store(factor, kF32, lanes);
@@ -60,15 +61,15 @@ void AttendTile16(const RangeItem& item, int first_key, const std::byte* page, c
   HWY_ALIGN float scores[kTileKeys * kBlockRows];
   HWY_ALIGN float weights[kItemRows * kTileKeys];
   const int first_token = item.FirstToken(first_key), first_row = first_token * item.num_heads;
-  const int num_keys = item.Visible(item.group.num_tokens - 1, first_key);
-  DecodeKeys(item, page, num_keys);
+  const int num_hidden = item.Hidden(first_key), num_keys = item.Visible(item.group.num_tokens - 1, first_key);
+  DecodeKeys(item, page, num_hidden, num_keys);
   for (int row = first_row / kBlockRows * kBlockRows; row < item.num_rows(); row += kBlockRows) {
     const RowBlock block = BlockOf(item, row);
     ScoreStrip(block.strip, item.keys, static_cast<size_t>(item.key_stride()), num_keys, scores);
     SoftmaxBlock(item, block, first_key, num_keys, scores, weights);
   }
   AddLatents(item, {.first_key = first_key, .keys = item.keys, .next = next},
-             WholeGroups(item.Visible(first_token, first_key)), weights);
+             {WholeGroups(num_hidden), WholeGroups(item.Visible(first_token, first_key))}, weights);
 }
 
 void AttendRange16(const RangeItem& item) {

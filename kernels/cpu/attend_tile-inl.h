@@ -86,8 +86,9 @@ HWY_INLINE void Dots(const float* const* q, const float* keys, size_t stride, in
   }
 }
 
-// scores[row][key] = q[row] · keys[key] for all keys < num_keys, rounded up to whole vectors: scores behind num_keys
-// come from other bytes of the same block and are not used. scores is [num_rows][kTileKeys].
+// scores[row][key] = q[row] · keys[key] for all keys < num_keys, rounded up to whole vectors: scores behind num_keys,
+// and of keys that the rows do not see, come from any bytes of the block and are not used. scores is
+// [num_rows][kTileKeys].
 HWY_INLINE void ScoreTile(const float* const* q, int num_rows, const float* keys, size_t stride, int width,
                           int num_keys, float* scores) {
   HWY_ALIGN float dots[kDotRows * kKeyBlock * kLanes];
@@ -115,10 +116,11 @@ HWY_INLINE void ScoreTile(const float* const* q, int num_rows, const float* keys
   }
 }
 
-// Scores become weights in place: exp(scale · score - max), zero from num_keys on. Moves max, carries sum and the
-// result so far over to it.
-HWY_INLINE void SoftmaxTile(float* scores, int num_keys, float scale, float& max, float& sum, float* result,
-                            int width) {
+// Scores become weights in place: exp(scale · score - max), zero before num_hidden and from num_keys on. Moves max,
+// carries sum and the result so far over to it.
+HWY_INLINE void SoftmaxTile(float* scores, int num_hidden, int num_keys, float scale, float& max, float& sum,
+                            float* result, int width) {
+  std::fill_n(scores, num_hidden, -std::numeric_limits<float>::infinity());
   std::fill(scores + num_keys, scores + kTileKeys, -std::numeric_limits<float>::infinity());
   Vec most = Set(max);
   for (int j = 0; j < kTileKeys; j += kLanes) {

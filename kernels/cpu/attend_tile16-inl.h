@@ -60,15 +60,17 @@ HWY_INLINE void ScoreStrip(const Strip& strip, const float* keys, size_t key_str
 }
 
 // kLanes columns of scores [key][column] become weights in place: exp(scale · score - max) rounded to bf16, and zero
-// from key `visible` on, a number for each lane. Moves max, carries the sum over to it and returns the factor that does
-// the same for a result.
-HWY_INLINE Vec SoftmaxColumns(float* scores, int columns, int num_keys, float scale, Vec visible, Vec& max, Vec& sum) {
+// before num_hidden and from key `visible` on, a number for each lane. Moves max, carries the sum over to it and
+// returns the factor that does the same for a result.
+HWY_INLINE Vec SoftmaxColumns(float* scores, int columns, int num_hidden, int num_keys, float scale, Vec visible,
+                              Vec& max, Vec& sum) {
+  const Vec nothing = Set(-std::numeric_limits<float>::infinity());
+  for (int key = 0; key < num_hidden; ++key) hn::StoreU(nothing, kF32, scores + key * columns);
   Vec most = max;
-  for (int key = 0; key < num_keys; ++key) {
+  for (int key = num_hidden; key < num_keys; ++key) {
     float* at = scores + key * columns;
     const auto is_visible = hn::Lt(Set(static_cast<float>(key)), visible);
-    const Vec scaled = hn::IfThenElse(is_visible, hn::Mul(hn::LoadU(kF32, at), Set(scale)),
-                                      Set(-std::numeric_limits<float>::infinity()));
+    const Vec scaled = hn::IfThenElse(is_visible, hn::Mul(hn::LoadU(kF32, at), Set(scale)), nothing);
     hn::StoreU(scaled, kF32, at);
     most = hn::Max(most, scaled);
   }

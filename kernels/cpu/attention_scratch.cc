@@ -5,6 +5,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "base/check.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/product_inputs.h"
 #include "kernels/cpu/scratch_bytes.h"
@@ -109,12 +110,14 @@ int AttentionScratch::PlanWave(const Batch& batch, int token) {
   next_range_ = 0;
   const int wave_end = std::min(batch.num_tokens(), token + max_wave_tokens_);
   for (const BatchRow& row : batch.rows) {
+    CHECK_LE(row.first_key, row.first_position);
     const int end = std::min(wave_end, row.first_token + row.num_tokens);
     for (int first = std::max(token, row.first_token); first < end; first += kGroupTokens) {
       groups_.push_back({.blocks = batch.blocks.data() + row.first_block,
                          .first_token = first,
                          .num_tokens = std::min(kGroupTokens, end - first),
-                         .first_position = row.first_position + first - row.first_token});
+                         .first_position = row.first_position + first - row.first_token,
+                         .first_key = row.first_key});
     }
   }
   num_tokens_ = wave_end - token;
@@ -128,14 +131,15 @@ bool AttentionScratch::PlanRound() {
   while (next_group_ < groups_.size()) {
     const TokenGroup& group = groups_[next_group_];
     const size_t range_rows = static_cast<size_t>(group.num_tokens) * static_cast<size_t>(num_heads_);
-    const int count = std::min(group.num_ranges() - next_range_, static_cast<int>(free_rows / range_rows));
+    const int first_range = std::max(next_range_, group.first_range());
+    const int count = std::min(group.end_range() - first_range, static_cast<int>(free_rows / range_rows));
     if (count == 0) break;
     stretches_.push_back(
-        {.group = group, .first_range = next_range_, .end_range = next_range_ + count, .first_row = first_row});
+        {.group = group, .first_range = first_range, .end_range = first_range + count, .first_row = first_row});
     first_row += range_rows * static_cast<size_t>(count);
     free_rows -= range_rows * static_cast<size_t>(count);
-    next_range_ += count;
-    if (next_range_ < group.num_ranges()) break;
+    next_range_ = first_range + count;
+    if (next_range_ < group.end_range()) break;
     ++next_group_;
     next_range_ = 0;
   }

@@ -32,8 +32,11 @@ struct TokenGroup {
   int first_token = 0;  // in the step
   int num_tokens = 0;
   int first_position = 0;
+  int first_key = 0;  // the row's
 
-  int num_ranges() const { return (first_position + num_tokens - 1) / kRangeKeys + 1; }
+  // Ranges with keys that a token sees.
+  int first_range() const { return first_key / kRangeKeys; }
+  int end_range() const { return (first_position + num_tokens - 1) / kRangeKeys + 1; }
 };
 
 // One round's share of a group: all heads of its tokens over ranges [first_range, end_range). Its partial results lie

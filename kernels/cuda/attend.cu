@@ -3,9 +3,10 @@
 // AttendRanges: a block takes 16 heads of one token and one range. Pages (64 slots, the tile of the streaming softmax)
 // arrive by cp.async in two stages. Scores: warp w multiplies the queries, as a high and a low bf16 plane, with keys
 // 8w .. 8w+7. The tile's maximum and its weights (bf16) go through shared memory; then warp w adds weights times
-// latents for the columns of pairs w, w+8, .. of 8-wide column tiles, read transposed from the same page. Keys behind
-// the token's own position are zero-filled by the copy and get weight 0; pages hold anything there. Pages of FP8 slots
-// arrive as they lie, in one stage, and are decoded to bf16 from there, exactly; meanwhile the next one is under way.
+// latents for the columns of pairs w, w+8, .. of 8-wide column tiles, read transposed from the same page. Keys before
+// the row's first and behind the token's own position are zero-filled by the copy and get weight 0; pages hold anything
+// there. Pages of FP8 slots arrive as they lie, in one stage, and are decoded to bf16 from there, exactly; meanwhile
+// the next one is under way.
 //   bytes per call: Σ tokens, head tiles: keys · slot bytes (2 (latent + rope) in bf16), of which HBM sees one tile's
 //   FLOPs per call: Σ tokens, heads: keys · 2 · (2 (latent + rope) + latent)
 //   bound: HBM for one to four head tiles (16..64 heads), mma.sync beyond.
@@ -67,8 +68,9 @@ struct RangeArguments {
 };
 
 // Keys that the token sees: none if it only fills up the step.
-__device__ __forceinline__ int VisibleKeys(const int32_t* positions, const int32_t* slots, int token) {
-  return slots[token] == kNoSlot ? 0 : positions[token] + 1;
+__device__ __forceinline__ KeySpan VisibleKeys(const RangeArguments& arguments, int token) {
+  if (arguments.slots[token] == kNoSlot) return {0, 0};
+  return {arguments.rows[arguments.token_rows[token]].first_key, arguments.positions[token] + 1};
 }
 
 // scores += the block's 16 queries times keys [8 warp, 8 warp + 8) of the page. Four chains of sums, in one fixed
@@ -137,14 +139,14 @@ __device__ __forceinline__ float QuadSum(float value) {
 
 // Turns the scores of one tile into weights in shared memory; returns the factor for earlier results.
 // Contains the barrier at which the warps' maxima meet; the caller's follows before the weights are read.
-__device__ __forceinline__ void WeighTile(float (&scores)[4], int visible, float scale, const SharedRows& weights,
+__device__ __forceinline__ void WeighTile(float (&scores)[4], KeySpan visible, float scale, const SharedRows& weights,
                                           float (*warp_maxima)[kTileHeads], RowStatistics& rows, float (&factors)[2]) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int key = 8 * warp + 2 * (lane % 4);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
 #pragma unroll
-    for (int j = 0; j < 2; ++j) scores[2 * r + j] = key + j < visible ? scores[2 * r + j] * scale : kNothing;
+    for (int j = 0; j < 2; ++j) scores[2 * r + j] = visible.Contains(key + j) ? scores[2 * r + j] * scale : kNothing;
     const float max = QuadMax(fmaxf(scores[2 * r], scores[2 * r + 1]));
     if (lane % 4 == 0) warp_maxima[warp][lane / 4 + 8 * r] = max;
   }
@@ -199,9 +201,10 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
   extern __shared__ __align__(1024) char shared[];
   const int token = blockIdx.z, range = blockIdx.y, first_head = blockIdx.x * kTileHeads;
   const int first_key = range * kRangeKeys;
-  const int num_keys = min(VisibleKeys(arguments.positions, arguments.slots, token) - first_key, kRangeKeys);
-  if (num_keys <= 0) return;
-  const int num_tiles = (num_keys + kTileKeys - 1) / kTileKeys;
+  const KeySpan keys = VisibleKeys(arguments, token).Within(first_key, kRangeKeys);
+  if (keys.begin >= keys.end) return;
+  const int first_tile = keys.begin / kTileKeys, end_tile = (keys.end + kTileKeys - 1) / kTileKeys;
+  const auto tile_keys = [&](int tile) { return keys.Within(tile * kTileKeys, kTileKeys); };
   const int num_heads = min(arguments.num_heads - first_head, kTileHeads);
 
   const SharedRows queries = {shared, arguments.row_chunks};
@@ -217,9 +220,9 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
   const auto copy_page = [&](int tile) {
     const size_t first_slot = static_cast<size_t>(blocks[tile]) * kBlockSlots;
     const std::byte* stored = arguments.pages + first_slot * arguments.slot_bytes;
-    const int valid = min(num_keys - tile * kTileKeys, kTileKeys);
+    const KeySpan valid = tile_keys(tile);
     if constexpr (kFormat == LatentFormat::kFp8) {
-      CopySlots(slots.bytes, stored, valid * arguments.slot_bytes);
+      CopySlots(slots.bytes, stored, valid.end * arguments.slot_bytes);
     } else {
       CopyRows(pages.Plus(tile % kStages * kTileKeys), reinterpret_cast<const uint16_t*>(stored), kTileKeys, valid,
                arguments.slot_bytes / 2, arguments.key_width);
@@ -229,22 +232,22 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
 #pragma unroll
   for (int plane = 0; plane < 2; ++plane) {
     CopyRows(queries.Plus(plane * kTileHeads), arguments.queries[plane] + first_query * arguments.key_stride,
-             kTileHeads, num_heads, arguments.key_stride, arguments.key_width);
+             kTileHeads, {0, num_heads}, arguments.key_stride, arguments.key_width);
   }
-  copy_page(0);
+  copy_page(first_tile);
   CpAsyncCommitGroup();
 
   float latents[2 * kColumnPairs][4] = {};
   RowStatistics rows;
-  for (int tile = 0; tile < num_tiles; ++tile) {
+  for (int tile = first_tile; tile < end_tile; ++tile) {
     const SharedRows page = pages.Plus(tile % kPages<kFormat> * kTileKeys);
     if constexpr (kFormat == LatentFormat::kFp8) {
       CpAsyncWaitGroup<0>();
       __syncthreads();  // the slots have arrived
-      DecodePage(slots, num_keys - tile * kTileKeys, page);
+      DecodePage(slots, tile_keys(tile), page);
       __syncthreads();  // the page is decoded, the slots may be overwritten
     }
-    if (tile + 1 < num_tiles) copy_page(tile + 1);
+    if (tile + 1 < end_tile) copy_page(tile + 1);
     CpAsyncCommitGroup();
     if constexpr (kFormat != LatentFormat::kFp8) {
       CpAsyncWaitGroup<1>();
@@ -253,7 +256,7 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
 
     float scores[4], factors[2];
     ScoreKeys(queries, page, arguments.key_width, scores);
-    WeighTile(scores, num_keys - tile * kTileKeys, arguments.scale, weights, warp_rows, rows, factors);
+    WeighTile(scores, tile_keys(tile), arguments.scale, weights, warp_rows, rows, factors);
 #pragma unroll
     for (int i = 0; i < 2 * kColumnPairs; ++i) {
 #pragma unroll
@@ -270,16 +273,17 @@ __global__ void __launch_bounds__(kThreads, 1) AttendRangesKernel(const RangeArg
 // Grid: heads, tokens of the wave. The mean takes the place of range 0; zero where the token sees nothing.
 __global__ void __launch_bounds__(kMergeThreads) MergeRangesKernel(const RangeArguments arguments, int num_ranges) {
   const int token = blockIdx.y, head = blockIdx.x;
-  const int ranges = (VisibleKeys(arguments.positions, arguments.slots, token) + kRangeKeys - 1) / kRangeKeys;
+  const KeySpan keys = VisibleKeys(arguments, token);
+  const int first_range = keys.begin / kRangeKeys, end_range = (keys.end + kRangeKeys - 1) / kRangeKeys;
   const size_t first_row = static_cast<size_t>(token) * num_ranges * arguments.num_heads + head;
   const auto row_of = [&](int range) { return first_row + static_cast<size_t>(range) * arguments.num_heads; };
   float max = kNothing;
-  for (int range = 0; range < ranges; ++range) max = fmaxf(max, arguments.maxima[row_of(range)]);
+  for (int range = first_range; range < end_range; ++range) max = fmaxf(max, arguments.maxima[row_of(range)]);
 
   for (int column = 4 * threadIdx.x; column < arguments.latent_stride; column += 4 * kMergeThreads) {
     float4 total = {};
     float sum = 0.0f;
-    for (int range = 0; range < ranges; ++range) {
+    for (int range = first_range; range < end_range; ++range) {
       const size_t row = row_of(range);
       const float factor = Ex2Approx(arguments.maxima[row] - max);
       const float4 part = *reinterpret_cast<const float4*>(arguments.latents + row * arguments.latent_stride + column);
@@ -289,7 +293,7 @@ __global__ void __launch_bounds__(kMergeThreads) MergeRangesKernel(const RangeAr
       total.z = fmaf(part.z, factor, total.z);
       total.w = fmaf(part.w, factor, total.w);
     }
-    const float inverse = ranges > 0 ? 1.0f / sum : 0.0f;
+    const float inverse = keys.end > 0 ? 1.0f / sum : 0.0f;
     *reinterpret_cast<float4*>(arguments.latents + first_row * arguments.latent_stride + column) =
         make_float4(total.x * inverse, total.y * inverse, total.z * inverse, total.w * inverse);
   }

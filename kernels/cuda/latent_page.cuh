@@ -24,15 +24,25 @@ struct SharedRows {
   __device__ SharedRows Plus(int rows) const { return {bytes + rows * row_chunks * 16, row_chunks}; }
 };
 
-// Starts copying `valid` rows of `width` values, the last chunk whole: what lies behind the width in it is zero in
+// Keys, or rows, [begin, end).
+struct KeySpan {
+  int begin;
+  int end;
+
+  __device__ bool Contains(int key) const { return begin <= key && key < end; }
+  // Its part of `count` keys from `first` on, counted from there.
+  __device__ KeySpan Within(int first, int count) const { return {max(begin - first, 0), min(end - first, count)}; }
+};
+
+// Starts copying the `valid` rows of `width` values, the last chunk whole: what lies behind the width in it is zero in
 // pages and queries alike. The other rows of num_rows and the other chunks become zero.
-__device__ __forceinline__ void CopyRows(const SharedRows& to, const uint16_t* from, int num_rows, int valid,
+__device__ __forceinline__ void CopyRows(const SharedRows& to, const uint16_t* from, int num_rows, KeySpan valid,
                                          int stride, int width) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int row = warp; row < num_rows; row += kWarps) {
     const uint16_t* source = from + static_cast<size_t>(row) * stride;
     for (int chunk = lane; chunk < to.row_chunks; chunk += 32) {
-      const bool inside = row < valid && chunk * kChunkValues < width;
+      const bool inside = valid.Contains(row) && chunk * kChunkValues < width;
       CpAsyncCg16(to.Chunk(row, chunk), inside ? source + chunk * kChunkValues : from, inside ? 16 : 0);
     }
   }
@@ -96,13 +106,13 @@ __device__ __forceinline__ uint4 DecodeChunk(const StoredSlots& slots, int row, 
   return {pairs[0], pairs[1], pairs[2], pairs[3]};
 }
 
-// The page that FP8 slots stand for; rows from `valid` on are zero.
-__device__ __forceinline__ void DecodePage(const StoredSlots& slots, int valid, const SharedRows& page) {
+// The page that FP8 slots stand for; rows that are not valid are zero.
+__device__ __forceinline__ void DecodePage(const StoredSlots& slots, KeySpan valid, const SharedRows& page) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int row = warp; row < kTileKeys; row += kWarps) {
     for (int chunk = lane; chunk < page.row_chunks; chunk += 32) {
       uint4 values = {};
-      if (row < valid) values = DecodeChunk(slots, row, chunk);
+      if (valid.Contains(row)) values = DecodeChunk(slots, row, chunk);
       *reinterpret_cast<uint4*>(page.Chunk(row, chunk)) = values;
     }
   }

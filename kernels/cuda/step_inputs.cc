@@ -60,6 +60,7 @@ std::span<const T> StepInputs::Stage(const Place<T>& place, std::span<const T> v
 }
 
 Batch StepInputs::Upload(CudaDevice& device, const BatchInputs& inputs, std::span<const SampleRow> samples) {
+  for (const BatchRow& row : inputs.rows) CHECK_LE(row.first_key, row.first_position);
   CheckCuda(cudaEventSynchronize(copied_), "cudaEventSynchronize");
   const int ranges = NumRanges(std::max(1, inputs.max_context()));
   const int shape_ranges = std::min(static_cast<int>(std::bit_ceil(static_cast<unsigned>(ranges))),

@@ -46,6 +46,25 @@ class Attend : public testing::Test {
   std::mt19937 random_{77};  // fixed: a failure repeats
 };
 
+// The last two tokens of each sequence, from a first key on.
+void ExpectContractFrom(const AttentionCase& c, const std::vector<int>& first_keys) {
+  std::vector<std::vector<std::vector<float>>> contract;
+  for (size_t s = 0; s < first_keys.size(); ++s) {
+    const auto sequence = static_cast<int>(s);
+    contract.push_back(
+        {c.Contract(sequence, c.lengths[s] - 2, first_keys[s]), c.Contract(sequence, c.lengths[s] - 1, first_keys[s])});
+  }
+  ForEachTarget([&] {
+    Backend backend = MakeBackend(c, 2);
+    const auto outputs = c.Run(backend, AttentionCase::From(first_keys, c.Tails(2)));
+    for (size_t s = 0; s < first_keys.size(); ++s) {
+      SCOPED_TRACE(testing::Message() << c.lengths[s] << " keys from " << first_keys[s]);
+      EXPECT_TRUE(SameBytes(outputs[s].end()[-2], contract[s][0]));
+      EXPECT_TRUE(SameBytes(outputs[s].end()[-1], contract[s][1]));
+    }
+  });
+}
+
 // One step's outputs of some tokens against the contract over what the cache holds, on each target.
 void ExpectContract(const AttentionCase& c) {
   ForEachTarget([&] {
@@ -70,6 +89,39 @@ TEST_F(Attend, KeepsItsContractBitForBit) {
     ExpectContract({shape, DType::kF32, {1, 90, 1100}, random_});
     for (const DType weights : {DType::kF32, DType::kBf16}) {
       ExpectContract({shape, weights, {1, 90, 1100}, random_, LatentFormat::kBf16, ActivationFormat::kBf16});
+    }
+  }
+}
+
+TEST_F(Attend, FromItsFirstKeyKeepsItsContractBitForBit) {
+  for (const AttentionShape& shape : {kTinyTales, kOdd}) {
+    for (const Numerics& numerics : kNumerics) {
+      SCOPED_TRACE(testing::PrintToString(numerics));
+      ExpectContractFrom({shape, DType::kBf16, kCutLengths, random_, numerics.latents, numerics.activations},
+                         kFirstKeys);
+    }
+  }
+}
+
+// Groups of tokens and of heads whose first tile is cut, in one step and in chunks.
+TEST_F(Attend, FromItsFirstKeyBitsDependOnNeitherThreadsNorTargetNorStep) {
+  const std::vector<int> first_keys = {0, 40, 65, 513};
+  for (const AttentionShape& shape : {kOdd, kManyHeads}) {
+    for (const Numerics& numerics : kNumerics) {
+      SCOPED_TRACE(testing::PrintToString(numerics));
+      const AttentionCase c(shape, DType::kE4M3, {20, 80, 130, 570}, random_, numerics.latents, numerics.activations);
+      const std::vector<std::vector<Chunk>> whole =
+          AttentionCase::From(first_keys, {{{0, 0, 20}, {1, 40, 40}, {2, 65, 65}, {3, 513, 57}}});
+      Backend one = MakeBackend(c, 1);
+      const auto expected = c.Run(one, whole);
+      ForEachTarget([&] {
+        Backend backend = MakeBackend(c, 5);
+        EXPECT_TRUE(SameOutputs(c.Run(backend, AttentionCase::From(first_keys, c.Tails(18))), expected));
+      });
+      const std::vector<std::vector<Chunk>> chunks = {
+          {{1, 40, 3}, {3, 513, 20}}, {{1, 43, 30}, {2, 65, 1}}, {{2, 66, 64}, {3, 533, 37}}};
+      EXPECT_TRUE(SameOutputs(c.Run(one, AttentionCase::From(first_keys, chunks), {.block_seed = 5, .padding_rows = 3}),
+                              expected));
     }
   }
 }
@@ -163,36 +215,63 @@ TEST_F(Attend, WavesAndRoundsAreTheWhole) {
     const auto together = c.Run(backend, {{{0, 1036, 64}, {1, 0, 40}}});
     const auto alone = c.Run(backend, {{{0, 1036, 1}}, {{0, 1083, 1}}, {{0, 1084, 16}}, {{1, 39, 1}}, {{1, 0, 3}}});
     EXPECT_TRUE(SameOutputs(alone, together));
+    const auto cut = c.Run(backend, {{{0, 1036, 64, 530}, {1, 10, 30, 1}}});
+    EXPECT_TRUE(SameOutputs(c.Run(backend, {{{0, 1083, 1, 530}}, {{0, 1084, 16, 530}}, {{1, 39, 1, 1}}}), cut));
     if (numerics.activations == ActivationFormat::kBf16) continue;  // its contract takes seconds here
     EXPECT_TRUE(SameBytes(together[0].back(), c.Contract(0, 1099)));
+    EXPECT_TRUE(SameBytes(cut[0].back(), c.Contract(0, 1099, 530)));
   }
 }
 
-TEST(AttentionScratch, StaysWithinItsBound) {
+// What the scratch memory of a large model plans for a step.
+struct Plan {
+  int waves = 0;
+  int rounds = 0;
+  int ranges = 0;  // of each token
+  int tokens = 0;
+};
+
+Plan PlanOf(const std::vector<BatchRow>& rows) {
   const AttentionShape large = {
       .num_heads = 128, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
   cpu::CpuDevice device(cpu::AttentionScratch::kMaxBytes + 4096);
   cpu::AttentionScratch scratch;
-  ASSERT_TRUE(scratch.Reserve(device, {.max_tokens = 8192, .max_context = 163840, .attention = large}, 2).ok());
+  EXPECT_TRUE(scratch.Reserve(device, {.max_tokens = 8192, .max_context = 163840, .attention = large}, 2).ok());
   BatchInputs batch;
-  batch.token_ids.resize(100);
+  batch.rows = rows;
+  batch.token_ids.resize(static_cast<size_t>(rows.back().first_token + rows.back().num_tokens));
   batch.blocks.resize(2560);
-  batch.rows = {{.first_token = 0, .num_tokens = 1, .first_position = 163839},
-                {.first_token = 1, .num_tokens = 99, .first_position = 40}};
-  int waves = 0, rounds = 0, ranges = 0, tokens = 0;
-  for (int token = 0; token < 100; ++waves) {
+  Plan plan;
+  for (int token = 0; token < batch.num_tokens(); ++plan.waves) {
     token = scratch.PlanWave(ViewOf(batch), token);
-    tokens += scratch.num_tokens();
-    for (; scratch.PlanRound(); ++rounds) {
+    plan.tokens += scratch.num_tokens();
+    for (; scratch.PlanRound(); ++plan.rounds) {
       for (const cpu::RangeStretch& stretch : scratch.stretches()) {
-        ranges += (stretch.end_range - stretch.first_range) * stretch.group.num_tokens;
+        plan.ranges += (stretch.end_range - stretch.first_range) * stretch.group.num_tokens;
       }
     }
   }
-  EXPECT_EQ(tokens, 100);
-  EXPECT_EQ(ranges, 320 + 99);  // of 512 keys
-  EXPECT_GT(waves, 1);
-  EXPECT_GT(rounds, waves);
+  return plan;
+}
+
+TEST(AttentionScratch, StaysWithinItsBound) {
+  const Plan plan = PlanOf({{.first_token = 0, .num_tokens = 1, .first_position = 163839},
+                            {.first_token = 1, .num_tokens = 99, .first_position = 40}});
+  EXPECT_EQ(plan.tokens, 100);
+  EXPECT_EQ(plan.ranges, 320 + 99);  // of 512 keys
+  EXPECT_GT(plan.waves, 1);
+  EXPECT_GT(plan.rounds, plan.waves);
+}
+
+TEST(AttentionScratch, RangesBeforeTheFirstKeyAreNotPlanned) {
+  const Plan plan = PlanOf({{.first_token = 0, .num_tokens = 1, .first_position = 163839, .first_key = 162000},
+                            {.first_token = 1, .num_tokens = 99, .first_position = 1100, .first_key = 1023}});
+  EXPECT_EQ(plan.tokens, 100);
+  EXPECT_EQ(plan.ranges, 4 + 2 * 99);
+}
+
+TEST(AttentionScratchDeathTest, ARowsFirstKeyIsNotBehindItsFirstToken) {
+  EXPECT_DEATH(PlanOf({{.num_tokens = 5, .first_position = 40, .first_key = 41}}), "row.first_key");
 }
 
 TEST(AttentionScratch, RefusesWhatTheDeviceDoesNotHave) {

@@ -75,6 +75,14 @@ std::vector<std::vector<Chunk>> AttentionCase::Tails(int count) const {
   return steps;
 }
 
+std::vector<std::vector<Chunk>> AttentionCase::From(const std::vector<int>& first_keys,
+                                                    std::vector<std::vector<Chunk>> steps) {
+  for (std::vector<Chunk>& step : steps) {
+    for (Chunk& chunk : step) chunk.first_key = first_keys[static_cast<size_t>(chunk.sequence)];
+  }
+  return steps;
+}
+
 StepLimits AttentionCase::Limits() const {
   StepLimits limits = SmallLimits();
   limits.max_tokens = std::accumulate(lengths.begin(), lengths.end(), kMaxPaddingRows);
@@ -107,12 +115,14 @@ AttentionCase::Tables AttentionCase::PlaceBlocks(unsigned seed) const {
 
 BatchInputs AttentionCase::Batch(const std::vector<Chunk>& chunks, const Tables& tables, int padding_rows) const {
   BatchInputs batch;
-  const auto add_row = [&](int first_position, std::span<const int32_t> slots, std::span<const int32_t> blocks) {
+  const auto add_row = [&](int first_key, int first_position, std::span<const int32_t> slots,
+                           std::span<const int32_t> blocks) {
     const auto row = static_cast<int32_t>(batch.rows.size());
     batch.rows.push_back({.first_token = batch.num_tokens(),
                           .num_tokens = static_cast<int>(slots.size()),
                           .first_position = first_position,
-                          .first_block = static_cast<int>(batch.blocks.size())});
+                          .first_block = static_cast<int>(batch.blocks.size()),
+                          .first_key = first_key});
     batch.blocks.insert(batch.blocks.end(), blocks.begin(), blocks.end());
     for (const int32_t slot : slots) {
       batch.token_ids.push_back(0);
@@ -128,10 +138,10 @@ BatchInputs AttentionCase::Batch(const std::vector<Chunk>& chunks, const Tables&
     for (int p = chunk.first; p < end; ++p) {
       slots.push_back(table[static_cast<size_t>(p / kBlockSlots)] * kBlockSlots + p % kBlockSlots);
     }
-    add_row(chunk.first, slots, table.first(static_cast<size_t>(NumBlocks(end))));
+    add_row(chunk.first_key, chunk.first, slots, table.first(static_cast<size_t>(NumBlocks(end))));
   }
   CHECK_LE(padding_rows, kMaxPaddingRows);
-  for (int i = 0; i < padding_rows; ++i) add_row(0, {{kNoSlot}}, {{0}});
+  for (int i = 0; i < padding_rows; ++i) add_row(0, 0, {{kNoSlot}}, {{0}});
   return batch;
 }
 
@@ -149,7 +159,7 @@ std::vector<std::byte> AttentionCase::Pages(const std::vector<Chunk>& chunks, co
   std::vector<std::byte> pages(static_cast<size_t>(view.num_blocks) * view.block_bytes(), kNan);
   for (const Chunk& chunk : chunks) {
     const auto s = static_cast<size_t>(chunk.sequence);
-    for (size_t p = 0; p < static_cast<size_t>(chunk.first + chunk.count); ++p) {
+    for (auto p = static_cast<size_t>(chunk.first_key); p < static_cast<size_t>(chunk.first + chunk.count); ++p) {
       const auto slot = static_cast<size_t>(tables[s][p / kBlockSlots]) * kBlockSlots + p % kBlockSlots;
       const std::vector<std::byte> stored = StoreLatent(latents_[s][p], view);
       std::copy(stored.begin(), stored.end(), pages.begin() + static_cast<ptrdiff_t>(slot * view.slot_bytes()));
@@ -208,36 +218,38 @@ AttentionCase::Outputs AttentionCase::Run(Backend& backend, const std::vector<st
   return outputs;
 }
 
-reference::Vector AttentionCase::Reference(int sequence, int token) const {
+reference::Vector AttentionCase::Reference(int sequence, int token, int first_key) const {
   const auto s = static_cast<size_t>(sequence);
   const std::vector<float>& query = queries_[s][static_cast<size_t>(token)];
   const reference::Rows up = up_.Reference();
+  const auto first = static_cast<size_t>(first_key);
+  const auto seen = std::span(latents_[s]).first(static_cast<size_t>(token + 1)).subspan(first);
   reference::Vector all;
   for (int head = 0; head < shape.num_heads; ++head) {
     const auto q = std::span(query).subspan(static_cast<size_t>(head * shape.query_width()),
                                             static_cast<size_t>(shape.query_width()));
     const auto first_row = static_cast<size_t>(head * (shape.nope_width + shape.value_width));
-    const auto out = reference::AttendHead(q, up, first_row, shape, double{scale}, latents_[s], token + 1);
+    const auto out = reference::AttendHead(q, up, first_row, shape, double{scale}, seen);
     all.insert(all.end(), out.begin(), out.end());
   }
   return all;
 }
 
-std::vector<float> AttentionCase::Contract(int sequence, int token) const {
+std::vector<float> AttentionCase::Contract(int sequence, int token, int first_key) const {
   const bool is_a32 = activations == ActivationFormat::kF32;
   const auto product = is_a32 ? contract::Linear : contract::Linear16;
   const auto mean_latent = is_a32 ? contract::MeanLatent : contract::MeanLatent16;
   const auto s = static_cast<size_t>(sequence);
   const std::vector<float>& query = queries_[s][static_cast<size_t>(token)];
+  const contract::ContextKeys keys = {std::span(latents_[s]).first(static_cast<size_t>(token + 1)),
+                                      static_cast<size_t>(first_key)};
   std::vector<float> all;
   for (int head = 0; head < shape.num_heads; ++head) {
     const int first_row = head * (shape.nope_width + shape.value_width);
     const float* q = query.data() + head * shape.query_width();
     std::vector<float> absorbed = product(up_.ContractColumns(first_row, shape.nope_width), q);
     absorbed.insert(absorbed.end(), q + shape.nope_width, q + shape.query_width());
-    const std::vector<float> latent =
-        mean_latent(absorbed, std::span(latents_[s]).first(static_cast<size_t>(token + 1)), scale,
-                    static_cast<size_t>(shape.latent_width));
+    const std::vector<float> latent = mean_latent(absorbed, keys, scale, static_cast<size_t>(shape.latent_width));
     const auto out = product(up_.ContractRows(first_row + shape.nope_width, shape.value_width), latent.data());
     all.insert(all.end(), out.begin(), out.end());
   }

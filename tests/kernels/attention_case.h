@@ -19,6 +19,7 @@ struct Chunk {
   int sequence = 0;
   int first = 0;
   int count = 0;
+  int first_key = 0;
 };
 
 // How a step lies in memory, which no result may depend on.
@@ -47,10 +48,13 @@ class AttentionCase {
   std::vector<std::vector<Chunk>> InChunksOf(int size) const;
   // The last tokens of all sequences, up to `count` of each, as one step.
   std::vector<std::vector<Chunk>> Tails(int count) const;
+  // Steps with the same tokens, of which none sees a key before first_keys[sequence].
+  static std::vector<std::vector<Chunk>> From(const std::vector<int>& first_keys,
+                                              std::vector<std::vector<Chunk>> steps);
 
   StepLimits Limits() const;
-  reference::Vector Reference(int sequence, int token) const;
-  std::vector<float> Contract(int sequence, int token) const;
+  reference::Vector Reference(int sequence, int token, int first_key = 0) const;
+  std::vector<float> Contract(int sequence, int token, int first_key = 0) const;
 
   const AttentionShape shape;
   const float scale;

@@ -132,6 +132,19 @@ TEST(OpCost, BlockThatRowsShareIsReadOnce) {
   EXPECT_EQ(cost.flops, 2.0 * 2 * 100.0 + 2.0 * (71 + 65) * 2 * (2 * 32 + 16));
 }
 
+TEST(OpCost, KeysBeforeTheFirstAreNotRead) {
+  BatchInputs step;
+  step.rows = {{.first_token = 0, .num_tokens = 3, .first_position = 130, .first_block = 0, .first_key = 70}};
+  step.blocks = {5, 6, 7};
+  step.token_ids = {1, 1, 1};
+  step.positions = {130, 131, 132};
+  const AttentionShape shape{.num_heads = 2, .rope_width = 16, .latent_width = 32};
+  const LatentPages pages{.format = LatentFormat::kF32, .latent_width = 32, .rope_width = 16};
+  const OpCost cost = AttendCost({.bytes = 100.0, .values = 100.0}, shape, ViewOf(step), pages);
+  EXPECT_EQ(cost.bytes, 100.0 + (132 - 70 + 1) * 48 * 4.0);
+  EXPECT_EQ(cost.flops, 2.0 * 3 * 100.0 + 2.0 * (61 + 62 + 63) * 2 * (2 * 32 + 16));
+}
+
 TEST(OpCost, WeightsAreAsTheyAreStored) {
   const std::vector<float> scales(4);
   const MatrixSource fp8{.dtype = DType::kE4M3, .outputs = 256, .inputs = 256, .scales = scales};

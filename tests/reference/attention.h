@@ -40,10 +40,10 @@ inline Vector Rotate(const Vector& x, std::span<const float> angles, RopePairs p
 // One layer's cache of one sequence: per token the normed latent, then the rotated key part.
 using LatentRows = std::vector<std::vector<float>>;
 
-// The expanded form (docs/spec/deepseek.md 3.3, naive): k_n = U_h c, v = V_h c, softmax over the first num_keys tokens.
-// One query, one head; `up` is kv_b, the head's rows of it start at first_row.
+// The expanded form (docs/spec/deepseek.md 3.3, naive): k_n = U_h c, v = V_h c, softmax over the tokens of `cache`. One
+// query, one head; `up` is kv_b, the head's rows of it start at first_row.
 inline Vector AttendHead(std::span<const float> q, const Rows& up, size_t first_row, const AttentionShape& shape,
-                         double scale, const LatentRows& cache, int num_keys) {
+                         double scale, std::span<const std::vector<float>> cache) {
   const auto nope = static_cast<size_t>(shape.nope_width), latent = static_cast<size_t>(shape.latent_width);
   const auto product = [&](size_t row, const std::vector<float>& slot) {
     double sum = 0.0;
@@ -52,7 +52,7 @@ inline Vector AttendHead(std::span<const float> q, const Rows& up, size_t first_
   };
   Vector scores;
   double largest = -std::numeric_limits<double>::infinity();
-  for (size_t j = 0; j < static_cast<size_t>(num_keys); ++j) {
+  for (size_t j = 0; j < cache.size(); ++j) {
     double score = 0.0;
     for (size_t i = 0; i < nope; ++i) score += q[i] * product(i, cache[j]);
     for (size_t i = nope; i < q.size(); ++i) score += static_cast<double>(q[i]) * cache[j][latent + i - nope];

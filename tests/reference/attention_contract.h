@@ -36,6 +36,19 @@ struct Partial {
   std::vector<float> result;
 };
 
+// The keys of a tile, by their place in it; those before num_hidden are not there.
+struct TileKeys {
+  std::span<const std::vector<float>> keys;
+  size_t num_hidden = 0;
+
+  template <class Dot>
+  std::vector<float> Scores(const Dot& dot, const std::vector<float>& q, float scale) const {
+    std::vector<float> scores(num_hidden, -std::numeric_limits<float>::infinity());
+    for (const std::vector<float>& key : keys.subspan(num_hidden)) scores.push_back(dot(q, key) * scale);
+    return scores;
+  }
+};
+
 // The weights round(exp(score - maximum)) of a tile's keys; the maximum, the sum and the result move on to them.
 template <class Round>
 std::vector<float> WeighTile(std::vector<float> scores, const Round& round, Partial& p) {
@@ -53,26 +66,34 @@ std::vector<float> WeighTile(std::vector<float> scores, const Round& round, Part
   return scores;
 }
 
-inline void AddTile(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale, Partial& p) {
-  std::vector<float> scores;
-  for (const std::vector<float>& key : keys) scores.push_back(Dot(q, key) * scale);
+inline void AddTile(const std::vector<float>& q, const TileKeys& tile, float scale, Partial& p) {
   const std::vector<float> weights = WeighTile(
-      std::move(scores), [](float weight) { return weight; }, p);
+      tile.Scores(Dot, q, scale), [](float weight) { return weight; }, p);
   for (size_t i = 0; i < p.result.size(); ++i) {
-    for (size_t j = 0; j < keys.size(); ++j) p.result[i] = std::fma(weights[j], keys[j][i], p.result[i]);
+    for (size_t j = tile.num_hidden; j < weights.size(); ++j) {
+      p.result[i] = std::fma(weights[j], tile.keys[j][i], p.result[i]);
+    }
   }
 }
 
+// The keys of one token: those in [first, keys.size()) are there.
+struct ContextKeys {
+  std::span<const std::vector<float>> keys;
+  size_t first = 0;
+};
+
 // One head: q and keys are [latent; rope], the answer is the normalised mean latent. add_tile is AddTile.
 template <class Tile>
-std::vector<float> MeanLatentBy(const Tile& add_tile, const std::vector<float>& q,
-                                std::span<const std::vector<float>> keys, float scale, size_t latent_width) {
+std::vector<float> MeanLatentBy(const Tile& add_tile, const std::vector<float>& q, const ContextKeys& context,
+                                float scale, size_t latent_width) {
+  const auto& [keys, first_key] = context;
   Partial all{.result = std::vector<float>(latent_width, 0.0f)};
-  for (size_t first = 0; first < keys.size(); first += 512) {
+  for (size_t first = first_key / 512 * 512; first < keys.size(); first += 512) {
     Partial range{.result = std::vector<float>(latent_width, 0.0f)};
     const size_t end = std::min(keys.size(), first + 512);
-    for (size_t tile = first; tile < end; tile += 64) {
-      add_tile(q, keys.subspan(tile, std::min<size_t>(64, end - tile)), scale, range);
+    for (size_t tile = std::max(first, first_key / 64 * 64); tile < end; tile += 64) {
+      const size_t num_hidden = std::max(tile, first_key) - tile;
+      add_tile(q, TileKeys{keys.subspan(tile, std::min<size_t>(64, end - tile)), num_hidden}, scale, range);
     }
     const float max = std::max(all.max, range.max), old_factor = Exp(all.max - max), factor = Exp(range.max - max);
     all.max = max;
@@ -86,9 +107,9 @@ std::vector<float> MeanLatentBy(const Tile& add_tile, const std::vector<float>& 
   return all.result;
 }
 
-inline std::vector<float> MeanLatent(const std::vector<float>& q, std::span<const std::vector<float>> keys, float scale,
+inline std::vector<float> MeanLatent(const std::vector<float>& q, const ContextKeys& context, float scale,
                                      size_t latent_width) {
-  return MeanLatentBy(AddTile, q, keys, scale, latent_width);
+  return MeanLatentBy(AddTile, q, context, scale, latent_width);
 }
 
 }  // namespace latentd::contract

@@ -32,15 +32,17 @@ class AttendOp : public testing::Test {
 };
 
 // The last tokens of all sequences, two of each, against the reference.
-void ExpectExpandedForm(const AttentionCase& c) {
+void ExpectExpandedForm(const AttentionCase& c, std::vector<int> first_keys = {}) {
+  first_keys.resize(c.lengths.size());
   Backend backend = MakeTestBackend(c.Limits());
-  const auto outputs = c.Run(backend, c.Tails(2));
+  const auto outputs = c.Run(backend, AttentionCase::From(first_keys, c.Tails(2)));
   for (int s = 0; s < static_cast<int>(c.lengths.size()); ++s) {
-    const int length = c.lengths[static_cast<size_t>(s)];
+    const int length = c.lengths[static_cast<size_t>(s)], first_key = first_keys[static_cast<size_t>(s)];
     for (int token = std::max(0, length - 2); token < length; ++token) {
-      EXPECT_LT(RelativeError(outputs[static_cast<size_t>(s)][static_cast<size_t>(token)], c.Reference(s, token)),
-                TestTraits().attention_error)
-          << "sequence " << s << " token " << token << ", " << c.shape.num_heads << " heads, " << NameOf(c.latents);
+      const auto& out = outputs[static_cast<size_t>(s)][static_cast<size_t>(token)];
+      EXPECT_LT(RelativeError(out, c.Reference(s, token, first_key)), TestTraits().attention_error)
+          << "sequence " << s << " token " << token << " from " << first_key << ", " << c.shape.num_heads << " heads, "
+          << NameOf(c.latents);
     }
   }
 }
@@ -124,6 +126,44 @@ TEST_F(AttendOp, CopiedLatentsAreReadAsTheirSource) {
       const auto expected = c.Run(backend, c.Whole());
       EXPECT_TRUE(SameOutputs(c.Run(backend, c.Tails(3), {.block_seed = 2, .is_copied = true}), expected))
           << NameOf(format);
+    }
+  }
+}
+
+// What lies before a row's first key is NaN here.
+TEST_F(AttendOp, FromItsFirstKeyIsTheExpandedForm) {
+  for (const LatentFormat format : formats_) {
+    for (const AttentionShape& shape : {kTinyTales, kOdd}) {
+      ExpectExpandedForm({shape, DType::kBf16, kCutLengths, random_, format}, kFirstKeys);
+    }
+  }
+}
+
+TEST_F(AttendOp, FromItsFirstKeyBitsAreTheSameInAnyStep) {
+  const std::vector<int> first_keys = {0, 1, 40, 70, 514};
+  for (const LatentFormat format : formats_) {
+    const AttentionCase c(kOdd, DType::kE4M3, {20, 40, 70, 135, 560}, random_, format);
+    Backend backend = MakeTestBackend(c.Limits());
+    const auto run = [&](std::vector<std::vector<Chunk>> steps, Placement placement = {}) {
+      return c.Run(backend, AttentionCase::From(first_keys, std::move(steps)), placement);
+    };
+    const auto expected = run(c.Tails(20));
+    EXPECT_TRUE(SameOutputs(run(c.Tails(1)), expected)) << "last tokens alone";
+    EXPECT_TRUE(SameOutputs(run({{{4, 540, 7}}, {{2, 50, 9}, {4, 547, 13}}, {{3, 115, 20}}}), expected));
+    EXPECT_TRUE(SameOutputs(run(c.Tails(3), {.block_seed = 5, .padding_rows = 3, .is_copied = true}), expected));
+  }
+}
+
+// Keys before the first may be there for other rows of the step.
+TEST_F(AttendOp, BytesBeforeTheFirstKeyDoNotMatter) {
+  for (const LatentFormat format : formats_) {
+    const AttentionCase c(kOdd, DType::kBf16, {150}, random_, format);
+    Backend backend = MakeTestBackend(c.Limits());
+    for (const int first_key : {1, 33, 64, 100}) {
+      const auto with_nan = c.Run(backend, {{{0, 120, 2, first_key}}});
+      const auto with_latents = c.Run(backend, {{{0, 110, 1, 0}, {0, 120, 2, first_key}}});
+      EXPECT_TRUE(SameOutputs(with_nan, with_latents)) << first_key;
+      EXPECT_FALSE(SameOutputs(c.Run(backend, {{{0, 120, 2, first_key - 1}}}), with_latents)) << first_key;
     }
   }
 }
