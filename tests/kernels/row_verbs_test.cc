@@ -49,15 +49,20 @@ std::vector<float> RunAll(Backend& backend, int first, int count, int width) {
   const auto part = [&](const OwnedTensor& t) {
     return Tensor{t.tensor().Row(first), count, t.tensor().width, t.tensor().stride};
   };
-  OwnedTensor norm(count, width), added(count, width), product(count, width);
+  OwnedTensor norm(count, width), added(count, width), product(count, width), both(count, 2 * width);
+  const auto half = [&](int column) {
+    return Tensor{both.tensor().values + column, count, width, both.tensor().stride};
+  };
   backend.ops->RmsNorm(part(x), weight.tensor().values, 1e-6f, norm.tensor());
+  backend.ops->RmsNorm(part(delta), weight.tensor().values, 1e-6f, half(width));
+  backend.ops->RmsNorm(part(x), weight.tensor().values, 1e-6f, half(0));
   backend.ops->SwiGlu(part(x), part(delta), product.tensor());
   backend.ops->AddRmsNorm(part(x), part(delta), weight.tensor().values, 1e-6f, added.tensor());
   backend.ops->RotateQueries(ViewOf(batch), {angles.tensor(), RopePairs::kAdjacent}, shape, part(q));
   std::vector<float> all;
   for (int row = 0; row < count; ++row) {
     const std::vector<float> turned = q.Row(first + row);
-    for (const auto& values : {norm.Row(row), added.Row(row), product.Row(row), turned}) {
+    for (const auto& values : {norm.Row(row), added.Row(row), product.Row(row), turned, both.Row(row)}) {
       all.insert(all.end(), values.begin(), values.end());
     }
   }

@@ -105,6 +105,27 @@ TEST_F(Norm, MayOverwriteItsInput) {
   }
 }
 
+// Rows side by side become one input: [norm of x; norm of y].
+TEST_F(Norm, WritesIntoHalfOfATensor) {
+  for (const int width : kWidths) {
+    const DeviceRows x(backend_, Rows(3, width)), y(backend_, Rows(3, width)), weight(backend_, Rows(1, width));
+    const DeviceRows norm_x(backend_, 3, width), norm_y(backend_, 3, width), both(backend_, 3, 2 * width);
+    const Tensor all = both.tensor();
+    const float* w = weight.tensor().values;
+    backend_.ops->RmsNorm(x.tensor(), w, kEpsilon, norm_x.tensor());
+    backend_.ops->RmsNorm(y.tensor(), w, kEpsilon, norm_y.tensor());
+    backend_.ops->RmsNorm(y.tensor(), w, kEpsilon, Tensor{all.values + width, all.rows, width, all.stride});
+    backend_.ops->RmsNorm(x.tensor(), w, kEpsilon, Tensor{all.values, all.rows, width, all.stride});
+    std::vector<std::vector<float>> expected = norm_x.Get();
+    for (size_t row = 0; const std::vector<float>& half : norm_y.Get()) {
+      expected[row].insert(expected[row].end(), half.begin(), half.end());
+      ++row;
+    }
+    EXPECT_TRUE(SameBytes(both.Get(), expected)) << width;
+    EXPECT_TRUE(both.GapsUntouched());
+  }
+}
+
 TEST_F(Norm, ARowAloneEqualsTheRowInCompany) {
   for (const int width : {5, 77, 300, 8708}) {
     const auto rows = Rows(7, width);
