@@ -24,6 +24,7 @@ struct LoadOptions {
   int64_t kv_bytes = 0;                    // 0: what max_rows full contexts need, within the memory that is left
   std::string kv_dtype = "auto";           // what the device prefers beside the activations
   std::string activations = "auto";        // fp8 on a GPU where the weights are FP8, else fp32
+  std::string speculate = "auto";          // tokens drafted ahead: as many as pay; "off", or so many at most
   PrefixCacheMode prefix_cache = PrefixCacheMode::kOn;
   int64_t max_step_tokens = 0;  // 0: from memory
   double max_step_seconds = 0.1;

@@ -32,6 +32,8 @@ void StreamEnd::Add(const SequenceEnd& sequence, const AnswerEnd& answer) {
   generated_tokens += sequence.generated_tokens;
   const int of_first_answer = sequence.id.index == 0 ? 0 : sequence.prompt_tokens;
   computed_tokens += std::max(0, sequence.computed_tokens - of_first_answer);
+  drafted_tokens += sequence.drafted_tokens;
+  accepted_tokens += sequence.accepted_tokens;
   output_tokens += answer.output_tokens;
   reasoning_tokens += answer.reasoning_tokens;
   Merge(sequence.timings, timings);

@@ -28,10 +28,12 @@ struct StreamEnd {
   FinishReason reason = FinishReason::kEos;
   int prompt_tokens = 0;     // once: the answers share it
   int cached_tokens = 0;     // of it, for the first answer: the others find what that one left
-  int generated_tokens = 0;  // this and the next three of all answers, the prompt's positions computed once
+  int generated_tokens = 0;  // this and all that follow of all answers, the prompt's positions computed once
   int computed_tokens = 0;
   int output_tokens = 0;
   int reasoning_tokens = 0;
+  int drafted_tokens = 0;
+  int accepted_tokens = 0;
   // The first of the answers to get so far, but for last_token, finished and released, which are the last one's. The
   // longest time preempted. All their gaps.
   SequenceTimings timings = {};

@@ -111,10 +111,13 @@ v1::SequenceEnd MakeSequenceEnd(int index, const AnswerEnd& end) {
 
 v1::Completed MakeCompleted(const StreamEnd& end) {
   v1::Completed completed;
-  completed.mutable_usage()->set_prompt_tokens(static_cast<uint32_t>(end.prompt_tokens));
-  completed.mutable_usage()->set_cached_tokens(static_cast<uint32_t>(end.cached_tokens));
-  completed.mutable_usage()->set_generated_tokens(static_cast<uint32_t>(end.output_tokens));
-  completed.mutable_usage()->set_reasoning_tokens(static_cast<uint32_t>(end.reasoning_tokens));
+  v1::Usage& usage = *completed.mutable_usage();
+  usage.set_prompt_tokens(static_cast<uint32_t>(end.prompt_tokens));
+  usage.set_cached_tokens(static_cast<uint32_t>(end.cached_tokens));
+  usage.set_generated_tokens(static_cast<uint32_t>(end.output_tokens));
+  usage.set_reasoning_tokens(static_cast<uint32_t>(end.reasoning_tokens));
+  usage.set_drafted_tokens(static_cast<uint32_t>(end.drafted_tokens));
+  usage.set_accepted_tokens(static_cast<uint32_t>(end.accepted_tokens));
   *completed.mutable_timings() = MakeTimings(end);
   return completed;
 }

@@ -136,6 +136,10 @@ void CheckScheduling(const v1::Scheduling& scheduling, FieldChecks& checks) {
   checks.Range("scheduling.priority", scheduling.priority(), kLowestPriority, kHighestPriority);
 }
 
+void CheckSpeculation(const v1::Speculation& speculation, FieldChecks& checks) {
+  checks.Range("speculation.max_drafts", speculation.max_drafts(), 0, kMaxDrafts);
+}
+
 void CheckRequestId(std::string_view request_id, FieldChecks& checks) {
   checks.Length("request_id", request_id, 1, 128);
   for (const char c : request_id) {

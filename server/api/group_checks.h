@@ -18,6 +18,7 @@ void CheckConstraint(const v1::Constraint& constraint, FieldChecks& checks);
 void CheckOutput(const v1::Output& output, const v1::Model& model, FieldChecks& checks);
 void CheckCache(const v1::Cache& cache, FieldChecks& checks);
 void CheckScheduling(const v1::Scheduling& scheduling, FieldChecks& checks);
+void CheckSpeculation(const v1::Speculation& speculation, FieldChecks& checks);
 void CheckRequestId(std::string_view request_id, FieldChecks& checks);
 
 }  // namespace latentd

@@ -54,6 +54,7 @@ void CheckGroups(const v1::GenerateRequest& request, const v1::Model& model, Fie
   CheckOutput(request.output(), model, checks);
   CheckCache(request.cache(), checks);
   CheckScheduling(request.scheduling(), checks);
+  CheckSpeculation(request.speculation(), checks);
 }
 
 // How a text is encoded says nothing of ids.
@@ -141,6 +142,12 @@ CacheRule CacheRuleOf(const v1::Cache& cache, const v1::Model& model) {
           .reads = !cache.bypass(),
           .stores = !cache.no_store(),
           .keep_seconds = std::min(keep_seconds, model.limits().max_cache_keep_seconds())};
+}
+
+int MaxDraftsOf(const v1::Speculation& speculation, const v1::ModelLimits& limits) {
+  if (!speculation.has_max_drafts() && !limits.has_default_drafts()) return kAutoDrafts;
+  const uint32_t asked = speculation.has_max_drafts() ? speculation.max_drafts() : limits.default_drafts();
+  return static_cast<int>(std::min(asked, limits.max_drafts()));
 }
 
 // Its place among others; the tenant is not in the message.
@@ -263,6 +270,7 @@ absl::StatusOr<ValidRequest> MakeRequest(const v1::GenerateRequest& message, con
   const int least_output = std::max(1, request.stopping.min_tokens);
   if (absl::Status status = CheckCapacity(request, least_output, prompt.field, model); !status.ok()) return status;
   request.cache = CacheRuleOf(message.cache(), model);
+  request.max_drafts = MaxDraftsOf(message.speculation(), model.limits());
   SetScheduling(message.scheduling(), received, &request);
   return valid;
 }

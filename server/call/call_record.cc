@@ -55,6 +55,8 @@ void CallRecord::Finish(const absl::Status& status, Cause success) { Conclude(st
 void CallRecord::FinishRun(const absl::Status& status, const StreamEnd& end) {
   const SequenceTimings& timings = end.timings;
   facts_.generated_tokens = end.output_tokens;
+  facts_.drafted_tokens = end.drafted_tokens;
+  facts_.accepted_tokens = end.accepted_tokens;
   facts_.queue_seconds = SecondsBetween(timings.received, timings.first_scheduled);
   facts_.ttft_seconds = SecondsBetween(timings.received, timings.first_token);
   facts_.decode_seconds = SecondsBetween(timings.first_token, timings.finished);

@@ -42,6 +42,10 @@ void LogFinishedCall(const FinishedCall& call) {
   fields.Add("reason", call.reason);
   if (facts.prompt_tokens) fields.Add("prompt_tokens", *facts.prompt_tokens);
   if (facts.generated_tokens) fields.Add("generated_tokens", *facts.generated_tokens);
+  if (facts.drafted_tokens > 0) {
+    fields.Add("drafted_tokens", facts.drafted_tokens);
+    fields.Add("accepted_tokens", facts.accepted_tokens);
+  }
   if (facts.num_answers > 1) fields.Add("answers", facts.num_answers);
   if (facts.queue_seconds) fields.AddSeconds("queue_seconds", *facts.queue_seconds);
   if (facts.ttft_seconds) fields.AddSeconds("ttft_seconds", *facts.ttft_seconds);

@@ -18,6 +18,8 @@ struct CallFacts {
   std::string tenant = {};      // empty: it named none
   std::optional<int> prompt_tokens = {};
   std::optional<int> generated_tokens = {};   // in all of its answers
+  int drafted_tokens = 0;                     // in all of its answers, too; logged with the next where there are any
+  int accepted_tokens = 0;                    // of these
   int num_answers = 1;                        // logged where there are several
   std::optional<double> queue_seconds = {};   // to the first step
   std::optional<double> ttft_seconds = {};    // to the first token

@@ -25,6 +25,7 @@ struct Config {
   std::string kv_dtype = "auto";           // what the device prefers beside the activations
   std::string activations = "auto";        // fp8 on a GPU where the weights are FP8, else fp32
   std::string prefix_cache = "on";
+  std::string speculate = "auto";     // tokens drafted ahead: as many as pay; "off", or so many at most
   double cache_keep_seconds = 300.0;  // the longest that a request may have its prefix kept
   int64_t max_step_tokens = 0;        // 0: from memory
   double max_step_seconds = 0.1;

@@ -49,6 +49,12 @@ std::vector<Knob> EngineKnobs() {
        .member = &Config::activations,
        .help = "What products read of their inputs; fp8: codes, for FP8 weights; auto: that on a GPU, fp32 on the CPU",
        .choices = {"auto", "fp32", "bf16", "fp8"}},
+      {.group = kEngineKnobs,
+       .name = "speculate",
+       .member = &Config::speculate,
+       .help = "Tokens that the model's own predicting layer drafts ahead of an answer: auto, as many as pay; off; or "
+               "so many at most",
+       .choices = {"auto", "off", "1", "2", "3", "4", "5", "6", "7", "8"}},
       {kEngineKnobs, "max-step-tokens", &Config::max_step_tokens, "Tokens that one step computes at most", 0, 1 << 16,
        "512, fewer where memory is short"},
       {kEngineKnobs, "max-step-seconds", &Config::max_step_seconds,

@@ -37,6 +37,9 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
   limits->set_max_cache_keep_seconds(config.cache_keep_seconds);
   limits->set_kv_blocks(static_cast<uint64_t>(scheduler.cache.num_blocks));
   limits->set_kv_tokens(static_cast<uint64_t>(scheduler.cache.num_blocks - 1) * kBlockSlots);
+  const auto max_drafts = static_cast<uint32_t>(scheduler.max_drafts);
+  limits->set_max_drafts(max_drafts);
+  if (max_drafts == 0 || config.speculate != "auto") limits->set_default_drafts(max_drafts);
 }
 
 v1::Model Describe(const Config& config, const LoadedModel& loaded) {
@@ -81,6 +84,7 @@ absl::StatusOr<LoadOptions> LoadOptionsOf(const Config& config) {
                      .kv_bytes = config.kv_bytes,
                      .kv_dtype = config.kv_dtype,
                      .activations = config.activations,
+                     .speculate = config.speculate,
                      .prefix_cache = config.prefix_cache == "off" ? PrefixCacheMode::kOff : PrefixCacheMode::kOn,
                      .max_step_tokens = config.max_step_tokens,
                      .max_step_seconds = config.max_step_seconds,

@@ -185,6 +185,11 @@ class KnobTest(unittest.TestCase):
         self.assertEqual(fingerprints["fp8"].replace("/exact-2/", "/exact-1/"),
                          fingerprints["fp32"].replace("-a32/", "-a8/"))
 
+    def knob_speculate(self):
+        with daemon.Daemon("--speculate", "off") as server:
+            self.assertEqual(limits(server).max_drafts, 0)
+        self.assertIn("expected one of auto, off, 1, ", run("--model", MODEL, "--speculate", "9").stderr)
+
     def test_formats_that_do_not_go_together_are_refused(self):
         bf16_model = daemon.ROOT / "tests/data/tiny-tales-bf16"
         for model, arguments, message in (

@@ -12,14 +12,19 @@ from google.protobuf import descriptor, duration_pb2
 import daemon
 import readme
 import sharing_test
+import speculation_test
 from daemon import Answer, Details, pb, request
 
 EOS = 1
-# Fields that change no byte of an answer: the test of sharing_test.py that shows what each does.
-SHOWN_ELSEWHERE = {
-    "cache.bypass": "SharingTest.test_bypass", "cache.salt": "SharingTest.test_salt",
-    "cache.no_store": "SharingTest.test_no_store", "cache.keep_for": "SharingTest.test_keep_for",
-    "scheduling.priority": "RankTest.test_priority_and_tenant_are_listed",
+# Fields that change no byte of an answer: the test that shows what each does.
+SHARED = {
+    "cache.bypass": sharing_test.SharingTest.test_bypass, "cache.salt": sharing_test.SharingTest.test_salt,
+    "cache.no_store": sharing_test.SharingTest.test_no_store,
+    "cache.keep_for": sharing_test.SharingTest.test_keep_for,
+    "scheduling.priority": sharing_test.RankTest.test_priority_and_tenant_are_listed,
+}
+SHOWN_ELSEWHERE = SHARED | {
+    "speculation.max_drafts": speculation_test.SpeculationTest.test_a_request_says_how_many_beside_auto,
 }
 EOS_AT_ONCE = dict(sampling=pb.Sampling(logit_bias={EOS: 100}))
 
@@ -136,11 +141,6 @@ class FieldsTest(unittest.TestCase):
 
     def test_every_field_has_a_case(self):
         self.assertEqual(sorted(paths_of(pb.GenerateRequest.DESCRIPTOR)), sorted([*self.cases(), *SHOWN_ELSEWHERE]))
-
-    def test_each_field_that_is_shown_elsewhere_has_its_test(self):
-        for path, name in SHOWN_ELSEWHERE.items():
-            case, test = name.split(".")
-            self.assertTrue(callable(getattr(getattr(sharing_test, case), test, None)), path)
 
     def test_baseline_is_the_same_twice(self):
         self.assertEqual(self.seen(request()), self.seen(request()))
@@ -295,7 +295,7 @@ class OtherRequestsTest(unittest.TestCase):
                  "add_special_tokens": (special, False),
                  "scheduling.queue_timeout": (special, soon), "scheduling.timeout": (special, soon),
                  "scheduling.ttft_slo": (special, soon)}
-        self.assertEqual(sorted(paths_of(pb.ScoreRequest.DESCRIPTOR)), sorted([*cases, *SHOWN_ELSEWHERE]))
+        self.assertEqual(sorted(paths_of(pb.ScoreRequest.DESCRIPTOR)), sorted([*cases, *SHARED]))
         self.expect_as_readme(self.check("Score", lambda **fields: pb.ScoreRequest(**fields), cases), cases)
 
     def test_detokenize(self):

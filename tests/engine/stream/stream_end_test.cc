@@ -39,6 +39,8 @@ TEST(StreamEnd, CountsThePromptOnceAndAllElseOfEveryAnswer) {
     sequence.generated_tokens = 5;
     sequence.computed_tokens = 14;
     sequence.cached_tokens = index == 0 ? 3 : 10;
+    sequence.drafted_tokens = 4;
+    sequence.accepted_tokens = index;
     all.Add(sequence, {.output_tokens = 2, .reasoning_tokens = 1});
   }
   EXPECT_EQ(all.prompt_tokens, 10);
@@ -47,6 +49,8 @@ TEST(StreamEnd, CountsThePromptOnceAndAllElseOfEveryAnswer) {
   EXPECT_EQ(all.computed_tokens, 14 + 4 + 4);
   EXPECT_EQ(all.output_tokens, 6);
   EXPECT_EQ(all.reasoning_tokens, 3);
+  EXPECT_EQ(all.drafted_tokens, 12);
+  EXPECT_EQ(all.accepted_tokens, 3);
 }
 
 TEST(StreamEnd, TimesAreOfTheFirstToBeginAndTheLastToEnd) {

@@ -72,6 +72,7 @@ constexpr NumberRow kRows[] = {
     {"latentd.v1.Cache.keep_for.seconds", 0, 86400},
     {"latentd.v1.Cache.keep_for.nanos", 0, 999999999},
     {"latentd.v1.Scheduling.priority", -8, 8},
+    {"latentd.v1.Speculation.max_drafts", 0, 8},
     {"google.protobuf.Duration.seconds", 1, 86400},
     {"google.protobuf.Duration.nanos", 1, 999999999},
     {"latentd.v1.ScoreRequest.top_logprobs", 0, 32},

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -109,6 +110,7 @@ TEST(RequestValidation, OutOfRangeFieldsAreNamed) {
        }},
       {"stopping.stop_token_ids[0]", [](R& r) { r.mutable_stopping()->add_stop_token_ids(4096); }},
       {"output.logprobs", [](R& r) { r.mutable_output()->set_logprobs(33); }},
+      {"speculation.max_drafts", [](R& r) { r.mutable_speculation()->set_max_drafts(9); }},
   };
   ExpectNamed(cases);
 }
@@ -305,6 +307,36 @@ TEST(RequestValidation, PrefixIsKeptForAsLongAsTheServerLetsIt) {
   EXPECT_EQ(kept(), 19.5);
   request.mutable_cache()->mutable_keep_for()->set_seconds(86400);
   EXPECT_EQ(kept(), 20.0);
+}
+
+TEST(RequestValidation, DraftsAreWhatTheRequestSaysElseTheServerAndNoMoreThanItHas) {
+  v1::Model model = SomeModel();
+  v1::ModelLimits& limits = *model.mutable_limits();
+  const auto drafts = [&model](std::optional<uint32_t> asked) {
+    v1::GenerateRequest request = GoodRequest();
+    if (asked) request.mutable_speculation()->set_max_drafts(*asked);
+    EXPECT_EQ(CheckFields(request, model).message(), "");
+    return MakeRequest(request, model, PromptOf(10), kReceived)->request.max_drafts;
+  };
+  limits.set_max_drafts(3);
+  EXPECT_EQ(drafts(std::nullopt), kAutoDrafts);
+  EXPECT_EQ(drafts(0), 0);
+  EXPECT_EQ(drafts(2), 2);
+  EXPECT_EQ(drafts(8), 3) << "cut to what the server has";
+  limits.set_default_drafts(3);
+  EXPECT_EQ(drafts(std::nullopt), 3);
+  EXPECT_EQ(drafts(1), 1);
+  limits.set_max_drafts(0);
+  limits.set_default_drafts(0);
+  EXPECT_EQ(drafts(std::nullopt), 0);
+  EXPECT_EQ(drafts(8), 0) << "no error where nothing can be drafted";
+}
+
+TEST(RequestValidation, TooManyDraftsAreToldWithBothNumbers) {
+  v1::ChatRequest chat;
+  chat.add_messages()->set_role("user");
+  chat.mutable_speculation()->set_max_drafts(9);
+  EXPECT_EQ(CheckFields(chat, SomeModel()).message(), "speculation.max_drafts: expected 0 to 8, found 9");
 }
 
 TEST(RequestValidation, ContextMustHoldThePromptAndWhatMustFollow) {

@@ -33,7 +33,7 @@ std::vector<StreamChunk> TwoAnswers() {
           Said(0, "b", 2), stopped,         Ended(Said(0, "c", 3), FinishReason::kMaxTokens)};
 }
 
-const StreamEnd kEnd{.prompt_tokens = 4, .output_tokens = 5};
+const StreamEnd kEnd{.prompt_tokens = 4, .output_tokens = 5, .drafted_tokens = 7, .accepted_tokens = 2};
 
 class V1RenderingsTest : public testing::Test {
  protected:
@@ -76,6 +76,8 @@ TEST_F(V1RenderingsTest, StreamNamesTheAnswerOfEachEventAndCompletesAfterAllEnds
   ASSERT_TRUE(event.ParseFromString(messages.back()));
   EXPECT_EQ(event.completed().usage().prompt_tokens(), 4u);
   EXPECT_EQ(event.completed().usage().generated_tokens(), 5u);
+  EXPECT_EQ(event.completed().usage().drafted_tokens(), 7u);
+  EXPECT_EQ(event.completed().usage().accepted_tokens(), 2u);
 }
 
 TEST_F(V1RenderingsTest, AnAnswerThatFailedHasNoEndOfItsOwn) {

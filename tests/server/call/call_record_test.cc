@@ -76,7 +76,8 @@ TEST_F(CallRecordTest, RunIsObservedUnderItsReasonAndRefusesNothing) {
 
 TEST_F(CallRecordTest, SurplusBehindAStopStringIsWastedWhateverTheFirstAnswersReason) {
   StreamEnd end;
-  end.Add({.id = {.index = 0}, .prompt_tokens = 9, .generated_tokens = 4}, {.output_tokens = 4});
+  end.Add({.id = {.index = 0}, .prompt_tokens = 9, .generated_tokens = 4, .drafted_tokens = 6, .accepted_tokens = 1},
+          {.output_tokens = 4});
   end.Add({.id = {.index = 1}, .prompt_tokens = 9, .generated_tokens = 7},
           {.reason = FinishReason::kStopString, .stop_string = "x", .output_tokens = 5});
   CallRecord record = Make("Generate");
@@ -89,6 +90,8 @@ TEST_F(CallRecordTest, SurplusBehindAStopStringIsWastedWhateverTheFirstAnswersRe
   EXPECT_EQ(data.prompt_length_tokens.count(), 1u);
   EXPECT_EQ(data.generation_length_tokens.sum(), 9.0);
   EXPECT_EQ(record.facts().generated_tokens, 9);
+  EXPECT_EQ(record.facts().drafted_tokens, 6);
+  EXPECT_EQ(record.facts().accepted_tokens, 1);
 }
 
 TEST_F(CallRecordTest, TraceIsEchoedWhereThereIsOne) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <set>
+#include <string>
 #include <vector>
 
 #include <absl/strings/match.h>
@@ -7,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/request.h"
 #include "server/config/knobs.h"
 #include "server/config/parse_config.h"
 #include "tests/support/or_die.h"
@@ -103,6 +105,13 @@ TEST_F(ConfigTest, EachKnobIsSetByEachSource) {
     const std::string file = File(absl::StrCat(std::string(knob.name), " = ", in_file, "\n"));
     EXPECT_EQ(ValueOf(knob, Parse({"--config", file}).config), value);
   }
+}
+
+TEST_F(ConfigTest, AsManyDraftsAsThereMayBeCanBeAskedFor) {
+  const auto knob = std::find_if(AllKnobs().begin(), AllKnobs().end(),
+                                 [](const Knob& candidate) { return candidate.name == "speculate"; });
+  ASSERT_EQ(knob->choices.size(), 2 + kMaxDrafts);
+  for (int i = 1; i <= kMaxDrafts; ++i) EXPECT_EQ(knob->choices[static_cast<size_t>(i) + 1], std::to_string(i));
 }
 
 TEST_F(ConfigTest, EachNumberIsHeldToItsRange) {
