@@ -81,6 +81,7 @@ void AnswerPrinter::Print(const v1::GenerateEvent& event) {
   const uint32_t index = event.has_delta() ? event.delta().index() : event.sequence_end().index();
   if (index >= answers_.size()) return;
   if (event.has_delta()) Measure(event.delta());
+  if (event.has_completed()) usage_ = event.completed().usage();
   if (options_.json) {
     std::cout << ToJson(event) << std::endl;
   } else if (event.has_delta()) {
@@ -128,8 +129,12 @@ void AnswerPrinter::PrintStats() const {
   const double seconds = SecondsOf(last_token_ - *first_token_);
   const uint32_t num_tokens = NumTokens();
   const double rate = seconds > 0.0 ? (num_tokens - first_tokens_) / seconds : 0.0;
-  std::cerr << absl::StrFormat("%d tokens, %.1f tokens/s, time to first token %.1f ms\n", num_tokens, rate,
-                               SecondsOf(*first_token_ - started_) * 1e3);
+  std::string drafts;
+  if (usage_.drafted_tokens() > 0) {
+    drafts = absl::StrFormat(", %d of %d drafts accepted", usage_.accepted_tokens(), usage_.drafted_tokens());
+  }
+  std::cerr << absl::StrFormat("%d tokens, %.1f tokens/s, time to first token %.1f ms%s\n", num_tokens, rate,
+                               SecondsOf(*first_token_ - started_) * 1e3, drafts);
 }
 
 }  // namespace latentd

@@ -67,6 +67,7 @@ class AnswerPrinter {
   std::optional<Clock::time_point> first_token_;
   Clock::time_point last_token_;
   std::vector<Answer> answers_ = std::vector<Answer>(1);  // by index
+  v1::Usage usage_;                                       // once it is complete
   uint32_t first_tokens_ = 0;                             // that came together with the first one
 };
 

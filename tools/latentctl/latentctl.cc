@@ -27,7 +27,7 @@ constexpr int kLowestPriority = -8, kHighestPriority = 8;  // as generation.prot
 
 struct GenerationFlags {
   std::optional<float> temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
-  std::optional<uint32_t> top_k, max_tokens, min_tokens, logprobs, n;
+  std::optional<uint32_t> top_k, max_tokens, min_tokens, logprobs, n, max_drafts;
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   std::vector<uint32_t> stop_token_ids;
@@ -94,6 +94,10 @@ void AddGenerationFlags(Command command, GenerationFlags& flags) {
   command.Add({.name = "--print-special-tokens",
                .target = &flags.print_special_tokens,
                .help = "Prints the special tokens of the answer, too"});
+  command.Add({.name = "--max-drafts",
+               .target = &flags.max_drafts,
+               .help = "Tokens to draft ahead at most, 0 to 8: the answer is the same; default: as the server chooses",
+               .rule = Whole<uint32_t>()});
   command.Add({.name = "--logprobs",
                .target = &flags.logprobs,
                .help = "Log-probabilities of each token and so many alternatives; with --json",
@@ -196,6 +200,7 @@ void SetGeneration(const GenerationFlags& flags, Request& request) {
   if (flags.include_stop) stopping.set_include_stop(true);
   if (flags.ignore_eos) stopping.set_ignore_eos(true);
   if (flags.print_special_tokens) request.mutable_output()->set_skip_special_tokens(false);
+  if (flags.max_drafts) request.mutable_speculation()->set_max_drafts(*flags.max_drafts);
   if (flags.logprobs) request.mutable_output()->set_logprobs(*flags.logprobs);
 }
 
@@ -227,8 +232,9 @@ Command AddCommand(Command program, const std::string& name, const std::string& 
 }
 
 Flag Stats(Flags& flags) {
-  return {
-      .name = "--stats", .target = &flags.common.stats, .help = "Tokens per second and time to first token, on stderr"};
+  return {.name = "--stats",
+          .target = &flags.common.stats,
+          .help = "Tokens per second, time to first token and accepted drafts, on stderr"};
 }
 
 void AddGenerate(Command program, Flags& flags, int& code) {

@@ -112,6 +112,8 @@ void Call::OnCompleted(const v1::Completed& completed) {
   record_.queue_seconds = completed.timings().queue_seconds();
   record_.prefill_seconds = completed.timings().prefill_seconds();
   record_.decode_seconds = completed.timings().decode_seconds();
+  record_.drafted_tokens = completed.usage().drafted_tokens();
+  record_.accepted_tokens = completed.usage().accepted_tokens();
 }
 
 void Call::CancelIfPlanned() {

@@ -1,11 +1,13 @@
 #include "tools/load/jsonl.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <limits>
 
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 #include <absl/strings/str_split.h>
 #include <absl/strings/strip.h>
 #include <google/protobuf/util/json_util.h>
@@ -18,6 +20,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr const char* kKeys[] = {"prompt", "token_ids", "max_tokens", "ignore_eos", "sampling", "max_drafts"};
 constexpr size_t kMaxLines = 1'000'000;  // of a file that is held in memory
 
 absl::Status SetPrompt(const Json& line, v1::GenerateRequest& request) {
@@ -56,6 +59,16 @@ absl::Status SetStopping(const Json& line, v1::GenerateRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status SetSpeculation(const Json& line, v1::GenerateRequest& request) {
+  if (!line.contains("max_drafts")) return absl::OkStatus();
+  const Json& max_drafts = line["max_drafts"];
+  if (!max_drafts.is_number_unsigned() || max_drafts.get<uint64_t>() > std::numeric_limits<uint32_t>::max()) {
+    return absl::InvalidArgumentError("max_drafts: expected a whole number from 0, found " + max_drafts.dump());
+  }
+  request.mutable_speculation()->set_max_drafts(max_drafts.get<uint32_t>());
+  return absl::OkStatus();
+}
+
 absl::Status SetSampling(const Json& line, v1::GenerateRequest& request) {
   if (!line.contains("sampling")) return absl::OkStatus();
   const auto status = google::protobuf::util::JsonStringToMessage(line["sampling"].dump(), request.mutable_sampling());
@@ -68,13 +81,13 @@ absl::Status ParseLine(std::string_view text, v1::GenerateRequest& request) {
   const Json line = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!line.is_object()) return absl::InvalidArgumentError("expected a JSON object");
   for (const auto& [key, value] : line.items()) {
-    if (key != "prompt" && key != "token_ids" && key != "max_tokens" && key != "ignore_eos" && key != "sampling") {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "expected prompt, token_ids, max_tokens, ignore_eos or sampling, found \"%s\"; remove it", key));
-    }
+    if (std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expected %s, found \"%s\"; remove it", absl::StrJoin(kKeys, ", "), key));
   }
   if (absl::Status status = SetPrompt(line, request); !status.ok()) return status;
   if (absl::Status status = SetStopping(line, request); !status.ok()) return status;
+  if (absl::Status status = SetSpeculation(line, request); !status.ok()) return status;
   return SetSampling(line, request);
 }
 

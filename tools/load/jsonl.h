@@ -1,5 +1,5 @@
 // Requests from a file with one JSON object per line: "prompt" (text) or "token_ids", and optionally "max_tokens",
-// "ignore_eos" and "sampling" (the fields of latentd.v1.Sampling by their names).
+// "ignore_eos", "sampling" (the fields of latentd.v1.Sampling by their names) and "max_drafts".
 #pragma once
 
 #include <string>

@@ -34,7 +34,7 @@ struct TextFlags {
   std::string slo;
   std::string deadline_seconds = "0.02:0.2";
   std::optional<double> temperature, top_p;
-  std::optional<uint32_t> top_k, n;
+  std::optional<uint32_t> top_k, n, max_drafts;
   std::optional<uint64_t> seed;
 };
 
@@ -116,7 +116,7 @@ void AddPromptFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--jsonl",
                .target = &workload.jsonl_file,
                .help = "File of requests, used in turn: prompt or token_ids, and perhaps max_tokens, ignore_eos, "
-                       "sampling"});
+                       "sampling, max_drafts"});
 }
 
 void AddAnswerFlags(Command command, LoadFlags& flags) {
@@ -135,6 +135,10 @@ void AddAnswerFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--n",
                .target = &flags.text.n,
                .help = "Answers to each request, of --output-tokens each; default: 1",
+               .rule = Whole<uint32_t>()});
+  command.Add({.name = "--max-drafts",
+               .target = &flags.text.max_drafts,
+               .help = "Tokens to draft ahead at most, 0 to 8; default: as the server chooses",
                .rule = Whole<uint32_t>()});
   command.Add({.name = "--seed",
                .target = &flags.text.seed,
@@ -195,6 +199,7 @@ absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
   if (text.top_p) workload.sampling.set_top_p(static_cast<float>(*text.top_p));
   if (text.top_k) workload.sampling.set_top_k(*text.top_k);
   if (text.n) workload.sampling.set_n(*text.n);
+  workload.max_drafts = text.max_drafts;
   // 32 bits, which every reader of JSON holds exactly.
   workload.seed = text.seed ? *text.seed : std::random_device()();
   return absl::OkStatus();

@@ -66,6 +66,7 @@ Json OfWorkload(const WorkloadOptions& workload) {
   json["top_p"] = sampling.has_top_p() ? Json(sampling.top_p()) : Json(nullptr);
   json["top_k"] = sampling.has_top_k() ? Json(sampling.top_k()) : Json(nullptr);
   json["n"] = sampling.has_n() ? sampling.n() : 1;
+  json["max_drafts"] = workload.max_drafts ? Json(*workload.max_drafts) : Json(nullptr);
   json["cancel_fraction"] = workload.cancel_fraction;
   json["deadline_fraction"] = workload.deadline_fraction;
   json["deadline_seconds"] = {workload.min_deadline_seconds, workload.max_deadline_seconds};
@@ -79,7 +80,8 @@ Json OfModel(const v1::Model& model) {
           {"revision", model.revision()},
           {"fingerprint", model.fingerprint()},
           {"max_context_tokens", model.limits().max_context_tokens()},
-          {"max_rows", model.limits().max_rows()}};
+          {"max_rows", model.limits().max_rows()},
+          {"max_drafts", model.limits().max_drafts()}};
 }
 
 Json OfStatuses(const std::vector<StatusCount>& statuses) {
@@ -141,6 +143,10 @@ void AddResults(const LoadReport& report, Json& json) {
                         {"input_tokens_per_second", summary.input_tokens_per_second},
                         {"output_tokens_per_second", summary.output_tokens_per_second}};
   json["goodput"] = OfGoodput(report);
+  json["speculation"] = {{"drafted_tokens", summary.speculation.drafted_tokens},
+                         {"accepted_tokens", summary.speculation.accepted_tokens},
+                         {"acceptance", summary.speculation.acceptance},
+                         {"tokens_per_step", summary.speculation.tokens_per_step}};
   json["latency_seconds"] = Named(summary.latencies);
   json["server_timing_seconds"] = Named(summary.server_timings);
   json["lag_seconds"] = Percentiles(summary.lag);

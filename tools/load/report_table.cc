@@ -43,6 +43,13 @@ std::string Head(const LoadReport& report) {
                          report.options.workload.seed, report.seconds, report.was_interrupted ? ", interrupted" : "");
 }
 
+std::string Drafts(const Speculation& speculation) {
+  if (speculation.drafted_tokens == 0) return "speculation nothing drafted\n";
+  return absl::StrFormat("speculation %d drafted, %d accepted (%.2f %%), %.2f tokens per step of an answer\n",
+                         speculation.drafted_tokens, speculation.accepted_tokens, speculation.acceptance * 100.0,
+                         speculation.tokens_per_step);
+}
+
 std::string Throughput(const LoadReport& report) {
   const Summary& summary = report.summary;
   std::string text = absl::StrFormat(
@@ -54,6 +61,7 @@ std::string Throughput(const LoadReport& report) {
     text += absl::StrFormat("goodput     %.2f %% (%d of %d), %.2f requests/s\n", summary.goodput.fraction * 100.0,
                             summary.goodput.good, summary.goodput.eligible, summary.goodput.requests_per_second);
   }
+  text += Drafts(summary.speculation);
   return text + absl::StrFormat("client CPU  %.2f s: %.2f us per token, %.2f us per message\n\n", summary.cpu_seconds,
                                 summary.cpu_seconds_per_token * 1e6, summary.cpu_seconds_per_message * 1e6);
 }

@@ -26,9 +26,11 @@ struct RequestRecord {
   uint32_t max_tokens = 0;     // that the server could have generated
   int64_t between_tokens = 0;  // from the first token of an answer to its last, of all answers together
   uint32_t num_gaps = 0;       // between two tokens of an answer
-  double queue_seconds = 0.0;  // these three from Completed
+  double queue_seconds = 0.0;  // this and the next four from Completed
   double prefill_seconds = 0.0;
   double decode_seconds = 0.0;
+  uint32_t drafted_tokens = 0;
+  uint32_t accepted_tokens = 0;
 
   PlannedEnd planned_end = PlannedEnd::kCompletion;
   grpc::StatusCode code = grpc::StatusCode::UNKNOWN;

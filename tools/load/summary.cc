@@ -67,6 +67,25 @@ void AddServerTimings(const std::vector<RequestRecord>& records, Summary& summar
                             {"decode", "server: decode", std::move(decode)}};
 }
 
+// A step gives an answer one token beside the drafts that it accepts.
+void AddSpeculation(const std::vector<RequestRecord>& records, Speculation& speculation) {
+  uint64_t output_tokens = 0;
+  uint64_t steps = 0;
+  for (const RequestRecord& record : records) {
+    if (!record.succeeded()) continue;
+    speculation.drafted_tokens += record.drafted_tokens;
+    speculation.accepted_tokens += record.accepted_tokens;
+    output_tokens += record.output_tokens;
+    // Some may have been accepted behind a stop string, where the answer has none.
+    steps += record.output_tokens - std::min(record.accepted_tokens, record.output_tokens);
+  }
+  const auto per = [](uint64_t count, uint64_t all) {
+    return all == 0 ? 0.0 : static_cast<double>(count) / static_cast<double>(all);
+  };
+  speculation.acceptance = per(speculation.accepted_tokens, speculation.drafted_tokens);
+  speculation.tokens_per_step = per(output_tokens, steps);
+}
+
 void AddStatuses(const std::vector<RequestRecord>& records, Summary& summary) {
   std::map<std::pair<int, std::string>, StatusCount> counts;
   for (const RequestRecord& record : records) {
@@ -174,6 +193,7 @@ Summary Summarize(const RunResult& run, const LoadOptions& options) {
       std::count_if(measured.begin(), measured.end(), [](const RequestRecord& record) { return record.succeeded(); }));
   AddLatencies(measured, run.token_waits, summary);
   AddServerTimings(measured, summary);
+  AddSpeculation(measured, summary.speculation);
   AddStatuses(run.records, summary);
   AddThroughput(run.records, run, warmup, summary);
   summary.goodput = GoodputOf(measured, options.slo, summary.window_seconds);

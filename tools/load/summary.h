@@ -32,6 +32,14 @@ struct Goodput {
   double requests_per_second = 0.0;
 };
 
+// What drafts came to, in the answers of measured requests that succeeded.
+struct Speculation {
+  uint64_t drafted_tokens = 0;
+  uint64_t accepted_tokens = 0;
+  double acceptance = 0.0;       // of the drafted ones; 0 where there are none
+  double tokens_per_step = 0.0;  // that a step gave an answer: 1 without drafts, 0 where there are no tokens
+};
+
 struct LatencyPair {
   int64_t median = 0;
   int64_t p99 = 0;
@@ -62,6 +70,7 @@ struct Summary {
   std::vector<NamedHistogram> latencies;
   std::vector<NamedHistogram> server_timings;
   LatencyHistogram lag;  // of all that were sent
+  Speculation speculation;
   std::vector<StatusCount> statuses;
   std::vector<TimelineSecond> timeline;
 

@@ -111,6 +111,9 @@ PlannedRequest Workload::Plan(uint64_t index) const {
   const uint32_t output_tokens = options_.output_tokens.Draw(random);
   if (!stopping.has_max_tokens()) stopping.set_max_tokens(output_tokens);
   if (!stopping.has_ignore_eos()) stopping.set_ignore_eos(options_.ignore_eos);
+  if (options_.max_drafts && !message.has_speculation()) {
+    message.mutable_speculation()->set_max_drafts(*options_.max_drafts);
+  }
   if (options_.asks_for_token_ids) message.mutable_output()->set_token_ids(true);
   SetPrompt(random, request);
   PlanEnd(of_end, request);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,8 @@ struct WorkloadOptions {
   std::string jsonl_file = {};            // used in turn; empty: none
   bool ignore_eos = true;
   bool asks_for_token_ids = false;
-  v1::Sampling sampling = {};  // of every request; its seed is set per request
+  v1::Sampling sampling = {};               // of every request; its seed is set per request
+  std::optional<uint32_t> max_drafts = {};  // none: the server's default
 
   double cancel_fraction = 0.0;
   double deadline_fraction = 0.0;

@@ -19,7 +19,8 @@ std::string ErrorOf(const std::string& contents) {
 TEST(Jsonl, ReadsPromptsIdsAndParameters) {
   const auto requests = ParseJsonl(
       "{\"prompt\": \"Once\", \"max_tokens\": 5}\n\n"
-      "{\"token_ids\": [3, 4], \"ignore_eos\": false, \"sampling\": {\"temperature\": 0, \"top_k\": 7}}\r\n",
+      "{\"token_ids\": [3, 4], \"ignore_eos\": false, \"sampling\": {\"temperature\": 0, \"top_k\": 7}, "
+      "\"max_drafts\": 0}\r\n",
       "f.jsonl");
   ASSERT_TRUE(requests.ok()) << requests.status();
   ASSERT_EQ(requests->size(), 2u);
@@ -29,6 +30,8 @@ TEST(Jsonl, ReadsPromptsIdsAndParameters) {
   EXPECT_FALSE((*requests)[1].stopping().ignore_eos());
   EXPECT_TRUE((*requests)[1].sampling().has_temperature());
   EXPECT_EQ((*requests)[1].sampling().top_k(), 7u);
+  EXPECT_FALSE((*requests)[0].has_speculation());
+  EXPECT_TRUE((*requests)[1].speculation().has_max_drafts());
 }
 
 TEST(Jsonl, ErrorsNameFileLineAndWhatWasFound) {
@@ -41,6 +44,7 @@ TEST(Jsonl, ErrorsNameFileLineAndWhatWasFound) {
   EXPECT_THAT(ErrorOf("{\"token_ids\": []}"), HasSubstr("at least one"));
   EXPECT_THAT(ErrorOf("{\"prompt\": \"a\", \"max_tokens\": 0}"), HasSubstr("max_tokens"));
   EXPECT_THAT(ErrorOf("{\"prompt\": \"a\", \"max_token\": 3}"), HasSubstr("\"max_token\""));
+  EXPECT_THAT(ErrorOf("{\"prompt\": \"a\", \"max_drafts\": -1}"), HasSubstr("max_drafts: expected a whole number"));
   EXPECT_THAT(ErrorOf("{\"prompt\": \"a\", \"sampling\": {\"heat\": 3}}"), HasSubstr("f.jsonl:1: sampling"));
   EXPECT_THAT(ErrorOf("\n"), HasSubstr("expected requests, found none"));
 }

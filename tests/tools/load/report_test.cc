@@ -18,6 +18,8 @@ LoadReport SmallReport() {
   RunResult run;
   run.records = {Succeeded({.first_token = 10, .ended = 20}, 3),
                  Failed(grpc::StatusCode::RESOURCE_EXHAUSTED, "QUEUE_FULL")};
+  run.records[0].drafted_tokens = 4;
+  run.records[0].accepted_tokens = 1;
   run.records[1].message = "</script><!-- \xff";
   run.seconds = 1.0;
   LoadReport report;
@@ -46,6 +48,11 @@ TEST(LoadReport, JsonHasSchemaParametersAndFigures) {
   EXPECT_EQ(json["statuses"].at(1)["reason"], "QUEUE_FULL");
   EXPECT_EQ(json["checks"].at(0)["verdict"], "failed");
   EXPECT_TRUE(json["goodput"].is_null());
+  EXPECT_EQ(json["speculation"]["drafted_tokens"], 4);
+  EXPECT_EQ(json["speculation"]["accepted_tokens"], 1);
+  EXPECT_DOUBLE_EQ(json["speculation"]["acceptance"].get<double>(), 0.25);
+  EXPECT_DOUBLE_EQ(json["speculation"]["tokens_per_step"].get<double>(), 1.5);
+  EXPECT_TRUE(json["parameters"]["workload"]["max_drafts"].is_null());
 }
 
 TEST(LoadReport, PageCannotBeBrokenByAServersMessage) {
@@ -67,6 +74,14 @@ TEST(LoadReport, TableTellsStatusesChecksAndSeed) {
   EXPECT_THAT(table, HasSubstr("seed 77"));
   EXPECT_THAT(table, HasSubstr("QUEUE_FULL"));
   EXPECT_THAT(table, HasSubstr("FAILED: expected this, found that"));
+}
+
+TEST(LoadReport, TableTellsWhatDraftsCameTo) {
+  LoadReport report = SmallReport();
+  EXPECT_THAT(MakeTable(report),
+              HasSubstr("speculation 4 drafted, 1 accepted (25.00 %), 1.50 tokens per step of an answer\n"));
+  report.summary.speculation = {};
+  EXPECT_THAT(MakeTable(report), HasSubstr("speculation nothing drafted\n"));
 }
 
 TEST(LoadReport, FailedRequestOrCheckMeansNotPassed) {

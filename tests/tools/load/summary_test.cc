@@ -107,6 +107,31 @@ TEST(Summary, GoodputCountsRequestsThatMeetEveryObjective) {
   EXPECT_DOUBLE_EQ(goodput.requests_per_second, 0.5);
 }
 
+TEST(Summary, DraftsAreThoseOfMeasuredSuccesses) {
+  RequestRecord early = Succeeded({.intended = 100, .first_token = 200, .ended = 300}, 9);
+  RequestRecord drafted = Succeeded({.intended = 2500, .first_token = 2600, .ended = 2800}, 10);
+  RequestRecord plain = Succeeded({.intended = 2500, .first_token = 2600, .ended = 2800}, 20);
+  RequestRecord failed = Failed(grpc::StatusCode::RESOURCE_EXHAUSTED, "QUEUE_FULL");
+  failed.intended = early.ended;
+  early.drafted_tokens = failed.drafted_tokens = 100;
+  drafted.drafted_tokens = 8;
+  drafted.accepted_tokens = 5;
+  LoadOptions options;
+  options.run.warmup_seconds = 2.0;
+  const Speculation speculation = Summarize(RunOf({early, drafted, plain, failed}), options).speculation;
+  EXPECT_EQ(speculation.drafted_tokens, 8u);
+  EXPECT_EQ(speculation.accepted_tokens, 5u);
+  EXPECT_DOUBLE_EQ(speculation.acceptance, 5.0 / 8.0);
+  EXPECT_DOUBLE_EQ(speculation.tokens_per_step, 30.0 / 25.0);
+}
+
+TEST(Summary, NothingDraftedIsOneTokenAStep) {
+  const Speculation none = Summarize(RunOf({Succeeded({.first_token = 1, .ended = 2}, 7)}), {}).speculation;
+  EXPECT_EQ(none.acceptance, 0.0);
+  EXPECT_EQ(none.tokens_per_step, 1.0);
+  EXPECT_EQ(Summarize(RunOf({}), {}).speculation.tokens_per_step, 0.0);
+}
+
 TEST(Summary, LagBeyondItsBoundMakesTheRunInvalid) {
   std::vector<RequestRecord> records(100, Succeeded({.first_token = 1, .ended = 2}, 2));
   EXPECT_TRUE(Summarize(RunOf(records), WithMaxLag(0.05)).is_valid);

@@ -50,6 +50,14 @@ TEST(Workload, EachRequestHasASeedOfItsOwn) {
   EXPECT_EQ(seeds.size(), 1'000u);
 }
 
+TEST(Workload, DraftsAreAskedForWhereTheOptionsSay) {
+  EXPECT_FALSE(Make({.seed = 1}).Plan(0).message.has_speculation());
+  const PlannedRequest none = Make({.seed = 1, .max_drafts = 0}).Plan(0);
+  EXPECT_TRUE(none.message.speculation().has_max_drafts());
+  EXPECT_EQ(none.message.speculation().max_drafts(), 0u);
+  EXPECT_EQ(Make({.seed = 1, .max_drafts = 3}).Plan(0).message.speculation().max_drafts(), 3u);
+}
+
 TEST(Workload, MixChangesNeitherPromptsNorSeeds) {
   const Workload plain = Make({.seed = 5});
   const Workload mixed = Make({.seed = 5, .cancel_fraction = 1.0});
