@@ -18,6 +18,7 @@ absl::StatusOr<DeviceBuffer> PackedBytes::Take(size_t num_bytes) {
                         num_bytes, bytes_.size() - begin));
   }
   taken_ = begin + num_bytes;
+  was_taken_ = true;
   // No device's, so nothing frees it; and nothing writes to a packed weight.
   return DeviceBuffer(nullptr, const_cast<std::byte*>(bytes_.data()) + begin, num_bytes);
 }

@@ -29,6 +29,7 @@ class PackedBytes final : public RowLender {
   absl::StatusOr<DeviceBuffer> Take(size_t num_bytes);
   // That the last buffer was taken. The next one is the first again: a weight may be loaded more than once.
   absl::Status EndTaking();
+  bool was_taken() const { return was_taken_; }  // as far as it was
 
   void Lend(int, int) override {}
   void TakeBack(int, int) override {}
@@ -39,6 +40,7 @@ class PackedBytes final : public RowLender {
 
   const std::span<const std::byte> bytes_;
   size_t taken_ = 0;
+  bool was_taken_ = false;
 };
 
 inline bool IsPacked(const MatrixSource& source) {

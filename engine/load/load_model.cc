@@ -81,7 +81,7 @@ MemoryFacts MemoryOf(const LoadOptions& options, const LoadedModel& loaded, cons
   const int context = MaxContext(options, config).value_or(config.max_context);  // it was checked
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(config, loaded.numerics.latents),
+          .block_bytes = LatentCache::BytesPerBlock(config, MtpUse::kNone, loaded.numerics.latents),
           .step_bytes = [&, context](int tokens) {
             const ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, tokens, context);
             return StepBytes(options, config, loaded.chosen, limits);

@@ -32,7 +32,7 @@ uint64_t StepBytes(const LoadOptions& options, const ModelConfig& config, const 
                    const ModelLimits& limits) {
   const StepLimits step = StepLimitsOf(config, limits, *chosen.backend.ops);
   const auto angles = static_cast<uint64_t>(limits.max_context) * static_cast<uint64_t>(config.attention.rope_width);
-  const uint64_t bytes = ActivationMemory::Bytes(config, step) + angles * sizeof(float);
+  const uint64_t bytes = ActivationMemory::Bytes(config, limits.loads_mtp, step) + angles * sizeof(float);
   if (chosen.is_cuda()) return bytes + GpuScratchBytes(step);
   const int threads =
       cpu::PlaceThreads(options.pin_threads, static_cast<int>(options.threads)).value_or(cpu::Placement()).num_threads;

@@ -52,7 +52,7 @@ class Arena {
 };
 
 // All tensors of a step: in memory, or of no address where the arena only counts.
-Activations LayOut(Arena& arena, const ModelConfig& config, const StepLimits& limits) {
+Activations LayOut(Arena& arena, const ModelConfig& config, MtpUse mtp, const StepLimits& limits) {
   const AttentionShape& shape = config.attention;
   const int tokens = limits.max_tokens;
   const int logit_rows = limits.max_logit_rows;
@@ -80,6 +80,9 @@ Activations LayOut(Arena& arena, const ModelConfig& config, const StepLimits& li
   a.logit_delta = arena.Rows(logit_rows, config.hidden_size);
   a.logit_h = arena.Rows(logit_rows, config.hidden_size);
   a.logits = arena.Rows(logit_rows, config.vocab_size);
+  if (mtp == MtpUse::kNone) return a;
+  a.hidden = arena.Rows(tokens, config.hidden_size);
+  a.pair = arena.Rows(tokens, 2 * config.hidden_size);
   return a;
 }
 
@@ -89,16 +92,16 @@ ScaleFormat CodeScaleFormat(const ModelConfig& config) {
   return config.quantization.power_of_two_scales ? ScaleFormat::kUe8m0 : ScaleFormat::kF32;
 }
 
-size_t ActivationMemory::Bytes(const ModelConfig& config, const StepLimits& limits) {
+size_t ActivationMemory::Bytes(const ModelConfig& config, MtpUse mtp, const StepLimits& limits) {
   Arena arena(nullptr);
-  LayOut(arena, config, limits);
+  LayOut(arena, config, mtp, limits);
   return arena.num_bytes();
 }
 
-absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, const ModelConfig& config,
+absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, const ModelConfig& config, MtpUse mtp,
                                                             const StepLimits& limits) {
   Arena arena(&device);
-  Activations largest = LayOut(arena, config, limits);
+  Activations largest = LayOut(arena, config, mtp, limits);
   if (!arena.status().ok()) return arena.status();
   return ActivationMemory{largest, std::move(arena.buffers)};
 }
@@ -106,7 +109,7 @@ absl::StatusOr<ActivationMemory> ActivationMemory::Allocate(Device& device, cons
 Activations Activations::FirstRows(int num_tokens, int num_logit_rows) const {
   Activations cut = *this;
   for (Tensor* t : {&cut.x, &cut.h.values, &cut.delta, &cut.q_latent.values, &cut.q, &cut.kv, &cut.heads.values,
-                    &cut.gate.values, &cut.up, &cut.router_logits}) {
+                    &cut.gate.values, &cut.up, &cut.router_logits, &cut.hidden, &cut.pair}) {
     t->rows = num_tokens;
   }
   cut.routing.rows = num_tokens;

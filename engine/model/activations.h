@@ -6,6 +6,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "engine/model/checkpoint/tensor_catalog.h"
 #include "engine/model/config/model_config.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
@@ -32,13 +33,18 @@ struct Activations {
   Tensor logit_x, logit_delta, logit_h;  // [logit rows, d], of the tokens whose logits are wanted
   Tensor logits;                         // [logit rows, V]
 
+  // These belong to a layer that predicts further tokens; empty without one.
+  Tensor hidden;  // [tokens, d], of the main layers behind the last norm
+  Tensor pair;    // [tokens, 2d], the normed embeddings and the normed hidden states
+
   Activations FirstRows(int num_tokens, int num_logit_rows) const;
 };
 
 struct ActivationMemory {
   // What Allocate will take.
-  static size_t Bytes(const ModelConfig& config, const StepLimits& limits);
-  static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, const StepLimits& limits);
+  static size_t Bytes(const ModelConfig& config, MtpUse mtp, const StepLimits& limits);
+  static absl::StatusOr<ActivationMemory> Allocate(Device& device, const ModelConfig& config, MtpUse mtp,
+                                                   const StepLimits& limits);
 
   Activations largest;
   std::vector<DeviceBuffer> buffers;

@@ -1,6 +1,6 @@
 // The paged latent cache: for every layer and slot the normed latent and the rotated shared key part
-// (docs/spec/deepseek.md 3.3), in blocks of kBlockSlots slots. Memory only: which block belongs to whom is
-// engine/schedule's business.
+// (docs/spec/deepseek.md 3.3), in blocks of kBlockSlots slots; the layer that drafts, where there is one, stands behind
+// the others. Memory only: which block belongs to whom is engine/schedule's business.
 #pragma once
 
 #include <vector>
@@ -8,6 +8,7 @@
 #include <absl/status/statusor.h>
 
 #include "base/check.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
 #include "engine/model/config/model_config.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
@@ -17,15 +18,16 @@ namespace latentd {
 class LatentCache {
  public:
   // RESOURCE_EXHAUSTED with the numbers where the device has not the memory.
-  static absl::StatusOr<LatentCache> Allocate(Device& device, const ModelConfig& config, LatentFormat format,
-                                              int num_blocks);
-  static size_t BytesPerBlock(const ModelConfig& config, LatentFormat format);
+  static absl::StatusOr<LatentCache> Allocate(Device& device, const ModelConfig& config, MtpUse mtp,
+                                              LatentFormat format, int num_blocks);
+  static size_t BytesPerBlock(const ModelConfig& config, MtpUse mtp, LatentFormat format);
 
   LatentPages operator[](int layer) const {
     const auto index = static_cast<size_t>(layer);
-    CHECK(index < layers_.size() && "MTP's layers have no pages: count them in Allocate and in BytesPerBlock");
+    CHECK_LT(index, layers_.size());
     return layers_[index];
   }
+  int num_layers() const { return static_cast<int>(layers_.size()); }
   size_t bytes() const { return memory_.bytes(); }
 
  private:

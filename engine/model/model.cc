@@ -36,8 +36,9 @@ RopeTable TableOf(const ModelConfig& config, const DeviceBuffer& angles) {
 
 StepLimits StepLimitsOf(const ModelConfig& config, const ModelLimits& limits, const Ops& ops) {
   const AttentionShape& shape = config.attention;
-  const int widest = std::max(
-      {config.hidden_size, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
+  const int most_hidden = limits.loads_mtp == MtpUse::kDraft ? 2 * config.hidden_size : config.hidden_size;
+  const int widest =
+      std::max({most_hidden, config.query_latent_width, config.dense_width, shape.num_heads * shape.value_width});
   return {.max_tokens = limits.max_tokens,
           .max_rows = limits.max_rows,
           .max_logit_rows = limits.max_logit_rows,
@@ -58,11 +59,12 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   const StepLimits step = StepLimitsOf(config, limits, ops);
   if (absl::Status supported = CheckActivations(step, ops); !supported.ok()) return supported;
   if (absl::Status reserved = ops.Reserve(step); !reserved.ok()) return reserved;
-  absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, device, ops);
+  absl::StatusOr<Weights> weights = LoadWeights(checkpoint, config, limits.loads_mtp, device, ops);
   if (!weights.ok()) return weights.status();
-  absl::StatusOr<LatentCache> cache = LatentCache::Allocate(device, config, step.latents, limits.num_blocks);
+  absl::StatusOr<LatentCache> cache =
+      LatentCache::Allocate(device, config, limits.loads_mtp, step.latents, limits.num_blocks);
   if (!cache.ok()) return cache.status();
-  absl::StatusOr<ActivationMemory> memory = ActivationMemory::Allocate(device, config, step);
+  absl::StatusOr<ActivationMemory> memory = ActivationMemory::Allocate(device, config, limits.loads_mtp, step);
   if (!memory.ok()) return memory.status();
 
   const std::vector<float> angles = RopeAngles(config.attention, config.rope, limits.max_context);
@@ -85,54 +87,100 @@ Model::Model(const ModelConfig& config, Parts parts, Ops& ops)
       rope_(TableOf(config, angles_)),
       ops_(ops) {}
 
-Tensor Model::Forward(const Batch& batch) {
-  CHECK_LE(batch.num_tokens(), memory_.largest.x.rows);
-  CHECK_LE(batch.num_logit_rows(), memory_.largest.logits.rows);
-  a_ = memory_.largest.FirstRows(batch.num_tokens(), batch.num_logit_rows());
-  const float epsilon = static_cast<float>(config_.epsilon);
-
+HeadOutput Model::Forward(const Batch& batch, HiddenStates kept) {
+  Cut(batch.num_tokens(), batch.num_logit_rows());
   ops_.Embed(batch, *weights_.embedding, a_.x);
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
     if (layer == 0) {
-      ops_.RmsNorm(a_.x, w.attention_norm.values(), epsilon, a_.h);
+      ops_.RmsNorm(a_.x, w.attention_norm.values(), epsilon(), a_.h);
     } else {
-      ops_.AddRmsNorm(a_.x, a_.delta, w.attention_norm.values(), epsilon, a_.h);
+      ops_.AddRmsNorm(a_.x, a_.delta, w.attention_norm.values(), epsilon(), a_.h);
     }
-    Attention(layer, batch);
-    ops_.AddRmsNorm(a_.x, a_.delta, w.feed_forward_norm.values(), epsilon, a_.h);
-    FeedForward(layer);
+    StoreLatents(w.attention, batch, cache_[layer]);
+    Attend(w.attention, batch, cache_[layer]);
+    ops_.AddRmsNorm(a_.x, a_.delta, w.feed_forward_norm.values(), epsilon(), a_.h);
+    FeedForward(w);
   }
-  return Head(batch);
+  if (kept == HiddenStates::kOfAll) {
+    CHECK(can_draft());
+    ops_.AddRmsNorm(a_.x, a_.delta, weights_.final_norm.values(), epsilon(), a_.hidden);
+    ops_.GatherRows(batch.logit_tokens, a_.hidden, a_.logit_h);
+  } else {
+    GatherLogitRows(batch);
+    ops_.AddRmsNorm(a_.logit_x, a_.logit_delta, weights_.final_norm.values(), epsilon(), a_.logit_h);
+  }
+  ops_.Linear(a_.logit_h, *weights_.head, a_.logits);
+  return {.logits = a_.logits, .hidden = kept == HiddenStates::kOfAll ? a_.hidden : a_.logit_h};
+}
+
+HeadOutput Model::Draft(const Batch& batch, Tensor hidden) {
+  CHECK(can_draft());
+  CHECK_EQ(batch.hidden_rows.size(), batch.token_ids.size());
+  const MtpWeights& w = *weights_.mtp;
+  const LatentPages pages = cache_[config_.num_layers];
+  Cut(batch.num_tokens(), batch.num_logit_rows());
+  PairStates(batch, hidden);
+  ops_.Linear(a_.pair, *w.projection, a_.x);
+  ops_.RmsNorm(a_.x, w.layer.attention_norm.values(), epsilon(), a_.h);
+  StoreLatents(w.layer.attention, batch, pages);
+  // What is behind the latents matters to those tokens alone whose logits are wanted.
+  if (batch.num_logit_rows() == 0) return {.logits = a_.logits, .hidden = a_.logit_h};
+  Attend(w.layer.attention, batch, pages);
+  GatherLogitRows(batch);
+  Cut(batch.num_logit_rows(), batch.num_logit_rows());
+  ops_.AddRmsNorm(a_.logit_x, a_.logit_delta, w.layer.feed_forward_norm.values(), epsilon(), a_.h);
+  FeedForward(w.layer);
+  ops_.AddRmsNorm(a_.logit_x, a_.delta, w.head_norm.values(), epsilon(), a_.logit_h);
+  ops_.Linear(a_.logit_h, w.head != nullptr ? *w.head : *weights_.head, a_.logits);
+  return {.logits = a_.logits, .hidden = a_.logit_h};
 }
 
 void Model::CopyLatents(const SlotCopy& copy) {
-  for (int layer = 0; layer < config_.num_layers; ++layer) {
+  for (int layer = 0; layer < cache_.num_layers(); ++layer) {
     ops_.CopyLatents(cache_[layer], copy.from, copy.to, copy.count);
   }
 }
 
-void Model::Attention(int layer, const Batch& batch) {
-  const AttentionWeights& w = weights_.layers[static_cast<size_t>(layer)].attention;
+void Model::Cut(int num_tokens, int num_logit_rows) {
+  CHECK_LE(num_tokens, memory_.largest.x.rows);
+  CHECK_LE(num_logit_rows, memory_.largest.logits.rows);
+  a_ = memory_.largest.FirstRows(num_tokens, num_logit_rows);
+}
+
+// [RMS(Embed(t); enorm); RMS(h; hnorm)]: the embedding's half first, whatever the paper's formula says.
+void Model::PairStates(const Batch& batch, Tensor hidden) {
+  const MtpWeights& w = *weights_.mtp;
+  Tensor embedded = a_.pair, before = a_.pair;
+  embedded.width = before.width = config_.hidden_size;
+  before.values += config_.hidden_size;
+  ops_.Embed(batch, w.embedding != nullptr ? *w.embedding : *weights_.embedding, embedded);
+  ops_.RmsNorm(embedded, w.embedding_norm.values(), epsilon(), embedded);
+  ops_.GatherRows(batch.hidden_rows, hidden, before);
+  ops_.RmsNorm(before, w.hidden_norm.values(), epsilon(), before);
+}
+
+void Model::StoreLatents(const AttentionWeights& w, const Batch& batch, const LatentPages& pages) {
+  ops_.Linear(a_.h, *w.kv_down, a_.kv);  // [c_KV; k_R] = [W_DKV; W_KR] h
+  ops_.AppendLatent(a_.kv, w.kv_norm.values(), static_cast<float>(config_.latent_epsilon), batch, rope_, pages);
+}
+
+void Model::Attend(const AttentionWeights& w, const Batch& batch, const LatentPages& pages) {
   const AttentionShape& shape = config_.attention;
-  const float epsilon = static_cast<float>(config_.latent_epsilon);
   if (w.q_down != nullptr) {
     ops_.Linear(a_.h, *w.q_down, a_.q_latent.values);  // c_Q = W_DQ h
-    ops_.RmsNorm(a_.q_latent.values, w.q_norm.values(), epsilon, a_.q_latent);
+    ops_.RmsNorm(a_.q_latent.values, w.q_norm.values(), static_cast<float>(config_.latent_epsilon), a_.q_latent);
     ops_.Linear(a_.q_latent, *w.q_up, a_.q);  // [q_C; q_R] = [W_UQ; W_QR] c_Q
   } else {
     ops_.Linear(a_.h, *w.q_up, a_.q);
   }
   ops_.RotateQueries(batch, rope_, shape, a_.q);
-  ops_.Linear(a_.h, *w.kv_down, a_.kv);  // [c_KV; k_R] = [W_DKV; W_KR] h
-  ops_.AppendLatent(a_.kv, w.kv_norm.values(), epsilon, batch, rope_, cache_[layer]);
-  ops_.AttendLatent(a_.q, *w.kv_up, shape, static_cast<float>(config_.softmax_scale), batch, cache_[layer], a_.heads);
+  ops_.AttendLatent(a_.q, *w.kv_up, shape, static_cast<float>(config_.softmax_scale), batch, pages, a_.heads);
   ops_.Linear(a_.heads, *w.out, a_.delta);  // u = W_O o
 }
 
-void Model::FeedForward(int layer) {
-  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-  if (config_.IsMoe(layer)) {
+void Model::FeedForward(const LayerWeights& w) {
+  if (w.experts != nullptr) {
     ops_.Linear(a_.h, *w.router, a_.router_logits);
     ops_.RouteExperts(a_.router_logits, w.routing_bias.values(), config_.routing, a_.routing);
     ops_.MixExperts(a_.h, a_.routing, *w.experts, a_.delta);
@@ -144,13 +192,9 @@ void Model::FeedForward(int layer) {
   }
 }
 
-Tensor Model::Head(const Batch& batch) {
+void Model::GatherLogitRows(const Batch& batch) {
   ops_.GatherRows(batch.logit_tokens, a_.x, a_.logit_x);
   ops_.GatherRows(batch.logit_tokens, a_.delta, a_.logit_delta);
-  ops_.AddRmsNorm(a_.logit_x, a_.logit_delta, weights_.final_norm.values(), static_cast<float>(config_.epsilon),
-                  a_.logit_h);
-  ops_.Linear(a_.logit_h, *weights_.head, a_.logits);
-  return a_.logits;
 }
 
 }  // namespace latentd

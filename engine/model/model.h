@@ -25,6 +25,15 @@ struct ModelLimits {
   int max_context = 0;                                 // positions that will ever occur
   std::optional<LatentFormat> latents = std::nullopt;  // what the cache stores; nothing: what the backend prefers
   ActivationFormat activations = ActivationFormat::kF32;
+  MtpUse loads_mtp = MtpUse::kNone;  // kDraft needs Checkpoint::can_draft
+};
+
+enum class HiddenStates : uint8_t { kOfLogits, kOfAll };
+
+// Valid until the next call.
+struct HeadOutput {
+  Tensor logits;  // [logit rows, V], of batch.logit_tokens
+  Tensor hidden;  // behind the last norm: [logit rows, d], or those of all tokens [tokens, d]
 };
 
 // The same as the backend reserves memory for.
@@ -36,12 +45,18 @@ class Model {
   static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint, const ModelConfig& config,
                                                      const ModelLimits& limits, Device& device, Ops& ops);
 
-  // Runs the batch's tokens through all layers, fills their cache slots, and returns the logits [logit rows, vocab] of
-  // batch.logit_tokens, valid until the next call. Only enqueues work. The hidden state behind the last layer stays
-  // inside: a layer that predicts further tokens needs it beside the logits.
-  Tensor Forward(const Batch& batch);
+  // Runs the batch's tokens through all layers, fills their cache slots, and returns the logits. Only enqueues work.
+  // kOfAll is for Draft, and needs can_draft.
+  HeadOutput Forward(const Batch& batch, HiddenStates kept = HiddenStates::kOfLogits);
 
-  // Copies slots of the cache in every layer, before the Forward that reads or writes them. Only enqueues work.
+  // The same of the layer that predicts further tokens (docs/spec/deepseek.md 3.7): a token stands behind row
+  // batch.hidden_rows of `hidden`, which the last call gave, and its logits are of the token behind it. The token at
+  // position 0 is behind none, so rows have a first_key of at least 1. The hidden states are those of logit_tokens.
+  HeadOutput Draft(const Batch& batch, Tensor hidden);
+  bool can_draft() const { return weights_.mtp.has_value(); }
+
+  // Copies slots of the cache in every layer, the one that drafts included, before the Forward that reads or writes
+  // them. Only enqueues work.
   void CopyLatents(const SlotCopy& copy);
 
   const ModelConfig& config() const { return config_; }
@@ -56,9 +71,13 @@ class Model {
   };
   Model(const ModelConfig& config, Parts parts, Ops& ops);
 
-  void Attention(int layer, const Batch& batch);
-  void FeedForward(int layer);
-  Tensor Head(const Batch& batch);
+  void Cut(int num_tokens, int num_logit_rows);
+  void StoreLatents(const AttentionWeights& w, const Batch& batch, const LatentPages& pages);
+  void Attend(const AttentionWeights& w, const Batch& batch, const LatentPages& pages);
+  void FeedForward(const LayerWeights& w);
+  void PairStates(const Batch& batch, Tensor hidden);
+  void GatherLogitRows(const Batch& batch);
+  float epsilon() const { return static_cast<float>(config_.epsilon); }
 
   const ModelConfig config_;
   const Weights weights_;

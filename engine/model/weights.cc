@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "base/check.h"
 #include "engine/model/checkpoint/tensor_names.h"
 
 namespace latentd {
@@ -53,7 +54,16 @@ class Packer {
     return {std::move(*memory)};
   }
 
-  const absl::Status& status() const { return status_; }
+  // Whether a copy is there that is none: it has values of its own.
+  bool Differs(const std::string& copy, const char* original) {
+    if (!checkpoint_.Has(copy)) return false;
+    if (!checkpoint_.HaveSameBytes(copy, original)) return true;
+    taken_.insert(copy);
+    return false;
+  }
+
+  // What went wrong so far.
+  absl::Status status() const { return status_.ok() ? checkpoint_.ReadStatus() : status_; }
   const TensorNames& taken() const { return taken_; }
 
  private:
@@ -107,6 +117,8 @@ void LoadExperts(Packer& packer, const std::string& at, const ModelConfig& confi
   layer.experts = packer.AllExperts(at, config);
 }
 
+const char* HeadName(const ModelConfig& config) { return config.tied_embedding ? kEmbedding : kHead; }
+
 LayerWeights LoadLayer(Packer& packer, int index, const ModelConfig& config) {
   const std::string at = LayerPrefix(index);
   LayerWeights layer;
@@ -121,6 +133,19 @@ LayerWeights LoadLayer(Packer& packer, int index, const ModelConfig& config) {
   return layer;
 }
 
+MtpWeights LoadMtp(Packer& packer, const ModelConfig& config) {
+  const std::string at = LayerPrefix(config.num_layers);
+  MtpWeights mtp;
+  mtp.embedding_norm = packer.Vector(at + kMtpEmbeddingNorm);
+  mtp.hidden_norm = packer.Vector(at + kMtpHiddenNorm);
+  mtp.projection = packer.Linear(at + kMtpProjection);
+  mtp.layer = LoadLayer(packer, config.num_layers, config);
+  mtp.head_norm = packer.Vector(at + kMtpHeadNorm);
+  if (packer.Differs(at + kMtpEmbedding, kEmbedding)) mtp.embedding = packer.Table(at + kMtpEmbedding);
+  if (packer.Differs(at + kMtpHead, HeadName(config))) mtp.head = packer.Linear(at + kMtpHead);
+  return mtp;
+}
+
 }  // namespace
 
 absl::Status CheckComputable(const ModelConfig& config) {
@@ -131,20 +156,22 @@ absl::Status CheckComputable(const ModelConfig& config) {
                       config.model_type, config.indexer.selected_tokens));
 }
 
-absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops) {
+absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, MtpUse mtp, Device& device,
+                                    Ops& ops) {
+  CHECK(mtp == MtpUse::kNone || checkpoint.can_draft());
   if (absl::Status status = CheckComputable(config); !status.ok()) return status;
   Packer packer(checkpoint, device, ops);
   Weights weights;
   weights.packed_file = checkpoint.packed_file();
   weights.embedding = packer.Table(kEmbedding);
-  for (int layer = 0; layer < config.num_layers && packer.status().ok() && checkpoint.ReadStatus().ok(); ++layer) {
+  for (int layer = 0; layer < config.num_layers && packer.status().ok(); ++layer) {
     weights.layers.push_back(LoadLayer(packer, layer, config));
   }
   weights.final_norm = packer.Vector(kFinalNorm);
-  weights.head = packer.Linear(config.tied_embedding ? kEmbedding : kHead);
-  if (!packer.status().ok()) return packer.status();
-  if (absl::Status status = checkpoint.ReadStatus(); !status.ok()) return status;
-  if (absl::Status status = checkpoint.CheckTaken(packer.taken()); !status.ok()) return status;
+  weights.head = packer.Linear(HeadName(config));
+  if (mtp == MtpUse::kDraft && packer.status().ok()) weights.mtp = LoadMtp(packer, config);
+  if (absl::Status status = packer.status(); !status.ok()) return status;
+  if (absl::Status status = checkpoint.CheckTaken(packer.taken(), mtp); !status.ok()) return status;
   return weights;
 }
 

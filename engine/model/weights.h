@@ -1,8 +1,9 @@
-// The parameters of the main model, packed by the backend once at load: three levels of plain structs that follow the
+// The parameters of the model, packed by the backend once at load: three levels of plain structs that follow the
 // paper. Owned by Model, immutable afterwards; must not outlive the Device and the Ops that made them.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -49,19 +50,32 @@ struct LayerWeights {
   std::unique_ptr<const Experts> experts;  // null in a dense layer
 };
 
+// The first of the layers that predict further tokens (docs/spec/deepseek.md 3.7).
+struct MtpWeights {
+  DeviceVector embedding_norm;  // [d]
+  DeviceVector hidden_norm;     // [d]
+  MatrixPointer projection;     // [d, 2d], of the normed embedding, then the normed hidden state
+  LayerWeights layer;
+  DeviceVector head_norm;   // [d]
+  MatrixPointer embedding;  // table [V, d]; null where it is the main one
+  MatrixPointer head;       // [V, d]; null where it is the main one
+};
+
 struct Weights {
   std::shared_ptr<const MappedFile> packed_file;  // that the matrices are views of; null where they are copies
   MatrixPointer embedding;                        // table [V, d]
   std::vector<LayerWeights> layers;
   DeviceVector final_norm;  // [d]
   MatrixPointer head;       // [V, d]
+  std::optional<MtpWeights> mtp;
 };
 
 // UNIMPLEMENTED, with the reason, for what can be read and checked but not computed yet.
 absl::Status CheckComputable(const ModelConfig& config);
 
-// Reads each matrix once and checks its values on the way. INTERNAL, with its name, where a tensor that the catalogue
-// says is loaded was forgotten here.
-absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, Device& device, Ops& ops);
+// Reads each matrix once, copies and what they repeat twice, and checks its values on the way. INTERNAL, with its name,
+// where a tensor that the catalogue says is loaded was forgotten here. kDraft needs Checkpoint::can_draft.
+absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, MtpUse mtp, Device& device,
+                                    Ops& ops);
 
 }  // namespace latentd

@@ -27,7 +27,7 @@ void ModelExecutor::LaunchDecode(const BatchInputs& batch, std::span<const Sampl
 }
 
 void ModelExecutor::LaunchForward(const Batch& batch) {
-  const Tensor logits = model_.Forward(batch);
+  const Tensor logits = model_.Forward(batch).logits;
   backend_.ops->Sample(batch, logits);
 }
 

@@ -132,7 +132,8 @@ TEST_F(FileFaultsDeathTest, CutDuringTheLoadEndsWithItsLine) {
         const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory_.path(), config, cut_once));
         const Backend backend = OrDie(MakeCpuBackend(2));
         // Where the cut falls between two layers, nothing faults, and the status says the same.
-        const absl::Status status = LoadWeights(checkpoint, config, *backend.device, *backend.ops).status();
+        const absl::Status status =
+            LoadWeights(checkpoint, config, MtpUse::kNone, *backend.device, *backend.ops).status();
         std::cerr << "program: " << status.message();
         std::exit(1);
       },

@@ -13,15 +13,15 @@ namespace latentd {
 ModelSession::ModelSession(const std::filesystem::path& directory, const Options& options)
     : backend_(options.make_backend != nullptr ? options.make_backend() : OrDie(MakeCpuBackend(options.num_threads))) {
   if (options.wrap != nullptr) wrapped_ = options.wrap(*backend_.ops);
-  Ops& ops = wrapped_ != nullptr ? *wrapped_ : *backend_.ops;
   const ModelLimits limits = {.num_blocks = options.num_blocks,
                               .max_tokens = options.max_tokens,
                               .max_rows = options.max_rows,
                               .max_logit_rows = options.max_logit_rows,
                               .max_context = options.max_context,
                               .latents = options.latents,
-                              .activations = options.activations};
-  model_ = LoadDirectory(directory, limits, *backend_.device, ops);
+                              .activations = options.activations,
+                              .loads_mtp = options.mtp};
+  model_ = LoadDirectory(directory, limits, *backend_.device, ops());
   free_blocks_.resize(static_cast<size_t>(options.num_blocks));
   std::iota(free_blocks_.rbegin(), free_blocks_.rend(), 0);
   if (options.block_seed != 0)
@@ -33,42 +33,64 @@ int ModelSession::AddSequence() {
   return static_cast<int>(sequences_.size()) - 1;
 }
 
-void ModelSession::AppendRow(const Row& row, BatchInputs& batch) {
-  Sequence& sequence = sequences_[static_cast<size_t>(row.sequence)];
-  const int first_token = batch.num_tokens();
-  const int end = sequence.length + static_cast<int>(row.ids.size());
-  while (static_cast<int>(sequence.blocks.size()) * kBlockSlots < end) {
+void ModelSession::Append(int sequence, BatchRow row, std::span<const int32_t> ids, BatchInputs& batch) {
+  std::vector<int32_t>& blocks = sequences_[static_cast<size_t>(sequence)].blocks;
+  row.first_token = batch.num_tokens();
+  row.num_tokens = static_cast<int>(ids.size());
+  row.first_block = static_cast<int>(batch.blocks.size());
+  while (static_cast<int>(blocks.size()) * kBlockSlots < row.first_position + row.num_tokens) {
     CHECK(!free_blocks_.empty());
-    sequence.blocks.push_back(free_blocks_.back());
+    blocks.push_back(free_blocks_.back());
     free_blocks_.pop_back();
   }
-  batch.token_rows.insert(batch.token_rows.end(), row.ids.size(), static_cast<int32_t>(batch.rows.size()));
-  batch.rows.push_back({.first_token = first_token,
-                        .num_tokens = static_cast<int>(row.ids.size()),
-                        .first_position = sequence.length,
-                        .first_block = static_cast<int>(batch.blocks.size())});
-  batch.blocks.insert(batch.blocks.end(), sequence.blocks.begin(), sequence.blocks.end());
-  for (const int32_t id : row.ids) {
-    const int position = sequence.length++;
+  batch.token_rows.insert(batch.token_rows.end(), ids.size(), static_cast<int32_t>(batch.rows.size()));
+  batch.rows.push_back(row);
+  batch.blocks.insert(batch.blocks.end(), blocks.begin(), blocks.end());
+  int position = row.first_position;
+  for (const int32_t id : ids) {
     batch.token_ids.push_back(id);
     batch.positions.push_back(position);
-    const int32_t block = sequence.blocks[static_cast<size_t>(position / kBlockSlots)];
+    const int32_t block = blocks[static_cast<size_t>(position / kBlockSlots)];
     batch.slots.push_back(block * kBlockSlots + position % kBlockSlots);
+    ++position;
   }
-  for (const int wanted : row.wanted) batch.logit_tokens.push_back(first_token + wanted);
+}
+
+LogitRows ModelSession::Rows(Tensor values) const {
+  LogitRows result(static_cast<size_t>(values.rows), std::vector<float>(static_cast<size_t>(values.width)));
+  for (int r = 0; r < values.rows; ++r) {
+    std::vector<float>& row = result[static_cast<size_t>(r)];
+    backend_.device->Download(values.Row(r), row.size() * sizeof(float), row.data());
+  }
+  return result;
 }
 
 LogitRows ModelSession::Step(const std::vector<Row>& rows) {
   BatchInputs batch;
-  for (const Row& row : rows) AppendRow(row, batch);
-  Ops& ops = wrapped_ != nullptr ? *wrapped_ : *backend_.ops;
-  const Tensor logits = model_->Forward(ops.Upload(batch, {}));
-  LogitRows result(static_cast<size_t>(logits.rows), std::vector<float>(static_cast<size_t>(logits.width)));
-  for (int r = 0; r < logits.rows; ++r) {
-    std::vector<float>& row = result[static_cast<size_t>(r)];
-    backend_.device->Download(logits.Row(r), row.size() * sizeof(float), row.data());
+  for (const Row& row : rows) {
+    const int first_token = batch.num_tokens();
+    Sequence& sequence = sequences_[static_cast<size_t>(row.sequence)];
+    Append(row.sequence, {.first_position = sequence.length}, row.ids, batch);
+    sequence.length += static_cast<int>(row.ids.size());
+    for (const int wanted : row.wanted) batch.logit_tokens.push_back(first_token + wanted);
   }
-  return result;
+  const HiddenStates kept = model_->can_draft() ? HiddenStates::kOfAll : HiddenStates::kOfLogits;
+  const HeadOutput output = model_->Forward(ops().Upload(batch, {}), kept);
+  hidden_ = output.hidden;
+  return Rows(output.logits);
+}
+
+LogitRows ModelSession::Draft(const std::vector<DraftRow>& rows) {
+  BatchInputs batch;
+  for (const DraftRow& row : rows) {
+    const int first_token = batch.num_tokens();
+    Append(row.sequence, {.first_position = row.position, .first_key = row.first_key}, row.ids, batch);
+    for (int i = 0; i < static_cast<int>(row.ids.size()); ++i) batch.hidden_rows.push_back(row.hidden_row + i);
+    for (const int wanted : row.wanted) batch.logit_tokens.push_back(first_token + wanted);
+  }
+  const HeadOutput output = model_->Draft(ops().Upload(batch, {}), hidden_);
+  hidden_ = output.hidden;
+  return Rows(output.logits);
 }
 
 LogitRows ModelSession::Run(std::span<const int32_t> ids, std::span<const int32_t> positions, int chunk_tokens) {

@@ -308,7 +308,7 @@ CheckpointDraft DraftTinyCheckpoint(const TinyCheckpoint& options) {
   CHECK(config.ok());
   TensorDrawing drawing(options);
   const absl::Status status = ForEachExpectedTensor(*config, [&](const ExpectedTensor& expected) {
-    if (expected.optional && (expected.name == "lm_head.weight" || !options.has_mtp_copies)) return absl::OkStatus();
+    if (expected.is_copy() && (expected.name == "lm_head.weight" || !options.has_mtp_copies)) return absl::OkStatus();
     drawing.Add(expected, draft.tensors);
     return absl::OkStatus();
   });

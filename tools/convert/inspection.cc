@@ -55,7 +55,7 @@ Json Parameters(const ModelConfig& config) {
   int64_t routed = 0;
   int64_t mtp = 0;
   const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
-    int64_t count = tensor.optional ? 0 : 1;
+    int64_t count = tensor.is_copy() ? 0 : 1;
     for (const int64_t size : tensor.shape) count *= size;
     if (IsMtp(tensor.name, config)) {
       mtp += count;
@@ -90,9 +90,9 @@ struct Contents {
 };
 
 absl::StatusOr<Contents> PackedContents(const std::filesystem::path& directory, const ModelConfig& config) {
-  const absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
+  absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
   if (!file.ok()) return file.status();
-  if (absl::Status status = file->CheckBelongsTo(config); !status.ok()) return status;
+  if (absl::Status status = file->Accept(config); !status.ok()) return status;
   Contents contents = {.amounts = {}, .files = 1};
   file->ForEach([&](const PackedTensor& tensor) {
     contents.Count(KindOf(tensor.name, config), PackedTypeName(tensor.dtype), tensor.end - tensor.begin);
@@ -121,7 +121,7 @@ Json TensorFacts(const Contents& contents) {
 }
 
 Json CacheFacts(const ModelConfig& config, LatentFormat format, uint64_t left_bytes) {
-  const size_t block_bytes = LatentCache::BytesPerBlock(config, format);
+  const size_t block_bytes = LatentCache::BytesPerBlock(config, MtpUse::kNone, format);
   const uint64_t blocks = left_bytes / block_bytes;
   return {{"bytes_per_token", block_bytes / kBlockSlots},
           {"fitting_blocks", blocks},

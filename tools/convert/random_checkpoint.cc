@@ -81,7 +81,7 @@ std::vector<PlannedTensor> PlanOne(const ExpectedTensor& tensor, const ModelConf
 std::vector<PlannedTensor> PlanOf(const ModelConfig& config, const RandomCheckpoint& options) {
   std::vector<PlannedTensor> plan;
   const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
-    if (tensor.optional) return absl::OkStatus();
+    if (tensor.is_copy()) return absl::OkStatus();
     for (PlannedTensor& part : PlanOne(tensor, config, options)) plan.push_back(std::move(part));
     return absl::OkStatus();
   });

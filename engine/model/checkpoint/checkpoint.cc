@@ -101,7 +101,7 @@ absl::Status Checkpoint::MarkExpected(const ModelConfig& config, const OnProblem
   std::vector<std::string> lacking;  // of layers that predict further tokens
   const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
     if (MarkWeight(expected)) return absl::OkStatus();
-    if (expected.optional) return absl::OkStatus();
+    if (expected.is_copy()) return absl::OkStatus();
     if (expected.mtp_layer < 0) return on_problem(Absent(expected, config));
     num_mtp_layers_ = std::min(num_mtp_layers_, expected.mtp_layer);
     lacking.push_back(expected.name);
@@ -203,7 +203,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
   absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
     if (expected.mtp_layer >= checkpoint.num_mtp_layers_) return absl::OkStatus();
     if (checkpoint.Has(expected.name)) return checkpoint.Accept(expected);
-    return expected.optional ? absl::OkStatus() : selected;
+    return expected.is_copy() ? absl::OkStatus() : selected;
   });
   if (status.ok()) status = selected;
   if (!status.ok()) return InFile(directory, status);
@@ -340,11 +340,11 @@ uint64_t Checkpoint::Digest() const {
   return digest;
 }
 
-absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
-  if (packed_ != nullptr) return CheckPackedTaken(taken);
+absl::Status Checkpoint::CheckTaken(const TensorNames& taken, MtpUse mtp) const {
+  if (packed_ != nullptr) return packed_->CheckTaken(taken, mtp);
   for (const auto& [name, stored] : tensors_) {
     const bool is_taken = taken.contains(stored.inputs > 0 ? tensor_names::PackedWeightOf(name) : name);
-    if ((stored.use == TensorUse::kLoaded) == is_taken) continue;
+    if (IsLoaded(stored.use, mtp) == is_taken) continue;
     return absl::InternalError(
         absl::StrFormat("%s: expected %s; report this", name,
                         is_taken ? "to be checked only, found it among the weights: the catalogue is outdated"
@@ -355,6 +355,26 @@ absl::Status Checkpoint::CheckTaken(const TensorNames& taken) const {
 
 bool Checkpoint::Has(std::string_view name) const {
   return packed_ != nullptr ? packed_->Has(name) : FindWeight(name) != tensors_.end();
+}
+
+bool Checkpoint::can_draft() const { return packed_ != nullptr ? packed_->can_draft() : num_mtp_layers_ > 0; }
+
+bool Checkpoint::HaveSameBytes(std::string_view name, std::string_view other) const {
+  if (packed_ != nullptr) return false;
+  const MatrixSource a = Matrix(name), b = Matrix(other);
+  if (a.dtype != b.dtype || a.outputs != b.outputs || a.inputs != b.inputs || a.dtype == DType::kInt4) return false;
+  const size_t row_bytes = RowBytes(a.dtype, a.inputs);
+  bool is_same = std::equal(a.scales.begin(), a.scales.end(), b.scales.begin(), b.scales.end());
+  // To the last row: a reading does not break off.
+  constexpr int kRows = 256;
+  for (int first = 0; first < a.outputs; first += kRows) {
+    const int count = std::min(kRows, a.outputs - first);
+    for (const MatrixSource& matrix : {a, b}) matrix.lender->Lend(first, count);
+    const size_t begin = static_cast<size_t>(first) * row_bytes, size = static_cast<size_t>(count) * row_bytes;
+    is_same = is_same && std::equal(a.bytes + begin, a.bytes + begin + size, b.bytes + begin);
+    for (const MatrixSource& matrix : {a, b}) matrix.lender->TakeBack(first, count);
+  }
+  return is_same;
 }
 
 MatrixSource Checkpoint::Matrix(std::string_view name) const {

@@ -47,21 +47,25 @@ class Checkpoint {
   // A two-dimensional tensor, which must be there; valid as long as the checkpoint. A caller that packs it borrows its
   // rows, and then asks for ReadStatus.
   MatrixSource Matrix(std::string_view name) const;
+  // Whether two matrices, which must be there, are one and the same. Reads both. A packed checkpoint has no copies.
+  bool HaveSameBytes(std::string_view name, std::string_view other) const;
   // A one-dimensional tensor, which must be there, in fp32.
   std::vector<float> Vector(std::string_view name) const;
 
   // The first fault in the bytes read so far: a value that is not finite, or a file that was cut meanwhile.
   absl::Status ReadStatus() const;
-  // INTERNAL with the name of the first tensor that is among `taken` and not of TensorUse::kLoaded, or the reverse.
-  absl::Status CheckTaken(const TensorNames& taken) const;
+  // INTERNAL with the name of the first tensor that is among `taken` and not to be loaded, or the reverse.
+  absl::Status CheckTaken(const TensorNames& taken, MtpUse mtp) const;
   // Reads and checks all tensors that were not packed, on so many threads (0: as many as the machine grants);
-  // brings all pages of a packed file into memory.
+  // brings what was taken of a packed file into memory.
   absl::Status CheckUnread(int num_threads) const;
   // Null unless the checkpoint is packed.
   std::shared_ptr<const MappedFile> packed_file() const;
 
   uint64_t tensor_bytes() const { return tensor_bytes_; }  // scales included
   int num_mtp_layers() const { return num_mtp_layers_; }   // at most the configuration's
+  // Whether the first of them can be computed: some packed checkpoints have none of its tensors.
+  bool can_draft() const;
   // A digest of every tensor's name, dtype, shape and some of its bytes; call it once all of them were read.
   uint64_t Digest() const;
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -107,7 +111,6 @@ class Checkpoint {
   // The same checkpoint in a packed file.
   static absl::StatusOr<Checkpoint> OpenPacked(const std::filesystem::path& directory, const ModelConfig& config,
                                                OnRead on_read);
-  absl::Status CheckPackedTaken(const TensorNames& taken) const;
 
   std::filesystem::path directory_;
   std::shared_ptr<PackedFile> packed_;  // null: the tensors are in `files_`

@@ -21,7 +21,7 @@ absl::StatusOr<Checkpoint> Checkpoint::OpenPacked(const std::filesystem::path& d
   }
   absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
   if (!file.ok()) return file.status();
-  if (absl::Status status = file->CheckBelongsTo(config); !status.ok()) return status;
+  if (absl::Status status = file->Accept(config); !status.ok()) return status;
   Checkpoint checkpoint;
   checkpoint.directory_ = directory;
   checkpoint.packed_ = std::make_shared<PackedFile>(*std::move(file));
@@ -33,18 +33,6 @@ absl::StatusOr<Checkpoint> Checkpoint::OpenPacked(const std::filesystem::path& d
 
 std::shared_ptr<const MappedFile> Checkpoint::packed_file() const {
   return packed_ != nullptr ? packed_->file() : nullptr;
-}
-
-absl::Status Checkpoint::CheckPackedTaken(const TensorNames& taken) const {
-  absl::Status status;
-  packed_->ForEach([&](const PackedTensor& tensor) {
-    if (!status.ok() || taken.contains(tensor.name)) return;
-    status = absl::InternalError(
-        absl::StrFormat("%s: expected among the weights, found it packed and not used: LoadWeights forgot it; report "
-                        "this",
-                        tensor.name));
-  });
-  return status.ok() ? packed_->CheckTaken() : status;
 }
 
 }  // namespace latentd

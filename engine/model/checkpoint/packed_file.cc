@@ -15,7 +15,6 @@
 #include "base/thread_pool.h"
 #include "engine/model/checkpoint/safetensors.h"
 #include "engine/model/checkpoint/stored_values.h"
-#include "engine/model/checkpoint/tensor_catalog.h"
 #include "kernels/rounding.h"
 
 namespace latentd {
@@ -117,7 +116,7 @@ absl::StatusOr<PackedFile> PackedFile::Open(const std::filesystem::path& path) {
   return packed;
 }
 
-// What the index says is within the file and fits together. Shapes are held against config.json by CheckBelongsTo.
+// What the index says is within the file and fits together. Shapes are held against config.json by Accept.
 absl::Status PackedFile::Add(PackedTensor facts, uint64_t end_of_tensors) {
   const bool is_matrix = facts.shape.size() == 2;
   const bool is_ordered = facts.begin <= facts.scales && facts.scales <= facts.end && facts.end <= end_of_tensors;
@@ -143,7 +142,7 @@ absl::Status PackedFile::Add(PackedTensor facts, uint64_t end_of_tensors) {
   return absl::OkStatus();
 }
 
-absl::Status PackedFile::CheckBelongsTo(const ModelConfig& config) const {
+absl::Status PackedFile::Accept(const ModelConfig& config) {
   if (config.digest != index_.config_digest) {
     return InFile(path_, Wrong("the config.json that it was packed with", "another one beside it"));
   }
@@ -151,17 +150,33 @@ absl::Status PackedFile::CheckBelongsTo(const ModelConfig& config) const {
     return InFile(path_, Wrong(absl::StrFormat("at most %d layers that predict further tokens", config.num_mtp_layers),
                                absl::StrFormat("%d", index_.num_mtp_layers)));
   }
+  if (absl::Status status = AcceptTensors(config); !status.ok()) return InFile(path_, status);
+  return absl::OkStatus();
+}
+
+// It has all tensors of the layer that drafts, or none.
+absl::Status PackedFile::AcceptTensors(const ModelConfig& config) {
   size_t num_expected = 0;
+  std::string lacking;  // the first of the layer that drafts
   const absl::Status walk = ForEachExpectedTensor(config, [&](const ExpectedTensor& expected) {
-    if (expected.use != TensorUse::kLoaded) return absl::OkStatus();
-    ++num_expected;
+    if (expected.use == TensorUse::kChecked) return absl::OkStatus();
+    const bool is_drafting = expected.use == TensorUse::kDrafting;
     const auto found = tensors_.find(expected.name);
-    if (found == tensors_.end()) return InvalidTensor(expected.name, "expected it in the index, found none");
+    if (found == tensors_.end()) {
+      if (!is_drafting) return InvalidTensor(expected.name, "expected it in the index, found none");
+      if (lacking.empty() && !expected.is_copy()) lacking = expected.name;
+      return absl::OkStatus();
+    }
+    ++num_expected;
+    found->second.use = expected.use;
+    can_draft_ = can_draft_ || is_drafting;
     return CheckFits(expected, found->second.facts);
   });
-  if (!walk.ok()) return InFile(path_, walk);
+  if (!walk.ok()) return walk;
+  if (can_draft_ && !lacking.empty()) return InvalidTensor(lacking, "expected it in the index, found none");
+  if (can_draft_ && index_.num_mtp_layers == 0) return Wrong("no layer that predicts further tokens", "one");
   if (num_expected == tensors_.size()) return absl::OkStatus();
-  return InFile(path_, Wrong(absl::StrFormat("%d tensors", num_expected), absl::StrFormat("%d", tensors_.size())));
+  return Wrong(absl::StrFormat("%d tensors", num_expected), absl::StrFormat("%d", tensors_.size()));
 }
 
 std::span<const float> PackedFile::FloatsAt(uint64_t begin, uint64_t end) const {
@@ -175,13 +190,14 @@ const PackedFile::Tensor& PackedFile::At(std::string_view name) const {
 }
 
 MatrixSource PackedFile::Matrix(std::string_view name) const {
-  const auto& [facts, packed] = At(name);
+  const Tensor& tensor = At(name);
+  const PackedTensor& facts = tensor.facts;
   CHECK_EQ(facts.shape.size(), 2u);
   return {.dtype = facts.dtype,
           .outputs = static_cast<int>(facts.shape[0]),
           .inputs = static_cast<int>(facts.shape[1]),
           .scales = FloatsAt(facts.scales, facts.end),
-          .lender = packed.get(),
+          .lender = tensor.packed.get(),
           .name = facts.name};
 }
 
@@ -195,9 +211,16 @@ void PackedFile::ForEach(const std::function<void(const PackedTensor&)>& visit) 
   for (const auto& [name, tensor] : tensors_) visit(tensor.facts);
 }
 
-absl::Status PackedFile::CheckTaken() const {
+absl::Status PackedFile::CheckTaken(const std::set<std::string, std::less<>>& taken, MtpUse mtp) const {
   absl::Status first;
   for (const auto& [name, tensor] : tensors_) {
+    if (!IsLoaded(tensor.use, mtp)) continue;
+    if (!taken.contains(name)) {
+      return absl::InternalError(
+          absl::StrFormat("%s: expected among the weights, found it packed and not used: LoadWeights forgot it; report "
+                          "this",
+                          name));
+    }
     const absl::Status status = tensor.packed != nullptr ? tensor.packed->EndTaking() : absl::OkStatus();
     if (first.ok() && !status.ok()) first = InFile(path_, InvalidTensor(name, std::string(status.message())));
   }
@@ -205,11 +228,12 @@ absl::Status PackedFile::CheckTaken() const {
 }
 
 void PackedFile::BringIn(ThreadPool& pool, const std::function<void(uint64_t num_bytes)>& on_read) const {
-  std::vector<std::span<const std::byte>> parts;
-  for (const auto& [name, tensor] : tensors_) parts.push_back(BytesOf(tensor));
-  pool.ForEach(static_cast<int>(parts.size()), [&](int item, int) {
-    const std::span<const std::byte> part = parts[static_cast<size_t>(item)];
-    file_->BringIn(part);
+  std::vector<const Tensor*> tensors;
+  for (const auto& [name, tensor] : tensors_) tensors.push_back(&tensor);
+  pool.ForEach(static_cast<int>(tensors.size()), [&](int item, int) {
+    const Tensor& tensor = *tensors[static_cast<size_t>(item)];
+    const std::span<const std::byte> part = BytesOf(tensor);
+    if (tensor.packed == nullptr || tensor.packed->was_taken()) file_->BringIn(part);
     on_read(part.size());
   });
 }

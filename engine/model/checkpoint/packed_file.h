@@ -18,6 +18,7 @@
 
 #include "base/mapped_file.h"
 #include "engine/model/checkpoint/packed_index.h"
+#include "engine/model/checkpoint/tensor_catalog.h"
 #include "engine/model/config/model_config.h"
 #include "kernels/packed_bytes.h"
 #include "kernels/tensor.h"
@@ -51,24 +52,28 @@ class PackedFile {
  public:
   // NOT_FOUND where there is none. `path` is the file's.
   static absl::StatusOr<PackedFile> Open(const std::filesystem::path& path);
-  // That it was packed from a checkpoint with this config.json, and has its tensors, in types that they may have.
-  absl::Status CheckBelongsTo(const ModelConfig& config) const;
+  // Checks, once, that it was packed from a checkpoint with this config.json, and has its tensors, in types that they
+  // may have, and notes what each is for.
+  absl::Status Accept(const ModelConfig& config);
 
   bool Has(std::string_view name) const { return tensors_.contains(name); }
   // As Checkpoint's; the source's lender is a PackedBytes.
   MatrixSource Matrix(std::string_view name) const;
   std::vector<float> Vector(std::string_view name) const;
   void ForEach(const std::function<void(const PackedTensor&)>& visit) const;
-  // After packing: that every matrix's bytes were taken to the last. They may be packed again.
-  absl::Status CheckTaken() const;
+  // After packing: that every tensor to be loaded was, and every matrix's bytes to the last. They may be packed again.
+  absl::Status CheckTaken(const std::set<std::string, std::less<>>& taken, MtpUse mtp) const;
 
-  // Brings all pages into memory, as far as the machine has room for them, and tells how many bytes came.
+  // Brings the pages of what was taken into memory, as far as the machine has room for them, and tells how many bytes
+  // that were; what nothing took counts as there.
   void BringIn(ThreadPool& pool, const std::function<void(uint64_t num_bytes)>& on_read) const;
   // Tensors whose bytes are not those that were written, one line each.
   std::vector<absl::Status> FindDamage(ThreadPool& pool) const;
 
   uint64_t source_digest() const { return index_.source_digest; }  // Checkpoint::Digest of what was packed
   int num_mtp_layers() const { return index_.num_mtp_layers; }
+  // Whether it has the tensors that drafting takes: what earlier versions packed has none of them.
+  bool can_draft() const { return can_draft_; }
   uint64_t tensor_bytes() const { return tensor_bytes_; }
   // Outlives what is packed of it, if that keeps it.
   const std::shared_ptr<const MappedFile>& file() const { return file_; }
@@ -77,6 +82,7 @@ class PackedFile {
   struct Tensor {
     PackedTensor facts;
     std::unique_ptr<PackedBytes> packed;  // of a matrix
+    TensorUse use = TensorUse::kChecked;  // until Accept
   };
 
   std::span<const std::byte> BytesOf(const Tensor& tensor) const {
@@ -85,11 +91,13 @@ class PackedFile {
   const Tensor& At(std::string_view name) const;
   std::span<const float> FloatsAt(uint64_t begin, uint64_t end) const;
   absl::Status Add(PackedTensor facts, uint64_t end_of_tensors);
+  absl::Status AcceptTensors(const ModelConfig& config);
 
   std::shared_ptr<const MappedFile> file_;
   std::filesystem::path path_;
   PackedIndex index_;  // but for its tensors
   uint64_t tensor_bytes_ = 0;
+  bool can_draft_ = false;
   std::map<std::string, Tensor, std::less<>> tensors_;
 };
 

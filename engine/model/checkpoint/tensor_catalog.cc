@@ -21,7 +21,7 @@ class CatalogWalk {
     Visit({.name = kEmbedding, .shape = {vocab, hidden}, .role = TensorRole::kEmbedding});
     for (int layer = 0; layer < config_.num_layers && status_.ok(); ++layer) DecoderLayer(layer);
     Wide(kFinalNorm, {hidden});
-    Visit({.name = kHead, .shape = {vocab, hidden}, .optional = config_.tied_embedding});
+    Visit({.name = kHead, .shape = {vocab, hidden}, .copy_of = config_.tied_embedding ? kEmbedding : ""});
     for (mtp_layer_ = 0; mtp_layer_ < config_.num_mtp_layers; ++mtp_layer_) MtpLayer(config_.num_layers + mtp_layer_);
     return status_;
   }
@@ -29,7 +29,8 @@ class CatalogWalk {
  private:
   void Visit(ExpectedTensor tensor) {
     tensor.mtp_layer = mtp_layer_;
-    if (mtp_layer_ >= 0 || tensor.optional) tensor.use = TensorUse::kChecked;
+    const bool is_drafting = mtp_layer_ == 0 && tensor.use == TensorUse::kLoaded;
+    if (mtp_layer_ >= 0 || tensor.is_copy()) tensor.use = is_drafting ? TensorUse::kDrafting : TensorUse::kChecked;
     if (status_.ok()) status_ = visit_(tensor);
   }
   void Wide(std::string name, std::vector<int64_t> shape) {
@@ -106,12 +107,16 @@ class CatalogWalk {
     const int64_t vocab = config_.vocab_size;
     const int64_t hidden = config_.hidden_size;
     DecoderLayer(layer);
-    Visit({.name = prefix + kMtpEmbedding, .shape = {vocab, hidden}, .role = TensorRole::kEmbedding, .optional = true});
+    Visit({.name = prefix + kMtpEmbedding,
+           .shape = {vocab, hidden},
+           .role = TensorRole::kEmbedding,
+           .copy_of = kEmbedding});
     Wide(prefix + kMtpEmbeddingNorm, {hidden});
     Wide(prefix + kMtpHiddenNorm, {hidden});
     Wide(prefix + kMtpProjection, {hidden, 2 * hidden});
     Wide(prefix + kMtpHeadNorm, {hidden});
-    Visit({.name = prefix + kMtpHead, .shape = {vocab, hidden}, .optional = true});
+    Visit(
+        {.name = prefix + kMtpHead, .shape = {vocab, hidden}, .copy_of = config_.tied_embedding ? kEmbedding : kHead});
   }
 
   const ModelConfig& config_;

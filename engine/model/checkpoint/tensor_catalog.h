@@ -26,17 +26,29 @@ constexpr bool MayBeFp8(TensorRole role) { return role == TensorRole::kProjectio
 constexpr bool MayBeInt4(TensorRole role) { return role == TensorRole::kProjection; }
 
 enum class TensorUse : uint8_t {
-  kLoaded,   // LoadWeights takes it: one that it forgets is an error
-  kChecked,  // its values are checked, and nothing computes with it yet, or another tensor stands for it
+  kLoaded,    // LoadWeights takes it: one that it forgets is an error
+  kDrafting,  // the same where drafts are wanted: of the first layer that predicts further tokens
+  kChecked,   // its values are checked, and nothing computes with it yet, or another tensor stands for it
 };
+
+// What is done with the layers that predict further tokens.
+enum class MtpUse : uint8_t {
+  kNone,   // they are checked
+  kDraft,  // the first is computed, again and again for drafts further ahead; others are checked
+};
+constexpr bool IsLoaded(TensorUse use, MtpUse mtp) {
+  return use == TensorUse::kLoaded || (use == TensorUse::kDrafting && mtp == MtpUse::kDraft);
+}
 
 struct ExpectedTensor {
   std::string name;
   std::vector<int64_t> shape;  // [outputs, inputs] or [width]
   TensorRole role = TensorRole::kWide;
-  bool optional = false;  // a copy of another tensor, which some checkpoints leave out
+  std::string copy_of = {};  // the tensor that it repeats: some checkpoints leave it out; empty: none
   TensorUse use = TensorUse::kLoaded;
   int mtp_layer = -1;  // which of the layers that predict further tokens it belongs to, from 0; -1: to none
+
+  bool is_copy() const { return !copy_of.empty(); }
 };
 
 // Visits one tensor after the other, a quantised one by its weight's name and without its scales, and keeps none: a

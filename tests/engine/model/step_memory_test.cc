@@ -52,7 +52,7 @@ ModelConfig ConfigOf(std::string_view json) {
   return OrDie(LoadModelConfig(directory.path()));
 }
 
-void CheckPlan(const ModelConfig& config, ActivationFormat activations, LatentFormat latents) {
+void CheckPlan(const ModelConfig& config, MtpUse mtp, ActivationFormat activations, LatentFormat latents) {
   CountingDevice device;
   cpu::CpuOps ops(device, kThreads);
   const StepLimits limits = StepLimitsOf(config,
@@ -61,11 +61,12 @@ void CheckPlan(const ModelConfig& config, ActivationFormat activations, LatentFo
                                           .max_logit_rows = 8,
                                           .max_context = config.max_context,
                                           .latents = latents,
-                                          .activations = activations},
+                                          .activations = activations,
+                                          .loads_mtp = mtp},
                                          ops);
-  const size_t planned = ActivationMemory::Bytes(config, limits) + cpu::ScratchBytes(limits, kThreads);
+  const size_t planned = ActivationMemory::Bytes(config, mtp, limits) + cpu::ScratchBytes(limits, kThreads);
   ASSERT_TRUE(ops.Reserve(limits).ok());
-  const ActivationMemory memory = OrDie(ActivationMemory::Allocate(device, config, limits));
+  const ActivationMemory memory = OrDie(ActivationMemory::Allocate(device, config, mtp, limits));
   EXPECT_GE(planned, device.allocated());
   constexpr size_t kVectorBytes = size_t{8} << 20;  // of sampling, which lie not on the device
   EXPECT_LE(planned, device.allocated() + device.allocated() / 2 + kVectorBytes);
@@ -73,9 +74,11 @@ void CheckPlan(const ModelConfig& config, ActivationFormat activations, LatentFo
 
 void CheckPlans(std::string_view json) {
   const ModelConfig config = ConfigOf(json);
-  CheckPlan(config, ActivationFormat::kF32, LatentFormat::kF32);
-  CheckPlan(config, ActivationFormat::kBf16, LatentFormat::kBf16);
-  CheckPlan(config, ActivationFormat::kE4M3, LatentFormat::kFp8);
+  for (const MtpUse mtp : {MtpUse::kNone, MtpUse::kDraft}) {
+    CheckPlan(config, mtp, ActivationFormat::kF32, LatentFormat::kF32);
+    CheckPlan(config, mtp, ActivationFormat::kBf16, LatentFormat::kBf16);
+    CheckPlan(config, mtp, ActivationFormat::kE4M3, LatentFormat::kFp8);
+  }
 }
 
 TEST(StepMemory, IsPlannedAsItIsTaken) {

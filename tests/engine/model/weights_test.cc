@@ -29,7 +29,7 @@ absl::Status LoadedWith(const Edit& edit) {
   const Backend backend = OrDie(MakeCpuBackend(1));
   ModelConfig known = config;
   edit(known);
-  return LoadWeights(checkpoint, known, *backend.device, *backend.ops).status();
+  return LoadWeights(checkpoint, known, MtpUse::kNone, *backend.device, *backend.ops).status();
 }
 
 TEST(Weights, AllThatIsNotLoadedIsNotComputedYet) {
@@ -81,7 +81,7 @@ TEST(Weights, OnlyRoutersReadTheirInputsInFullWhateverTheActivationsAre) {
   const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory.path(), config));
   const Backend backend = OrDie(MakeCpuBackend(1));
   InputKeepers ops(*backend.ops);
-  ASSERT_TRUE(LoadWeights(checkpoint, config, *backend.device, ops).ok());
+  ASSERT_TRUE(LoadWeights(checkpoint, config, MtpUse::kNone, *backend.device, ops).ok());
   EXPECT_EQ(ops.outputs, std::vector<int>(2, config.routing.num_experts)) << "one for each of two MoE layers";
 }
 

@@ -189,7 +189,7 @@ std::string ErrorOfTaking(const std::function<void(PackedIndex& index)>& change)
   const ModelConfig config = OrDie(LoadModelConfig(pair.packed));
   const Checkpoint checkpoint = OrDie(Checkpoint::Open(pair.packed, config));
   const Backend backend = OrDie(MakeCpuBackend(1));
-  return std::string(LoadWeights(checkpoint, config, *backend.device, *backend.ops).status().message());
+  return std::string(LoadWeights(checkpoint, config, MtpUse::kNone, *backend.device, *backend.ops).status().message());
 }
 
 PackedTensor& TensorIn(PackedIndex& index, std::string_view end) {
@@ -235,7 +235,7 @@ TEST(Pack, APackedCheckpointIsLoadedTwice) {
   const Checkpoint checkpoint = OrDie(Checkpoint::Open(pair.packed, config));
   const Backend backend = OrDie(MakeCpuBackend(1));
   for (int i = 0; i < 2; ++i)
-    EXPECT_EQ(LoadWeights(checkpoint, config, *backend.device, *backend.ops).status(), absl::OkStatus());
+    EXPECT_EQ(LoadWeights(checkpoint, config, MtpUse::kNone, *backend.device, *backend.ops).status(), absl::OkStatus());
 }
 
 // What profiles name calls by.

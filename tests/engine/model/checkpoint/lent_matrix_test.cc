@@ -57,7 +57,7 @@ Loaded Load(const CheckpointDraft& draft, int num_threads) {
       OrDie(Checkpoint::Open(directory.path(), config, [&](uint64_t read, uint64_t total) { reads(read, total); }));
   const Backend backend = OrDie(MakeCpuBackend(num_threads));
   Loaded loaded;
-  loaded.status = LoadWeights(checkpoint, config, *backend.device, *backend.ops).status();
+  loaded.status = LoadWeights(checkpoint, config, MtpUse::kNone, *backend.device, *backend.ops).status();
   loaded.packed_bytes_read = reads.most_read;
   if (loaded.status.ok()) loaded.status = checkpoint.CheckUnread(num_threads);
   if (loaded.status.ok()) loaded.digest = checkpoint.Digest();
