@@ -289,7 +289,9 @@ void Scheduler::GiveBack(Sequence& sequence) {
     cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, TailRule::kWithTail);
   }
   const double keep_seconds = sequence.request.cache.keep_seconds;
-  const bool is_kept = keep_seconds > 0.0 && sequence.phase == SequencePhase::kFinished;
+  // What no other request may find takes no room of what is kept for them.
+  const bool is_shared = sequence.run->sharing.own.empty();
+  const bool is_kept = keep_seconds > 0.0 && is_shared && sequence.phase == SequencePhase::kFinished;
   cache_.Release(sequence.blocks, is_kept ? now_ + FromSeconds(keep_seconds) : kNotKept);
 }
 

@@ -242,6 +242,21 @@ TEST(Scheduler, KeptConversationOutlivesOthers) {
   EXPECT_THAT(steps.Step(), ElementsAre(Row(7, 0, 128, 1)));
 }
 
+TEST(Scheduler, WhatLeavesNothingTakesNoRoomOfWhatIsKept) {
+  Steps steps(WithBlocks(5));
+  Request kept = WithPrompt(1, Tokens(0, 129));
+  kept.cache.keep_seconds = 10;
+  Request unstored = Generate(2, 65, 5);
+  unstored.cache = {.stores = false, .keep_seconds = 20};
+  for (const Request& request : {kept, unstored, Generate(3, 65, 5), Generate(4, 65, 5)}) {
+    steps.Add(request);
+    steps.Step();
+    steps.Finish(request.id);
+  }
+  steps.Add(WithPrompt(5, Tokens(0, 129)));
+  EXPECT_THAT(steps.Step(), ElementsAre(Row(5, 0, 128, 1)));
+}
+
 TEST(Scheduler, TellsWhatOthersCanFind) {
   Steps steps(WithBlocks(10));
   steps.Add(WithPrompt(1, Tokens(0, 130)));
