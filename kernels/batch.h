@@ -54,9 +54,10 @@ struct BatchInputs {
 // How one row of logits becomes a token (docs/spec/api.md 1). Lists are borrowed for the step.
 struct SampleRow {
   SamplingRule rule = {};
-  uint32_t index = 0;                    // which of the request's sequences
-  uint32_t position = 0;                 // absolute position of the token being sampled
-  std::span<const int32_t> tokens = {};  // prompt, then generated tokens; read only where a penalty is on
+  uint32_t index = 0;                     // which of the request's sequences
+  uint32_t position = 0;                  // absolute position of the token being sampled
+  std::span<const int32_t> tokens = {};   // prompt, then generated tokens; read only where a penalty is on
+  std::span<const int32_t> further = {};  // the same, behind them: those of a draft that nothing has made tokens yet
   int num_prompt_tokens = 0;
   std::span<const TokenBias> logit_bias = {};
   std::span<const uint64_t> allowed = {};    // bitmap of ids, see id_bits.h; empty allows all

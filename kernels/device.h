@@ -40,10 +40,12 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
-// The numbers that the launches of a decode step depend on, beside addresses that never change.
+// The numbers that the launches of a step of equal rows depend on, beside addresses that never change.
 struct StepShape {
   int num_rows = 0;
+  int tokens_per_row = 1;
   int max_context = 0;
+  int program = 0;  // which of the caller's sequences of launches
   auto operator<=>(const StepShape&) const = default;
 };
 

@@ -61,6 +61,9 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   size_t cache_bytes() const { return cache_.bytes(); }
+  // Of one step.
+  int max_tokens() const { return memory_.largest.x.rows; }
+  int max_logit_rows() const { return memory_.largest.logits.rows; }
 
  private:
   struct Parts {

@@ -25,7 +25,7 @@ void DraftBatch::Begin(const BatchInputs& step, std::span<const DraftRow> rows, 
   step_ = &step;
   rows_ = rows;
   drafts_.assign(rows.size(), {});
-  if (histories_.size() < rows.size()) histories_.resize(rows.size());
+  while (further_.size() < rows.size()) further_.emplace_back().reserve(2 * kMaxDrafts + 1);
   NextPass();
   for (size_t i = 0; i < rows.size(); ++i) AddFirst(i, KnownOf(rows[i], results));
 }
@@ -42,7 +42,7 @@ void DraftBatch::Take(std::span<const SampleResult> results) {
     if (drafts.count == row.num_drafts || position >= row.end_position) continue;
     BeginRow(row, position, 1);
     AddToken(results[i].id, static_cast<int>(i));
-    if (row.sample.rule.HasPenalties()) histories_[before_[i].row].push_back(results[i].id);
+    further_[before_[i].row].push_back(results[i].id);
     AddSample({.row = before_[i].row, .position = position});
   }
 }
@@ -84,13 +84,9 @@ void DraftBatch::AddFirst(size_t index, const Known& known) {
   BeginRow(row, first_position, num_tokens);
   for (int i = 0; i < num_tokens; ++i) AddToken(known.following(i), of_step.first_token + i);
   if (row.num_drafts == 0 || num_tokens < static_cast<int>(known.tokens.size())) return;
-  if (row.sample.rule.HasPenalties()) {
-    std::vector<int32_t>& history = histories_[index];
-    history.assign(row.sample.tokens.begin(), row.sample.tokens.end());
-    const auto accepted = known.tokens.last(static_cast<size_t>(known.num_accepted));
-    history.insert(history.end(), accepted.begin(), accepted.end());
-    history.push_back(known.next_id);
-  }
+  const auto accepted = known.tokens.last(static_cast<size_t>(known.num_accepted));
+  further_[index].assign(accepted.begin(), accepted.end());
+  further_[index].push_back(known.next_id);
   AddSample({.row = index, .position = first_position + num_tokens - 1});
 }
 
@@ -122,7 +118,7 @@ void DraftBatch::AddToken(int32_t id, int hidden_row) {
 void DraftBatch::AddSample(const Drafting& drafting) {
   SampleRow sample = rows_[drafting.row].sample;
   sample.position = static_cast<uint32_t>(drafting.position + 1);
-  if (sample.rule.HasPenalties()) sample.tokens = histories_[drafting.row];
+  sample.further = further_[drafting.row];
   inputs_.logit_tokens.push_back(inputs_.num_tokens() - 1);
   samples_.push_back(sample);
   drafting_.push_back(drafting);

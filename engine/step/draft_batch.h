@@ -50,9 +50,10 @@ class DraftBatch {
   BatchInputs inputs_;
   std::vector<SampleRow> samples_;
   std::vector<Drafts> drafts_;
-  std::vector<Drafting> drafting_;               // by logit row of the pass at hand
-  std::vector<Drafting> before_;                 // of the pass before
-  std::vector<std::vector<int32_t>> histories_;  // [rows] all tokens of those whose draws look back
+  std::vector<Drafting> drafting_;  // by logit row of the pass at hand
+  std::vector<Drafting> before_;    // of the pass before
+  std::vector<std::vector<int32_t>>
+      further_;  // [rows] tokens behind those of the row's sample, for draws that look back
 };
 
 }  // namespace latentd

@@ -66,6 +66,19 @@ SchedulerLevels LevelsOf(const Scheduler& scheduler) {
           .has_work = scheduler.num_running() + scheduler.num_waiting() > 0};
 }
 
+// How many drafts each of the rows verified and was asked for again; nothing where they differ, or where a prompt was
+// computed.
+std::optional<int> DraftsOfEach(const BatchPlan& plan) {
+  if (plan.rows.empty()) return std::nullopt;
+  const int num_drafts = plan.rows.front().num_drafts;
+  const auto is_alike = [&](const PlannedRow& row) {
+    const bool decodes = row.first_position >= row.sequence->num_prompt_tokens;
+    const int num_next = row.following ? row.following->num_drafts : 0;
+    return decodes && row.num_drafts == num_drafts && num_next == num_drafts;
+  };
+  return std::ranges::all_of(plan.rows, is_alike) ? std::optional(num_drafts) : std::nullopt;
+}
+
 void JudgeRows(std::span<const SampleResult> results, const EndRules& rules, BatchPlan& plan) {
   for (PlannedRow& row : plan.rows) {
     const auto own = results.first(static_cast<size_t>(row.num_logits));
@@ -109,6 +122,7 @@ Engine::Engine(StepExecutor& executor, const EngineOptions& options, Metrics& me
       scheduler_(options_.scheduler),
       builder_(options_.vocabulary),
       budget_(options_.step),
+      speculation_(options_.scheduler.max_drafts),
       reporter_(metrics, LevelsOf(scheduler_)),
       spare_(kMaxStepsInFlight) {}
 
@@ -131,6 +145,7 @@ StepAllowance Engine::Allowance() const {
           .work_beside_decode = std::clamp(budget_.tokens_in(budget_.decode_seconds()),
                                            kBesideDecode * budget_.tokens(), kBesidePrompts * budget_.tokens()),
           .work_beside_prompts = kBesidePrompts * budget_.tokens(),
+          .auto_drafts = speculation_.DraftsFor(std::max(1, scheduler_.num_running())),
           .tokens_per_second = budget_.tokens_per_second()};
 }
 
@@ -201,9 +216,12 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   }
   record.finished = clock.Now();
   SetTime(record.finished);
-  if (record.num_rows > 0) RecordStep(record, plan);
-  if (record.num_rows > 0)
-    budget_.Observe({.all = plan.work, .of_decode = plan.work_of_decode}, Seconds(record.finished - record.started));
+  if (record.num_rows > 0) {
+    const double seconds = Seconds(record.finished - record.started);
+    RecordStep(record, plan);
+    budget_.Observe({.all = plan.work, .of_decode = plan.work_of_decode}, seconds);
+    ObserveDrafts(plan, seconds);
+  }
   for (Sequence* sequence : generating_) StampToken(record.finished, *sequence);
   reporter_.Report(record, LevelsOf(scheduler_));
   for (const auto& sequence : finished) output.ends.push_back(EndOf(*sequence, record.finished));
@@ -218,6 +236,18 @@ void Engine::RecordStep(const StepRecord& record, const BatchPlan& plan) {
       FlightDecision::kStep, {},
       {record.num_rows, record.num_tokens, static_cast<int32_t>(std::min(micros.count(), most)),
        record.num_rows - NumPrefills(plan)});
+}
+
+void Engine::ObserveDrafts(const BatchPlan& plan, double seconds) {
+  for (const PlannedRow& row : plan.rows) {
+    const RowVerdict& verdict = row.verdict;
+    if (row.num_drafts > 0 && verdict.is_finite && !verdict.end) {
+      speculation_.CountDrafts(row.num_drafts, verdict.num_accepted);
+    }
+  }
+  const int num_decoding = static_cast<int>(std::ssize(plan.rows)) - NumPrefills(plan);
+  if (num_decoding == 0) return;
+  speculation_.Observe({.num_rows = num_decoding, .num_drafts = DraftsOfEach(plan), .seconds = seconds});
 }
 
 void Engine::Commit(std::span<SampleResult> results, Completion& completion) {

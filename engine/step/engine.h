@@ -17,6 +17,7 @@
 #include "engine/schedule/scheduler.h"
 #include "engine/step/batch_builder.h"
 #include "engine/step/sequence_status.h"
+#include "engine/step/speculation.h"
 #include "engine/step/step_budget.h"
 #include "engine/step/step_executor.h"
 #include "engine/step/step_in_flight.h"
@@ -94,12 +95,14 @@ class Engine {
   static void HandOut(std::span<SampleResult> given, const Sequence& sequence, StepOutput& output);
   static void TakeDrafts(const Drafts& drafts, Sequence& sequence);
   void RecordStep(const StepRecord& record, const BatchPlan& plan);
+  void ObserveDrafts(const BatchPlan& plan, double seconds);
 
   StepExecutor& executor_;
   const EngineOptions options_;
   Scheduler scheduler_;
   BatchBuilder builder_;
   StepBudget budget_;
+  Speculation speculation_;
   StepReporter reporter_;
 
   int num_in_flight_ = 0;

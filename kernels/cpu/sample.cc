@@ -44,9 +44,13 @@ void ApplyPenalties(const SampleRow& row, std::span<float> logits, std::span<uin
     mark |= kSeen;
     if (i >= static_cast<size_t>(row.num_prompt_tokens)) ++mark;
   }
-  for (const int32_t id : row.tokens) {
+  for (const int32_t id : row.further) {
+    uint32_t& mark = marks[Index(id, logits.size())];
+    mark = (mark | kSeen) + 1;
+  }
+  const auto apply = [&](int32_t id) {
     uint32_t& mark = marks[static_cast<size_t>(id)];
-    if (mark == 0) continue;
+    if (mark == 0) return;
     float& logit = logits[static_cast<size_t>(id)];
     logit = logit > 0.0f ? logit / row.rule.repetition_penalty : logit * row.rule.repetition_penalty;
     const uint32_t generated = mark & ~kSeen;
@@ -56,7 +60,9 @@ void ApplyPenalties(const SampleRow& row, std::span<float> logits, std::span<uin
     }
     logit = Saturated(logit);
     mark = 0;
-  }
+  };
+  std::ranges::for_each(row.tokens, apply);
+  std::ranges::for_each(row.further, apply);
 }
 
 void MaskAllBut(std::span<const uint64_t> allowed, std::span<float> logits) {

@@ -87,6 +87,22 @@ TEST_F(Sample, RepetitionPenaltyIsOfPromptAndAnswerOnce) {
   EXPECT_EQ(One({5.9f, 8, 2.5f}, row).id, 1);
 }
 
+// The distribution that a draft is drawn from is that of the token which it stands for.
+TEST_F(Sample, TokensBehindADraftCountAsThoseBeforeIt) {
+  const std::vector<int32_t> text = {0, 0, 1, 0, 2, 2};
+  for (const SamplingRule& rule : {SamplingRule{.temperature = 1.3f, .repetition_penalty = 2, .seed = 3},
+                                   SamplingRule{.temperature = 1.3f, .presence_penalty = 1, .seed = 3},
+                                   SamplingRule{.temperature = 1.3f, .frequency_penalty = 1, .seed = 3}}) {
+    const SampleResult whole = One({4, 3.5f, 3, 3}, {.rule = rule, .tokens = text, .num_prompt_tokens = 2});
+    const SampleResult parted = One({4, 3.5f, 3, 3}, {.rule = rule,
+                                                      .tokens = std::span(text).first(3),
+                                                      .further = std::span(text).subspan(3),
+                                                      .num_prompt_tokens = 2});
+    EXPECT_EQ(parted.id, whole.id);
+    EXPECT_EQ(parted.sampled_logprob, whole.sampled_logprob);
+  }
+}
+
 TEST_F(Sample, PresenceCountsOnceFrequencyEachTime) {
   const std::vector<int32_t> text = {2, 0, 0, 0, 1};
   const SampleRow presence = {

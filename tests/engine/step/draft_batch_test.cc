@@ -150,12 +150,13 @@ TEST_F(DraftBatchTest, DrawsLookBackOnWhatWasAcceptedAndDrafted) {
   const SampleRow sample{
       .rule = {.presence_penalty = 1.0f, .seed = 7}, .index = 3, .tokens = tokens, .num_prompt_tokens = 5};
   Begin({Verifying(2, sample)}, {Drawn(21), Drawn(30), Drawn(0)});
-  EXPECT_THAT(batch_.samples()[0].tokens, ElementsAre(1, 2, 3, 4, 5, 20, 21, 30));
+  EXPECT_THAT(batch_.samples()[0].tokens, ElementsAre(1, 2, 3, 4, 5, 20));
+  EXPECT_THAT(batch_.samples()[0].further, ElementsAre(21, 30));
   EXPECT_EQ(batch_.samples()[0].num_prompt_tokens, 5);
   EXPECT_EQ(batch_.samples()[0].index, 3u);
   EXPECT_EQ(batch_.samples()[0].rule.seed, 7u);
   batch_.Take(std::vector{Drawn(40)});
-  EXPECT_THAT(batch_.samples()[0].tokens, ElementsAre(1, 2, 3, 4, 5, 20, 21, 30, 40));
+  EXPECT_THAT(batch_.samples()[0].further, ElementsAre(21, 30, 40));
   EXPECT_EQ(batch_.samples()[0].position, 9u);
 }
 

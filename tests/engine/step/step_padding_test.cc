@@ -50,14 +50,44 @@ TEST(StepPadding, ForgetsTheStepBefore) {
   EXPECT_EQ(padding.samples().size(), 2u);
 }
 
-TEST(StepPadding, OnlyStepsOfSampledSingleTokensAreDecodes) {
-  EXPECT_TRUE(IsDecode(TwoDecodes()));
+// A row that verifies a draft behind position 65, and one behind position 3.
+BatchInputs TwoVerifications() {
+  BatchInputs inputs;
+  inputs.token_ids = {77, 78, 40, 41};
+  inputs.positions = {65, 66, 3, 4};
+  inputs.slots = {2 * 64 + 1, 2 * 64 + 2, 5 * 64 + 3, 5 * 64 + 4};
+  inputs.token_rows = {0, 0, 1, 1};
+  inputs.rows = {{.first_token = 0, .num_tokens = 2, .first_position = 65, .first_block = 0},
+                 {.first_token = 2, .num_tokens = 2, .first_position = 3, .first_block = 2}};
+  inputs.blocks = {1, 2, 5};
+  inputs.logit_tokens = {0, 1, 2, 3};
+  return inputs;
+}
+
+TEST(StepPadding, AppendsRowsOfAsManyTokens) {
+  StepPadding padding;
+  padding.Fill(TwoVerifications(), std::vector<SampleRow>(4), 3);
+  const BatchInputs& inputs = padding.inputs();
+  EXPECT_EQ(inputs.rows.size(), 3u);
+  EXPECT_EQ(inputs.num_tokens(), 6);
+  EXPECT_EQ(inputs.positions[5], 1);
+  EXPECT_EQ(inputs.slots[5], kNoSlot);
+  EXPECT_EQ(inputs.token_rows[5], 2);
+  EXPECT_THAT(inputs.logit_tokens, ElementsAre(0, 1, 2, 3, 4, 5));
+  EXPECT_EQ(padding.samples().size(), 6u);
+}
+
+TEST(StepPadding, EqualRowsThatAreSampledThroughoutHaveAShape) {
+  EXPECT_EQ(TokensPerRow(TwoDecodes()), 1);
+  EXPECT_EQ(TokensPerRow(TwoVerifications()), 2);
+  EXPECT_EQ(TokensPerRow(BatchInputs()), 0);
   BatchInputs unsampled = TwoDecodes();
   unsampled.logit_tokens = {0};
-  EXPECT_FALSE(IsDecode(unsampled));
-  BatchInputs prompt = TwoDecodes();
-  prompt.rows[1].num_tokens = 2;
-  EXPECT_FALSE(IsDecode(prompt));
+  EXPECT_EQ(TokensPerRow(unsampled), 0);
+  BatchInputs unequal = TwoVerifications();
+  unequal.rows[0].num_tokens = 3;
+  unequal.rows[1].num_tokens = 1;
+  EXPECT_EQ(TokensPerRow(unequal), 0);
 }
 
 }  // namespace
