@@ -61,7 +61,7 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   size_t cache_bytes() const { return cache_.bytes(); }
-  // Of one step.
+  // A step has at most so many.
   int max_tokens() const { return memory_.largest.x.rows; }
   int max_logit_rows() const { return memory_.largest.logits.rows; }
 
