@@ -1,7 +1,9 @@
 #include "engine/model/checkpoint/packed_index.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -20,6 +22,12 @@ constexpr size_t kMaxDepth = 4;  // the index, its tensors, one, its shape
 constexpr std::array kTypes = {std::pair{DType::kF32, "F32"}, std::pair{DType::kBf16, "BF16"},
                                std::pair{DType::kE4M3, "F8_E4M3"}, std::pair{DType::kInt4, "INT4"}};
 
+// All of them must be there: what a reader makes up for one that is not may be wrong.
+constexpr std::array<std::string_view, 4> kFacts = {"config", "source", "mtp_layers", "tensors"};
+constexpr std::array<std::string_view, 7> kFields = {"name", "dtype", "shape", "begin", "scales", "end", "digest"};
+
+using Words = std::set<std::string, std::less<>>;
+
 std::string Hexadecimal(uint64_t number) { return absl::StrFormat("%016x", number); }
 
 absl::Status Refuse(std::string_view where, std::string_view expected, const JsonValue& found) {
@@ -30,6 +38,13 @@ absl::Status Refuse(std::string_view where, std::string_view expected, const Jso
 absl::Status Require(std::string_view where, JsonContainer container, const JsonValue& found) {
   if (found == JsonValue(container)) return absl::OkStatus();
   return Refuse(where, container == JsonContainer::kObject ? "an object" : "a list", found);
+}
+
+absl::Status RequireAll(std::span<const std::string_view> words, const Words& found) {
+  const auto missing = std::find_if(words.begin(), words.end(), [&](auto word) { return !found.contains(word); });
+  if (missing == words.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("index: expected %s, found none; pack the source again with latent-convert", Quoted(*missing)));
 }
 
 absl::Status Read(std::string_view field, const JsonValue& value, uint64_t& to) {
@@ -64,6 +79,7 @@ class IndexReader {
     if (path.size() == 1) return ReadFact(path[0], value);
     if (path[0] != "tensors") return absl::OkStatus();
     if (path.size() == 2) {
+      if (absl::Status status = EndTensor(); !status.ok()) return status;
       if (absl::Status status = Require(path[1], JsonContainer::kObject, value); !status.ok()) return status;
       index_.tensors.emplace_back();
       return absl::OkStatus();
@@ -71,10 +87,20 @@ class IndexReader {
     return path.size() == 3 ? ReadField(path[2], value) : ReadSize(path[2], value);
   }
 
-  PackedIndex index() && { return std::move(index_); }
+  absl::StatusOr<PackedIndex> Finish() && {
+    if (absl::Status status = EndTensor(); !status.ok()) return status;
+    if (absl::Status status = RequireAll(kFacts, facts_); !status.ok()) return status;
+    return std::move(index_);
+  }
 
  private:
+  absl::Status EndTensor() {
+    const Words fields = std::exchange(fields_, {});
+    return index_.tensors.empty() ? absl::OkStatus() : RequireAll(kFields, fields);
+  }
+
   absl::Status ReadFact(const std::string& field, const JsonValue& value) {
+    facts_.insert(field);
     if (field == "config") return ReadDigest(field, value, index_.config_digest);
     if (field == "source") return ReadDigest(field, value, index_.source_digest);
     if (field == "tensors") return Require(field, JsonContainer::kArray, value);
@@ -87,6 +113,7 @@ class IndexReader {
   }
 
   absl::Status ReadField(const std::string& field, const JsonValue& value) {
+    fields_.insert(field);
     PackedTensor& tensor = index_.tensors.back();
     if (field == "begin") return Read(field, value, tensor.begin);
     if (field == "scales") return Read(field, value, tensor.scales);
@@ -108,6 +135,7 @@ class IndexReader {
   }
 
   PackedIndex index_;
+  Words facts_, fields_;  // those that were there; of the last tensor
 };
 
 }  // namespace
@@ -142,7 +170,7 @@ absl::StatusOr<PackedIndex> ParsePackedIndex(std::string_view text) {
     return reader.Visit(path, value);
   };
   if (absl::Status status = WalkJson(text, kMaxDepth, visit); !status.ok()) return status;
-  return std::move(reader).index();
+  return std::move(reader).Finish();
 }
 
 }  // namespace latentd

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <string>
 
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -247,6 +248,13 @@ TEST(Pack, MatricesKeepTheirNames) {
       EXPECT_EQ(packed.Matrix(name).name, name);
       EXPECT_EQ(source.Matrix(name).name, name);
     }
+  }
+}
+
+TEST(PackedIndex, WithMoreMtpLayersThanItsModelIsRefused) {
+  for (const int count : {2, 10'000'000}) {
+    EXPECT_THAT(ErrorOfIndex([&](PackedIndex& index) { index.num_mtp_layers = count; }),
+                HasSubstr(absl::StrCat("predict further tokens, found ", count)));
   }
 }
 
