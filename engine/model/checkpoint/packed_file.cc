@@ -38,7 +38,8 @@ absl::Status CheckHeader(const PackedHeader& header, uint64_t file_bytes) {
         "pack the source again with this version's latent-convert");
   }
   if (header.file_bytes != file_bytes) {
-    return Wrong(absl::StrFormat("%d bytes", header.file_bytes), absl::StrFormat("%d: the file is cut", file_bytes),
+    const std::string_view fault = file_bytes < header.file_bytes ? "is cut" : "goes on behind its end";
+    return Wrong(absl::StrFormat("%d bytes", header.file_bytes), absl::StrFormat("%d: the file %s", file_bytes, fault),
                  "copy it again, or pack the source again");
   }
   if (header.index_begin < sizeof(header) || header.index_begin > file_bytes ||

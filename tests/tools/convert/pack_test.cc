@@ -127,6 +127,11 @@ TEST(DamagedPackedFile, CutAnywhereIsRefused) {
   EXPECT_THAT(ErrorAfter([](std::string& bytes) { bytes.pop_back(); }), HasSubstr("the file is cut"));
 }
 
+TEST(DamagedPackedFile, LongerThanItWasWrittenIsRefused) {
+  EXPECT_THAT(ErrorAfter([](std::string& bytes) { bytes.push_back('\0'); }),
+              HasSubstr("the file goes on behind its end; copy it again"));
+}
+
 TEST(DamagedPackedFile, NotFinishedIsRefused) {
   EXPECT_THAT(
       ErrorAfter([](std::string& bytes) { bytes.replace(0, sizeof(PackedHeader), sizeof(PackedHeader), '\0'); }),
