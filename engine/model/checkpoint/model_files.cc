@@ -124,4 +124,12 @@ absl::StatusOr<std::vector<std::string>> FindWeightFiles(const std::filesystem::
   return names;
 }
 
+std::optional<std::string> FindTraceOfWeights(const std::filesystem::path& directory) {
+  const std::vector<std::string> names = NamesIn(directory);
+  const auto found = std::find_if(names.begin(), names.end(), [](const std::string& name) {
+    return name == kShardIndexName || BelongsToAModel(name);
+  });
+  return found == names.end() ? std::nullopt : std::optional(*found);
+}
+
 }  // namespace latentd

@@ -1,5 +1,7 @@
 // The part of Checkpoint whose weights lie in a packed file (docs/converting.md).
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -14,10 +16,10 @@ namespace latentd {
 
 absl::StatusOr<Checkpoint> Checkpoint::OpenPacked(const std::filesystem::path& directory, const ModelConfig& config,
                                                   OnRead on_read) {
-  if (const absl::StatusOr<std::vector<std::string>> others = FindWeightFiles(directory); others.ok()) {
+  if (const std::optional<std::string> other = FindTraceOfWeights(directory)) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "%s: expected %s or the weights that it was packed from, found %s beside it; remove one of them",
-        Quoted(directory.string()), kPackedFileName, Quoted(others->front())));
+        Quoted(directory.string()), kPackedFileName, Quoted(*other)));
   }
   absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
   if (!file.ok()) return file.status();

@@ -190,7 +190,7 @@ void Shards::ForEach(const std::function<void(const SafetensorsFile&, const Safe
 }
 
 absl::StatusOr<Shards> OpenShards(const std::filesystem::path& directory) {
-  const std::filesystem::path path = directory / "model.safetensors.index.json";
+  const std::filesystem::path path = directory / kShardIndexName;
   const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
   if (absl::IsNotFound(file.status())) return OpenWithoutIndex(directory);
   if (!file.ok()) return file.status();

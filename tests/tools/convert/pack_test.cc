@@ -154,6 +154,24 @@ TEST(DamagedPackedFile, BesideWeightsIsRefused) {
   EXPECT_THAT(std::string(Open(pair.packed).status().message()), HasSubstr("remove one of them"));
 }
 
+// Either could be the stale one, also where the others could not be served.
+TEST(DamagedPackedFile, BesideAnyTraceOfWeightsIsRefused) {
+  for (const char* name : {"model-00002-of-00004.safetensors", "another.safetensors", "model.safetensors.index.json"}) {
+    const Pair pair({});
+    WriteFile(pair.packed / name, "{}");
+    EXPECT_THAT(std::string(Open(pair.packed).status().message()),
+                HasSubstr(absl::StrCat("found '", name, "' beside it; remove one of them")));
+  }
+}
+
+TEST(DamagedPackedFile, BesideWhatIsNoWeightOfTheModelIsServed) {
+  for (const char* name : {"adapter_model.safetensors", "consolidated.safetensors", "notes.json"}) {
+    const Pair pair({});
+    WriteFile(pair.packed / name, "{}");
+    EXPECT_TRUE(Open(pair.packed).ok()) << name;
+  }
+}
+
 TEST(DamagedPackedFile, WithChangedWeightsIsFoundByReadingThemAll) {
   const Pair pair({});
   const ModelConfig config = OrDie(LoadModelConfig(pair.packed));
