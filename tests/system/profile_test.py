@@ -108,22 +108,38 @@ class ProfileTest(unittest.TestCase):
     def test_latentctl_prints_it_or_writes_it(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "trace.json"
-            printed, written = self.while_it_computes(lambda: self.latentctl("--steps", "2"),
-                                                      lambda: self.latentctl("--steps", "2", "--output", file))
-            self.assertEqual((printed.returncode, printed.stderr), (0, ""))
+            patient = ("--steps", "2", "--timeout", str(PATIENCE_SECONDS))
+            printed, written = self.while_it_computes(lambda: self.latentctl(*patient),
+                                                      lambda: self.latentctl(*patient, "--output", file))
+            says = (f"latentctl: recording the next 2 steps that requests take; "
+                    f"waits for them at most {PATIENCE_SECONDS} s (--timeout)\n")
+            self.assertEqual((printed.returncode, printed.stderr), (0, says))
             self.check(printed.stdout, 2)
-            self.assertEqual((written.returncode, written.stdout, written.stderr), (0, "", ""))
+            self.assertEqual((written.returncode, written.stdout, written.stderr), (0, "", says))
             self.check(file.read_text(), 2)
 
     def test_latentctl_fails_where_it_can_not_write(self):
         (run,) = self.while_it_computes(lambda: self.latentctl("--steps", "1", "--output", "/nonexistent/trace"))
-        self.assertEqual((run.returncode, run.stderr.count("\n")), (1, 1), run.stderr)
+        self.assertEqual((run.returncode, run.stderr.count("\n")), (1, 2), run.stderr)
 
     def test_engine_without_work_leaves_it_waiting(self):
         self.daemon.wait_until_idle()
         run = self.latentctl("--steps", "1", "--timeout", "0.2")
-        self.assertEqual(run.returncode, 1)
-        self.assertIn("DEADLINE_EXCEEDED", run.stderr)
+        self.assertEqual((run.returncode, run.stdout), (1, ""))
+        self.assertEqual(run.stderr.splitlines(), [
+            "latentctl: recording the next 1 step that requests take; waits for them at most 0.2 s (--timeout)",
+            "latentctl: DEADLINE_EXCEEDED: expected 1 step within 0.2 s, found fewer: send requests meanwhile, or "
+            "raise --timeout"])
+
+    def test_without_a_bound_it_says_so_and_waits(self):
+        self.daemon.wait_until_idle()
+        command = [BIN / "latentctl", "profile", "--admin", self.daemon.admin_address, "--steps", "1", "--timeout", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              stdin=subprocess.DEVNULL) as run:
+            self.assertIn("without a bound", run.stderr.readline())
+            (content,) = self.while_it_computes(run.stdout.read)
+        self.assertEqual(run.returncode, 0)
+        self.check(content, 1)
 
     def test_knob_writes_the_first_steps(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -112,7 +112,9 @@ void AddRecorder(Command program, AdminFlags& f, int& code) {
 
 void AddProfile(Command program, AdminFlags& f, int& code) {
   Command profile = AddCommand(program, "profile", "The next steps by op, as a Chrome trace", f);
-  profile.Add(Timeout(f));
+  Flag timeout = Timeout(f);
+  timeout.help = "Seconds to wait for the steps, which an idle daemon does not compute; 0: any time";
+  profile.Add(std::move(timeout));
   profile.Add({.name = "--steps",
                .target = &f.profile_steps,
                .help = "How many, 1 to 100",

@@ -15,6 +15,24 @@ namespace {
 // As much as a hundred steps of the largest models take, several times over.
 constexpr size_t kMaxTraceBytes = 256 << 20;
 
+std::string CountOf(uint32_t steps) { return absl::StrFormat("%d %s", steps, steps == 1 ? "step" : "steps"); }
+
+// An idle daemon computes no steps, and says nothing until it has.
+void SayWhatItWaitsFor(const ProfileOptions& options) {
+  std::cerr << "latentctl: recording the next " << CountOf(options.steps) << " that requests take; ";
+  if (options.admin.timeout_seconds > 0.0) {
+    std::cerr << absl::StrFormat("waits for them at most %g s (--timeout)\n", options.admin.timeout_seconds);
+  } else {
+    std::cerr << "waits for them without a bound (--timeout 0)\n";
+  }
+}
+
+grpc::Status TooFew(const ProfileOptions& options) {
+  return {grpc::StatusCode::DEADLINE_EXCEEDED,
+          absl::StrFormat("expected %s within %g s, found fewer: send requests meanwhile, or raise --timeout",
+                          CountOf(options.steps), options.admin.timeout_seconds)};
+}
+
 grpc::Status Fetch(const ProfileOptions& options, std::string& trace) {
   const AdminConnection connection(options.admin);
   grpc::ClientContext context;
@@ -31,13 +49,15 @@ grpc::Status Fetch(const ProfileOptions& options, std::string& trace) {
     }
     trace += chunk.content();
   }
-  return reader->Finish();
+  grpc::Status status = reader->Finish();
+  return status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ? TooFew(options) : status;
 }
 
 }  // namespace
 
 int SaveProfile(const ProfileOptions& options) {
   std::string trace;
+  SayWhatItWaitsFor(options);
   if (const grpc::Status status = Fetch(options, trace); !status.ok()) return Report(status);
   if (options.output.empty()) {
     std::cout << trace;
