@@ -13,8 +13,8 @@
 #include "tests/bench/kernel_bench.h"
 #include "tests/bench/model_bench.h"
 #include "tests/bench/random_model.h"
+#include "tests/bench/scratch_directory.h"
 #include "tests/support/or_die.h"
-#include "tests/support/temporary_directory.h"
 
 namespace latentd {
 namespace {
@@ -62,7 +62,7 @@ void RunKernels(const Flags& flags, Report& report) {
 }
 
 void RunModel(const Flags& flags, Report& report) {
-  std::optional<TemporaryDirectory> folder;
+  std::optional<ScratchDirectory> folder;
   ModelBench options{.directory = flags.model, .name = flags.model};
   if (flags.model.empty()) {
     folder.emplace();

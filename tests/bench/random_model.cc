@@ -46,8 +46,7 @@ std::string ConfigJson(const BenchShape& shape) {
 }
 
 absl::Status WriteRandomModel(const BenchShape& shape, const std::filesystem::path& directory) {
-  const TemporaryDirectory folder;
-  const std::filesystem::path config_json = folder.path() / "config.json";
+  const std::filesystem::path config_json = directory.string() + ".json";
   WriteFile(config_json, ConfigJson(shape));
   return WriteRandomCheckpoint({.config_json = config_json, .dtype = DType::kE4M3, .to = directory});
 }
