@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/schedule/eviction_watch.h"
 #include "engine/schedule/scheduler.h"
 
 namespace latentd {
@@ -27,23 +28,6 @@ auto ByRank(const RankingMoment& moment) {
 }
 
 Loss LossOf(const Sequence& sequence) { return {.standing = sequence.standing, .num_tokens = sequence.computed}; }
-
-// Tells the recorder of the block that `taker` got last, where another sequence's cached one was evicted for that.
-class EvictionWatch {
- public:
-  EvictionWatch(const BlockCache& cache, FlightRecorder& recorder)
-      : cache_(cache), recorder_(recorder), num_before_(cache.num_evictions()) {}
-
-  void Record(const BlockTable& taker) const {
-    if (cache_.num_evictions() == num_before_) return;
-    recorder_.Record(FlightDecision::kEvict, {}, {taker.blocks().back()});
-  }
-
- private:
-  const BlockCache& cache_;
-  FlightRecorder& recorder_;
-  const uint64_t num_before_;
-};
 
 }  // namespace
 
