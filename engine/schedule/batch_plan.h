@@ -37,6 +37,7 @@ struct PlannedRow {
   std::optional<Following> following = std::nullopt;
   RowVerdict verdict = {};  // once it was computed
 
+  int first_new() const { return first_position + num_again; }
   int end_position() const { return first_position + num_tokens; }
   // Where its computed tokens end that the sequence has: rejected drafts are none of them.
   int committed_end() const { return end_position() - num_drafts + verdict.num_accepted; }

@@ -48,6 +48,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
       recorder_(options.num_recorded),
       kv_events_(options.num_kv_events),
       cache_(WithEvents(options.cache, &kv_events_)),
+      drafts_(options_, cache_, recorder_),
       tenants_(options.tenants),
       waiting_(tenants_, FromSeconds(options.ageing_seconds)) {
   CHECK_GE(options_.max_step_tokens, 1);
@@ -55,6 +56,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   CHECK_GE(options_.max_step_logits, 1);
   CHECK_GE(options_.chunk_tokens, 0);
   CHECK_GE(options_.max_context_tokens, 1);
+  CHECK(options_.max_drafts >= 0 && options_.max_drafts <= kMaxDrafts);
   decoding_.reserve(static_cast<size_t>(options_.max_step_rows));
   prefilling_.reserve(decoding_.capacity());
 }
@@ -208,16 +210,19 @@ int Scheduler::Commit(const BatchPlan& plan) {
 
 int Scheduler::CommitRow(const PlannedRow& row) {
   Sequence& sequence = *row.sequence;
-  CHECK_EQ(sequence.computed, row.first_position);
-  sequence.computed = row.end_position();
+  CHECK_EQ(sequence.computed, row.first_new());
+  CommitDrafts(row);
+  const int num_accepted = row.verdict.num_accepted;
+  if (num_accepted > 0) tenants_.Charge(*sequence.standing.tenant, {.generated_tokens = num_accepted});
+  sequence.computed = row.committed_end();
   CHECK_LE(sequence.computed, sequence.planned);
   sequence.logits_given = std::max(sequence.logits_given, row.first_logit_position + row.num_logits);
-  const int num_again = std::min(sequence.computed, sequence.most_computed) - row.first_position;
+  const int num_again = std::min(sequence.computed, sequence.most_computed) - row.first_new();
   totals_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));
   const int num_new = std::max(0, std::min(sequence.computed, sequence.num_prompt_tokens) - sequence.prompt_accounted);
   sequence.prompt_accounted += num_new;
   const bool has_prompt =
-      row.first_position < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
+      row.first_new() < sequence.num_prompt_tokens && sequence.computed >= sequence.num_prompt_tokens;
   if (row.verdict.is_finite) Publish(sequence, has_prompt ? TailRule::kWithTail : TailRule::kFullBlocks);
   if (has_prompt && sequence.index == 0) Fork(sequence);
   return num_new;
@@ -226,7 +231,7 @@ int Scheduler::CommitRow(const PlannedRow& row) {
 // Requests with the same prompt, and its request's further sequences, find what it computed.
 void Scheduler::Publish(Sequence& sequence, TailRule rule) {
   const int num_published = sequence.blocks.num_published();
-  cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule);
+  sequence.drafted_from = cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule, sequence.drafted());
   if (sequence.blocks.num_published() > num_published) {
     recorder_.Record(FlightDecision::kPublish, sequence.id(), {sequence.blocks.num_published() * kBlockSlots});
   }
@@ -286,7 +291,7 @@ void Scheduler::GiveBack(Sequence& sequence) {
   if (is_bad) {
     cache_.Forget(sequence.blocks);
   } else {
-    cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, TailRule::kWithTail);
+    cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, TailRule::kWithTail, sequence.drafted());
   }
   const double keep_seconds = sequence.request.cache.keep_seconds;
   // What no other request may find takes no room of what is kept for them.
@@ -407,8 +412,11 @@ absl::Status Scheduler::CheckInvariants() const {
     num_paused += sequence->phase == SequencePhase::kPaused ? 1 : 0;
     num_waiting += sequence->phase == SequencePhase::kWaiting ? 1 : 0;
     if (sequence->index == 0) num_pending += sequence->num_unaccounted_prompt();
-    const bool is_ahead = sequence->computed > sequence->planned || sequence->planned > sequence->num_tokens();
+    const int num_drafts = sequence->rows_in_flight > 0 ? sequence->num_drafts : 0;
+    const bool is_ahead =
+        sequence->computed > sequence->planned || sequence->planned > sequence->num_tokens() + num_drafts;
     const bool has_room = BlocksFor(sequence->planned) <= sequence->blocks.num_blocks();
+    if (absl::Status status = CheckDrafts(*sequence, cache_); !status.ok()) return status;
     if (is_ahead || !has_room) {
       return absl::InternalError(absl::StrFormat(
           "request id %d, sequence %d: %d of %d tokens computed, %d planned, in %d blocks", id.request, id.index,

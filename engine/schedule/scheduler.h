@@ -1,7 +1,7 @@
 // Who runs next, by one rule: a sequence knows its tokens and how many of them are computed; each step deals out tokens
-// while tokens, rows, logit rows and blocks last: first one to each running sequence that has only one to compute, then
-// what is left, in the order of rank.h, to sequences that run and to those that wait. Prefill, its chunks, decode and
-// what a preemption lost are all the same catching up. Owned by the Engine; engine thread only.
+// while tokens, rows, logit rows and blocks last: first one to each running sequence that has only one to compute, with
+// drafts to verify; then the rest, in the order of rank.h, to sequences that run and to those that wait. Prefill, its
+// chunks, decode and what a preemption lost are all the same catching up. Owned by the Engine; engine thread only.
 //
 // Blocks are taken as sequences grow (docs/spec/scheduler.md 4). Where none is left the lowest-ranked sequence is
 // preempted: what it computed stays findable in the prefix cache for as long as there is room, and it waits again.
@@ -12,7 +12,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -27,6 +26,7 @@
 #include "engine/schedule/batch_plan.h"
 #include "engine/schedule/block_cache.h"
 #include "engine/schedule/capacity.h"
+#include "engine/schedule/draft_dealer.h"
 #include "engine/schedule/expiries.h"
 #include "engine/schedule/flight_recorder.h"
 #include "engine/schedule/scheduler_options.h"
@@ -56,12 +56,12 @@ class Scheduler {
   // Forgets what is cached and held by no sequence; returns the blocks that it freed.
   int64_t FlushPrefixCache();
 
-  // Ends what expired by `now`, then deals out what is allowed, at most max_step_tokens tokens. Takes time by the
-  // number of running sequences, whatever waits. A plan that is filled again keeps its memory.
+  // Ends what expired by `now`, then deals out what is allowed. Takes time by the number of running sequences, whatever
+  // waits. A plan that is filled again keeps its memory.
   void Plan(TimePoint now, const StepAllowance& allowance, BatchPlan& plan);
-  // The plan was computed: its sequences' `computed` catches up, but for those that ended meanwhile, and what they
-  // computed can be found from here on. Returns how many prompt tokens were computed for the first time. The rows'
-  // sequences stay until TakeFinished.
+  // The plan was computed and its rows judged: but for those that ended meanwhile, their sequences have computed that,
+  // with the accepted drafts, and it can be found from here on. Returns how many prompt tokens were computed for the
+  // first time. The rows' sequences stay until TakeFinished.
   int Commit(const BatchPlan& plan);
   // kNonFiniteLogits also takes what the sequence stored out of the prefix cache, and ends the rest of its request.
   void Finish(Sequence& sequence, FinishReason reason);
@@ -69,7 +69,6 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> TakeFinished();
   bool has_finished() const { return !finished_.empty(); }
   void TakeDepartures(std::vector<RequestId>& departed);  // requests that left the queue since the last call, once
-
   // The first moment at which Plan has something to end, if it is not called before.
   TimePoint NextExpiry() const { return std::min(expiries_.next(), CrowdedExpiry()); }
 
@@ -78,14 +77,12 @@ class Scheduler {
   void ForEach(const Visit& visit) const {
     for (const auto& [id, sequence] : sequences_) visit(*sequence);
   }
-
   // The same for each that may hold blocks: they, and then those that ended with rows in flight.
   template <class Visit>
   void ForEachHolder(const Visit& visit) const {
     ForEach(visit);
     for (const auto& [id, sequence] : retired_) visit(*sequence);
   }
-
   // Between two steps: tells what contradicts itself. Takes time by the number of blocks and sequences.
   absl::Status CheckInvariants() const;
 
@@ -154,7 +151,9 @@ class Scheduler {
   // Dealing.
   void SortRunning();
   int RowsForDecoding();
+  int NumUndealt(const BatchPlan& plan) const;
   void DealToDecoding(int most_rows, const StepAllowance& allowance, BatchPlan& plan);
+  DraftRoom RoomForDrafts(const StepAllowance& allowance, const BatchPlan& plan) const;
   StepAllowance ForPrompts(const StepAllowance& given, const BatchPlan& plan);
   std::optional<WaitReason> DealToPrefill(const StepAllowance& allowance, BatchPlan& plan);
   std::optional<WaitReason> Lacks(const StepAllowance& allowance, const BatchPlan& plan) const;
@@ -172,6 +171,7 @@ class Scheduler {
   FlightRecorder recorder_;
   KvEvents kv_events_;
   BlockCache cache_;  // before the sequences: their tables return to it
+  DraftDealer drafts_;
   Tenants tenants_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::map<SequenceId, std::unique_ptr<Sequence>> retired_;  // ended, with rows in flight

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
@@ -35,8 +36,9 @@ Loss LossOf(const Sequence& sequence) { return {.standing = sequence.standing, .
 
 PrefixKey Scheduler::KeyOf(const Sequence& sequence) const {
   const RequestRun::Sharing& sharing = sequence.run->sharing;
+  const std::span<const int32_t> tokens = sequence.tokens;
   return {.salt = sharing.salt,
-          .tokens = sequence.tokens.empty() ? sequence.run->prompt : sequence.tokens,
+          .tokens = tokens.empty() ? sequence.run->prompt : tokens.first(static_cast<size_t>(sequence.num_tokens())),
           .own = sharing.own};
 }
 
@@ -85,6 +87,7 @@ void Scheduler::Preempt(Sequence& sequence, PreemptionReason reason) {
   GiveBack(sequence);
   sequence.most_computed = std::max(sequence.most_computed, sequence.computed);
   sequence.computed = sequence.planned = 0;
+  sequence.TakeDrafts(0);
   ++sequence.num_preemptions;
   sequence.preempted_since = now_;
   if (runs) Enter(sequence, SequencePhase::kWaiting);
@@ -163,8 +166,10 @@ PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const Step
   const int least = generates ? 1 : plan.has_prompt() ? 0 : allowance.least_chunk;
   const double work = generates ? allowance.work - plan.work : std::min(allowance.work - plan.work, most_of_one_);
   const int affordable = std::max(least, allowance.TokensFor(work, share.first));
-  int count = std::min({left, share.most, allowance.tokens - plan.num_tokens, affordable});
-  if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens);
+  const bool has_spare = allowance.tokens - plan.num_tokens > std::max(1, NumUndealt(plan));
+  const int num_again = has_spare ? drafts_.NumAgain(sequence, share.first, allowance) : 0;
+  int count = std::min({left, share.most, allowance.tokens - plan.num_tokens - num_again, affordable});
+  if (options_.chunk_tokens > 0) count = std::min(count, options_.chunk_tokens - num_again);
   const int first_logit = std::max(sequence.first_logit_position(), share.first);
   const int logits_left = options_.max_step_logits - plan.num_logits;
   const auto wanted_logits = [&] {
@@ -172,11 +177,13 @@ PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const Step
     return std::max(0, end - first_logit);
   };
   if (wanted_logits() > logits_left) count = first_logit - share.first + logits_left;
+  if (count == 0) return {.sequence = &sequence};
   return {.sequence = &sequence,
-          .first_position = share.first,
-          .num_tokens = count,
+          .first_position = share.first - num_again,
+          .num_tokens = num_again + count,
           .first_logit_position = first_logit,
-          .num_logits = wanted_logits()};
+          .num_logits = wanted_logits(),
+          .num_again = num_again};
 }
 
 void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
@@ -186,7 +193,7 @@ void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, Ba
     CHECK(cache_.Extend(sequence.blocks) && "the row was cut to what its blocks have room for");
     evictions.Record(sequence.blocks);
   }
-  const int charged = std::max(row.first_position, std::max(sequence.prompt_accounted, sequence.most_computed));
+  const int charged = std::max(row.first_new(), std::max(sequence.prompt_accounted, sequence.most_computed));
   const int num_new = std::max(0, std::min(row.end_position(), sequence.num_prompt_tokens) - charged);
   const bool generates = sequence.request.kind == RequestKind::kGenerate;
   tenants_.Charge(*sequence.standing.tenant,
@@ -228,6 +235,12 @@ int Scheduler::RowsForDecoding() {
   return options_.max_step_rows - 1;
 }
 
+// Those that decode and can still get a row.
+int Scheduler::NumUndealt(const BatchPlan& plan) const {
+  const auto most = std::min<std::ptrdiff_t>(std::ssize(decoding_), options_.max_step_rows);
+  return static_cast<int>(std::max<std::ptrdiff_t>(0, most - std::ssize(plan.rows)));
+}
+
 // The sequence served longest ago comes first, so that none starves in a step too small for all.
 void Scheduler::DealToDecoding(int most_rows, const StepAllowance& allowance, BatchPlan& plan) {
   for (Sequence* sequence : decoding_) {
@@ -238,6 +251,21 @@ void Scheduler::DealToDecoding(int most_rows, const StepAllowance& allowance, Ba
     const PlannedRow row = Deal({.sequence = *sequence, .first = sequence->planned, .most = 1}, plan, allowance);
     if (row.num_tokens > 0) AddRow(row, allowance, plan);
   }
+}
+
+// Drafts leave a token and a logit row to each that decodes and has none yet, and half of the rest to prompts.
+DraftRoom Scheduler::RoomForDrafts(const StepAllowance& allowance, const BatchPlan& plan) const {
+  const int num_prompts = std::min(options_.max_step_rows - static_cast<int>(std::ssize(plan.rows)),
+                                   static_cast<int>(std::ssize(prefilling_)) + num_waiting());
+  DraftRoom room{.tokens = allowance.tokens - plan.num_tokens - NumUndealt(plan),
+                 .logits = options_.max_step_logits - plan.num_logits - NumUndealt(plan),
+                 .blocks = cache_.num_available() - Watermark(),
+                 .work = allowance.work - plan.work};
+  if (num_prompts <= 0) return room;
+  room.tokens /= 2;
+  room.logits = std::min(room.logits / 2, room.logits - num_prompts);
+  room.work *= 0.5;
+  return room;
 }
 
 // A prompt that is there takes the whole step where it is alone. Else prompts together take about as much time as rows
@@ -306,6 +334,9 @@ std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowan
     match = cache_.Match(KeyOf(sequence), ReusableLimit(sequence));
   }
   const int most = most_tokens();
+  // As it will be once it starts.
+  sequence.drafted_from = match.drafted.from;
+  sequence.drafted_to = match.drafted.to;
   const bool has_time = allowance.TokensFor(allowance.work - plan.work, match.num_tokens) > 0;
   if (plan.has_prompt() && !has_time) return WaitReason::kTokens;
   const PlannedRow row = Deal({.sequence = sequence, .first = match.num_tokens, .most = most}, plan, allowance);
@@ -328,7 +359,7 @@ void Scheduler::Start(Sequence& sequence, const PrefixMatch& match, BatchPlan& p
     evictions.Record(sequence.blocks);
   }
   sequence.computed = sequence.planned = match.num_tokens;
-  sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens));
+  sequence.tokens.reserve(static_cast<size_t>(sequence.most.tokens + options_.max_drafts));
   if (sequence.tokens.empty()) sequence.tokens = sequence.run->prompt;
   CountLookup(sequence, match);
   recorder_.Record(FlightDecision::kAdmit, sequence.id(),
@@ -383,9 +414,11 @@ void Scheduler::Plan(TimePoint now, const StepAllowance& given, BatchPlan& plan)
   SortRunning();
   MakeRoomForDecoding();
   DealToDecoding(RowsForDecoding(), allowance, plan);
+  if (options_.max_drafts > 0) drafts_.Deal(RoomForDrafts(allowance, plan), allowance, plan);
   plan.work_of_decode = plan.work;
   const std::optional<WaitReason> lacks = DealToPrefill(ForPrompts(allowance, plan), plan);
   DealToDecoding(options_.max_step_rows, allowance, plan);
+  if (options_.max_drafts > 0) drafts_.Follow(cache_.num_available() - Watermark(), allowance, plan);
   if (!lacks || num_waiting() == 0) return;
   plan.waits[static_cast<size_t>(*lacks)] = static_cast<uint64_t>(num_waiting());
   recorder_.Record(FlightDecision::kWait, {}, {static_cast<int32_t>(*lacks), num_waiting()});

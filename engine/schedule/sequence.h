@@ -72,6 +72,7 @@ struct Sequence {
     tokens.insert(tokens.end(), ids.begin(), ids.end());
     num_drafts += static_cast<int>(ids.size());
   }
+  DraftedSlots drafted() const { return {.from = drafted_from, .to = drafted_to}; }
   int num_generated() const { return std::max(0, num_tokens() - num_prompt_tokens); }
   int num_uncomputed() const { return num_tokens() - computed; }
   int num_unplanned() const { return num_tokens() - planned; }
@@ -104,8 +105,8 @@ struct Sequence {
 
   // The layer that predicts further tokens (docs/spec/deepseek.md 3.7) has its slots from drafted_from to drafted_to in
   // the cache. Where that is computed + 1, the next row can go on from there.
-  int drafted_from = 1;
-  int drafted_to = 1;
+  int drafted_from = kFirstDraftedSlot;
+  int drafted_to = kFirstDraftedSlot;
   int drafted_tokens = 0;   // verified so far
   int accepted_tokens = 0;  // of these
   SequencePhase phase = SequencePhase::kAwaitingPrompt;

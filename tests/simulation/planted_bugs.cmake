@@ -29,7 +29,7 @@ latentd_planted_bug(paused_hold_all RULE liveness IN engine/schedule/scheduler_p
   TEXT "if (paused == nullptr) return WaitReason::kBlocks;"
   BECOMES "return WaitReason::kBlocks;")
 latentd_planted_bug(unbounded_rows RULE budget IN engine/schedule/scheduler_plan.cc
-  TEXT "allowance.tokens - plan.num_tokens, affordable"
+  TEXT "allowance.tokens - plan.num_tokens - num_again, affordable"
   BECOMES "allowance.tokens, affordable")
 latentd_planted_bug(token_skipped RULE slots IN engine/schedule/scheduler_plan.cc
   TEXT "Deal({.sequence = sequence, .first = sequence.planned, .most = room()}, plan, allowance);"

@@ -1,6 +1,7 @@
 // A Scheduler whose steps a test makes by hand, and what it needs to fill it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 #include <tuple>
@@ -59,12 +60,22 @@ class Steps {
     for (const PlannedRow& row : plan.rows) {
       rows.emplace_back(row.sequence->request.id, row.sequence->index, row.first_position, row.num_tokens);
     }
-    scheduler.Commit(plan);
-    for (const PlannedRow& row : plan.rows) {
-      if (row.num_logits > 0) row.sequence->tokens.push_back(7 + row.sequence->index);
+    Commit(plan);
+    return rows;
+  }
+  // As the engine does it: what its rows gave is committed, and what was drafted behind them is kept.
+  void Commit(BatchPlan& computed) {
+    for (PlannedRow& row : computed.rows) row.verdict.num_accepted = std::min(num_right, row.num_drafts);
+    scheduler.Commit(computed);
+    for (const PlannedRow& row : computed.rows) {
+      Sequence& sequence = *row.sequence;
+      if (row.num_logits == 0 || sequence.phase == SequencePhase::kFinished) continue;
+      sequence.tokens.push_back(7 + sequence.index);
+      const int num_slots = sequence.blocks.num_blocks() * kBlockSlots - row.committed_end();
+      const int num_drafts = row.following ? std::min(row.following->num_drafts, num_slots) : 0;
+      sequence.AddDrafts(std::vector<int32_t>(static_cast<size_t>(num_drafts), 7 + sequence.index));
     }
     EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
-    return rows;
   }
   // {id, tokens} of each row.
   std::vector<std::pair<RequestId, int>> SharesOf(const StepAllowance& allowance) {
@@ -79,6 +90,7 @@ class Steps {
 
   Scheduler scheduler;
   BatchPlan plan;
+  int num_right = 0;  // of each row's drafts
 };
 
 }  // namespace latentd::by_hand
