@@ -13,6 +13,7 @@
 #include "base/placement.h"
 #include "base/processors.h"
 #include "engine/load/bytes_read.h"
+#include "engine/load/choose_drafts.h"
 #include "engine/load/model_name.h"
 #include "engine/load/sizing.h"
 #include "engine/load/step_memory.h"
@@ -77,13 +78,14 @@ VocabularyRules RulesOf(const ModelConfig& config, const Tokenizer* tokenizer) {
 
 // Valid while its arguments live.
 MemoryFacts MemoryOf(const LoadOptions& options, const LoadedModel& loaded, const Checkpoint& checkpoint,
-                     const ModelConfig& config) {
+                     const ModelConfig& config, MtpUse mtp) {
   const int context = MaxContext(options, config).value_or(config.max_context);  // it was checked
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(config, MtpUse::kNone, loaded.numerics.latents),
-          .step_bytes = [&, context](int tokens) {
-            const ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, tokens, context);
+          .block_bytes = LatentCache::BytesPerBlock(config, mtp, loaded.numerics.latents),
+          .step_bytes = [&, context, mtp](int tokens) {
+            ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, tokens, context);
+            limits.loads_mtp = mtp;
             return StepBytes(options, config, loaded.chosen, limits);
           }};
 }
@@ -92,12 +94,13 @@ struct Sizes {
   int context = 0;
   int step_tokens = 0;
   CacheSize cache;
+  ChosenDrafts drafts;
 };
 
 absl::StatusOr<Sizes> SizesOf(const LoadOptions& options, const ModelConfig& config, const MemoryFacts& memory) {
   absl::StatusOr<int> context = MaxContext(options, config);
   if (!context.ok()) return context.status();
-  Sizes sizes{.context = *context, .step_tokens = StepTokens(options, memory), .cache = {}};
+  Sizes sizes{.context = *context, .step_tokens = StepTokens(options, memory), .cache = {}, .drafts = {}};
   absl::StatusOr<CacheSize> cache = CacheBlocks(options, memory, *context, sizes.step_tokens);
   if (!cache.ok()) return cache.status();
   sizes.cache = *std::move(cache);
@@ -114,6 +117,7 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .max_step_rows = rows,
                         .max_step_logits = MostStepLogits(options),
                         .max_started = static_cast<int>(options.max_started > 0 ? options.max_started : 4 * rows),
+                        .max_drafts = sizes.drafts.max_drafts,
                         .max_context_tokens = sizes.context,
                         .slow_consumer_seconds = options.slow_consumer_seconds,
                         .ageing_seconds = options.ageing_seconds,
@@ -178,6 +182,8 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
       Grouped(std::min<int64_t>(sizes.step_tokens, static_cast<int64_t>(rate * options.max_step_seconds))),
       Grouped(static_cast<int64_t>(rate)), options.max_step_seconds, sizes.step_tokens, options.max_queued_requests,
       Grouped(loaded.max_queued_tokens)));
+  loaded.sizes.push_back(absl::StrCat("speculation: ", sizes.drafts.reason));
+  if (!sizes.drafts.warning.empty()) loaded.warnings.push_back(sizes.drafts.warning);
   loaded.derived = {{"device", loaded.chosen.device},
                     {"max-started", std::to_string(loaded.engine.scheduler.max_started)},
                     {"activations", std::string(NameOf(loaded.numerics.activations))},
@@ -187,6 +193,7 @@ void Report(const LoadOptions& options, const Sizes& sizes, LoadedModel& loaded)
                     {"kv-dtype", std::string(NameOf(loaded.numerics.latents))},
                     {"max-step-tokens", std::to_string(sizes.step_tokens)},
                     {"max-queued-tokens", std::to_string(loaded.max_queued_tokens)}};
+  if (sizes.drafts.max_drafts == 0) loaded.derived.emplace_back("speculate", "off");
   ReportThreads(options, loaded);
 }
 
@@ -220,13 +227,17 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
   const absl::StatusOr<Numerics> numerics = ChooseNumerics(options, checkpoint, config, loaded.chosen);
   if (!numerics.ok()) return numerics.status();
   loaded.numerics = *numerics;
-  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(options, loaded, checkpoint, config));
+  const absl::StatusOr<ChosenDrafts> drafts = ChooseDrafts(options, checkpoint);
+  if (!drafts.ok()) return drafts.status();
+  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(options, loaded, checkpoint, config, drafts->mtp()));
   if (!sizes.ok()) return sizes;
+  sizes->drafts = *drafts;
   loaded.engine = OptionsFor(options, *sizes);
   loaded.engine.vocabulary = RulesOf(config, loaded.text.tokenizer.get());
   const Backend& backend = loaded.chosen.backend;
   ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, sizes->step_tokens, sizes->context);
   limits.num_blocks = sizes->cache.num_blocks;
+  limits.loads_mtp = drafts->mtp();
   absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(checkpoint, config, limits, *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded.model = *std::move(model);

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -71,6 +72,51 @@ TEST_F(LoadModelTest, Int4ExpertsNameTheFormat) {
   EXPECT_EQ(loaded->description.quantization, "int4_group32");
   EXPECT_THAT(loaded->description.fingerprint, StartsWith("cpu/exact-1/int4_group32-a"));
   EXPECT_EQ(most_read_, total_);
+}
+
+class SpeculateTest : public LoadModelTest {
+ protected:
+  absl::StatusOr<std::unique_ptr<LoadedModel>> LoadWith(const std::string& speculate, int num_mtp_layers = 1) {
+    const TemporaryDirectory directory;
+    WriteTinyCheckpoint({.num_mtp_layers = num_mtp_layers}, directory.path());
+    return Load({.model_directory = directory.path().string(),
+                 .device = "cpu",
+                 .threads = 1,
+                 .kv_blocks = 5,
+                 .speculate = speculate,
+                 .max_rows = 2});
+  }
+  std::string ErrorOf(const std::string& speculate, int num_mtp_layers = 1) {
+    return std::string(LoadWith(speculate, num_mtp_layers).status().message());
+  }
+};
+
+TEST_F(SpeculateTest, LoadsTheLayerUnlessItIsOff) {
+  const auto automatic = OrDie(LoadWith("auto")), three = OrDie(LoadWith("3")), off = OrDie(LoadWith("off"));
+  EXPECT_TRUE(automatic->model->can_draft() && three->model->can_draft());
+  EXPECT_FALSE(off->model->can_draft());
+  EXPECT_EQ(automatic->engine.scheduler.max_drafts, kMaxDrafts);
+  EXPECT_EQ(three->engine.scheduler.max_drafts, 3);
+  EXPECT_EQ(off->engine.scheduler.max_drafts, 0);
+  EXPECT_EQ(three->model->cache_bytes() * 3, off->model->cache_bytes() * 4) << "beside three layers";
+  EXPECT_EQ(automatic->description.fingerprint, off->description.fingerprint) << "no byte depends on it";
+  EXPECT_EQ(automatic->model->config().num_mtp_layers, 1);
+  EXPECT_EQ(off->model->config().num_mtp_layers, 1);
+}
+
+TEST_F(SpeculateTest, WithoutTheLayerAutoIsOffAndSaysWhy) {
+  const auto loaded = OrDie(LoadWith("auto", 0));
+  EXPECT_EQ(loaded->engine.scheduler.max_drafts, 0);
+  EXPECT_THAT(loaded->sizes, Contains("speculation: off (the checkpoint has no layer that predicts further tokens)"));
+  EXPECT_THAT(loaded->derived, Contains(Pair("speculate", "off")));
+}
+
+TEST_F(SpeculateTest, WhatCannotBeDoneIsRefused) {
+  EXPECT_EQ(ErrorOf("2", 0),
+            "speculate=2: the checkpoint has no layer that predicts further tokens; set speculate=auto or off");
+  for (const char* text : {"9", "0", "-1", "on", ""}) {
+    EXPECT_EQ(ErrorOf(text), absl::StrCat("speculate: expected auto, off or a number from 1 to 8, found '", text, "'"));
+  }
 }
 
 TEST_F(LoadModelTest, AnErrorNamesTheOptionAsItsFlag) {
