@@ -24,12 +24,13 @@ constexpr float kExpertWeightBound = 1e-3f;
 class FamilyGoldens : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    const std::filesystem::path directory = SharedGoldens("goldens/family") / GetParam();
-    if (!AreThere(directory)) GTEST_SKIP();
-    goldens_ = std::make_unique<Goldens>(directory / "goldens.safetensors");
-    session_ = std::make_unique<ModelSession>(directory,
+    if (!AreThere(directory_)) GTEST_SKIP();
+    goldens_ = std::make_unique<Goldens>(directory_ / "goldens.safetensors");
+    session_ = std::make_unique<ModelSession>(directory_,
                                               ModelSession::Options{.max_context = 512, .wrap = RecordInto(record_)});
   }
+
+  const std::filesystem::path directory_ = SharedGoldens("goldens/family") / GetParam();
 
   // The largest difference of the rows to a recorded tensor of as many values.
   double LargestDifference(const LogitRows& rows, const std::vector<float>& expected) {
@@ -92,12 +93,32 @@ TEST_P(FamilyGoldens, GreedyContinuationsAreIdentical) {
   }
 }
 
+// Row i is made of the hidden state of i and the token of i + 1.
+TEST_P(FamilyGoldens, LogitsOfFurtherTokensAreWithinTheBound) {
+  const bool has_layer = session_->config().num_mtp_layers > 0;
+  ASSERT_EQ(goldens_->Has("mtp.n2") && goldens_->Has("mtp.n65"), has_layer);
+  if (!has_layer) return;
+  ModelSession session(directory_, {.max_context = 512, .mtp = MtpUse::kDraft});
+  for (const std::string prompt : {"n2", "n65"}) {
+    const std::vector<int32_t> ids = goldens_->Ints("ids." + prompt);
+    const std::span<const int32_t> next = std::span(ids).subspan(1);
+    const int sequence = session.AddSequence();
+    session.Step({{.sequence = sequence, .ids = ids, .wanted = {}}});
+    const std::vector<int32_t> all = AllPositions(next.size());
+    const LogitRows rows =
+        session.Draft({{.sequence = sequence, .ids = next, .wanted = std::vector<int>(all.begin(), all.end())}});
+    const double difference = LargestDifference(rows, goldens_->Floats("mtp." + prompt));
+    EXPECT_LE(difference, kLogitBound) << prompt;
+    std::printf("%s %s: largest difference of a draft's logit %.2e\n", GetParam(), prompt.c_str(), difference);
+  }
+}
+
 TEST_P(FamilyGoldens, NothingRecordedIsLeftOut) {
   const std::set<std::string> compared_above = {"ids",    "rows",   "logits", "experts", "expert_weights",
-                                                "greedy", "margin", "hidden"};
+                                                "greedy", "margin", "hidden", "mtp"};
   for (const std::string& name : goldens_->names()) {
     const std::string kind = name.substr(0, name.find('.'));
-    const bool elsewhere = kind == "mtp" || kind == "w8a8" || kind == "w8a8_kvb";  // drafting; FP8 activations
+    const bool elsewhere = kind == "w8a8" || kind == "w8a8_kvb";  // FP8 activations
     EXPECT_TRUE(elsewhere || compared_above.contains(kind)) << name << " is compared nowhere";
   }
   EXPECT_EQ(goldens_->prompts().size(), 7u);
