@@ -1,4 +1,5 @@
-// The engine with drafts, on the executor without a model: whatever is drafted, each sequence gets what it gets without.
+// The engine with drafts, on the executor without a model: whatever is drafted, each sequence gets what it gets
+// without.
 #include <string>
 
 #include <gmock/gmock.h>
