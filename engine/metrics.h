@@ -105,8 +105,9 @@ struct MetricsData {
   PrefixLossCounts prefix_lost_tokens{};
   uint64_t generated_tokens_delivered = 0;
   uint64_t generated_tokens_discarded = 0;
-  uint64_t spec_drafted_tokens = 0;                         // that steps verified
-  std::array<uint64_t, kMaxDrafts> spec_accepted_tokens{};  // of these, by their place in their row
+  // By their place among the drafts of their row.
+  std::array<uint64_t, kMaxDrafts> spec_drafted_tokens{};   // that steps verified
+  std::array<uint64_t, kMaxDrafts> spec_accepted_tokens{};  // of these
   int64_t spec_k = 0;                                       // drafts of a row, as the engine chose last
   Histogram prompt_length_tokens{kLengthTokens};
   Histogram generation_length_tokens{kLengthTokens};

@@ -176,7 +176,9 @@ std::optional<StepInFlight> Engine::Begin(TimePoint now) {
   spare_.pop_back();
   step.started = now;
   SetTime(now);
-  scheduler_.Plan(now, Allowance(), step.plan);
+  const StepAllowance allowance = Allowance();
+  step.auto_drafts = allowance.auto_drafts;
+  scheduler_.Plan(now, allowance, step.plan);
   if (step.plan.rows.empty() && !scheduler_.has_finished() && !reporter_.has_news()) {
     reporter_.Rest();
     spare_.push_back(std::move(step));
@@ -200,6 +202,7 @@ void Engine::Complete(StepInFlight step, const Clock& clock, StepOutput& output)
   record.started = step.started;
   record.kind = KindOf(plan);
   record.waits = plan.waits;
+  record.auto_drafts = step.auto_drafts;
   record.started_requests = plan.num_started;
   record.num_rows = output.num_rows = static_cast<int>(plan.rows.size());
   record.num_tokens = output.num_tokens = plan.num_tokens;
@@ -274,6 +277,7 @@ void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
 void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion) {
   Sequence& sequence = *row.sequence;
   const RowVerdict& verdict = row.verdict;
+  completion.record.CountDrafts(row.num_drafts, verdict.num_accepted);
   const std::span<SampleResult> given = Given(row, results);
   if (sequence.request.kind == RequestKind::kScore) {
     for (size_t i = 0; i < given.size(); ++i)

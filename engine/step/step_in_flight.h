@@ -9,6 +9,7 @@ namespace latentd {
 
 struct StepInFlight {
   BatchPlan plan;
+  int auto_drafts = 0;  // as its allowance has it
   TimePoint started{};
 };
 

@@ -26,9 +26,8 @@ struct StepRecord {
   int nonfinite_rows = 0;
   WaitCounts waits{};
 
-  // Drafts that its rows verified, and the accepted ones by their place in their row.
-  int drafted_tokens = 0;
-  std::array<int, kMaxDrafts> accepted_tokens{};
+  // Drafts that its rows verified, and the accepted ones, by their place in their row.
+  std::array<int, kMaxDrafts> drafted_tokens{}, accepted_tokens{};
   int auto_drafts = 0;  // as StepAllowance has it
 
   // Requests that changed phase, and their prompts' tokens.
@@ -40,7 +39,7 @@ struct StepRecord {
 
   // A row verified so many drafts, and so many of them were right.
   void CountDrafts(int num_drafts, int num_accepted) {
-    drafted_tokens += num_drafts;
+    for (int i = 0; i < num_drafts; ++i) ++drafted_tokens[static_cast<size_t>(i)];
     for (int i = 0; i < num_accepted; ++i) ++accepted_tokens[static_cast<size_t>(i)];
   }
   int num_ends() const {

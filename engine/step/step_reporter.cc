@@ -96,8 +96,8 @@ void StepReporter::ReportStep(const StepRecord& record, MetricsData& data) const
   if (last_busy_finish_ != kNever) data.step_gap_seconds.Observe(Seconds(record.started - last_busy_finish_));
   for (size_t i = 0; i < kNumWaitReasons; ++i) data.queue_waits[i] += record.waits[i];
   data.nonfinite_rows += static_cast<uint64_t>(record.nonfinite_rows);
-  data.spec_drafted_tokens += static_cast<uint64_t>(record.drafted_tokens);
-  for (size_t i = 0; i < record.accepted_tokens.size(); ++i) {
+  for (size_t i = 0; i < kMaxDrafts; ++i) {
+    data.spec_drafted_tokens[i] += static_cast<uint64_t>(record.drafted_tokens[i]);
     data.spec_accepted_tokens[i] += static_cast<uint64_t>(record.accepted_tokens[i]);
   }
   data.spec_k = record.auto_drafts;

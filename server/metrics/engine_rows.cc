@@ -101,12 +101,13 @@ void AddSteps(MetricRows& rows) {
 }
 
 void AddSpeculation(MetricRows& rows) {
-  AddRow({kCounter, "latentd_spec_drafted_tokens_total", "tokens"}, "Drafted tokens that a step verified",
-         One(&MetricsData::spec_drafted_tokens), rows);
-  AddRow({kCounter, "latentd_spec_accepted_tokens_total", "tokens"},
-         "Of these, accepted, by their place among the drafts of their row: each needs the ones before it",
-         By("position", {"1", "2", "3", "4", "5", "6", "7", "8"}, &MetricsData::spec_accepted_tokens), rows);
-  AddRow({kGauge, "latentd_spec_k", "tokens"}, "Drafts of a row that speculate=auto chose last",
+  static constexpr const char* kPositions[] = {"1", "2", "3", "4", "5", "6", "7", "8"};
+  AddRow({kCounter, "latentd_spec_drafted_tokens_total", "tokens"},
+         "Drafted tokens that a step verified, by their place among the drafts of their row",
+         By("position", kPositions, &MetricsData::spec_drafted_tokens), rows);
+  AddRow({kCounter, "latentd_spec_accepted_tokens_total", "tokens"}, "Of these, accepted: each needs those before it",
+         By("position", kPositions, &MetricsData::spec_accepted_tokens), rows);
+  AddRow({kGauge, "latentd_spec_k", "tokens"}, "Drafts of a row that speculate=auto chose last, or tries",
          One(&MetricsData::spec_k), rows);
 }
 

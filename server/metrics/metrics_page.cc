@@ -43,9 +43,8 @@ Each scrape satisfies them exactly.
   `latentd_prefix_cache_hit_tokens_total <= latentd_prefix_cache_queried_tokens_total`
 - free + active + cached + reserved = total:
   `sum(latentd_kv_blocks) == sum(latentd_kv_blocks_capacity)`
-- accepted drafts were verified, each behind the one before it:
-  `sum(latentd_spec_accepted_tokens_total) <= latentd_spec_drafted_tokens_total`, and no position has more than the one
-  before it
+- accepted drafts were verified: `latentd_spec_accepted_tokens_total <= latentd_spec_drafted_tokens_total` for each
+  `position`; and in both no position has more than the one before it
 - steps are counted alike:
   `sum(latentd_step_seconds_count) == sum(latentd_step_rows_count)`, and as many `latentd_step_tokens_count`
 - loaded + pending = all tensors: `sum(latentd_model_load_bytes)` changes once, when they are found

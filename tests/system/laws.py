@@ -36,8 +36,6 @@ def violations(samples):
              total("prompt_tokens_abandoned_total") + total("prompt_tokens_pending")),
             ("tokens found in the prefix cache were looked for",
              max(0, total("prefix_cache_hit_tokens_total") - total("prefix_cache_queried_tokens_total")), 0),
-            ("accepted drafts were drafted",
-             max(0, total("spec_accepted_tokens_total") - total("spec_drafted_tokens_total")), 0),
             ("blocks: free + active + cached + reserved = total",
              sum(total("kv_blocks", state=state) for state in ("free", "active", "cached", "reserved")),
              total("kv_blocks_capacity")),
@@ -47,8 +45,11 @@ def violations(samples):
             ("one state", total("state"), 1),
             ("requests with a queue time = with a prompt length", total("queue_seconds_count"),
              total("prompt_length_tokens_count"))]
-    accepted = [total("spec_accepted_tokens_total", position=str(position)) for position in range(1, 9)]
-    laws.append(("a draft is accepted behind the one before it", accepted, sorted(accepted, reverse=True)))
+    drafted, accepted = ([total(f"spec_{fate}_tokens_total", position=str(position)) for position in range(1, 9)]
+                         for fate in ("drafted", "accepted"))
+    for counts in (drafted, accepted):
+        laws.append(("a draft stands behind the one before it", counts, sorted(counts, reverse=True)))
+    laws.append(("accepted drafts were verified", [max(pair) for pair in zip(drafted, accepted)], drafted))
     for reason in scrape.values_of("request_duration_seconds_count", "outcome"):
         laws.append((f"durations of {reason} = finished", total("request_duration_seconds_count", outcome=reason),
                      total("requests_finished_total", reason=reason)))

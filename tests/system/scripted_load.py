@@ -111,6 +111,8 @@ class ScriptedLoad:
             limit = server.models.GetModel(daemon.models_pb2.GetModelRequest()).limits.max_context_tokens
             server.once(pb.GenerateRequest(token_ids=pb.TokenIds(ids=[0] + [100] * (limit - 9)),
                                            stopping=pb.Stopping(max_tokens=64, ignore_eos=True)))
+            server.once(request(max_tokens=200, sampling=pb.Sampling(temperature=0),
+                                speculation=pb.Speculation(max_drafts=2)))
             server.generation.Score(pb.ScoreRequest(text="Once upon a time"))
             server.generation.GenerateOnce(request())
             messages = [pb.ChatMessage(role="user", content="Hello")]

@@ -1,7 +1,10 @@
 // The engine's reports: kinds of steps, waits, prompt tokens, times of ends and of commands.
+#include <algorithm>
 #include <chrono>
 #include <limits>
+#include <numeric>
 #include <optional>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -226,6 +229,43 @@ TEST(EngineMetrics, TimeOfTheSchedulerIsTheStepWithoutTheModel) {
   engine.Complete(*std::move(step), clock, output);
   EXPECT_EQ(executor.last_duration(), std::optional<Duration>(milliseconds(1)));
   EXPECT_NEAR(metrics.Snapshot().scheduler_seconds.sum(), 0.002, 1e-9);
+}
+
+TEST(EngineMetrics, DraftsAreCountedAsTheEndsOfSequencesTellThem) {
+  EngineOptions options = Unhurried();
+  options.scheduler.max_drafts = 3;
+  EngineHarness harness(options, {.draft_accuracy = 0.6});
+  for (int drafts = 0; drafts <= 3; ++drafts) {
+    const auto id = static_cast<RequestId>(drafts + 1);
+    Request request = MakeRequest(id, MakePrompt(10 + drafts), 40);
+    request.max_drafts = drafts;
+    harness.Add(std::move(request));
+  }
+  harness.StepUntilIdle();
+  uint64_t drafted = 0, accepted = 0;
+  for (const auto& [id, end] : harness.ends) {
+    drafted += static_cast<uint64_t>(end.drafted_tokens);
+    accepted += static_cast<uint64_t>(end.accepted_tokens);
+  }
+  const auto sum = [](const auto& counts) { return std::accumulate(counts.begin(), counts.end(), uint64_t{0}); };
+  const MetricsData data = harness.metrics();
+  EXPECT_GT(accepted, 0u);
+  EXPECT_EQ(sum(data.spec_drafted_tokens), drafted);
+  EXPECT_EQ(sum(data.spec_accepted_tokens), accepted);
+  EXPECT_EQ(data.spec_drafted_tokens[3], 0u);
+  EXPECT_GE(data.spec_drafted_tokens[0], data.spec_drafted_tokens[1]);
+  EXPECT_GT(data.spec_accepted_tokens[0], data.spec_accepted_tokens[1]);
+  EXPECT_EQ(harness.ends.at(1).drafted_tokens, 0);
+}
+
+TEST(EngineMetrics, WhatAutoChoseIsTold) {
+  EngineOptions options = Unhurried();
+  options.scheduler.max_drafts = 3;
+  EngineHarness harness(options, {.draft_accuracy = 1.0});
+  harness.Add(MakeRequest(1, MakePrompt(10), 500));
+  int64_t most = 0;
+  while (!harness.Step().idle()) most = std::max(most, harness.metrics().spec_k);
+  EXPECT_GT(most, 0) << "each step takes as long as any other here, so drafts pay";
 }
 
 }  // namespace
