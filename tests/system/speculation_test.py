@@ -1,11 +1,14 @@
 """Drafts change no byte of an answer: off, two ahead and auto on the real daemon, and what each tells of them. 6 s."""
 import concurrent.futures
+import json
+import subprocess
+import tempfile
 import unittest
 
 import grpc
 
 import laws
-from daemon import Answer, Daemon, Details, PATIENCE_SECONDS, models_pb2, pb, request
+from daemon import BIN, Answer, Daemon, Details, PATIENCE_SECONDS, models_pb2, pb, request
 from n_test import said
 
 KING = "Once upon a time there was a king who had"
@@ -93,18 +96,29 @@ class SpeculationTest(unittest.TestCase):
         self.assertEqual(drafts([self.of_asking_anyway]), (0, 0))
 
     def test_two_ahead_are_the_same_bytes_and_are_counted(self):
+        self.assertEqual(limits(self.two), (2, 2))
         before = counted(self.two)
         drafted, accepted = drafts(self.check(self.two))
+        self.assertGreater(accepted, 0)
+        self.assertGreater(drafted, accepted)
         self.two.wait_until_idle()
         after = counted(self.two)
         self.assertEqual((after[0] - before[0], after[1] - before[1]), (drafted, accepted))
+        for fate in ("drafted", "accepted"):
+            counts = [self.two.sum(f"spec_{fate}_tokens_total", position=str(i)) for i in range(1, MAX_DRAFTS + 1)]
+            self.assertTrue(all(counts[:2]), counts)
+            self.assertFalse(any(counts[2:]), counts)
 
     def test_auto_is_the_same_bytes(self):
+        max_drafts, default = limits(self.auto)
+        self.assertGreater(max_drafts, 0)
+        self.assertIsNone(default)
         self.check(self.auto)
 
     def test_a_request_says_how_many_beside_auto(self):
         for max_drafts in (1, 3, MAX_DRAFTS):
             drafted, accepted = drafts(self.check(self.auto, max_drafts=max_drafts))
+            self.assertGreater(accepted, 0)
             self.assertGreaterEqual(drafted, accepted)
 
     def test_a_request_turns_it_off(self):
@@ -121,6 +135,41 @@ class SpeculationTest(unittest.TestCase):
             self.assertEqual((details.code, details.reason, details.fields),
                              (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["speculation.max_drafts"]))
             self.assertEqual(details.message, "speculation.max_drafts: expected 0 to 8, found 9")
+
+    def test_log_line_has_them(self):
+        message = self.cases["greedy"]
+        message.request_id = "drafted"
+        drafted, accepted = drafts([ask(self.two, message)])
+        self.two.await_log(rf"request_id=drafted .* drafted_tokens={drafted} accepted_tokens={accepted} ")
+
+    def latentctl(self, *arguments):
+        run = subprocess.run([BIN / "latentctl", *arguments, "--server", self.auto.address], capture_output=True,
+                             text=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return run
+
+    def test_latentctl_asks_for_them_and_prints_what_came_of_them(self):
+        flags = ("--temperature", "0", "--max-tokens", "40", "--ignore-eos", "--stats", KING)
+        drafting = self.latentctl("generate", "--max-drafts", "2", *flags)
+        plain = self.latentctl("generate", "--max-drafts", "0", *flags)
+        self.assertRegex(drafting.stderr, r"^40 tokens, .*, [1-9]\d* of [1-9]\d* drafts accepted\n$")
+        self.assertNotIn("drafts", plain.stderr)
+        self.assertEqual(drafting.stdout, plain.stdout)
+
+    def test_load_client_reports_them(self):
+        before = counted(self.auto)
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            run = self.latentctl("load", "--requests", "6", "--concurrency", "3", "--text", KING, "--output-tokens",
+                                 "40", "--temperature", "0", "--max-drafts", "2", "--json", file.name)
+            report = json.load(file)
+        found = report["speculation"]
+        after = counted(self.auto)
+        self.assertEqual((found["drafted_tokens"], found["accepted_tokens"]),
+                         (after[0] - before[0], after[1] - before[1]))
+        self.assertEqual(found["acceptance"], found["accepted_tokens"] / found["drafted_tokens"])
+        self.assertEqual(found["tokens_per_step"], 6 * 40 / (6 * 40 - found["accepted_tokens"]))
+        self.assertEqual(report["parameters"]["workload"]["max_drafts"], 2)
+        self.assertIn(f"speculation {found['drafted_tokens']} drafted, {found['accepted_tokens']} accepted", run.stdout)
 
 
 if __name__ == "__main__":
