@@ -25,6 +25,7 @@ std::shared_ptr<const ProfileRecording> ProfiledOps::Record(int num_steps) {
 }
 
 void ProfiledOps::BeginStep(const BatchInputs& inputs) {
+  CHECK(step_ == nullptr && "the step before was not collected");
   {
     const std::lock_guard lock(mutex_);
     recording_ = asked_.lock();

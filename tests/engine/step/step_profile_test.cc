@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/step/model_executor.h"
 #include "kernels/backend.h"
+#include "tests/support/load_directory.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
@@ -73,6 +75,35 @@ TEST(StepProfile, WaitsForTheEndOfAnother) {
   EXPECT_EQ(second.Trace(), std::nullopt);
   step();
   EXPECT_NE(second.Trace(), std::nullopt);
+}
+
+// Each pass of the layer that predicts further tokens is a step of the profile, one that only stores latents, too.
+TEST(StepProfile, EndsBehindAPassThatGivesNothing) {
+  Backend backend = OrDie(MakeCpuBackend(1));
+  ProfiledOps& ops = ProfiledOps::Around(backend.ops);
+  const ModelLimits limits = {.num_blocks = 2,
+                              .max_tokens = 8,
+                              .max_rows = 1,
+                              .max_logit_rows = 8,
+                              .max_context = 64,
+                              .loads_mtp = MtpUse::kDraft};
+  const std::unique_ptr<Model> model = LoadDirectory("models/tiny-tales", limits, *backend.device, ops);
+  ModelExecutor executor(*model, backend);
+  StepProfile profile(ops, 2);
+  EXPECT_EQ(profile.Trace(), std::nullopt);
+  const BatchInputs chunk = {.copies = {},
+                             .token_ids = {0, 5},
+                             .positions = {0, 1},
+                             .slots = {kBlockSlots, kBlockSlots + 1},
+                             .token_rows = {0, 0},
+                             .rows = {{.num_tokens = 2}},
+                             .blocks = {1},
+                             .logit_tokens = {},
+                             .hidden_rows = {}};
+  const DraftRow stored = {.end_position = 3, .next_id = 7};
+  executor.Launch(chunk, {}, {&stored, 1});
+  executor.Collect();
+  EXPECT_NE(profile.Trace(), std::nullopt);
 }
 
 }  // namespace
