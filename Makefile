@@ -44,6 +44,7 @@ bench:
 	@ninja -C $(RELEASE) bench egress_bench
 	@$(RELEASE)/bin/bench all --json=$(JSON) --commit="$$(git describe --always --dirty 2>/dev/null)"
 	@$(RELEASE)/bin/bench model --model=models/tiny-tales
+	@$(RELEASE)/bin/bench speculation --model=models/tiny-tales
 	@$(RELEASE)/bin/egress_bench
 
 # MODEL=models/tiny-tales puts that model into the image, BASE=IMAGE@sha256:DIGEST pins the base.

@@ -1,4 +1,5 @@
-// The bench's command line: kernels and whole models beside the ceilings of this machine, measured in the same run.
+// The bench's command line: kernels, whole models and what drafts gain, beside the ceilings of this machine, which are
+// measured in the same run.
 #include <algorithm>
 #include <iostream>
 #include <optional>
@@ -14,13 +15,14 @@
 #include "tests/bench/model_bench.h"
 #include "tests/bench/random_model.h"
 #include "tests/bench/scratch_directory.h"
+#include "tests/bench/speculation_bench.h"
 #include "tests/support/or_die.h"
 
 namespace latentd {
 namespace {
 
 struct Flags {
-  bool runs_kernels = false, runs_model = false;
+  bool runs_kernels = false, runs_model = false, runs_speculation = false;
   int threads = 0;
   std::vector<std::string> activations;
   std::string json;
@@ -61,6 +63,12 @@ void RunKernels(const Flags& flags, Report& report) {
   }
 }
 
+void WriteModel(const BenchShape& shape, const std::filesystem::path& directory) {
+  const absl::Status status = WriteRandomModel(shape, directory);
+  if (!status.ok()) std::cerr << status.message() << std::endl;
+  CHECK(status.ok());
+}
+
 void RunModel(const Flags& flags, Report& report) {
   std::optional<ScratchDirectory> folder;
   ModelBench options{.directory = flags.model, .name = flags.model};
@@ -68,9 +76,7 @@ void RunModel(const Flags& flags, Report& report) {
     folder.emplace();
     options.directory = folder->path() / "model";
     options.name = flags.tiny ? "tiny model" : "V2-Lite x 3";
-    const absl::Status status = WriteRandomModel(flags.tiny ? TinyShape() : BenchShape(), options.directory);
-    if (!status.ok()) std::cerr << status.message() << std::endl;
-    CHECK(status.ok());
+    WriteModel(flags.tiny ? TinyShape() : BenchShape(), options.directory);
   }
   options.threads = cpu::ThreadsOrGranted(flags.threads);
   if (flags.tiny) {
@@ -83,6 +89,45 @@ void RunModel(const Flags& flags, Report& report) {
   for (const ActivationFormat format : FormatsOf(flags)) {
     options.activations = format;
     RunModelBench(options, report);
+  }
+}
+
+void RunSpeculation(const SpeculationBench& model, const Flags& flags, Report& report) {
+  SpeculationBench options = model;
+  options.threads = cpu::ThreadsOrGranted(flags.threads);
+  if (flags.tiny) {
+    options.streams = {1, 3};
+    options.tokens = options.least_of_stream = 16;
+    options.rounds = 1;
+  }
+  report.RoofsOf(options.threads);
+  for (const ActivationFormat format : FormatsOf(flags)) {
+    // What drafts gain hardly depends on it, and each takes minutes.
+    if (flags.activations.empty() && format != ActivationFormat::kF32) continue;
+    options.activations = format;
+    RunSpeculationBench(options, report);
+  }
+}
+
+// A random module's drafts are never right: they are forced to be as often as a trained one's are.
+void RunMadeSpeculation(const BenchShape& shape, SpeculationBench options, const Flags& flags, Report& report) {
+  const ScratchDirectory folder;
+  options.directory = folder.path() / "model";
+  WriteModel(shape, options.directory);
+  for (const double acceptance : {0.6, 0.85}) {
+    options.acceptance = acceptance;
+    RunSpeculation(options, flags, report);
+  }
+}
+
+void RunSpeculation(const Flags& flags, Report& report) {
+  if (!flags.model.empty()) {
+    RunSpeculation({.directory = flags.model, .name = flags.model, .rounds = 15}, flags, report);
+  } else if (flags.tiny) {
+    RunMadeSpeculation(TinySpeculationShape(), {.name = "tiny model"}, flags, report);
+  } else {
+    RunMadeSpeculation(SpeculationShape(), {.name = "V2-Lite x 6"}, flags, report);
+    RunMadeSpeculation(DenseSpeculationShape(), {.name = "V2-Lite x 27, dense", .streams = {1, 4}}, flags, report);
   }
 }
 
@@ -104,7 +149,7 @@ void AddKernels(Command command, Flags& flags) {
 void AddModel(Command command, Flags& flags) {
   command.Add({.name = "--model",
                .target = &flags.model,
-               .help = "A model's directory; default: three layers of V2-Lite's shape, made for the run"});
+               .help = "A model's directory; default: some layers of V2-Lite's shape, made for the run"});
 }
 
 void AddCommands(Command root, Flags& flags) {
@@ -116,11 +161,15 @@ void AddCommands(Command root, Flags& flags) {
   AddCommon(model, flags);
   AddModel(model, flags);
   model.OnParsed([&flags] { flags.runs_model = true; });
-  Command all = root.AddCommand("all", "Both");
+  Command speculation = root.AddCommand("speculation", "What drafts gain at 1, 4, 16 and 32 streams");
+  AddCommon(speculation, flags);
+  AddModel(speculation, flags);
+  speculation.OnParsed([&flags] { flags.runs_speculation = true; });
+  Command all = root.AddCommand("all", "Everything");
   AddCommon(all, flags);
   AddKernels(all, flags);
   AddModel(all, flags);
-  all.OnParsed([&flags] { flags.runs_kernels = flags.runs_model = true; });
+  all.OnParsed([&flags] { flags.runs_kernels = flags.runs_model = flags.runs_speculation = true; });
   Command compare = root.AddCommand("compare", "Two files of --json as one table");
   compare.Add({.name = "BEFORE", .target = &flags.before, .help = "The first", .is_required = true});
   compare.Add({.name = "AFTER", .target = &flags.after, .help = "The second", .is_required = true});
@@ -153,10 +202,11 @@ int RunBench(int argc, char** argv) {
     std::cerr << parsed.error << "\nRun with --help for more information." << std::endl;
     return 2;
   }
-  if (!flags.runs_kernels && !flags.runs_model) return Compare(flags);
+  if (!flags.runs_kernels && !flags.runs_model && !flags.runs_speculation) return Compare(flags);
   Report report(absl::StrJoin(std::vector<std::string>(argv, argv + argc), " "), flags.commit);
   if (flags.runs_kernels) RunKernels(flags, report);
   if (flags.runs_model) RunModel(flags, report);
+  if (flags.runs_speculation) RunSpeculation(flags, report);
   return flags.json.empty() ? 0 : Finish(report.Write(flags.json));
 }
 

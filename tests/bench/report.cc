@@ -78,6 +78,11 @@ Json OfFigure(const Figure& figure, const Roofs& roofs) {
                {"fraction", binding.fraction}};
   if (figure.tokens > 0) json["tokens_per_second"] = figure.tokens / figure.seconds;
   if (figure.share > 0) json["share_of_step"] = figure.share;
+  if (figure.speedup > 0) {
+    json["tokens_per_row"] = figure.row_tokens;
+    json["speedup"] = figure.speedup;
+    json["predicted_speedup"] = figure.predicted_speedup;
+  }
   return json;
 }
 
@@ -137,6 +142,10 @@ void Report::Add(const Figure& figure) {
   if (binding.fraction > 0) std::printf(" %5.1f %% of %-5s", 100.0 * binding.fraction, binding.roof.c_str());
   if (figure.tokens > 0) std::printf(" %8.1f tokens/s", figure.tokens / figure.seconds);
   if (figure.share > 0) std::printf(" %5.1f %% of the step", 100.0 * figure.share);
+  if (figure.speedup > 0) {
+    std::printf(" %5.2f x, %.2f predicted, %.2f tokens a row", figure.speedup, figure.predicted_speedup,
+                figure.row_tokens);
+  }
   std::printf("\n");
   std::fflush(stdout);
 }

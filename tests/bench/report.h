@@ -31,6 +31,11 @@ struct Figure {
   double tile_flops = 0.0;  // of cost.flops, those that tiles compute where there are any
   double tokens = 0.0;      // of the same; 0: nothing to be told as tokens/s
   double share = 0.0;       // of the step that it is a part of; 0: it is none. Parts of less than 1 % are not printed
+  // Where drafts are made, else 0: the tokens that a step gives a row, and the speed beside that without drafts, as
+  // measured and as those tokens and the steps' seconds predict it.
+  double row_tokens = 0.0;
+  double speedup = 0.0;
+  double predicted_speedup = 0.0;
 };
 
 // The ceiling that leaves a figure the least room. A verb without products reads what the caches hold: none binds it.
