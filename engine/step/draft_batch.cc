@@ -27,6 +27,7 @@ void DraftBatch::Begin(const BatchInputs& step, std::span<const DraftRow> rows, 
   drafts_.assign(rows.size(), {});
   while (further_.size() < rows.size()) further_.emplace_back().reserve(2 * kMaxDrafts + 1);
   NextPass();
+  if (!rows.empty()) Reserve(step);
   for (size_t i = 0; i < rows.size(); ++i) AddFirst(i, KnownOf(rows[i], results));
 }
 
@@ -59,6 +60,17 @@ void DraftBatch::NextPass() {
   samples_.clear();
   std::swap(drafting_, before_);
   drafting_.clear();
+}
+
+// How many drafts hold differs from step to step: no pass has more of anything than its step, which has room for what
+// its sequences will ever hold.
+void DraftBatch::Reserve(const BatchInputs& step) {
+  for (auto* list :
+       {&inputs_.token_ids, &inputs_.positions, &inputs_.slots, &inputs_.token_rows, &inputs_.hidden_rows}) {
+    list->reserve(step.token_ids.capacity());
+  }
+  inputs_.rows.reserve(step.rows.capacity());
+  inputs_.blocks.reserve(step.blocks.capacity());
 }
 
 DraftBatch::Known DraftBatch::KnownOf(const DraftRow& row, std::span<const SampleResult> results) const {

@@ -44,6 +44,7 @@ class DraftBatch {
   void AddToken(int32_t id, int hidden_row);
   void AddSample(const Drafting& drafting);
   void NextPass();
+  void Reserve(const BatchInputs& step);
 
   const BatchInputs* step_ = nullptr;
   std::span<const DraftRow> rows_;

@@ -257,6 +257,7 @@ void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
   BatchPlan& plan = completion.step.plan;
   completion.output.sequences.reserve(plan.rows.size());
   completion.output.tokens.reserve(results.size());
+  generating_.reserve(results.size());
   JudgeRows(results,
             {.eos_ids = options_.vocabulary.eos_ids, .max_context_tokens = options_.scheduler.max_context_tokens},
             plan);

@@ -34,11 +34,12 @@ Request Generate(RequestId id) {
   return request;
 }
 
-EngineOptions Options() {
+EngineOptions Options(int max_drafts) {
   return {.scheduler = {.cache = {.num_blocks = 1 + kRunning * BlocksFor(kPrompt + 2 * kSteps)},
                         .max_step_tokens = kRunning * kPrompt,
                         .max_step_rows = kRunning,
-                        .max_step_logits = kRunning,
+                        .max_step_logits = kRunning * (1 + max_drafts),
+                        .max_drafts = max_drafts,
                         .max_context_tokens = 4096},
           .step = {.first_tokens = kRunning * kPrompt},
           .vocabulary = {.eos_ids = {6000}}};
@@ -53,11 +54,16 @@ Commands Tell(RequestId id, ReaderState reader) {
 // Turns as the engine thread runs them; what they give goes through the outbox and back.
 class StepMemory : public testing::Test {
  protected:
-  void Submit(int num_top_logprobs) {
+  explicit StepMemory(int max_drafts = 0)
+      : executor_({.num_blocks = Options(max_drafts).scheduler.cache.num_blocks, .draft_accuracy = 0.5}),
+        loop_(std::make_unique<Engine>(executor_, Options(max_drafts), metrics_), clock_) {}
+
+  void Submit(int num_top_logprobs, int max_drafts = 0) {
     Commands commands;
     for (RequestId id = 1; id <= kRunning + kWaiting; ++id) {
       Request request = Generate(id);
       request.answer.num_top_logprobs = num_top_logprobs;
+      request.max_drafts = max_drafts;
       commands.submissions.push_back({.request = std::move(request), .stream = nullptr});
     }
     loop_.Apply(std::move(commands));
@@ -79,8 +85,8 @@ class StepMemory : public testing::Test {
 
   ManualClock clock_;
   Metrics metrics_;
-  FakeExecutor executor_{{.num_blocks = Options().scheduler.cache.num_blocks}};
-  EngineLoop loop_{std::make_unique<Engine>(executor_, Options(), metrics_), clock_};
+  FakeExecutor executor_;
+  EngineLoop loop_;
   Outbox outbox_;
   Outbox::Letter letter_;
   Turn turn_;
@@ -107,6 +113,27 @@ TEST_F(StepMemory, ADecodeStepTakesNothingFromTheHeap) {
   EXPECT_EQ(count.num_allocations(), 0U);
   EXPECT_EQ(num_rows_, kRunning);
   EXPECT_EQ(num_tokens_, static_cast<size_t>(kRunning));
+}
+
+class DraftingStepMemory : public StepMemory {
+ protected:
+  static constexpr int kDrafts = 2;
+  DraftingStepMemory() : StepMemory(kDrafts) {}
+};
+
+// Half of the drafts are right, so that each step gives other numbers of tokens.
+TEST_F(DraftingStepMemory, NorDoesOneWithDrafts) {
+  Submit(-1, kDrafts);
+  for (int i = 0; i < 10; ++i) Step();  // as many tokens as a step may have were in each buffer
+  size_t num_tokens = 0;
+  const AllocationCount count;
+  for (int i = 0; i < kSteps / 2; ++i) {
+    Step();
+    num_tokens += num_tokens_;
+  }
+  EXPECT_EQ(count.num_allocations(), 0U);
+  EXPECT_EQ(num_rows_, kRunning);
+  EXPECT_GT(num_tokens, static_cast<size_t>(kRunning * kSteps / 2));
 }
 
 TEST_F(StepMemory, LogProbabilitiesAreMovedNotCopied) {
