@@ -11,18 +11,20 @@ namespace {
 EngineOptions OptionsOf(const RunLimits& limits) {
   CHECK_LT(limits.num_blocks, RecordedModel::kEngineBlocks);
   return {.scheduler = {.cache = {.num_blocks = limits.num_blocks + 1, .shuffle_seed = 1},
-                        .max_step_tokens = RecordedModel::kMaxTokens,
+                        .max_step_tokens = limits.max_step_tokens,
                         .max_step_rows = limits.max_rows,
                         .max_step_logits = RecordedModel::kMaxTokens,
                         .chunk_tokens = limits.chunk_tokens,
+                        .max_drafts = limits.max_drafts,
                         .max_context_tokens = RecordedModel::kMaxContext},
-          .step = {.max_step_seconds = std::numeric_limits<double>::infinity()}};
+          .step = {.max_step_seconds = std::numeric_limits<double>::infinity()},
+          .vocabulary = {.eos_ids = kEosIds}};
 }
 
 }  // namespace
 
 EngineRun::EngineRun(RecordedModel& model, const RunLimits& limits)
-    : engine_(model.executor(), OptionsOf(limits), metrics_) {
+    : model_(model), step_duration_(limits.step_duration), engine_(model.executor(), OptionsOf(limits), metrics_) {
   model.Erase(limits.num_blocks + 1);
 }
 
@@ -37,6 +39,7 @@ void EngineRun::Add(Request request) {
 bool EngineRun::Step() {
   std::optional<StepInFlight> step = engine_.Begin(clock_.Now());
   if (!step) return false;
+  clock_.Advance(step_duration_);
   engine_.Complete(*std::move(step), clock_, output_);
   for (const SequenceOutput& sequence : output_.sequences) {
     for (const SampleResult& token : output_.TokensOf(sequence)) answers_[sequence.id].Append(token);
@@ -53,6 +56,13 @@ bool EngineRun::Step() {
 void EngineRun::RunToEnd() {
   while (Step()) {
   }
+}
+
+void EngineRun::ExpectFreshLatents() {
+  scheduler().ForEach([this](const Sequence& sequence) {
+    EXPECT_TRUE(model_.HasFreshLatents(sequence))
+        << "request " << sequence.id().request << ", " << sequence.computed << " tokens computed";
+  });
 }
 
 void EngineRun::Interrupt(std::vector<int32_t> prompt) {

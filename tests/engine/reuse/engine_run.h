@@ -1,5 +1,5 @@
-// An engine on a RecordedModel, from its first request to its last, stepped by hand: nothing depends on a clock. The
-// blocks that it begins with hold NaN: two engines on one model must not run at the same time.
+// An engine on a RecordedModel, from its first request to its last, stepped by hand, by a clock that is moved by hand.
+// The blocks that it begins with hold NaN: two engines on one model must not run at the same time.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,14 @@ namespace latentd {
 struct RunLimits {
   int num_blocks = RecordedModel::kEngineBlocks - 1;  // that sequences can hold
   int max_rows = RecordedModel::kMaxRows;
+  int max_step_tokens = RecordedModel::kMaxTokens;
   int chunk_tokens = 0;
+  int max_drafts = 0;
+  Duration step_duration{};  // that the engine measures
 };
+
+// What ends an answer that doesn't ignore it.
+inline const std::vector<int32_t> kEosIds = {5, 17};
 
 class EngineRun {
  public:
@@ -28,6 +34,8 @@ class EngineRun {
   // False where there is nothing to do.
   bool Step();
   void RunToEnd();
+  // The cache has of every sequence what one step over its tokens leaves there.
+  void ExpectFreshLatents();
   // Adds requests of the highest priority, one after the other, and runs until they ended: they take the rows, or the
   // blocks, of others where there are none left.
   void Interrupt(std::vector<int32_t> prompt);
@@ -44,7 +52,9 @@ class EngineRun {
   }
 
  private:
-  const ManualClock clock_;
+  RecordedModel& model_;
+  const Duration step_duration_;
+  ManualClock clock_;
   Metrics metrics_;
   Engine engine_;
   StepOutput output_;

@@ -1,6 +1,7 @@
 // A model of any kind that latentd loads, on the CPU, whose steps give whole rows of logits: what an engine on it
-// answers can be compared with the same tokens computed alone, without an engine, as bytes. A slot of its latent cache
-// that nothing was written to holds NaN, so that a step that reads one is seen.
+// answers can be compared with the same tokens computed alone, without an engine, as bytes, and so can the latents that
+// its steps left. A slot of its latent cache that nothing was written to holds NaN, so that a step that reads one is
+// seen.
 #pragma once
 
 #include <memory>
@@ -13,8 +14,10 @@
 
 #include "engine/model/model.h"
 #include "engine/request.h"
+#include "engine/schedule/sequence.h"
 #include "engine/step/model_executor.h"
 #include "kernels/backend.h"
+#include "tests/engine/reuse/known_answers.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace latentd {
@@ -25,6 +28,8 @@ struct ModelKind {
   std::optional<TinyCheckpoint> checkpoint = std::nullopt;  // none: the bundled model
   LatentFormat latents = LatentFormat::kF32;
   ActivationFormat activations = ActivationFormat::kF32;
+  MtpUse mtp = MtpUse::kNone;
+  int num_threads = 1;
 };
 inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { return out << kind.name; }
 
@@ -32,6 +37,8 @@ inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { retu
 std::vector<ModelKind> BundledKinds();
 // Each variant with a third of them, the next one with another third.
 std::vector<ModelKind> TinyKinds();
+// Those that can draft, made so that they do.
+std::vector<ModelKind> DraftingKinds(const std::vector<ModelKind>& kinds);
 
 // What one sequence got.
 struct Answer {
@@ -56,8 +63,12 @@ class RecordedModel {
   // in blocks of its own.
   Answer Cold(const Request& request, int32_t index = 0);
 
-  // Its results' `top` are all ids with their logits.
+  // Its results' `top` are all ids with their logits, its drafts those that KnownAnswers makes of the model's.
   StepExecutor& executor();
+  KnownAnswers& known_answers() { return known_answers_; }
+  // The cache has of the sequence, in every layer, what one step over its tokens stores in blocks of its own; of the
+  // layer that predicts further tokens, where the sequence has its slots.
+  testing::AssertionResult HasFreshLatents(const Sequence& sequence);
   // Nothing is in the engines' first blocks from here on.
   void Erase(int num_blocks);
   int vocab_size() const { return model_->config().vocab_size; }
@@ -67,11 +78,15 @@ class RecordedModel {
   class Executor;
 
   void AppendStep(const Request& request, int32_t index, std::vector<int32_t>& tokens, Answer& answer);
+  // Stores the latents of these tokens in Cold's blocks, and of the layer that predicts further ones up to the last of
+  // them, which is not computed otherwise.
+  void StoreCold(std::span<const int32_t> tokens);
 
   Backend backend_;
   std::unique_ptr<Ops> ops_;      // what backend_.ops, a Recorder, passes its calls on to
   Recorder* recorder_ = nullptr;  // owned by backend_
   std::unique_ptr<Model> model_;
+  KnownAnswers known_answers_;
   std::unique_ptr<Executor> executor_;
 };
 
