@@ -33,6 +33,20 @@ int ModelSession::AddSequence() {
   return static_cast<int>(sequences_.size()) - 1;
 }
 
+int ModelSession::Fork(int sequence) {
+  const int fork = AddSequence();
+  Sequence& to = sequences_.back();
+  const Sequence& from = sequences_[static_cast<size_t>(sequence)];
+  to.length = from.length;
+  for (const int32_t block : from.blocks) {
+    CHECK(!free_blocks_.empty());
+    to.blocks.push_back(free_blocks_.back());
+    free_blocks_.pop_back();
+    model_->CopyLatents({.from = block * kBlockSlots, .to = to.blocks.back() * kBlockSlots, .count = kBlockSlots});
+  }
+  return fork;
+}
+
 void ModelSession::Append(int sequence, BatchRow row, std::span<const int32_t> ids, BatchInputs& batch) {
   std::vector<int32_t>& blocks = sequences_[static_cast<size_t>(sequence)].blocks;
   row.first_token = batch.num_tokens();

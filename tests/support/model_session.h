@@ -52,6 +52,8 @@ class ModelSession {
   ModelSession(const std::filesystem::path& directory, const Options& options);
 
   int AddSequence();
+  // Another one with the same tokens, whose latents are copies in blocks of its own.
+  int Fork(int sequence);
   // The wanted rows of logits, in the order of rows and their tokens.
   LogitRows Step(const std::vector<Row>& rows);
   // The same of the layer that predicts further tokens, behind Step or another Draft.

@@ -19,8 +19,9 @@
 namespace latentd {
 namespace {
 
-constexpr int kTokens = 90;        // into the second block
-constexpr int kFirstPosition = 1;  // position 0 is behind no hidden state
+constexpr char kLayer[] = "model.layers.3.";  // of the tiny checkpoint
+constexpr int kTokens = 90;                   // into the second block
+constexpr int kFirstPosition = 1;             // position 0 is behind no hidden state
 
 std::vector<int32_t> RandomIds(int count, int vocab_size) {
   std::mt19937 random(7);
@@ -47,7 +48,7 @@ struct Logits {
 };
 
 // All tokens' logits, the layer behind each chunk; the last token is known to it alone.
-Logits LogitsOf(ModelSession& session, std::span<const int32_t> ids, int chunk_tokens) {
+Logits LogitsIn(ModelSession& session, std::span<const int32_t> ids, int chunk_tokens) {
   Logits logits;
   const int sequence = session.AddSequence();
   const size_t end = ids.size() - 1;
@@ -65,7 +66,7 @@ Logits LogitsOf(ModelSession& session, std::span<const int32_t> ids, int chunk_t
 
 Logits LogitsOf(const std::filesystem::path& directory, const ModelSession::Options& options, int chunk_tokens = 1000) {
   ModelSession session(directory, options);
-  return LogitsOf(session, RandomIds(kTokens, session.config().vocab_size), chunk_tokens);
+  return LogitsIn(session, RandomIds(kTokens, session.config().vocab_size), chunk_tokens);
 }
 
 struct Format {
@@ -129,6 +130,106 @@ TEST_P(DraftVariants, AreComputedInChunksAsInOne) {
   WriteTinyCheckpoint(GetParam().checkpoint, directory.path());
   EXPECT_TRUE(
       SameBytes(LogitsOf(directory.path(), Drafting(), 13).drafts, LogitsOf(directory.path(), Drafting()).drafts));
+}
+
+// The tiny checkpoint, some tensors of which a test changes.
+class DraftTest : public testing::Test {
+ protected:
+  Logits LogitsOf(const CheckpointDraft& draft) {
+    const TemporaryDirectory directory;
+    draft.Write(directory.path());
+    return latentd::LogitsOf(directory.path(), Drafting());
+  }
+
+  CheckpointDraft draft_ = DraftTinyCheckpoint({});
+};
+
+void Negate(StoredTensor& tensor) {
+  const size_t value_bytes = tensor.dtype == "F32" ? 4 : 2;
+  for (size_t i = value_bytes - 1; i < tensor.bytes.size(); i += value_bytes) tensor.bytes[i] ^= '\x80';
+}
+
+TEST_F(DraftTest, EachTensorMovesTheDraftsAndNoneTheModelsOwnLogits) {
+  const Logits expected = LogitsOf(draft_);
+  int num_tensors = 0;
+  for (size_t i = 0; i < draft_.tensors.size(); ++i) {
+    if (!draft_.tensors[i].name.starts_with(kLayer)) continue;
+    CheckpointDraft changed = draft_;
+    Negate(changed.tensors[i]);
+    const Logits found = LogitsOf(changed);
+    EXPECT_TRUE(SameBytes(found.main, expected.main)) << changed.tensors[i].name;
+    EXPECT_FALSE(SameBytes(found.drafts, expected.drafts)) << changed.tensors[i].name << " has no effect";
+    ++num_tensors;
+  }
+  EXPECT_EQ(num_tensors, 44) << "attention 7, norms 2, router 2, experts 24 + 3, its own 6";
+}
+
+TEST_F(DraftTest, CopiesOfEmbeddingAndHeadAreTheMainOnes) {
+  CheckpointDraft copied = draft_, without = draft_;
+  for (const auto& [copy, original] : {std::pair("embed_tokens.weight", "model.embed_tokens.weight"),
+                                       std::pair("shared_head.head.weight", "lm_head.weight")}) {
+    copied.Find(std::string(kLayer) + copy).bytes = copied.Find(original).bytes;
+    without.Remove(std::string(kLayer) + copy);
+  }
+  EXPECT_TRUE(SameBytes(LogitsOf(copied).drafts, LogitsOf(without).drafts));
+}
+
+TEST_F(DraftTest, WhatWasDraftedLeavesNoTrace) {
+  const TemporaryDirectory directory;
+  draft_.Write(directory.path());
+  ModelSession session(directory.path(), Drafting());
+  const std::vector<int32_t> ids = RandomIds(kTokens, session.config().vocab_size), drafts = {5, 6, 7};
+  const Logits expected = LogitsIn(session, ids, 60);
+  const int sequence = session.AddSequence();
+  session.Step({{sequence, std::span(ids).first(60), {}}});
+  session.Draft({{.sequence = sequence, .ids = std::span(ids).subspan(1, 60), .wanted = {59}}});
+  for (int i = 0; i < 3; ++i) {
+    const std::span<const int32_t> draft = std::span(drafts).subspan(static_cast<size_t>(i), 1);
+    session.Draft({{.sequence = sequence, .position = 61 + i, .ids = draft, .wanted = {0}}});
+  }
+  session.Step({{sequence, std::span(ids).subspan(60, 29), {}}});
+  const LogitRows rest =
+      session.Draft({{.sequence = sequence, .position = 61, .ids = std::span(ids).subspan(61, 29), .wanted = All(29)}});
+  EXPECT_TRUE(SameBytes(rest, LogitRows(expected.drafts.begin() + 60, expected.drafts.end())));
+}
+
+// A window that begins later depends on nothing before it, in company, too.
+TEST_F(DraftTest, PositionsBeforeTheFirstKeyAreNotThere) {
+  const TemporaryDirectory directory;
+  draft_.Write(directory.path());
+  ModelSession session(directory.path(), Drafting());
+  const std::vector<int32_t> ids = RandomIds(kTokens, session.config().vocab_size);
+  const auto behind = [&](int sequence) {
+    return ModelSession::DraftRow{.sequence = sequence,
+                                  .position = 51,
+                                  .ids = std::span(ids).subspan(51, 39),
+                                  .wanted = All(39),
+                                  .first_key = 51};
+  };
+  const int whole = session.AddSequence(), window = session.AddSequence();
+  session.Step({{whole, std::span(ids).first(50), {}}});
+  session.Draft({{.sequence = whole, .ids = std::span(ids).subspan(1, 50), .wanted = {}}});
+  session.Step({{whole, std::span(ids).subspan(50, 39), {}}});
+  const LogitRows expected = session.Draft({behind(whole)});
+  session.Step({{window, std::span(ids).first(50), {}}});
+  session.Step({{window, std::span(ids).subspan(50, 39), {}}});
+  EXPECT_TRUE(SameBytes(session.Draft({behind(window)}), expected));
+}
+
+TEST_F(DraftTest, CopiedBlocksHaveItsLatents) {
+  const TemporaryDirectory directory;
+  draft_.Write(directory.path());
+  ModelSession session(directory.path(), Drafting());
+  const std::vector<int32_t> ids = RandomIds(kTokens, session.config().vocab_size);
+  const Logits expected = LogitsIn(session, ids, 70);
+  const int first = session.AddSequence();
+  session.Step({{first, std::span(ids).first(70), {}}});
+  session.Draft({{.sequence = first, .ids = std::span(ids).subspan(1, 70), .wanted = {}}});
+  const int fork = session.Fork(first);
+  session.Step({{fork, std::span(ids).subspan(70, 19), {}}});
+  const LogitRows rest =
+      session.Draft({{.sequence = fork, .position = 71, .ids = std::span(ids).subspan(71, 19), .wanted = All(19)}});
+  EXPECT_TRUE(SameBytes(rest, LogitRows(expected.drafts.begin() + 70, expected.drafts.end())));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DraftVariants, testing::ValuesIn(VariantsWithTheLayer()),

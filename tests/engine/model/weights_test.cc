@@ -55,6 +55,34 @@ TEST(Weights, AForgottenTensorIsNamed) {
   EXPECT_THAT(std::string(shared.message()), HasSubstr("shared_experts"));
 }
 
+struct Own {
+  bool embedding = false, head = false;
+};
+// Which of the two the layer that drafts has beside the main ones.
+Own OwnOf(const CheckpointDraft& draft) {
+  const TemporaryDirectory directory;
+  draft.Write(directory.path());
+  const ModelConfig config = OrDie(LoadModelConfig(directory.path()));
+  const Checkpoint checkpoint = OrDie(Checkpoint::Open(directory.path(), config));
+  const Backend backend = OrDie(MakeCpuBackend(1));
+  const Weights weights = OrDie(LoadWeights(checkpoint, config, MtpUse::kDraft, *backend.device, *backend.ops));
+  return {.embedding = weights.mtp->embedding != nullptr, .head = weights.mtp->head != nullptr};
+}
+
+TEST(Weights, CopiesAreLoadedOnlyWhereAByteDiffers) {
+  CheckpointDraft draft = DraftTinyCheckpoint({});
+  std::string& embedding = draft.Find("model.layers.3.embed_tokens.weight").bytes;
+  std::string& head = draft.Find("model.layers.3.shared_head.head.weight").bytes;
+  embedding = draft.Find("model.embed_tokens.weight").bytes;
+  head = draft.Find("lm_head.weight").bytes;
+  const Own copied = OwnOf(draft);
+  EXPECT_FALSE(copied.embedding || copied.head);
+  embedding[embedding.size() - 2] ^= 1;
+  head[0] ^= 1;
+  const Own changed = OwnOf(draft);
+  EXPECT_TRUE(changed.embedding && changed.head);
+}
+
 // Notes which weights ask for fp32 inputs, by their number of outputs.
 class InputKeepers final : public ForwardingOps {
  public:
