@@ -57,10 +57,10 @@ class TensorPacker {
       : checkpoint_(checkpoint), config_(config), writer_(writer), ops_(device_, cpu::FindComputeThreads().count) {}
 
   absl::Status Pack(const ExpectedTensor& tensor) {
-    if (tensor.use != TensorUse::kLoaded) return absl::OkStatus();
+    if (!IsLoaded(tensor)) return absl::OkStatus();
     if (tensor.shape.size() == 1) return PackVector(tensor);
     const MatrixSource source = checkpoint_.Matrix(tensor.name);
-    const std::vector<Packed> packed = PackMatrix(tensor.role, source);
+    const std::vector<Packed> packed = PackMatrix(tensor, source);
     for (const Packed& matrix : packed) {
       if (!matrix.ok()) return matrix.status();
     }
@@ -72,14 +72,22 @@ class TensorPacker {
  private:
   using Packed = absl::StatusOr<std::unique_ptr<const Matrix>>;
 
+  // As LoadWeights does it: what drafts along, and copies of other tensors only where they are none.
+  bool IsLoaded(const ExpectedTensor& tensor) const {
+    if (!latentd::IsLoaded(tensor.use, checkpoint_.can_draft() ? MtpUse::kDraft : MtpUse::kNone)) return false;
+    if (!tensor.is_copy()) return true;
+    return checkpoint_.Has(tensor.name) && !checkpoint_.HaveSameBytes(tensor.name, tensor.copy_of);
+  }
+
   // By the verbs that LoadWeights calls, in its order; those of experts pack each matrix as PackLinear does.
-  std::vector<Packed> PackMatrix(TensorRole role, const MatrixSource& source) {
+  std::vector<Packed> PackMatrix(const ExpectedTensor& tensor, const MatrixSource& source) {
     std::vector<Packed> packed;
-    if (role == TensorRole::kKeyValueUp) {
+    if (tensor.role == TensorRole::kKeyValueUp) {
       packed.push_back(ops_.PackKeyValueUp(source, config_.attention));
-    } else if (role == TensorRole::kEmbedding) {
+    } else if (tensor.role == TensorRole::kEmbedding) {
       packed.push_back(ops_.PackTable(source));
-      if (config_.tied_embedding) packed.push_back(ops_.PackLinear(source));
+      const bool is_head = config_.tied_embedding && tensor.mtp_layer < 0;
+      if (is_head) packed.push_back(ops_.PackLinear(source));
     } else {
       packed.push_back(ops_.PackLinear(source));
     }

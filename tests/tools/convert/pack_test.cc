@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "base/check.h"
+#include "engine/load/choose_drafts.h"
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/checkpoint/packed_file.h"
 #include "engine/model/weights.h"
@@ -34,8 +35,10 @@ namespace fs = std::filesystem;
 
 // A checkpoint and what pack made of it.
 struct Pair {
-  explicit Pair(const TinyCheckpoint& checkpoint) {
-    WriteTinyCheckpoint(checkpoint, source.path());
+  explicit Pair(const TinyCheckpoint& checkpoint, const std::function<void(CheckpointDraft&)>& change = nullptr) {
+    CheckpointDraft draft = DraftTinyCheckpoint(checkpoint);
+    if (change != nullptr) change(draft);
+    draft.Write(source.path());
     bytes = OrDie(Pack({.from = source.path(), .to = packed}));
   }
   fs::path file() const { return packed / kPackedFileName; }
@@ -56,17 +59,35 @@ absl::StatusOr<Checkpoint> Open(const fs::path& directory) {
 
 class EveryVariant : public ::testing::TestWithParam<TinyVariant> {};
 
-LogitRows LogitsOf(const fs::path& directory, int vocab_size) {
-  ModelSession session(directory, {.num_blocks = 8, .max_tokens = 64, .max_rows = 4, .max_logit_rows = 64});
+// Those of all tokens, and of those behind them where the checkpoint can draft.
+LogitRows LogitsOf(const fs::path& directory) {
+  const ModelConfig config = OrDie(LoadModelConfig(directory));
+  const bool can_draft = OrDie(Checkpoint::Open(directory, config)).can_draft();
+  ModelSession session(directory, {.num_blocks = 8,
+                                   .max_tokens = 64,
+                                   .max_rows = 4,
+                                   .max_logit_rows = 64,
+                                   .mtp = can_draft ? MtpUse::kDraft : MtpUse::kNone});
+  constexpr int kTokens = 24;
   std::vector<int32_t> ids;
-  for (int i = 0; i < 24; ++i) ids.push_back(i * 7919 % vocab_size);
-  return session.Run(ids, AllPositions(ids.size()));
+  std::vector<int> all;
+  for (int i = 0; i < kTokens; ++i) {
+    ids.push_back(i * 7919 % config.vocab_size);
+    all.push_back(i);
+  }
+  const int sequence = session.AddSequence();
+  LogitRows rows = session.Step({{.sequence = sequence, .ids = ids, .wanted = all}});
+  if (!can_draft) return rows;
+  all.pop_back();
+  for (auto& row : session.Draft({{.sequence = sequence, .ids = std::span(ids).subspan(1), .wanted = all}})) {
+    rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
 TEST_P(EveryVariant, HasTheLogitsOfItsSourceToTheBit) {
   const Pair pair(GetParam().checkpoint);
-  const int vocab_size = GetParam().checkpoint.vocab_size;
-  EXPECT_TRUE(SameBytes(LogitsOf(pair.packed, vocab_size), LogitsOf(pair.source.path(), vocab_size)));
+  EXPECT_TRUE(SameBytes(LogitsOf(pair.packed), LogitsOf(pair.source.path())));
 }
 
 INSTANTIATE_TEST_SUITE_P(Packed, EveryVariant, ::testing::ValuesIn(TinyVariants()),
@@ -84,6 +105,15 @@ TEST(Pack, TheRevisionIsTheSources) {
   EXPECT_EQ(packed.Digest(), source.Digest());
   EXPECT_EQ(packed.num_mtp_layers(), source.num_mtp_layers());
   EXPECT_EQ(ReadAll(pair.packed / "config.json"), ReadAll(pair.source.path() / "config.json"));
+}
+
+TEST(Pack, CopiesAreLeftOutUnlessAByteDiffers) {
+  constexpr char kCopy[] = "model.layers.3.shared_head.head.weight";
+  ASSERT_FALSE(OrDie(Open(Pair({}).packed)).Has(kCopy));
+  const Pair pair({}, [&](CheckpointDraft& draft) { draft.Find(kCopy).bytes[0] ^= 1; });
+  EXPECT_TRUE(OrDie(Open(pair.packed)).Has(kCopy));
+  EXPECT_FALSE(OrDie(Open(pair.packed)).Has("model.layers.3.embed_tokens.weight"));
+  EXPECT_TRUE(SameBytes(LogitsOf(pair.packed), LogitsOf(pair.source.path())));
 }
 
 TEST(Pack, TheSameSourceGivesTheSameBytes) {
@@ -253,13 +283,46 @@ TEST(PackedIndex, WithOtherThanTheBytesOfAWeightIsRefused) {
   EXPECT_THAT(ErrorOfTaking(head_alone), HasSubstr("packed bytes, found 0"));
 }
 
+bool IsOfLayer3(const PackedTensor& tensor) { return tensor.name.starts_with("model.layers.3."); }
+
+// As earlier versions packed it.
+TEST(PackedIndex, WithoutTheLayerThatDraftsIsServedWithoutDrafts) {
+  const Pair pair({});
+  const LogitRows expected = LogitsOf(pair.packed);
+  ChangeIndex(pair, [](PackedIndex& index) { std::erase_if(index.tensors, IsOfLayer3); });
+  const Checkpoint checkpoint = OrDie(Open(pair.packed));
+  EXPECT_FALSE(checkpoint.can_draft());
+  EXPECT_EQ(checkpoint.num_mtp_layers(), 1);
+  constexpr std::ptrdiff_t kTokens = 24;
+  EXPECT_TRUE(SameBytes(LogitsOf(pair.packed), LogitRows(expected.begin(), expected.begin() + kTokens)));
+
+  const ChosenDrafts drafts = OrDie(ChooseDrafts({.speculate = "auto"}, checkpoint));
+  EXPECT_EQ(drafts.max_drafts, 0);
+  EXPECT_EQ(drafts.warning,
+            "model.latentpack was packed without the layer that predicts further tokens; pack the source again with "
+            "this version's latent-convert, or set speculate=off: nothing is drafted");
+  EXPECT_EQ(OrDie(ChooseDrafts({.speculate = "off"}, checkpoint)).warning, "");
+  EXPECT_THAT(std::string(ChooseDrafts({.speculate = "2"}, checkpoint).status().message()),
+              HasSubstr("speculate=2: model.latentpack was packed without the layer"));
+}
+
+TEST(PackedIndex, WithAPartOfTheLayerThatDraftsIsRefused) {
+  const auto without_one = [](PackedIndex& index) {
+    std::erase_if(index.tensors, [](const PackedTensor& tensor) { return tensor.name.ends_with("eh_proj.weight"); });
+  };
+  EXPECT_THAT(ErrorOfIndex(without_one), HasSubstr("'model.layers.3.eh_proj.weight': expected it in the index"));
+  EXPECT_THAT(ErrorOfIndex([](PackedIndex& index) { index.num_mtp_layers = 0; }),
+              HasSubstr("expected no layer that predicts further tokens, found one"));
+}
+
 TEST(Pack, APackedCheckpointIsLoadedTwice) {
   const Pair pair({.tied_embedding = true});
   const ModelConfig config = OrDie(LoadModelConfig(pair.packed));
   const Checkpoint checkpoint = OrDie(Checkpoint::Open(pair.packed, config));
   const Backend backend = OrDie(MakeCpuBackend(1));
-  for (int i = 0; i < 2; ++i)
-    EXPECT_EQ(LoadWeights(checkpoint, config, MtpUse::kNone, *backend.device, *backend.ops).status(), absl::OkStatus());
+  for (const MtpUse mtp : {MtpUse::kNone, MtpUse::kDraft, MtpUse::kNone, MtpUse::kDraft}) {
+    EXPECT_EQ(LoadWeights(checkpoint, config, mtp, *backend.device, *backend.ops).status(), absl::OkStatus());
+  }
 }
 
 // What profiles name calls by.
