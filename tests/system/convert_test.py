@@ -311,9 +311,17 @@ class Conversion(unittest.TestCase):
         routed = sum(count for name, count in counts.items() if ".experts." in name)
         self.assertEqual(report["parameters"]["total"], sum(counts.values()))
         self.assertEqual(report["parameters"]["active_per_token"], sum(counts.values()) - routed * 12 // 16)
-        self.assertEqual(report["cache_fp32"]["bytes_per_token"], 5 * (64 + 16) * 4)
-        self.assertEqual(report["cache_bf16"]["bytes_per_token"], 5 * (64 + 16) * 2)
-        self.assertEqual(report["cache_fp8"]["bytes_per_token"], 5 * (64 + 4 + 16 * 2))
+        layers = 5 + 1  # with the one that drafts
+        self.assertEqual(report["cache_fp32"]["bytes_per_token"], layers * (64 + 16) * 4)
+        self.assertEqual(report["cache_bf16"]["bytes_per_token"], layers * (64 + 16) * 2)
+        self.assertEqual(report["cache_fp8"]["bytes_per_token"], layers * (64 + 4 + 16 * 2))
+        of_layer = {name: tensor for name, tensor in tensors.items() if name.startswith("model.layers.5.")}
+        copies = ("embed_tokens.weight", "shared_head.head.weight")
+        self.assertEqual(report["drafting"], {
+            "possible": True,
+            "parameters": sum(math.prod(shape) for name, (_, shape, _) in of_layer.items()
+                              if not name.endswith(("_scale_inv", *copies))),
+            "weight_bytes": sum(len(values) for _, _, values in of_layer.values())})
         text = run("inspect", MODEL).stdout
         self.assertIn("architecture=DeepseekV3ForCausalLM  model_type=deepseek_v3", text)
         self.assertIn("routed experts", text)

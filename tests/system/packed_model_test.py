@@ -90,10 +90,12 @@ class PackedModelTest(unittest.TestCase):
         source, packed = (json.loads(report.stdout) for report in reports)
         self.assertEqual(packed["parameters"], source["parameters"])
         self.assertEqual(packed["memory"]["files"], 1)
+        for report in (source, packed):
+            self.assertTrue(report["drafting"]["possible"])
         kinds, found = ({(kind["kind"], kind["dtype"]): kind["tensors"] for kind in report["tensors"]}
                         for report in (source, packed))
         for kind in (("routed experts", "F8_E4M3"), ("shared experts", "F8_E4M3"), ("attention", "F8_E4M3"),
-                     ("embedding", "BF16")):
+                     ("embedding", "BF16"), ("mtp layers", "F8_E4M3")):
             self.assertGreater(found[kind], 0)
             self.assertEqual(found[kind], kinds[kind], kind)
 

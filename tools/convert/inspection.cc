@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -78,14 +79,21 @@ struct Amount {
 // The weights of a directory, by kind and type.
 struct Contents {
   std::map<std::pair<std::string_view, std::string>, Amount> amounts;
+  std::set<std::string, std::less<>> names;
   size_t files = 0;
   uint64_t bytes = 0;
+  uint64_t drafting_bytes = 0;  // of the first layer that predicts further tokens
 
-  void Count(std::string_view kind, std::string_view dtype, uint64_t num_bytes) {
-    Amount& amount = amounts[{kind, std::string(dtype)}];
+  void Count(std::string_view name, std::string_view dtype, uint64_t num_bytes, const ModelConfig& config) {
+    Amount& amount = amounts[{KindOf(name, config), std::string(dtype)}];
     ++amount.tensors;
     amount.bytes += num_bytes;
     bytes += num_bytes;
+    if (tensor_names::LayerOf(name) == config.num_layers) drafting_bytes += num_bytes;
+    names.emplace(name);
+  }
+  bool Has(const std::string& weight) const {
+    return names.contains(weight) || names.contains(weight + tensor_names::kPacked);
   }
 };
 
@@ -93,9 +101,9 @@ absl::StatusOr<Contents> PackedContents(const std::filesystem::path& directory, 
   absl::StatusOr<PackedFile> file = PackedFile::Open(directory / kPackedFileName);
   if (!file.ok()) return file.status();
   if (absl::Status status = file->Accept(config); !status.ok()) return status;
-  Contents contents = {.amounts = {}, .files = 1};
+  Contents contents = {.amounts = {}, .names = {}, .files = 1};
   file->ForEach([&](const PackedTensor& tensor) {
-    contents.Count(KindOf(tensor.name, config), PackedTypeName(tensor.dtype), tensor.end - tensor.begin);
+    contents.Count(tensor.name, PackedTypeName(tensor.dtype), tensor.end - tensor.begin, config);
   });
   return contents;
 }
@@ -104,10 +112,10 @@ absl::StatusOr<Contents> ContentsOf(const std::filesystem::path& directory, cons
   if (HasPackedFile(directory)) return PackedContents(directory, config);
   const absl::StatusOr<Shards> shards = OpenShards(directory);
   if (!shards.ok()) return shards.status();
-  Contents contents = {.amounts = {}, .files = shards->files.size()};
+  Contents contents = {.amounts = {}, .names = {}, .files = shards->files.size()};
   shards->ForEach([&](const SafetensorsFile&, const SafetensorsEntry& entry) {
     const bool is_int4 = entry.dtype == "I32" && entry.name.ends_with(tensor_names::kPacked);
-    contents.Count(KindOf(entry.name, config), is_int4 ? "INT4" : entry.dtype, entry.end - entry.begin);
+    contents.Count(entry.name, is_int4 ? "INT4" : entry.dtype, entry.end - entry.begin, config);
   });
   return contents;
 }
@@ -120,8 +128,40 @@ Json TensorFacts(const Contents& contents) {
   return kinds;
 }
 
-Json CacheFacts(const ModelConfig& config, LatentFormat format, uint64_t left_bytes) {
-  const size_t block_bytes = LatentCache::BytesPerBlock(config, MtpUse::kNone, format);
+// The layer that drafts: its weights, without copies, and whether all of them are there.
+struct Drafting {
+  int64_t parameters = 0;
+  bool is_whole = false;
+
+  MtpUse mtp() const { return is_whole ? MtpUse::kDraft : MtpUse::kNone; }
+};
+
+Drafting DraftingOf(const Contents& contents, const ModelConfig& config) {
+  Drafting drafting = {.parameters = 0, .is_whole = config.num_mtp_layers > 0};
+  const absl::Status status = ForEachExpectedTensor(config, [&](const ExpectedTensor& tensor) {
+    if (tensor.use != TensorUse::kDrafting || tensor.is_copy()) return absl::OkStatus();
+    int64_t count = 1;
+    for (const int64_t size : tensor.shape) count *= size;
+    drafting.parameters += count;
+    drafting.is_whole = drafting.is_whole && contents.Has(tensor.name);
+    return absl::OkStatus();
+  });
+  return drafting;
+}
+
+Json DraftingFacts(const Drafting& drafting, const Contents& contents, const ModelConfig& config) {
+  Json facts = {
+      {"possible", drafting.is_whole}, {"parameters", drafting.parameters}, {"weight_bytes", contents.drafting_bytes}};
+  if (!drafting.is_whole) {
+    facts["reason"] = config.num_mtp_layers == 0 ? "config.json names no layer that predicts further tokens"
+                                                 : "tensors of the layer that predicts further tokens are absent";
+  }
+  return facts;
+}
+
+// With the layer that drafts, where there is one: the daemon loads it unless it is told not to.
+Json CacheFacts(const ModelConfig& config, MtpUse mtp, LatentFormat format, uint64_t left_bytes) {
+  const size_t block_bytes = LatentCache::BytesPerBlock(config, mtp, format);
   const uint64_t blocks = left_bytes / block_bytes;
   return {{"bytes_per_token", block_bytes / kBlockSlots},
           {"fitting_blocks", blocks},
@@ -164,14 +204,16 @@ absl::StatusOr<std::string> Inspect(const std::filesystem::path& directory, Repo
   if (!contents.ok()) return contents.status();
   const uint64_t available = cpu::AvailableMemory();
   const uint64_t left = available - std::min(available, contents->bytes);
+  const Drafting drafting = DraftingOf(*contents, *config);
   const Json report = {
       {"config", ConfigFacts(*config)},
       {"parameters", Parameters(*config)},
       {"tensors", TensorFacts(*contents)},
+      {"drafting", DraftingFacts(drafting, *contents, *config)},
       {"memory", {{"files", contents->files}, {"weight_bytes", contents->bytes}, {"available_bytes", available}}},
-      {"cache_fp32", CacheFacts(*config, LatentFormat::kF32, left)},
-      {"cache_bf16", CacheFacts(*config, LatentFormat::kBf16, left)},
-      {"cache_fp8", CacheFacts(*config, LatentFormat::kFp8, left)}};
+      {"cache_fp32", CacheFacts(*config, drafting.mtp(), LatentFormat::kF32, left)},
+      {"cache_bf16", CacheFacts(*config, drafting.mtp(), LatentFormat::kBf16, left)},
+      {"cache_fp8", CacheFacts(*config, drafting.mtp(), LatentFormat::kFp8, left)}};
   return format == ReportFormat::kJson ? report.dump(2) + "\n" : Text(report);
 }
 
