@@ -1,6 +1,7 @@
 #include "engine/step/speculation.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -26,6 +27,7 @@ constexpr double kPays = 1.03, kIsBetter = 1.02;
 constexpr double kWasteOfTurns = 1.0, kWasteOfHole = 3.0;
 constexpr double kShareOfLooks = 0.005, kMostCredit = 16.0;
 constexpr int kPatience = 32;
+constexpr int kMostElsewhere = 16;    // steps of other numbers of rows, after which the last ones are no comparison
 constexpr double kWorthOfNone = 3.0;  // of looks at steps without drafts, which all others are measured by
 constexpr double kSurprising = 1.25;  // steps that take so many times as long as when they were compared
 
@@ -57,8 +59,8 @@ int Speculation::BucketOf(int num_rows) {
 }
 
 int Speculation::DraftsFor(int num_rows) const {
-  const int index = BucketOf(num_rows);
-  return look_ && look_->bucket == index ? look_->num_drafts : buckets_[Index(index)].chosen;
+  const Bucket& bucket = buckets_[Index(BucketOf(num_rows))];
+  return bucket.look ? bucket.look->num_drafts : bucket.chosen;
 }
 
 void Speculation::CountDrafts(int num_verified, int num_accepted) {
@@ -133,64 +135,71 @@ void Speculation::Choose(Bucket& bucket) const {
 void Speculation::Observe(const Step& step) {
   if (max_drafts_ == 0 || step.num_rows <= 0 || step.seconds <= 0.0) return;
   const int index = BucketOf(step.num_rows);
-  if (look_) return ObserveLook(index, step);
-  Bucket& own = bucket(index);
-  if (step.num_drafts != own.chosen) return;
-  ++own.num_steps;
-  own.credit = std::min(kMostCredit, own.credit + kShareOfLooks);
-  own.samples.Add(step.seconds);
-  Choose(own);
-  if (own.samples.is_full()) StartLook(index);
+  Bucket& bucket = buckets_[Index(index)];
+  ++num_steps_;
+  const int64_t steps_elsewhere = num_steps_ - 1 - std::exchange(bucket.last_step, num_steps_);
+  if (steps_elsewhere > kMostElsewhere) {
+    bucket.samples = {};
+    if (bucket.look) EndLook(bucket);
+  }
+  if (bucket.look) return ObserveLook(bucket, step);
+  if (step.num_drafts != bucket.chosen) return;
+  ++bucket.num_steps;
+  bucket.credit = std::min(kMostCredit, bucket.credit + kShareOfLooks);
+  bucket.samples.Add(step.seconds);
+  Choose(bucket);
+  if (bucket.samples.is_full()) StartLook(index);
 }
 
 // At what was not looked at for long, given what such a look wastes; once that may be wasted. Where steps take longer
 // than they did, drafts may pay no more: then at steps without them.
 void Speculation::StartLook(int index) {
-  Bucket& own = bucket(index);
-  if (own.compared_at == 0.0) own.compared_at = own.samples.Median();
+  Bucket& bucket = buckets_[Index(index)];
+  if (bucket.compared_at == 0.0) bucket.compared_at = bucket.samples.Median();
   const ByDrafts tokens = Tokens(), seconds = SecondsIn(index);
-  Look look{.bucket = index, .steps_left = kPatience, .samples = {}};
-  if (own.chosen > 0 && own.samples.Median() > kSurprising * own.compared_at) {
-    if (own.credit >= 0.0) look_ = look;
+  Look look{.steps_left = kPatience, .samples = {}};
+  if (bucket.chosen > 0 && bucket.samples.Median() > kSurprising * bucket.compared_at) {
+    if (bucket.credit >= 0.0) bucket.look = look;
     return;
   }
   double highest = 0.0;
   for (int k = 0; k <= max_drafts_; ++k) {
-    if (k == own.chosen) continue;
-    const double waste =
-        WasteOfLook(k, seconds[Index(k)] / seconds[Index(own.chosen)], tokens[Index(k)] / tokens[Index(own.chosen)]);
-    const int age = own.num_steps - own.choices[Index(k)].looked_at;
-    const double score = (k == 0 ? kWorthOfNone : 1.0) * age / waste;
+    if (k == bucket.chosen) continue;
+    const double waste = WasteOfLook(k, seconds[Index(k)] / seconds[Index(bucket.chosen)],
+                                     tokens[Index(k)] / tokens[Index(bucket.chosen)]);
+    const int64_t age = bucket.num_steps - bucket.choices[Index(k)].looked_at;
+    const double score = (k == 0 ? kWorthOfNone : 1.0) * static_cast<double>(age) / waste;
     if (waste > kMostCredit || score <= highest) continue;
     highest = score;
     look.num_drafts = k;
     look.waste = waste;
   }
-  if (highest == 0.0 || look.waste > own.credit) return;
-  if (own.chosen == 0) Forget();
-  look_ = look;
+  if (highest == 0.0 || look.waste > bucket.credit) return;
+  if (bucket.chosen == 0) Forget();
+  bucket.look = look;
 }
 
-void Speculation::ObserveLook(int index, const Step& step) {
-  if (index == look_->bucket && step.num_drafts == look_->num_drafts) look_->samples.Add(step.seconds);
-  if (look_->samples.is_full()) return FinishLook();
-  if (--look_->steps_left == 0) EndLook();
+void Speculation::ObserveLook(Bucket& bucket, const Step& step) {
+  Look& look = *bucket.look;
+  if (step.num_drafts == look.num_drafts) look.samples.Add(step.seconds);
+  if (look.samples.is_full()) return FinishLook(bucket);
+  if (--look.steps_left == 0) EndLook(bucket);
 }
 
-void Speculation::FinishLook() {
-  Bucket& own = bucket(look_->bucket);
-  const int k = look_->num_drafts;
-  const double found = look_->samples.Median() / own.samples.Median();
+void Speculation::FinishLook(Bucket& bucket) {
+  Look& look = *bucket.look;
+  const int k = look.num_drafts;
+  const double found = look.samples.Median() / bucket.samples.Median();
   const ByDrafts tokens = Tokens();
-  look_->waste = WasteOfLook(k, found, tokens[Index(k)] / tokens[Index(own.chosen)]);
-  // Without drafts is what all others are measured by.
+  look.waste = WasteOfLook(k, found, tokens[Index(k)] / tokens[Index(bucket.chosen)]);
+  // Steps without drafts are what all others are measured by.
   if (k == 0) {
-    CompareWithNone(own, 1.0 / found);
+    CompareWithNone(bucket, 1.0 / found);
   } else {
-    own.choices[Index(k)].Learn(found * own.choices[Index(own.chosen)].seconds);
+    bucket.choices[Index(k)].Learn(found * bucket.choices[Index(bucket.chosen)].seconds);
   }
-  EndLook();
-  Choose(own);
+  EndLook(bucket);
+  Choose(bucket);
 }
 
 // The others were compared with what is chosen: what is found about that holds for them, too.
@@ -207,12 +216,11 @@ void Speculation::CompareWithNone(Bucket& bucket, double seconds) {
   }
 }
 
-void Speculation::EndLook() {
-  Bucket& own = bucket(look_->bucket);
-  own.choices[Index(look_->num_drafts)].looked_at = own.num_steps;
-  own.credit -= look_->waste;
-  own.samples = {};
-  look_.reset();
+void Speculation::EndLook(Bucket& bucket) {
+  bucket.choices[Index(bucket.look->num_drafts)].looked_at = bucket.num_steps;
+  bucket.credit -= bucket.look->waste;
+  bucket.samples = {};
+  bucket.look.reset();
 }
 
 void Speculation::Forget() {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 
 #include "engine/request.h"
@@ -59,48 +60,48 @@ class Speculation {
   struct Choice {
     double seconds = 1.0;  // for each second of such a step without drafts, as looks found
     int num_looks = 0;
-    int looked_at = 0;  // the bucket's step
+    int64_t looked_at = 0;  // the bucket's step
 
     void Learn(double found);
   };
 
-  struct Bucket {
-    std::array<Choice, kMaxDrafts + 1> choices{};
-    int chosen = 0;
-    int num_steps = 0;
-    double credit = kFirstCredit;  // steps that looks may waste
-    Samples samples;               // the last steps with what is chosen
-    double compared_at = 0.0;      // their seconds as what is chosen was compared with none; 0: not known yet
-  };
-
   // A few steps with another k than the one chosen.
   struct Look {
-    int bucket = 0;
     int num_drafts = 0;
     double waste = 0.0;
     int steps_left = 0;  // then it is given up
     Samples samples;
   };
 
+  struct Bucket {
+    std::array<Choice, kMaxDrafts + 1> choices{};
+    int chosen = 0;
+    int64_t num_steps = 0;         // with what is chosen
+    int64_t last_step = 0;         // of all steps
+    double credit = kFirstCredit;  // steps that looks may waste
+    Samples samples;               // the last steps with what is chosen
+    double compared_at = 0.0;      // their seconds as what is chosen was compared with none; 0: not known yet
+    std::optional<Look> look;
+  };
+
   static int BucketOf(int num_rows);
   static double WasteOfLook(int num_drafts, double seconds, double tokens);
-  Bucket& bucket(int index) { return buckets_[static_cast<size_t>(index)]; }
   ByDrafts Tokens() const;
   ByDrafts SecondsIn(int index) const;
   std::optional<double> MeasuredNear(int index, int num_drafts) const;
   void Choose(Bucket& bucket) const;
   void StartLook(int index);
-  void ObserveLook(int index, const Step& step);
-  void FinishLook();
+  void ObserveLook(Bucket& bucket, const Step& step);
+  void FinishLook(Bucket& bucket);
   void CompareWithNone(Bucket& bucket, double seconds);
-  void EndLook();
+  static void EndLook(Bucket& bucket);
   void Forget();
 
   const int max_drafts_;
   // How often a draft was verified at each place, all before it being right, and was right itself. Both fade.
   std::array<double, kMaxDrafts> verified_{}, accepted_{};
   std::array<Bucket, kNumBuckets> buckets_{};
-  std::optional<Look> look_;
+  int64_t num_steps_ = 0;
 };
 
 }  // namespace latentd

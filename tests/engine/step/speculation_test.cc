@@ -210,6 +210,20 @@ TEST(Speculation, ChangingNumbersOfRowsCostLittle) {
   }
 }
 
+TEST(Speculation, ShortTimesOfEachNumberOfRowsTeachEnough) {
+  Engine engine(2, WaitsForWeights);
+  const auto run = [&engine](int num_rounds) {
+    for (int round = 0; round < num_rounds; ++round) {
+      engine.Run(16, 25, 0.85);
+      for (int num_rows = 15; num_rows > 0; --num_rows) engine.Run(num_rows, 2, 0.85);
+    }
+  };
+  run(6);
+  engine.StartCounting();
+  run(6);
+  EXPECT_GE(engine.Speedup(), 1.5);
+}
+
 // As where requests say themselves how many drafts they want.
 TEST(Speculation, GivesUpALookThatNeverIsOne) {
   Speculation speculation(2);
