@@ -101,7 +101,8 @@ class SpeculationRun {
 
  private:
   int MostContext() const { return 1 + options_.most_of_stream; }
-  int NumBlocks() const { return 1 + most_streams_ * BlocksFor(MostContext() + options_.most_drafts); }
+  // Room for one more each: a sequence starts only where others have some to grow.
+  int NumBlocks() const { return 1 + most_streams_ * (1 + BlocksFor(MostContext() + options_.most_drafts)); }
   int MostTokens() const { return most_streams_ * (1 + options_.most_drafts); }
   int TokensOfStream(int streams) const {
     return std::clamp(options_.tokens / streams, options_.least_of_stream, options_.most_of_stream);
@@ -140,6 +141,13 @@ class SpeculationRun {
     return request;
   }
 
+  // Where a stream is about to end, fewer drafts are made.
+  bool IsNearEnd(const TokensBySeed& streams) const {
+    const auto most = static_cast<size_t>(1 + TokensOfStream(static_cast<int>(streams.size())) - options_.most_drafts);
+    return std::any_of(streams.begin(), streams.end(),
+                       [most](const auto& stream) { return stream.second.size() >= most; });
+  }
+
   DecodeSteps Run(int streams, Mode& mode) {
     DecodeSteps run;
     for (int stream = 0; stream < streams; ++stream) {
@@ -159,7 +167,7 @@ class SpeculationRun {
         std::vector<int32_t>& tokens = run.streams.at(sequence.id.request - 1);
         for (const SampleResult& token : output.TokensOf(sequence)) tokens.push_back(token.id);
       }
-      if (index < kFirstSteps || std::ssize(output.sequences) < streams || !output.ends.empty()) continue;
+      if (index < kFirstSteps || std::ssize(output.sequences) < streams || IsNearEnd(run.streams)) continue;
       run.seconds.push_back(seconds);
       run.tokens += static_cast<double>(output.tokens.size());
     }
