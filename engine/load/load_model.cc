@@ -78,14 +78,15 @@ VocabularyRules RulesOf(const ModelConfig& config, const Tokenizer* tokenizer) {
 
 // Valid while its arguments live.
 MemoryFacts MemoryOf(const LoadOptions& options, const LoadedModel& loaded, const Checkpoint& checkpoint,
-                     const ModelConfig& config, MtpUse mtp) {
+                     const ModelConfig& config, const ChosenDrafts& drafts) {
   const int context = MaxContext(options, config).value_or(config.max_context);  // it was checked
   return {.available_bytes = loaded.chosen.backend.device->AvailableBytes(),
           .weight_bytes = checkpoint.tensor_bytes(),
-          .block_bytes = LatentCache::BytesPerBlock(config, mtp, loaded.numerics.latents),
-          .step_bytes = [&, context, mtp](int tokens) {
-            ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, tokens, context);
-            limits.loads_mtp = mtp;
+          .block_bytes = LatentCache::BytesPerBlock(config, drafts.mtp(), loaded.numerics.latents),
+          .step_bytes = [&, context](int tokens) {
+            const ModelLimits limits =
+                LimitsFor(options, loaded.chosen, loaded.numerics,
+                          {.tokens = tokens, .max_drafts = drafts.max_drafts, .context = context});
             return StepBytes(options, config, loaded.chosen, limits);
           }};
 }
@@ -115,7 +116,7 @@ EngineOptions OptionsFor(const LoadOptions& options, const Sizes& sizes) {
                         .prefix_cache = options.prefix_cache,
                         .max_step_tokens = sizes.step_tokens,
                         .max_step_rows = rows,
-                        .max_step_logits = MostStepLogits(options),
+                        .max_step_logits = MostStepLogits(options, sizes.drafts.max_drafts, sizes.step_tokens),
                         .max_started = static_cast<int>(options.max_started > 0 ? options.max_started : 4 * rows),
                         .max_drafts = sizes.drafts.max_drafts,
                         .max_context_tokens = sizes.context,
@@ -229,15 +230,16 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
   loaded.numerics = *numerics;
   const absl::StatusOr<ChosenDrafts> drafts = ChooseDrafts(options, checkpoint);
   if (!drafts.ok()) return drafts.status();
-  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(options, loaded, checkpoint, config, drafts->mtp()));
+  absl::StatusOr<Sizes> sizes = SizesOf(options, config, MemoryOf(options, loaded, checkpoint, config, *drafts));
   if (!sizes.ok()) return sizes;
   sizes->drafts = *drafts;
   loaded.engine = OptionsFor(options, *sizes);
   loaded.engine.vocabulary = RulesOf(config, loaded.text.tokenizer.get());
   const Backend& backend = loaded.chosen.backend;
-  ModelLimits limits = LimitsFor(options, loaded.chosen, loaded.numerics, sizes->step_tokens, sizes->context);
+  ModelLimits limits =
+      LimitsFor(options, loaded.chosen, loaded.numerics,
+                {.tokens = sizes->step_tokens, .max_drafts = drafts->max_drafts, .context = sizes->context});
   limits.num_blocks = sizes->cache.num_blocks;
-  limits.loads_mtp = drafts->mtp();
   absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(checkpoint, config, limits, *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded.model = *std::move(model);

@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kMostStepTokens = 512;  // the products of larger steps are no faster
 constexpr int kLeastStepTokens = 64;
+constexpr int kLeastStepLogits = 64;
+constexpr int kAutoDraftLogits = 64;
 constexpr uint64_t kStepShare = 16;               // a step's activations take at most this part of the memory
 constexpr uint64_t kCacheShare = 2;               // and the cache this part of what weights and activations leave
 constexpr int64_t kMaxBlocks = int64_t{1} << 24;  // slots are numbered in 32 bits
@@ -30,7 +32,12 @@ int StepTokens(const LoadOptions& options, const MemoryFacts& memory) {
   return tokens;
 }
 
-int MostStepLogits(const LoadOptions& options) { return std::max(static_cast<int>(options.max_rows), 64); }
+int MostStepLogits(const LoadOptions& options, int max_drafts, int step_tokens) {
+  const int rows = static_cast<int>(options.max_rows), least = std::max(rows, kLeastStepLogits);
+  if (max_drafts == 0) return least;
+  const int wanted = options.speculate == "auto" ? rows + kAutoDraftLogits : rows * (1 + max_drafts);
+  return std::max(least, std::min(wanted, step_tokens));
+}
 
 absl::StatusOr<CacheSize> CacheBlocks(const LoadOptions& options, const MemoryFacts& memory, int context,
                                       int step_tokens) {

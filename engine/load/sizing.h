@@ -23,8 +23,9 @@ struct MemoryFacts {
 // a sixteenth of the memory.
 int StepTokens(const LoadOptions& options, const MemoryFacts& memory);
 
-// Rows of a step whose logits may be wanted.
-int MostStepLogits(const LoadOptions& options);
+// Rows of a step whose logits may be wanted. Drafts have a row of logits each: all that were asked for, and 64 where
+// their number is left to the engine, for which more seldom pay; none beyond the step's tokens.
+int MostStepLogits(const LoadOptions& options, int max_drafts, int step_tokens);
 
 struct CacheSize {
   int num_blocks = 0;  // the scratch block included

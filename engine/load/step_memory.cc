@@ -18,14 +18,15 @@ uint64_t GpuScratchBytes(const StepLimits& step) {
 }  // namespace
 
 ModelLimits LimitsFor(const LoadOptions& options, const ChosenBackend& chosen, const Numerics& numerics,
-                      int step_tokens, int context) {
+                      const StepSizes& sizes) {
   const int rows = chosen.backend.device->PadRows(static_cast<int>(options.max_rows));
-  return {.max_tokens = std::max(step_tokens, rows),
+  return {.max_tokens = std::max(sizes.tokens, rows),
           .max_rows = rows,
-          .max_logit_rows = std::max(MostStepLogits(options), rows),
-          .max_context = context,
+          .max_logit_rows = std::max(MostStepLogits(options, sizes.max_drafts, sizes.tokens), rows),
+          .max_context = sizes.context,
           .latents = numerics.latents,
-          .activations = numerics.activations};
+          .activations = numerics.activations,
+          .loads_mtp = sizes.max_drafts > 0 ? MtpUse::kDraft : MtpUse::kNone};
 }
 
 uint64_t StepBytes(const LoadOptions& options, const ModelConfig& config, const ChosenBackend& chosen,

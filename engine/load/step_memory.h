@@ -10,9 +10,15 @@
 
 namespace latentd {
 
-// What Model::Load may be asked for where steps have at most `step_tokens` tokens, the cache's blocks aside.
+struct StepSizes {
+  int tokens = 0;      // of the largest step
+  int max_drafts = 0;  // of one sequence; 0: the layer that drafts is not loaded
+  int context = 0;
+};
+
+// What Model::Load may be asked for where steps are at most so large, the cache's blocks aside.
 ModelLimits LimitsFor(const LoadOptions& options, const ChosenBackend& chosen, const Numerics& numerics,
-                      int step_tokens, int context);
+                      const StepSizes& sizes);
 
 // Activations, angles and the backend's scratch.
 uint64_t StepBytes(const LoadOptions& options, const ModelConfig& config, const ChosenBackend& chosen,

@@ -73,6 +73,20 @@ TEST(Sizing, StepsAreSmallerWhereMemoryIsShort) {
   EXPECT_EQ(StepTokens(With(&LoadOptions::max_step_tokens, 7), LargeModel(1)), 7);
 }
 
+TEST(Sizing, DraftsHaveLogitsOfTheirOwn) {
+  const auto logits = [](std::string speculate, int rows, int max_drafts) {
+    return MostStepLogits({.speculate = std::move(speculate), .max_rows = rows}, max_drafts, 512);
+  };
+  EXPECT_EQ(logits("off", 8, 0), 64);
+  EXPECT_EQ(logits("auto", 100, 0), 100) << "the checkpoint can't draft";
+  EXPECT_EQ(logits("auto", 8, 8), 72);
+  EXPECT_EQ(logits("auto", 64, 8), 128);
+  EXPECT_EQ(logits("2", 64, 2), 192);
+  EXPECT_EQ(logits("1", 8, 1), 64);
+  EXPECT_EQ(logits("8", 64, 8), 512) << "a step has no more tokens";
+  EXPECT_EQ(logits("8", 600, 8), 600) << "each row has one";
+}
+
 TEST(Sizing, AMinuteOfPromptsMayWait) {
   EXPECT_EQ(QueuedTokens(With(&LoadOptions::max_queued_requests, 256), 1000.0, 163'840), 60'000);
   EXPECT_EQ(QueuedTokens(With(&LoadOptions::max_queued_requests, 256), 20'000.0, 2048), 256 * 2048);
