@@ -29,7 +29,6 @@ TinyCheckpoint RealGeometry() {
   options.hidden_size = 512;
   options.max_context = 1024;
   options.num_layers = 2;
-  options.num_mtp_layers = 0;
   options.attention = {.num_heads = 16, .nope_width = 128, .rope_width = 64, .value_width = 128, .latent_width = 512};
   options.query_latent_width = 0;
   options.dense_width = 384;
@@ -72,7 +71,8 @@ class CountingDevice final : public Device {
 // An engine with a model of its own, stepped until all is answered.
 class DeviceEngine {
  public:
-  DeviceEngine(const std::filesystem::path& model, Backend backend) : backend_(std::move(backend)) {
+  DeviceEngine(const std::filesystem::path& model, Backend backend, int max_drafts)
+      : backend_(std::move(backend)), max_drafts_(max_drafts) {
     auto counting = std::make_unique<CountingDevice>(std::move(backend_.device));
     device_ = counting.get();
     backend_.device = std::move(counting);
@@ -81,20 +81,24 @@ class DeviceEngine {
     const ModelLimits limits = {.num_blocks = kNumBlocks,
                                 .max_tokens = kMaxTokens,
                                 .max_rows = 8,
-                                .max_logit_rows = 8,
-                                .max_context = config.max_context};
+                                .max_logit_rows = 8 * (1 + max_drafts),
+                                .max_context = config.max_context,
+                                .loads_mtp = max_drafts > 0 ? MtpUse::kDraft : MtpUse::kNone};
     model_ = OrDie(Model::Load(checkpoint, config, limits, *backend_.device, *backend_.ops));
     executor_ = std::make_unique<ModelExecutor>(*model_, backend_);
     const EngineOptions options = {.scheduler = {.cache = {.num_blocks = kNumBlocks},
                                                  .max_step_tokens = kMaxTokens,
                                                  .max_step_rows = 8,
-                                                 .max_step_logits = 8,
+                                                 .max_step_logits = 8 * (1 + max_drafts),
+                                                 .max_drafts = max_drafts,
                                                  .max_context_tokens = config.max_context}};
     engine_ = std::make_unique<Engine>(*executor_, options, metrics_);
   }
 
+  // With as many drafts as the engine was made for.
   void Add(RequestId id, std::vector<int32_t> prompt, int max_tokens, int num_top_logprobs = -1) {
     Request request{.id = id, .prompt = std::move(prompt)};
+    request.max_drafts = max_drafts_;
     request.sampling.temperature = 0.0f;
     request.answer.num_top_logprobs = num_top_logprobs;
     request.stopping.max_tokens = max_tokens;
@@ -108,7 +112,11 @@ class DeviceEngine {
     for (const SequenceOutput& sequence : output.sequences) {
       for (const SampleResult& token : output.TokensOf(sequence)) results[sequence.id.request].push_back(token);
     }
-    for (const SequenceEnd& end : output.ends) reasons[end.id.request] = end.reason;
+    for (const SequenceEnd& end : output.ends) {
+      reasons[end.id.request] = end.reason;
+      drafted_tokens += static_cast<int>(end.drafted_tokens);
+      accepted_tokens += static_cast<int>(end.accepted_tokens);
+    }
     return output;
   }
   void StepUntilIdle() {
@@ -133,9 +141,12 @@ class DeviceEngine {
 
   std::map<RequestId, std::vector<SampleResult>> results;
   std::map<RequestId, FinishReason> reasons;
+  int drafted_tokens = 0;
+  int accepted_tokens = 0;
 
  private:
   Backend backend_;
+  const int max_drafts_;
   CountingDevice* device_ = nullptr;
   std::unique_ptr<Model> model_;
   std::unique_ptr<ModelExecutor> executor_;
@@ -153,11 +164,11 @@ std::vector<int32_t> Prompt(int num_tokens, int salt) {
 class EngineOnDevice : public testing::Test {
  protected:
   EngineOnDevice() { WriteTinyCheckpoint(RealGeometry(), model_.path()); }
-  std::unique_ptr<DeviceEngine> OnDevice() {
-    return std::make_unique<DeviceEngine>(model_.path(), MakeUnreservedTestBackend());
+  std::unique_ptr<DeviceEngine> OnDevice(int max_drafts = 0) {
+    return std::make_unique<DeviceEngine>(model_.path(), MakeUnreservedTestBackend(), max_drafts);
   }
-  std::unique_ptr<DeviceEngine> OnCpu() {
-    return std::make_unique<DeviceEngine>(model_.path(), OrDie(MakeCpuBackend(2)));
+  std::unique_ptr<DeviceEngine> OnCpu(int max_drafts = 0) {
+    return std::make_unique<DeviceEngine>(model_.path(), OrDie(MakeCpuBackend(2)), max_drafts);
   }
 
   TemporaryDirectory model_;
@@ -213,6 +224,35 @@ TEST_F(EngineOnDevice, DecodeStepsOfOneShapeAreRecordedOnce) {
     EXPECT_EQ(device.num_bodies, static_cast<int>(device.shapes.size()));
     EXPECT_EQ(device.shapes.size(), 2u) << "of two rows, then of one";
   }
+}
+
+// Drafts change no token. A random model's are seldom right, so those that are verified are what is looked at.
+TEST_F(EngineOnDevice, DraftsAreThoseOfTheCpuAndChangeNoToken) {
+  const auto device = OnDevice(2), cpu = OnCpu(2), off = OnCpu();
+  for (DeviceEngine* engine : {device.get(), cpu.get(), off.get()}) {
+    engine->Add(1, Prompt(5, 1), 8);
+    engine->Add(2, Prompt(52, 2), 8);  // two chunks
+    engine->StepUntilIdle();
+  }
+  for (const RequestId id : {1, 2}) {
+    EXPECT_EQ(device->Ids(id), off->Ids(id)) << "sequence " << id;
+    EXPECT_EQ(cpu->Ids(id), off->Ids(id)) << "sequence " << id;
+  }
+  EXPECT_GT(device->drafted_tokens, 16);
+  EXPECT_EQ(device->drafted_tokens, cpu->drafted_tokens);
+  EXPECT_EQ(device->accepted_tokens, cpu->accepted_tokens);
+  EXPECT_EQ(off->drafted_tokens, 0);
+}
+
+TEST_F(EngineOnDevice, StepsThatVerifyDraftsAreRecorded) {
+  const auto engine = OnDevice(2);
+  engine->Add(1, Prompt(4, 1), 7);
+  engine->StepUntilIdle();
+  const CountingDevice& device = engine->device();
+  int num_verifying = 0;
+  for (const auto& [shape, count] : device.shapes) num_verifying += shape.tokens_per_row > 1 ? count : 0;
+  EXPECT_GT(num_verifying, 2);
+  EXPECT_EQ(device.num_bodies, TestTraits().name == "cpu" ? device.num_runs : static_cast<int>(device.shapes.size()));
 }
 
 }  // namespace
