@@ -102,13 +102,15 @@ TEST_P(WithDrafts, NoByteChangesWhereTheEngineChooses) {
   EngineRun run(model_, {.max_drafts = kMaxDrafts, .step_duration = std::chrono::milliseconds(1)});
   DraftCounts counts;
   for (size_t i = 0; i < all.size(); ++i) {
-    model_.known_answers().SetAccuracy(i < all.size() / 2 ? 0.9 : 0.3);
+    model_.known_answers().SetAccuracy(i < all.size() / 2 ? 0.8 : 0.3);
     Add(run, all[i], kAutoDrafts);
     if (i % 3 == 2 || i + 1 == all.size()) RunToEnd(run);
   }
   for (const PlainRequest& plain : all) ExpectPlain(run, plain);
   counts.Count(run);
-  counts.ExpectSome();
+  // How many it drafts is its own affair.
+  EXPECT_GT(counts.num_right, 0);
+  EXPECT_GT(counts.num_wrong, 0);
 }
 
 // At the last positions that a sequence may have.
