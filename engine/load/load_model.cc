@@ -243,7 +243,7 @@ absl::StatusOr<Sizes> TakeWeights(const LoadOptions& options, const Checkpoint& 
   absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(checkpoint, config, limits, *backend.device, *backend.ops);
   if (!model.ok()) return model.status();
   loaded.model = *std::move(model);
-  // Layers that nothing computes yet.
+  // What nothing computes.
   if (absl::Status status = checkpoint.CheckUnread(static_cast<int>(options.threads)); !status.ok()) return status;
   return sizes;
 }

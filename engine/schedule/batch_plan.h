@@ -32,7 +32,9 @@ struct PlannedRow {
   int num_tokens = 0;
   int first_logit_position = 0;  // logits are wanted at num_logits positions from here on
   int num_logits = 0;
-  int num_again = 0;   // its first tokens whose latents the cache has: for their hidden states
+  // Its first tokens whose latents the cache has: they are computed for their hidden states, and store the same bytes
+  // in the same slots again, also where others hold these blocks.
+  int num_again = 0;
   int num_drafts = 0;  // its last tokens that are the sequence's first drafts
   std::optional<Following> following = std::nullopt;
   RowVerdict verdict = {};  // once it was computed
@@ -50,7 +52,7 @@ struct BatchPlan {
   int num_logits = 0;
   int num_started = 0;          // rows of requests that never ran before
   double work = 0.0;            // as StepAllowance measures it
-  double work_of_decode = 0.0;  // the part of rows with one token to compute
+  double work_of_decode = 0.0;  // the part of rows that decode, drafts included
   WaitCounts waits{};           // sequences that wait on, by what the first of them lacked
 
   bool has_prompt() const { return work > work_of_decode; }  // while prompts are dealt out

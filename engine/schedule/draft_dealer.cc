@@ -49,10 +49,8 @@ void DraftDealer::Deal(DraftRoom room, const StepAllowance& allowance, BatchPlan
     const int most = MostFor(row, allowance);
     if (most <= 0) continue;
     // What one does not take is shared by those behind it.
-    const double affordable = room.work / allowance.WorkOf(row.end_position(), 1);
-    const double left = std::min({static_cast<double>(room.tokens), static_cast<double>(room.logits), affordable});
-    const double share = left / static_cast<double>(num_takers--);
-    Verify(row, static_cast<int>(std::min<double>(most, share)), allowance, room, plan);
+    const int share = std::max(0, std::min(room.tokens, room.logits)) / static_cast<int>(num_takers--);
+    Verify(row, std::min(most, share), allowance, room, plan);
   }
 }
 
@@ -62,17 +60,15 @@ void DraftDealer::Verify(PlannedRow& row, int num_drafts, const StepAllowance& a
   Sequence& sequence = *row.sequence;
   Extend(sequence, BlocksFor(row.end_position() + num_drafts), room.blocks);
   num_drafts = std::min(num_drafts, NumSlots(sequence) - row.end_position());
-  const double work = allowance.WorkOf(row.end_position(), num_drafts);
+  plan.work += allowance.WorkOf(row.end_position(), num_drafts);
   row.num_drafts = num_drafts;
   row.num_tokens += num_drafts;
   row.num_logits += num_drafts;
   sequence.planned += num_drafts;
   plan.num_tokens += num_drafts;
   plan.num_logits += num_drafts;
-  plan.work += work;
   room.tokens -= num_drafts;
   room.logits -= num_drafts;
-  room.work -= work;
 }
 
 // As far as there are blocks.

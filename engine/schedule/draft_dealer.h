@@ -20,12 +20,12 @@
 
 namespace latentd {
 
-// What the drafts of a step may take.
+// What the drafts of a step may take. Its time does not bound them: how many pay is judged before (engine/step's
+// Speculation), or the client has said how many.
 struct DraftRoom {
   int tokens = 0;
   int logits = 0;
   int blocks = 0;
-  double work = 0.0;
 };
 
 class DraftDealer {

@@ -259,12 +259,10 @@ DraftRoom Scheduler::RoomForDrafts(const StepAllowance& allowance, const BatchPl
                                    static_cast<int>(std::ssize(prefilling_)) + num_waiting());
   DraftRoom room{.tokens = allowance.tokens - plan.num_tokens - NumUndealt(plan),
                  .logits = options_.max_step_logits - plan.num_logits - NumUndealt(plan),
-                 .blocks = cache_.num_available() - Watermark(),
-                 .work = allowance.work - plan.work};
+                 .blocks = cache_.num_available() - Watermark()};
   if (num_prompts <= 0) return room;
   room.tokens /= 2;
   room.logits = std::min(room.logits / 2, room.logits - num_prompts);
-  room.work *= 0.5;
   return room;
 }
 

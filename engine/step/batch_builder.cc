@@ -106,7 +106,7 @@ void BatchBuilder::AddDraftRow(const PlannedRow& row) {
   const Sequence& sequence = *row.sequence;
   DraftRow draft{.row = static_cast<int>(inputs_.rows.size()) - 1,
                  .first_key = row.following->first_key,
-                 .end_position = static_cast<int>(TableOf(row).size()) * kBlockSlots};
+                 .end_position = std::min(static_cast<int>(TableOf(row).size()) * kBlockSlots, sequence.most.tokens)};
   if (row.num_logits > 0) {
     draft.first_sample = static_cast<int>(samples_.size()) - row.num_logits;
     draft.num_verified = row.num_drafts;

@@ -16,7 +16,7 @@ namespace latentd {
 struct DraftRow {
   int row = 0;           // of the batch
   int first_key = 1;     // of that layer: positions before it have no row there
-  int end_position = 0;  // positions before it have slots in the row's block table
+  int end_position = 0;  // positions before it have slots in the row's block table, and may be the sequence's
 
   // A row that is not sampled, such as a chunk of a prompt, is only stored. The token behind its last one is known.
   int32_t next_id = -1;
@@ -26,7 +26,7 @@ struct DraftRow {
   int first_sample = -1;
   int num_verified = 0;
   int num_drafts = 0;     // to be made behind what its last accepted logits give
-  SampleRow sample = {};  // of what would follow its verified tokens: the rule and lists of the drafts' draws
+  SampleRow sample = {};  // of what follows the token before the first draft: the rule and lists of the drafts' draws
 
   bool is_sampled() const { return first_sample >= 0; }
 };

@@ -23,7 +23,7 @@ Phase PhaseOf(const Sequence& sequence) {
 }
 
 int NumPrefills(const BatchPlan& plan) {
-  const auto prefills = [](const PlannedRow& row) { return row.first_position < row.sequence->num_prompt_tokens; };
+  const auto prefills = [](const PlannedRow& row) { return row.first_new() < row.sequence->num_prompt_tokens; };
   return static_cast<int>(std::count_if(plan.rows.begin(), plan.rows.end(), prefills));
 }
 
@@ -72,7 +72,7 @@ std::optional<int> DraftsOfEach(const BatchPlan& plan) {
   if (plan.rows.empty()) return std::nullopt;
   const int num_drafts = plan.rows.front().num_drafts;
   const auto is_alike = [&](const PlannedRow& row) {
-    const bool decodes = row.first_position >= row.sequence->num_prompt_tokens;
+    const bool decodes = row.first_new() >= row.sequence->num_prompt_tokens;
     const int num_next = row.following ? row.following->num_drafts : 0;
     return decodes && row.num_drafts == num_drafts && num_next == num_drafts;
   };
@@ -134,18 +134,22 @@ absl::Status Engine::Add(Request request) {
 }
 
 StepAllowance Engine::Allowance() const {
-  // One token for each running sequence whatever the clock says: rotating them through smaller steps would cost the
-  // fixed part of a step more often and serve each of them later. And some for a prompt, or it would starve.
+  // One token for each running sequence, and its drafts, whatever the clock says: rotating them through smaller steps
+  // would cost the fixed part of a step more often and serve each of them later. And some for a prompt, or it would
+  // starve.
   const int chunk_tokens = options_.scheduler.chunk_tokens;
   const int least_chunk = std::max(1, options_.step.min_tokens);
-  return {.tokens = std::max({budget_.tokens(), scheduler_.num_running() + least_chunk, chunk_tokens}),
+  const int num_running = scheduler_.num_running();
+  const int most_decoding = std::min(num_running, options_.scheduler.max_step_rows);
+  const int of_decoding = num_running + most_decoding * options_.scheduler.max_drafts;
+  return {.tokens = std::max({budget_.tokens(), of_decoding + least_chunk, chunk_tokens}),
           .work = std::max<double>(budget_.tokens(), chunk_tokens),
           .work_per_key = options_.step.work_per_key,
           .least_chunk = least_chunk,
           .work_beside_decode = std::clamp(budget_.tokens_in(budget_.decode_seconds()),
                                            kBesideDecode * budget_.tokens(), kBesidePrompts * budget_.tokens()),
           .work_beside_prompts = kBesidePrompts * budget_.tokens(),
-          .auto_drafts = speculation_.DraftsFor(std::max(1, scheduler_.num_running())),
+          .auto_drafts = speculation_.DraftsFor(std::max(1, most_decoding)),
           .tokens_per_second = budget_.tokens_per_second()};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/step/acceptance.h"
 #include "kernels/id_bits.h"
 
 namespace latentd {
@@ -27,14 +28,13 @@ RowVerdict Judge(const PlannedRow& row, std::span<const SampleResult> results, c
     verdict.is_finite = std::ranges::all_of(results, &SampleResult::finite);
     return verdict;
   }
-  const std::span<const int32_t> drafts = sequence.drafts().first(static_cast<size_t>(row.num_drafts));
-  for (const SampleResult& result : results) {
+  if (results.empty()) return verdict;
+  const int num_right = NumAccepted(sequence.drafts().first(static_cast<size_t>(row.num_drafts)), results);
+  for (int i = 0; i <= num_right && verdict.is_finite && !verdict.end; ++i) {
+    const SampleResult& result = results[static_cast<size_t>(i)];
+    verdict.num_accepted = i;
     verdict.is_finite = result.finite;
-    if (!result.finite) return verdict;
-    const auto at = static_cast<size_t>(verdict.num_accepted);
-    verdict.end = EndBy(result.id, sequence.num_tokens() + verdict.num_accepted + 1, sequence, rules);
-    if (verdict.end || at == drafts.size() || drafts[at] != result.id) return verdict;
-    ++verdict.num_accepted;
+    if (result.finite) verdict.end = EndBy(result.id, sequence.num_tokens() + i + 1, sequence, rules);
   }
   return verdict;
 }

@@ -178,14 +178,12 @@ TEST(DraftDealer, DraftsShareTheLogitRowsThatAreLeft) {
   EXPECT_THAT(DraftsOf(steps), ElementsAre(std::pair(1, 1), std::pair(2, 1), std::pair(3, 2)));
 }
 
-TEST(DraftDealer, DraftsStayWithinTheWorkOfTheStep) {
+TEST(DraftDealer, DraftsAreDealtAsRowsThatDecodeWhateverTheTimeOfTheStep) {
   Steps steps(WithDrafts(4));
   Start(steps, 3, 4);
-  steps.StepWith({.tokens = 1000, .work = 3.0 + 6.5});
-  EXPECT_EQ(NumDrafts(steps.plan), 6);
   steps.StepWith({.tokens = 1000, .work = 2.0});
-  EXPECT_EQ(NumDrafts(steps.plan), 0);
-  EXPECT_EQ(steps.plan.num_tokens, 3);
+  EXPECT_EQ(NumDrafts(steps.plan), 12);
+  EXPECT_EQ(steps.plan.work_of_decode, 15.0);
 }
 
 TEST(DraftDealer, AChunkBoundsDrafts) {
