@@ -2,6 +2,7 @@
 // GPU runs all of them, the emulated one the shortest.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <gtest/gtest.h>
 
@@ -60,6 +61,24 @@ TEST_P(TinyTalesOnDevice, GreedyContinuationIsThatRecordedWhereItIsClear) {
   expected.resize(static_cast<size_t>(unclear - margins.begin()));
   const int32_t eos = session_.config().eos_ids.front();
   EXPECT_EQ(session_.Greedy(goldens_.Ints("ids." + prompt), static_cast<int>(expected.size()), eos), expected);
+}
+
+TEST_P(TinyTalesOnDevice, DraftsAreThoseOfTheCpu) {
+  const std::vector<int32_t> ids = goldens_.Ints("ids." + GetParam().prompt);
+  const std::span<const int32_t> behind = std::span(ids).subspan(1);
+  const int last = static_cast<int>(behind.size()) - 1;
+  const auto drafts = [&](const std::function<Backend()>& make_backend) {
+    ModelSession session(GetParam().directory, {.mtp = MtpUse::kDraft, .make_backend = make_backend});
+    const int sequence = session.AddSequence();
+    session.Step({{.sequence = sequence, .ids = ids, .wanted = {}}});
+    return session.Draft({{.sequence = sequence, .ids = behind, .wanted = {last - 1, last}}});
+  };
+  const LogitRows found = drafts(MakeUnreservedTestBackend), expected = drafts(nullptr);
+  for (size_t row = 0; row < expected.size(); ++row) {
+    for (size_t i = 0; i < expected[row].size(); ++i) {
+      ASSERT_NEAR(found[row][i], expected[row][i], TestTraits().logit_error) << "row " << row << " id " << i;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Recorded, TinyTalesOnDevice, testing::ValuesIn(AllRecorded()), [](const auto& info) {
