@@ -37,6 +37,7 @@ void ProfiledOps::BeginStep(const BatchInputs& inputs) {
   }
   const size_t num_calls = recording_->steps_.empty() ? 0 : recording_->steps_.back().calls.size();
   step_ = &recording_->steps_.emplace_back();
+  if (!inputs.hidden_rows.empty()) step_->name = "draft";
   step_->rows = static_cast<int>(inputs.rows.size());
   step_->tokens = inputs.num_tokens();
   step_->calls.reserve(num_calls);

@@ -27,7 +27,9 @@ struct ProfiledCall {
   Duration took{};
 };
 
+// What lies between an Upload and its Collect: a step, or a pass of the layer that predicts further tokens behind it.
 struct ProfiledStep {
+  std::string_view name = "step";  // "draft": such a pass
   int rows = 0;
   int tokens = 0;
   TimePoint started;  // its inputs were handed over

@@ -77,7 +77,7 @@ std::string ChromeTrace(std::span<const ProfiledStep> steps) {
   };
   for (const ProfiledStep& step : steps) {
     const TimePoint zero = steps.front().started;
-    append(Event("step", step.started - zero, step.took,
+    append(Event(step.name, step.started - zero, step.took,
                  absl::StrFormat(R"("rows": %d, "tokens": %d)", step.rows, step.tokens)));
     const std::vector<std::optional<int>> layers = LayersOf(step.calls);
     for (size_t i = 0; i < step.calls.size(); ++i) {

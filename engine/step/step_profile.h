@@ -34,7 +34,8 @@ class StepProfile {
 
 inline constexpr std::string_view kTraceStart = R"({"displayTimeUnit": "ns", "traceEvents": [)";  // of every trace
 
-// An event "step" for each, and within it one for each call of a verb, with its layer, rows, bytes, FLOPs and rates.
+// An event "step" or "draft" for each, and within it one for each call of a verb, with its layer, rows, bytes, FLOPs
+// and rates.
 std::string ChromeTrace(std::span<const ProfiledStep> steps);
 
 }  // namespace latentd

@@ -163,7 +163,7 @@ class KnobTest(unittest.TestCase):
         for kv_dtype, size in slot_bytes.items():
             with daemon.Daemon("--device", "cpu", "--kv-dtype", kv_dtype, "--kv-blocks", "9") as server:
                 server.await_log(rf"cache: 8 blocks of 64 tokens hold 512 tokens as {kv_dtype} in ")
-                self.assertEqual(server.sum("kv_bytes"), 9 * 64 * 5 * size)
+                self.assertEqual(server.sum("kv_bytes"), 9 * 64 * (5 + 1) * size)  # one layer drafts
                 fingerprints[kv_dtype] = server.models.GetModel(daemon.models_pb2.GetModelRequest()).fingerprint
                 first, second = (server.once(daemon.request(max_tokens=16)) for _ in range(2))
                 self.assertEqual((first.text, len(first.text) > 0), (second.text, True))
@@ -186,8 +186,9 @@ class KnobTest(unittest.TestCase):
                          fingerprints["fp32"].replace("-a32/", "-a8/"))
 
     def knob_speculate(self):
-        with daemon.Daemon("--speculate", "off") as server:
-            self.assertEqual(limits(server).max_drafts, 0)
+        for choice, most in (("off", 0), ("3", 3)):
+            with daemon.Daemon("--speculate", choice) as server:
+                self.assertEqual(limits(server).max_drafts, most)
         self.assertIn("expected one of auto, off, 1, ", run("--model", MODEL, "--speculate", "9").stderr)
 
     def test_formats_that_do_not_go_together_are_refused(self):

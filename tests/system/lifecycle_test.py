@@ -69,7 +69,7 @@ class StartTest(unittest.TestCase):
 
     def test_cache_that_is_too_small_or_too_large(self):
         self.assert_refuses("--kv-blocks", "1", model=MODEL, says="--kv-blocks")
-        self.assert_refuses("--kv-bytes", str(1 << 40), model=MODEL, says="1048576.0 MiB")
+        self.assert_refuses("--kv-bytes", str(1 << 40), model=MODEL, says="1048575.9 MiB")
 
     def test_port_file_that_cannot_be_written(self):
         self.assert_refuses("--port-file", self.folder / "missing" / "ports", model=MODEL, says="port-file")

@@ -11,22 +11,24 @@ import unittest
 import grpc
 
 import daemon
-from daemon import BIN, MODEL, Daemon, Details, PATIENCE_SECONDS, admin_pb2, request, wait_until
+from daemon import BIN, MODEL, Daemon, Details, PATIENCE_SECONDS, admin_pb2, pb, request, wait_until
 
 LAYERS = 5
 EACH_LAYER = {"AppendLatent", "AttendLatent", "RotateQueries", "AddRmsNorm"}
 LINEARS = {"q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj", "gate", "gate_proj", "up_proj",
            "down_proj", "lm_head", "embed_tokens"}
+OF_DRAFTS = {"eh_proj", "head"}  # of the layer that drafts
 EACH_STEP = {"Embed", "GatherRows", "Sample", "MixExperts", "RouteExperts", "SwiGlu", "RmsNorm", "Linear"}
 
 
 class Trace:
-    """Events of a trace by step."""
+    """Events of a trace by step; a pass that drafts is one, too."""
 
     def __init__(self, content):
         events = json.loads(content)["traceEvents"]
-        self.steps = [event for event in events if event["name"] == "step"]
-        self.calls = [[event for event in events if event is not step and event["name"] != "step" and
+        kinds = ("step", "draft")
+        self.steps = [event for event in events if event["name"] in kinds]
+        self.calls = [[event for event in events if event is not step and event["name"] not in kinds and
                        step["ts"] <= event["ts"] < step["ts"] + step["dur"]] for step in self.steps]
         assert sum(map(len, self.calls)) + len(self.steps) == len(events), "each call lies in one step"
 
@@ -40,7 +42,7 @@ class ProfileTest(unittest.TestCase):
         stream = self.daemon.admin.ProfileSteps(admin_pb2.ProfileStepsRequest(steps=steps), timeout=PATIENCE_SECONDS)
         return b"".join(chunk.content for chunk in stream)
 
-    def while_it_computes(self, *tasks):
+    def while_it_computes(self, *tasks, message=request(max_tokens=4)):
         """What the tasks return, each in a thread of its own, while requests keep the engine busy until all have."""
         results = [None] * len(tasks)
 
@@ -51,7 +53,7 @@ class ProfileTest(unittest.TestCase):
             thread.start()
 
         def are_over():
-            self.daemon.once(request(max_tokens=4))
+            self.daemon.once(message)
             return not any(thread.is_alive() for thread in threads)
         wait_until(are_over, "the tasks are over")
         for thread in threads:
@@ -63,11 +65,15 @@ class ProfileTest(unittest.TestCase):
         self.assertEqual(len(trace.steps), steps)
         for step, calls in zip(trace.steps, trace.calls):
             self.assertGreaterEqual(step["args"]["tokens"], step["args"]["rows"])
-            verbs = collections.Counter(call["name"].split()[0] for call in calls)
-            self.assertEqual(EACH_STEP | EACH_LAYER, set(verbs) - {"CopyLatents"})
+            drafts = step["name"] == "draft"
+            by_verb = collections.defaultdict(list)
+            for call in calls:
+                by_verb[call["name"].split()[0]].append(call["args"].get("layer"))
+            if "Sample" in by_verb or not drafts:  # else its latents are all that is wanted
+                self.assertEqual(EACH_STEP | EACH_LAYER, set(by_verb) - {"CopyLatents"})
             for verb in ("AppendLatent", "AttendLatent", "RotateQueries"):
-                layers = [call["args"]["layer"] for call in calls if call["name"].split()[0] == verb]
-                self.assertEqual(layers, list(range(LAYERS)), verb)
+                if verb in by_verb or not drafts:
+                    self.assertEqual(by_verb[verb], [LAYERS] if drafts else list(range(LAYERS)), verb)
             end = step["ts"]
             for call in calls:
                 self.assertGreaterEqual(call["ts"] + 0.002, end, "one after the other")  # rounded to nanoseconds
@@ -75,7 +81,7 @@ class ProfileTest(unittest.TestCase):
             self.assertLessEqual(end, step["ts"] + step["dur"] + 0.002)
             for call in calls:
                 if call["name"].startswith("Linear"):
-                    self.assertIn(call["name"].split()[1].split(".")[-1], LINEARS)
+                    self.assertIn(call["name"].split()[1].split(".")[-1], LINEARS | (OF_DRAFTS if drafts else set()))
                     figures = call["args"]
                     self.assertEqual(figures["flops"] % (2 * figures["rows"]), 0, call)
                     self.assertGreater(figures["bytes"] * figures["GB/s"] * figures["GFLOP/s"], 0)
@@ -83,6 +89,14 @@ class ProfileTest(unittest.TestCase):
     def test_admin_streams_a_trace_of_the_next_steps(self):
         (content,) = self.while_it_computes(lambda: self.profile(3))
         self.check(content, 3)
+
+    def test_passes_that_draft_are_told_apart(self):
+        drafting = request(max_tokens=24, speculation=pb.Speculation(max_drafts=2))
+        (content,) = self.while_it_computes(lambda: self.profile(12), message=drafting)
+        self.check(content, 12)
+        names = [step["name"] for step in Trace(content).steps]
+        self.assertIn("draft", names)
+        self.assertIn("step", names)
 
     def test_two_at_once_follow_each_other(self):
         for content in self.while_it_computes(lambda: self.profile(2), lambda: self.profile(2)):

@@ -103,7 +103,9 @@ TEST(StepProfile, EndsBehindAPassThatGivesNothing) {
   const DraftRow stored = {.end_position = 3, .next_id = 7};
   executor.Launch(chunk, {}, {&stored, 1});
   executor.Collect();
-  EXPECT_NE(profile.Trace(), std::nullopt);
+  const std::optional<std::string> trace = profile.Trace();
+  ASSERT_NE(trace, std::nullopt);
+  EXPECT_LT(trace->find("\"step\""), trace->find("\"draft\""));
 }
 
 }  // namespace
