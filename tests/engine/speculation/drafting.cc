@@ -45,8 +45,8 @@ Request Drafting::AnyDraw(RequestId id, std::vector<int32_t> prompt) {
   if (OneOf(2)) request.logit_bias = AnyBias();
   // Few choices: the model's own drafts are right now and then.
   if (OneOf(3)) {
-    std::vector<int32_t> allowed = Ids(4);
-    allowed.insert(allowed.end(), kEosIds.begin(), kEosIds.end());
+    std::vector<uint32_t> allowed(kEosIds.begin(), kEosIds.end());
+    for (const int32_t id : Ids(4)) allowed.push_back(static_cast<uint32_t>(id));
     request.allowed = BitsOf(allowed, static_cast<size_t>(model_.vocab_size()));
   }
   request.answer.num_top_logprobs = Below(3) - 1;

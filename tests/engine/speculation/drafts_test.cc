@@ -72,7 +72,7 @@ TEST_P(WithDrafts, NoByteChangesInCompany) {
   for (int first = 1; first <= NumSeeds(kCompany); first += kCompany) {
     const std::vector<PlainRequest> all = Company(static_cast<RequestId>(first), kCompany);
     model_.known_answers().SetAccuracy(0.6);
-    EngineRun run(model_, {.num_blocks = 11, .max_step_tokens = 60, .chunk_tokens = 40, .max_drafts = kMaxDrafts});
+    EngineRun run(model_, {.num_blocks = 8, .max_step_tokens = 60, .chunk_tokens = 40, .max_drafts = kMaxDrafts});
     size_t num_added = 0;
     while (true) {
       for (int i = 0; i < 8 && num_added < all.size(); ++i) Add(run, all[num_added++], Below(6) - 1);
