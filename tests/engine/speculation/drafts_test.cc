@@ -81,6 +81,7 @@ TEST_P(WithDrafts, NoByteChangesInCompany) {
         for (const PlainRequest& plain : all) run.engine().Resume(plain.request.id);
       }
       Disturb(run, all);
+      if (OneOf(5)) run.Interrupt(Ids(Below(200) + 1));
       if (OneOf(10)) run.ExpectFreshLatents();
     }
     for (const PlainRequest& plain : all) ExpectPlain(run, plain);
@@ -90,7 +91,7 @@ TEST_P(WithDrafts, NoByteChangesInCompany) {
   }
   counts.ExpectSome();
   EXPECT_GT(num_found, 100u);
-  EXPECT_GT(num_preempted, 0u);
+  EXPECT_GT(num_preempted, 5u);
   std::printf("%d drafts right, %d wrong; %d sequences ended by a token; %zu tokens found, %zu preempted\n",
               counts.num_right, counts.num_wrong, counts.num_ended, size_t{num_found}, size_t{num_preempted});
 }
