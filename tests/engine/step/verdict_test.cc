@@ -1,6 +1,9 @@
 #include "engine/step/verdict.h"
 
+#include <algorithm>
 #include <memory>
+#include <random>
+#include <span>
 
 #include <gtest/gtest.h>
 
@@ -45,6 +48,36 @@ TEST_F(VerdictTest, AcceptsDraftsUpToTheFirstThatIsNotWhatWasDrawn) {
   EXPECT_EQ(JudgeDrafts({Drawn(7), Drawn(11), Drawn(12), Drawn(5)}).num_accepted, 0);
   EXPECT_EQ(JudgeDrafts({Drawn(7)}, {}).num_accepted, 0);
   EXPECT_EQ(JudgeDrafts({Drawn(7)}, {}).end, std::nullopt);
+}
+
+// The executor, which drafts on behind what it takes for accepted, knows no ends.
+TEST_F(VerdictTest, IsWhatTheExecutorAcceptsUpToAnEnd) {
+  std::mt19937 random(5);  // fixed: a failure repeats
+  const auto any_id = [&] { return static_cast<int32_t>(random() % 3 == 0 ? kEos - random() % 2 : 10 + random() % 2); };
+  int num_ended = 0, num_right = 0;
+  for (int n = 0; n < 2000; ++n) {
+    std::vector<int32_t> drafts(random() % (kMaxDrafts + 1));
+    std::vector<SampleResult> drawn;
+    for (int32_t& id : drafts) {
+      id = any_id();
+      drawn.push_back(random() % 20 == 0 ? NotFinite() : Drawn(random() % 5 == 0 ? any_id() : id));
+    }
+    drawn.push_back(Drawn(any_id()));
+    const RowVerdict verdict = JudgeDrafts(drawn, drafts);
+    const int accepted = NumAccepted(drafts, drawn);
+    if (verdict.end) {
+      ++num_ended;
+      EXPECT_LE(verdict.num_accepted, accepted);
+      EXPECT_TRUE(std::ranges::none_of(std::span(drafts).first(static_cast<size_t>(verdict.num_accepted)),
+                                       [](int32_t id) { return id == kEos || id == kStop; }));
+      continue;
+    }
+    num_right += accepted;
+    EXPECT_EQ(verdict.num_accepted, accepted);
+    EXPECT_EQ(verdict.is_finite, drawn[static_cast<size_t>(accepted)].finite);
+  }
+  EXPECT_GT(num_ended, 100);
+  EXPECT_GT(num_right, 100);
 }
 
 TEST_F(VerdictTest, AnEndAmongTheDraftsEndsThere) {
