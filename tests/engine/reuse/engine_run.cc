@@ -16,7 +16,7 @@ EngineOptions OptionsOf(const RunLimits& limits) {
                         .max_step_logits = RecordedModel::kMaxTokens,
                         .chunk_tokens = limits.chunk_tokens,
                         .max_drafts = limits.max_drafts,
-                        .max_context_tokens = RecordedModel::kMaxContext},
+                        .max_context_tokens = limits.max_context},
           .step = {.max_step_seconds = std::numeric_limits<double>::infinity()},
           .vocabulary = {.eos_ids = kEosIds}};
 }

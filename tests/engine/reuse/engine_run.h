@@ -17,6 +17,7 @@ struct RunLimits {
   int num_blocks = RecordedModel::kEngineBlocks - 1;  // that sequences can hold
   int max_rows = RecordedModel::kMaxRows;
   int max_step_tokens = RecordedModel::kMaxTokens;
+  int max_context = RecordedModel::kMaxContext;
   int chunk_tokens = 0;
   int max_drafts = 0;
   Duration step_duration{};  // that the engine measures

@@ -131,6 +131,7 @@ class RecordedModel::Recorder final : public ForwardingOps {
   void AppendLatent(Tensor kv, const float* weight, float epsilon, const Batch& batch, const RopeTable& rope,
                     LatentPages pages) override {
     pages_.insert_or_assign(pages.bytes, pages);
+    for (const int32_t position : batch.positions) EXPECT_LT(position, rope.angles.rows) << "is behind the context";
     ForwardingOps::AppendLatent(kv, weight, epsilon, batch, rope, pages);
   }
   void Sample(const Batch& batch, Tensor logits) override {
@@ -234,7 +235,7 @@ RecordedModel::RecordedModel(const ModelKind& kind)
                               .max_tokens = kMaxTokens,
                               .max_rows = kMaxRows,
                               .max_logit_rows = kMaxTokens,
-                              .max_context = kMaxContext,
+                              .max_context = kind.max_context,
                               .latents = kind.latents,
                               .activations = kind.activations,
                               .loads_mtp = kind.mtp};

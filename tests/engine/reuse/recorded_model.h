@@ -22,6 +22,8 @@
 
 namespace latentd {
 
+inline constexpr int kMostContext = 384;
+
 // A checkpoint, and how its numbers are stored and multiplied.
 struct ModelKind {
   std::string name;
@@ -30,6 +32,7 @@ struct ModelKind {
   ActivationFormat activations = ActivationFormat::kF32;
   MtpUse mtp = MtpUse::kNone;
   int num_threads = 1;
+  int max_context = kMostContext;  // of a sequence
 };
 inline std::ostream& operator<<(std::ostream& out, const ModelKind& kind) { return out << kind.name; }
 
@@ -53,8 +56,8 @@ testing::AssertionResult SameAnswer(const Answer& a, const Answer& b);
 
 class RecordedModel {
  public:
-  static constexpr int kMaxTokens = 512, kMaxRows = 64, kMaxContext = 384;  // of a step; of a sequence
-  static constexpr int kEngineBlocks = 128;                                 // for engines, the scratch block included
+  static constexpr int kMaxTokens = 512, kMaxRows = 64, kMaxContext = kMostContext;  // of a step; of a sequence
+  static constexpr int kEngineBlocks = 128;  // for engines, the scratch block included
 
   explicit RecordedModel(const ModelKind& kind);
   ~RecordedModel();

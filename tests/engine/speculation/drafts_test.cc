@@ -131,6 +131,28 @@ TEST_P(WithDrafts, NoByteChangesAtTheContextsEnd) {
   }
 }
 
+// Which is in the middle of a block: slots behind it would have room for drafts.
+TEST_P(WithDrafts, NothingIsComputedBehindTheContextsEnd) {
+  constexpr int kContext = 100;
+  std::vector<PlainRequest> all;
+  for (const int length : {75, 86, 92}) {
+    Request request = Draw(all.size() + 1, Ids(length), kContext - length);
+    request.sampling.seed = request.id;
+    all.push_back(Plain(request));
+  }
+  ModelKind kind = GetParam().kind;
+  kind.max_context = kContext;
+  RecordedModel narrow(kind);
+  narrow.known_answers() = model_.known_answers();
+  narrow.known_answers().SetAccuracy(1.0);
+  for (const int max_drafts : {3, kMaxDrafts}) {
+    EngineRun run(narrow, {.max_context = kContext, .max_drafts = kMaxDrafts});
+    for (const PlainRequest& plain : all) Add(run, plain, max_drafts);
+    RunToEnd(run);
+    for (const PlainRequest& plain : all) ExpectPlain(run, plain);
+  }
+}
+
 TEST_P(WithDrafts, NoByteChangesOnTwoThreads) {
   std::vector<PlainRequest> all;
   for (RequestId id = 1; id <= 6; ++id) all.push_back(AnyPlain(id));
