@@ -45,18 +45,16 @@ HWY_INLINE void AddRow(const float* delta, int width, float* x) {
   }
 }
 
-// Rotates `width` values in place; angles holds width/2 cosines, then as many sines.
-HWY_INLINE void Rotate(const float* angles, RopePairs pairs, int width, float* x) {
+// Rotates `width` values of x, which may be out; angles holds width/2 cosines, then as many sines.
+HWY_INLINE void Rotate(const float* angles, RopePairs pairs, int width, const float* x, float* out) {
   const int half = width / 2;
   const int step = pairs == RopePairs::kAdjacent ? 2 : 1;
   const int apart = pairs == RopePairs::kAdjacent ? 1 : half;
   for (int i = 0; i < half; ++i) {
     const float cosine = angles[i], sine = angles[half + i];
-    float& a = x[i * step];
-    float& b = x[i * step + apart];
-    const float old_a = a, old_b = b;
-    a = std::fma(old_a, cosine, -(old_b * sine));
-    b = std::fma(old_a, sine, old_b * cosine);
+    const float a = x[i * step], b = x[i * step + apart];
+    out[i * step] = std::fma(a, cosine, -(b * sine));
+    out[i * step + apart] = std::fma(a, sine, b * cosine);
   }
 }
 
@@ -94,7 +92,8 @@ void RotateQueryRows(ThreadPool& pool, const Batch& batch, const RopeTable& rope
   pool.ForEach(q.rows, [&](int token, int) HWY_ATTR {
     const float* angles = rope.angles.Row(batch.positions[static_cast<size_t>(token)]);
     for (int head = 0; head < shape.num_heads; ++head) {
-      Rotate(angles, rope.pairs, shape.rope_width, q.Row(token) + head * shape.query_width() + shape.nope_width);
+      float* const part = q.Row(token) + head * shape.query_width() + shape.nope_width;
+      Rotate(angles, rope.pairs, shape.rope_width, part, part);
     }
   });
 }
@@ -107,10 +106,11 @@ void AppendLatentRows(ThreadPool& pool, const cpu::AttentionScratch& scratch, Te
     if (batch.slots[index] == kNoSlot) return;
     std::byte* slot = pages.Slot(batch.slots[index]);
     float* key = is_encoded ? scratch.keys(thread) : reinterpret_cast<float*>(slot);
+    // Rows that share a block may compute its last position again, at the same time: each byte is written as it stays.
     NormRow(kv.Row(token), weight, epsilon, pages.latent_width, key);
     float* key_part = key + pages.latent_width;
-    std::copy_n(kv.Row(token) + pages.latent_width, pages.rope_width, key_part);
-    Rotate(rope.angles.Row(batch.positions[index]), rope.pairs, pages.rope_width, key_part);
+    Rotate(rope.angles.Row(batch.positions[index]), rope.pairs, pages.rope_width, kv.Row(token) + pages.latent_width,
+           key_part);
     // Dot products run over whole vectors, so into the padding.
     std::fill(key_part + pages.rope_width, key + pages.slot_values(), 0.0f);
     if (is_encoded) WriteSlot(pages, key, slot);
