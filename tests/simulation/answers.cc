@@ -124,20 +124,25 @@ int ComputedOf(const SequenceLife& sequence) {
 }
 
 void CheckSums(const StreamEnd& end, const Life& life) {
-  int generated = 0, computed = 0, output = 0;
+  int generated = 0, computed = 0, output = 0, drafted = 0, accepted = 0;
   for (const SequenceLife& sequence : life.sequences) {
     generated += sequence.num_generated;
+    drafted += sequence.num_drafted;
+    accepted += sequence.num_accepted;
     computed += std::max(0, ComputedOf(sequence) - (sequence.index == 0 ? 0 : life.num_prompt_tokens()));
     output += sequence.answer_end->output_tokens;
   }
   const bool holds = end.prompt_tokens == life.num_prompt_tokens() && end.generated_tokens == generated &&
                      end.computed_tokens == computed && end.output_tokens == output &&
-                     end.cached_tokens == life.sequences.front().num_cached;
+                     end.cached_tokens == life.sequences.front().num_cached && end.drafted_tokens == drafted &&
+                     end.accepted_tokens == accepted;
   RequireOf(life, holds, Rule::kOutput, [&] {
-    return absl::StrFormat("%d + %d tokens, %d computed, %d cached, %d to its client; expected %d + %d, %d, %d, %d",
-                           end.prompt_tokens, end.generated_tokens, end.computed_tokens, end.cached_tokens,
-                           end.output_tokens, life.num_prompt_tokens(), generated, computed,
-                           life.sequences.front().num_cached, output);
+    return absl::StrFormat(
+        "%d + %d tokens, %d computed, %d cached, %d to its client, %d of %d drafts; expected %d + %d, %d, %d, %d, %d "
+        "of %d",
+        end.prompt_tokens, end.generated_tokens, end.computed_tokens, end.cached_tokens, end.output_tokens,
+        end.accepted_tokens, end.drafted_tokens, life.num_prompt_tokens(), generated, computed,
+        life.sequences.front().num_cached, output, accepted, drafted);
   });
 }
 
@@ -161,12 +166,14 @@ void CheckEnd(const SequenceEnd& end, const SequenceLife& sequence, const TurnTi
   CheckReason(end, sequence);
   CheckTimes(end.timings, sequence, turn);
   const bool holds = end.prompt_tokens == sequence.num_prompt_tokens() && end.computed_tokens == ComputedOf(sequence) &&
-                     end.generated_tokens == sequence.num_generated && end.cached_tokens == sequence.num_cached;
+                     end.generated_tokens == sequence.num_generated && end.cached_tokens == sequence.num_cached &&
+                     end.drafted_tokens == sequence.num_drafted && end.accepted_tokens == sequence.num_accepted;
   RequireOf(sequence, holds, Rule::kOutput, [&] {
-    return absl::StrFormat("its end counts %d + %d tokens, %d computed, %d cached; expected %d + %d, %d, %d",
-                           end.prompt_tokens, end.generated_tokens, end.computed_tokens, end.cached_tokens,
-                           sequence.num_prompt_tokens(), sequence.num_generated, ComputedOf(sequence),
-                           sequence.num_cached);
+    return absl::StrFormat(
+        "its end counts %d + %d tokens, %d computed, %d cached, %d of %d drafts; expected %d + %d, %d, %d, %d of %d",
+        end.prompt_tokens, end.generated_tokens, end.computed_tokens, end.cached_tokens, end.accepted_tokens,
+        end.drafted_tokens, sequence.num_prompt_tokens(), sequence.num_generated, ComputedOf(sequence),
+        sequence.num_cached, sequence.num_accepted, sequence.num_drafted);
   });
 }
 

@@ -58,6 +58,13 @@ enum class Counted : uint8_t {
   kLostToEviction,
   kCollidingWorlds,
   kWorldsWithoutCache,
+  kDraftingWorlds,
+  kDraftedTokens,
+  kAcceptedDrafts,
+  kEndsAmongDrafts,
+  kWindowsBegun,
+  kWindowsContinued,
+  kStatesAgain,
   // As FaultKind.
   kCancel,
   kAbort,

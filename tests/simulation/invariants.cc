@@ -78,6 +78,8 @@ void CheckSteps(const MetricsData& data, const WorldCounts& counts) {
   RequireEqual(static_cast<uint64_t>(data.step_rows.sum()), counts.rows, Rule::kMetrics, "rows of all steps");
   RequireEqual(static_cast<uint64_t>(data.step_tokens.sum()), counts.tokens, Rule::kMetrics, "tokens of all steps");
   RequireEqual(data.nonfinite_rows, counts.nonfinite_rows, Rule::kMetrics, "rows that were not finite");
+  RequireEqual(data.spec_drafted_tokens, counts.drafted, Rule::kMetrics, "verified drafts");
+  Require(data.spec_accepted_tokens == counts.accepted, Rule::kMetrics, [] { return "accepted drafts by position"; });
 }
 
 }  // namespace
@@ -122,6 +124,8 @@ void CheckSequences(const Scheduler& scheduler, Lives& lives) {
             [&] { return life.Name() + " has lost the place of its arrival"; });
     RequireEqual(sequence.computed, life.num_computed, Rule::kSlots, "computed tokens of a sequence");
     RequireEqual(sequence.num_generated(), life.num_generated, Rule::kOutput, "generated tokens of a sequence");
+    Require(std::ranges::equal(sequence.drafts(), life.drafts), Rule::kOutput,
+            [&] { return absl::StrFormat("%s has %d drafts, not its own", life.Name(), sequence.num_drafts); });
     ++found;
   });
   int waiting = 0, paused = 0, all = 0;

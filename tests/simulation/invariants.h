@@ -2,6 +2,7 @@
 // other and against what the world knows. Each breaks its Rule at once (violation.h).
 #pragma once
 
+#include <array>
 #include <string>
 
 #include <absl/strings/str_cat.h>
@@ -35,6 +36,8 @@ struct WorldCounts {
   uint64_t recomputed_tokens = 0;
   uint64_t preemptions = 0;
   uint64_t generated = 0;  // that the engine handed on
+  uint64_t drafted = 0;    // that rows verified
+  std::array<uint64_t, kMaxDrafts> accepted{};
 };
 
 // Each block is free, cached, or in as many tables as the cache says; what the product checks itself holds.

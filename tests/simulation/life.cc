@@ -16,6 +16,26 @@ RequestId IdOf(int number) { return static_cast<RequestId>(number ^ 1) + 1; }
 
 int SequenceLife::num_prompt_tokens() const { return life->num_prompt_tokens(); }
 
+int SequenceLife::most_tokens(int max_context_tokens) const {
+  const int output = life->generates() ? life->request.stopping.max_tokens : 0;
+  return std::min(num_prompt_tokens() + output, max_context_tokens);
+}
+
+int32_t SequenceLife::TokenAt(int position) const {
+  const auto& prompt = life->planned->request.prompt;
+  const auto place = static_cast<size_t>(position);
+  if (place < prompt.size()) return prompt[place];
+  const size_t generated = place - prompt.size();
+  return generated < quiet.generated.size() ? quiet.generated[generated] : -1;
+}
+
+bool SequenceLife::HasTokens(std::span<const int32_t> first) const {
+  const std::span<const int32_t> prompt = life->planned->request.prompt;
+  const size_t num_prompt = std::min(first.size(), prompt.size()), rest = first.size() - num_prompt;
+  return rest <= quiet.generated.size() && std::ranges::equal(first.first(num_prompt), prompt.first(num_prompt)) &&
+         std::ranges::equal(first.last(rest), std::span(quiet.generated).first(rest));
+}
+
 SequenceId SequenceLife::id() const { return {.request = life->request.id, .index = index}; }
 
 std::string SequenceLife::Name() const {

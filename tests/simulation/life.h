@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,17 +45,21 @@ struct SequenceLife {
   // The engine.
   bool is_preempted = false;  // waits again
   int num_preemptions = 0;
-  double rate_at_wait = 0.0;  // of prefill, as measured when it began to wait again
-  int first_block = -1;       // of its table, once it was findable between two turns
-  int num_computed = 0;       // positions that its table holds
-  int most_computed = 0;      // positions that it ever held
+  double rate_at_wait = 0.0;      // of prefill, as measured when it began to wait again
+  int first_block = -1;           // of its table, once it was findable between two turns
+  size_t num_checked_blocks = 0;  // of its table, from the first: what others find in them is its own
+  int num_computed = 0;           // positions that its table holds
+  int most_computed = 0;          // positions that it ever held
   int num_generated = 0;
-  int prompt_accounted = 0;    // of the prompt, so much is counted as computed or found
-  int num_cached = 0;          // of the prompt, found when it began
-  int num_steps_without = 0;   // since it had a row, while it could have had one
-  int64_t most_beside = 0;     // sequences that ran meanwhile, itself included
-  int num_new_tokens = 0;      // in the turn that is over
-  bool was_nonfinite = false;  // its logits were not, and that was computed
+  std::vector<int32_t> drafts;  // for its next row to verify
+  int num_drafted = 0;          // that its rows verified
+  int num_accepted = 0;         // of these
+  int prompt_accounted = 0;     // of the prompt, so much is counted as computed or found
+  int num_cached = 0;           // of the prompt, found when it began
+  int num_steps_without = 0;    // since it had a row, while it could have had one
+  int64_t most_beside = 0;      // sequences that ran meanwhile, itself included
+  int num_new_tokens = 0;       // in the turn that is over
+  bool was_nonfinite = false;   // its logits were not, and that was computed
   TimePoint first_scheduled = kNever, first_token = kNever, last_token = kNever;
   TimePoint preempted_since = kNever;
   Duration preempted{};
@@ -71,6 +76,10 @@ struct SequenceLife {
   bool waits() const { return stage == SequenceStage::kWaiting || is_preempted; }
   int num_prompt_tokens() const;
   int num_tokens() const { return num_prompt_tokens() + num_generated; }
+  int most_tokens(int max_context_tokens) const;
+  // The one at a position, as far as the model ever gives one; else -1.
+  int32_t TokenAt(int position) const;
+  bool HasTokens(std::span<const int32_t> first) const;  // its prompt, and then what it generates
   SequenceId id() const;
   std::string Name() const;  // "request 7", or "request 7, sequence 2"
 };

@@ -30,9 +30,9 @@ bool IsIn(std::span<SequenceLife* const> some, const SequenceLife* sequence) {
 int64_t ServiceOf(const LaunchedRow& row) {
   const SequenceLife& sequence = *row.sequence;
   const int num_prompt = sequence.num_prompt_tokens();
-  const int first = std::max({row.first_position, sequence.prompt_accounted, sequence.most_computed});
+  const int first = std::max({row.first_new_position(), sequence.prompt_accounted, sequence.most_computed});
   const int num_new = std::max(0, std::min(row.end_position(), num_prompt) - first);
-  const int num_drawn = row.is_finite ? row.num_logits : row.num_logits + 1;
+  const int num_drawn = row.num_logits - row.num_drafts;
   return num_new + kCostOfGenerated * (sequence.life->generates() ? num_drawn : 0);
 }
 
@@ -74,6 +74,10 @@ void Ranking::Check(std::span<const LaunchedRow> rows, std::span<SequenceLife* c
   }
   CheckService();
   if (most_service_ > 0) CheckShares();
+}
+
+void Ranking::ChargeDrafts(const LaunchedRow& row) {
+  service_[NameOf(*row.sequence)] += kCostOfGenerated * row.num_accepted;
 }
 
 // Where blocks are lacking the lowest class loses its own, and some row goes on. A prompt comes after the rows that
@@ -154,13 +158,13 @@ void Ranking::CheckComeback(const Place& started, const Place& passed) const {
   });
 }
 
-// A row for its next token has each sequence that could have one, in a step with room for it. Where steps are too small
-// for all it takes turns with the others.
+// A row for its next token has each sequence that could have one, in a step with room for it: drafts take none of that.
+// Where steps are too small for all it takes turns with the others.
 void Ranking::CheckGenerating(std::span<const LaunchedRow> rows, std::span<SequenceLife* const> preempted) const {
   int num_tokens = 0, num_logits = 0;
   for (const LaunchedRow& row : rows) {
-    num_tokens += row.num_tokens;
-    num_logits += row.is_finite ? row.num_logits : row.num_logits + 1;
+    num_tokens += row.num_tokens - row.num_drafts;
+    num_logits += row.num_logits - row.num_drafts;
   }
   const bool is_full = num_tokens >= options_.max_step_tokens || std::ssize(rows) >= options_.max_step_rows ||
                        num_logits >= options_.max_step_logits;

@@ -30,6 +30,7 @@ void World::BeginTurn() {
   ranking_.Remember(lives_, begun_);
   loop_.Begin(inbox_.Take());
   engine_state_ = EngineState::kInStep;
+  planned_rate_ = loop_.engine().tokens_per_second();
   CheckBlocks(loop_.engine().scheduler());
   ranking_.Check(executor_.rows(), FollowPreemptions());
   for (const LaunchedRow& row : executor_.rows()) StartRow(row);
@@ -86,9 +87,8 @@ void World::ForeseeCommands() {
 // A pause counts from the first plan that sees it.
 void World::ForeseeReader(Life& life) {
   const ReaderState word = std::exchange(life.reader_word, ReaderState::kUnchanged);
-  if (word == ReaderState::kCaughtUp) {
-    life.is_paused = false;
-    for (SequenceLife& sequence : life.sequences) sequence.rate_at_wait = loop_.engine().tokens_per_second();
+  if (word == ReaderState::kCaughtUp && std::exchange(life.is_paused, false)) {
+    for (SequenceLife& sequence : life.sequences) sequence.rate_at_wait = planned_rate_;
   }
   if (word == ReaderState::kFull) life.is_paused = true;
   if (!life.is_paused) life.paused_from = kNever;
@@ -122,9 +122,11 @@ std::vector<SequenceLife*> World::FollowPreemptions() {
     Tell("preempted", sequence.life->number());
     sequence.num_preemptions = found.num_preemptions;
     sequence.is_preempted = true;
-    sequence.rate_at_wait = loop_.engine().tokens_per_second();
+    sequence.rate_at_wait = planned_rate_;
     sequence.preempted_since = begun_;
     sequence.num_computed = 0;
+    sequence.num_checked_blocks = 0;
+    sequence.drafts.clear();
     preempted.push_back(&sequence);
     counts_.preemptions += static_cast<uint64_t>(num_new);
   });
@@ -136,10 +138,10 @@ void World::StartRow(const LaunchedRow& row) {
   SequenceLife& sequence = *row.sequence;
   Life& life = *sequence.life;
   if (row.has_waited) {
-    sequence.num_computed = row.first_position;
-    sequence.most_computed = std::max(sequence.most_computed, row.first_position);
+    sequence.num_computed = row.first_new_position();
+    sequence.most_computed = std::max(sequence.most_computed, sequence.num_computed);
     if (sequence.index == 0) {
-      const int found = std::min(row.first_position, life.num_prompt_tokens());
+      const int found = std::min(sequence.num_computed, life.num_prompt_tokens());
       const int num_new = std::max(0, found - sequence.prompt_accounted);
       sequence.prompt_accounted += num_new;
       sequence.num_cached += num_new;
@@ -164,6 +166,7 @@ void World::EndTurn() {
   counts_.tokens += static_cast<uint64_t>(executor_.num_tokens());
   int num_new_tokens = 0;
   for (const LaunchedRow& row : executor_.rows()) CountRow(row);
+  executor_.TakeDrafts();
   for (const LaunchedRow& row : executor_.rows()) num_new_tokens += row.sequence->num_new_tokens;
   for (const SequenceOutput& output : turn_.output.sequences) {
     num_new_tokens -= output.num_tokens;
@@ -190,34 +193,52 @@ void World::CountRow(const LaunchedRow& row) {
     return;
   }
   CountPositions(row);
+  ranking_.ChargeDrafts(row);
   if (sequence.was_nonfinite) return;  // another of its request's was
-  sequence.num_new_tokens = row.is_finite ? row.num_logits : 0;
-  if (!row.is_finite) {
-    sequence.was_nonfinite = true;
-    coverage_.Add(Counted::kNonFiniteRow);
-    ++counts_.nonfinite_rows;
-    return FailSiblings(sequence);
-  }
-  if (!sequence.life->generates() || row.num_logits == 0) return;
+  CountTokens(row);
+  if (row.is_finite) return;
+  sequence.was_nonfinite = true;
+  coverage_.Add(Counted::kNonFiniteRow);
+  ++counts_.nonfinite_rows;
+  FailSiblings(sequence);
+}
+
+void World::CountTokens(const LaunchedRow& row) {
+  SequenceLife& sequence = *row.sequence;
+  CountDrafts(row);
+  sequence.num_new_tokens = row.num_given;
+  if (!sequence.life->generates() || row.num_given == 0) return;
   sequence.stage = SequenceStage::kDecode;
   sequence.life->has_token = true;
-  sequence.num_generated += row.num_logits;
-  counts_.generated += static_cast<uint64_t>(row.num_logits);
+  sequence.num_generated += row.num_given;
+  counts_.generated += static_cast<uint64_t>(row.num_given);
   sequence.last_token = clock_.Now();
   if (sequence.first_token == kNever) sequence.first_token = sequence.last_token;
+}
+
+void World::CountDrafts(const LaunchedRow& row) {
+  SequenceLife& sequence = *row.sequence;
+  sequence.num_drafted += row.num_drafts;
+  sequence.num_accepted += row.num_accepted;
+  counts_.drafted += static_cast<uint64_t>(row.num_drafts);
+  for (int i = 0; i < row.num_accepted; ++i) ++counts_.accepted[static_cast<size_t>(i)];
+  const bool is_cut = row.is_finite && row.num_accepted < row.num_drafts &&
+                      sequence.num_generated + row.num_given == std::ssize(sequence.quiet.generated);
+  if (is_cut) coverage_.Add(Counted::kEndsAmongDrafts);
 }
 
 void World::CountPositions(const LaunchedRow& row) {
   SequenceLife& sequence = *row.sequence;
   const int num_prompt = sequence.num_prompt_tokens();
-  const int num_again = std::min(row.end_position(), sequence.most_computed) - row.first_position;
+  const int end = row.committed_end();
+  const int num_again = std::min(end, sequence.most_computed) - row.first_new_position();
   counts_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));
-  sequence.num_computed = row.end_position();
+  sequence.num_computed = end;
   sequence.most_computed = std::max(sequence.most_computed, sequence.num_computed);
-  const int num_new = std::max(0, std::min(row.end_position(), num_prompt) - sequence.prompt_accounted);
+  const int num_new = std::max(0, std::min(end, num_prompt) - sequence.prompt_accounted);
   sequence.prompt_accounted += num_new;
   counts_.prompt_tokens_computed += static_cast<uint64_t>(num_new);
-  if (sequence.index == 0 && row.first_position < num_prompt && row.end_position() >= num_prompt) Fork(*sequence.life);
+  if (sequence.index == 0 && row.first_position < num_prompt && end >= num_prompt) Fork(*sequence.life);
 }
 
 // The prompt is there for all sequences of the request.
@@ -290,6 +311,7 @@ void World::CheckTurn() {
   CheckBlocks(scheduler);
   CheckReleased(scheduler);
   CheckSequences(scheduler, lives_);
+  executor_.CheckPublished();
   CheckMetrics(metrics_, counts_, lives_);
   const bool is_idle = executor_.rows().empty() && turn_.output.empty();
   Require(turn_.idle == is_idle, Rule::kLiveness, [] { return "an idle turn is none, or a busy one is"; });

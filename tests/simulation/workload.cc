@@ -52,6 +52,7 @@ EngineOptions DrawEngine(Random& random) {
                        .max_step_rows = random.Between(1, 16),
                        .max_step_logits = random.Between(1, 24),
                        .chunk_tokens = random.OneIn(2) ? random.Between(1, 90) : 0,
+                       .max_drafts = random.OneIn(4) ? 0 : random.Between(1, random.OneIn(3) ? kMaxDrafts : 3),
                        .max_context_tokens = context,
                        .slow_consumer_seconds = random.Between(1, 20) * 0.1,
                        .ageing_seconds = random.OneIn(3) ? 10.0 : random.Between(1, 20) * 0.1,
@@ -108,6 +109,18 @@ void DrawCache(const Habits& habits, Random& random, CacheRule& cache) {
   if (Happens(habits.one_in_kept, random)) cache.keep_seconds = random.Between(1, 40) * 0.1;
 }
 
+// Often one that is nearly always right, or wrong, so that long runs of each happen.
+double DrawAccuracy(Random& random) {
+  return random.OneIn(4) ? random.Below(2) : random.Between(random.OneIn(2) ? 60 : 0, 100) * 0.01;
+}
+
+DrafterRule DrawDrafter(Random& random) {
+  return {.accuracy = DrawAccuracy(random),
+          .later_accuracy = DrawAccuracy(random),
+          .period = random.OneIn(2) ? random.Between(5, 200) : 0,
+          .one_in_nonfinite = random.OneIn(4) ? random.Between(5, 200) : 0};
+}
+
 void DrawScheduling(const Habits& habits, Random& random, SchedulingRule& scheduling) {
   const auto num_tenants = static_cast<int>(habits.tenants.size());
   if (num_tenants > 0) scheduling.tenant = habits.tenants[static_cast<size_t>(random.Below(num_tenants))];
@@ -121,6 +134,7 @@ Request DrawRequest(const Habits& habits, Prompts& prompts, Random& random) {
   DrawSampling(random, request);
   DrawCache(habits, random, request.cache);
   DrawScheduling(habits, random, request.scheduling);
+  if (Happens(habits.one_in_drafts, random)) request.max_drafts = random.Below(random.OneIn(3) ? kMaxDrafts + 1 : 4);
   request.answer.prints_special_tokens = random.OneIn(4);
   if (random.OneIn(8)) {
     request.kind = RequestKind::kScore;
@@ -166,6 +180,7 @@ Habits DrawHabits(Random& random) {
   habits.one_in_hurried = random.OneIn(3) ? random.Between(2, 12) : 0;
   habits.one_in_shy = random.OneIn(2) ? random.Between(2, 10) : 0;
   habits.one_in_kept = random.OneIn(3) ? random.Between(2, 10) : 0;
+  habits.one_in_drafts = random.OneIn(2) ? random.Between(1, 4) : 0;
   return habits;
 }
 
@@ -235,6 +250,7 @@ Scenario DrawScenario(uint64_t seed) {
   scenario.step = {.fixed = milliseconds(1) + random.Within(milliseconds(10)),
                    .per_token = random.Within(milliseconds(1)) / 4,
                    .jitter = random.Within(milliseconds(5))};
+  scenario.drafter = DrawDrafter(random);
   scenario.publishing = random.OneIn(3) ? random.Within(milliseconds(40)) : random.Within(milliseconds(2));
   const int num_requests = random.Between(kLeastRequests, kMostRequests);
   const Habits habits = DrawHabits(random);

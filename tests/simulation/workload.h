@@ -32,6 +32,14 @@ struct StepTimes {
   std::vector<Duration> recorded = {};  // of the first steps, where they are known
 };
 
+// How right the drafts of a world are.
+struct DrafterRule {
+  double accuracy = 0.0;        // so many of one are what the model gives there
+  double later_accuracy = 0.0;  // in every other period
+  int period = 0;               // in steps; 0: it does not change
+  int one_in_nonfinite = 0;     // of the layer's logits; 0: all are finite
+};
+
 // What the requests of a world are like, all of them.
 struct Habits {
   std::vector<std::string> tenants = {};  // of whom a request is one; empty: none has a name
@@ -41,6 +49,7 @@ struct Habits {
   int one_in_hurried = 0;  // a first token that is due
   int one_in_shy = 0;      // share less than they could: bypass, no_store
   int one_in_kept = 0;     // keep_for
+  int one_in_drafts = 0;   // say how many tokens are drafted
 };
 
 struct Scenario {
@@ -50,6 +59,7 @@ struct Scenario {
   int64_t max_backlog_bytes = 0;
   int64_t most_service = 0;  // of one sequence, where tenants have to get equal shares; else 0
   StepTimes step = {};
+  DrafterRule drafter = {};
   Duration publishing{};  // the longest that the publisher takes to wake
   Duration span{};        // arrivals and faults come within it
   std::vector<PlannedRequest> requests = {};

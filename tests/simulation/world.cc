@@ -25,7 +25,7 @@ World::World(const Scenario& scenario, const Tokenizer& tokenizer, Telling telli
       slow_consumer_(FromSeconds(scenario.engine.scheduler.slow_consumer_seconds)),
       events_(scenario.seed),
       lives_(scenario),
-      executor_(scenario.engine.scheduler, lives_, clock_, coverage_),
+      executor_(scenario, lives_, clock_, coverage_),
       inbox_({.most_queued = scenario.most_queued,
               .tenants = scenario.engine.scheduler.tenants,
               .finds_prompts = scenario.engine.scheduler.prefix_cache == PrefixCacheMode::kOn}),
@@ -207,6 +207,9 @@ void World::CheckAtEnd() {
 void World::CoverCache() {
   const SchedulerOptions& options = scenario_.engine.scheduler;
   if (options.prefix_cache == PrefixCacheMode::kOff) coverage_.Add(Counted::kWorldsWithoutCache);
+  if (options.max_drafts > 0) coverage_.Add(Counted::kDraftingWorlds);
+  coverage_.Add(Counted::kDraftedTokens, counts_.drafted);
+  for (const uint64_t accepted : counts_.accepted) coverage_.Add(Counted::kAcceptedDrafts, accepted);
   if (options.cache.hash_mask != ~uint64_t{0}) coverage_.Add(Counted::kCollidingWorlds);
   metrics_.Update([this](const MetricsData& data) {
     coverage_.Add(Counted::kEvictions, data.kv_evictions);

@@ -98,6 +98,8 @@ class World {
   void StartRow(const LaunchedRow& row);
   void EndTurn();
   void CountRow(const LaunchedRow& row);
+  void CountTokens(const LaunchedRow& row);
+  void CountDrafts(const LaunchedRow& row);
   void CountPositions(const LaunchedRow& row);
   void Fork(Life& life);
   void FailSiblings(const SequenceLife& failed);
@@ -142,9 +144,10 @@ class World {
   bool end_all_sent_ = false;
   bool has_word_ = false;  // something came into the inbox since the turn began
   int num_rests_ = 0;
-  TimePoint begun_{};      // the turn that goes on, or the last
-  Duration late_{};        // how much longer the next step takes
-  uint64_t num_seen_ = 0;  // requests, by the scheduler
+  TimePoint begun_{};          // the turn that goes on, or the last
+  Duration late_{};            // how much longer the next step takes
+  double planned_rate_ = 0.0;  // of prefill, as the last plan knew it
+  uint64_t num_seen_ = 0;      // requests, by the scheduler
   Turn turn_;
 
   // The publisher's thread.
