@@ -277,6 +277,16 @@ void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
     results = results.subspan(num_logits);
     if (!drafts.empty() && row.following) drafts = drafts.subspan(1);
   }
+  for (const PlannedRow& row : plan.rows) {
+    if (!row.verdict.is_finite) FailRow(row, completion.record);
+  }
+}
+
+// It ends all sequences of its request, each of which has what the step gave it.
+void Engine::FailRow(const PlannedRow& row, StepRecord& record) {
+  if (row.sequence->phase == SequencePhase::kFinished) return;
+  ++record.nonfinite_rows;
+  scheduler_.Finish(*row.sequence, FinishReason::kNonFiniteLogits);
 }
 
 void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion) {
@@ -291,10 +301,8 @@ void Engine::CommitRow(const PlannedRow& row, std::span<SampleResult> results, C
     CommitTokens(row, given, completion.record);
   }
   HandOut(given, sequence, completion.output);
-  if (!verdict.is_finite) {
-    ++completion.record.nonfinite_rows;
-    scheduler_.Finish(sequence, FinishReason::kNonFiniteLogits);
-  } else if (verdict.end) {
+  if (!verdict.is_finite) return;
+  if (verdict.end) {
     scheduler_.Finish(sequence, *verdict.end);
   } else if (sequence.request.kind == RequestKind::kScore && sequence.num_uncomputed() == 0) {
     scheduler_.Finish(sequence, FinishReason::kScored);

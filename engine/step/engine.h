@@ -91,6 +91,7 @@ class Engine {
   // Moves out of the results.
   void Commit(std::span<SampleResult> results, Completion& completion);
   void CommitRow(const PlannedRow& row, std::span<SampleResult> results, Completion& completion);
+  void FailRow(const PlannedRow& row, StepRecord& record);
   void CommitTokens(const PlannedRow& row, std::span<const SampleResult> given, StepRecord& record);
   static void HandOut(std::span<SampleResult> given, const Sequence& sequence, StepOutput& output);
   static void TakeDrafts(const Drafts& drafts, Sequence& sequence);

@@ -1,4 +1,5 @@
 // Norms, SwiGLU and rotation on the CPU: the bits depend on the row alone. tests/kernels/ops says what they compute.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -80,6 +81,36 @@ TEST(RowVerbs, BitsDependOnNeitherCompanyNorThreadsNorTarget) {
       ForEachTarget([&] { EXPECT_TRUE(SameBytes(RunAll(backend, 0, 9, width), expected)) << threads << " threads"; });
     }
   }
+}
+
+// Rows that share a block may compute its last position again in one step: whoever comes last, the slot holds what each
+// of them stores.
+TEST(RowVerbs, TokensOfOneSlotStoreItAsOneDoes) {
+  constexpr int kTokens = 64, kRounds = 100, kLatent = 16, kRope = 4096;
+  std::mt19937 random(34);
+  const OwnedTensor weight(1, kLatent, random), row(1, kLatent + kRope, random),
+      angles = RandomAngles(4, kRope, random);
+  OwnedTensor kv(kTokens, kLatent + kRope);
+  for (int i = 0; i < kTokens; ++i) std::copy_n(row.tensor().Row(0), kLatent + kRope, kv.tensor().Row(i));
+  BatchInputs batch = TokensAt(std::vector<int32_t>(kTokens, 3));
+  batch.slots.assign(kTokens, 5);
+  Backend backend = MakeBackend(2);
+  LatentPages pages{.format = LatentFormat::kF32, .num_blocks = 1, .latent_width = kLatent, .rope_width = kRope};
+  std::vector<float> memory(pages.block_bytes() / sizeof(float));
+  pages.bytes = reinterpret_cast<std::byte*>(memory.data());
+  const RopeTable rope{angles.tensor(), RopePairs::kAdjacent};
+  const auto stored = [&](int num_tokens) {
+    Tensor some = kv.tensor();
+    some.rows = num_tokens;
+    BatchInputs inputs = batch;
+    for (auto* list : {&inputs.token_ids, &inputs.positions, &inputs.slots}) {
+      list->resize(static_cast<size_t>(num_tokens));
+    }
+    backend.ops->AppendLatent(some, weight.tensor().values, 1e-6f, ViewOf(inputs), rope, pages);
+    return memory;
+  };
+  const std::vector<float> expected = stored(1);
+  for (int round = 0; round < kRounds; ++round) ASSERT_TRUE(SameBytes(stored(kTokens), expected)) << round;
 }
 
 }  // namespace

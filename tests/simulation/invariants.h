@@ -36,8 +36,8 @@ struct WorldCounts {
   uint64_t recomputed_tokens = 0;
   uint64_t preemptions = 0;
   uint64_t generated = 0;  // that the engine handed on
-  uint64_t drafted = 0;    // that rows verified
-  std::array<uint64_t, kMaxDrafts> accepted{};
+  // By their place in their row: verified drafts, and those that were right.
+  std::array<uint64_t, kMaxDrafts> drafted{}, accepted{};
 };
 
 // Each block is free, cached, or in as many tables as the cache says; what the product checks itself holds.

@@ -166,6 +166,9 @@ void World::EndTurn() {
   counts_.tokens += static_cast<uint64_t>(executor_.num_tokens());
   int num_new_tokens = 0;
   for (const LaunchedRow& row : executor_.rows()) CountRow(row);
+  for (const LaunchedRow& row : executor_.rows()) {
+    if (row.sequence->was_nonfinite) FailSiblings(*row.sequence);
+  }
   executor_.TakeDrafts();
   for (const LaunchedRow& row : executor_.rows()) num_new_tokens += row.sequence->num_new_tokens;
   for (const SequenceOutput& output : turn_.output.sequences) {
@@ -194,13 +197,11 @@ void World::CountRow(const LaunchedRow& row) {
   }
   CountPositions(row);
   ranking_.ChargeDrafts(row);
-  if (sequence.was_nonfinite) return;  // another of its request's was
   CountTokens(row);
   if (row.is_finite) return;
   sequence.was_nonfinite = true;
   coverage_.Add(Counted::kNonFiniteRow);
   ++counts_.nonfinite_rows;
-  FailSiblings(sequence);
 }
 
 void World::CountTokens(const LaunchedRow& row) {
@@ -220,7 +221,7 @@ void World::CountDrafts(const LaunchedRow& row) {
   SequenceLife& sequence = *row.sequence;
   sequence.num_drafted += row.num_drafts;
   sequence.num_accepted += row.num_accepted;
-  counts_.drafted += static_cast<uint64_t>(row.num_drafts);
+  for (int i = 0; i < row.num_drafts; ++i) ++counts_.drafted[static_cast<size_t>(i)];
   for (int i = 0; i < row.num_accepted; ++i) ++counts_.accepted[static_cast<size_t>(i)];
   const bool is_cut = row.is_finite && row.num_accepted < row.num_drafts &&
                       sequence.num_generated + row.num_given == std::ssize(sequence.quiet.generated);
@@ -250,7 +251,7 @@ void World::Fork(Life& life) {
   }
 }
 
-// What one of them got wrong was computed for all. One that got its last token in the same step, before, has its end.
+// What one of them got wrong was computed for all. One that got its last token in the same step has its end.
 void World::FailSiblings(const SequenceLife& failed) {
   for (SequenceLife& sequence : failed.life->sequences) {
     const bool has_all = sequence.num_generated == std::ssize(sequence.quiet.generated);

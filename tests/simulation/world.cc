@@ -208,7 +208,7 @@ void World::CoverCache() {
   const SchedulerOptions& options = scenario_.engine.scheduler;
   if (options.prefix_cache == PrefixCacheMode::kOff) coverage_.Add(Counted::kWorldsWithoutCache);
   if (options.max_drafts > 0) coverage_.Add(Counted::kDraftingWorlds);
-  coverage_.Add(Counted::kDraftedTokens, counts_.drafted);
+  for (const uint64_t drafted : counts_.drafted) coverage_.Add(Counted::kDraftedTokens, drafted);
   for (const uint64_t accepted : counts_.accepted) coverage_.Add(Counted::kAcceptedDrafts, accepted);
   if (options.cache.hash_mask != ~uint64_t{0}) coverage_.Add(Counted::kCollidingWorlds);
   metrics_.Update([this](const MetricsData& data) {
