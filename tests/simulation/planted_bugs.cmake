@@ -143,3 +143,23 @@ latentd_planted_bug(full_stream_ends RULE one-end IN engine/stream/publisher.cc
 latentd_planted_bug(forgotten_pause RULE backlog SEEDS 6000 IN engine/stream/token_stream.cc
   TEXT "full_ = full_ || IsOverBound();"
   BECOMES "full_ = IsOverBound();")
+
+# Drafts.
+latentd_planted_bug(one_draw_for_all_drafts RULE output IN engine/step/batch_builder.cc
+  TEXT "samples_.push_back(DrawRow(sequence, next_position));"
+  BECOMES "samples_.push_back(DrawRow(sequence, row.first_logit_position + 1));")
+latentd_planted_bug(drafts_go_on_past_an_end RULE output IN engine/step/verdict.cc
+  TEXT "verdict.is_finite && !verdict.end; ++i"
+  BECOMES "verdict.is_finite; ++i")
+latentd_planted_bug(wrong_drafts_are_right RULE output IN engine/step/verdict.cc
+  TEXT "NumAccepted(sequence.drafts().first(static_cast<size_t>(row.num_drafts)), results)"
+  BECOMES "row.num_drafts")
+latentd_planted_bug(window_over_a_hole RULE slots IN engine/schedule/draft_dealer.cc
+  TEXT "const bool goes_on = sequence.drafted_to == row.first_position + 1;"
+  BECOMES "const bool goes_on = true;")
+latentd_planted_bug(drafts_leak_blocks RULE blocks IN engine/schedule/draft_dealer.cc
+  TEXT "std::min(BlocksFor(end), sequence.most.blocks)"
+  BECOMES "BlocksFor(end) + 1")
+latentd_planted_bug(rejected_latents_count RULE slots IN engine/schedule/draft_dealer.cc
+  TEXT "std::min(sequence.drafted_to, row.committed_end() + 1)"
+  BECOMES "sequence.drafted_to")
