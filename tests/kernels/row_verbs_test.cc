@@ -83,8 +83,7 @@ TEST(RowVerbs, BitsDependOnNeitherCompanyNorThreadsNorTarget) {
   }
 }
 
-// Rows that share a block may compute its last position again in one step: whoever comes last, the slot holds what each
-// of them stores.
+// Rows that share a block may compute its last position again in one step: the slot holds what each of them stores.
 TEST(RowVerbs, TokensOfOneSlotStoreItAsOneDoes) {
   constexpr int kTokens = 64, kRounds = 100, kLatent = 16, kRope = 4096;
   std::mt19937 random(34);
