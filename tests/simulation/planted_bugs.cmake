@@ -64,8 +64,8 @@ latentd_planted_bug(no_continuations RULE queue IN engine/schedule/scheduler.cc
 # Blocks.
 latentd_planted_bug(leaked_block RULE blocks IN engine/schedule/block_cache.cc
   TEXT "block != table.blocks_.rend()"
-  BECOMES "block != table.blocks_.rend() - 1")
-latentd_planted_bug(freed_while_shared RULE blocks IN engine/schedule/block_cache.cc
+  BECOMES "table.blocks_.rend() - block > 1")
+latentd_planted_bug(freed_while_shared RULE check IN engine/schedule/block_cache.cc
   TEXT "if (--References(block) > 0) return;"
   BECOMES "if (--References(block) > 1) return;")
 latentd_planted_bug(evicted_while_held RULE blocks IN engine/schedule/block_cache.cc
@@ -83,7 +83,7 @@ latentd_planted_bug(twins_stay RULE check IN engine/schedule/block_cache.cc
 latentd_planted_bug(trusted_hash RULE slots IN engine/schedule/prefix_index.cc
   TEXT "return IsSibling(block, place) && std::equal(place.ids.begin(), place.ids.end(), IdsOf(block).begin());"
   BECOMES "return IsSibling(block, place);")
-latentd_planted_bug(early_publish RULE blocks IN engine/schedule/scheduler_plan.cc
+latentd_planted_bug(early_publish RULE slots IN engine/schedule/scheduler_plan.cc
   TEXT "sequence.planned = row.end_position()"
   BECOMES "sequence.planned = row.end_position(),
   cache_.Publish(sequence.blocks, KeyOf(sequence), row.end_position(), TailRule::kWithTail)")

@@ -69,11 +69,15 @@ class ProfileTest(unittest.TestCase):
             by_verb = collections.defaultdict(list)
             for call in calls:
                 by_verb[call["name"].split()[0]].append(call["args"].get("layer"))
-            if "Sample" in by_verb or not drafts:  # else its latents are all that is wanted
+            if not drafts:
                 self.assertEqual(EACH_STEP | EACH_LAYER, set(by_verb) - {"CopyLatents"})
+            elif "Sample" in by_verb:  # else its latents are all that is wanted; its layer has experts
+                self.assertEqual((EACH_STEP | EACH_LAYER) - {"SwiGlu"}, set(by_verb))
             for verb in ("AppendLatent", "AttendLatent", "RotateQueries"):
-                if verb in by_verb or not drafts:
-                    self.assertEqual(by_verb[verb], [LAYERS] if drafts else list(range(LAYERS)), verb)
+                if not drafts:
+                    self.assertEqual(by_verb[verb], list(range(LAYERS)), verb)
+                elif "Sample" in by_verb:
+                    self.assertEqual(by_verb[verb], [LAYERS], verb)
             end = step["ts"]
             for call in calls:
                 self.assertGreaterEqual(call["ts"] + 0.002, end, "one after the other")  # rounded to nanoseconds
