@@ -104,8 +104,10 @@ class SpeculationRun {
   // Room for one more each: a sequence starts only where others have some to grow.
   int NumBlocks() const { return 1 + most_streams_ * (1 + BlocksFor(MostContext() + options_.most_drafts)); }
   int MostTokens() const { return most_streams_ * (1 + options_.most_drafts); }
+  // Enough that some steps count even if every draft of every step is right.
   int TokensOfStream(int streams) const {
-    return std::clamp(options_.tokens / streams, options_.least_of_stream, options_.most_of_stream);
+    const int least = (1 + kFirstSteps) * (1 + options_.most_drafts) + options_.most_drafts;
+    return std::clamp(options_.tokens / streams, std::max(least, options_.least_of_stream), options_.most_of_stream);
   }
   std::string NameOfRun() const {
     const std::string acceptance =
