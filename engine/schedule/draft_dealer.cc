@@ -26,7 +26,7 @@ int DraftDealer::NumWanted(const Sequence& sequence, const StepAllowance& allowa
 }
 
 int DraftDealer::NumAgain(const Sequence& sequence, int first_position, const StepAllowance& allowance) const {
-  const bool goes_on = first_position > 0 && sequence.drafted_to == first_position;
+  const bool goes_on = first_position > 0 && sequence.drafted.to == first_position;
   const bool has_room = options_.chunk_tokens != 1;
   return goes_on && has_room && NumWanted(sequence, allowance) > 0 ? 1 : 0;
 }
@@ -74,9 +74,7 @@ void DraftDealer::Verify(PlannedRow& row, int num_drafts, const StepAllowance& a
 // As far as there are blocks.
 void DraftDealer::Extend(Sequence& sequence, int num_blocks, int& num_left) {
   while (sequence.blocks.num_blocks() < num_blocks && num_left > 0) {
-    const EvictionWatch evictions(cache_, recorder_);
-    CHECK(cache_.Extend(sequence.blocks) && "as many are available");
-    evictions.Record(sequence.blocks);
+    TakeBlock(cache_, sequence.blocks, recorder_);
     --num_left;
   }
 }
@@ -86,16 +84,16 @@ void DraftDealer::Follow(int num_blocks, const StepAllowance& allowance, BatchPl
     Sequence& sequence = *row.sequence;
     const int num_wanted = NumWanted(sequence, allowance);
     if (num_wanted == 0) continue;
-    const bool goes_on = sequence.drafted_to == row.first_position + 1;
-    Following following{.first_key = goes_on ? sequence.drafted_from : row.first_position + 1};
+    const bool goes_on = sequence.drafted.to == row.first_position + 1;
+    Following following{.first_key = goes_on ? sequence.drafted.from : row.first_position + 1};
     // Behind the token that it draws at least.
     const int num_tokens = row.end_position() - row.num_drafts + 1;
     if (row.num_logits > 0) following.num_drafts = std::min(num_wanted, MostBehind(sequence, num_tokens));
     const int end = row.end_position() + std::max(1, following.num_drafts);
     Extend(sequence, std::min(BlocksFor(end), sequence.most.blocks), num_blocks);
-    sequence.drafted_from = following.first_key;
+    sequence.drafted.from = following.first_key;
     // What has no slot is not stored.
-    sequence.drafted_to = std::min(row.end_position() + 1, NumSlots(sequence));
+    sequence.drafted.to = std::min(row.end_position() + 1, NumSlots(sequence));
     row.following = following;
   }
 }
@@ -109,7 +107,7 @@ void CommitDrafts(const PlannedRow& row) {
   sequence.TakeDrafts(num_accepted);
   if (row.num_drafts == 0) return;
   sequence.planned -= row.num_drafts - num_accepted;
-  sequence.drafted_to = std::min(sequence.drafted_to, row.committed_end() + 1);
+  sequence.drafted.to = std::min(sequence.drafted.to, row.committed_end() + 1);
   sequence.drafted_tokens += row.num_drafts;
   sequence.accepted_tokens += num_accepted;
 }
@@ -117,11 +115,11 @@ void CommitDrafts(const PlannedRow& row) {
 // -------------------------------------------------------------------------------------------------------- invariants
 
 absl::Status CheckDrafts(const Sequence& sequence, const BlockCache& cache) {
-  const auto [from, to] = sequence.drafted();
+  const auto [from, to] = sequence.drafted;
   const bool has_none = from >= to || sequence.blocks.num_blocks() == 0;
   if (has_none) return absl::OkStatus();
   const bool has_room = from >= kFirstDraftedSlot && to <= std::min(sequence.planned + 1, NumSlots(sequence));
-  if (has_room && cache.IsDrafted(sequence.blocks, sequence.drafted())) return absl::OkStatus();
+  if (has_room && cache.IsDrafted(sequence.blocks, sequence.drafted)) return absl::OkStatus();
   return absl::InternalError(
       absl::StrFormat("request id %d, sequence %d: drafted from %d to %d with %d tokens planned "
                       "in %d blocks, %d of them published, which may lack some",

@@ -1,8 +1,8 @@
 // Which drafts a step verifies, and which of its rows the layer follows that predicts further tokens
 // (docs/spec/deepseek.md 3.7). Drafts take what the rows' own tokens leave, never a block that others need.
 //
-// That layer has the slots [drafted_from, drafted_to) of a sequence. A row goes on with them where drafted_to is the
-// position behind its first one; else there is a hole, and it begins anew behind that. Both are as of the last plan:
+// That layer has the slots Sequence::drafted of a sequence. A row goes on with them where they go up to the position
+// behind its first one; else there is a hole, and it begins anew behind that. Both are as of the last plan:
 // a row in flight counts as done, but for its drafts until they are judged.
 //
 // Part of the Scheduler; engine thread only. In each plan: NumAgain as rows are dealt out; Deal once those that decode
@@ -35,7 +35,7 @@ class DraftDealer {
       : options_(options), cache_(cache), recorder_(recorder) {}
 
   // 1 where a row computes the last position before its own ones again, for the hidden state from which the layer goes
-  // on: `drafted_to`, of the layer's slots, is where those begin.
+  // on: the layer has the slots up to there.
   int NumAgain(const Sequence& sequence, int first_position, const StepAllowance& allowance) const;
   // The rows of the plan, which decode, verify drafts of their sequences: evenly, as far as there is room.
   void Deal(DraftRoom room, const StepAllowance& allowance, BatchPlan& plan);

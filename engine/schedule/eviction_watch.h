@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/check.h"
 #include "engine/schedule/block_cache.h"
 #include "engine/schedule/flight_recorder.h"
 
@@ -24,5 +25,12 @@ class EvictionWatch {
   FlightRecorder& recorder_;
   const uint64_t num_before_;
 };
+
+// One more block for the table, which must be available.
+inline void TakeBlock(BlockCache& cache, BlockTable& table, FlightRecorder& recorder) {
+  const EvictionWatch evictions(cache, recorder);
+  CHECK(cache.Extend(table) && "rows are cut to what their blocks have room for");
+  evictions.Record(table);
+}
 
 }  // namespace latentd

@@ -231,7 +231,7 @@ int Scheduler::CommitRow(const PlannedRow& row) {
 // Requests with the same prompt, and its request's further sequences, find what it computed.
 void Scheduler::Publish(Sequence& sequence, TailRule rule) {
   const int num_published = sequence.blocks.num_published();
-  sequence.drafted_from = cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule, sequence.drafted());
+  sequence.drafted.from = cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, rule, sequence.drafted);
   if (sequence.blocks.num_published() > num_published) {
     recorder_.Record(FlightDecision::kPublish, sequence.id(), {sequence.blocks.num_published() * kBlockSlots});
   }
@@ -291,7 +291,7 @@ void Scheduler::GiveBack(Sequence& sequence) {
   if (is_bad) {
     cache_.Forget(sequence.blocks);
   } else {
-    cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, TailRule::kWithTail, sequence.drafted());
+    cache_.Publish(sequence.blocks, KeyOf(sequence), sequence.computed, TailRule::kWithTail, sequence.drafted);
   }
   const double keep_seconds = sequence.request.cache.keep_seconds;
   // What no other request may find takes no room of what is kept for them.

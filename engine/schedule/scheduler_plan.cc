@@ -188,11 +188,7 @@ PlannedRow Scheduler::Deal(const Share& share, const BatchPlan& plan, const Step
 
 void Scheduler::AddRow(const PlannedRow& row, const StepAllowance& allowance, BatchPlan& plan) {
   Sequence& sequence = *row.sequence;
-  while (sequence.blocks.num_blocks() < BlocksFor(row.end_position())) {
-    const EvictionWatch evictions(cache_, recorder_);
-    CHECK(cache_.Extend(sequence.blocks) && "the row was cut to what its blocks have room for");
-    evictions.Record(sequence.blocks);
-  }
+  while (sequence.blocks.num_blocks() < BlocksFor(row.end_position())) TakeBlock(cache_, sequence.blocks, recorder_);
   const int charged = std::max(row.first_new(), std::max(sequence.prompt_accounted, sequence.most_computed));
   const int num_new = std::max(0, std::min(row.end_position(), sequence.num_prompt_tokens) - charged);
   const bool generates = sequence.request.kind == RequestKind::kGenerate;
@@ -333,8 +329,7 @@ std::optional<WaitReason> Scheduler::Admit(Sequence& sequence, const StepAllowan
   }
   const int most = most_tokens();
   // As it will be once it starts.
-  sequence.drafted_from = match.drafted.from;
-  sequence.drafted_to = match.drafted.to;
+  sequence.drafted = match.drafted;
   const bool has_time = allowance.TokensFor(allowance.work - plan.work, match.num_tokens) > 0;
   if (plan.has_prompt() && !has_time) return WaitReason::kTokens;
   const PlannedRow row = Deal({.sequence = sequence, .first = match.num_tokens, .most = most}, plan, allowance);

@@ -72,7 +72,6 @@ struct Sequence {
     tokens.insert(tokens.end(), ids.begin(), ids.end());
     num_drafts += static_cast<int>(ids.size());
   }
-  DraftedSlots drafted() const { return {.from = drafted_from, .to = drafted_to}; }
   int num_generated() const { return std::max(0, num_tokens() - num_prompt_tokens); }
   int num_uncomputed() const { return num_tokens() - computed; }
   int num_unplanned() const { return num_tokens() - planned; }
@@ -103,10 +102,9 @@ struct Sequence {
   int num_preemptions = 0;
   int rows_in_flight = 0;  // in plans that are not committed
 
-  // The layer that predicts further tokens (docs/spec/deepseek.md 3.7) has its slots from drafted_from to drafted_to in
-  // the cache. Where that is computed + 1, the next row can go on from there.
-  int drafted_from = kFirstDraftedSlot;
-  int drafted_to = kFirstDraftedSlot;
+  // What the layer that predicts further tokens (docs/spec/deepseek.md 3.7) has in the cache. Where that goes to
+  // computed + 1, the next row can go on from there.
+  DraftedSlots drafted = {};
   int drafted_tokens = 0;   // verified so far
   int accepted_tokens = 0;  // of these
   SequencePhase phase = SequencePhase::kAwaitingPrompt;

@@ -22,9 +22,10 @@ Phase PhaseOf(const Sequence& sequence) {
   return run.has_token ? Phase::kDecode : Phase::kPrefill;
 }
 
+bool IsPrefill(const PlannedRow& row) { return row.first_new() < row.sequence->num_prompt_tokens; }
+
 int NumPrefills(const BatchPlan& plan) {
-  const auto prefills = [](const PlannedRow& row) { return row.first_new() < row.sequence->num_prompt_tokens; };
-  return static_cast<int>(std::count_if(plan.rows.begin(), plan.rows.end(), prefills));
+  return static_cast<int>(std::count_if(plan.rows.begin(), plan.rows.end(), IsPrefill));
 }
 
 StepKind KindOf(const BatchPlan& plan) {
@@ -72,9 +73,8 @@ std::optional<int> DraftsOfEach(const BatchPlan& plan) {
   if (plan.rows.empty()) return std::nullopt;
   const int num_drafts = plan.rows.front().num_drafts;
   const auto is_alike = [&](const PlannedRow& row) {
-    const bool decodes = row.first_new() >= row.sequence->num_prompt_tokens;
     const int num_next = row.following ? row.following->num_drafts : 0;
-    return decodes && row.num_drafts == num_drafts && num_next == num_drafts;
+    return !IsPrefill(row) && row.num_drafts == num_drafts && num_next == num_drafts;
   };
   return std::ranges::all_of(plan.rows, is_alike) ? std::optional(num_drafts) : std::nullopt;
 }
@@ -266,16 +266,16 @@ void Engine::Commit(std::span<SampleResult> results, Completion& completion) {
             {.eos_ids = options_.vocabulary.eos_ids, .max_context_tokens = options_.scheduler.max_context_tokens},
             plan);
   completion.record.prompt_tokens = scheduler_.Commit(plan);
-  std::span<const Drafts> drafts = executor_.drafts();
+  auto drafts = executor_.drafts().begin();  // of the rows that are followed
   for (const PlannedRow& row : plan.rows) {
     const auto num_logits = static_cast<size_t>(row.num_logits);
+    Sequence& sequence = *row.sequence;
     // What ended meanwhile gets nothing.
-    if (row.sequence->phase != SequencePhase::kFinished) {
-      CommitRow(row, results.first(num_logits), completion);
-      if (!drafts.empty() && row.following) TakeDrafts(drafts.front(), *row.sequence);
-    }
+    if (sequence.phase != SequencePhase::kFinished) CommitRow(row, results.first(num_logits), completion);
     results = results.subspan(num_logits);
-    if (!drafts.empty() && row.following) drafts = drafts.subspan(1);
+    if (!row.following || drafts == executor_.drafts().end()) continue;
+    if (sequence.phase != SequencePhase::kFinished) sequence.AddDrafts(drafts->view());
+    ++drafts;
   }
   for (const PlannedRow& row : plan.rows) {
     if (!row.verdict.is_finite) FailRow(row, completion.record);
@@ -324,11 +324,6 @@ void Engine::HandOut(std::span<SampleResult> given, const Sequence& sequence, St
                               .num_tokens = static_cast<int>(given.size()),
                               .cached_tokens = sequence.cached_tokens});
   std::move(given.begin(), given.end(), std::back_inserter(output.tokens));
-}
-
-void Engine::TakeDrafts(const Drafts& drafts, Sequence& sequence) {
-  if (sequence.phase == SequencePhase::kFinished || drafts.count == 0) return;
-  sequence.AddDrafts(drafts.view());
 }
 
 }  // namespace latentd

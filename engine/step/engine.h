@@ -94,7 +94,6 @@ class Engine {
   void FailRow(const PlannedRow& row, StepRecord& record);
   void CommitTokens(const PlannedRow& row, std::span<const SampleResult> given, StepRecord& record);
   static void HandOut(std::span<SampleResult> given, const Sequence& sequence, StepOutput& output);
-  static void TakeDrafts(const Drafts& drafts, Sequence& sequence);
   void RecordStep(const StepRecord& record, const BatchPlan& plan);
   void ObserveDrafts(const BatchPlan& plan, double seconds);
 

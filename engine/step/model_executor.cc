@@ -28,8 +28,7 @@ int ModelExecutor::PaddedRows() const {
   if (tokens_per_row == 0 || tokens_per_row > 1 + kMaxDrafts) return 0;
   const auto num_rows = static_cast<int>(batch_->rows.size());
   const int padded = backend_.device->PadRows(num_rows);
-  if (padded * tokens_per_row <= std::min(model_.max_tokens(), model_.max_logit_rows())) return padded;
-  return tokens_per_row == 1 ? padded : 0;
+  return padded * tokens_per_row <= std::min(model_.max_tokens(), model_.max_logit_rows()) ? padded : 0;
 }
 
 void ModelExecutor::LaunchEqualRows(int num_rows) {

@@ -113,7 +113,7 @@ latentd_planted_bug(uncounted_recomputation RULE metrics IN engine/schedule/sche
   BECOMES "totals_.recomputed_tokens += num_again > 0 ? 0 : 0;")
 
 # Steps.
-latentd_planted_bug(misplaced_latent RULE slots IN engine/step/batch_builder.cc
+latentd_planted_bug(misplaced_latent RULE slots IN engine/step/batch_rows.cc
   TEXT "block * kBlockSlots + position % kBlockSlots"
   BECOMES "block * kBlockSlots + (position - row.first_position) % kBlockSlots")
 latentd_planted_bug(all_draw_as_the_first RULE output IN engine/step/batch_builder.cc
@@ -155,11 +155,11 @@ latentd_planted_bug(wrong_drafts_are_right RULE output IN engine/step/verdict.cc
   TEXT "NumAccepted(sequence.drafts().first(static_cast<size_t>(row.num_drafts)), results)"
   BECOMES "row.num_drafts")
 latentd_planted_bug(window_over_a_hole RULE slots IN engine/schedule/draft_dealer.cc
-  TEXT "const bool goes_on = sequence.drafted_to == row.first_position + 1;"
+  TEXT "const bool goes_on = sequence.drafted.to == row.first_position + 1;"
   BECOMES "const bool goes_on = true;")
 latentd_planted_bug(drafts_leak_blocks RULE blocks IN engine/schedule/draft_dealer.cc
   TEXT "std::min(BlocksFor(end), sequence.most.blocks)"
   BECOMES "BlocksFor(end) + 1")
 latentd_planted_bug(rejected_latents_count RULE slots IN engine/schedule/draft_dealer.cc
-  TEXT "std::min(sequence.drafted_to, row.committed_end() + 1)"
-  BECOMES "sequence.drafted_to")
+  TEXT "std::min(sequence.drafted.to, row.committed_end() + 1)"
+  BECOMES "sequence.drafted.to")

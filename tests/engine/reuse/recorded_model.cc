@@ -268,7 +268,7 @@ testing::AssertionResult RecordedModel::HasFreshLatents(const Sequence& sequence
   for (int layer = 0; layer < recorder_->num_layers(); ++layer) {
     const bool is_drafting = layer == model_->config().num_layers;
     const DraftedSlots slots =
-        is_drafting ? DraftedSlots{sequence.drafted_from, sequence.drafted_to} : DraftedSlots{0, sequence.computed};
+        is_drafting ? DraftedSlots{sequence.drafted.from, sequence.drafted.to} : DraftedSlots{0, sequence.computed};
     const testing::AssertionResult same = recorder_->SameSlots(layer, sequence.blocks.blocks(), kEngineBlocks, slots);
     if (!same) return same;
   }

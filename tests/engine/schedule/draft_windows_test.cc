@@ -29,8 +29,8 @@ TEST(DraftDealer, TheWindowBeginsBehindTheFirstPosition) {
   steps.Step();
   EXPECT_EQ(FollowedOf(steps.plan), Followed(1, 2, 0));
   const Sequence& sequence = *steps.plan.rows[0].sequence;
-  EXPECT_EQ(sequence.drafted_from, 1);
-  EXPECT_EQ(sequence.drafted_to, 153) << "slots up to that of the token drawn last, 152";
+  EXPECT_EQ(sequence.drafted.from, 1);
+  EXPECT_EQ(sequence.drafted.to, 153) << "slots up to that of the token drawn last, 152";
   EXPECT_EQ(sequence.computed, 152);
 }
 
@@ -61,7 +61,7 @@ TEST(DraftDealer, ALastSlotWithoutABlockIsFilledLater) {
   steps.Add(Drafting(1, 64, 60, 2));
   steps.Add(Drafting(2, 10, 60, 0));
   EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 0, 64)));
-  EXPECT_EQ(steps.plan.rows[0].sequence->drafted_to, 64);
+  EXPECT_EQ(steps.plan.rows[0].sequence->drafted.to, 64);
   EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 63, 2)));
   EXPECT_EQ(steps.plan.rows[0].following->first_key, 1);
 }
@@ -75,14 +75,19 @@ TEST(DraftDealer, NoTokenIsComputedAgainInAnothersPlace) {
               ElementsAre(std::pair(1, 2), std::pair(2, 1), std::pair(3, 1)));
 }
 
-TEST(DraftDealer, AHitGoesOnWhereItsWindowEnds) {
-  Steps steps(WithDrafts(2));
-  steps.Add(Drafting(1, 100, 50, 2));
+// Request 2 finds the 100 tokens of request 1, which is over, and has 10 more.
+void AskAgain(Steps& steps, int drafts_of_first, int drafts) {
+  steps.Add(Drafting(1, 100, 50, drafts_of_first));
   steps.Step();
   steps.Finish(1);
-  Request again = Drafting(2, 1, 50, 2);
+  Request again = Drafting(2, 1, 50, drafts);
   again.prompt = Tokens(1000, 110);
   steps.Add(again);
+}
+
+TEST(DraftDealer, AHitGoesOnWhereItsWindowEnds) {
+  Steps steps(WithDrafts(2));
+  AskAgain(steps, 2, 2);
   EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 99, 11))) << "the last position found gives the next one's slot";
   EXPECT_EQ(FollowedOf(steps.plan), Followed(1, 2, 1));
   EXPECT_EQ(steps.plan.rows[0].sequence->computed, 110);
@@ -92,24 +97,14 @@ TEST(DraftDealer, AHitGoesOnWhereItsWindowEnds) {
 
 TEST(DraftDealer, AHitWithoutTheLayersSlotsBeginsANewWindow) {
   Steps steps(WithDrafts(2));
-  steps.Add(Drafting(1, 100, 50, 0));
-  steps.Step();
-  steps.Finish(1);
-  Request again = Drafting(2, 1, 50, 2);
-  again.prompt = Tokens(1000, 110);
-  steps.Add(again);
+  AskAgain(steps, 0, 2);
   EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 100, 10)));
   EXPECT_EQ(FollowedOf(steps.plan), Followed(101, 2, 0));
 }
 
 TEST(DraftDealer, AHitThatIsNotToDraftComputesNothingAgain) {
   Steps steps(WithDrafts(2));
-  steps.Add(Drafting(1, 100, 50, 2));
-  steps.Step();
-  steps.Finish(1);
-  Request again = Drafting(2, 1, 50, 0);
-  again.prompt = Tokens(1000, 110);
-  steps.Add(again);
+  AskAgain(steps, 2, 0);
   EXPECT_THAT(steps.Step(), ElementsAre(Row(2, 0, 100, 10)));
 }
 
@@ -135,8 +130,8 @@ TEST(DraftDealer, ATwinWithoutTheLayersSlotsCostsThem) {
   steps.Add(twin);
   EXPECT_THAT(steps.Step(), ElementsAre(Row(1, 0, 0, 130), Row(2, 0, 0, 130)));
   const Sequence& sequence = *steps.plan.rows[1].sequence;
-  EXPECT_EQ(sequence.drafted_from, 128);
-  EXPECT_EQ(sequence.drafted_to, 131);
+  EXPECT_EQ(sequence.drafted.from, 128);
+  EXPECT_EQ(sequence.drafted.to, 131);
   steps.Step();
   EXPECT_EQ(steps.plan.rows[1].following->first_key, 128);
 }
@@ -172,8 +167,8 @@ TEST(DraftDealer, ASecondChunkInFlightGoesOnWithTheWindowOfTheFirst) {
   steps.Commit(first);
   steps.Commit(second);
   const Sequence& sequence = *first.rows[0].sequence;
-  EXPECT_EQ(sequence.drafted_from, 1);
-  EXPECT_EQ(sequence.drafted_to, 193);
+  EXPECT_EQ(sequence.drafted.from, 1);
+  EXPECT_EQ(sequence.drafted.to, 193);
 }
 
 TEST(DraftDealer, WhatEndsWithDraftsInFlightCommitsNone) {

@@ -268,7 +268,7 @@ class DraftingWorkload {
     EXPECT_TRUE(status.ok()) << status;
     scheduler_.ForEach([this](const Sequence& sequence) {
       if (sequence.rows_in_flight > 0 || sequence.blocks.num_blocks() == 0) return;
-      const auto [from, to] = sequence.drafted();
+      const auto [from, to] = sequence.drafted;
       const std::vector<uint64_t> prefixes = PrefixesOf(sequence.tokens);
       EXPECT_TRUE(drafting_.Has(sequence.blocks.blocks(), prefixes, from, to)) << from << " to " << to;
     });
