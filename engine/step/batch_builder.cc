@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/step/batch_rows.h"
 #include "kernels/tensor.h"
 
 namespace latentd {
@@ -20,14 +21,7 @@ std::span<const BlockId> TableOf(const PlannedRow& row) {
 }  // namespace
 
 void BatchBuilder::Build(const BatchPlan& plan) {
-  inputs_.copies.clear();
-  inputs_.token_ids.clear();
-  inputs_.positions.clear();
-  inputs_.slots.clear();
-  inputs_.token_rows.clear();
-  inputs_.rows.clear();
-  inputs_.blocks.clear();
-  inputs_.logit_tokens.clear();
+  Clear(inputs_);
   samples_.clear();
   drafts_.clear();
   ReserveLists(plan);
@@ -55,20 +49,9 @@ void BatchBuilder::ReserveLists(const BatchPlan& plan) {
 }
 
 void BatchBuilder::AddTokens(const PlannedRow& row) {
-  const Sequence& sequence = *row.sequence;
-  const std::span<const BlockId> table = TableOf(row);
-  const auto row_index = static_cast<int32_t>(inputs_.rows.size());
-  inputs_.rows.push_back({.first_token = inputs_.num_tokens(),
-                          .num_tokens = row.num_tokens,
-                          .first_position = row.first_position,
-                          .first_block = static_cast<int>(inputs_.blocks.size())});
-  inputs_.blocks.insert(inputs_.blocks.end(), table.begin(), table.end());
+  BeginRow({.num_tokens = row.num_tokens, .first_position = row.first_position}, TableOf(row), inputs_);
   for (int position = row.first_position; position < row.end_position(); ++position) {
-    const BlockId block = table[static_cast<size_t>(position / kBlockSlots)];
-    inputs_.token_ids.push_back(sequence.tokens[static_cast<size_t>(position)]);
-    inputs_.positions.push_back(position);
-    inputs_.slots.push_back(block * kBlockSlots + position % kBlockSlots);
-    inputs_.token_rows.push_back(row_index);
+    AddToken(row.sequence->tokens[static_cast<size_t>(position)], inputs_);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/step/acceptance.h"
+#include "engine/step/batch_rows.h"
 #include "kernels/tensor.h"
 
 namespace latentd {
@@ -41,7 +42,7 @@ void DraftBatch::Take(std::span<const SampleResult> results) {
     drafts.Add(results[i].id);
     const int position = before_[i].position + 1;
     if (drafts.count == row.num_drafts || position >= row.end_position) continue;
-    BeginRow(row, position, 1);
+    AddRow(row, position, 1);
     AddToken(results[i].id, static_cast<int>(i));
     further_[before_[i].row].push_back(results[i].id);
     AddSample({.row = before_[i].row, .position = position});
@@ -49,14 +50,7 @@ void DraftBatch::Take(std::span<const SampleResult> results) {
 }
 
 void DraftBatch::NextPass() {
-  inputs_.token_ids.clear();
-  inputs_.positions.clear();
-  inputs_.slots.clear();
-  inputs_.token_rows.clear();
-  inputs_.rows.clear();
-  inputs_.blocks.clear();
-  inputs_.logit_tokens.clear();
-  inputs_.hidden_rows.clear();
+  Clear(inputs_);
   samples_.clear();
   std::swap(drafting_, before_);
   drafting_.clear();
@@ -93,7 +87,7 @@ void DraftBatch::AddFirst(size_t index, const Known& known) {
   // What has no slot is not stored, and nothing is drafted behind it.
   const int num_tokens = std::min(known.num_followed(), row.end_position - first_position);
   if (num_tokens <= 0) return;
-  BeginRow(row, first_position, num_tokens);
+  AddRow(row, first_position, num_tokens);
   for (int i = 0; i < num_tokens; ++i) AddToken(known.following(i), of_step.first_token + i);
   if (row.num_drafts == 0 || num_tokens < static_cast<int>(known.tokens.size())) return;
   const auto accepted = known.tokens.last(static_cast<size_t>(known.num_accepted));
@@ -102,27 +96,17 @@ void DraftBatch::AddFirst(size_t index, const Known& known) {
   AddSample({.row = index, .position = first_position + num_tokens - 1});
 }
 
-void DraftBatch::BeginRow(const DraftRow& row, int first_position, int num_tokens) {
+// Its blocks are those of the step's row.
+void DraftBatch::AddRow(const DraftRow& row, int first_position, int num_tokens) {
   const auto first_block = static_cast<size_t>(step_->rows[static_cast<size_t>(row.row)].first_block);
   const auto num_blocks = static_cast<size_t>((first_position + num_tokens - 1) / kBlockSlots + 1);
-  const auto table = std::span(step_->blocks).subspan(first_block, num_blocks);
-  inputs_.rows.push_back({.first_token = inputs_.num_tokens(),
-                          .num_tokens = num_tokens,
-                          .first_position = first_position,
-                          .first_block = static_cast<int>(inputs_.blocks.size()),
-                          .first_key = row.first_key});
-  inputs_.blocks.insert(inputs_.blocks.end(), table.begin(), table.end());
+  BeginRow({.num_tokens = num_tokens, .first_position = first_position, .first_key = row.first_key},
+           std::span(step_->blocks).subspan(first_block, num_blocks), inputs_);
 }
 
-// The next one of the row that was begun last.
+// The next one of the row that was added last.
 void DraftBatch::AddToken(int32_t id, int hidden_row) {
-  const BatchRow& row = inputs_.rows.back();
-  const int position = row.first_position + inputs_.num_tokens() - row.first_token;
-  const int32_t block = inputs_.blocks[static_cast<size_t>(row.first_block + position / kBlockSlots)];
-  inputs_.token_ids.push_back(id);
-  inputs_.positions.push_back(position);
-  inputs_.slots.push_back(block * kBlockSlots + position % kBlockSlots);
-  inputs_.token_rows.push_back(static_cast<int32_t>(inputs_.rows.size()) - 1);
+  latentd::AddToken(id, inputs_);
   inputs_.hidden_rows.push_back(hidden_row);
 }
 

@@ -40,7 +40,7 @@ class DraftBatch {
 
   Known KnownOf(const DraftRow& row, std::span<const SampleResult> results) const;
   void AddFirst(size_t index, const Known& known);
-  void BeginRow(const DraftRow& row, int first_position, int num_tokens);
+  void AddRow(const DraftRow& row, int first_position, int num_tokens);
   void AddToken(int32_t id, int hidden_row);
   void AddSample(const Drafting& drafting);
   void NextPass();

@@ -1,6 +1,5 @@
 #include "tools/convert/pack.h"
 
-#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -8,7 +7,6 @@
 
 #include <absl/strings/str_format.h>
 
-#include "base/check.h"
 #include "base/processors.h"
 #include "base/quoting.h"
 #include "engine/model/checkpoint/checkpoint.h"
@@ -17,6 +15,7 @@
 #include "engine/model/weights.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/forwarding_device.h"
 #include "tools/convert/checkpoint_writer.h"
 #include "tools/convert/packed_writer.h"
 
@@ -26,27 +25,19 @@ namespace {
 using Buffers = std::vector<std::span<const std::byte>>;
 
 // Main memory that remembers which buffers it gave out since it was asked last.
-class RecordingDevice final : public Device {
+class RecordingDevice final : public ForwardingDevice {
  public:
+  using ForwardingDevice::ForwardingDevice;
+
   Buffers TakeRecord() { return std::exchange(record_, {}); }
 
-  std::string Describe() const override { return device_.Describe(); }
   absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override {
-    absl::StatusOr<DeviceBuffer> buffer = device_.Allocate(bytes);
+    absl::StatusOr<DeviceBuffer> buffer = ForwardingDevice::Allocate(bytes);
     if (buffer.ok()) record_.emplace_back(buffer->As<std::byte>(), bytes);
     return buffer;
   }
-  void Upload(const void* host, size_t bytes, void* device) override { device_.Upload(host, bytes, device); }
-  void Download(const void* device, size_t bytes, void* host) override { device_.Download(device, bytes, host); }
-  size_t AvailableBytes() const override { return device_.AvailableBytes(); }
-  int PadRows(int num_rows) const override { return device_.PadRows(num_rows); }
-  void Run(const StepShape& shape, const std::function<void()>& body) override { device_.Run(shape, body); }
-  void Synchronize() override { device_.Synchronize(); }
 
  private:
-  void Free(void*, size_t) override { CHECK(false && "the buffers are the other device's"); }
-
-  cpu::CpuDevice device_;
   Buffers record_;
 };
 
@@ -103,7 +94,8 @@ class TensorPacker {
   const Checkpoint& checkpoint_;
   const ModelConfig& config_;
   PackedWriter& writer_;
-  RecordingDevice device_;
+  cpu::CpuDevice memory_;
+  RecordingDevice device_{memory_};
   cpu::CpuOps ops_;
 };
 

@@ -6,12 +6,12 @@
 
 #include <gtest/gtest.h>
 
-#include "base/check.h"
 #include "engine/model/model.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/scratch_bytes.h"
 #include "kernels/cpu/tiles.h"
+#include "kernels/forwarding_device.h"
 #include "tests/engine/model/config/published_configs.h"
 #include "tests/kernels/emulated_product.h"
 #include "tests/support/or_die.h"
@@ -23,26 +23,18 @@ namespace {
 constexpr int kThreads = 2;
 
 // Main memory that adds up what is allocated.
-class CountingDevice final : public Device {
+class CountingDevice final : public ForwardingDevice {
  public:
+  using ForwardingDevice::ForwardingDevice;
+
   size_t allocated() const { return allocated_; }
 
-  std::string Describe() const override { return device_.Describe(); }
   absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override {
     allocated_ += bytes;
-    return device_.Allocate(bytes);
+    return ForwardingDevice::Allocate(bytes);
   }
-  void Upload(const void* host, size_t bytes, void* device) override { device_.Upload(host, bytes, device); }
-  void Download(const void* device, size_t bytes, void* host) override { device_.Download(device, bytes, host); }
-  size_t AvailableBytes() const override { return device_.AvailableBytes(); }
-  int PadRows(int num_rows) const override { return device_.PadRows(num_rows); }
-  void Run(const StepShape& shape, const std::function<void()>& body) override { device_.Run(shape, body); }
-  void Synchronize() override { device_.Synchronize(); }
 
  private:
-  void Free(void*, size_t) override { CHECK(false && "the buffers are the other device's"); }
-
-  cpu::CpuDevice device_;
   size_t allocated_ = 0;
 };
 
@@ -53,7 +45,8 @@ ModelConfig ConfigOf(std::string_view json) {
 }
 
 void CheckPlan(const ModelConfig& config, MtpUse mtp, ActivationFormat activations, LatentFormat latents) {
-  CountingDevice device;
+  cpu::CpuDevice main_memory;
+  CountingDevice device(main_memory);
   cpu::CpuOps ops(device, kThreads);
   const StepLimits limits = StepLimitsOf(config,
                                          {.max_tokens = 256,

@@ -10,6 +10,7 @@
 
 #include "engine/step/engine.h"
 #include "engine/step/model_executor.h"
+#include "kernels/forwarding_device.h"
 #include "tests/kernels/ops/op_backend.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/or_die.h"
@@ -38,34 +39,25 @@ TinyCheckpoint RealGeometry() {
 }
 
 // Passes everything on, and counts the steps that were asked to be run and those whose launches were spelt out.
-class CountingDevice final : public Device {
+class CountingDevice final : public ForwardingDevice {
  public:
-  explicit CountingDevice(std::unique_ptr<Device> to) : to_(std::move(to)) {}
+  explicit CountingDevice(std::unique_ptr<Device> to) : ForwardingDevice(*to), to_(std::move(to)) {}
 
-  std::string Describe() const override { return to_->Describe(); }
-  absl::StatusOr<DeviceBuffer> Allocate(size_t bytes) override { return to_->Allocate(bytes); }
-  void Upload(const void* host, size_t bytes, void* device) override { to_->Upload(host, bytes, device); }
-  void Download(const void* device, size_t bytes, void* host) override { to_->Download(device, bytes, host); }
-  size_t AvailableBytes() const override { return to_->AvailableBytes(); }
-  int PadRows(int num_rows) const override { return to_->PadRows(num_rows); }
   void Run(const StepShape& shape, const std::function<void()>& body) override {
     ++num_runs;
     shapes[shape] += 1;
-    to_->Run(shape, [&] {
+    ForwardingDevice::Run(shape, [&] {
       ++num_bodies;
       body();
     });
   }
-  void Synchronize() override { to_->Synchronize(); }
 
   int num_runs = 0;
   int num_bodies = 0;
   std::map<StepShape, int> shapes;
 
  private:
-  void Free(void*, size_t) override {}  // buffers return to the device that made them
-
-  std::unique_ptr<Device> to_;
+  const std::unique_ptr<Device> to_;
 };
 
 // An engine with a model of its own, stepped until all is answered.
