@@ -79,16 +79,26 @@ void DraftDealer::Extend(Sequence& sequence, int num_blocks, int& num_left) {
   }
 }
 
+// Behind the token that it draws at least.
+int DraftDealer::MostToDraft(const PlannedRow& row, const StepAllowance& allowance) const {
+  if (row.num_logits == 0) return 0;
+  const int num_tokens = row.end_position() - row.num_drafts + 1;
+  return std::min(NumWanted(*row.sequence, allowance), MostBehind(*row.sequence, num_tokens));
+}
+
 void DraftDealer::Follow(int num_blocks, const StepAllowance& allowance, BatchPlan& plan) {
+  const auto drafts_some = [&](const PlannedRow& row) { return MostToDraft(row, allowance) > 0; };
+  auto num_drafting = std::count_if(plan.rows.begin(), plan.rows.end(), drafts_some);
+  int room = std::min(options_.max_step_tokens, options_.max_step_logits) - static_cast<int>(plan.rows.size());
   for (PlannedRow& row : plan.rows) {
     Sequence& sequence = *row.sequence;
-    const int num_wanted = NumWanted(sequence, allowance);
-    if (num_wanted == 0) continue;
+    if (NumWanted(sequence, allowance) == 0) continue;
     const bool goes_on = sequence.drafted.to == row.first_position + 1;
     Following following{.first_key = goes_on ? sequence.drafted.from : row.first_position + 1};
-    // Behind the token that it draws at least.
-    const int num_tokens = row.end_position() - row.num_drafts + 1;
-    if (row.num_logits > 0) following.num_drafts = std::min(num_wanted, MostBehind(sequence, num_tokens));
+    if (const int most = MostToDraft(row, allowance); most > 0) {
+      following.num_drafts = std::min(most, std::max(0, room) / static_cast<int>(num_drafting--));
+      room -= following.num_drafts;
+    }
     const int end = row.end_position() + std::max(1, following.num_drafts);
     Extend(sequence, std::min(BlocksFor(end), sequence.most.blocks), num_blocks);
     sequence.drafted.from = following.first_key;

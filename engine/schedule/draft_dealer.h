@@ -39,11 +39,13 @@ class DraftDealer {
   int NumAgain(const Sequence& sequence, int first_position, const StepAllowance& allowance) const;
   // The rows of the plan, which decode, verify drafts of their sequences: evenly, as far as there is room.
   void Deal(DraftRoom room, const StepAllowance& allowance, BatchPlan& plan);
-  // For slots of the layer behind the rows' positions as many blocks may be taken.
+  // For slots of the layer behind the rows' positions as many blocks may be taken. No more is drafted than a step of
+  // these rows can verify.
   void Follow(int num_blocks, const StepAllowance& allowance, BatchPlan& plan);
 
  private:
   int NumWanted(const Sequence& sequence, const StepAllowance& allowance) const;
+  int MostToDraft(const PlannedRow& row, const StepAllowance& allowance) const;
   int MostFor(const PlannedRow& row, const StepAllowance& allowance) const;
   void Verify(PlannedRow& row, int num_drafts, const StepAllowance& allowance, DraftRoom& room, BatchPlan& plan);
   void Extend(Sequence& sequence, int num_blocks, int& num_left);

@@ -213,7 +213,8 @@ int Scheduler::CommitRow(const PlannedRow& row) {
   CHECK_EQ(sequence.computed, row.first_new());
   CommitDrafts(row);
   const int num_accepted = row.verdict.num_accepted;
-  if (num_accepted > 0) tenants_.Charge(*sequence.standing.tenant, {.generated_tokens = num_accepted});
+  tenants_.Charge(*sequence.standing.tenant,
+                  {.generated_tokens = num_accepted, .rejected_drafts = row.num_drafts - num_accepted});
   sequence.computed = row.committed_end();
   CHECK_LE(sequence.computed, sequence.planned);
   sequence.logits_given = std::max(sequence.logits_given, row.first_logit_position + row.num_logits);

@@ -11,7 +11,7 @@ namespace latentd {
 struct TenantTotals {
   std::string name = {};        // empty: those without a name of their own
   double weight = 1.0;          // of its share
-  uint64_t service_tokens = 0;  // prompt tokens computed, and twice those generated
+  uint64_t service_tokens = 0;  // prompt tokens computed, twice those generated, and drafts rejected
   double recent_service = 0.0;  // of these per weight, those of ten seconds ago counting 1/e
   bool is_active = false;       // has sequences that run or wait
 };

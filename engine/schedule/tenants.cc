@@ -47,7 +47,7 @@ void Tenants::Leave(Tenant& tenant) {
 }
 
 void Tenants::Charge(Tenant& tenant, const ServedTokens& tokens) {
-  const int64_t cost = tokens.prompt_tokens + kCostOfGenerated * tokens.generated_tokens;
+  const int64_t cost = tokens.prompt_tokens + kCostOfGenerated * tokens.generated_tokens + tokens.rejected_drafts;
   tenant.service_tokens += cost;
   tenant.service += static_cast<double>(cost) / tenant.rule.weight;
   greatest_service_ = std::max(greatest_service_, tenant.service);

@@ -24,6 +24,7 @@ namespace latentd {
 struct ServedTokens {
   int64_t prompt_tokens = 0;
   int64_t generated_tokens = 0;
+  int64_t rejected_drafts = 0;  // computed, as those of a prompt are
 };
 inline constexpr int64_t kCostOfGenerated = 2;  // prompt tokens: a decode row takes more time than one of them
 
@@ -34,7 +35,7 @@ struct Tenant {
   const bool is_listed;
   const uint64_t number;       // among all accounts that ever were: the older goes first at equal service
   double service = 0.0;        // virtual, only grows
-  int64_t service_tokens = 0;  // prompt tokens + kCostOfGenerated * generated
+  int64_t service_tokens = 0;  // prompt tokens + kCostOfGenerated * generated + rejected drafts
   int num_sequences = 0;       // in whatever phase
 };
 

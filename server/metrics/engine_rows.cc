@@ -71,7 +71,8 @@ MetricSource ByTenant() {
 
 void AddTenants(MetricRows& rows) {
   AddRow({kCounter, "latentd_tenant_service_tokens_total", "tokens"},
-         "Prompt tokens computed for a tenant, and twice those generated; without a name: for all tenants that the "
+         "Prompt tokens and rejected drafts computed for a tenant, and twice the tokens generated; without a name: for "
+         "all tenants that the "
          "configuration does not name",
          ByTenant(), rows);
   AddRow({kGauge, "latentd_tenant_fairness_index", ""},

@@ -77,7 +77,7 @@ void Ranking::Check(std::span<const LaunchedRow> rows, std::span<SequenceLife* c
 }
 
 void Ranking::ChargeDrafts(const LaunchedRow& row) {
-  service_[NameOf(*row.sequence)] += kCostOfGenerated * row.num_accepted;
+  service_[NameOf(*row.sequence)] += kCostOfGenerated * row.num_accepted + (row.num_drafts - row.num_accepted);
 }
 
 // Where blocks are lacking the lowest class loses its own, and some row goes on. A prompt comes after the rows that

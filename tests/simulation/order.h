@@ -28,7 +28,7 @@ class Ranking {
   void Remember(Lives& lives, TimePoint now);
   // After it, before its rows are counted. Charges the tenants for them.
   void Check(std::span<const LaunchedRow> rows, std::span<SequenceLife* const> preempted);
-  // Once a row is committed: charges its tenant for the drafts that were right.
+  // Once a row is committed: charges its tenant for its drafts, as they were right or wrong.
   void ChargeDrafts(const LaunchedRow& row);
 
  private:

@@ -233,7 +233,9 @@ void MakeEven(Random& random, Scenario& scenario) {
     const int tenant = random.Below(6);
     request.scheduling = {.tenant = tenant < 3 ? "q" : tenant < 5 ? "r" : "s"};
     const int output = request.kind == RequestKind::kGenerate ? request.stopping.max_tokens : 0;
-    const int64_t service = std::ssize(request.prompt) + kCostOfGenerated * output;
+    // Each token may come with rejected drafts.
+    const int64_t service =
+        std::ssize(request.prompt) + (kCostOfGenerated + scenario.engine.scheduler.max_drafts) * output;
     scenario.most_service = std::max(scenario.most_service, service);
   }
   scenario.faults.clear();

@@ -228,7 +228,19 @@ TEST(DraftDealer, GeneratedTokensAreChargedAsTheyAreAccepted) {
   steps.scheduler.Plan(At(0), {.tokens = 1000}, steps.plan);
   EXPECT_EQ(charged(), 10 + 2 * kCostOfGenerated);
   steps.Commit(steps.plan);
-  EXPECT_EQ(charged(), 10 + 4 * kCostOfGenerated);
+  EXPECT_EQ(charged(), 10 + 4 * kCostOfGenerated + 1) << "two right, one wrong";
+}
+
+TEST(DraftDealer, NoMoreIsDraftedThanAStepCanVerify) {
+  SchedulerOptions options = WithDrafts(8);
+  options.max_step_logits = 8;
+  Steps steps(options);
+  Start(steps, 3, 8);
+  std::vector<int> num_drafts;
+  for (const PlannedRow& row : steps.plan.rows) num_drafts.push_back(row.following->num_drafts);
+  EXPECT_THAT(num_drafts, ElementsAre(1, 2, 2));
+  steps.Step();
+  EXPECT_THAT(DraftsOf(steps), ElementsAre(std::pair(1, 1), std::pair(2, 2), std::pair(3, 2)));
 }
 
 // ------------------------------------------------------------------------------------------------------------- blocks

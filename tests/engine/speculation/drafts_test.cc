@@ -14,7 +14,7 @@ class WithDrafts : public Drafting {
  protected:
   int NumSeeds(int few) const {
     if (GetParam().depth == Depth::kEdges) return few;
-    return GetParam().kind.checkpoint.has_value() ? 200 : 600;  // the bundled model: 200 for each temperature
+    return GetParam().kind.checkpoint.has_value() ? 48 : 600;  // the bundled model: 200 for each temperature
   }
 
   // `count` requests, some of which share their beginnings.
