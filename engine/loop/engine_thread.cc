@@ -32,6 +32,7 @@ EngineThread::EngineThread(std::unique_ptr<Engine> engine, PublisherThread& publ
       clock_(clock),
       inbox_(DoorOf(engine->scheduler().options(), most_queued)),
       loop_(std::move(engine), clock),
+      kv_events_(loop_.engine().scheduler().kv_events()),
       checks_(std::move(checks)) {
   inbox_.SetPace(loop_.engine().tokens_per_second());
   publisher_.Start(inbox_);
@@ -84,6 +85,7 @@ bool EngineThread::RunTurn() {
   inbox_.SetPace(turn_.tokens_per_second);
   if (!turn_.left_queue.empty()) inbox_.LeaveQueue(turn_.left_queue, clock_.Now());
   publisher_.Publish(turn_.opened, turn_.output);
+  kv_events_.Tell();
   if (checks_.check) CheckInvariants();
   return turn_.idle;
 }

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "engine/loop/engine_loop.h"
 #include "engine/loop/inbox.h"
+#include "engine/loop/kv_event_stream.h"
 #include "engine/loop/publisher_thread.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/loop/step_progress.h"
@@ -60,6 +61,8 @@ class EngineThread {
   // For a watchdog on any thread.
   const StepProgress& progress() const { return progress_; }
   const FlightRecorder& recorder() const { return loop_.engine().scheduler().recorder(); }
+  // For a KvEventReader, which must go first.
+  KvEventStream& kv_events() { return kv_events_; }
 
   // No Submit succeeds from here on; what was admitted goes on.
   void StopAdmitting() { inbox_.StopAdmitting(); }
@@ -82,6 +85,7 @@ class EngineThread {
 
   // Engine thread only, but for the capacity, which never changes, and the recorder.
   EngineLoop loop_;
+  KvEventStream kv_events_;
   Turn turn_;
   EngineChecks checks_;
   InvariantWatch watch_;

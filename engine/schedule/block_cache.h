@@ -136,6 +136,11 @@ class BlockCache {
   int num_kept() const { return order_.num_kept(); }  // of the cached ones
   int num_references(BlockId block) const { return references_[static_cast<size_t>(block)]; }
   uint64_t num_evictions() const { return num_evictions_; }
+  // Runs `visit(const BlockHash&)` for each block that the events have told of, and not of its end.
+  template <class Visit>
+  void ForEachTold(const Visit& visit) const {
+    index_.ForEachTold(visit);
+  }
 
   // INTERNAL where states, counts, order or index contradict each other or `tables`, which are all that hold blocks.
   // Time by the number of blocks; for tests, and now and then in production.

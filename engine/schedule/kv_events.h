@@ -1,5 +1,11 @@
 // What a router learns about the prefix cache: which full blocks became findable, and which are gone. Numbered without
 // gaps; the last ones are held for readers to catch up. The engine thread writes, any thread reads.
+//
+// Full blocks alone: the partial tail that this cache finds too, and blocks of one request that no other may find, have
+// no event. So a router expects at most 63 tokens less than a hit will have.
+//
+// They are recorded whether or not there is a reader, in memory that was taken at construction: a full block comes once
+// in 64 tokens of a sequence, and a reader that comes later finds what the window holds.
 #pragma once
 
 #include <array>

@@ -92,6 +92,13 @@ class PrefixIndex {
   BlockId parent(BlockId block) const { return At(block).parent; }
   int size() const { return static_cast<int>(children_.all().size()); }
   void AppendChildren(BlockId block, std::vector<BlockId>& children) const;
+  // Runs `visit(const BlockHash&)` for each that a reader of the events knows: the full ones that a salt shares.
+  template <class Visit>
+  void ForEachTold(const Visit& visit) const {
+    for (const BlockId block : children_.all()) {
+      if (IsTold(block)) visit(At(block).hash);
+    }
+  }
   // Runs `visit(BlockId)`, which may remove it, for each that is stored with this `own`, leaves first.
   template <class Visit>
   void ForEachOwn(std::string_view own, const Visit& visit) {
@@ -157,6 +164,9 @@ class PrefixIndex {
   Readable ScopesOf(const PrefixKey& key) const;
   ScopeId ScopeToStore(const PrefixKey& key) const;
   bool IsSibling(BlockId block, const Place& place) const;
+  bool IsTold(BlockId block) const {
+    return num_tokens(block) == kBlockSlots && scopes_.at(At(block).scope).sharing == Sharing::kShared;
+  }
 
   BlockId FindExact(const BlockHash& hash, const Place& place) const;
   // Down full blocks of that scope, each to `visit`, as far as they hold the wanted tokens.

@@ -51,6 +51,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
       drafts_(options_, cache_, recorder_),
       tenants_(options.tenants),
       waiting_(tenants_, FromSeconds(options.ageing_seconds)) {
+  kv_events_.Cleared();  // number 1: a reader that knew an earlier process forgets what it knew
   CHECK_GE(options_.max_step_tokens, 1);
   CHECK_GE(options_.max_step_rows, 1);
   CHECK_GE(options_.max_step_logits, 1);

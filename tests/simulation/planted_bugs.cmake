@@ -112,6 +112,19 @@ latentd_planted_bug(uncounted_recomputation RULE metrics IN engine/schedule/sche
   TEXT "totals_.recomputed_tokens += static_cast<uint64_t>(std::max(0, num_again));"
   BECOMES "totals_.recomputed_tokens += num_again > 0 ? 0 : 0;")
 
+# What routers are told.
+latentd_planted_bug(evicted_untold RULE events IN engine/schedule/prefix_index.cc
+  TEXT "if (events_ != nullptr && removal != Removal::kFlushed)"
+  BECOMES "if (events_ != nullptr && removal == Removal::kDropped)")
+latentd_planted_bug(told_before_computed RULE events IN engine/schedule/scheduler_plan.cc
+  TEXT "sequence.planned = row.end_position()"
+  BECOMES "sequence.planned = row.end_position(),
+  row.first_position == 0 && row.end_position() >= kBlockSlots
+      ? kv_events_.StoredFirst(
+            ChainHash(RootHash(KeyOf(sequence).salt), KeyOf(sequence).tokens.first(kBlockSlots)),
+            KeyOf(sequence).salt, KeyOf(sequence).tokens.first(kBlockSlots))
+      : void()")
+
 # Steps.
 latentd_planted_bug(misplaced_latent RULE slots IN engine/step/batch_rows.cc
   TEXT "block * kBlockSlots + position % kBlockSlots"

@@ -32,6 +32,7 @@ void World::BeginTurn() {
   engine_state_ = EngineState::kInStep;
   planned_rate_ = loop_.engine().tokens_per_second();
   CheckBlocks(loop_.engine().scheduler());
+  follower_.Check();
   ranking_.Check(executor_.rows(), FollowPreemptions());
   for (const LaunchedRow& row : executor_.rows()) StartRow(row);
   AddStepEvents();
@@ -63,6 +64,7 @@ void World::ApplyDuringStep() {
   loop_.Apply(std::move(commands));
   executor_.CheckHeld(loop_.engine().scheduler().cache());
   CheckBlocks(loop_.engine().scheduler());
+  follower_.Check();
 }
 
 // What the commands that the inbox holds now, and the time, do to each request in this turn.
@@ -310,6 +312,7 @@ void World::CheckTurn() {
   });
   const Scheduler& scheduler = loop_.engine().scheduler();
   CheckBlocks(scheduler);
+  follower_.Check();
   CheckReleased(scheduler);
   CheckSequences(scheduler, lives_);
   executor_.CheckPublished();

@@ -58,6 +58,8 @@ std::string_view NameOf(Rule rule) {
       return "queue";
     case Rule::kBackLog:
       return "backlog";
+    case Rule::kEvents:
+      return "events";
     case Rule::kMetrics:
       return "metrics";
     case Rule::kLiveness:

@@ -25,6 +25,7 @@ enum class Rule : uint8_t {
   kTimes,     // events of one request out of order
   kQueue,     // what waits is not what was let in
   kBackLog,   // back-pressure: pauses, resumes, pending bytes
+  kEvents,    // who follows the cache's events knows something else than what can be found
   kMetrics,   // the laws of the counters
   kLiveness,  // something that was admitted does not end
   kCheck,     // a CHECK of the product

@@ -16,6 +16,12 @@ using std::chrono::milliseconds;
 
 constexpr uint64_t kMostEvents = 300'000;  // many times what the requests of a scenario need
 constexpr uint64_t kBacklogCheckEvery = 16;
+constexpr size_t kKvEvents = 2048;  // more than a turn has
+
+EngineOptions WithEvents(EngineOptions options) {
+  options.scheduler.num_kv_events = kKvEvents;
+  return options;
+}
 
 }  // namespace
 
@@ -29,7 +35,8 @@ World::World(const Scenario& scenario, const Tokenizer& tokenizer, Telling telli
       inbox_({.most_queued = scenario.most_queued,
               .tenants = scenario.engine.scheduler.tenants,
               .finds_prompts = scenario.engine.scheduler.prefix_cache == PrefixCacheMode::kOn}),
-      loop_(std::make_unique<Engine>(executor_, scenario.engine, metrics_), clock_),
+      loop_(std::make_unique<Engine>(executor_, WithEvents(scenario.engine), metrics_), clock_),
+      follower_(loop_.engine().scheduler()),
       ranking_(scenario.engine.scheduler, scenario.most_service, loop_.engine().scheduler()),
       publisher_(&tokenizer, metrics_) {
   executor_.Follow(loop_.engine().scheduler());

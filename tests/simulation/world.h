@@ -20,6 +20,7 @@
 #include "tests/simulation/coverage.h"
 #include "tests/simulation/executor.h"
 #include "tests/simulation/invariants.h"
+#include "tests/simulation/kv_follower.h"
 #include "tests/simulation/life.h"
 #include "tests/simulation/order.h"
 #include "tests/simulation/workload.h"
@@ -132,6 +133,7 @@ class World {
   SimulatedExecutor executor_;
   Inbox inbox_;
   EngineLoop loop_;
+  KvFollower follower_;
   Ranking ranking_;
   Publisher publisher_;
   bool is_admitting_ = true;

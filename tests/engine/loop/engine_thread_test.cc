@@ -108,6 +108,17 @@ TEST_F(EngineThreadTest, StreamsWhatTheExecutorSays) {
   EXPECT_EQ(all.end->reason, FinishReason::kMaxTokens);
 }
 
+TEST_F(EngineThreadTest, WakesReadersOfTheCachesEvents) {
+  Start();
+  std::promise<KvEvent> stored;
+  KvEventReader reader(thread_->kv_events(), 2, [&] {
+    for (const KvEvent& event : reader.Take(10)) stored.set_value(event);
+  });
+  Client client;
+  Submit(MakeRequest(0, MakePrompt(70), 1), client);
+  EXPECT_EQ(stored.get_future().get().kind, KvEvent::Kind::kStored);
+}
+
 TEST_F(EngineThreadTest, SeveralAnswersAreOneRequestWithOneEnd) {
   Start();
   Client client;

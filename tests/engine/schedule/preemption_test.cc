@@ -264,14 +264,15 @@ TEST(Scheduler, TellsWhatOthersCanFind) {
   unstored.cache.stores = false;
   steps.Add(unstored);
   steps.Step();
-  const std::vector<KvEvent> stored = steps.scheduler.kv_events().From(1, 100);
+  EXPECT_EQ(steps.scheduler.kv_events().From(1, 1)[0].kind, KvEvent::Kind::kCleared);
+  const std::vector<KvEvent> stored = steps.scheduler.kv_events().From(2, 100);
   ASSERT_THAT(stored, SizeIs(2)) << "full blocks, and none of a request that leaves nothing";
   EXPECT_EQ(stored[0].token_ids[63], 63);
   EXPECT_EQ(stored[1].parent, stored[0].hash);
   steps.Finish(1);
   steps.Finish(2);
   steps.scheduler.FlushPrefixCache();
-  EXPECT_EQ(steps.scheduler.kv_events().From(3, 100).back().kind, KvEvent::Kind::kCleared);
+  EXPECT_EQ(steps.scheduler.kv_events().From(4, 100).back().kind, KvEvent::Kind::kCleared);
 }
 
 }  // namespace
