@@ -1,0 +1,57 @@
+"""The rooms of the tree: which of them each may include, and the libraries that only some may know. Held by tidy.py."""
+import re
+
+# What each room stands on. A room may include itself and these, and a folder's name stands for what is in it; the
+# longest name that an including file begins with is its room.
+ROOMS = {
+    "base/": [],
+    "jinja/": ["base/"],
+    "kernels/": ["base/"],
+    "engine/model/config/": ["base/", "kernels/tensor.h"],
+    "engine/model/checkpoint/": ["base/", "kernels/", "engine/model/config/"],
+    "engine/model/": ["base/", "kernels/", "engine/model/"],
+    "engine/text/tokenizer/": ["base/"],
+    "engine/text/answer/": ["base/", "engine/text/tokenizer/"],
+    "engine/text/chat/": ["base/", "jinja/", "engine/text/tokenizer/"],
+    "engine/request.h": ["base/", "kernels/sampling_rule.h"],
+    "engine/schedule/": ["base/", "engine/request.h", "kernels/cache_block.h"],
+    "engine/metrics.h": ["base/", "engine/schedule/"],
+    "engine/stream/": ["base/", "kernels/batch.h", "engine/metrics.h", "engine/request.h", "engine/schedule/",
+                       "engine/step/step_output.h", "engine/text/"],
+    "engine/step/": ["base/", "kernels/", "engine/metrics.h", "engine/model/", "engine/request.h", "engine/schedule/"],
+    "engine/loop/": ["base/", "engine/metrics.h", "engine/request.h", "engine/schedule/", "engine/step/",
+                     "engine/stream/", "engine/text/"],
+    "engine/load/": ["base/", "kernels/", "engine/metrics.h", "engine/model/", "engine/schedule/", "engine/step/",
+                     "engine/text/"],
+    "server/net/": ["base/"],
+    "server/config/": ["base/", "engine/schedule/tenant_rules.h", "kernels/backend.h", "server/net/"],
+    "server/process/": ["base/", "engine/load/bytes_read.h", "engine/loop/", "engine/metrics.h", "engine/schedule/",
+                        "engine/step/step_profile.h", "server/config/", "server/net/"],
+    "server/api/": ["base/", "jinja/", "engine/loop/queue_limit.h", "engine/metrics.h", "engine/model/config/",
+                    "engine/request.h", "engine/schedule/", "engine/stream/", "engine/text/", "latentd/v1/",
+                    "google/rpc/", "kernels/id_bits.h"],
+    "server/call/": ["base/", "engine/loop/", "engine/metrics.h", "engine/request.h", "engine/schedule/",
+                     "engine/stream/", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
+    "server/metrics/": ["base/", "engine/metrics.h", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
+    "server/grpc/": ["base/", "engine/metrics.h", "engine/stream/", "latentd/v1/", "google/rpc/", "grpc/",
+                     "server/api/", "server/call/", "server/config/", "server/net/", "server/process/"],
+    "server/admin/": ["base/", "engine/metrics.h", "engine/schedule/", "engine/step/", "latentd/v1/", "server/api/",
+                      "server/call/", "server/config/", "server/grpc/", "server/net/", "server/process/"],
+    "server/start/": ["base/", "engine/", "jinja/", "kernels/", "latentd/v1/", "server/"],
+    "server/main.cc": ["base/", "server/"],
+    "tools/client/": ["base/", "latentd/v1/", "google/rpc/", "server/net/address.h"],
+    "tools/load/": ["base/", "latentd/v1/", "server/net/address.h", "tools/client/"],
+    "tools/latentctl/": ["base/", "engine/schedule/", "latentd/v1/", "tools/client/", "tools/load/"],
+    "tools/convert/": ["base/", "kernels/", "engine/model/"],
+    "tests/": [""],
+}
+# Libraries that only some rooms may know.
+LIBRARY_FOLDERS = [
+    (re.compile(r"<(grpc|grpcpp)/"), ("server/grpc/", "server/admin/", "tools/", "tests/server/", "tests/bench/")),
+    (re.compile(r"<google/protobuf/"), ("server/api/", "server/grpc/", "server/admin/", "tools/", "tests/server/")),
+    (re.compile(r"<prometheus/"), ("server/metrics/", "tests/server/")),
+    (re.compile(r"<CLI/"), ("base/command_line.cc",)),
+    (re.compile(r"<hwy/"), ("base/thread_pool.cc", "kernels/cpu/", "tests/kernels/", "tests/bench/",
+                              "tests/engine/model/", "tests/support/each_target.h")),
+    (re.compile(r"<(cuda|cublas|nccl)|\.cuh"), ("kernels/cuda/", "tests/cuda_emulator/", "tests/kernels/cuda/")),
+]
