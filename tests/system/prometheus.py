@@ -35,12 +35,15 @@ def free_port():
 
 
 class Prometheus:
-    """Use as a context. Scrapes `target` each second; ready, and the target up, once entered."""
+    """Use as a context. Scrapes `target` and evaluates the rules of `rule_files`, a pattern of paths, each second;
+    ready, and the target up, once entered."""
 
-    def __init__(self, target):
+    def __init__(self, target, rule_files=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-prometheus-"))
         config = self.folder / "prometheus.yml"
-        config.write_text("global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: latentd\n"
+        config.write_text("global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+                          f"rule_files: {json.dumps([str(rule_files)] if rule_files else [])}\n"
+                          "scrape_configs:\n  - job_name: latentd\n"
                           f'    static_configs: [{{targets: ["{target}"]}}]\n')
         storage = self.folder / "storage"
         storage.mkdir()
@@ -66,8 +69,10 @@ class Prometheus:
         self.log.close()
         shutil.rmtree(self.folder)
 
-    def query(self, expression):
-        url = f"http://{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+    def query(self, expression, **more):
+        """The series of an instant, or with `path`, start, end and step those of a range."""
+        path = more.pop("path", "query")
+        url = f"http://{self.address}/api/v1/{path}?" + urllib.parse.urlencode({"query": expression, **more})
         try:
             with urllib.request.urlopen(url, timeout=daemon.PATIENCE_SECONDS) as page:
                 answer = json.load(page)
