@@ -17,7 +17,7 @@ import tokenize
 from tidy_rooms import LIBRARY_FOLDERS, ROOMS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCE_FOLDERS = ["base", "jinja", "kernels", "engine", "server", "tools", "tests"]
+SOURCE_FOLDERS = ["base", "clients", "jinja", "kernels", "engine", "server", "tools", "tests"]
 MAX_HEADER_LINES, MAX_SOURCE_LINES, MAX_FUNCTION_LINES, MAX_COLUMNS = 200, 450, 60, 120
 MAX_PARAMETERS = 5
 
@@ -301,7 +301,8 @@ def anchors_of(page):
 
 def check_links():
     """Each relative link of a page leads to a file, and to one of its headings."""
-    pages = [*ROOT.glob("*.md"), *(p for folder in ("deploy", "docs", "models") for p in (ROOT / folder).rglob("*.md"))]
+    folders = ("clients", "deploy", "docs", "models")
+    pages = [*ROOT.glob("*.md"), *(page for folder in folders for page in (ROOT / folder).rglob("*.md"))]
     for page in sorted(pages):
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
             file = page.parent / target if target else page
@@ -312,7 +313,7 @@ def check_links():
 
 def check_named_files():
     """Each file or unit of the tree that README or a page of docs/ names by its path exists."""
-    rooms = "base|cmake|deploy|docs|engine|jinja|kernels|models|proto|scripts|server|tests|tools"
+    rooms = "base|clients|cmake|deploy|docs|engine|jinja|kernels|models|proto|scripts|server|tests|tools"
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = re.sub(r"\]\([^)]*\)|https?:\S+", "", page.read_text())
         for name in sorted(set(re.findall(rf"(?<![\w/.-])(?:{rooms})/[\w/.-]*\w", text))):
