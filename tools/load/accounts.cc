@@ -28,16 +28,13 @@ void Add(double low, double high, Bounds& bounds) {
 // The server answered with an end of its own making, so it did not complete the request.
 bool WasRefusedOrEnded(const RequestRecord& record) { return !record.succeeded() && !record.reason.empty(); }
 
-void ExpectPrompt(const RequestRecord& record, const Workload& workload, Bounds& bounds) {
+void ExpectPrompt(const RequestRecord& record, Bounds& bounds) {
   if (record.first_token != kNotReached || record.succeeded()) {
     return Add(record.prompt_tokens, record.prompt_tokens, bounds);
   }
   if (!record.was_admitted && WasRefusedOrEnded(record)) return;
-  double most = record.prompt_tokens;
-  if (most == 0.0) {
-    const v1::GenerateRequest request = workload.Plan(record.index).message;
-    most = request.has_text() ? std::numeric_limits<double>::infinity() : request.token_ids().ids_size();
-  }
+  double most = record.prompt_tokens > 0 ? record.prompt_tokens : record.prompt_ids;
+  if (most == 0.0) most = std::numeric_limits<double>::infinity();  // of a text
   Add(0.0, most, bounds);
 }
 
@@ -101,13 +98,13 @@ absl::StatusOr<ServerAccounts> ScrapeWhenIdle(const std::string& address) {
   }
 }
 
-ExpectedAccounts Expect(const std::vector<RequestRecord>& records, const Workload& workload) {
+ExpectedAccounts Expect(const std::vector<RequestRecord>& records) {
   ExpectedAccounts expected;
   for (const RequestRecord& record : records) {
     Add(record.was_answered ? 1.0 : 0.0, 1.0, expected.received);
     const bool may_be_ok = record.succeeded() || !WasRefusedOrEnded(record);
     Add(record.succeeded() ? 1.0 : 0.0, may_be_ok ? 1.0 : 0.0, expected.finished_ok);
-    ExpectPrompt(record, workload, expected.prompt_tokens);
+    ExpectPrompt(record, expected.prompt_tokens);
     ExpectDelivered(record, expected.delivered_tokens);
   }
   return expected;

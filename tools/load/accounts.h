@@ -41,7 +41,7 @@ struct ExpectedAccounts {
   Bounds delivered_tokens;
 };
 
-ExpectedAccounts Expect(const std::vector<RequestRecord>& records, const Workload& workload);
+ExpectedAccounts Expect(const std::vector<RequestRecord>& records);
 
 std::vector<CheckOutcome> CompareAccounts(const ServerAccounts& before, const ServerAccounts& after,
                                           const ExpectedAccounts& expected);

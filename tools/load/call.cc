@@ -38,14 +38,17 @@ Call::Call(PlannedRequest request, int64_t intended, Keep keep)
   record_.index = request_.index;
   record_.intended = intended;
   record_.planned_end = request_.planned_end;
+  record_.tenant = static_cast<uint32_t>(request_.tenant);
+  record_.prompt_ids = static_cast<uint32_t>(request_.message.token_ids().ids_size());
   record_.max_tokens = request_.message.stopping().max_tokens() * NumAnswers(request_.message);
   output_.answers.resize(token_times_.size());
 }
 
-void Call::Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, double timeout_seconds, int64_t sent) {
-  record_.sent = sent;
+void Call::Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, const Departure& departure) {
+  record_.sent = departure.sent;
   const bool has_deadline = request_.planned_end == PlannedEnd::kRpcDeadline;
-  context_.set_deadline(In(has_deadline ? request_.rpc_deadline_seconds : timeout_seconds));
+  context_.set_deadline(In(has_deadline ? request_.rpc_deadline_seconds : departure.timeout_seconds));
+  NameTenant(departure.tenant, context_);
   reader_ = stub.PrepareAsyncGenerate(&context_, request_.message, &queue);
   reader_->StartCall(this);
 }
@@ -88,6 +91,7 @@ void Call::OnEvent(int64_t now) {
     OnDelta(event_.delta(), now);
   } else if (event_.has_started()) {
     record_.prompt_tokens = event_.started().prompt_tokens();
+    record_.cached_tokens = event_.started().cached_tokens();
     record_.was_admitted = true;
   } else if (event_.has_sequence_end()) {
     if (event_.sequence_end().index() == 0) end_reason_ = event_.sequence_end().reason();
@@ -99,9 +103,9 @@ void Call::OnEvent(int64_t now) {
 
 void Call::OnDelta(const v1::Delta& delta, int64_t now) {
   if (delta.index() >= token_times_.size()) return;  // which breaks the grammar
-  if (keep_ == Keep::kOutput) {
+  if (keep_ != Keep::kNothing) {
     KeptAnswer& answer = output_.answers[delta.index()];
-    answer.text += delta.text();
+    if (keep_ == Keep::kOutput) answer.text += delta.text();
     answer.token_ids.insert(answer.token_ids.end(), delta.token_ids().begin(), delta.token_ids().end());
   }
   new_tokens_ = token_times_[delta.index()].Observe(delta.tokens_so_far(), now);
@@ -147,6 +151,7 @@ void Call::RecordWaits(LatencyHistogram& histogram) const {
 
 KeptOutput Call::TakeOutput() {
   output_.index = record_.index;
+  output_.history = request_.history;
   output_.is_whole = record_.succeeded();
   return std::move(output_);
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <grpcpp/client_context.h>
@@ -19,14 +20,18 @@
 
 namespace latentd {
 
-enum class Keep { kNothing, kOutput };
+enum class Keep { kNothing, kAnswer, kOutput };
 
 class Call {
  public:
   Call(PlannedRequest request, int64_t intended, Keep keep);
 
-  // `timeout_seconds` bounds the call where the mix plans no earlier deadline. `sent` is the moment of this call.
-  void Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, double timeout_seconds, int64_t sent);
+  struct Departure {
+    double timeout_seconds = 0.0;  // bounds the call where the mix plans no earlier deadline
+    std::string tenant = {};       // empty: none
+    int64_t sent = 0;              // the moment of the departure
+  };
+  void Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, const Departure& departure);
   // The user ends the run. Any thread.
   void Interrupt();
 
@@ -34,8 +39,14 @@ class Call {
   enum class Progress { kGoesOn, kReadEvent, kEnded };
   Progress Advance(bool ok, int64_t now);
 
+  const PlannedRequest& request() const { return request_; }
   RequestRecord& record() { return record_; }
+  const RequestRecord& record() const { return record_; }
   KeptOutput TakeOutput();
+  // To a conversation's turn; empty where nothing follows from it.
+  const std::vector<uint32_t>& answer() const { return output_.answers.front().token_ids; }
+  // The last event brought the request's first.
+  bool is_first_token() const { return new_tokens_ > 0 && new_tokens_ == num_tokens_; }
   // Tokens that the last event brought.
   uint32_t new_tokens() const { return new_tokens_; }
   void RecordWaits(LatencyHistogram& histogram) const;

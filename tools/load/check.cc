@@ -104,7 +104,8 @@ CheckOutcome CheckQuietRun(v1::Generation::Stub& stub, const Workload& workload,
   int num_cut = 0;
   for (const KeptOutput* loaded : InSampleOrder(outputs, workload.options().seed)) {
     if (num_whole + num_cut == max_requests) break;
-    const v1::GenerateRequest request = WithoutDeadline(workload.Plan(loaded->index).message);
+    const v1::GenerateRequest request =
+        WithoutDeadline(workload.Plan({.index = loaded->index, .history = loaded->history}).message);
     if (!asked.insert(request.SerializeAsString()).second) continue;
     const QuietRun quiet = AskAlone(stub, request);
     const std::string difference =

@@ -28,21 +28,36 @@ Lane::~Lane() {
   if (thread_.joinable()) Finish();
 }
 
-void Lane::Start(uint64_t index, int64_t intended) {
+void Lane::Start(const Turn& turn, int64_t intended, std::optional<size_t> tenant) {
   const bool keeps = options_.keeps_outputs && num_kept_tokens_ < kMaxKeptTokens;
-  auto owned = std::make_unique<Call>(workload_.Plan(index), intended, keeps ? Keep::kOutput : Keep::kNothing);
+  PlannedRequest request = workload_.Plan(turn);
+  if (tenant) request.tenant = *tenant;
+  const std::vector<TenantShare>& tenants = workload_.options().tenants;
+  const std::string name = tenants.empty() ? "" : tenants[request.tenant].name;
+  const Keep keep = keeps ? Keep::kOutput : workload_.options().turns > 1 ? Keep::kAnswer : Keep::kNothing;
+  auto owned = std::make_unique<Call>(std::move(request), intended, keep);
   Call* const call = owned.get();
   ++num_holds_;
   state_.counters.in_flight.fetch_add(1, std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   live_.emplace(call, std::move(owned));
-  call->Start(*stubs_[next_stub_++ % stubs_.size()], queue_, options_.timeout_seconds, state_.Now());
+  call->Start(*stubs_[next_stub_++ % stubs_.size()], queue_,
+              {.timeout_seconds = options_.timeout_seconds, .tenant = name, .sent = state_.Now()});
   if (state_.is_stopping()) call->Interrupt();  // Interrupt() may have come before this call was in the set
 }
 
-void Lane::StartStream() {
+void Lane::StartStream(size_t tenant) {
   const int64_t now = state_.Now();
-  if (const std::optional<uint64_t> index = state_.TakeIndex(now)) Start(*index, now);
+  if (const std::optional<uint64_t> index = state_.TakeIndex(now)) Start({.index = *index}, now, tenant);
+}
+
+void Lane::StartNext(const Call& call) {
+  const int64_t now = state_.Now();
+  const PlannedRequest& request = call.request();
+  if (call.record().succeeded() && state_.MayFollow(request.index + 1, now)) {
+    if (const auto next = workload_.Next(request, call.answer())) return Start(*next, now, request.tenant);
+  }
+  if (options_.is_closed_loop) StartStream(request.tenant);
 }
 
 void Lane::Interrupt() {
@@ -75,6 +90,7 @@ void Lane::Run() {
 void Lane::OnRead(const Call& call, int64_t now) {
   ++result_.num_messages;
   const uint64_t tokens = call.new_tokens();
+  CountServed(call, tokens, now);
   if (tokens == 0) return;
   const auto second = static_cast<size_t>(now / kNanosecondsPerSecond);
   if (result_.tokens_by_second.size() <= second) result_.tokens_by_second.resize(second + 1);
@@ -83,10 +99,19 @@ void Lane::OnRead(const Call& call, int64_t now) {
   state_.counters.output_tokens.fetch_add(tokens, std::memory_order_relaxed);
 }
 
+// A prompt has been served when its first token comes.
+void Lane::CountServed(const Call& call, uint64_t tokens, int64_t now) {
+  if (tokens == 0 || workload_.options().tenants.empty() || !state_.IsSending(now)) return;
+  const size_t tenant = call.request().tenant;
+  if (result_.served_by_tenant.size() <= tenant) result_.served_by_tenant.resize(tenant + 1);
+  result_.served_by_tenant[tenant] += tokens + (call.is_first_token() ? call.record().prompt_tokens : 0);
+}
+
 void Lane::OnEnded(Call& call) {
+  StartNext(call);
   RequestRecord& record = call.record();
   if (options_.keeps_outputs) {
-    num_kept_tokens_ += record.output_tokens;
+    num_kept_tokens_ += record.output_tokens + static_cast<int64_t>(call.request().history.size());
     result_.outputs.push_back(call.TakeOutput());
   }
   RecordWaits(call, record);
@@ -95,7 +120,6 @@ void Lane::OnEnded(Call& call) {
   counters.finished.fetch_add(1, std::memory_order_relaxed);
   if (!EndedAsExpected(record)) counters.failed.fetch_add(1, std::memory_order_relaxed);
   result_.records.push_back(std::move(record));
-  if (options_.is_closed_loop) StartStream();
   {
     std::lock_guard lock(mutex_);
     live_.erase(&call);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -31,6 +32,7 @@ struct LaneResult {
   std::vector<KeptOutput> outputs;
   LatencyHistogram token_waits;            // of requests after the warm-up
   std::vector<uint64_t> tokens_by_second;  // when they came
+  std::vector<uint64_t> served_by_tenant;  // prompt and output tokens while requests were sent
   uint64_t tokens_after_warmup = 0;
   uint64_t num_messages = 0;
 };
@@ -41,10 +43,10 @@ class Lane {
        std::vector<std::shared_ptr<grpc::Channel>> channels);
   ~Lane();
 
-  // Starts request `index`. One thread beside the lane's own.
-  void Start(uint64_t index, int64_t intended);
+  // One thread beside the lane's own. The tenant is the one that the workload draws, or that of a closed loop's stream.
+  void Start(const Turn& turn, int64_t intended, std::optional<size_t> tenant = std::nullopt);
   // A closed loop's stream: starts a request, and another one whenever it ends. Nothing where the bounds are reached.
-  void StartStream();
+  void StartStream(size_t tenant);
   // Ends what is in flight. Any thread.
   void Interrupt();
   // Nothing more will be started from outside; waits for all calls.
@@ -54,6 +56,8 @@ class Lane {
   void Run();
   void OnRead(const Call& call, int64_t now);
   void OnEnded(Call& call);
+  void CountServed(const Call& call, uint64_t tokens, int64_t now);
+  void StartNext(const Call& call);
   void RecordWaits(const Call& call, const RequestRecord& record);
   void LetGo();
 

@@ -71,11 +71,11 @@ class AccountsCheck {
     return accounts.status();
   }
 
-  std::vector<CheckOutcome> End(const RunResult& run, const Workload& workload) const {
+  std::vector<CheckOutcome> End(const RunResult& run) const {
     if (!before_) return {{"accounts", Verdict::kSkipped, "no --metrics HOST:PORT was given"}};
     const absl::StatusOr<ServerAccounts> after = ScrapeWhenIdle(options_.metrics);
     if (!after.ok()) return {{"accounts", Verdict::kFailed, std::string(after.status().message())}};
-    return CompareAccounts(*before_, *after, Expect(run.records, workload));
+    return CompareAccounts(*before_, *after, Expect(run.records));
   }
 
  private:
@@ -87,7 +87,7 @@ void AddChecks(const RunResult& run, const Workload& workload, const AccountsChe
                LoadReport& report) {
   report.checks.push_back(CheckGrammar(report.summary));
   if (!report.options.checks) return;
-  for (CheckOutcome& outcome : accounts.End(run, workload)) report.checks.push_back(std::move(outcome));
+  for (CheckOutcome& outcome : accounts.End(run)) report.checks.push_back(std::move(outcome));
   report.checks.push_back(
       CheckQuietRun(client.generation(), workload, run.outputs, report.options.max_checked_requests));
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/command_line.h"
@@ -28,9 +29,11 @@ constexpr char kFooter[] =
 
 // Options that need more than a conversion.
 struct TextFlags {
+  std::string rate;
   std::string arrival = "poisson";
   std::string prompt_tokens = "64";
   std::string output_tokens = "64";
+  std::string prefix_tokens, tenants, priorities;
   std::string slo;
   std::string deadline_seconds = "0.02:0.2";
   std::optional<double> temperature, top_p;
@@ -59,13 +62,12 @@ void AddLoopFlags(Command command, LoadFlags& flags) {
                .help = "Closed loop: streams at a time",
                .shows_default = true});
   command.Add({.name = "--rate",
-               .target = &run.rate,
-               .help = "Open loop: requests per second, whatever the server does",
+               .target = &flags.text.rate,
+               .help = "Open loop: requests per second, whatever the server does; FROM:TO changes over --duration",
                .excludes = "--concurrency"});
   command.Add({.name = "--arrival",
                .target = &flags.text.arrival,
-               .help = "Open loop: constant or poisson",
-               .rule = OneOf({"constant", "poisson"}),
+               .help = "Open loop: constant, poisson or gamma:SHAPE, which comes in bursts where SHAPE is below 1",
                .shows_default = true});
   command.Add({.name = "--requests",
                .target = &run.max_requests,
@@ -104,7 +106,22 @@ void AddPromptFlags(Command command, LoadFlags& flags) {
   WorkloadOptions& workload = flags.options.workload;
   command.Add({.name = "--prompt-tokens",
                .target = &flags.text.prompt_tokens,
-               .help = "Random token ids per prompt: N, or normal as MEAN:DEVIATION or MEAN:DEVIATION:MIN:MAX",
+               .help = "Random token ids per prompt: N, or normal as MEAN:DEVIATION or MEAN:DEVIATION:MIN:MAX; behind "
+                       "lognormal: with a long tail",
+               .shows_default = true});
+  command.Add({.name = "--prefix-tokens",
+               .target = &flags.text.prefix_tokens,
+               .help = "Token ids before those that all requests of a group share, in the same form"});
+  command.Add({.name = "--prefix-groups",
+               .target = &workload.prefix_groups,
+               .help = "Such groups; each request belongs to one",
+               .rule = Whole<uint32_t>(),
+               .shows_default = true});
+  command.Add({.name = "--turns",
+               .target = &workload.turns,
+               .help = "Of a conversation: each prompt is the last one, its answer and --prompt-tokens more, sent when "
+                       "that answer is there; --rate counts conversations",
+               .rule = Whole<uint32_t>(),
                .shows_default = true});
   command.Add({.name = "--output-tokens",
                .target = &flags.text.output_tokens,
@@ -117,6 +134,27 @@ void AddPromptFlags(Command command, LoadFlags& flags) {
                .target = &workload.jsonl_file,
                .help = "File of requests, used in turn: prompt or token_ids, and perhaps max_tokens, ignore_eos, "
                        "sampling, max_drafts"});
+  command.Add({.name = "--trace",
+               .target = &workload.trace_file,
+               .help =
+                   "File of a recorded load: timestamp (ms), input_length, output_length, hash_ids; sent as it came, "
+                   "or at --rate",
+               .excludes = "--concurrency"});
+  command.Add({.name = "--trace-block-tokens",
+               .target = &workload.trace_block_tokens,
+               .help = "Tokens that a hash id stands for; all lengths shrink with it",
+               .rule = Whole<uint32_t>(),
+               .shows_default = true});
+}
+
+void AddPartyFlags(Command command, TextFlags& text) {
+  command.Add({.name = "--tenants",
+               .target = &text.tenants,
+               .help = "NAME:SHARE[:WEIGHT],…: who sends how much, with the weight that the server gives them; reports "
+                       "each and how fair it was"});
+  command.Add({.name = "--priorities",
+               .target = &text.priorities,
+               .help = "PRIORITY:SHARE,…: scheduling.priority of how much of the requests"});
 }
 
 void AddAnswerFlags(Command command, LoadFlags& flags) {
@@ -180,21 +218,35 @@ void AddReportFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--html", .target = &flags.options.html_file, .help = "File for a page with plots"});
 }
 
+// Into `value`, where the text is given.
+template <class Value, class Target>
+absl::Status Take(const std::string& text, absl::StatusOr<Value> (*parse)(std::string_view), Target& value) {
+  if (text.empty()) return absl::OkStatus();
+  absl::StatusOr<Value> parsed = parse(text);
+  if (parsed.ok()) value = *std::move(parsed);
+  return parsed.status();
+}
+
+template <class Target>
+absl::Status TakeLengths(const char* flag, const std::string& text, Target& value) {
+  if (text.empty()) return absl::OkStatus();
+  const absl::StatusOr<LengthDistribution> lengths = ParseLengths(flag, text);
+  if (lengths.ok()) value = *lengths;
+  return lengths.status();
+}
+
 absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
-  options.run.arrival = text.arrival == "constant" ? Arrival::kConstant : Arrival::kPoisson;
   WorkloadOptions& workload = options.workload;
-  absl::StatusOr<LengthDistribution> prompt = ParseLengths("--prompt-tokens", text.prompt_tokens);
-  if (!prompt.ok()) return prompt.status();
-  absl::StatusOr<LengthDistribution> output = ParseLengths("--output-tokens", text.output_tokens);
-  if (!output.ok()) return output.status();
-  workload.prompt_tokens = *prompt;
-  workload.output_tokens = *output;
+  absl::Status status = Take(text.arrival, ParseArrival, options.run.arrival);
+  status.Update(Take(text.rate, ParseRate, options.run.rate));
+  status.Update(TakeLengths("--prompt-tokens", text.prompt_tokens, workload.prompt_tokens));
+  status.Update(TakeLengths("--output-tokens", text.output_tokens, workload.output_tokens));
+  status.Update(TakeLengths("--prefix-tokens", text.prefix_tokens, workload.prefix_tokens));
+  status.Update(Take(text.tenants, ParseTenants, workload.tenants));
+  status.Update(Take(text.priorities, ParsePriorities, workload.priorities));
+  status.Update(Take(text.slo, ParseSlo, options.slo));
+  if (!status.ok()) return status;
   if (absl::Status status = ParseDeadlines(text.deadline_seconds, workload); !status.ok()) return status;
-  if (!text.slo.empty()) {
-    const absl::StatusOr<Slo> slo = ParseSlo(text.slo);
-    if (!slo.ok()) return slo.status();
-    options.slo = *slo;
-  }
   if (text.temperature) workload.sampling.set_temperature(static_cast<float>(*text.temperature));
   if (text.top_p) workload.sampling.set_top_p(static_cast<float>(*text.top_p));
   if (text.top_k) workload.sampling.set_top_k(*text.top_k);
@@ -215,12 +267,13 @@ void AddLoadCommand(Command program, int& code) {
   AddLoopFlags(command, *flags);
   AddClientFlags(command, *flags);
   AddPromptFlags(command, *flags);
+  AddPartyFlags(command, flags->text);
   AddAnswerFlags(command, *flags);
   AddMixFlags(command, *flags);
   AddReportFlags(command, *flags);
   command.OnParsed([command, flags, &code] {
     LoadOptions& options = flags->options;
-    if (command.IsGiven("--rate")) options.run.loop = Loop::kOpen;
+    if (command.IsGiven("--rate") || command.IsGiven("--trace")) options.run.loop = Loop::kOpen;
     if (const absl::Status status = Interpret(flags->text, options); !status.ok()) {
       std::cerr << "latentctl load: " << status.message() << "\n";
       code = 1;

@@ -23,7 +23,8 @@ constexpr double kMaxSeconds = 3'600.0;
 constexpr int kMaxConcurrency = 4'096;
 constexpr int kMaxConnections = 1'000;
 constexpr int kMaxClientThreads = 64;
-constexpr double kMaxRate = 1e6;
+constexpr uint32_t kMaxTurns = 1'000;
+constexpr uint32_t kMaxPrefixGroups = 1'000'000;
 
 template <class Number>
 absl::Status CheckRange(const char* flag, Number value, std::type_identity_t<Number> low,
@@ -33,10 +34,34 @@ absl::Status CheckRange(const char* flag, Number value, std::type_identity_t<Num
       absl::StrFormat("%s: expected %s to %s, found %s", flag, NumberText(low), NumberText(high), NumberText(value)));
 }
 
-void SetBounds(RunOptions& run) {
-  const bool has_none = run.max_requests == 0 && run.duration_seconds == 0.0;
+// A trace ends by itself.
+void SetBounds(LoadOptions& options) {
+  RunOptions& run = options.run;
+  const bool has_none = run.max_requests == 0 && run.duration_seconds == 0.0 && options.workload.trace_file.empty();
   if (run.max_requests == 0) run.max_requests = has_none ? kDefaultRequests : kMaxRequests;
   if (run.duration_seconds == 0.0) run.duration_seconds = has_none ? kDefaultSeconds : kMaxSeconds;
+}
+
+// What names the prompts or how they come may be given once, and random ids' own options with random ids only.
+absl::Status CheckSources(const LoadOptions& options) {
+  const WorkloadOptions& workload = options.workload;
+  const int num_sources =
+      (workload.texts.empty() ? 0 : 1) + (workload.jsonl_file.empty() ? 0 : 1) + (workload.trace_file.empty() ? 0 : 1);
+  if (num_sources > 1) {
+    return absl::InvalidArgumentError(
+        "expected one of --text, --jsonl and --trace, found several; leave the others out");
+  }
+  if (num_sources > 0 && (workload.turns > 1 || workload.prefix_tokens)) {
+    return absl::InvalidArgumentError(
+        "--turns and --prefix-tokens: expected with random token ids, found with --text, --jsonl or --trace");
+  }
+  if (!options.run.rate.is_ramp()) return absl::OkStatus();
+  if (!workload.trace_file.empty()) {
+    return absl::InvalidArgumentError("--rate: expected one number beside --trace, found " +
+                                      options.run.rate.ToString());
+  }
+  if (options.run.duration_seconds > 0.0) return absl::OkStatus();
+  return absl::InvalidArgumentError("--rate FROM:TO: expected --duration, which it takes, found none; add it");
 }
 
 absl::Status CheckRun(const RunOptions& run) {
@@ -45,7 +70,6 @@ absl::Status CheckRun(const RunOptions& run) {
   status.Update(CheckRange("--warmup", run.warmup_seconds, 0.0, run.duration_seconds));
   status.Update(CheckRange("--timeout", run.timeout_seconds, 0.001, kMaxSeconds));
   status.Update(CheckRange("--concurrency", run.concurrency, 1, kMaxConcurrency));
-  if (run.loop == Loop::kOpen) status.Update(CheckRange("--rate", run.rate, 1e-3, kMaxRate));
   status.Update(CheckRange("--connections", run.connections, 1, kMaxConnections));
   status.Update(CheckRange("--client-threads", run.client_threads, 1, kMaxClientThreads));
   if (status.ok() && run.client_threads > run.connections) {
@@ -62,9 +86,9 @@ absl::Status CheckWorkload(const WorkloadOptions& workload) {
   status.Update(CheckRange("--deadline-fraction", workload.deadline_fraction, 0.0, 1.0));
   status.Update(CheckRange("--cancel-fraction and --deadline-fraction together",
                            workload.cancel_fraction + workload.deadline_fraction, 0.0, 1.0 + 1e-9));
-  if (status.ok() && !workload.texts.empty() && !workload.jsonl_file.empty()) {
-    return absl::InvalidArgumentError("expected --text or --jsonl, found both; leave one out");
-  }
+  status.Update(CheckRange("--turns", workload.turns, 1, kMaxTurns));
+  status.Update(CheckRange("--prefix-groups", workload.prefix_groups, 1, kMaxPrefixGroups));
+  status.Update(CheckRange("--trace-block-tokens", workload.trace_block_tokens, 1, kTraceBlockTokens));
   return status;
 }
 
@@ -106,7 +130,8 @@ absl::Status ParseDeadlines(std::string_view text, WorkloadOptions& workload) {
 }
 
 absl::Status Complete(LoadOptions& options) {
-  SetBounds(options.run);
+  if (absl::Status status = CheckSources(options); !status.ok()) return status;
+  SetBounds(options);
   absl::Status status = CheckRun(options.run);
   status.Update(CheckWorkload(options.workload));
   status.Update(CheckRange("--max-lag", options.max_lag_seconds, 1e-4, kMaxSeconds));
@@ -115,7 +140,8 @@ absl::Status Complete(LoadOptions& options) {
     return absl::InvalidArgumentError("--metrics: expected together with --check, found alone; add --check");
   }
   options.run.keeps_outputs = options.checks;
-  options.workload.asks_for_token_ids = options.workload.asks_for_token_ids || options.checks;
+  WorkloadOptions& workload = options.workload;
+  workload.asks_for_token_ids = workload.asks_for_token_ids || options.checks || workload.turns > 1;
   return status;
 }
 

@@ -30,7 +30,11 @@ Json Named(const std::vector<NamedHistogram>& entries) {
 }
 
 Json Lengths(const LengthDistribution& lengths) {
-  return {{"mean", lengths.mean}, {"deviation", lengths.deviation}, {"min", lengths.min}, {"max", lengths.max}};
+  return {{"shape", lengths.shape == LengthDistribution::Shape::kNormal ? "normal" : "lognormal"},
+          {"mean", lengths.mean},
+          {"deviation", lengths.deviation},
+          {"min", lengths.min},
+          {"max", lengths.max}};
 }
 
 Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
@@ -40,8 +44,9 @@ Json OfRun(const RunOptions& run) {
   if (run.loop == Loop::kClosed) {
     json["concurrency"] = run.concurrency;
   } else {
-    json["rate"] = run.rate;
-    json["arrival"] = run.arrival == Arrival::kPoisson ? "poisson" : "constant";
+    json["rate"] = run.rate.from;
+    json["rate_at_end"] = run.rate.to;
+    json["arrival"] = run.arrival.ToString();
   }
   json["max_requests"] = run.max_requests;
   json["duration_seconds"] = run.duration_seconds;
@@ -55,11 +60,21 @@ Json OfRun(const RunOptions& run) {
 Json OfWorkload(const WorkloadOptions& workload) {
   const v1::Sampling& sampling = workload.sampling;
   Json json = {{"seed", workload.seed}};
-  json["prompt"] = !workload.jsonl_file.empty() ? "jsonl" : workload.texts.empty() ? "random_ids" : "text";
+  json["prompt"] = !workload.trace_file.empty()   ? "trace"
+                   : !workload.jsonl_file.empty() ? "jsonl"
+                   : workload.texts.empty()       ? "random_ids"
+                                                  : "text";
   json["prompt_tokens"] = Lengths(workload.prompt_tokens);
   json["output_tokens"] = Lengths(workload.output_tokens);
   json["texts"] = workload.texts;
   json["jsonl_file"] = workload.jsonl_file;
+  json["trace_file"] = workload.trace_file;
+  json["trace_block_tokens"] = workload.trace_block_tokens;
+  json["prefix_tokens"] = workload.prefix_tokens ? Lengths(*workload.prefix_tokens) : Json(nullptr);
+  json["prefix_groups"] = workload.prefix_groups;
+  json["turns"] = workload.turns;
+  json["priorities"] = Json::array();
+  for (const PriorityShare& entry : workload.priorities) json["priorities"].push_back({entry.priority, entry.share});
   json["ignore_eos"] = workload.ignore_eos;
   json["asks_for_token_ids"] = workload.asks_for_token_ids;
   json["temperature"] = sampling.has_temperature() ? Json(sampling.temperature()) : Json(nullptr);
@@ -104,6 +119,8 @@ Json OfTimeline(const std::vector<TimelineSecond>& timeline) {
                     {"sent", entry.sent},
                     {"ended", entry.ended},
                     {"output_tokens", entry.output_tokens},
+                    {"prompt_tokens", entry.prompt_tokens},
+                    {"cached_tokens", entry.cached_tokens},
                     {"ttft_p50", SecondsOf(entry.ttft.median)},
                     {"ttft_p99", SecondsOf(entry.ttft.p99)},
                     {"end_to_end_p50", SecondsOf(entry.end_to_end.median)},
@@ -123,13 +140,30 @@ Json OfChecks(const std::vector<CheckOutcome>& checks) {
   return json;
 }
 
-Json OfGoodput(const LoadReport& report) {
-  if (!report.options.slo.is_set()) return nullptr;
-  const Goodput& goodput = report.summary.goodput;
+Json OfGoodput(const Goodput& goodput, const Slo& slo) {
+  if (!slo.is_set()) return nullptr;
   return {{"eligible", goodput.eligible},
           {"good", goodput.good},
           {"fraction", goodput.fraction},
           {"requests_per_second", goodput.requests_per_second}};
+}
+
+Json OfTenants(const std::vector<TenantSummary>& tenants, const Slo& slo) {
+  Json json = Json::array();
+  for (const TenantSummary& entry : tenants) {
+    json.push_back({{"name", entry.tenant.name},
+                    {"share", entry.tenant.share},
+                    {"weight", entry.tenant.weight},
+                    {"sent", entry.sent},
+                    {"succeeded", entry.succeeded},
+                    {"refused", entry.refused},
+                    {"asked_tokens", entry.asked_tokens},
+                    {"served_tokens", entry.served_tokens},
+                    {"goodput", OfGoodput(entry.goodput, slo)},
+                    {"time_to_first_token", Percentiles(entry.time_to_first_token)},
+                    {"end_to_end", Percentiles(entry.end_to_end)}});
+  }
+  return json;
 }
 
 void AddResults(const LoadReport& report, Json& json) {
@@ -142,11 +176,16 @@ void AddResults(const LoadReport& report, Json& json) {
                         {"requests_per_second", summary.requests_per_second},
                         {"input_tokens_per_second", summary.input_tokens_per_second},
                         {"output_tokens_per_second", summary.output_tokens_per_second}};
-  json["goodput"] = OfGoodput(report);
+  json["goodput"] = OfGoodput(summary.goodput, report.options.slo);
   json["speculation"] = {{"drafted_tokens", summary.speculation.drafted_tokens},
                          {"accepted_tokens", summary.speculation.accepted_tokens},
                          {"acceptance", summary.speculation.acceptance},
                          {"tokens_per_step", summary.speculation.tokens_per_step}};
+  json["cache"] = {{"prompt_tokens", summary.cache.prompt_tokens},
+                   {"cached_tokens", summary.cache.cached_tokens},
+                   {"fraction", summary.cache.fraction}};
+  json["tenants"] = OfTenants(summary.tenants, report.options.slo);
+  json["fairness"] = summary.tenants.empty() ? Json(nullptr) : Json(summary.fairness);
   json["latency_seconds"] = Named(summary.latencies);
   json["server_timing_seconds"] = Named(summary.server_timings);
   json["lag_seconds"] = Percentiles(summary.lag);

@@ -34,10 +34,13 @@ std::string Latencies(const LoadReport& report) {
 
 std::string Head(const LoadReport& report) {
   const RunOptions& run = report.options.run;
-  std::string loop = run.loop == Loop::kClosed
-                         ? absl::StrFormat("closed loop, concurrency %d", run.concurrency)
-                         : absl::StrFormat("open loop, %g requests/s %s", run.rate,
-                                           run.arrival == Arrival::kPoisson ? "Poisson" : "constant");
+  std::string loop = absl::StrFormat("closed loop, concurrency %d", run.concurrency);
+  if (run.loop == Loop::kOpen) {
+    const bool is_trace = !report.options.workload.trace_file.empty();
+    loop = "open loop, ";
+    loop += is_trace && run.rate.from == 0.0 ? "as recorded" : run.rate.ToString() + " requests/s";
+    loop += is_trace ? ", trace" : ", " + run.arrival.ToString();
+  }
   return absl::StrFormat("latentctl load: %s, %s, %s\n  %s, connections %d, seed %d, %.2f s%s\n\n", run.server,
                          report.model.name(), report.model.fingerprint(), loop, run.connections,
                          report.options.workload.seed, report.seconds, report.was_interrupted ? ", interrupted" : "");
@@ -48,6 +51,11 @@ std::string Drafts(const Speculation& speculation) {
   return absl::StrFormat("speculation %d drafted, %d accepted (%.2f %%), %.2f tokens per step of an answer\n",
                          speculation.drafted_tokens, speculation.accepted_tokens, speculation.acceptance * 100.0,
                          speculation.tokens_per_step);
+}
+
+std::string Cached(const CacheHits& cache) {
+  return absl::StrFormat("cache       %d of %d prompt tokens were cached (%.2f %%)\n", cache.cached_tokens,
+                         cache.prompt_tokens, cache.fraction * 100.0);
 }
 
 std::string Throughput(const LoadReport& report) {
@@ -61,9 +69,23 @@ std::string Throughput(const LoadReport& report) {
     text += absl::StrFormat("goodput     %.2f %% (%d of %d), %.2f requests/s\n", summary.goodput.fraction * 100.0,
                             summary.goodput.good, summary.goodput.eligible, summary.goodput.requests_per_second);
   }
-  text += Drafts(summary.speculation);
+  text += Drafts(summary.speculation) + Cached(summary.cache);
   return text + absl::StrFormat("client CPU  %.2f s: %.2f us per token, %.2f us per message\n\n", summary.cpu_seconds,
                                 summary.cpu_seconds_per_token * 1e6, summary.cpu_seconds_per_message * 1e6);
+}
+
+std::string Tenants(const LoadReport& report) {
+  const Summary& summary = report.summary;
+  if (summary.tenants.empty()) return "";
+  std::string text = absl::StrFormat("\n  %-22s %8s %9s %9s %9s %9s %9s %9s\n", "tenant", "sent", "succeeded",
+                                     "refused", "goodput %", "served", "TTFT p50", "TTFT p99");
+  for (const TenantSummary& entry : summary.tenants) {
+    text += absl::StrFormat("  %-22s %8d %9d %9d %9.2f %9d %9.2f %9.2f\n", entry.tenant.name, entry.sent,
+                            entry.succeeded, entry.refused, entry.goodput.fraction * 100.0, entry.served_tokens,
+                            Milliseconds(entry.time_to_first_token.Percentile(50.0)),
+                            Milliseconds(entry.time_to_first_token.Percentile(99.0)));
+  }
+  return text + absl::StrFormat("  fairness index %.4f, of tokens served while requests were sent\n", summary.fairness);
 }
 
 std::string Statuses(const Summary& summary) {
@@ -94,8 +116,8 @@ bool LoadReport::passed() const {
 }
 
 std::string MakeTable(const LoadReport& report) {
-  std::string text =
-      Head(report) + Throughput(report) + Latencies(report) + Statuses(report.summary) + Checks(report.checks);
+  std::string text = Head(report) + Throughput(report) + Latencies(report) + Tenants(report) +
+                     Statuses(report.summary) + Checks(report.checks);
   if (!report.summary.is_valid) text += "\nINVALID: " + report.summary.why_invalid + "\n";
   return text;
 }

@@ -21,7 +21,10 @@ struct RequestRecord {
   int64_t second_token = kNotReached;
   int64_t ended = 0;
 
-  uint32_t prompt_tokens = 0;  // as Started says; 0 where it never came
+  uint32_t tenant = 0;         // in the workload's tenants
+  uint32_t prompt_ids = 0;     // as sent; 0 of a text
+  uint32_t prompt_tokens = 0;  // as Started says; 0 where it never came, like the next
+  uint32_t cached_tokens = 0;  // of the prompt's
   uint32_t output_tokens = 0;  // that the client saw, in all answers
   uint32_t max_tokens = 0;     // that the server could have generated
   int64_t between_tokens = 0;  // from the first token of an answer to its last, of all answers together
@@ -59,6 +62,7 @@ struct KeptAnswer {
 // The output of one request, to be compared with a quiet run.
 struct KeptOutput {
   uint64_t index = 0;
+  std::vector<uint32_t> history;    // of the request
   std::vector<KeptAnswer> answers;  // by their index
   bool is_whole = false;            // else a prefix: cancelled or expired
 };

@@ -51,6 +51,8 @@ void MergeInto(LaneResult lane, RunResult& run) {
   run.token_waits.Merge(lane.token_waits);
   run.tokens_by_second.resize(std::max(run.tokens_by_second.size(), lane.tokens_by_second.size()));
   for (size_t i = 0; i < lane.tokens_by_second.size(); ++i) run.tokens_by_second[i] += lane.tokens_by_second[i];
+  run.served_by_tenant.resize(std::max(run.served_by_tenant.size(), lane.served_by_tenant.size()));
+  for (size_t i = 0; i < lane.served_by_tenant.size(); ++i) run.served_by_tenant[i] += lane.served_by_tenant[i];
   run.tokens_after_warmup += lane.tokens_after_warmup;
   run.num_messages += lane.num_messages;
 }
@@ -92,7 +94,9 @@ RunResult Runner::Run() {
 
 void Runner::StartLanes() {
   std::lock_guard lock(mutex_);
-  state_ = std::make_unique<RunState>(options_.max_requests, options_.duration_seconds);
+  state_ = std::make_unique<RunState>(RunBounds{.max_requests = options_.max_requests,
+                                                .duration_seconds = options_.duration_seconds,
+                                                .requests_at_once = workload_.options().turns});
   if (has_stopped_) state_->Stop();
   const LaneOptions lane_options{.warmup_seconds = options_.warmup_seconds,
                                  .timeout_seconds = options_.timeout_seconds,
@@ -108,20 +112,28 @@ void Runner::StartLanes() {
 
 void Runner::Send() {
   if (options_.loop == Loop::kOpen) return Pace();
+  const std::vector<TenantShare>& tenants = workload_.options().tenants;
   for (int stream = 0; stream < options_.concurrency; ++stream) {
-    lanes_[static_cast<size_t>(stream) % lanes_.size()]->StartStream();
+    const double place = (stream + 0.5) / options_.concurrency;
+    lanes_[static_cast<size_t>(stream) % lanes_.size()]->StartStream(PickShare(tenants, place));
   }
 }
 
+ArrivalSchedule Runner::MakeSchedule() const {
+  if (workload_.is_trace()) return {workload_.RecordedSeconds(), options_.rate.mean()};
+  return {options_.arrival, options_.rate, options_.duration_seconds, workload_.options().seed};
+}
+
 void Runner::Pace() {
-  ArrivalSchedule schedule(options_.arrival, options_.rate, workload_.options().seed);
+  ArrivalSchedule schedule = MakeSchedule();
   for (;;) {
     const int64_t intended = schedule.Next();
-    if (!AwaitMoment(intended) || !AwaitRoom()) return;
+    if (!AwaitMoment(intended) || !AwaitRoom()) break;
     const std::optional<uint64_t> index = state_->TakeIndex(intended);
-    if (!index) return;
-    lanes_[*index % lanes_.size()]->Start(*index, intended);
+    if (!index) break;
+    lanes_[*index % lanes_.size()]->Start({.index = *index}, intended);
   }
+  state_->EndSending();
 }
 
 bool Runner::AwaitMoment(int64_t moment) {

@@ -26,8 +26,8 @@ struct RunOptions {
   bool no_proxy = false;  // whatever the environment says
   Loop loop = Loop::kClosed;
   int concurrency = 8;  // closed loop: streams at a time
-  double rate = 0.0;    // open loop: requests per second
-  Arrival arrival = Arrival::kPoisson;
+  Rate rate;  // open loop: requests per second, of a trace where it isn't 0; conversations where there are turns
+  Arrival arrival;
   uint64_t max_requests = 0;
   double duration_seconds = 0.0;  // of sending; what was sent is waited for
   double warmup_seconds = 0.0;
@@ -42,6 +42,7 @@ struct RunResult {
   std::vector<KeptOutput> outputs;
   LatencyHistogram token_waits;
   std::vector<uint64_t> tokens_by_second;
+  std::vector<uint64_t> served_by_tenant;  // prompt and output tokens while requests were sent
   uint64_t tokens_after_warmup = 0;
   uint64_t num_messages = 0;
   double seconds = 0.0;      // to the last answer
@@ -66,6 +67,7 @@ class Runner {
   void StartLanes();
   void Send();
   void Pace();
+  ArrivalSchedule MakeSchedule() const;
   void Tick();
   // False where the user ended the run meanwhile.
   bool AwaitMoment(int64_t moment);

@@ -26,6 +26,17 @@ uint64_t SeededRandom::Below(uint64_t bound) {
 
 double SeededRandom::Exponential() { return -std::log1p(-Uniform()); }
 
+double SeededRandom::Gamma(double shape) {  // Marsaglia and Tsang, 2000
+  if (shape < 1.0) return Gamma(shape + 1.0) * std::pow(1.0 - Uniform(), 1.0 / shape);
+  const double d = shape - 1.0 / 3.0;
+  const double c = 1.0 / std::sqrt(9.0 * d);
+  for (;;) {
+    const double x = Normal();
+    const double v = std::pow(1.0 + c * x, 3.0);
+    if (v > 0.0 && std::log1p(-Uniform()) < 0.5 * x * x + d - d * v + d * std::log(v)) return d * v;
+  }
+}
+
 double SeededRandom::Normal() {  // Box and Muller
   const double radius = std::sqrt(2.0 * Exponential());
   return radius * std::cos(2.0 * std::numbers::pi * Uniform());

@@ -8,7 +8,7 @@
 
 namespace latentd {
 
-enum class Purpose : uint32_t { kArrivals = 1, kRequest = 2, kCheck = 3 };
+enum class Purpose : uint32_t { kArrivals = 1, kRequest, kCheck, kGroup, kTraceBlock, kParty };
 
 class SeededRandom {
  public:
@@ -19,6 +19,7 @@ class SeededRandom {
   uint64_t Below(uint64_t bound);  // in [0, bound); bound > 0
   double Normal();                 // mean 0, deviation 1
   double Exponential();            // mean 1
+  double Gamma(double shape);      // mean `shape`, above 0
 
  private:
   std::mt19937_64 engine_;

@@ -19,15 +19,6 @@ constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
 int64_t Nanoseconds(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
 double Seconds(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-9; }
 
-double TimePerOutputToken(const RequestRecord& record) { return Seconds(record.between_tokens) / record.num_gaps; }
-
-bool IsGood(const RequestRecord& record, const Slo& slo) {
-  if (!record.succeeded() || record.first_token == kNotReached) return false;
-  if (slo.time_to_first_token && Seconds(record.first_token - record.intended) > *slo.time_to_first_token) return false;
-  if (slo.end_to_end && Seconds(record.ended - record.intended) > *slo.end_to_end) return false;
-  return !slo.time_per_output_token || record.num_gaps == 0 || TimePerOutputToken(record) <= *slo.time_per_output_token;
-}
-
 std::vector<RequestRecord> Measured(const std::vector<RequestRecord>& records, double warmup_seconds) {
   std::vector<RequestRecord> measured;
   const int64_t begin = Nanoseconds(warmup_seconds);
@@ -65,6 +56,15 @@ void AddServerTimings(const std::vector<RequestRecord>& records, Summary& summar
   summary.server_timings = {{"queue", "server: queue", std::move(queue)},
                             {"prefill", "server: prefill", std::move(prefill)},
                             {"decode", "server: decode", std::move(decode)}};
+}
+
+void AddCache(const std::vector<RequestRecord>& records, CacheHits& cache) {
+  for (const RequestRecord& record : records) {
+    cache.prompt_tokens += record.prompt_tokens;
+    cache.cached_tokens += record.cached_tokens;
+  }
+  if (cache.prompt_tokens == 0) return;
+  cache.fraction = static_cast<double>(cache.cached_tokens) / static_cast<double>(cache.prompt_tokens);
 }
 
 // A step gives an answer one token beside the drafts that it accepts.
@@ -137,6 +137,11 @@ void AddTimeline(const RunResult& run, Summary& summary) {
   for (const RequestRecord& record : run.records) {
     ++summary.timeline[second_of(record.sent)].sent;
     ++summary.timeline[second_of(record.ended)].ended;
+    if (record.first_token != kNotReached) {
+      TimelineSecond& computed = summary.timeline[second_of(record.first_token)];
+      computed.prompt_tokens += record.prompt_tokens;
+      computed.cached_tokens += record.cached_tokens;
+    }
     const size_t second = second_of(record.intended);
     if (record.first_token != kNotReached) first[second].push_back(record.first_token - record.intended);
     if (record.succeeded()) whole[second].push_back(record.ended - record.intended);
@@ -170,19 +175,6 @@ void JudgeLag(const RunResult& run, double max_lag, Summary& summary) {
 
 }  // namespace
 
-Goodput GoodputOf(const std::vector<RequestRecord>& records, const Slo& slo, double window_seconds) {
-  Goodput goodput;
-  for (const RequestRecord& record : records) {
-    if (record.planned_end != PlannedEnd::kCompletion || record.was_interrupted) continue;
-    ++goodput.eligible;
-    if (IsGood(record, slo)) ++goodput.good;
-  }
-  if (goodput.eligible > 0)
-    goodput.fraction = static_cast<double>(goodput.good) / static_cast<double>(goodput.eligible);
-  goodput.requests_per_second = static_cast<double>(goodput.good) / window_seconds;
-  return goodput;
-}
-
 Summary Summarize(const RunResult& run, const LoadOptions& options) {
   Summary summary;
   const double warmup = options.run.warmup_seconds;
@@ -197,6 +189,9 @@ Summary Summarize(const RunResult& run, const LoadOptions& options) {
   AddStatuses(run.records, summary);
   AddThroughput(run.records, run, warmup, summary);
   summary.goodput = GoodputOf(measured, options.slo, summary.window_seconds);
+  AddCache(measured, summary.cache);
+  summary.tenants = SummarizeTenants(run, options, summary.window_seconds);
+  summary.fairness = FairnessOf(summary.tenants, options.run.loop);
   AddTimeline(run, summary);
   AddCpu(run, summary);
   JudgeLag(run, options.max_lag_seconds, summary);

@@ -5,9 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "tools/load/goodput.h"
 #include "tools/load/histogram.h"
 #include "tools/load/load_options.h"
 #include "tools/load/runner.h"
+#include "tools/load/tenant_summary.h"
 
 namespace latentd {
 
@@ -25,11 +27,11 @@ struct StatusCount {
   std::string example;      // the first message of an unexpected one
 };
 
-struct Goodput {
-  uint64_t eligible = 0;  // measured requests that the mix plans no other end for
-  uint64_t good = 0;      // of them: succeeded and met every objective
+// In the prompts of measured requests that came to run.
+struct CacheHits {
+  uint64_t prompt_tokens = 0;
+  uint64_t cached_tokens = 0;  // of them, found in the server's prefix cache
   double fraction = 0.0;
-  double requests_per_second = 0.0;
 };
 
 // What drafts came to, in the answers of measured requests that succeeded.
@@ -50,6 +52,8 @@ struct TimelineSecond {
   uint64_t sent = 0;
   uint64_t ended = 0;
   uint64_t output_tokens = 0;
+  uint64_t prompt_tokens = 0;  // of requests whose first token came then, like the next
+  uint64_t cached_tokens = 0;
   LatencyPair ttft;
   LatencyPair end_to_end;
 };
@@ -71,6 +75,9 @@ struct Summary {
   std::vector<NamedHistogram> server_timings;
   LatencyHistogram lag;  // of all that were sent
   Speculation speculation;
+  CacheHits cache;
+  std::vector<TenantSummary> tenants;
+  double fairness = 1.0;  // of the tenants, where there are any
   std::vector<StatusCount> statuses;
   std::vector<TimelineSecond> timeline;
 
@@ -83,8 +90,5 @@ struct Summary {
 };
 
 Summary Summarize(const RunResult& run, const LoadOptions& options);
-
-// The goodput of the measured requests among `records`, without those for which the mix plans another end.
-Goodput GoodputOf(const std::vector<RequestRecord>& records, const Slo& slo, double window_seconds);
 
 }  // namespace latentd

@@ -11,22 +11,12 @@
 
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
+#include "tools/load/lengths.h"
 #include "tools/load/seeded_random.h"
+#include "tools/load/shares.h"
+#include "tools/load/trace.h"
 
 namespace latentd {
-
-// Numbers of tokens: fixed where the deviation is 0, else normal, rounded and cut to [min, max].
-struct LengthDistribution {
-  double mean = 64.0;
-  double deviation = 0.0;
-  uint32_t min = 64;
-  uint32_t max = 64;
-
-  uint32_t Draw(SeededRandom& random) const;
-};
-
-// "N" or "MEAN:DEVIATION" (1 to four deviations above the mean) or "MEAN:DEVIATION:MIN:MAX".
-absl::StatusOr<LengthDistribution> ParseLengths(std::string_view flag, std::string_view text);
 
 struct WorkloadOptions {
   uint64_t seed = 0;
@@ -34,10 +24,18 @@ struct WorkloadOptions {
   LengthDistribution output_tokens = {};  // JSONL lines may bring their own
   std::vector<std::string> texts = {};    // used in turn; empty: random token ids
   std::string jsonl_file = {};            // used in turn; empty: none
+  std::string trace_file = {};            // each entry once; empty: none
+  uint32_t trace_block_tokens = kTraceBlockTokens;
+  // Random ids that stand before the prompt's own and are the same in each request of a group.
+  std::optional<LengthDistribution> prefix_tokens = {};
+  uint32_t prefix_groups = 1;
+  uint32_t turns = 1;  // of a conversation of random ids: each prompt is all that was said, and new ids
   bool ignore_eos = true;
   bool asks_for_token_ids = false;
   v1::Sampling sampling = {};               // of every request; its seed is set per request
   std::optional<uint32_t> max_drafts = {};  // none: the server's default
+  std::vector<TenantShare> tenants = {};    // empty: none is named
+  std::vector<PriorityShare> priorities = {};
 
   double cancel_fraction = 0.0;
   double deadline_fraction = 0.0;
@@ -56,24 +54,47 @@ struct PlannedRequest {
   PlannedEnd planned_end = PlannedEnd::kCompletion;
   uint32_t cancel_after_tokens = 0;  // 0: once the server admitted it, before its first token
   double rpc_deadline_seconds = 0.0;
+  size_t tenant = 0;                   // in the options' tenants, where there are any
+  std::vector<uint32_t> history = {};  // as its Turn's
+};
+
+// Which request of a workload, and what was said before it.
+struct Turn {
+  uint64_t index = 0;
+  std::vector<uint32_t> history = {};  // the last turn's prompt and answer
 };
 
 class Workload {
  public:
-  // Reads the JSONL file and holds the lengths against the model's limits.
+  // Reads the files and holds the lengths against the model's limits.
   static absl::StatusOr<Workload> Make(WorkloadOptions options, const v1::Model& model);
 
-  PlannedRequest Plan(uint64_t index) const;
+  PlannedRequest Plan(const Turn& turn) const;
+  PlannedRequest Plan(uint64_t index) const { return Plan(Turn{.index = index}); }
+  // The turn after `request`, which is as Plan made it; none after a conversation's last.
+  std::optional<Turn> Next(const PlannedRequest& request, const std::vector<uint32_t>& answer) const;
   const WorkloadOptions& options() const { return options_; }
+  bool is_trace() const { return !trace_.empty(); }
+  std::vector<double> RecordedSeconds() const;
 
  private:
-  Workload(WorkloadOptions options, const v1::Model& model, std::vector<v1::GenerateRequest> lines);
+  Workload(WorkloadOptions options, const v1::Model& model);
 
+  using Ids = google::protobuf::RepeatedField<uint32_t>;
+
+  absl::Status ReadFiles();
+  absl::Status CheckContext(uint32_t context) const;
   void PlanEnd(SeededRandom& random, PlannedRequest& request) const;
-  void SetPrompt(SeededRandom& random, PlannedRequest& request) const;
+  void PlanParty(PlannedRequest& request) const;
+  void SetLengths(SeededRandom& random, PlannedRequest& request) const;
+  void SetPrompt(SeededRandom& random, const std::vector<uint32_t>& history, PlannedRequest& request) const;
+  void AppendPrefix(uint64_t conversation, Ids& ids) const;
+  void ReplayPrompt(SeededRandom& random, const TraceEntry& entry, Ids& ids) const;
+  void AppendRandom(SeededRandom& random, uint32_t num_tokens, Ids& ids) const;
 
   WorkloadOptions options_;
   std::vector<v1::GenerateRequest> lines_;  // of the JSONL file
+  std::vector<TraceEntry> trace_;
   uint64_t vocab_size_;
   std::vector<uint32_t> special_ids_;  // ascending
 };

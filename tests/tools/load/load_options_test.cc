@@ -31,6 +31,12 @@ TEST(LoadOptions, RunIsBoundedWhateverIsGiven) {
   only_requests.run.max_requests = 5;
   ASSERT_TRUE(Complete(only_requests).ok());
   EXPECT_EQ(only_requests.run.duration_seconds, 3'600.0);
+
+  LoadOptions trace = Valid();
+  trace.workload.trace_file = "f";
+  ASSERT_TRUE(Complete(trace).ok());
+  EXPECT_EQ(trace.run.max_requests, 1'000'000u);
+  EXPECT_EQ(trace.run.duration_seconds, 3'600.0);
 }
 
 TEST(LoadOptions, ValueOutOfRangeIsRefusedByItsFlag) {
@@ -40,7 +46,14 @@ TEST(LoadOptions, ValueOutOfRangeIsRefusedByItsFlag) {
     return std::string(Complete(options).message());
   };
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.concurrency = 0; }), HasSubstr("--concurrency"));
-  EXPECT_THAT(refusal([](LoadOptions& o) { o.run.loop = Loop::kOpen; }), HasSubstr("--rate"));
+  EXPECT_THAT(refusal([](LoadOptions& o) { o.workload.turns = 0; }), HasSubstr("--turns"));
+  EXPECT_THAT(refusal([](LoadOptions& o) { o.workload.trace_block_tokens = 0; }), HasSubstr("--trace-block-tokens"));
+  EXPECT_THAT(refusal([](LoadOptions& o) { o.workload.texts = {"a"}, o.workload.turns = 2; }), HasSubstr("--turns"));
+  EXPECT_THAT(refusal([](LoadOptions& o) { o.run.rate = {1.0, 2.0}; }), HasSubstr("--duration"));
+  EXPECT_THAT(refusal([](LoadOptions& o) {
+                o.run.rate = {1.0, 2.0}, o.workload.trace_file = "f";
+              }),
+              HasSubstr("one number beside --trace"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.connections = 0; }), HasSubstr("--connections"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.client_threads = 2; }), HasSubstr("--client-threads"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.max_requests = 2'000'000; }), HasSubstr("--requests"));

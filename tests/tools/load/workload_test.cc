@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -137,24 +141,94 @@ TEST(Workload, LengthsBeyondTheContextAreRefusedWithNumbers) {
   EXPECT_THAT(std::string(workload.status().message()), HasSubstr("2048"));
 }
 
-TEST(ParseLengths, TakesItsThreeForms) {
-  const LengthDistribution fixed = *ParseLengths("--f", "128");
-  EXPECT_EQ(fixed.min, 128u);
-  EXPECT_EQ(fixed.max, 128u);
-  const LengthDistribution normal = *ParseLengths("--f", "100:10");
-  EXPECT_EQ(normal.min, 1u);
-  EXPECT_EQ(normal.max, 140u);
-  const LengthDistribution bounded = *ParseLengths("--f", "100:10:80:120");
-  EXPECT_EQ(bounded.deviation, 10.0);
-  EXPECT_EQ(bounded.min, 80u);
-  EXPECT_EQ(bounded.max, 120u);
+std::vector<uint32_t> IdsOf(const PlannedRequest& request) {
+  const auto& ids = request.message.token_ids().ids();
+  return {ids.begin(), ids.end()};
 }
 
-TEST(ParseLengths, RefusesWhatIsNoLength) {
-  for (const char* text :
-       {"", "0", "x", "1:2:3", "10:1:20:30", "10:1:0:30", "10:1:1:5", "-1", "1e9", "1:2:3:4:5", "nan"}) {
-    EXPECT_FALSE(ParseLengths("--f", text).ok()) << text;
+LengthDistribution Fixed(uint32_t tokens) { return *ParseLengths("--f", std::to_string(tokens)); }
+
+TEST(Workload, RequestsOfAGroupBeginWithItsPrefix) {
+  const Workload workload =
+      Make({.seed = 6, .prompt_tokens = Fixed(20), .prefix_tokens = Fixed(40), .prefix_groups = 3});
+  std::set<std::vector<uint32_t>> prefixes, prompts;
+  for (uint64_t index = 0; index < 100; ++index) {
+    const std::vector<uint32_t> ids = IdsOf(workload.Plan(index));
+    ASSERT_EQ(ids.size(), 60u);
+    prefixes.insert({ids.begin(), ids.begin() + 40});
+    prompts.insert(ids);
   }
+  EXPECT_EQ(prefixes.size(), 3u);
+  EXPECT_EQ(prompts.size(), 100u);
+}
+
+TEST(Workload, TurnRepeatsWhatWasSaidAndAddsToIt) {
+  const Workload workload =
+      Make({.seed = 7, .prompt_tokens = Fixed(5), .prefix_tokens = Fixed(3), .turns = 2, .tenants = {{"a"}, {"b"}}});
+  const PlannedRequest first = workload.Plan(2);
+  EXPECT_EQ(IdsOf(first).size(), 8u);
+  const std::optional<Turn> turn = workload.Next(first, {4, 4});
+  ASSERT_TRUE(turn);
+  EXPECT_EQ(turn->index, 3u);
+  const PlannedRequest second = workload.Plan(*turn);
+  std::vector<uint32_t> expected = IdsOf(first);
+  expected.insert(expected.end(), {4, 4});
+  const std::vector<uint32_t> ids = IdsOf(second);
+  ASSERT_EQ(ids.size(), 15u);
+  EXPECT_EQ(std::vector<uint32_t>(ids.begin(), ids.begin() + 10), expected);
+  EXPECT_EQ(first.tenant, second.tenant);
+  EXPECT_FALSE(workload.Next(second, {4, 4}));
+}
+
+TEST(Workload, TurnsCountAgainstTheContext) {
+  const auto workload =
+      Workload::Make({.prompt_tokens = Fixed(100), .output_tokens = Fixed(100), .turns = 11}, SmallModel());
+  EXPECT_THAT(std::string(workload.status().message()), HasSubstr("11 times"));
+}
+
+TEST(Workload, TenantsAndPrioritiesHaveTheirShares) {
+  const Workload workload = Make({.seed = 8, .tenants = {{"a", 3.0}, {"b", 1.0}}, .priorities = {{-2, 1.0}, {5, 1.0}}});
+  int of_a = 0;
+  int high = 0;
+  for (uint64_t index = 0; index < kManyRequests; ++index) {
+    const PlannedRequest request = workload.Plan(index);
+    of_a += request.tenant == 0 ? 1 : 0;
+    high += request.message.scheduling().priority() == 5 ? 1 : 0;
+  }
+  EXPECT_NEAR(of_a, 0.75 * kManyRequests, 0.03 * kManyRequests);
+  EXPECT_NEAR(high, 0.5 * kManyRequests, 0.03 * kManyRequests);
+}
+
+class TraceWorkload : public ::testing::Test {
+ protected:
+  TraceWorkload() {
+    std::ofstream(file_) << R"({"timestamp": 0, "input_length": 1500, "output_length": 64, "hash_ids": [1, 2, 3]})"
+                         << "\n"
+                         << R"({"timestamp": 9, "input_length": 1100, "output_length": 128, "hash_ids": [1, 2, 9]})"
+                         << "\n";
+  }
+  ~TraceWorkload() override { std::filesystem::remove(file_); }
+
+  const std::string file_ = ::testing::TempDir() + "trace.jsonl";
+};
+
+TEST_F(TraceWorkload, SharesTheTokensOfSharedBlocks) {
+  const Workload workload = Make({.seed = 9, .trace_file = file_, .trace_block_tokens = 64});
+  const std::vector<uint32_t> first = IdsOf(workload.Plan(0));
+  const std::vector<uint32_t> second = IdsOf(workload.Plan(1));
+  ASSERT_EQ(first.size(), 188u);   // an eighth of 1500
+  ASSERT_EQ(second.size(), 138u);  // and of 1100
+  EXPECT_TRUE(std::equal(first.begin(), first.begin() + 128, second.begin()));
+  EXPECT_FALSE(std::equal(second.begin() + 128, second.end(), first.begin() + 128));
+  EXPECT_EQ(workload.Plan(1).message.stopping().max_tokens(), 16u);
+  EXPECT_NEAR(workload.RecordedSeconds()[1], 0.009, 1e-12);
+}
+
+TEST_F(TraceWorkload, BeyondTheContextIsRefusedWithNumbers) {
+  v1::Model model = SmallModel();
+  model.mutable_limits()->set_max_context_tokens(1300);
+  const auto workload = Workload::Make({.trace_file = file_}, model);
+  EXPECT_THAT(std::string(workload.status().message()), HasSubstr("1300 tokens, found 1 of 2"));
 }
 
 }  // namespace
