@@ -30,6 +30,8 @@ struct Flags {
   bool tiny = false;
   std::string only;
   std::string model;
+  std::optional<double> acceptance;
+  std::vector<uint32_t> streams;
   std::string before, after;
 };
 
@@ -95,6 +97,7 @@ void RunModel(const Flags& flags, Report& report) {
 void RunSpeculation(const SpeculationBench& model, const Flags& flags, Report& report) {
   SpeculationBench options = model;
   options.threads = cpu::ThreadsOrGranted(flags.threads);
+  if (!flags.streams.empty()) options.streams.assign(flags.streams.begin(), flags.streams.end());
   if (flags.tiny) {
     options.streams = {1, 3};
     options.tokens = options.least_of_stream = 16;
@@ -114,7 +117,8 @@ void RunMadeSpeculation(const BenchShape& shape, SpeculationBench options, const
   const ScratchDirectory folder;
   options.directory = folder.path() / "model";
   WriteModel(shape, options.directory);
-  for (const double acceptance : {0.6, 0.85}) {
+  const std::vector<double> usual = {0.6, 0.85};
+  for (const double acceptance : flags.acceptance ? std::vector{*flags.acceptance} : usual) {
     options.acceptance = acceptance;
     RunSpeculation(options, flags, report);
   }
@@ -122,7 +126,8 @@ void RunMadeSpeculation(const BenchShape& shape, SpeculationBench options, const
 
 void RunSpeculation(const Flags& flags, Report& report) {
   if (!flags.model.empty()) {
-    RunSpeculation({.directory = flags.model, .name = flags.model, .rounds = 15}, flags, report);
+    RunSpeculation({.directory = flags.model, .name = flags.model, .acceptance = flags.acceptance, .rounds = 15}, flags,
+                   report);
   } else if (flags.tiny) {
     RunMadeSpeculation(TinySpeculationShape(), {.name = "tiny model"}, flags, report);
   } else {
@@ -152,6 +157,16 @@ void AddModel(Command command, Flags& flags) {
                .help = "A model's directory; default: some layers of V2-Lite's shape, made for the run"});
 }
 
+void AddSpeculation(Command command, Flags& flags) {
+  command.Add({.name = "--acceptance",
+               .target = &flags.acceptance,
+               .help = "How often a draft is right, whatever the model drafts; default of made models: 0.6 and 0.85"});
+  command.Add({.name = "--streams",
+               .target = &flags.streams,
+               .help = "Numbers of streams, separated by commas; default: 1,4,16,32",
+               .delimiter = ','});
+}
+
 void AddCommands(Command root, Flags& flags) {
   Command kernels = root.AddCommand("kernels", "Every verb alone, for 1, 2, 4 … threads");
   AddCommon(kernels, flags);
@@ -161,9 +176,10 @@ void AddCommands(Command root, Flags& flags) {
   AddCommon(model, flags);
   AddModel(model, flags);
   model.OnParsed([&flags] { flags.runs_model = true; });
-  Command speculation = root.AddCommand("speculation", "What drafts gain at 1, 4, 16 and 32 streams");
+  Command speculation = root.AddCommand("speculation", "What drafts gain");
   AddCommon(speculation, flags);
   AddModel(speculation, flags);
+  AddSpeculation(speculation, flags);
   speculation.OnParsed([&flags] { flags.runs_speculation = true; });
   Command all = root.AddCommand("all", "Everything");
   AddCommon(all, flags);
