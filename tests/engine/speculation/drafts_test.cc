@@ -14,7 +14,7 @@ class WithDrafts : public Drafting {
  protected:
   int NumSeeds(int few) const {
     if (GetParam().depth == Depth::kEdges) return few;
-    return GetParam().kind.checkpoint.has_value() ? 48 : 600;  // the bundled model: 200 for each temperature
+    return GetParam().kind.checkpoint.has_value() ? 48 : 201;  // a third of them at each temperature
   }
 
   // `count` requests, some of which share their beginnings.
@@ -168,6 +168,8 @@ TEST_P(WithDrafts, NoByteChangesOnTwoThreads) {
 }
 
 LATENTD_TEST_EACH_DRAFTING_KIND(WithDrafts);
+INSTANTIATE_TEST_SUITE_P(AllTiny, WithDrafts, testing::ValuesIn(CasesOf(DraftingKinds(TinyKinds()), Depth::kAll)),
+                         NameOfCase);
 
 }  // namespace
 }  // namespace latentd
