@@ -23,7 +23,7 @@
 namespace latentd {
 namespace {
 
-constexpr int kLowestPriority = -8, kHighestPriority = 8;  // as generation.proto says
+constexpr int kLowestPriority = -8, kHighestPriority = 8, kMostDrafts = 8;  // as generation.proto says
 
 struct GenerationFlags {
   std::optional<float> temperature, top_p, min_p, presence_penalty, frequency_penalty, repetition_penalty;
@@ -97,7 +97,7 @@ void AddGenerationFlags(Command command, GenerationFlags& flags) {
   command.Add({.name = "--max-drafts",
                .target = &flags.max_drafts,
                .help = "Tokens to draft ahead at most, 0 to 8: the answer is the same; default: as the server chooses",
-               .rule = Whole<uint32_t>()});
+               .rule = WholeInRange(0, kMostDrafts)});
   command.Add({.name = "--logprobs",
                .target = &flags.logprobs,
                .help = "Log-probabilities of each token and so many alternatives; with --json",

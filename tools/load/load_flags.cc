@@ -177,7 +177,7 @@ void AddAnswerFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--max-drafts",
                .target = &flags.text.max_drafts,
                .help = "Tokens to draft ahead at most, 0 to 8; default: as the server chooses",
-               .rule = Whole<uint32_t>()});
+               .rule = WholeInRange(0, 8)});
   command.Add({.name = "--seed",
                .target = &flags.text.seed,
                .help = "The same seed gives the same requests; default: drawn, and printed",
