@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "base/file_faults.h"
-#include "base/placement.h"
 #include "base/standard_descriptors.h"
 #include "server/config/parse_config.h"
 #include "server/grpc/library_logs.h"
@@ -22,24 +21,12 @@
 namespace latentd {
 namespace {
 
-// Threads of gRPC, of the metrics server, of the log and our own single ones, at most.
-constexpr int64_t kOtherThreads = 32;
-
-absl::Status CheckThreads(const Config& config) {
-  const absl::StatusOr<cpu::Placement> compute =
-      cpu::PlaceThreads(config.pin_threads, static_cast<int>(config.threads));
-  if (!compute.ok()) return compute.status();
-  const int count = static_cast<int>(compute->num_threads + config.egress_threads + kOtherThreads);
-  if (absl::Status status = cpu::CheckStackRoom(count); !status.ok()) return status;
-  return cpu::CheckThreadRoom(count);
-}
-
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
   const bool is_json = parsed.config.log_format == "json";
   SetLogFormat(is_json ? LogFormat::kJson : LogFormat::kText);  // of what is refused before there is a log, too
   SetCoreDumps(parsed.config.core_dumps == "on" ? CoreDumps::kOn : CoreDumps::kOff);
   if (absl::Status status = CheckDescriptors(); !status.ok()) return status;
-  if (absl::Status status = CheckThreads(parsed.config); !status.ok()) return status;
+  if (absl::Status status = cpu::CheckThreads(parsed.config); !status.ok()) return status;
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
   RouteLibraryLogs();
   EndOnFileFaults("latentd", is_json ? FaultLine::kJson : FaultLine::kText);

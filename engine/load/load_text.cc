@@ -1,11 +1,16 @@
 #include "engine/load/load_text.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <utility>
 
+#include <absl/strings/escaping.h>
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
 
 #include "engine/text/chat/chat_templates.h"
 
@@ -62,6 +67,21 @@ void UseOwnTemplates(const Sources& sources, ModelText& text) {
   }
 }
 
+// Comma-separated, as --eos-token-ids has them.
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text, int vocab_size) {
+  std::vector<int32_t> ids;
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    int32_t id = -1;
+    if (!absl::SimpleAtoi(part, &id) || id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("eos-token-ids: expected ids from 0 to %d, separated by commas, found \"%s\"", vocab_size - 1,
+                          absl::Utf8SafeCEscape(part)));
+    }
+    ids.push_back(id);
+  }
+  return ids;
+}
+
 }  // namespace
 
 absl::StatusOr<ModelText> LoadText(const LoadOptions& options) {
@@ -85,6 +105,24 @@ absl::StatusOr<ModelText> LoadText(const LoadOptions& options) {
   if (!chosen.ok()) return chosen.status();
   text.chat = FormatOf(*chosen, *text.tokenizer, text.warnings);
   return text;
+}
+
+absl::Status AddEosIds(const LoadOptions& options, const Tokenizer* tokenizer, ModelConfig& config) {
+  absl::StatusOr<std::vector<int32_t>> ids = ParseIds(options.eos_token_ids, config.vocab_size);
+  if (!ids.ok()) return ids.status();
+  if (tokenizer != nullptr && tokenizer->eos_id().value_or(config.vocab_size) < config.vocab_size) {
+    ids->insert(ids->begin(), *tokenizer->eos_id());
+  }
+  for (const int32_t id : *ids) {
+    if (std::find(config.eos_ids.begin(), config.eos_ids.end(), id) == config.eos_ids.end())
+      config.eos_ids.push_back(id);
+  }
+  if (config.eos_ids.empty()) {
+    config.warnings.emplace_back(
+        "no file of the model names an end-of-sequence token: answers end at max_tokens or the request's own stops; "
+        "--eos-token-ids names it");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace latentd

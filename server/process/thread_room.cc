@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 
 #include "base/cgroups.h"
+#include "base/placement.h"
 
 namespace latentd::cpu {
 namespace {
@@ -23,6 +24,9 @@ constexpr size_t kProbeStackBytes = size_t{64} << 10;  // it is the threads that
 
 // Address space for libraries, heap and a small model's tables.
 constexpr size_t kStartBytes = size_t{64} << 20;
+
+// Those of gRPC, of the metrics server, of the log and our own single ones, at most.
+constexpr int64_t kOtherThreads = 32;
 
 struct Gate {
   std::mutex mutex;
@@ -126,6 +130,14 @@ absl::Status CheckThreadRoom(int count, const std::filesystem::path& root) {
       absl::StrFormat("expected to start %d threads, the system allows %d: %s%s; raise pids.max or ulimit -u, or lower "
                       "--threads and --egress-threads",
                       count, threads.size(), std::generic_category().message(error), NearestLimit(root)));
+}
+
+absl::Status CheckThreads(const Config& config) {
+  const absl::StatusOr<Placement> compute = PlaceThreads(config.pin_threads, static_cast<int>(config.threads));
+  if (!compute.ok()) return compute.status();
+  const int count = static_cast<int>(compute->num_threads + config.egress_threads + kOtherThreads);
+  if (absl::Status status = CheckStackRoom(count); !status.ok()) return status;
+  return CheckThreadRoom(count);
 }
 
 }  // namespace latentd::cpu

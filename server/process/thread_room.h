@@ -6,6 +6,8 @@
 
 #include <absl/status/status.h>
 
+#include "server/config/config.h"
+
 namespace latentd::cpu {
 
 // Threads from here on, those of libraries too, get as much stack as the code was written for where `ulimit -s` would
@@ -20,5 +22,8 @@ absl::Status CheckStackRoom(int count);
 // RESOURCE_EXHAUSTED with the system's reason and the nearest limit where `count` more threads cannot run at once.
 // Starts and ends them. `root` stands before /proc and /sys, for tests.
 absl::Status CheckThreadRoom(int count, const std::filesystem::path& root = "/");
+
+// Both, for all threads that a daemon of this configuration has, and whether its compute threads can be placed.
+absl::Status CheckThreads(const Config& config);
 
 }  // namespace latentd::cpu

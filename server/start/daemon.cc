@@ -18,8 +18,8 @@
 #include "server/net/connection_table.h"
 #include "server/process/descriptors.h"
 #include "server/process/logging.h"
-#include "server/start/describe_model.h"
 #include "server/start/exposure.h"
+#include "server/start/load_choices.h"
 #include "server/start/port_file.h"
 
 namespace latentd {
