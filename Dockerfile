@@ -25,8 +25,9 @@ COPY tools tools
 RUN cmake --preset release -DLATENTD_TESTS=OFF >/dev/null
 # The compiler's cache outlives the layer: after a change only what changed is compiled again.
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    ninja -C build/release latentd latentctl latentctl-load \
+    ninja -C build/release latentd latentctl latentctl-load latentctl-doctor \
  && strip build/release/bin/latentd build/release/bin/latentctl build/release/bin/latentctl-load \
+      build/release/bin/latentctl-doctor \
  && mv build/release/bin /programs \
  && rm -r build
 

@@ -14,7 +14,7 @@ packages:
 build:
 	@scripts/install-packages.sh build
 	@$(call configure,release)
-	@ninja -C $(RELEASE) latentd latentctl latentctl-load latent-convert
+	@ninja -C $(RELEASE) latentd latentctl latentctl-load latentctl-doctor latent-convert
 
 # Builds the two programs that it runs.
 demo:

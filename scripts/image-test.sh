@@ -48,7 +48,7 @@ cleanup
 check_machine
 if [ "${1:-}" = prebuilt ]; then
   cmake --preset release >/dev/null
-  ninja -C build/release latentd latentctl latentctl-load
+  ninja -C build/release latentd latentctl latentctl-load latentctl-doctor
   export PROGRAMS="$PWD/build/release/bin"
 fi
 scripts/image.sh store

@@ -36,7 +36,7 @@ build() {
 replace_build_stage() {
   folder=$container_folder/build-stage/programs
   rm -rf "$folder" && mkdir -p "$folder" || return
-  for program in latentd latentctl latentctl-load; do
+  for program in latentd latentctl latentctl-load latentctl-doctor; do
     strip -o "$folder/$program" "$programs/$program" || return
   done
 }

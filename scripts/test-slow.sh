@@ -22,7 +22,7 @@ python3 tests/tidy.py --headers
 # By clang, without precompiled headers: each source of the engine, the daemon and latentctl must include what it uses.
 stage "asan-ubsan: build of the engine's tests, the daemon, its tools and the fuzzers"
 scripts/configure.sh asan-ubsan -DLATENTD_TESTS=ON
-ninja -C build/asan-ubsan engine_tests latentd latentctl latentctl-load slow_sanitized_tests fuzzers
+ninja -C build/asan-ubsan engine_tests latentd latentctl latentctl-load latentctl-doctor slow_sanitized_tests fuzzers
 stage "asan-ubsan: tests"
 ctest --test-dir build/asan-ubsan --output-on-failure -j "$jobs" -L sanitized
 stage "fuzzing: 20 s of each target"

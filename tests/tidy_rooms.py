@@ -41,6 +41,8 @@ ROOMS = {
     "server/main.cc": ["base/", "server/"],
     "tools/client/": ["base/", "latentd/v1/", "google/rpc/", "server/net/address.h"],
     "tools/load/": ["base/", "latentd/v1/", "server/net/address.h", "tools/client/"],
+    "tools/doctor/": ["base/", "engine/load/", "engine/model/", "kernels/", "server/config/", "server/net/",
+                      "server/process/", "server/start/load_choices.h"],
     "tools/latentctl/": ["base/", "engine/schedule/", "latentd/v1/", "tools/client/", "tools/load/"],
     "tools/convert/": ["base/", "kernels/", "engine/model/"],
     "tests/": [""],

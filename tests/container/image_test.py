@@ -33,7 +33,7 @@ DEAD_PROXY = "http://127.0.0.1:9"
 MEMORY_BYTES = 512 << 20
 MAX_BYTES_ABOVE_BASE = 64 << 20  # the programs and their libraries; a compiler alone is more than that
 UNPRIVILEGED_ID = 10001
-PROGRAMS = ("latentd", "latentctl", "latentctl-load")
+PROGRAMS = ("latentd", "latentctl", "latentctl-load", "latentctl-doctor")
 BUILD_TOOLS = "as c++ cc ccache clang cmake cpp g++ gcc ld make ninja pkg-config protoc".split()
 
 run_options = ["--detach", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt",

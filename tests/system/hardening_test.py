@@ -10,7 +10,7 @@ import unittest
 
 import daemon
 
-PROGRAMS = ("latentd", "latentctl", "latentctl-load", "latent-convert")
+PROGRAMS = ("latentd", "latentctl", "latentctl-load", "latentctl-doctor", "latent-convert")
 CUDA_LIBRARY = daemon.BIN / "liblatentd_cuda.so"  # only where there is nvcc
 # They copy nothing into buffers of known size: the build's commands, not symbols, show that copies would be checked.
 COPY_NOTHING = (CUDA_LIBRARY, daemon.BIN / "latentctl")

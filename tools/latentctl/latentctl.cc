@@ -17,8 +17,7 @@
 #include "tools/client/program_line.h"
 #include "tools/latentctl/admin_flags.h"
 #include "tools/latentctl/commands.h"
-#include "tools/latentctl/load_program.h"
-#include "tools/load/load_help.h"
+#include "tools/latentctl/program_beside.h"
 
 namespace latentd {
 namespace {
@@ -339,7 +338,8 @@ void AddLookups(Command program, Flags& flags, int& code) {
 
 int main(int argc, char** argv) {
   latentd::OpenMissingStandardDescriptors();
-  if (latentd::NamesLoad(argc, argv)) return latentd::RunLoadProgram(argv);
+  const latentd::ProgramBeside* const beside = latentd::FindProgramBeside(argc, argv);
+  if (beside != nullptr) return latentd::RunProgramBeside(*beside, argv);
   latentd::CommandLine line = latentd::LatentctlLine();
   latentd::Flags flags;
   int code = 0;
@@ -350,6 +350,8 @@ int main(int argc, char** argv) {
   latentd::AddDetokenize(line.root(), flags, code);
   latentd::AddLookups(line.root(), flags, code);
   const auto admin = latentd::AddAdminCommands(line.root(), code);
-  line.root().AddCommand(latentd::kLoadCommand, latentd::kLoadHelp);
+  for (const latentd::ProgramBeside& program : latentd::kProgramsBeside) {
+    line.root().AddCommand(std::string(program.command), std::string(program.help));
+  }
   return latentd::FinishLatentctl(line, argc, argv, code);
 }
