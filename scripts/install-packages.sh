@@ -7,8 +7,8 @@ build="g++ cmake ninja-build ccache pkg-config
   prometheus-cpp-dev libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
   libtomlplusplus-dev libcpp-httplib-dev libxxhash-dev"
 bench="libgtest-dev libgmock-dev libbenchmark-dev"  # without them the tree is configured without tests and benches
-test="$bench binutils clang-format xz-utils openssl python3 python3-grpcio python3-protobuf python3-seccomp
-  python3-venv python3-yaml prometheus systemd"
+test="$bench binutils clang-format xz-utils python3 python3-grpcio python3-jsonschema python3-protobuf python3-seccomp
+  python3-venv python3-yaml openssl prometheus systemd"
 sanitize="clang-14 libclang-rt-14-dev"  # and libFuzzer
 container="buildah podman runc mmdebstrap iproute2"
 
