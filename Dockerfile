@@ -35,7 +35,7 @@ FROM ${BASE} AS daemon
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
       libcpp-httplib0.11 libgrpc++1.51 libhwy1 libpcre2-8-0 libprometheus-cpp-core1.0 libprotobuf32 libsimdjson14 \
-      libspdlog1.10 libtomlplusplus3 >/dev/null \
+      libspdlog1.10 libtomlplusplus3 libzmq5 >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/*
 COPY --from=build /programs/ /usr/local/bin/
 # Nothing outside a container reaches its loopback. The admin service stays off unless it is given an address.

@@ -21,6 +21,11 @@
 
 namespace latentd {
 
+// How a reader's wish for events of the prefix cache again ended: with all from its number on; with the oldest that are
+// held, because that one is gone; unread by it; it named no number.
+enum class KvReplay : uint8_t { kWhole, kCut, kUnread, kMalformed };
+using KvReplayCounts = std::array<uint64_t, 4>;
+
 enum class Phase : uint8_t { kQueued, kPrefill, kDecode, kOutput };
 inline constexpr int kNumPhases = 4;
 
@@ -103,6 +108,10 @@ struct MetricsData {
   uint64_t prefix_queried_tokens = 0;    // prompt tokens looked for in the prefix cache
   uint64_t prefix_hit_tokens = 0;        // found there
   PrefixLossCounts prefix_lost_tokens{};
+  // To ZeroMQ subscribers: told, told late as one clearing, and asked for again.
+  uint64_t kv_events_published = 0;
+  uint64_t kv_events_missed = 0;
+  KvReplayCounts kv_replays{};
   uint64_t generated_tokens_delivered = 0;
   uint64_t generated_tokens_discarded = 0;
   // By their place among the drafts of their row.

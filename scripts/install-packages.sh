@@ -5,10 +5,10 @@ set -eu
 build="g++ cmake ninja-build ccache pkg-config
   protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev zlib1g-dev libabsl-dev libssl-dev
   prometheus-cpp-dev libhwy-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libspdlog-dev libcli11-dev
-  libtomlplusplus-dev libcpp-httplib-dev libxxhash-dev"
+  libtomlplusplus-dev libcpp-httplib-dev libxxhash-dev libzmq3-dev libmsgpack-cxx-dev"
 bench="libgtest-dev libgmock-dev libbenchmark-dev"  # without them the tree is configured without tests and benches
-test="$bench binutils clang-format xz-utils python3 python3-grpcio python3-jsonschema python3-protobuf python3-seccomp
-  python3-venv python3-yaml openssl prometheus systemd"
+test="$bench binutils clang-format xz-utils python3 python3-grpcio python3-jsonschema python3-msgpack python3-protobuf
+  python3-seccomp python3-venv python3-yaml python3-zmq openssl prometheus systemd"
 sanitize="clang-14 libclang-rt-14-dev"  # and libFuzzer
 container="buildah podman runc mmdebstrap iproute2"
 

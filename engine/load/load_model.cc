@@ -23,7 +23,7 @@ namespace {
 
 // The last minute of a busy engine, in 1.25 MiB.
 constexpr size_t kRecordedDecisions = 1 << 15;
-constexpr size_t kKvEvents = 2048;  // as many as a prefix of 128k tokens has blocks
+constexpr size_t kKvEvents = 8192;  // 3 MB: a reader may be half a million tokens behind
 
 VocabularyRules RulesOf(const ModelConfig& config, const Tokenizer* tokenizer) {
   VocabularyRules rules{.eos_ids = config.eos_ids, .has_token = {}};

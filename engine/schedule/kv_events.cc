@@ -11,6 +11,19 @@ constexpr size_t kSaltBytes = 192;  // a tenant's name and the longest salt; lon
 
 }  // namespace
 
+std::string JoinSalt(std::string_view tenant, std::string_view salt) {
+  std::string joined(tenant);
+  joined += '\0';
+  joined += salt;
+  return joined;
+}
+
+SaltParts PartsOfSalt(std::string_view joined) {
+  const size_t end = joined.find('\0');
+  if (end == std::string_view::npos) return {.tenant = {}, .salt = joined};
+  return {.tenant = joined.substr(0, end), .salt = joined.substr(end + 1)};
+}
+
 KvEvents::KvEvents(size_t capacity) : events_(capacity) {
   CHECK_GT(capacity, 0u);
   for (KvEvent& event : events_) event.salt.reserve(kSaltBytes);

@@ -33,9 +33,17 @@ struct KvEvent {
   Kind kind = Kind::kCleared;
   BlockHash hash = {};                              // kStored, kRemoved
   std::optional<BlockHash> parent = {};             // kStored: the block before it; none: it is a first one
-  std::string salt = {};                            // kStored, of a first one
+  std::string salt = {};                            // kStored, of a first one: see PartsOfSalt
   std::array<int32_t, kBlockSlots> token_ids = {};  // kStored
 };
+
+// A salt as the scheduler makes it, tenant and cache.salt, and the two of it: a name of a tenant has no zero in it.
+std::string JoinSalt(std::string_view tenant, std::string_view salt);
+struct SaltParts {
+  std::string_view tenant;
+  std::string_view salt;
+};
+SaltParts PartsOfSalt(std::string_view joined);
 
 class KvEvents {
  public:

@@ -15,7 +15,7 @@ namespace {
 // Continuations share their prompt, and preempted ones find what they had, also where none of it may be left to others.
 RequestRun::Sharing SharingOf(const Request& request, PrefixCacheMode mode) {
   const bool is_on = mode == PrefixCacheMode::kOn;
-  return {.salt = request.scheduling.tenant + '\0' + request.cache.salt,
+  return {.salt = JoinSalt(request.scheduling.tenant, request.cache.salt),
           .own = is_on && request.cache.stores ? std::string() : std::to_string(request.id),
           .reads = is_on && request.cache.reads};
 }

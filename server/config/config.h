@@ -45,6 +45,9 @@ struct Config {
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9090";
   std::string admin_listen;              // empty: no Admin service
+  std::string kv_events_listen;          // tcp://…; empty: no KV events over ZeroMQ
+  std::string kv_events_replay_listen;   // tcp://…; empty: no replays of them
+  std::string kv_events_topic;           // empty: kv@HOST@MODEL
   std::string port_file;                 // empty: none is written
   int64_t max_connections = 0;           // of the API; 0: from the limit of open files
   int64_t max_connections_per_peer = 0;  // 0: three quarters of those

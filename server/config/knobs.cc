@@ -77,6 +77,31 @@ std::vector<Knob> EngineKnobs() {
   };
 }
 
+std::vector<Knob> ListeningKnobs() {
+  return {
+      {kListening, "listen", &Config::listen,
+       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the gRPC API; port 0 takes a free one"},
+      {kListening, "metrics-listen", &Config::metrics_listen,
+       "HOST:PORT or [IPV6]:PORT of Prometheus metrics; port 0 takes a free one"},
+      {kListening, "admin-listen", &Config::admin_listen,
+       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the Admin service; empty: off"},
+      {kListening, "kv-events-listen", &Config::kv_events_listen,
+       "tcp://HOST:PORT where ZeroMQ subscribers learn what the prefix cache holds; empty: off"},
+      {kListening, "kv-events-replay-listen", &Config::kv_events_replay_listen,
+       "tcp://HOST:PORT where they ask again for what they missed; empty: off"},
+      {kListening, "kv-events-topic", &Config::kv_events_topic,
+       "Topic of these messages; empty: kv@HOSTNAME@MODEL, which names the pod and the model"},
+      {kListening, "max-connections", &Config::max_connections, "Connections to the gRPC API; more are refused", 0,
+       1 << 20, "2048, fewer where ulimit -n is low"},
+      {kListening, "max-connections-per-peer", &Config::max_connections_per_peer,
+       "Those of one IPv4 address or one /64 of IPv6", 0, 1 << 20, "three quarters of max-connections"},
+      {kListening, "max-buffered-bytes", &Config::max_buffered_bytes,
+       "Requests being received may take so much, answers in one message as much again", 0, 0x1p40,
+       "an eighth of the memory, 16 MiB to 1 GiB"},
+      {kListening, "port-file", &Config::port_file, "File to write the bound addresses to, as JSON, once serving"},
+  };
+}
+
 std::vector<Knob> AroundTheEngine() {
   return {
       {.group = kSharing,
@@ -99,20 +124,11 @@ std::vector<Knob> AroundTheEngine() {
        "Where defaults of requests come from: auto, the model's generation_config.json; none; or a file or directory"},
       {kModel, "eos-token-ids", &Config::eos_token_ids,
        "Ids, separated by commas, that end answers beside those of the model's files"},
-      {kListening, "listen", &Config::listen,
-       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the gRPC API; port 0 takes a free one"},
-      {kListening, "metrics-listen", &Config::metrics_listen,
-       "HOST:PORT or [IPV6]:PORT of Prometheus metrics; port 0 takes a free one"},
-      {kListening, "admin-listen", &Config::admin_listen,
-       "HOST:PORT, [IPV6]:PORT or unix:/PATH of the Admin service; empty: off"},
-      {kListening, "max-connections", &Config::max_connections, "Connections to the gRPC API; more are refused", 0,
-       1 << 20, "2048, fewer where ulimit -n is low"},
-      {kListening, "max-connections-per-peer", &Config::max_connections_per_peer,
-       "Those of one IPv4 address or one /64 of IPv6", 0, 1 << 20, "three quarters of max-connections"},
-      {kListening, "max-buffered-bytes", &Config::max_buffered_bytes,
-       "Requests being received may take so much, answers in one message as much again", 0, 0x1p40,
-       "an eighth of the memory, 16 MiB to 1 GiB"},
-      {kListening, "port-file", &Config::port_file, "File to write the bound addresses to, as JSON, once serving"},
+  };
+}
+
+std::vector<Knob> LoggingKnobs() {
+  return {
       {.group = kLogging,
        .name = "log-level",
        .member = &Config::log_level,
@@ -181,14 +197,19 @@ absl::Status CheckListeners(const Config& config) {
   struct Listener {
     std::string_view knob;
     const std::string& text;
-    AddressUse use;
+    absl::StatusOr<Address> (*parse)(std::string_view text);
+    bool may_be_off = false;
   };
+  const auto grpc = [](std::string_view text) { return ParseAddress(text, AddressUse::kGrpcListener); };
+  const auto http = [](std::string_view text) { return ParseAddress(text, AddressUse::kHttpListener); };
   std::map<std::string, std::string_view> taken;
-  for (const Listener& listener : {Listener{"listen", config.listen, AddressUse::kGrpcListener},
-                                   Listener{"metrics-listen", config.metrics_listen, AddressUse::kHttpListener},
-                                   Listener{"admin-listen", config.admin_listen, AddressUse::kGrpcListener}}) {
-    if (listener.knob == "admin-listen" && listener.text.empty()) continue;
-    const absl::StatusOr<Address> address = ParseAddress(listener.text, listener.use);
+  for (const Listener& listener :
+       {Listener{"listen", config.listen, grpc}, Listener{"metrics-listen", config.metrics_listen, http},
+        Listener{"admin-listen", config.admin_listen, grpc, true},
+        Listener{"kv-events-listen", config.kv_events_listen, ParseTcpListener, true},
+        Listener{"kv-events-replay-listen", config.kv_events_replay_listen, ParseTcpListener, true}}) {
+    if (listener.may_be_off && listener.text.empty()) continue;
+    const absl::StatusOr<Address> address = listener.parse(listener.text);
     if (!address.ok()) {
       return absl::InvalidArgumentError(absl::StrFormat("%s: %s", listener.knob, address.status().message()));
     }
@@ -205,7 +226,9 @@ absl::Status CheckListeners(const Config& config) {
 std::span<const Knob> AllKnobs() {
   static const std::vector<Knob> knobs = [] {
     std::vector<Knob> all = EngineKnobs();
-    for (Knob& knob : AroundTheEngine()) all.push_back(std::move(knob));
+    for (const auto& knobs_of : {&AroundTheEngine, &ListeningKnobs, &LoggingKnobs}) {
+      for (Knob& knob : knobs_of()) all.push_back(std::move(knob));
+    }
     return all;
   }();
   return knobs;
@@ -249,6 +272,12 @@ absl::Status CheckTogether(const Config& config) {
     return absl::InvalidArgumentError(
         absl::StrFormat("kv-blocks=%d and kv-bytes=%d both say how large the cache is; leave one of them at 0",
                         config.kv_blocks, config.kv_bytes));
+  }
+  if (config.kv_events_listen.empty() && !config.kv_events_replay_listen.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("kv-events-replay-listen=%s repeats what kv-events-listen publishes, which is off; set that, "
+                        "too, or leave both empty",
+                        config.kv_events_replay_listen));
   }
   return CheckListeners(config);
 }

@@ -57,6 +57,20 @@ void AddPrefixes(MetricRows& rows) {
          By("reason", kPreemptionReasonNames, &MetricsData::preemptions), rows);
 }
 
+void AddKvEvents(MetricRows& rows) {
+  AddRow({kCounter, "latentd_kv_events_published_total", "events"},
+         "Events of the prefix cache that ZeroMQ subscribers were told of, with kv-events-listen on",
+         One(&MetricsData::kv_events_published), rows);
+  AddRow({kCounter, "latentd_kv_events_missed_total", "events"},
+         "Events that were overwritten before they could be published: subscribers got one AllBlocksCleared in their "
+         "place. What a slow subscriber alone lost is not seen here: it asks for it again",
+         One(&MetricsData::kv_events_missed), rows);
+  AddRow({kCounter, "latentd_kv_event_replays_total", "replays"},
+         "Requests to repeat events: whole from the number asked for, cut where the oldest ones were held no longer, "
+         "unread where the subscriber did not take them, malformed where it named no number",
+         By("result", kKvReplayNames, &MetricsData::kv_replays), rows);
+}
+
 // A tenant without requests so far has its series, too: the configuration names it.
 MetricSource ByTenant() {
   return {.labels = {{"tenant", {}}}, .read = [](const Scrape& scrape) {
@@ -117,6 +131,7 @@ void AddSpeculation(MetricRows& rows) {
 void AddEngineRows(MetricRows& rows) {
   AddCache(rows);
   AddPrefixes(rows);
+  AddKvEvents(rows);
   AddTenants(rows);
   AddSteps(rows);
   AddSpeculation(rows);

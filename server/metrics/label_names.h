@@ -55,6 +55,14 @@ inline constexpr LabelName<PrefixLoss> kPrefixLossNames[] = {
 };
 static_assert(NamesAll(kPrefixLossNames));
 
+inline constexpr LabelName<KvReplay> kKvReplayNames[] = {
+    {KvReplay::kWhole, "whole"},
+    {KvReplay::kCut, "cut"},
+    {KvReplay::kUnread, "unread"},
+    {KvReplay::kMalformed, "malformed"},
+};
+static_assert(NamesAll(kKvReplayNames));
+
 inline constexpr LabelName<StepKind> kStepKindNames[] = {
     {StepKind::kPrefill, "prefill"},
     {StepKind::kDecode, "decode"},

@@ -150,6 +150,13 @@ absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use) {
   return address;
 }
 
+absl::StatusOr<Address> ParseTcpListener(std::string_view text) {
+  constexpr std::string_view kScheme = "tcp://";
+  if (text.starts_with(kScheme)) return ParseAddress(text.substr(kScheme.size()), AddressUse::kHttpListener);
+  return absl::InvalidArgumentError(
+      absl::StrFormat("expected tcp://HOST:PORT or tcp://[IPV6]:PORT, found \"%s\": tcp:// is missing", Excerpt(text)));
+}
+
 Address AddressToDial(const Address& bound) {
   if (!bound.is_wildcard()) return bound;
   // [::] takes IPv4, too, and a container's loopback may have no ::1.

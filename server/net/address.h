@@ -39,6 +39,9 @@ constexpr bool TakesUnixSockets(AddressUse use) {
 // INVALID_ARGUMENT with what was expected and found.
 absl::StatusOr<Address> ParseAddress(std::string_view text, AddressUse use);
 
+// tcp://HOST:PORT or tcp://[IPV6]:PORT, as ZeroMQ names what it listens on; port 0: a free one.
+absl::StatusOr<Address> ParseTcpListener(std::string_view text);
+
 // The address that a client on this machine dials to reach a listener bound to `bound`: loopback for a wildcard.
 Address AddressToDial(const Address& bound);
 

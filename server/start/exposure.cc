@@ -1,5 +1,7 @@
 #include "server/start/exposure.h"
 
+#include <utility>
+
 #include <absl/strings/str_format.h>
 
 namespace latentd {
@@ -20,6 +22,14 @@ std::vector<std::string> ExposureWarnings(const BoundAddresses& bound) {
   if (!bound.metrics.is_loopback()) {
     warnings.push_back(absl::StrFormat("metrics-listen: %s is beyond loopback: any client there can read the metrics",
                                        bound.metrics.ToString()));
+  }
+  for (const auto& [knob, address] :
+       {std::pair("kv-events-listen", bound.kv_events), std::pair("kv-events-replay-listen", bound.kv_events_replay)}) {
+    if (!address || address->is_loopback()) continue;
+    warnings.push_back(absl::StrFormat(
+        "%s: %s is beyond loopback, without TLS or authentication: any client there can read the token ids of cached "
+        "prompts",
+        knob, address->ToString()));
   }
   return warnings;
 }

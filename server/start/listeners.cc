@@ -2,10 +2,12 @@
 
 #include <utility>
 
+#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
 
 #include "base/now.h"
+#include "engine/load/model_name.h"
 #include "server/config/knobs.h"
 #include "server/process/descriptors.h"
 
@@ -14,6 +16,17 @@ namespace {
 
 constexpr char kGeneration[] = "latentd.v1.Generation";
 constexpr char kModels[] = "latentd.v1.Models";
+
+// Null where they are off.
+absl::StatusOr<std::unique_ptr<KvEventsPublisher>> BindKvEvents(const Config& config, Metrics& metrics) {
+  if (config.kv_events_listen.empty()) return nullptr;
+  const bool has_topic = !config.kv_events_topic.empty();
+  return KvEventsPublisher::Bind(
+      {.listen = config.kv_events_listen,
+       .replay_listen = config.kv_events_replay_listen,
+       .topic = has_topic ? config.kv_events_topic : KvEventsTopic(ModelName(config.model_directory))},
+      metrics);
+}
 
 bool IsReady(const ServingState::View& view) { return view.is_ready(); }
 
@@ -48,6 +61,9 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<gr
                          .slow_consumer_seconds = config.slow_consumer_seconds});
   if (!api.ok()) return api.status();
   listeners->api_ = *std::move(api);
+  absl::StatusOr<std::unique_ptr<KvEventsPublisher>> kv_events = BindKvEvents(config, admin_parts.metrics);
+  if (!kv_events.ok()) return kv_events.status();
+  listeners->kv_events_ = *std::move(kv_events);
   absl::StatusOr<std::unique_ptr<AdminEndpoint>> admin = AdminEndpoint::Start(std::move(admin_parts));
   if (!admin.ok()) return admin.status();
   listeners->admin_ = *std::move(admin);
@@ -66,6 +82,10 @@ void Listeners::Describe(const LoadedModel& loaded, const v1::Model& description
   if (admin_ != nullptr) admin_->Resolve(loaded.derived);
 }
 
+void Listeners::Publish(KvEventStream& events) {
+  if (kv_events_ != nullptr) kv_events_->Serve(events);
+}
+
 void Listeners::DrainMovedOn() {
   if (admin_ != nullptr) admin_->DrainMovedOn();
 }
@@ -77,8 +97,12 @@ void Listeners::ShutDownAdmin(TimePoint deadline) {
 }
 
 BoundAddresses Listeners::addresses() const {
-  BoundAddresses bound{.grpc = api_->address(), .metrics = metrics_->address(), .admin = std::nullopt};
+  BoundAddresses bound{.grpc = api_->address(), .metrics = metrics_->address()};
   if (admin_ != nullptr) bound.admin = admin_->address();
+  if (kv_events_ != nullptr) {
+    bound.kv_events = kv_events_->address();
+    bound.kv_events_replay = kv_events_->replay_address();
+  }
   return bound;
 }
 
@@ -86,14 +110,20 @@ BoundAddresses Listeners::addresses_to_dial() const {
   BoundAddresses bound = addresses();
   bound.grpc = AddressToDial(bound.grpc);
   bound.metrics = AddressToDial(bound.metrics);
-  if (bound.admin) bound.admin = AddressToDial(*bound.admin);
+  for (std::optional<Address>* address : {&bound.admin, &bound.kv_events, &bound.kv_events_replay}) {
+    if (*address) *address = AddressToDial(**address);
+  }
   return bound;
 }
 
 std::string Listeners::Text() const {
   const BoundAddresses bound = addresses();
-  return absl::StrFormat("%s, metrics on http://%s/metrics, %s", bound.grpc.ToString(), bound.metrics.ToString(),
-                         bound.admin ? "admin on " + bound.admin->ToString() : "admin off");
+  const std::string admin = bound.admin ? "admin on " + bound.admin->ToString() : "admin off";
+  std::string text =
+      absl::StrFormat("%s, metrics on http://%s/metrics, %s", bound.grpc.ToString(), bound.metrics.ToString(), admin);
+  if (bound.kv_events) absl::StrAppend(&text, ", KV events on tcp://", bound.kv_events->ToString());
+  if (bound.kv_events_replay) absl::StrAppend(&text, ", repeated on tcp://", bound.kv_events_replay->ToString());
+  return text;
 }
 
 }  // namespace latentd

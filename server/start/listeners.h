@@ -1,5 +1,5 @@
-// Every address that the daemon listens on, from the first moment on: the API, the metrics and, where it is on, Admin.
-// Owned by the Daemon.
+// Every address that the daemon listens on, from the first moment on: the API, the metrics and, where they are on,
+// Admin and KV events. Owned by the Daemon.
 #pragma once
 
 #include <memory>
@@ -10,9 +10,11 @@
 
 #include "base/clock.h"
 #include "engine/load/load_model.h"
+#include "engine/loop/kv_event_stream.h"
 #include "engine/metrics.h"
 #include "latentd/v1/models.pb.h"
 #include "server/admin/admin_endpoint.h"
+#include "server/events/kv_events_publisher.h"
 #include "server/grpc/grpc_server.h"
 #include "server/metrics/metrics_exporter.h"
 #include "server/start/port_file.h"
@@ -30,6 +32,8 @@ class Listeners {
 
   // What is shown beside the numbers: the model is there. `knobs` as they ended up.
   void Describe(const LoadedModel& loaded, const v1::Model& description, const std::vector<KnobValue>& knobs);
+  // From here on subscribers are told of these, which must outlive the listeners.
+  void Publish(KvEventStream& events);
   // The drain's stage changed.
   void DrainMovedOn();
 
@@ -47,7 +51,8 @@ class Listeners {
 
   std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<GrpcServer> api_;
-  std::unique_ptr<AdminEndpoint> admin_;  // null: off
+  std::unique_ptr<AdminEndpoint> admin_;          // null: off
+  std::unique_ptr<KvEventsPublisher> kv_events_;  // null: off
 };
 
 }  // namespace latentd

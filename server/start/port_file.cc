@@ -90,7 +90,8 @@ bool IsTextOfOurs(std::string_view text) {
   if (!parsed.is_object() || !parsed.contains("grpc") || !parsed.contains("metrics")) return false;
   const auto is_known = [](const auto& member) {
     if (member.key() == "pid") return member.value().is_number_integer();
-    const bool is_address = member.key() == "grpc" || member.key() == "metrics" || member.key() == "admin";
+    const bool is_address = member.key() == "grpc" || member.key() == "metrics" || member.key() == "admin" ||
+                            member.key() == "kv_events" || member.key() == "kv_events_replay";
     return is_address && member.value().is_string();
   };
   const auto members = parsed.items();
@@ -128,7 +129,12 @@ absl::StatusOr<Holder> FindHolder(const std::string& path) {
 std::string TextOf(const BoundAddresses& addresses) {
   const auto quote = [](const Address& address) { return QuoteForLog(address.ToString()); };
   std::string text = absl::StrFormat("{\"grpc\": %s, \"metrics\": %s", quote(addresses.grpc), quote(addresses.metrics));
-  if (addresses.admin) absl::StrAppendFormat(&text, ", \"admin\": %s", quote(*addresses.admin));
+  const auto append = [&](const char* name, const std::optional<Address>& address) {
+    if (address) absl::StrAppendFormat(&text, ", \"%s\": %s", name, quote(*address));
+  };
+  append("admin", addresses.admin);
+  append("kv_events", addresses.kv_events);
+  append("kv_events_replay", addresses.kv_events_replay);
   return absl::StrFormat("%s, \"pid\": %d}\n", text, getpid());
 }
 

@@ -1,6 +1,6 @@
 // Tells scripts where the daemon listens: {"grpc": "127.0.0.1:PORT", "metrics": "127.0.0.1:PORT", "pid": 1234}, and
-// "admin" where that service is on. There is one while the daemon serves. Its writer holds a lock on it as long as it
-// lives, which tells a stale file from a living daemon's. Any thread.
+// "admin", "kv_events" and "kv_events_replay" where these are on. There is one while the daemon serves. Its writer
+// holds a lock on it as long as it lives, which tells a stale file from a living daemon's. Any thread.
 #pragma once
 
 #include <optional>
@@ -15,7 +15,8 @@ namespace latentd {
 struct BoundAddresses {
   Address grpc;
   Address metrics;
-  std::optional<Address> admin;  // none: off
+  std::optional<Address> admin = {};  // none: off
+  std::optional<Address> kv_events = {}, kv_events_replay = {};
 };
 
 // Removes what a daemon that is gone left at `path`, and finds out whether a file can be made and written there, before

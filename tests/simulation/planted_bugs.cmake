@@ -94,7 +94,7 @@ latentd_planted_bug(short_copy RULE slots IN engine/step/batch_builder.cc
   TEXT ".count = copy.num_slots"
   BECOMES ".count = copy.num_slots - 1")
 latentd_planted_bug(ignored_salt RULE cache IN engine/schedule/scheduler.cc
-  TEXT "request.scheduling.tenant + '\\0' + request.cache.salt"
+  TEXT "JoinSalt(request.scheduling.tenant, request.cache.salt)"
   BECOMES "request.scheduling.tenant")
 latentd_planted_bug(ignored_no_store RULE cache IN engine/schedule/scheduler.cc
   TEXT "is_on && request.cache.stores ?"

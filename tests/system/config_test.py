@@ -12,6 +12,7 @@ import time
 import unittest
 
 import grpc
+import zmq
 
 import daemon
 from daemon import MODEL, held_request, long_request, run, stubborn_channel, wait_until
@@ -113,6 +114,31 @@ class KnobTest(unittest.TestCase):
             self.assertIsNone(off.admin_address)
             knobs = on.admin.GetConfig(daemon.admin_pb2.GetConfigRequest()).knobs
             self.assertEqual({knob.name for knob in knobs}, set(printed()))
+
+    def knob_kv_events_listen(self):
+        with daemon.Daemon("--kv-events-listen", "tcp://127.0.0.1:0") as server:
+            host, port = server.addresses["kv_events"].split(":")
+            socket.create_connection((host, int(port)), timeout=daemon.PATIENCE_SECONDS).close()
+            self.assertNotIn("kv_events_replay", server.addresses)
+            taken = run("--model", MODEL, "--kv-events-listen", "tcp://" + server.addresses["kv_events"])
+            self.assertIn("choose another with --kv-events-listen", taken.stderr)
+
+    def knob_kv_events_replay_listen(self):
+        with daemon.Daemon("--kv-events-listen", "tcp://127.0.0.1:0",
+                           "--kv-events-replay-listen", "tcp://127.0.0.1:0") as server:
+            self.assertIn("kv_events_replay", server.addresses)
+
+    def knob_kv_events_topic(self):
+        flags = ("--kv-events-listen", "tcp://127.0.0.1:0", "--kv-events-topic", "kv@a@b")
+        with daemon.Daemon(*flags) as server, zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+            subscriber.connect("tcp://" + server.addresses["kv_events"])
+            subscriber.subscribe(b"")
+            first = 0
+            while not subscriber.poll(10):  # a subscription takes effect some time after it was made
+                first += 1
+                server.once(daemon.pb.GenerateRequest(token_ids=daemon.pb.TokenIds(ids=range(first, first + 65)),
+                                                      stopping=daemon.pb.Stopping(max_tokens=1)))
+            self.assertEqual(subscriber.recv_multipart()[0], b"kv@a@b")
 
     def knob_port_file(self):
         with daemon.Daemon() as server:

@@ -138,6 +138,7 @@ class Daemon:
         self.connect(json.loads(port_file.read_text()))
 
     def connect(self, addresses):
+        self.addresses = addresses
         self.address, self.metrics_address = addresses["grpc"], addresses["metrics"]
         self.channel = grpc.insecure_channel(self.address)
         self.generation = generation_pb2_grpc.GenerationStub(self.channel)

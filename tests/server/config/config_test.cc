@@ -212,6 +212,11 @@ TEST_F(ConfigTest, KnobsThatContradictEachOtherAreRefused) {
   EXPECT_THAT(Error({"--listen", "[::1]:9", "--metrics-listen", "[0:0::1]:9"}),
               HasSubstr("listen and metrics-listen are both [::1]:9"));
   EXPECT_THAT(Error({"--metrics-listen", "localhost:70000"}), HasSubstr("metrics-listen: expected HOST:PORT"));
+  EXPECT_THAT(Error({"--kv-events-listen", "127.0.0.1:1"}), HasSubstr("kv-events-listen: expected tcp://HOST:PORT"));
+  EXPECT_THAT(Error({"--kv-events-listen", "tcp://*:1"}), HasSubstr("kv-events-listen: expected HOST:PORT"));
+  EXPECT_THAT(Error({"--kv-events-replay-listen", "tcp://127.0.0.1:1"}), HasSubstr("kv-events-listen publishes"));
+  EXPECT_THAT(Error({"--kv-events-listen", "tcp://127.0.0.1:9090"}),
+              HasSubstr("metrics-listen and kv-events-listen are both 127.0.0.1:9090"));
   Parse({"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"});
   EXPECT_THAT(std::string(TryParse({}, {}).status().message()), HasSubstr("LATENTD_MODEL"));
 }

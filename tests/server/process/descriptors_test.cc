@@ -70,6 +70,15 @@ TEST(Exposure, ListenersBeyondLoopbackAreWarnedOfOnceEach) {
                           HasSubstr("listen: 0.0.0.0:1"), HasSubstr("metrics-listen: [::]:2")));
 }
 
+TEST(Exposure, PublishedTokensAreWarnedOf) {
+  const auto parse = [](std::string_view text) { return OrDie(ParseTcpListener(text)); };
+  EXPECT_THAT(ExposureWarnings({.grpc = parse("tcp://127.0.0.1:1"),
+                                .metrics = parse("tcp://127.0.0.1:2"),
+                                .kv_events = parse("tcp://0.0.0.0:3"),
+                                .kv_events_replay = parse("tcp://127.0.0.1:4")}),
+              ElementsAre(AllOf(HasSubstr("kv-events-listen: 0.0.0.0:3"), HasSubstr("token ids"))));
+}
+
 TEST(Exposure, LoopbackAndUnixSocketsAreNot) {
   EXPECT_THAT(WarningsOf("127.0.0.1:1", "[::1]:2", "unix:/run/admin"), IsEmpty());
   EXPECT_THAT(WarningsOf("127.0.0.1:1", "127.0.0.1:2", ""), IsEmpty());
