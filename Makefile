@@ -47,7 +47,8 @@ bench:
 	@$(RELEASE)/bin/bench speculation --model=models/tiny-tales
 	@$(RELEASE)/bin/egress_bench
 
-# MODEL=models/tiny-tales puts that model into the image, BASE=IMAGE@sha256:DIGEST pins the base.
+# MODEL=models/tiny-tales puts that model into the image, CUDA=on the backend for GPUs, BASE=IMAGE@sha256:DIGEST pins
+# the base.
 image:
 	@scripts/image.sh
 

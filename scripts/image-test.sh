@@ -39,6 +39,27 @@ make_stubs() {
   ctest --test-dir build/release -R python_stubs >/dev/null
 }
 
+# The same programs on the same base give the same layers, whatever the time. Compiling twice would take too long.
+check_repeats() {
+  if [ -z "${PROGRAMS:-}" ]; then
+    PROGRAMS=$PWD/build/container/programs
+    rm -rf "$PROGRAMS" && mkdir -p "$PROGRAMS"
+    id=$(podman create "$1")
+    podman cp "$id:/usr/local/bin/." "$PROGRAMS"
+    podman rm "$id" >/dev/null
+  fi
+  export PROGRAMS
+  REPEAT=1 scripts/image.sh store
+  first=$(podman image inspect --format '{{.RootFS.Layers}}' "$1")
+  REPEAT=1 scripts/image.sh store
+  second=$(podman image inspect --format '{{.RootFS.Layers}}' "$1")
+  [ "$first" = "$second" ] || {
+    printf 'image: expected the same layers of two builds, found\n%s\n%s\n' "$first" "$second" >&2
+    exit 1
+  }
+  echo "image: two builds gave the same $(echo "$first" | wc -w) layers"
+}
+
 [ "$(id -u)" -eq 0 ] || skip "expected root, which mounts and network namespaces need, found uid $(id -u)"
 . scripts/container-store.sh
 trap cleanup EXIT
@@ -55,8 +76,13 @@ scripts/image.sh store
 MODEL=models/tiny-tales scripts/image.sh store
 [ "${1:-}" != build ] || exit 0
 make_stubs
-started=$(date +%s)
 LATENTD_VERSION=$(scripts/image.sh version)
+check_repeats "latentd:$LATENTD_VERSION"
+if [ -f "$PROGRAMS/liblatentd_cuda.so" ]; then
+  CUDA=on scripts/image.sh store
+  export LATENTD_CUDA_IMAGE=1
+fi
+started=$(date +%s)
 export LATENTD_VERSION LATENTD_CGROUP="/$cgroup"
 unshare --net /usr/bin/python3 -B tests/container/image_test.py
 echo "image: tested in $(($(date +%s) - started)) s"

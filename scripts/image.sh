@@ -7,9 +7,12 @@
 #   store    with buildah, as root, into the store under build/container only
 #   base     makes only the base ready in that store
 #   version  prints VERSION
+# CUDA=on builds latentd:VERSION-cuda, with the backend for NVIDIA GPUs.
 # BASE=IMAGE[@sha256:DIGEST] replaces the base. The default one is made from the Debian mirror where it can't be pulled.
 # PROGRAMS=DIRECTORY, with store: the programs come from there and take the place of the build stage, of which nothing
 # runs. Only where they were built on the base's Debian.
+# REPEAT=1, with store: takes no layer from an earlier build, so that two builds can be compared.
+# SOURCE_DATE_EPOCH is the time of all files and of the image; by default the commit's.
 set -eu
 cd "$(dirname "$0")/.."
 default_base=docker.io/library/debian:bookworm-slim
@@ -19,14 +22,21 @@ model=${model%/}
 programs=${PROGRAMS:-}
 version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+export SOURCE_DATE_EPOCH
+cuda=${CUDA:-off}
 tag=latentd:$version${model:+-$(basename "$model")}
+[ "$cuda" = off ] || tag=$tag-cuda
 
 # build COMMAND…: with the arguments that docker and buildah share. What changes with each commit is a label here and
 # not there: buildah takes a layer with an older argument's value for the same.
 build() {
   labels=org.opencontainers.image
-  set -- "$@" --tag "$tag" --build-arg "BASE=$base" \
-    --label "$labels.version=$version" --label "$labels.revision=$revision"
+  set -- "$@" --tag "$tag" --build-arg "BASE=$base" --build-arg "VERSION=$version" --build-arg "CUDA=$cuda" \
+    --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" \
+    --label "$labels.version=$version" --label "$labels.revision=$revision" \
+    --label "$labels.created=$(date --utc --date "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)"
+  if [ "$cuda" = on ]; then set -- "$@" --target with-cuda; fi
   if [ -n "$model" ]; then set -- "$@" --target with-model --build-arg "MODEL=$model"; fi
   if [ -n "$programs" ]; then set -- "$@" --build-context "build=$container_folder/build-stage"; fi
   "$@" .
@@ -34,11 +44,15 @@ build() {
 
 # What the build stage leaves, from programs that are built already.
 replace_build_stage() {
-  folder=$container_folder/build-stage/programs
-  rm -rf "$folder" && mkdir -p "$folder" || return
+  folder=$container_folder/build-stage
+  rm -rf "$folder" && mkdir -p "$folder/programs" "$folder/cuda/bin" "$folder/cuda/lib" || return
   for program in latentd latentctl latentctl-load latentctl-doctor; do
-    strip -o "$folder/$program" "$programs/$program" || return
+    strip -o "$folder/programs/$program" "$programs/$program" || return
   done
+  scripts/sbom.sh built-with >"$folder/built-with.tsv" || return
+  [ "$cuda" = on ] || return 0
+  strip -o "$folder/cuda/bin/liblatentd_cuda.so" "$programs/liblatentd_cuda.so" || return
+  cp -L "$(ldd "$programs/liblatentd_cuda.so" | sed -n 's/^.*libcudart.* => \([^ ]*\) .*/\1/p')" "$folder/cuda/lib"
 }
 
 require_root() {
@@ -87,6 +101,7 @@ build_in_store() {
   : >"$container_folder/build.log"
   { [ -z "$programs" ] || replace_build_stage; } &&
     build buildah bud --isolation chroot --network host --pull-never --layers --jobs 2 --format docker \
+      --timestamp "$SOURCE_DATE_EPOCH" ${REPEAT:+--no-cache} \
       >>"$container_folder/build.log" 2>&1 || {
     tail -n 60 "$container_folder/build.log" >&2
     exit 1

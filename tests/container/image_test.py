@@ -26,12 +26,15 @@ VERSION = os.environ["LATENTD_VERSION"]
 BASE = os.environ.get("BASE", "docker.io/library/debian:bookworm-slim")
 IMAGE = f"latentd:{VERSION}"
 WITH_MODEL = f"{IMAGE}-tiny-tales"
+WITH_CUDA = f"{IMAGE}-cuda"
+BILL = "/usr/local/share/doc/latentd/sbom.cdx.json"
 # Addresses reserved for examples. The second network has no other IPv4 addresses than loopback's.
 CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
 CLIENT_IPV6, SERVER_IPV6 = "2001:db8::1", "2001:db8::2"
 DEAD_PROXY = "http://127.0.0.1:9"
 MEMORY_BYTES = 512 << 20
 MAX_BYTES_ABOVE_BASE = 64 << 20  # the programs and their libraries; a compiler alone is more than that
+MAX_BYTES_OF_CUDA = 8 << 20  # the backend and the CUDA runtime; the toolkit has 8 GB
 UNPRIVILEGED_ID = 10001
 PROGRAMS = ("latentd", "latentctl", "latentctl-load", "latentctl-doctor")
 BUILD_TOOLS = "as c++ cc ccache clang cmake cpp g++ gcc ld make ninja pkg-config protoc".split()
@@ -233,6 +236,8 @@ class ImageTest(unittest.TestCase):
             self.assertEqual((config["Entrypoint"], config["StopSignal"]), (["latentd"], "SIGTERM"))
             labels = {name.rpartition("image.")[2]: value for name, value in config["Labels"].items()}
             self.assertEqual((labels["version"], labels["revision"], labels["base.name"]), (VERSION, revision, BASE))
+            self.assertEqual((labels["title"], labels["created"][10]), ("latentd", "T"))
+            self.assertTrue(labels["description"])
 
     def test_size(self):
         base, image, with_model = (int(podman("image", "inspect", "--format", "{{.Size}}", name).stdout)
@@ -241,6 +246,40 @@ class ImageTest(unittest.TestCase):
         report("size with the bundled model", megabytes(with_model))
         self.assertLess(image - base, MAX_BYTES_ABOVE_BASE)
         self.assertGreater(with_model, image)
+
+    def test_bill_of_materials_is_what_is_there(self):
+        def inside(*command):
+            return podman("run", "--rm", "--network", "none", "--entrypoint", command[0], IMAGE, *command[1:]).stdout
+
+        bill = json.loads(inside("cat", BILL))
+        self.assertEqual(bill["metadata"]["component"]["version"], VERSION)
+        created = json.loads(podman("image", "inspect", IMAGE).stdout)[0]["Config"]["Labels"]
+        self.assertEqual(bill["metadata"]["timestamp"], created["org.opencontainers.image.created"])
+        kinds = {}
+        for component in bill["components"]:
+            kinds.setdefault(component["bom-ref"].split(":")[0], []).append(component)
+        installed = inside("dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n").splitlines()
+        self.assertEqual(sorted(f"{each['name']} {each['version']}" for each in kinds["installed"]), sorted(installed))
+        headers = {each["name"] for each in kinds["compiled-in"]}
+        self.assertLessEqual({"nlohmann-json3-dev", "libcli11-dev", "libabsl-dev"}, headers)
+        self.assertEqual({each["name"] for each in kinds["file"]}, {f"/usr/local/bin/{name}" for name in PROGRAMS})
+        digests = {each["name"]: each["hashes"][0]["content"] for each in kinds["file"]}
+        digest = inside("sha256sum", "/usr/local/bin/latentd").split()[0]
+        self.assertEqual(digests["/usr/local/bin/latentd"], digest)
+        report("bill of materials", f"{len(bill['components'])} components")
+
+    @unittest.skipUnless(os.environ.get("LATENTD_CUDA_IMAGE"), "the programs were built without nvcc")
+    def test_with_cuda_it_looks_for_a_gpu(self):
+        image, with_cuda = (int(podman("image", "inspect", "--format", "{{.Size}}", name).stdout)
+                            for name in (IMAGE, WITH_CUDA))
+        report("size with CUDA", f"{megabytes(with_cuda)}, {megabytes(with_cuda - image)} more")
+        self.assertLess(with_cuda - image, MAX_BYTES_OF_CUDA)
+        options = ["--rm", "--network", "none", "--volume", f"{MODEL}:/model:ro", "--env=LATENTD_INSECURE=on"]
+        done = podman("run", *options, WITH_CUDA, "--device", "cuda:0", check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertNotIn("liblatentd_cuda", done.stderr, "the backend is there and finds its runtime")
+        done = podman("run", *options, IMAGE, "--device", "cuda:0", check=False)
+        self.assertIn("liblatentd_cuda", done.stderr)
 
     def test_without_a_model_it_says_so_and_exits_1(self):
         options = [option for option in run_options if option != "--detach"]

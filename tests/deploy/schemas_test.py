@@ -1,4 +1,4 @@
-"""Manifests and compose.yaml against the published schemas, which two packages of PyPI carry.
+"""Manifests, compose.yaml and the bill of materials against the published schemas, which packages of PyPI carry.
 
 The packages are kept in build/schemas. Where they can't be had the test says so and is skipped (exit code 77).
 """
@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 import zipfile
 
@@ -17,7 +18,8 @@ import manifests
 from manifests import OVERLAYS, ROOT, rendered
 
 FOLDER = ROOT / "build/schemas"
-PACKAGES = {"kubernetes_validate": "kubernetes-validate==1.37.0", "check_jsonschema": "check-jsonschema==0.39.0"}
+PACKAGES = {"kubernetes_validate": "kubernetes-validate==1.37.0", "check_jsonschema": "check-jsonschema==0.39.0",
+            "cyclonedx_python_lib": "cyclonedx-python-lib==11.12.0"}
 # The oldest that has all fields in use, and the newest published.
 VERSIONS = ("1.29.0", "1.37.0")
 # Kinds of other projects: no package has their schemas. manifests_test.py holds them to what their references say.
@@ -64,12 +66,24 @@ class Kubernetes:
                 for error in jsonschema.Draft202012Validator(schema, resolver=resolver).iter_errors(resource)]
 
 
+class CycloneDx:
+    def __init__(self, wheel):
+        schemas = [json.loads(wheel.read(f"cyclonedx/schema/_res/{name}.SNAPSHOT.schema.json"))
+                   for name in ("bom-1.6", "spdx", "jsf-0.82")]
+        resolver = jsonschema.RefResolver(schemas[0]["$id"], schemas[0], store={each["$id"]: each for each in schemas})
+        self.validator = jsonschema.Draft7Validator(schemas[0], resolver=resolver)
+
+    def errors(self, bill):
+        return [error.message[:200] for error in self.validator.iter_errors(bill)]
+
+
 class SchemasTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.kubernetes = [Kubernetes(obtain("kubernetes_validate"), version) for version in VERSIONS]
         cls.compose = json.loads(obtain("check_jsonschema").read(
             "check_jsonschema/builtin_schemas/vendor/compose-spec.json"))
+        cls.bills = CycloneDx(obtain("cyclonedx_python_lib"))
 
     def test_manifests_are_what_kubernetes_takes(self):
         kinds = set()
@@ -94,6 +108,25 @@ class SchemasTest(unittest.TestCase):
         self.assertEqual([error.message for error in validator.iter_errors(file)], [])
         file["services"]["latentd"]["helthcheck"] = {}
         self.assertNotEqual(list(validator.iter_errors(file)), [])
+
+    def test_bill_of_materials_is_what_cyclonedx_takes(self):
+        """Made of this machine's packages, as the image's is of its own; image_test.py looks at that one."""
+        script = ROOT / "scripts/sbom.sh"
+        with tempfile.NamedTemporaryFile("w") as built_with:
+            built_with.write("nlohmann-json3-dev\t3.11.2-2\tall\n")
+            built_with.flush()
+            printed = subprocess.run(["sh", script, "image", "0.1.0", "1796083200", built_with.name, script],
+                                     capture_output=True, text=True, check=True, timeout=60).stdout
+        bill = json.loads(printed)
+        self.assertEqual(self.bills.errors(bill), [])
+        self.assertEqual(bill["metadata"]["timestamp"], "2026-12-01T00:00:00Z")
+        names = [component["bom-ref"] for component in bill["components"]]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertIn("installed:dpkg:amd64", names)
+        self.assertEqual(bill["components"][-1]["purl"],
+                         "pkg:deb/debian/nlohmann-json3-dev@3.11.2-2?arch=all&distro=debian-12")
+        bill["components"][0]["hashes"][0]["alg"] = "SHA-0"
+        self.assertNotEqual(self.bills.errors(bill), [])
 
 
 if __name__ == "__main__":
