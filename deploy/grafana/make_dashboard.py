@@ -101,8 +101,8 @@ PANELS = {
          quantiles("latentd_cancel_to_release_seconds")),
     ],
     "Tenants": [
-        ("Service", "short", "Prompt tokens, and twice those generated, per second",
-         one(rate("latentd_tenant_service_tokens_total", "tenant"), "{{tenant}}")),
+        ("Service", "short", "Prompt tokens, and twice those generated, per second; without a name: all others",
+         one(rate("latentd_tenant_service_tokens_total", "tenant"), "tenant {{tenant}}")),
         ("Fairness", "short", "Jain's index of the active tenants' recent service: 1 is equal",
          one(f"latentd_tenant_fairness_index{{{CHOSEN}}}", "{{instance}}")),
     ],
