@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a group of tasks needs; does nothing when all of them are there.
-# Usage: scripts/install-packages.sh [build|bench|test|sanitize|container]…; default: build and test.
+# Usage: scripts/install-packages.sh [build|bench|test|sanitize|container|browser]…; default: build and test.
 set -eu
 build="g++ cmake ninja-build ccache pkg-config
   protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libgrpc++-dev zlib1g-dev libabsl-dev libssl-dev
@@ -11,6 +11,7 @@ test="$bench binutils clang-format xz-utils python3 python3-grpcio python3-jsons
   python3-seccomp python3-venv python3-yaml python3-zmq openssl prometheus systemd"
 sanitize="clang-14 libclang-rt-14-dev"  # and libFuzzer
 container="buildah podman runc mmdebstrap iproute2"
+browser="chromium"  # what looks at pages, in make test-slow
 
 [ $# -gt 0 ] || set -- build test
 packages=
@@ -21,8 +22,9 @@ for group in "$@"; do
     test) packages="$packages $test" ;;
     sanitize) packages="$packages $sanitize" ;;
     container) packages="$packages $container" ;;
+    browser) packages="$packages $browser" ;;
     *)
-      echo "install-packages: expected build, bench, test, sanitize or container, found $group" >&2
+      echo "install-packages: expected build, bench, test, sanitize, container or browser, found $group" >&2
       exit 1
       ;;
   esac

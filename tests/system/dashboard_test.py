@@ -1,7 +1,7 @@
 """Each panel of the dashboard and each alert on a real Prometheus, while the daemon is busy.
 
-What Grafana draws can't be seen without Grafana; here each of its expressions gives numbers, and the laws hold in what
-was scraped.
+Each expression of the dashboard gives numbers, which a browser draws in their places (SKIPPED where there is no
+Chromium), and the laws hold in what was scraped.
 """
 import collections
 import concurrent.futures
@@ -16,6 +16,7 @@ import urllib.request
 import grpc
 import yaml
 
+import browser
 import daemon
 import laws
 import prometheus
@@ -31,11 +32,27 @@ MIN_SCRAPES, MAX_SCRAPES = 15, 45
 COMPARISON = re.compile(r"(?<=[\w\])}]) (<|>|==|!=|<=|>=) (?!bool)")
 
 
+def panels():
+    return json.loads((ROOT / "deploy/grafana/latentd.json").read_text())["panels"]
+
+
+def expression_of(target):
+    return target["expr"].replace("$__rate_interval", "5s").replace("$job", "latentd").replace("$instance", ".*")
+
+
 def expressions_of_panels():
-    for panel in json.loads((ROOT / "deploy/grafana/latentd.json").read_text())["panels"]:
+    for panel in panels():
         for target in panel.get("targets", []):
-            expression = target["expr"].replace("$__rate_interval", "5s").replace("$job", "latentd")
-            yield panel["title"], expression.replace("$instance", ".*")
+            yield panel["title"], expression_of(target)
+
+
+def name_of(series, target):
+    """As Grafana writes it into the legend."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: series["metric"].get(match[1], ""), target["legendFormat"]).strip()
+
+
+def cells(grid):
+    return {(x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])}
 
 
 def alerts():
@@ -134,11 +151,15 @@ class DashboardTest(unittest.TestCase):
         return [moment for moment, _ in series[0]["values"]] if series else []
 
     @classmethod
+    def series(cls, expression):
+        """Since the first scrape."""
+        moments = cls.moments()
+        return cls.prometheus.query(expression, path="query_range", start=moments[0], end=moments[-1], step=1)
+
+    @classmethod
     def values(cls, expression):
         """All finite values of the expression since the first scrape."""
-        moments = cls.moments()
-        series = cls.prometheus.query(expression, path="query_range", start=moments[0], end=moments[-1], step=1)
-        values = [float(value) for one in series for _, value in one["values"]]
+        values = [float(value) for one in cls.series(expression) for _, value in one["values"]]
         return [value for value in values if math.isfinite(value)]
 
     @classmethod
@@ -155,6 +176,41 @@ class DashboardTest(unittest.TestCase):
         for title, expression in expressions_of_panels():
             with self.subTest(title):
                 self.assertTrue(self.values(expression), expression)
+
+    def drawing(self, panel):
+        """What the page draws of a panel."""
+        lines = []
+        for target in panel.get("targets", []):
+            for series in self.series(expression_of(target)):
+                points = [[moment, float(value)] for moment, value in series["values"] if math.isfinite(float(value))]
+                if points:
+                    lines.append(dict(name=name_of(series, target), points=points))
+        unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit")
+        return dict(title=panel["title"], grid=panel["gridPos"], unit=unit, series=lines, is_row=panel["type"] == "row")
+
+    def test_panels_have_places_of_their_own(self):
+        taken = set()
+        for panel in panels():
+            wanted = cells(panel["gridPos"])
+            self.assertFalse(wanted & taken, panel["title"])
+            self.assertLessEqual(max(x for x, _ in wanted), 23, panel["title"])
+            taken |= wanted
+
+    @browser.needs_browser
+    def test_panels_look_as_they_should(self):
+        """Drawn plainly, by a page of ours: Debian has no Grafana."""
+        drawings = [self.drawing(panel) for panel in panels()]
+        page = (ROOT / "tests/system/dashboard_page.html").read_text()
+        text = page.replace("DASHBOARD_PANELS", json.dumps(drawings).replace("<", "\\u003c"))
+        height = 40 * max(drawing["grid"]["y"] + drawing["grid"]["h"] for drawing in drawings)
+        page = browser.look(text, "dashboard", width=1600, height=height)
+        self.assertEqual(page.problems, [])
+        self.assertEqual(list(page.cards), [drawing["title"] for drawing in drawings if not drawing["is_row"]])
+        for title, card in page.cards.items():
+            with self.subTest(title):
+                self.assertGreater(max(card["points"], default=0), 1, "a line")
+                self.assertEqual(len(set(card["legend"])), len(card["legend"]), f"names of their own: {card['legend']}")
+                self.assertNotIn("", card["legend"])
 
     def test_each_alert_has_an_opinion(self):
         """With `bool` a comparison gives 0 or 1 where it would give nothing."""
