@@ -62,6 +62,8 @@ void Command::SetFooter(const std::string& text) { app_->footer(text); }
 
 void Command::OnParsed(std::function<void()> callback) { app_->callback(std::move(callback)); }
 
+bool Command::IsNamed() const { return app_->parsed(); }
+
 bool Command::IsGiven(const std::string& flag) const { return app_->count(flag) > 0; }
 
 CommandLine::CommandLine(const std::string& program, const std::string& what)

@@ -52,6 +52,8 @@ class Command {
   // Within Parse, where the line names this command and is right.
   void OnParsed(std::function<void()> callback);
   bool IsGiven(const std::string& flag) const;
+  // The line names this command; its OnParsed comes before that of the command it belongs to.
+  bool IsNamed() const;
 
  private:
   friend class CommandLine;

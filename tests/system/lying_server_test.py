@@ -148,7 +148,7 @@ class RequestsTest(unittest.TestCase):
             return sorted(server.asked)
 
     def test_seed_gives_the_same_requests_in_either_loop(self):
-        flags = ("--prompt-tokens", "20:5", "--output-tokens", "9:3", "--cancel-fraction", "0.0")
+        flags = ("--prompt-tokens", "20:5", "--output-tokens", "9:3", "--adversaries", "cancel:0")
         alone = self.asked(*flags, "--seed", "3", "--concurrency", "1")
         self.assertEqual(len(set(alone)), 40)
         self.assertEqual(self.asked(*flags, "--seed", "3", "--concurrency", "9", "--connections", "3"), alone)

@@ -22,8 +22,8 @@ class MixedLoadTest(unittest.TestCase):
             free_blocks = server.available_blocks()
             open_files = server.num_files()
             resident, scrapes, pause = [], 0, threading.Event()
-            with Load(server.address, "--concurrency", "64", "--duration", str(SECONDS), "--cancel-fraction", "0.2",
-                      "--deadline-fraction", "0.1", "--prompt-tokens", "48:24", "--output-tokens", "48:24",
+            with Load(server.address, "--concurrency", "64", "--duration", str(SECONDS), "--adversaries",
+                      "cancel:0.2,deadline:0.1", "--prompt-tokens", "48:24", "--output-tokens", "48:24",
                       "--connections", "4", "--check", "--metrics", server.metrics_address) as load:
                 while load.process.poll() is None:
                     self.check_laws(server.metrics())

@@ -177,8 +177,8 @@ class AnswersTest(unittest.TestCase):
 
     def test_load_client_follows_each_of_them(self):
         run = self.latentctl("load", "--n", "3", "--requests", "12", "--concurrency", "4", "--seed", "5",
-                             "--prompt-tokens", "20", "--output-tokens", "8:2", "--cancel-fraction", "0.2", "--check",
-                             "--metrics", self.daemon.metrics_address)
+                             "--prompt-tokens", "20", "--output-tokens", "8:2", "--adversaries", "cancel:0.2",
+                             "--check", "--metrics", self.daemon.metrics_address)
         self.assertIn("same bytes as alone", run.stdout)
 
 

@@ -68,7 +68,7 @@ class OverloadTest(unittest.TestCase):
                 thread.start()
             scrapes, pause = 0, threading.Event()
             with Load(server.address, "--jsonl", self.requests, "--rate", f"{rate:.1f}", "--duration", str(SECONDS),
-                      "--cancel-fraction", "0.1", "--deadline-fraction", "0.1", "--deadline-seconds", "0.05:5",
+                      "--adversaries", "cancel:0.1,deadline:0.1", "--deadline-seconds", "0.05:5",
                       "--timeout", "600", "--connections", "4", "--max-lag", "5", "--check") as load:
                 while load.process.poll() is None:
                     self.assertEqual(laws.violations(server.metrics()), [])

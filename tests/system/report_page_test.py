@@ -55,8 +55,8 @@ class ReportPageTest(unittest.TestCase):
 
     def test_open_loop_with_cancels_and_deadlines(self):
         with Daemon() as server:
-            load = load_run.run(server.address, "--rate", "60", "--duration", "4", "--cancel-fraction", "0.2",
-                                "--deadline-fraction", "0.1", "--slo", "ttft=0.2,tpot=0.05", "--check",
+            load = load_run.run(server.address, "--rate", "60", "--duration", "4", "--adversaries",
+                                "cancel:0.2,deadline:0.1", "--slo", "ttft=0.2,tpot=0.05", "--check",
                                 "--max-lag", "10", "--metrics", server.metrics_address)
         self.assertEqual(load.code, 0, load.table)
         page = self.look(load, "load-report", width=WIDE)
@@ -64,7 +64,7 @@ class ReportPageTest(unittest.TestCase):
         self.check_tables(page, load.report)
         self.assertTrue(page.text.startswith("tiny-tales under load\nopen loop, 60 requests/s"))
         self.assertIn("\npassed\n", page.text)
-        narrow = self.look(load, "load-report-narrow", width=NARROW, height=5200)
+        narrow = self.look(load, "load-report-narrow", width=NARROW, height=7600)
         self.assertEqual(narrow.cards.keys(), page.cards.keys())
         left = {card["box"]["x"] for card in narrow.cards.values()}
         self.assertEqual(len(left), 1, "one below the other")

@@ -1,6 +1,7 @@
 #include "tools/load/call.h"
 
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "tools/client/client.h"
@@ -10,6 +11,9 @@ namespace {
 
 // Set by the server with the initial metadata that follows admission.
 constexpr char kRequestIdKey[] = "latentd-request-id";
+
+constexpr double kSlowReadSeconds = 0.1;  // before each event
+constexpr double kStallSeconds = 5.0;
 
 std::chrono::system_clock::time_point In(double seconds) {
   return std::chrono::system_clock::now() +
@@ -37,8 +41,10 @@ Call::Call(PlannedRequest request, int64_t intended, Keep keep)
       token_times_(NumAnswers(request_.message)) {
   record_.index = request_.index;
   record_.intended = intended;
-  record_.planned_end = request_.planned_end;
-  record_.tenant = static_cast<uint32_t>(request_.tenant);
+  record_.behaviour = request_.behaviour;
+  record_.may_be_refused = request_.may_be_refused;
+  const bool is_well = request_.behaviour == Behaviour::kWell;
+  record_.tenant = is_well ? static_cast<uint32_t>(request_.tenant) : std::numeric_limits<uint32_t>::max();
   record_.prompt_ids = static_cast<uint32_t>(request_.message.token_ids().ids_size());
   record_.max_tokens = request_.message.stopping().max_tokens() * NumAnswers(request_.message);
   output_.answers.resize(token_times_.size());
@@ -46,9 +52,10 @@ Call::Call(PlannedRequest request, int64_t intended, Keep keep)
 
 void Call::Start(v1::Generation::Stub& stub, grpc::CompletionQueue& queue, const Departure& departure) {
   record_.sent = departure.sent;
-  const bool has_deadline = request_.planned_end == PlannedEnd::kRpcDeadline;
+  const bool has_deadline = request_.behaviour == Behaviour::kRpcDeadline;
   context_.set_deadline(In(has_deadline ? request_.rpc_deadline_seconds : departure.timeout_seconds));
   NameTenant(departure.tenant, context_);
+  queue_ = &queue;
   reader_ = stub.PrepareAsyncGenerate(&context_, request_.message, &queue);
   reader_->StartCall(this);
 }
@@ -62,6 +69,19 @@ Call::Progress Call::Advance(bool ok, int64_t now) {
   new_tokens_ = 0;
   switch (state_) {
     case State::kStarting:
+      if (request_.behaviour != Behaviour::kCancelQueued) {
+        Read();
+        return Progress::kGoesOn;
+      }
+      state_ = State::kAwaitingMetadata;
+      reader_->ReadInitialMetadata(this);
+      return Progress::kGoesOn;
+    case State::kAwaitingMetadata:
+      Cancel();
+      Read();
+      return Progress::kGoesOn;
+    case State::kPausing:
+      if (request_.behaviour == Behaviour::kStalledReader) Cancel();
       Read();
       return Progress::kGoesOn;
     case State::kReading:
@@ -71,7 +91,7 @@ Call::Progress Call::Advance(bool ok, int64_t now) {
         return Progress::kGoesOn;
       }
       OnEvent(now);
-      Read();
+      ReadOrPause();
       return Progress::kReadEvent;
     case State::kFinishing:
       break;
@@ -83,6 +103,18 @@ Call::Progress Call::Advance(bool ok, int64_t now) {
 void Call::Read() {
   state_ = State::kReading;
   reader_->Read(&event_, this);
+}
+
+void Call::ReadOrPause() {
+  if (ReadsPromptly(request_.behaviour) || was_interrupted_ || has_cancelled_) return Read();
+  state_ = State::kPausing;
+  const bool is_stalled = request_.behaviour == Behaviour::kStalledReader;
+  alarm_.Set(queue_, In(is_stalled ? kStallSeconds : kSlowReadSeconds), this);
+}
+
+void Call::Cancel() {
+  has_cancelled_ = true;
+  context_.TryCancel();
 }
 
 void Call::OnEvent(int64_t now) {
@@ -121,10 +153,10 @@ void Call::OnCompleted(const v1::Completed& completed) {
 }
 
 void Call::CancelIfPlanned() {
-  if (request_.planned_end != PlannedEnd::kCancel || has_cancelled_) return;
-  if (!record_.was_admitted || num_tokens_ < request_.cancel_after_tokens) return;
-  has_cancelled_ = true;
-  context_.TryCancel();
+  if (has_cancelled_ || !record_.was_admitted) return;
+  const bool is_due = request_.behaviour == Behaviour::kCancelPrefill ||
+                      (request_.behaviour == Behaviour::kCancelDecode && num_tokens_ >= request_.cancel_after_tokens);
+  if (is_due) Cancel();
 }
 
 void Call::OnStatus(int64_t now) {

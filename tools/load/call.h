@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/support/async_stream.h>
@@ -52,9 +53,11 @@ class Call {
   void RecordWaits(LatencyHistogram& histogram) const;
 
  private:
-  enum class State { kStarting, kReading, kFinishing };
+  enum class State { kStarting, kAwaitingMetadata, kReading, kPausing, kFinishing };
 
   void Read();
+  void ReadOrPause();
+  void Cancel();
   void OnEvent(int64_t now);
   void OnDelta(const v1::Delta& delta, int64_t now);
   void OnCompleted(const v1::Completed& completed);
@@ -65,6 +68,8 @@ class Call {
   const Keep keep_;
   State state_ = State::kStarting;
   grpc::ClientContext context_;
+  grpc::CompletionQueue* queue_ = nullptr;
+  grpc::Alarm alarm_;  // the end of a pause
   std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateEvent>> reader_;
   v1::GenerateEvent event_;  // reused: its strings keep their memory
   grpc::Status status_;

@@ -19,7 +19,7 @@ double TimePerOutputToken(const RequestRecord& record) { return Seconds(record.b
 Goodput GoodputOf(const std::vector<RequestRecord>& records, const Slo& slo, double window_seconds) {
   Goodput goodput;
   for (const RequestRecord& record : records) {
-    if (record.planned_end != PlannedEnd::kCompletion || record.was_interrupted) continue;
+    if (record.behaviour != Behaviour::kWell || record.was_interrupted) continue;
     ++goodput.eligible;
     if (IsGood(record, slo)) ++goodput.good;
   }

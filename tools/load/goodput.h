@@ -10,13 +10,13 @@
 namespace latentd {
 
 struct Goodput {
-  uint64_t eligible = 0;  // measured requests that the mix plans no other end for
+  uint64_t eligible = 0;  // measured requests that behave well
   uint64_t good = 0;      // of them: succeeded and met every objective
   double fraction = 0.0;
   double requests_per_second = 0.0;
 };
 
-// Without the requests for which the mix plans another end.
+// Without adversaries.
 Goodput GoodputOf(const std::vector<RequestRecord>& records, const Slo& slo, double window_seconds);
 
 // Seconds between two tokens of an answer; it needs a gap.

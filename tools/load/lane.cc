@@ -8,18 +8,21 @@ namespace {
 // Outputs kept for the comparison with a quiet run, in tokens per lane: some 100 MB. What comes later is not compared.
 constexpr int64_t kMaxKeptTokens = 8'000'000;
 
+// Whom adversaries count for where tenants are named.
+constexpr char kAdversaryTenant[] = "adversary";
+
 constexpr int64_t kNanosecondsPerSecond = 1'000'000'000;
 
 }  // namespace
 
-Lane::Lane(RunState& state, const Workload& workload, const LaneOptions& options,
-           std::vector<std::shared_ptr<grpc::Channel>> channels)
+Lane::Lane(RunState& state, const Workload& workload, const LaneOptions& options, LaneChannels channels)
     : state_(state),
       workload_(workload),
       options_(options),
       warmup_end_(static_cast<int64_t>(options.warmup_seconds * 1e9)) {
-  for (std::shared_ptr<grpc::Channel>& channel : channels) {
-    stubs_.push_back(v1::Generation::NewStub(std::move(channel)));
+  for (auto& channel : channels.of_load) stubs_.push_back(v1::Generation::NewStub(std::move(channel)));
+  for (auto& channel : channels.of_adversaries) {
+    adversary_stubs_.push_back(v1::Generation::NewStub(std::move(channel)));
   }
   thread_ = std::thread([this] { Run(); });
 }
@@ -32,8 +35,9 @@ void Lane::Start(const Turn& turn, int64_t intended, std::optional<size_t> tenan
   const bool keeps = options_.keeps_outputs && num_kept_tokens_ < kMaxKeptTokens;
   PlannedRequest request = workload_.Plan(turn);
   if (tenant) request.tenant = *tenant;
+  const bool is_well = request.behaviour == Behaviour::kWell;
   const std::vector<TenantShare>& tenants = workload_.options().tenants;
-  const std::string name = tenants.empty() ? "" : tenants[request.tenant].name;
+  const std::string name = tenants.empty() ? "" : is_well ? tenants[request.tenant].name : kAdversaryTenant;
   const Keep keep = keeps ? Keep::kOutput : workload_.options().turns > 1 ? Keep::kAnswer : Keep::kNothing;
   auto owned = std::make_unique<Call>(std::move(request), intended, keep);
   Call* const call = owned.get();
@@ -41,7 +45,8 @@ void Lane::Start(const Turn& turn, int64_t intended, std::optional<size_t> tenan
   state_.counters.in_flight.fetch_add(1, std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   live_.emplace(call, std::move(owned));
-  call->Start(*stubs_[next_stub_++ % stubs_.size()], queue_,
+  const auto& stubs = is_well ? stubs_ : adversary_stubs_;
+  call->Start(*stubs[next_stub_++ % stubs.size()], queue_,
               {.timeout_seconds = options_.timeout_seconds, .tenant = name, .sent = state_.Now()});
   if (state_.is_stopping()) call->Interrupt();  // Interrupt() may have come before this call was in the set
 }
@@ -101,7 +106,7 @@ void Lane::OnRead(const Call& call, int64_t now) {
 
 // A prompt has been served when its first token comes.
 void Lane::CountServed(const Call& call, uint64_t tokens, int64_t now) {
-  if (tokens == 0 || workload_.options().tenants.empty() || !state_.IsSending(now)) return;
+  if (tokens == 0 || call.request().behaviour != Behaviour::kWell || !state_.IsSending(now)) return;
   const size_t tenant = call.request().tenant;
   if (result_.served_by_tenant.size() <= tenant) result_.served_by_tenant.resize(tenant + 1);
   result_.served_by_tenant[tenant] += tokens + (call.is_first_token() ? call.record().prompt_tokens : 0);
@@ -128,7 +133,7 @@ void Lane::OnEnded(Call& call) {
 }
 
 void Lane::RecordWaits(const Call& call, const RequestRecord& record) {
-  if (record.intended < warmup_end_) return;
+  if (record.intended < warmup_end_ || !ReadsPromptly(record.behaviour)) return;
   call.RecordWaits(result_.token_waits);
 }
 

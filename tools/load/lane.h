@@ -37,10 +37,14 @@ struct LaneResult {
   uint64_t num_messages = 0;
 };
 
+struct LaneChannels {
+  std::vector<std::shared_ptr<grpc::Channel>> of_load;
+  std::vector<std::shared_ptr<grpc::Channel>> of_adversaries;  // empty where the workload has none
+};
+
 class Lane {
  public:
-  Lane(RunState& state, const Workload& workload, const LaneOptions& options,
-       std::vector<std::shared_ptr<grpc::Channel>> channels);
+  Lane(RunState& state, const Workload& workload, const LaneOptions& options, LaneChannels channels);
   ~Lane();
 
   // One thread beside the lane's own. The tenant is the one that the workload draws, or that of a closed loop's stream.
@@ -66,6 +70,7 @@ class Lane {
   const LaneOptions options_;
   const int64_t warmup_end_;
   std::vector<std::unique_ptr<v1::Generation::Stub>> stubs_;
+  std::vector<std::unique_ptr<v1::Generation::Stub>> adversary_stubs_;
   grpc::CompletionQueue queue_;
 
   std::mutex mutex_;

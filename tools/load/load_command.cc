@@ -1,19 +1,12 @@
 #include "tools/load/load_command.h"
 
-#include <ctime>
 #include <iostream>
 #include <optional>
 #include <utility>
 
-#include <absl/strings/str_format.h>
-
-#include "tools/client/client.h"
-#include "tools/client/interrupt.h"
-#include "tools/load/accounts.h"
-#include "tools/load/check.h"
-#include "tools/load/progress_line.h"
-#include "tools/load/report.h"
-#include "tools/load/runner.h"
+#include "tools/load/load_run.h"
+#include "tools/load/requests_csv.h"
+#include "tools/load/sweep_report.h"
 
 namespace latentd {
 namespace {
@@ -21,113 +14,87 @@ namespace {
 constexpr int kGood = 0;
 constexpr int kFailed = 1;
 constexpr int kInvalid = 2;
-constexpr double kModelSeconds = 10.0;  // to answer GetModel
 
 int Fail(const absl::Status& status) {
   std::cerr << "latentctl load: " << status.message() << "\n";
   return kFailed;
 }
 
-std::string UtcNow() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32] = {};
-  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
+// Where a file was named.
+absl::Status WriteIfNamed(const std::string& file, const std::string& contents) {
+  return file.empty() ? absl::OkStatus() : WriteFile(file, contents);
 }
 
-absl::StatusOr<v1::Model> AskModel(Client& client, const std::string& server) {
-  grpc::ClientContext context;
-  SetTimeout(kModelSeconds, context);
-  v1::Model model;
-  const grpc::Status status = client.models().GetModel(&context, {}, &model);
-  if (status.ok()) return model;
-  return absl::UnavailableError(
-      absl::StrFormat("expected a latentd at %s, found none: %s; start one or name another "
-                      "with --server",
-                      server, status.error_message()));
-}
-
-RunResult RunShown(Runner& runner, Interrupt& interrupt) {
-  const Interrupt::Guard guard(interrupt, [&runner] { runner.Stop(); });
-  if (!ProgressLine::IsWanted()) return runner.Run();
-  ProgressLine line;
-  runner.OnTick([&line](const RunState& state) { line.Show(state); });
-  RunResult result = runner.Run();
-  line.Clear();
-  return result;
-}
-
-// The server's accounts over a run; nothing where no --metrics was given.
-class AccountsCheck {
- public:
-  explicit AccountsCheck(const LoadOptions& options) : options_(options) {}
-
-  absl::Status Begin() {
-    if (options_.metrics.empty()) return absl::OkStatus();
-    const absl::StatusOr<ServerAccounts> accounts = ScrapeWhenIdle(options_.metrics);
-    if (accounts.ok()) before_ = *accounts;
-    return accounts.status();
-  }
-
-  std::vector<CheckOutcome> End(const RunResult& run) const {
-    if (!before_) return {{"accounts", Verdict::kSkipped, "no --metrics HOST:PORT was given"}};
-    const absl::StatusOr<ServerAccounts> after = ScrapeWhenIdle(options_.metrics);
-    if (!after.ok()) return {{"accounts", Verdict::kFailed, std::string(after.status().message())}};
-    return CompareAccounts(*before_, *after, Expect(run.records));
-  }
-
- private:
-  const LoadOptions& options_;
-  std::optional<ServerAccounts> before_;
-};
-
-void AddChecks(const RunResult& run, const Workload& workload, const AccountsCheck& accounts, Client& client,
-               LoadReport& report) {
-  report.checks.push_back(CheckGrammar(report.summary));
-  if (!report.options.checks) return;
-  for (CheckOutcome& outcome : accounts.End(run)) report.checks.push_back(std::move(outcome));
-  report.checks.push_back(
-      CheckQuietRun(client.generation(), workload, run.outputs, report.options.max_checked_requests));
-}
-
-int Publish(const LoadReport& report) {
+int Publish(const FinishedRun& run) {
+  const LoadReport& report = run.report;
+  const LoadOptions& options = report.options;
   std::cout << MakeTable(report) << std::flush;
-  absl::Status written;
-  if (!report.options.json_file.empty()) written.Update(WriteFile(report.options.json_file, MakeJson(report)));
-  if (!report.options.html_file.empty()) written.Update(WriteFile(report.options.html_file, MakeHtml(report)));
+  absl::Status written = WriteIfNamed(options.json_file, MakeJson(report));
+  written.Update(WriteIfNamed(options.html_file, MakeHtml(MakeJson(report))));
+  written.Update(WriteIfNamed(options.csv_file, MakeRequestsCsv(run.records, options.workload.tenants)));
   if (!written.ok()) return Fail(written);
   if (!report.passed()) return kFailed;
   return report.summary.is_valid ? kGood : kInvalid;
 }
 
-}  // namespace
+int Publish(const SweepReport& sweep, const LoadOptions& options) {
+  std::cout << MakeSweepTable(sweep) << std::flush;
+  absl::Status written = WriteIfNamed(options.json_file, MakeSweepJson(sweep));
+  written.Update(WriteIfNamed(options.html_file, MakeHtml(MakeSweepJson(sweep))));
+  written.Update(WriteIfNamed(options.csv_file, MakeSweepCsv(sweep)));
+  return written.ok() ? kGood : Fail(written);
+}
 
-int Load(LoadOptions options) {
+absl::StatusOr<SweepReport> RunSweep(const LoadOptions& options, const SweepOptions& sweep, LoadTarget& target) {
+  SweepReport report{.options = sweep, .levels = {}};
+  std::vector<LevelOutcome> outcomes;
+  while (const std::optional<double> level = NextLevel(outcomes, sweep)) {
+    absl::StatusOr<FinishedRun> run =
+        RunLoad(AtLevel(options, sweep, {.number = outcomes.size(), .level = *level}), target);
+    if (!run.ok()) return run.status();
+    if (run->report.was_interrupted) break;
+    outcomes.push_back(OutcomeOf(*level, run->report.summary));
+    report.levels.push_back({.outcome = outcomes.back(), .report = std::move(run->report)});
+    std::cout << SweepRow(report.levels.back()) << std::flush;
+  }
+  if (report.levels.empty()) return absl::AbortedError("expected at least one level of the sweep, found none");
+  return report;
+}
+
+// Runs `send` with a daemon that answers.
+template <class Send>
+int WithTarget(LoadOptions options, const Send& send) {
   if (absl::Status status = Complete(options); !status.ok()) return Fail(status);
   Interrupt interrupt;
   Client client(options.run.server, ProxyUseFor(options.run.no_proxy));
-  const absl::StatusOr<v1::Model> model = AskModel(client, options.run.server);
+  absl::StatusOr<v1::Model> model = AskModel(client, options.run.server);
   if (!model.ok()) return Fail(model.status());
-  const absl::StatusOr<Workload> workload = Workload::Make(options.workload, *model);
-  if (!workload.ok()) return Fail(workload.status());
-  Runner runner(options.run, *workload);
-  if (absl::Status status = runner.Connect(); !status.ok()) return Fail(status);
-  AccountsCheck accounts(options);
-  if (absl::Status status = accounts.Begin(); !status.ok()) return Fail(status);
+  LoadTarget target{.client = client, .model = *std::move(model), .interrupt = interrupt};
+  return send(options, target);
+}
 
-  LoadReport report;
-  report.options = options;
-  report.model = *model;
-  report.started_at = UtcNow();
-  const RunResult run = RunShown(runner, interrupt);
-  if (run.records.empty()) return Fail(absl::AbortedError("expected at least one request in the run, found none"));
-  report.seconds = run.seconds;
-  report.was_interrupted = run.was_interrupted;
-  report.summary = Summarize(run, options);
-  AddChecks(run, *workload, accounts, client, report);
-  return Publish(report);
+}  // namespace
+
+int Load(LoadOptions options) {
+  return WithTarget(std::move(options), [](const LoadOptions& complete, LoadTarget& target) {
+    const absl::StatusOr<FinishedRun> run = RunLoad(complete, target);
+    return run.ok() ? Publish(*run) : Fail(run.status());
+  });
+}
+
+int Sweep(LoadOptions options, const SweepOptions& sweep) {
+  if (sweep.goodput_fraction && !options.slo.is_set()) {
+    return Fail(absl::InvalidArgumentError("--find-max-goodput: expected --slo, which says what is good; add it"));
+  }
+  if (options.run.max_requests == 0 && options.run.duration_seconds == 0.0) {
+    options.run.duration_seconds = kLevelSeconds;
+  }
+  if (sweep.over == SweepOver::kRate) options.run.loop = Loop::kOpen;
+  return WithTarget(std::move(options), [&sweep](const LoadOptions& complete, LoadTarget& target) {
+    std::cout << SweepHeader(sweep) << std::flush;
+    const absl::StatusOr<SweepReport> report = RunSweep(complete, sweep, target);
+    return report.ok() ? Publish(*report, complete) : Fail(report.status());
+  });
 }
 
 }  // namespace latentd

@@ -3,6 +3,7 @@
 
 #include "base/command_line.h"
 #include "tools/load/load_options.h"
+#include "tools/load/sweep.h"
 
 namespace latentd {
 
@@ -10,7 +11,10 @@ namespace latentd {
 // lagged behind its schedule, so the figures are not the server's.
 int Load(LoadOptions options);
 
-// The subcommand with its flags; `code` is set when it runs.
+// A run at each level that the sweep asks for. 0: all could be made; 1: one could not.
+int Sweep(LoadOptions options, const SweepOptions& sweep);
+
+// The subcommand with its flags and its own subcommands; `code` is set when one runs.
 void AddLoadCommand(Command program, int& code);
 
 }  // namespace latentd

@@ -11,6 +11,7 @@
 #include "base/command_line.h"
 #include "tools/client/address_flag.h"
 #include "tools/client/channel.h"
+#include "tools/load/compare_command.h"
 #include "tools/load/load_command.h"
 #include "tools/load/load_help.h"
 
@@ -27,13 +28,19 @@ constexpr char kFooter[] =
     "is\n"
     "in flight and reports; what it cancelled is no failure.";
 
+constexpr char kSweepFooter[] =
+    "Levels double until two in a row are past the knee, where completed requests per second over their mean latency "
+    "are\n"
+    "highest; then the levels between are looked at. A level lasts 10 s unless --duration or --requests bounds it.\n"
+    "Exit code: 0 the sweep was made; 1 it could not be.";
+
 // Options that need more than a conversion.
 struct TextFlags {
   std::string rate;
   std::string arrival = "poisson";
   std::string prompt_tokens = "64";
   std::string output_tokens = "64";
-  std::string prefix_tokens, tenants, priorities;
+  std::string prefix_tokens, tenants, priorities, adversaries;
   std::string slo;
   std::string deadline_seconds = "0.02:0.2";
   std::optional<double> temperature, top_p;
@@ -55,16 +62,30 @@ void AddServerFlags(Command command, RunOptions& run) {
   command.Add({.name = "--no-proxy", .target = &run.no_proxy, .help = kNoProxyHelp});
 }
 
-void AddLoopFlags(Command command, LoadFlags& flags) {
-  RunOptions& run = flags.options.run;
+void AddLevelFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--concurrency",
-               .target = &run.concurrency,
+               .target = &flags.options.run.concurrency,
                .help = "Closed loop: streams at a time",
                .shows_default = true});
   command.Add({.name = "--rate",
                .target = &flags.text.rate,
                .help = "Open loop: requests per second, whatever the server does; FROM:TO changes over --duration",
                .excludes = "--concurrency"});
+  command.Add({.name = "--trace",
+               .target = &flags.options.workload.trace_file,
+               .help =
+                   "File of a recorded load: timestamp (ms), input_length, output_length, hash_ids; sent as it came, "
+                   "or at --rate",
+               .excludes = "--concurrency"});
+  command.Add({.name = "--trace-block-tokens",
+               .target = &flags.options.workload.trace_block_tokens,
+               .help = "Tokens that a hash id stands for; all lengths shrink with it",
+               .rule = Whole<uint32_t>(),
+               .shows_default = true});
+}
+
+void AddLoopFlags(Command command, LoadFlags& flags) {
+  RunOptions& run = flags.options.run;
   command.Add({.name = "--arrival",
                .target = &flags.text.arrival,
                .help = "Open loop: constant, poisson or gamma:SHAPE, which comes in bursts where SHAPE is below 1",
@@ -134,17 +155,6 @@ void AddPromptFlags(Command command, LoadFlags& flags) {
                .target = &workload.jsonl_file,
                .help = "File of requests, used in turn: prompt or token_ids, and perhaps max_tokens, ignore_eos, "
                        "sampling, max_drafts"});
-  command.Add({.name = "--trace",
-               .target = &workload.trace_file,
-               .help =
-                   "File of a recorded load: timestamp (ms), input_length, output_length, hash_ids; sent as it came, "
-                   "or at --rate",
-               .excludes = "--concurrency"});
-  command.Add({.name = "--trace-block-tokens",
-               .target = &workload.trace_block_tokens,
-               .help = "Tokens that a hash id stands for; all lengths shrink with it",
-               .rule = Whole<uint32_t>(),
-               .shows_default = true});
 }
 
 void AddPartyFlags(Command command, TextFlags& text) {
@@ -186,16 +196,25 @@ void AddAnswerFlags(Command command, LoadFlags& flags) {
 
 void AddMixFlags(Command command, LoadFlags& flags) {
   WorkloadOptions& workload = flags.options.workload;
-  command.Add({.name = "--cancel-fraction",
-               .target = &workload.cancel_fraction,
-               .help = "Requests that the client cancels: half before their first token, half after some"});
-  command.Add({.name = "--deadline-fraction",
-               .target = &workload.deadline_fraction,
-               .help = "Requests with a tight deadline: half the RPC's own, half scheduling.timeout"});
+  command.Add({.name = "--adversaries",
+               .target = &flags.text.adversaries,
+               .help =
+                   "NAME:FRACTION,… of the requests, over connections of their own: cancel, deadline, reader, request "
+                   "or all, or one kind of those, such as cancel-decode, slow-reader or oversize"});
   command.Add({.name = "--deadline-seconds",
                .target = &flags.text.deadline_seconds,
-               .help = "LOW:HIGH of those",
+               .help = "LOW:HIGH of the adversaries' deadlines",
                .shows_default = true});
+  command.Add({.name = "--half-open",
+               .target = &flags.options.run.half_open,
+               .help = "Connections beside the load on which half a request stands",
+               .shows_default = true});
+  command.Add({.name = "--accept-refusals",
+               .target = &workload.accepts_refusals,
+               .help = "A refusal by a server that is full is no failure"});
+  command.Add({.name = "--probe",
+               .target = &flags.options.has_probe,
+               .help = "One more stream with a connection of its own, measured apart: how a victim fares"});
 }
 
 void AddReportFlags(Command command, LoadFlags& flags) {
@@ -215,6 +234,9 @@ void AddReportFlags(Command command, LoadFlags& flags) {
   command.Add({.name = "--json",
                .target = &flags.options.json_file,
                .help = "File for all parameters, figures and histograms"});
+  command.Add({.name = "--csv",
+               .target = &flags.options.csv_file,
+               .help = "File with a line for each request, or each level of a sweep"});
   command.Add({.name = "--html", .target = &flags.options.html_file, .help = "File for a page with plots"});
 }
 
@@ -244,6 +266,7 @@ absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
   status.Update(TakeLengths("--prefix-tokens", text.prefix_tokens, workload.prefix_tokens));
   status.Update(Take(text.tenants, ParseTenants, workload.tenants));
   status.Update(Take(text.priorities, ParsePriorities, workload.priorities));
+  status.Update(Take(text.adversaries, ParseAdversaries, workload.adversaries));
   status.Update(Take(text.slo, ParseSlo, options.slo));
   if (!status.ok()) return status;
   if (absl::Status status = ParseDeadlines(text.deadline_seconds, workload); !status.ok()) return status;
@@ -257,29 +280,74 @@ absl::Status Interpret(const TextFlags& text, LoadOptions& options) {
   return absl::OkStatus();
 }
 
+void AddSharedFlags(Command command, LoadFlags& flags) {
+  AddServerFlags(command, flags.options.run);
+  AddLoopFlags(command, flags);
+  AddClientFlags(command, flags);
+  AddPromptFlags(command, flags);
+  AddPartyFlags(command, flags.text);
+  AddAnswerFlags(command, flags);
+  AddMixFlags(command, flags);
+  AddReportFlags(command, flags);
+}
+
+// Says what is wrong and how the program ends, where something is.
+bool Refuses(const absl::Status& status, int& code) {
+  if (status.ok()) return false;
+  std::cerr << "latentctl load: " << status.message() << "\n";
+  code = 1;
+  return true;
+}
+
+struct SweepFlags {
+  LoadFlags load;
+  SweepOptions sweep;
+  std::string over = "concurrency";
+  std::string levels = "1:1024";
+};
+
+Command AddSweepCommand(Command load, int& code) {
+  Command command = load.AddCommand("sweep", "Send a load at one level after the other and find the knee");
+  const auto flags = std::make_shared<SweepFlags>();
+  command.Add({.name = "--over",
+               .target = &flags->over,
+               .help = "What the levels are: streams at a time (concurrency) or requests per second (rate)",
+               .rule = OneOf({"concurrency", "rate"}),
+               .shows_default = true});
+  command.Add({.name = "--levels",
+               .target = &flags->levels,
+               .help = "LOW:HIGH, doubled from LOW until the knee is passed",
+               .shows_default = true});
+  command.Add({.name = "--find-max-goodput",
+               .target = &flags->sweep.goodput_fraction,
+               .help = "Searches for the highest level at which this part of the requests meets --slo, instead",
+               .rule = InRange(0.0, 1.0)});
+  AddSharedFlags(command, flags->load);
+  command.SetFooter(kSweepFooter);
+  command.OnParsed([flags, &code] {
+    flags->sweep.over = flags->over == "rate" ? SweepOver::kRate : SweepOver::kConcurrency;
+    absl::Status status = ParseLevels(flags->levels, flags->sweep);
+    status.Update(Interpret(flags->load.text, flags->load.options));
+    if (!Refuses(status, code)) code = Sweep(flags->load.options, flags->sweep);
+  });
+  return command;
+}
+
 }  // namespace
 
 void AddLoadCommand(Command program, int& code) {
   Command command = program.AddCommand(kLoadCommand, kLoadHelp);
   command.SetFooter(kFooter);
   const auto flags = std::make_shared<LoadFlags>();
-  AddServerFlags(command, flags->options.run);
-  AddLoopFlags(command, *flags);
-  AddClientFlags(command, *flags);
-  AddPromptFlags(command, *flags);
-  AddPartyFlags(command, flags->text);
-  AddAnswerFlags(command, *flags);
-  AddMixFlags(command, *flags);
-  AddReportFlags(command, *flags);
-  command.OnParsed([command, flags, &code] {
+  AddLevelFlags(command, *flags);
+  AddSharedFlags(command, *flags);
+  const Command compare = AddCompareCommand(command, code);
+  const Command sweep = AddSweepCommand(command, code);
+  command.OnParsed([command, compare, sweep, flags, &code] {
+    if (compare.IsNamed() || sweep.IsNamed()) return;
     LoadOptions& options = flags->options;
     if (command.IsGiven("--rate") || command.IsGiven("--trace")) options.run.loop = Loop::kOpen;
-    if (const absl::Status status = Interpret(flags->text, options); !status.ok()) {
-      std::cerr << "latentctl load: " << status.message() << "\n";
-      code = 1;
-      return;
-    }
-    code = Load(options);
+    if (!Refuses(Interpret(flags->text, options), code)) code = Load(options);
   });
 }
 

@@ -22,16 +22,21 @@ struct Slo {
   bool is_set() const { return time_to_first_token || time_per_output_token || end_to_end; }
 };
 
+// A record of each request is held in memory.
+inline constexpr uint64_t kMaxRequests = 1'000'000;
+
 struct LoadOptions {
   RunOptions run;
   WorkloadOptions workload;
   Slo slo;
   double max_lag_seconds = 0.05;
   bool checks = false;
+  bool has_probe = false;
   int max_checked_requests = 64;
   std::string metrics;  // HOST:PORT; empty: none
   std::string json_file;
   std::string html_file;
+  std::string csv_file;
 };
 
 // "ttft=0.2,tpot=0.05,e2e=5", any part of it.

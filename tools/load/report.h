@@ -1,6 +1,7 @@
 // The reports of a run: a table for people, JSON for programs, a page to look at.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct LoadReport {
   double seconds = 0.0;
   bool was_interrupted = false;
   Summary summary;
+  std::optional<Summary> probe;
   std::vector<CheckOutcome> checks;
 
   bool passed() const;
@@ -30,8 +32,8 @@ struct LoadReport {
 
 std::string MakeTable(const LoadReport& report);
 std::string MakeJson(const LoadReport& report);
-// One self-contained file: it loads nothing.
-std::string MakeHtml(const LoadReport& report);
+// One self-contained file that loads nothing, of what MakeJson or MakeSweepJson made.
+std::string MakeHtml(const std::string& json);
 
 absl::Status WriteFile(const std::string& file, const std::string& contents);
 

@@ -5,10 +5,10 @@
 
 namespace latentd {
 
-std::string MakeHtml(const LoadReport& report) {
+std::string MakeHtml(const std::string& json) {
   // Inside a script element "</" could end it; in JSON "<\/" is the same string.
-  const std::string json = absl::StrReplaceAll(MakeJson(report), {{"</", "<\\/"}, {"<!--", "<\\u0021--"}});
-  return absl::StrReplaceAll(kReportPage, {{"LATENTD_LOAD_REPORT", json}});
+  const std::string inlined = absl::StrReplaceAll(json, {{"</", "<\\/"}, {"<!--", "<\\u0021--"}});
+  return absl::StrReplaceAll(kReportPage, {{"LATENTD_LOAD_REPORT", inlined}});
 }
 
 }  // namespace latentd

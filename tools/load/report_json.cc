@@ -53,6 +53,7 @@ Json OfRun(const RunOptions& run) {
   json["warmup_seconds"] = run.warmup_seconds;
   json["timeout_seconds"] = run.timeout_seconds;
   json["connections"] = run.connections;
+  json["half_open"] = run.half_open;
   json["client_threads"] = run.client_threads;
   return json;
 }
@@ -82,8 +83,9 @@ Json OfWorkload(const WorkloadOptions& workload) {
   json["top_k"] = sampling.has_top_k() ? Json(sampling.top_k()) : Json(nullptr);
   json["n"] = sampling.has_n() ? sampling.n() : 1;
   json["max_drafts"] = workload.max_drafts ? Json(*workload.max_drafts) : Json(nullptr);
-  json["cancel_fraction"] = workload.cancel_fraction;
-  json["deadline_fraction"] = workload.deadline_fraction;
+  json["adversaries"] = Json::object();
+  for (const BehaviourShare& entry : workload.adversaries) json["adversaries"][NameOf(entry.behaviour)] = entry.share;
+  json["accepts_refusals"] = workload.accepts_refusals;
   json["deadline_seconds"] = {workload.min_deadline_seconds, workload.max_deadline_seconds};
   return json;
 }
@@ -109,6 +111,22 @@ Json OfStatuses(const std::vector<StatusCount>& statuses) {
                     {"example", entry.example}});
   }
   return json;
+}
+
+Json OfAdversaries(const std::vector<AdversaryCount>& adversaries) {
+  Json json = Json::array();
+  for (const AdversaryCount& entry : adversaries) {
+    json.push_back(
+        {{"name", entry.name}, {"sent", entry.sent}, {"unexpected", entry.unexpected}, {"ends", entry.ends}});
+  }
+  return json;
+}
+
+Json OfProbe(const std::optional<Summary>& probe) {
+  if (!probe) return nullptr;
+  return {{"requests", {{"sent", probe->sent}, {"succeeded", probe->succeeded}, {"unexpected", probe->unexpected}}},
+          {"latency_seconds", Named(probe->latencies)},
+          {"statuses", OfStatuses(probe->statuses)}};
 }
 
 Json OfTimeline(const std::vector<TimelineSecond>& timeline) {
@@ -190,6 +208,9 @@ void AddResults(const LoadReport& report, Json& json) {
   json["server_timing_seconds"] = Named(summary.server_timings);
   json["lag_seconds"] = Percentiles(summary.lag);
   json["statuses"] = OfStatuses(summary.statuses);
+  json["adversaries"] = OfAdversaries(summary.adversaries);
+  json["half_open"] = {{"opened", summary.half_open}, {"closed_by_server", summary.half_open_closed_by_server}};
+  json["probe"] = OfProbe(report.probe);
   json["client_cpu"] = {{"seconds", summary.cpu_seconds},
                         {"seconds_per_token", summary.cpu_seconds_per_token},
                         {"seconds_per_message", summary.cpu_seconds_per_message}};

@@ -88,6 +88,27 @@ std::string Tenants(const LoadReport& report) {
   return text + absl::StrFormat("  fairness index %.4f, of tokens served while requests were sent\n", summary.fairness);
 }
 
+std::string Probed(const std::optional<Summary>& probe) {
+  if (!probe) return "";
+  std::string text =
+      absl::StrFormat("\nprobe: %d requests beside the load, %d of them succeeded\n", probe->sent, probe->succeeded);
+  for (const NamedHistogram& entry : probe->latencies) text += LatencyRow(entry);
+  return text;
+}
+
+std::string Adversaries(const Summary& summary) {
+  if (summary.adversaries.empty() && summary.half_open == 0) return "";
+  std::string text = absl::StrFormat("\n  %-20s %8s %11s  ends\n", "adversaries", "count", "unexpected");
+  for (const AdversaryCount& entry : summary.adversaries) {
+    text += absl::StrFormat("  %-20s %8d %11d ", entry.name, entry.sent, entry.unexpected);
+    for (const auto& [end, count] : entry.ends) text += absl::StrFormat(" %s: %d;", end, count);
+    text.back() = text.back() == ';' ? '\n' : text.back();
+  }
+  if (summary.half_open == 0) return text;
+  return text + absl::StrFormat("  %-20s %8d              closed by the server: %d\n", "half-open", summary.half_open,
+                                summary.half_open_closed_by_server);
+}
+
 std::string Statuses(const Summary& summary) {
   std::string text = absl::StrFormat("\n  %-20s %-24s %8s %11s\n", "status", "reason", "count", "unexpected");
   for (const StatusCount& entry : summary.statuses) {
@@ -112,12 +133,13 @@ std::string Checks(const std::vector<CheckOutcome>& checks) {
 
 bool LoadReport::passed() const {
   const auto has_failed = [](const CheckOutcome& outcome) { return outcome.verdict == Verdict::kFailed; };
-  return summary.unexpected == 0 && std::none_of(checks.begin(), checks.end(), has_failed);
+  return summary.unexpected == 0 && (!probe || probe->unexpected == 0) &&
+         std::none_of(checks.begin(), checks.end(), has_failed);
 }
 
 std::string MakeTable(const LoadReport& report) {
-  std::string text = Head(report) + Throughput(report) + Latencies(report) + Tenants(report) +
-                     Statuses(report.summary) + Checks(report.checks);
+  std::string text = Head(report) + Throughput(report) + Latencies(report) + Tenants(report) + Probed(report.probe) +
+                     Statuses(report.summary) + Adversaries(report.summary) + Checks(report.checks);
   if (!report.summary.is_valid) text += "\nINVALID: " + report.summary.why_invalid + "\n";
   return text;
 }

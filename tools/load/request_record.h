@@ -21,7 +21,7 @@ struct RequestRecord {
   int64_t second_token = kNotReached;
   int64_t ended = 0;
 
-  uint32_t tenant = 0;         // in the workload's tenants
+  uint32_t tenant = 0;         // in the workload's tenants; beyond them: an adversary's
   uint32_t prompt_ids = 0;     // as sent; 0 of a text
   uint32_t prompt_tokens = 0;  // as Started says; 0 where it never came, like the next
   uint32_t cached_tokens = 0;  // of the prompt's
@@ -35,7 +35,8 @@ struct RequestRecord {
   uint32_t drafted_tokens = 0;
   uint32_t accepted_tokens = 0;
 
-  PlannedEnd planned_end = PlannedEnd::kCompletion;
+  Behaviour behaviour = Behaviour::kWell;
+  bool may_be_refused = false;  // as the mix has it
   grpc::StatusCode code = grpc::StatusCode::UNKNOWN;
   std::string reason;             // from ErrorInfo, or why a success ended
   std::string message;            // of a failure
@@ -48,7 +49,7 @@ struct RequestRecord {
   int64_t lag() const { return sent - intended; }
 };
 
-// Success, the planned end, or the user's interruption.
+// An end that the request's behaviour allows, or the user's interruption.
 bool EndedAsExpected(const RequestRecord& record);
 
 // "EOS", "MAX_TOKENS", …

@@ -18,11 +18,16 @@ namespace {
 constexpr std::chrono::seconds kConnectPatience{10};
 constexpr std::chrono::milliseconds kTickPeriod{500};
 constexpr std::chrono::milliseconds kRoomPeriod{1};
+constexpr int kAdversaryConnections = 2;
 
-std::shared_ptr<grpc::Channel> MakeChannel(const RunOptions& options) {
+std::shared_ptr<grpc::Channel> MakeChannel(const RunOptions& options, ChannelUse use) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // or all channels would share one connection
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);             // every status is to be seen, and buffering costs
+  if (use == ChannelUse::kAdversaries) {  // grants the server no more than it must: what is unread soon waits there
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
+  }
   return OpenChannel(options.server, ProxyUseFor(options.no_proxy), std::move(arguments));
 }
 
@@ -62,15 +67,35 @@ void MergeInto(LaneResult lane, RunResult& run) {
 Runner::Runner(const RunOptions& options, const Workload& workload) : options_(options), workload_(workload) {}
 
 absl::Status Runner::Connect() {
+  absl::Status status = ConnectAll(options_.connections, ChannelUse::kLoad, channels_.of_load);
+  if (status.ok() && !workload_.options().adversaries.empty()) {
+    status = ConnectAll(std::max(options_.client_threads, kAdversaryConnections), ChannelUse::kAdversaries,
+                        channels_.of_adversaries);
+  }
+  if (status.ok() && options_.half_open > 0) status = half_open_.Open(options_.server, options_.half_open);
+  return status;
+}
+
+absl::Status Runner::ConnectAll(int count, ChannelUse use,
+                                std::vector<std::shared_ptr<grpc::Channel>>& channels) const {
   const auto deadline = std::chrono::system_clock::now() + kConnectPatience;
-  const int num_channels = options_.connections;
-  for (int i = 0; i < num_channels; ++i) {
-    channels_.push_back(MakeChannel(options_));
-    if (channels_.back()->WaitForConnected(deadline)) continue;
-    return absl::UnavailableError(absl::StrFormat("expected %d connections to %s within %d s, found %d", num_channels,
+  for (int i = 0; i < count; ++i) {
+    channels.push_back(MakeChannel(options_, use));
+    if (channels.back()->WaitForConnected(deadline)) continue;
+    return absl::UnavailableError(absl::StrFormat("expected %d connections to %s within %d s, found %d", count,
                                                   options_.server, kConnectPatience.count(), i));
   }
   return absl::OkStatus();
+}
+
+LaneChannels Runner::ChannelsOf(size_t lane) const {
+  const auto num_lanes = static_cast<size_t>(options_.client_threads);
+  LaneChannels channels;
+  for (size_t i = lane; i < channels_.of_load.size(); i += num_lanes) channels.of_load.push_back(channels_.of_load[i]);
+  for (size_t i = lane; i < channels_.of_adversaries.size(); i += num_lanes) {
+    channels.of_adversaries.push_back(channels_.of_adversaries[i]);
+  }
+  return channels;
 }
 
 RunResult Runner::Run() {
@@ -81,6 +106,9 @@ RunResult Runner::Run() {
   RunResult result = Collect();
   result.seconds = static_cast<double>(state_->Now()) * 1e-9;
   result.cpu_seconds = CpuSeconds() - cpu_before;
+  result.half_open = half_open_.num_open();
+  result.half_open_closed_by_server = half_open_.NumClosedByServer();
+  half_open_.Close();
   {
     std::lock_guard lock(mutex_);
     is_over_ = true;
@@ -104,9 +132,7 @@ void Runner::StartLanes() {
                                  .keeps_outputs = options_.keeps_outputs};
   const auto num_lanes = static_cast<size_t>(options_.client_threads);
   for (size_t lane = 0; lane < num_lanes; ++lane) {
-    std::vector<std::shared_ptr<grpc::Channel>> channels;
-    for (size_t i = lane; i < channels_.size(); i += num_lanes) channels.push_back(channels_[i]);
-    lanes_.push_back(std::make_unique<Lane>(*state_, workload_, lane_options, std::move(channels)));
+    lanes_.push_back(std::make_unique<Lane>(*state_, workload_, lane_options, ChannelsOf(lane)));
   }
 }
 

@@ -12,6 +12,7 @@
 #include <absl/status/status.h>
 
 #include "tools/load/arrivals.h"
+#include "tools/load/half_open.h"
 #include "tools/load/lane.h"
 #include "tools/load/workload.h"
 
@@ -33,6 +34,7 @@ struct RunOptions {
   double warmup_seconds = 0.0;
   double timeout_seconds = 0.0;  // of a request
   int connections = 1;
+  int half_open = 0;  // connections beside those, on which half a request stands
   int client_threads = 1;
   bool keeps_outputs = false;
 };
@@ -48,7 +50,11 @@ struct RunResult {
   double seconds = 0.0;      // to the last answer
   double cpu_seconds = 0.0;  // of this process in that time
   bool was_interrupted = false;
+  size_t half_open = 0;
+  size_t half_open_closed_by_server = 0;
 };
+
+enum class ChannelUse { kLoad, kAdversaries };
 
 class Runner {
  public:
@@ -56,6 +62,7 @@ class Runner {
 
   // Every connection stands afterwards: handshakes are not what Run measures.
   absl::Status Connect();
+  // Once: its end lets go of the half-open connections.
   RunResult Run();
 
   // Sends no more and cancels what is in flight; Run then returns soon. Any thread.
@@ -64,6 +71,8 @@ class Runner {
   void OnTick(std::function<void(const RunState&)> on_tick) { on_tick_ = std::move(on_tick); }
 
  private:
+  absl::Status ConnectAll(int count, ChannelUse use, std::vector<std::shared_ptr<grpc::Channel>>& channels) const;
+  LaneChannels ChannelsOf(size_t lane) const;
   void StartLanes();
   void Send();
   void Pace();
@@ -76,7 +85,8 @@ class Runner {
 
   const RunOptions options_;
   const Workload& workload_;
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  LaneChannels channels_;
+  HalfOpenPeers half_open_;
   std::function<void(const RunState&)> on_tick_;
 
   std::mutex mutex_;

@@ -32,6 +32,7 @@ std::vector<RequestRecord> Measured(const std::vector<RequestRecord>& records, d
 void AddLatencies(const std::vector<RequestRecord>& records, const LatencyHistogram& token_waits, Summary& summary) {
   LatencyHistogram first, second, per_token, whole;
   for (const RequestRecord& record : records) {
+    if (!ReadsPromptly(record.behaviour)) continue;
     if (record.first_token != kNotReached) first.Record(record.first_token - record.intended);
     if (record.second_token != kNotReached) second.Record(record.second_token - record.intended);
     if (!record.succeeded()) continue;
@@ -103,6 +104,22 @@ void AddStatuses(const std::vector<RequestRecord>& records, Summary& summary) {
     }
   }
   for (auto& [key, entry] : counts) summary.statuses.push_back(std::move(entry));
+}
+
+void AddAdversaries(const std::vector<RequestRecord>& records, std::vector<AdversaryCount>& adversaries) {
+  std::map<Behaviour, AdversaryCount> counts;
+  for (const RequestRecord& record : records) {
+    if (record.behaviour == Behaviour::kWell) continue;
+    AdversaryCount& count = counts[record.behaviour];
+    ++count.sent;
+    count.unexpected += EndedAsExpected(record) ? 0 : 1;
+    ++count.ends[absl::StatusCodeToString(static_cast<absl::StatusCode>(record.code)) +
+                 (record.reason.empty() ? "" : " " + record.reason)];
+  }
+  for (auto& [behaviour, count] : counts) {
+    count.name = NameOf(behaviour);
+    adversaries.push_back(std::move(count));
+  }
 }
 
 void AddThroughput(const std::vector<RequestRecord>& all, const RunResult& run, double warmup, Summary& summary) {
@@ -187,6 +204,9 @@ Summary Summarize(const RunResult& run, const LoadOptions& options) {
   AddServerTimings(measured, summary);
   AddSpeculation(measured, summary.speculation);
   AddStatuses(run.records, summary);
+  AddAdversaries(run.records, summary.adversaries);
+  summary.half_open = run.half_open;
+  summary.half_open_closed_by_server = run.half_open_closed_by_server;
   AddThroughput(run.records, run, warmup, summary);
   summary.goodput = GoodputOf(measured, options.slo, summary.window_seconds);
   AddCache(measured, summary.cache);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,14 @@ struct Speculation {
   double tokens_per_step = 0.0;  // that a step gave an answer: 1 without drafts, 0 where there are no tokens
 };
 
+// The requests of one behaviour.
+struct AdversaryCount {
+  std::string name;
+  uint64_t sent = 0;
+  uint64_t unexpected = 0;
+  std::map<std::string, uint64_t> ends;  // by code and reason
+};
+
 struct LatencyPair {
   int64_t median = 0;
   int64_t p99 = 0;
@@ -79,6 +88,9 @@ struct Summary {
   std::vector<TenantSummary> tenants;
   double fairness = 1.0;  // of the tenants, where there are any
   std::vector<StatusCount> statuses;
+  std::vector<AdversaryCount> adversaries;
+  uint64_t half_open = 0;
+  uint64_t half_open_closed_by_server = 0;
   std::vector<TimelineSecond> timeline;
 
   double cpu_seconds = 0.0;

@@ -12,6 +12,8 @@ namespace latentd {
 namespace {
 
 constexpr uint32_t kMaxAnswers = 64;
+constexpr uint32_t kMostLogprobs = 32;
+constexpr char kDuplicateId[] = "latentctl-load-duplicate";
 
 // A double-precision value as the proto's seconds and nanoseconds.
 void SetDuration(double seconds, google::protobuf::Duration* duration) {
@@ -40,6 +42,8 @@ absl::StatusOr<Workload> Workload::Make(WorkloadOptions options, const v1::Model
 Workload::Workload(WorkloadOptions options, const v1::Model& model)
     : options_(std::move(options)),
       vocab_size_(model.vocab_size()),
+      max_context_tokens_(model.limits().max_context_tokens()),
+      max_message_bytes_(model.limits().max_message_bytes()),
       special_ids_(model.eos_token_ids().begin(), model.eos_token_ids().end()) {
   if (model.has_bos_token_id()) special_ids_.push_back(model.bos_token_id());
   std::sort(special_ids_.begin(), special_ids_.end());
@@ -119,7 +123,7 @@ PlannedRequest Workload::Plan(const Turn& turn) const {
   if (options_.asks_for_token_ids) message.mutable_output()->set_token_ids(true);
   SetPrompt(random, turn.history, request);
   PlanParty(request);
-  PlanEnd(of_end, request);
+  PlanBehaviour(of_end, request);
   return request;
 }
 
@@ -182,23 +186,62 @@ void Workload::AppendRandom(SeededRandom& random, uint32_t num_tokens, Ids& ids)
   }
 }
 
-void Workload::PlanEnd(SeededRandom& random, PlannedRequest& request) const {
-  const double which = random.Uniform();
-  const bool first_half = random.Uniform() < 0.5;
+void Workload::PlanBehaviour(SeededRandom& random, PlannedRequest& request) const {
+  double which = random.Uniform();
   const double where = random.Uniform();
-  if (which < options_.cancel_fraction) {
-    request.planned_end = PlannedEnd::kCancel;
-    const uint32_t most = request.message.stopping().max_tokens() - 1;
-    if (!first_half && most > 0) request.cancel_after_tokens = 1 + static_cast<uint32_t>(where * most);
-  } else if (which < options_.cancel_fraction + options_.deadline_fraction) {
-    const double seconds = std::lerp(options_.min_deadline_seconds, options_.max_deadline_seconds, where);
-    request.planned_end = first_half ? PlannedEnd::kRpcDeadline : PlannedEnd::kServerTimeout;
-    if (first_half) {
-      request.rpc_deadline_seconds = seconds;
-    } else {
-      SetDuration(seconds, request.message.mutable_scheduling()->mutable_timeout());
+  for (const BehaviourShare& entry : options_.adversaries) {
+    if (which < entry.share) {
+      request.behaviour = entry.behaviour;
+      break;
     }
+    which -= entry.share;
   }
+  request.may_be_refused = options_.accepts_refusals || request.behaviour != Behaviour::kWell;
+  Misbehave(where, request);
+}
+
+void Workload::Misbehave(double where, PlannedRequest& request) const {
+  v1::GenerateRequest& message = request.message;
+  const double seconds = std::lerp(options_.min_deadline_seconds, options_.max_deadline_seconds, where);
+  switch (request.behaviour) {
+    case Behaviour::kCancelDecode:
+      request.cancel_after_tokens = 1 + static_cast<uint32_t>(where * (message.stopping().max_tokens() - 1));
+      return;
+    case Behaviour::kRpcDeadline:
+      request.rpc_deadline_seconds = seconds;
+      return;
+    case Behaviour::kServerTimeout:
+      return SetDuration(seconds, message.mutable_scheduling()->mutable_timeout());
+    case Behaviour::kSlowReader:
+    case Behaviour::kStalledReader:
+      // More bytes than the connection takes unread.
+      return message.mutable_output()->set_logprobs(kMostLogprobs);
+    case Behaviour::kMalformed:
+      return Malform(where, message);
+    case Behaviour::kOversize:
+      return Oversize(where, message);
+    case Behaviour::kDuplicateId:
+      return message.set_request_id(kDuplicateId);
+    case Behaviour::kWell:
+    case Behaviour::kCancelQueued:
+    case Behaviour::kCancelPrefill:
+      return;
+  }
+}
+
+void Workload::Malform(double where, v1::GenerateRequest& message) const {
+  if (where < 0.25) return message.clear_prompt();
+  if (where < 0.5) return message.mutable_sampling()->set_temperature(-1.0f);
+  if (where < 0.75) return message.mutable_stopping()->set_max_tokens(0);
+  message.mutable_token_ids()->Clear();
+  message.mutable_token_ids()->add_ids(static_cast<uint32_t>(vocab_size_));
+}
+
+// A prompt beyond the context, or a message beyond its bound.
+void Workload::Oversize(double where, v1::GenerateRequest& message) const {
+  if (where >= 0.5) return message.set_text(std::string(max_message_bytes_ + 1, 'a'));
+  const uint32_t id = static_cast<uint32_t>(vocab_size_ - 1);
+  message.mutable_token_ids()->mutable_ids()->Resize(static_cast<int>(max_context_tokens_ + 1), id);
 }
 
 }  // namespace latentd

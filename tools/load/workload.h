@@ -11,6 +11,7 @@
 
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
+#include "tools/load/behaviour.h"
 #include "tools/load/lengths.h"
 #include "tools/load/seeded_random.h"
 #include "tools/load/shares.h"
@@ -37,8 +38,8 @@ struct WorkloadOptions {
   std::vector<TenantShare> tenants = {};    // empty: none is named
   std::vector<PriorityShare> priorities = {};
 
-  double cancel_fraction = 0.0;
-  double deadline_fraction = 0.0;
+  std::vector<BehaviourShare> adversaries = {};
+  bool accepts_refusals = false;  // of well-behaved requests, too, where the server is full
   double min_deadline_seconds = 0.02;
   double max_deadline_seconds = 0.2;
 };
@@ -46,13 +47,12 @@ struct WorkloadOptions {
 // That the request asks for; as many as a server gives at most, where it asks for more and will be refused.
 uint32_t NumAnswers(const v1::GenerateRequest& request);
 
-enum class PlannedEnd : uint8_t { kCompletion, kCancel, kRpcDeadline, kServerTimeout };
-
 struct PlannedRequest {
   uint64_t index = 0;
   v1::GenerateRequest message;
-  PlannedEnd planned_end = PlannedEnd::kCompletion;
-  uint32_t cancel_after_tokens = 0;  // 0: once the server admitted it, before its first token
+  Behaviour behaviour = Behaviour::kWell;
+  bool may_be_refused = false;
+  uint32_t cancel_after_tokens = 0;  // kCancelDecode
   double rpc_deadline_seconds = 0.0;
   size_t tenant = 0;                   // in the options' tenants, where there are any
   std::vector<uint32_t> history = {};  // as its Turn's
@@ -84,7 +84,10 @@ class Workload {
 
   absl::Status ReadFiles();
   absl::Status CheckContext(uint32_t context) const;
-  void PlanEnd(SeededRandom& random, PlannedRequest& request) const;
+  void PlanBehaviour(SeededRandom& random, PlannedRequest& request) const;
+  void Misbehave(double where, PlannedRequest& request) const;
+  void Malform(double where, v1::GenerateRequest& message) const;
+  void Oversize(double where, v1::GenerateRequest& message) const;
   void PlanParty(PlannedRequest& request) const;
   void SetLengths(SeededRandom& random, PlannedRequest& request) const;
   void SetPrompt(SeededRandom& random, const std::vector<uint32_t>& history, PlannedRequest& request) const;
@@ -96,6 +99,8 @@ class Workload {
   std::vector<v1::GenerateRequest> lines_;  // of the JSONL file
   std::vector<TraceEntry> trace_;
   uint64_t vocab_size_;
+  uint32_t max_context_tokens_;
+  uint64_t max_message_bytes_;
   std::vector<uint32_t> special_ids_;  // ascending
 };
 

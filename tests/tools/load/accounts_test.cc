@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 
 RequestRecord CutAfter(uint32_t tokens) {
-  RequestRecord record = Failed(grpc::StatusCode::CANCELLED, "", PlannedEnd::kCancel);
+  RequestRecord record = Failed(grpc::StatusCode::CANCELLED, "", Behaviour::kCancelDecode);
   record.was_admitted = record.was_answered = true;
   record.prompt_tokens = 10;
   record.output_tokens = tokens;
@@ -49,7 +49,7 @@ TEST(Accounts, CutAnswerHasAtLeastWhatTheClientSawAndAtMostMaxTokens) {
 }
 
 TEST(Accounts, RequestThatGotNoAnswerMayNeverHaveArrived) {
-  RequestRecord lost = Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "", PlannedEnd::kRpcDeadline);
+  RequestRecord lost = Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "", Behaviour::kRpcDeadline);
   lost.prompt_ids = 64;
   const ExpectedAccounts expected = Expect({lost});
   EXPECT_EQ(expected.received.low, 0.0);

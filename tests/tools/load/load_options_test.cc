@@ -58,9 +58,7 @@ TEST(LoadOptions, ValueOutOfRangeIsRefusedByItsFlag) {
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.client_threads = 2; }), HasSubstr("--client-threads"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.max_requests = 2'000'000; }), HasSubstr("--requests"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.run.warmup_seconds = 61.0; }), HasSubstr("--warmup"));
-  EXPECT_THAT(refusal([](LoadOptions& o) { o.workload.cancel_fraction = 1.5; }), HasSubstr("--cancel-fraction"));
-  EXPECT_THAT(refusal([](LoadOptions& o) { o.workload.cancel_fraction = o.workload.deadline_fraction = 0.6; }),
-              HasSubstr("together"));
+  EXPECT_THAT(refusal([](LoadOptions& o) { o.run.half_open = -1; }), HasSubstr("--half-open"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.metrics = "127.0.0.1:1"; }), HasSubstr("--check"));
   EXPECT_THAT(refusal([](LoadOptions& o) { o.workload.texts = {"a"}, o.workload.jsonl_file = "f"; }),
               HasSubstr("--jsonl"));
@@ -68,8 +66,8 @@ TEST(LoadOptions, ValueOutOfRangeIsRefusedByItsFlag) {
 
 TEST(LoadOptions, BoundAndValueNeverLookAlike) {
   LoadOptions options = Valid();
-  options.workload.cancel_fraction = 1.0000001;
-  EXPECT_EQ(Complete(options).message(), "--cancel-fraction: expected 0 to 1, found 1.0000001");
+  options.run.duration_seconds = 3600.0000001;
+  EXPECT_EQ(Complete(options).message(), "--duration: expected 0.001 to 3600, found 3600.0000001");
 }
 
 TEST(ParseSlo, TakesAnyPartOfIt) {

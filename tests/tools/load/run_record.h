@@ -31,12 +31,12 @@ inline RequestRecord Succeeded(Moments ms, uint32_t tokens) {
   return record;
 }
 
-inline RequestRecord Failed(grpc::StatusCode code, const char* reason, PlannedEnd planned = PlannedEnd::kCompletion) {
+inline RequestRecord Failed(grpc::StatusCode code, const char* reason, Behaviour behaviour = Behaviour::kWell) {
   RequestRecord record;
   record.max_tokens = 20;
   record.code = code;
   record.reason = reason;
-  record.planned_end = planned;
+  record.behaviour = behaviour;
   return record;
 }
 

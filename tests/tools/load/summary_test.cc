@@ -46,7 +46,7 @@ TEST(Summary, LatenciesCountFromTheIntendedStart) {
 }
 
 TEST(Summary, WholeAnswersOnlyHaveAnEndToEndLatency) {
-  RequestRecord cut = Failed(grpc::StatusCode::CANCELLED, "", PlannedEnd::kCancel);
+  RequestRecord cut = Failed(grpc::StatusCode::CANCELLED, "", Behaviour::kCancelDecode);
   cut.first_token = 30 * kMillisecond;
   cut.ended = 40 * kMillisecond;
   const Summary summary = Summarize(RunOf({cut}), {});
@@ -73,8 +73,8 @@ TEST(Summary, StatusesAreCountedByCodeAndReasonAndPlannedOnesAreNoFailures) {
   refused.message = "full";
   const Summary summary =
       Summarize(RunOf({Succeeded({.first_token = 1, .ended = 2}, 2), refused, refused,
-                       Failed(grpc::StatusCode::CANCELLED, "", PlannedEnd::kCancel),
-                       Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "EXPIRED_IN_QUEUE", PlannedEnd::kServerTimeout)}),
+                       Failed(grpc::StatusCode::CANCELLED, "", Behaviour::kCancelDecode),
+                       Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "EXPIRED_IN_QUEUE", Behaviour::kServerTimeout)}),
                 {});
   EXPECT_EQ(summary.unexpected, 2u);
   ASSERT_EQ(summary.statuses.size(), 4u);
@@ -86,9 +86,53 @@ TEST(Summary, StatusesAreCountedByCodeAndReasonAndPlannedOnesAreNoFailures) {
 
 TEST(Summary, EndsThatTheMixDidNotPlanAreFailures) {
   EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::CANCELLED, "")));
-  EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "", PlannedEnd::kCancel)));
-  EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::CANCELLED, "CLIENT_CANCEL", PlannedEnd::kServerTimeout)));
-  EXPECT_TRUE(EndedAsExpected(Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "", PlannedEnd::kRpcDeadline)));
+  EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "", Behaviour::kCancelDecode)));
+  EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::CANCELLED, "CLIENT_CANCEL", Behaviour::kServerTimeout)));
+  EXPECT_TRUE(EndedAsExpected(Failed(grpc::StatusCode::DEADLINE_EXCEEDED, "", Behaviour::kRpcDeadline)));
+}
+
+TEST(Summary, AdversaryThatGetsItsWayIsAFailure) {
+  for (const Behaviour behaviour : {Behaviour::kMalformed, Behaviour::kOversize}) {
+    RequestRecord record = Succeeded({.first_token = 1, .ended = 2}, 2);
+    record.behaviour = behaviour;
+    EXPECT_FALSE(EndedAsExpected(record));
+    EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::INTERNAL, "ENGINE_FAULT", behaviour)));
+  }
+  EXPECT_TRUE(EndedAsExpected(Failed(grpc::StatusCode::INVALID_ARGUMENT, "INVALID_FIELD", Behaviour::kMalformed)));
+  EXPECT_TRUE(
+      EndedAsExpected(Failed(grpc::StatusCode::ALREADY_EXISTS, "DUPLICATE_REQUEST_ID", Behaviour::kDuplicateId)));
+  EXPECT_FALSE(EndedAsExpected(Failed(grpc::StatusCode::ALREADY_EXISTS, "DUPLICATE_REQUEST_ID")));
+  EXPECT_TRUE(EndedAsExpected(Failed(grpc::StatusCode::RESOURCE_EXHAUSTED, "SLOW_CONSUMER", Behaviour::kSlowReader)));
+}
+
+TEST(Summary, RefusalIsAFailureUnlessTheMixAcceptsIt) {
+  RequestRecord refused = Failed(grpc::StatusCode::RESOURCE_EXHAUSTED, "QUEUE_FULL");
+  EXPECT_FALSE(EndedAsExpected(refused));
+  refused.may_be_refused = true;
+  EXPECT_TRUE(EndedAsExpected(refused));
+  refused.reason = "";
+  EXPECT_FALSE(EndedAsExpected(refused)) << "a refusal has its reason";
+}
+
+TEST(Summary, AdversariesAreCountedByBehaviourAndEnd) {
+  const Summary summary =
+      Summarize(RunOf({Failed(grpc::StatusCode::CANCELLED, "", Behaviour::kCancelDecode),
+                       Failed(grpc::StatusCode::INTERNAL, "ENGINE_FAULT", Behaviour::kCancelDecode), Failed({}, "")}),
+                {});
+  ASSERT_EQ(summary.adversaries.size(), 1u);
+  EXPECT_EQ(summary.adversaries[0].name, "cancel-decode");
+  EXPECT_EQ(summary.adversaries[0].sent, 2u);
+  EXPECT_EQ(summary.adversaries[0].unexpected, 1u);
+  EXPECT_EQ(summary.adversaries[0].ends,
+            (std::map<std::string, uint64_t>{{"CANCELLED", 1}, {"INTERNAL ENGINE_FAULT", 1}}));
+}
+
+TEST(Summary, SlowReadersLatenciesAreTheirOwn) {
+  RequestRecord slow = Succeeded({.first_token = 1, .ended = 2000}, 5);
+  slow.behaviour = Behaviour::kSlowReader;
+  const Summary summary = Summarize(RunOf({slow, Succeeded({.first_token = 1, .ended = 20}, 5)}), {});
+  EXPECT_EQ(Named(summary, "end_to_end").count(), 1u);
+  EXPECT_EQ(Named(summary, "time_per_output_token").max(), 19 * kMillisecond / 4);
 }
 
 TEST(Summary, GoodputCountsRequestsThatMeetEveryObjective) {
@@ -97,7 +141,7 @@ TEST(Summary, GoodputCountsRequestsThatMeetEveryObjective) {
       Succeeded({.first_token = 300, .ended = 1300}, 11),  // first token too late
       Succeeded({.first_token = 100, .ended = 2100}, 11),  // tokens too slow
       Failed(grpc::StatusCode::RESOURCE_EXHAUSTED, "QUEUE_FULL"),
-      Failed(grpc::StatusCode::CANCELLED, "", PlannedEnd::kCancel),  // not its fault
+      Failed(grpc::StatusCode::CANCELLED, "", Behaviour::kCancelDecode),  // not its fault
   };
   const Goodput goodput =
       GoodputOf(records, {.time_to_first_token = 0.2, .time_per_output_token = 0.15, .end_to_end = {}}, 2.0);

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string>
@@ -26,20 +29,21 @@ v1::Model SmallModel() {
   model.add_eos_token_ids(1);
   model.add_eos_token_ids(9);
   model.mutable_limits()->set_max_context_tokens(2048);
+  model.mutable_limits()->set_max_message_bytes(4096);
   return model;
 }
 
 Workload Make(const WorkloadOptions& options) { return *Workload::Make(options, SmallModel()); }
 
 TEST(Workload, RequestIsAFunctionOfSeedAndIndex) {
-  WorkloadOptions options{.seed = 42, .cancel_fraction = 0.3, .deadline_fraction = 0.3};
+  WorkloadOptions options{.seed = 42, .adversaries = *ParseAdversaries("all:0.9")};
   const Workload one = Make(options);
   const Workload other = Make(options);
   for (const uint64_t index : {17u, 3u, 0u, 3u}) {
     const PlannedRequest a = one.Plan(index);
     const PlannedRequest b = other.Plan(index);
     EXPECT_EQ(a.message.SerializeAsString(), b.message.SerializeAsString());
-    EXPECT_EQ(a.planned_end, b.planned_end);
+    EXPECT_EQ(a.behaviour, b.behaviour);
     EXPECT_EQ(a.cancel_after_tokens, b.cancel_after_tokens);
     EXPECT_EQ(a.rpc_deadline_seconds, b.rpc_deadline_seconds);
   }
@@ -64,7 +68,7 @@ TEST(Workload, DraftsAreAskedForWhereTheOptionsSay) {
 
 TEST(Workload, MixChangesNeitherPromptsNorSeeds) {
   const Workload plain = Make({.seed = 5});
-  const Workload mixed = Make({.seed = 5, .cancel_fraction = 1.0});
+  const Workload mixed = Make({.seed = 5, .adversaries = *ParseAdversaries("cancel:1")});
   for (uint64_t index = 0; index < 20; ++index) {
     EXPECT_EQ(plain.Plan(index).message.SerializeAsString(), mixed.Plan(index).message.SerializeAsString());
   }
@@ -99,34 +103,79 @@ TEST(Workload, NormalLengthsHaveTheirMeanAndStayInTheirRange) {
   EXPECT_NEAR(output_sum / kManyRequests, 50.0, 1.0);
 }
 
-TEST(Workload, MixHasItsFractionsAndBothKindsOfEach) {
-  const Workload workload =
-      Make({.seed = 4, .cancel_fraction = 0.2, .deadline_fraction = 0.1, .min_deadline_seconds = 0.05});
-  int early_cancels = 0, late_cancels = 0, rpc_deadlines = 0, server_timeouts = 0;
+TEST(Workload, MixHasItsFractionsOfEachKind) {
+  const Workload workload = Make({.seed = 4,
+                                  .adversaries = *ParseAdversaries("cancel:0.3,deadline:0.2,oversize:0.1"),
+                                  .min_deadline_seconds = 0.05});
+  std::map<Behaviour, int> counts;
   for (uint64_t index = 0; index < kManyRequests; ++index) {
     const PlannedRequest request = workload.Plan(index);
-    const bool cancels = request.planned_end == PlannedEnd::kCancel;
-    early_cancels += cancels && request.cancel_after_tokens == 0 ? 1 : 0;
-    late_cancels += cancels && request.cancel_after_tokens > 0 ? 1 : 0;
-    EXPECT_LT(request.cancel_after_tokens, request.message.stopping().max_tokens());
-    if (request.planned_end == PlannedEnd::kRpcDeadline) {
-      ++rpc_deadlines;
+    ++counts[request.behaviour];
+    EXPECT_EQ(request.may_be_refused, request.behaviour != Behaviour::kWell);
+    EXPECT_EQ(request.cancel_after_tokens > 0, request.behaviour == Behaviour::kCancelDecode);
+    EXPECT_LE(request.cancel_after_tokens, request.message.stopping().max_tokens());
+    if (request.behaviour == Behaviour::kRpcDeadline) {
       EXPECT_GE(request.rpc_deadline_seconds, 0.05);
       EXPECT_LE(request.rpc_deadline_seconds, 0.2);
     }
-    const bool has_timeout = request.message.scheduling().has_timeout();
-    EXPECT_EQ(has_timeout, request.planned_end == PlannedEnd::kServerTimeout);
-    if (!has_timeout) continue;
-    ++server_timeouts;
-    EXPECT_GE(request.message.scheduling().timeout().nanos(), 50'000'000 - 1);
+    EXPECT_EQ(request.message.scheduling().has_timeout(), request.behaviour == Behaviour::kServerTimeout);
   }
-  const auto near = [](int count, double fraction) {
-    return std::abs(count - fraction * kManyRequests) < 0.03 * kManyRequests;
+  const auto expect_near = [&counts](Behaviour behaviour, double fraction) {
+    EXPECT_NEAR(counts[behaviour], fraction * kManyRequests, 0.03 * kManyRequests) << NameOf(behaviour);
   };
-  EXPECT_TRUE(near(early_cancels, 0.1)) << early_cancels;
-  EXPECT_TRUE(near(late_cancels, 0.1)) << late_cancels;
-  EXPECT_TRUE(near(rpc_deadlines, 0.05)) << rpc_deadlines;
-  EXPECT_TRUE(near(server_timeouts, 0.05)) << server_timeouts;
+  expect_near(Behaviour::kWell, 0.4);
+  expect_near(Behaviour::kCancelQueued, 0.1);
+  expect_near(Behaviour::kCancelPrefill, 0.1);
+  expect_near(Behaviour::kCancelDecode, 0.1);
+  expect_near(Behaviour::kRpcDeadline, 0.1);
+  expect_near(Behaviour::kServerTimeout, 0.1);
+  expect_near(Behaviour::kOversize, 0.1);
+  EXPECT_EQ(counts.size(), 7u);
+}
+
+v1::GenerateRequest PlanOf(const char* adversaries, uint64_t index) {
+  return Make({.seed = 4, .adversaries = *ParseAdversaries(adversaries)}).Plan(index).message;
+}
+
+TEST(Workload, MalformedRequestHasOneFieldThatIsWrong) {
+  std::set<int> kinds;
+  for (uint64_t index = 0; index < 40; ++index) {
+    const v1::GenerateRequest message = PlanOf("malformed:1", index);
+    const int wrong[] = {message.has_token_ids() ? 0 : 1, message.sampling().temperature() < 0.0f ? 1 : 0,
+                         message.stopping().max_tokens() == 0 ? 1 : 0,
+                         message.has_token_ids() && message.token_ids().ids(0) >= 10 ? 1 : 0};
+    EXPECT_EQ(std::accumulate(std::begin(wrong), std::end(wrong), 0), 1);
+    kinds.insert(static_cast<int>(std::find(std::begin(wrong), std::end(wrong), 1) - std::begin(wrong)));
+  }
+  EXPECT_EQ(kinds.size(), 4u);
+}
+
+TEST(Workload, OversizeRequestIsBeyondTheContextOrTheMessagesBound) {
+  std::set<bool> kinds;
+  for (uint64_t index = 0; index < 20; ++index) {
+    const v1::GenerateRequest message = PlanOf("oversize:1", index);
+    kinds.insert(message.has_text());
+    EXPECT_TRUE(message.has_text() ? message.text().size() > 4096 : message.token_ids().ids_size() == 2049);
+  }
+  EXPECT_EQ(kinds.size(), 2u);
+}
+
+TEST(Workload, DuplicatesShareAnIdAndBadReadersAskForMuch) {
+  EXPECT_EQ(PlanOf("duplicate-id:1", 0).request_id(), PlanOf("duplicate-id:1", 1).request_id());
+  EXPECT_FALSE(PlanOf("duplicate-id:1", 0).request_id().empty());
+  EXPECT_EQ(PlanOf("reader:1", 0).output().logprobs(), 32u);
+}
+
+TEST(ParseAdversaries, GroupDealsItsFractionOut) {
+  const std::vector<BehaviourShare> shares = *ParseAdversaries("cancel:0.3,slow-reader:0.1");
+  ASSERT_EQ(shares.size(), 4u);
+  EXPECT_EQ(shares[0].behaviour, Behaviour::kCancelQueued);
+  EXPECT_DOUBLE_EQ(shares[0].share, 0.1);
+  EXPECT_EQ(shares[3].behaviour, Behaviour::kSlowReader);
+  EXPECT_EQ(ParseAdversaries("all:1")->size(), 10u);
+  for (const char* text : {"", "cancel", "cancel:", "cancel:-0.1", "cancel:1.1", "cancel:0.6,deadline:0.6", "x:0.1"}) {
+    EXPECT_FALSE(ParseAdversaries(text).ok()) << text;
+  }
 }
 
 TEST(Workload, TextsAreUsedInTurn) {
