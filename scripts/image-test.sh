@@ -85,4 +85,5 @@ fi
 started=$(date +%s)
 export LATENTD_VERSION LATENTD_CGROUP="/$cgroup"
 unshare --net /usr/bin/python3 -B tests/container/image_test.py
+/usr/bin/python3 -B tests/container/systemd_test.py
 echo "image: tested in $(($(date +%s) - started)) s"
