@@ -82,13 +82,17 @@ void CheckListeners(const Config& config, Findings& findings) {
   struct Listener {
     std::string_view knob;
     const std::string& text;
-    AddressUse use;
+    absl::StatusOr<Address> (*parse)(std::string_view text);
   };
-  for (const Listener& listener : {Listener{"listen", config.listen, AddressUse::kGrpcListener},
-                                   Listener{"metrics-listen", config.metrics_listen, AddressUse::kHttpListener},
-                                   Listener{"admin-listen", config.admin_listen, AddressUse::kGrpcListener}}) {
+  const auto grpc = [](std::string_view text) { return ParseAddress(text, AddressUse::kGrpcListener); };
+  const auto http = [](std::string_view text) { return ParseAddress(text, AddressUse::kHttpListener); };
+  for (const Listener& listener :
+       {Listener{"listen", config.listen, grpc}, Listener{"metrics-listen", config.metrics_listen, http},
+        Listener{"admin-listen", config.admin_listen, grpc},
+        Listener{"kv-events-listen", config.kv_events_listen, ParseTcpListener},
+        Listener{"kv-events-replay-listen", config.kv_events_replay_listen, ParseTcpListener}}) {
     if (listener.text.empty()) continue;
-    const absl::StatusOr<Address> address = ParseAddress(listener.text, listener.use);
+    const absl::StatusOr<Address> address = listener.parse(listener.text);
     if (!address.ok()) {
       findings.push_back(Wrong(listener.knob, address.status()));
     } else if (address->kind == Address::Kind::kUnix) {
