@@ -43,9 +43,12 @@ class KubernetesTest(unittest.TestCase):
     def test_ports_are_those_of_the_image(self):
         exposed = re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.M)[1].split()
         for overlay in OVERLAYS:
-            self.assertEqual([str(port["containerPort"]) for port in container(overlay)["ports"]], exposed)
+            events = [value.rpartition(":")[2] for name, value in environment(overlay).items()
+                      if name.startswith("LATENTD_KV_EVENTS")]
+            ports = [str(port["containerPort"]) for port in container(overlay)["ports"]]
+            self.assertEqual(sorted(ports), sorted([*exposed, *events]))
             self.assertEqual({str(port) for rule in one(overlay, "NetworkPolicy")["spec"]["ingress"]
-                              for port in [each["port"] for each in rule["ports"]]}, set(exposed))
+                              for port in [each["port"] for each in rule["ports"]]}, set(ports))
             for name in ("latentd", "latentd-pods"):
                 service = next(each for each in rendered(overlay)
                                if each["kind"] == "Service" and each["metadata"]["name"] == name)
