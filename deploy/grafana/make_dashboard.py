@@ -50,6 +50,8 @@ PANELS = {
         ("In flight", "short", "RPCs by the phase they are in",
          one(gauge("latentd_requests_in_flight", "phase"), "{{phase}}")),
         ("Duration", "s", "From arrival to the status", quantiles("latentd_request_duration_seconds")),
+        ("Prompts", "short", "Their length in tokens", quantiles("latentd_prompt_length_tokens")),
+        ("Answers", "short", "Their length in tokens", quantiles("latentd_generation_length_tokens")),
     ],
     "Queue and refusals": [
         ("Waiting", "short", "Sequences without a place in a step, by priority",
@@ -66,6 +68,8 @@ PANELS = {
          one('job:latentd_first_token_misses:ratio_rate5m{job=~"$job"}', "5 m") +
          one('job:latentd_first_token_misses:ratio_rate1h{job=~"$job"}', "1 h") +
          one('job:latentd_first_token_misses:ratio_rate6h{job=~"$job"}', "6 h")),
+        ("Prompt tokens to compute", "short", "Of live requests",
+         one(gauge("latentd_prompt_tokens_pending", "instance"), "{{instance}}")),
         ("Deadlines that passed", "reqps", "By phase",
          one(rate("latentd_deadline_exceeded_total", "phase"), "{{phase}}")),
     ],
@@ -81,6 +85,11 @@ PANELS = {
         ("Evictions and preemptions", "short", "Blocks that made room; sequences that lost theirs, per second",
          one(rate("latentd_kv_evictions_total", "instance"), "{{instance}} evictions") +
          one(rate("latentd_preemptions_total", "reason"), "preempted for {{reason}}")),
+        ("Without blocks", "s", "Time that preempted requests waited for blocks again",
+         quantiles("latentd_preempted_seconds")),
+        ("KV events", "short", "Per second: published to routers, and lost before they could be",
+         one(rate("latentd_kv_events_published_total", "instance"), "{{instance}} published") +
+         one(rate("latentd_kv_events_missed_total", "instance"), "{{instance}} lost")),
         ("Tokens computed in vain", "short", "Per second, by cause",
          one(rate("latentd_wasted_tokens_total", "cause"), "{{cause}}")),
     ],
@@ -93,6 +102,7 @@ PANELS = {
         ("Drafts accepted", "percentunit", "Of those verified, by their place in the row",
          one(f"{rate('latentd_spec_accepted_tokens_total', 'position')} / "
              f"({rate('latentd_spec_drafted_tokens_total', 'position')} > 0)", "{{position}}")),
+        ("Drafts of a row", "short", "That speculate=auto chose last", one(f"latentd_spec_k{{{CHOSEN}}}", "{{instance}}")),
         ("Faults", "short", "Since the start: stalls, rows that were not finite, broken invariants",
          one(gauge("latentd_engine_stalls_total", "instance"), "{{instance}} stalls") +
          one(gauge("latentd_nonfinite_rows_total", "instance"), "{{instance}} rows not finite") +
@@ -130,6 +140,8 @@ PANELS = {
          one(f"process_open_fds{{{CHOSEN}}} / process_max_fds{{{CHOSEN}}}", "{{instance}}")),
         ("Up for", "s", "Since the start",
          one(f"time() - process_start_time_seconds{{{CHOSEN}}}", "{{instance}}")),
+        ("Start", "s", "How long each stage took",
+         one(f"latentd_startup_seconds{{{CHOSEN}}}", "{{instance}} {{stage}}")),
         ("Version", "short", "What runs",
          one(f"latentd_build_info{{{CHOSEN}}}", "{{instance}} {{version}} {{compiler}} {{architecture}}")),
         ("Model", "short", "What is served",
