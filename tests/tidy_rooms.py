@@ -29,7 +29,7 @@ ROOMS = {
                         "engine/step/step_profile.h", "server/config/", "server/net/"],
     "server/api/": ["base/", "jinja/", "engine/loop/queue_limit.h", "engine/metrics.h", "engine/model/config/",
                     "engine/request.h", "engine/schedule/", "engine/stream/", "engine/text/", "latentd/v1/",
-                    "google/rpc/", "kernels/id_bits.h"],
+                    "google/rpc/", "kernels/id_bits.h", "smg/"],
     "server/call/": ["base/", "engine/loop/", "engine/metrics.h", "engine/request.h", "engine/schedule/",
                      "engine/stream/", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
     "server/metrics/": ["base/", "engine/metrics.h", "latentd/v1/", "server/api/", "server/net/", "server/process/"],
@@ -39,6 +39,9 @@ ROOMS = {
                        "server/net/"],
     "server/admin/": ["base/", "engine/metrics.h", "engine/schedule/", "engine/step/", "latentd/v1/", "server/api/",
                       "server/call/", "server/config/", "server/grpc/", "server/net/", "server/process/"],
+    "server/smg/": ["base/", "engine/loop/", "engine/metrics.h", "engine/schedule/", "engine/stream/", "latentd/v1/",
+                    "smg/", "google/rpc/", "server/admin/", "server/api/", "server/call/", "server/config/",
+                    "server/grpc/", "server/net/", "server/process/"],
     "server/start/": ["base/", "engine/", "jinja/", "kernels/", "latentd/v1/", "server/"],
     "server/main.cc": ["base/", "server/"],
     "tools/client/": ["base/", "latentd/v1/", "google/rpc/", "server/net/address.h"],
@@ -51,8 +54,10 @@ ROOMS = {
 }
 # Libraries that only some rooms may know.
 LIBRARY_FOLDERS = [
-    (re.compile(r"<(grpc|grpcpp)/"), ("server/grpc/", "server/admin/", "tools/", "tests/server/", "tests/bench/")),
-    (re.compile(r"<google/protobuf/"), ("server/api/", "server/grpc/", "server/admin/", "tools/", "tests/server/")),
+    (re.compile(r"<(grpc|grpcpp)/"), ("server/grpc/", "server/admin/", "server/smg/", "tools/", "tests/server/",
+                                       "tests/bench/")),
+    (re.compile(r"<google/protobuf/"), ("server/api/", "server/grpc/", "server/admin/", "server/smg/", "tools/",
+                                        "tests/server/")),
     (re.compile(r"<prometheus/"), ("server/metrics/", "tests/server/")),
     (re.compile(r"<(zmq|msgpack)\b"), ("server/events/", "tests/server/events/")),
     (re.compile(r"<CLI/"), ("base/command_line.cc",)),

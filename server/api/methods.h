@@ -22,6 +22,9 @@ inline constexpr MethodTraits kNeedsModel = 1 << 9;  // refused while it is load
 inline constexpr MethodTraits kRunsModel = kGenerates | kScores;
 inline constexpr MethodTraits kEveryMethod = 0xffff;
 
+// The methods of vllm.grpc.engine.VllmEngine are counted under names of their own.
+inline constexpr std::string_view kSmgPrefix = "Smg";
+
 struct MethodRow {
   std::string_view name;
   MethodTraits traits;
@@ -47,6 +50,15 @@ inline constexpr MethodRow kMethods[] = {
     {"SetLogLevel", kAnswersItself | kAnswersInOne},
     {"DumpFlightRecorder", kAnswersItself | kNeedsModel},
     {"ProfileSteps", kAnswersItself | kNeedsModel},
+    {"SmgGenerate", kGenerates | kUsesTokenizer | kMakesPrompt | kNeedsModel | kAnswersInOne},
+    {"SmgHealthCheck", kAnswersItself | kAnswersInOne},
+    {"SmgFlushCache", kAnswersItself | kAnswersInOne},
+    {"SmgAbort", kAnswersItself | kAnswersInOne},
+    {"SmgGetModelInfo", kAnswersItself | kNeedsModel | kAnswersInOne},
+    {"SmgGetServerInfo", kAnswersItself | kNeedsModel | kAnswersInOne},
+    {"SmgGetLoads", kAnswersItself | kAnswersInOne},
+    {"SmgGetTokenizer", kAnswersItself | kNeedsModel | kUsesTokenizer},
+    {"SmgSubscribeKvEvents", kAnswersItself | kNeedsModel},
 };
 
 // A method whose requests go through the engine: its RPCs begin in phase queued, those of all others in phase output.

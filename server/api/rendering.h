@@ -22,9 +22,11 @@ class Rendering {
   virtual void Add(const StreamChunk& chunk, std::vector<std::string>& messages) = 0;
   virtual void End(const StreamEnd& end, std::vector<std::string>& messages) = 0;
 
-  // For an answer in one message, which End appends: the fields of the request that decide its size. None:
-  // a message follows each chunk.
+  // For answers that are held until End appends them: the fields of the request that decide their size. None: messages
+  // follow the chunks. Known once the request was admitted.
   virtual std::optional<std::string_view> SizingFields() const { return std::nullopt; }
+  // How many messages End appends to these.
+  virtual int num_held_messages() const { return 1; }
 };
 
 }  // namespace latentd

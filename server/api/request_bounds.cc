@@ -17,6 +17,8 @@
 #include "latentd/v1/generation.pb.h"
 #include "latentd/v1/models.pb.h"
 #include "server/api/status.h"
+#include "smg/common.pb.h"
+#include "smg/vllm_engine.pb.h"
 
 namespace latentd {
 namespace {
@@ -57,6 +59,14 @@ constexpr std::array kBounds = {
     Bound{.field = "latentd.v1.TemplateOptions.variables_json", .most = kMaxVariables},
     Bound{.field = "latentd.v1.DetokenizeRequest.token_ids", .most = kMaxDetokenizedIds},
     Bound{.field = "latentd.v1.AbortRequest.request_ids", .most = kMaxAbortIds},
+    Bound{.field = "vllm.grpc.engine.TokenizedInput.input_ids", .kind = Most::kContext},
+    Bound{.field = "vllm.grpc.engine.SamplingParams.logit_bias", .most = kMaxLogitBiases},
+    Bound{.field = "vllm.grpc.engine.SamplingParams.stop", .most = kMaxStopStrings},
+    Bound{.field = "vllm.grpc.engine.SamplingParams.stop_token_ids", .most = kMaxStopTokenIds},
+    Bound{.field = "vllm.grpc.engine.ChoiceConstraint.choices", .most = kMaxChoices},
+    Bound{.field = "vllm.grpc.engine.GenerateRequest.extra_mm_inputs", .most = kMaxMediaBatches},
+    Bound{.field = "vllm.grpc.engine.GetLoadsRequest.include", .most = kMaxLoadSections},
+    Bound{.field = "vllm.grpc.engine.AbortRequest.request_ids", .most = kMaxAbortIds},
 };
 constexpr int kNoBound = -1;
 
@@ -97,7 +107,8 @@ class Plans {
   Plans() {
     for (const FileDescriptor* file :
          {v1::GenerateRequest::descriptor()->file(), v1::AbortRequest::descriptor()->file(),
-          v1::GetModelRequest::descriptor()->file()}) {
+          v1::GetModelRequest::descriptor()->file(), vllm::grpc::engine::GenerateRequest::descriptor()->file(),
+          smg::grpc::common::FlushCacheRequest::descriptor()->file()}) {
       for (int i = 0; i < file->message_type_count(); ++i) Add(*file->message_type(i));
     }
   }
@@ -229,6 +240,10 @@ class EntryCounter {
 };
 
 }  // namespace
+
+ModelBounds BoundsOf(const v1::Model& model) {
+  return {.vocab_size = model.vocab_size(), .max_context_tokens = model.limits().max_context_tokens()};
+}
 
 std::optional<size_t> MaxEntriesOf(const FieldDescriptor& field, const ModelBounds& model) {
   const int index = BoundIndexOf(field);

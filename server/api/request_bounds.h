@@ -13,6 +13,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include "engine/model/config/sampling_ranges.h"
+#include "latentd/v1/models.pb.h"
 #include "server/api/message_bytes.h"
 
 namespace latentd {
@@ -26,6 +27,8 @@ inline constexpr size_t kMaxMessages = 4096;
 inline constexpr size_t kMaxTools = 128;
 inline constexpr size_t kMaxVariables = 64;
 inline constexpr size_t kMaxAbortIds = 16'384;
+inline constexpr size_t kMaxMediaBatches = 16;  // refused anyway, by name
+inline constexpr size_t kMaxLoadSections = 16;
 inline constexpr size_t kMaxDetokenizedIds = 1 << 20;
 // For all messages of a request together; one message may have as many as an answer (kMaxAnswerCalls).
 inline constexpr size_t kMaxToolCallsInAll = 16'384;
@@ -40,6 +43,8 @@ struct ModelBounds {
   uint32_t vocab_size = std::numeric_limits<uint32_t>::max();
   uint32_t max_context_tokens = std::numeric_limits<uint32_t>::max();
 };
+
+ModelBounds BoundsOf(const v1::Model& model);
 
 // Nothing where the table lacks the field. `field` is repeated.
 std::optional<size_t> MaxEntriesOf(const google::protobuf::FieldDescriptor& field, const ModelBounds& model);

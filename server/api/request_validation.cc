@@ -30,10 +30,14 @@ namespace {
 
 constexpr size_t kMinScoredTokens = 2;  // the first one has nothing before it
 
+bool IsNameOf(const v1::Model& model, std::string_view name) {
+  return name == model.name() || std::count(model.aliases().begin(), model.aliases().end(), name) > 0;
+}
+
 // `check` is told what is wrong with the other fields, where the model is the one that is served.
 template <class Message, class Check>
 absl::Status CheckMessage(const Message& request, const v1::Model& model, Check check) {
-  if (request.has_model() && request.model() != model.name()) return ModelNotFound(request.model(), model.name());
+  if (request.has_model() && !IsNameOf(model, request.model())) return ModelNotFound(request.model(), model.name());
   FieldChecks checks;
   check(checks);
   return checks.Result();

@@ -36,10 +36,6 @@ absl::StatusOr<ValidRequest> MakeFrom(const v1::ScoreRequest& message, const Ser
   return MakeRequest(message, model.description, *std::move(prompt), received);
 }
 
-ModelBounds BoundsOf(const v1::Model& model) {
-  return {.vocab_size = model.vocab_size(), .max_context_tokens = model.limits().max_context_tokens()};
-}
-
 }  // namespace
 
 absl::StatusOr<const ModelInService*> Admission::FindModel() const {
@@ -59,11 +55,28 @@ absl::StatusOr<Message> Admission::Parse(MessageBytes bytes, const ServedModel& 
 
 template <class Message>
 absl::StatusOr<std::unique_ptr<LiveCall>> Admission::Admit(MessageBytes bytes, const AdmissionRequest& arrival) const {
+  return AdmitWith([&](const ServedModel& model) { return Parse<Message>(bytes, model); }, arrival);
+}
+
+absl::StatusOr<std::unique_ptr<LiveCall>> Admission::AdmitTranslated(const Translate& translate,
+                                                                     const AdmissionRequest& arrival) const {
+  const auto make_message = [&](const ServedModel& model) -> absl::StatusOr<v1::GenerateRequest> {
+    absl::StatusOr<v1::GenerateRequest> message = translate(model);
+    if (!message.ok()) return message;
+    if (absl::Status status = CheckFields(*message, model.description); !status.ok()) return status;
+    return message;
+  };
+  return AdmitWith(make_message, arrival);
+}
+
+template <class Make>
+absl::StatusOr<std::unique_ptr<LiveCall>> Admission::AdmitWith(const Make& make_message,
+                                                               const AdmissionRequest& arrival) const {
   const absl::StatusOr<const ModelInService*> serving = FindModel();
   if (!serving.ok()) return serving.status();
   if (!arrival.tenant.ok()) return arrival.tenant.status();
   const ServedModel& model = (*serving)->model;
-  const absl::StatusOr<Message> message = Parse<Message>(bytes, model);
+  const auto message = make_message(model);
   if (!message.ok()) return message.status();
   absl::StatusOr<ValidRequest> valid = MakeFrom(*message, model, arrival.received);
   if (!valid.ok()) return valid.status();

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "engine/stream/token_stream.h"
+#include "latentd/v1/generation.pb.h"
 #include "server/api/message_bytes.h"
 #include "server/api/request_validation.h"
 #include "server/call/call_record.h"
@@ -62,7 +63,16 @@ class Admission {
   template <class Message>
   absl::StatusOr<std::unique_ptr<LiveCall>> Admit(MessageBytes bytes, const AdmissionRequest& arrival) const;
 
+  // The same for a front end with messages of its own: `translate` parses, what it makes is validated as any other.
+  using Translate = std::function<absl::StatusOr<v1::GenerateRequest>(const ServedModel& model)>;
+  absl::StatusOr<std::unique_ptr<LiveCall>> AdmitTranslated(const Translate& translate,
+                                                            const AdmissionRequest& arrival) const;
+
  private:
+  // `make_message` makes one of latentd.v1 that was checked, for the model that is served.
+  template <class Make>
+  absl::StatusOr<std::unique_ptr<LiveCall>> AdmitWith(const Make& make_message, const AdmissionRequest& arrival) const;
+
   const ServingGate& gate_;
   std::atomic<bool> is_stopped_ = false;
 };

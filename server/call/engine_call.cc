@@ -32,7 +32,7 @@ absl::Status EngineCall::Reserve(const ValidRequest& request) {
 }
 
 void EngineCall::Pump() {
-  if (!rendering_->SizingFields()) return Call::Pump();
+  if (!rendering_->SizingFields() || rendering_->num_held_messages() > 1) return Call::Pump();
   Messages messages;
   while (!end_) {
     if (!has_begun_) Begin();
@@ -52,7 +52,10 @@ EngineCall::Supply EngineCall::Fill(WireState wire, TimePoint, Messages& message
     while (!end_) TakeChunk(messages);
   } else if (wire == WireState::kFree) {
     // While the wire is busy output waits and merges in the stream, where its size is bounded.
-    taken = TakeChunk(messages);
+    // A chunk that makes no message brings no write, whose end would be the next turn.
+    do {
+      taken = TakeChunk(messages);
+    } while (taken == Taken::kOneOfMany && messages.empty());
   }
   return {.is_complete = end_.has_value(),
           .ends_at_once = end_ && end_->reason == FinishReason::kSlowConsumer,  // it had its time

@@ -5,8 +5,6 @@
 
 #include <absl/strings/str_format.h>
 
-#include "engine/schedule/finish_reason.h"
-
 namespace latentd {
 namespace {
 
@@ -36,11 +34,11 @@ void LiveRequests::Release(const std::string& request_id) {
   live_.erase(request_id);
 }
 
-bool LiveRequests::Abort(const std::string& request_id) {
+bool LiveRequests::Abort(const std::string& request_id, FinishReason reason) {
   std::lock_guard lock(mutex_);
   const auto found = live_.find(request_id);
   if (found == live_.end() || found->second.stream->has_end()) return false;
-  engine_.Cancel(found->second.id, FinishReason::kAborted);
+  engine_.Cancel(found->second.id, reason);
   return true;
 }
 

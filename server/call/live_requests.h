@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "engine/loop/engine_thread.h"
 #include "engine/request.h"
+#include "engine/schedule/finish_reason.h"
 #include "engine/stream/token_stream.h"
 
 namespace latentd {
@@ -44,8 +45,8 @@ class LiveRequests {
   bool Claim(LiveRequest request);
   void Release(const std::string& request_id);
 
-  // Tells the engine to end it; false where it is unknown or computed already.
-  bool Abort(const std::string& request_id);
+  // Tells the engine to end it for this reason; false where it is unknown or computed already.
+  bool Abort(const std::string& request_id, FinishReason reason = FinishReason::kAborted);
   std::vector<LiveRequest> List() const;
   size_t size() const;
 

@@ -14,6 +14,7 @@ static_assert(kDefaultQueuedRequests >= kDefaultRows);  // a full step's rows ca
 struct Config {
   std::string model_directory;
   std::string chat_template;               // a file, or the name of one of the model's; empty: as transformers chooses
+  std::string served_model_name;           // names, separated by commas; empty: its directory's
   std::string generation_config = "auto";  // the model's own; "none", or a file or directory
   std::string eos_token_ids;               // ids, separated by commas, that end answers beside the model's own
   std::string device = "auto";             // a CUDA device where there is one, else the CPU
@@ -48,6 +49,7 @@ struct Config {
   std::string kv_events_listen;          // tcp://…; empty: no KV events over ZeroMQ
   std::string kv_events_replay_listen;   // tcp://…; empty: no replays of them
   std::string kv_events_topic;           // empty: kv@HOST@MODEL
+  std::string smg = "on";                // whether the service of the gateway smg is served on the API's address
   std::string port_file;                 // empty: none is written
   int64_t max_connections = 0;           // of the API; 0: from the limit of open files
   int64_t max_connections_per_peer = 0;  // 0: three quarters of those

@@ -14,6 +14,7 @@
 #include "base/placement.h"
 #include "base/utf8.h"
 #include "kernels/backend.h"
+#include "server/config/served_names.h"
 #include "server/net/address.h"
 
 namespace latentd {
@@ -91,6 +92,11 @@ std::vector<Knob> ListeningKnobs() {
        "tcp://HOST:PORT where they ask again for what they missed; empty: off"},
       {kListening, "kv-events-topic", &Config::kv_events_topic,
        "Topic of these messages; empty: kv@HOSTNAME@MODEL, which names the pod and the model"},
+      {.group = kListening,
+       .name = "smg",
+       .member = &Config::smg,
+       .help = "on: the service by which the gateway smg drives its workers stands beside the gRPC API",
+       .choices = {"on", "off"}},
       {kListening, "max-connections", &Config::max_connections, "Connections to the gRPC API; more are refused", 0,
        1 << 20, "2048, fewer where ulimit -n is low"},
       {kListening, "max-connections-per-peer", &Config::max_connections_per_peer,
@@ -120,6 +126,9 @@ std::vector<Knob> AroundTheEngine() {
        "Waiting for so long raises a request's priority by one, up to the highest that waits", 0.01, kDaySeconds},
       {kModel, "chat-template", &Config::chat_template,
        "File with a chat template, or the name of one of the model's; empty: the model's, tool_use for tools"},
+      {kModel, "served-model-name", &Config::served_model_name,
+       "Names, separated by commas: the first is the model's in answers and metrics, the others are taken, too; empty: "
+       "its directory's"},
       {kModel, "generation-config", &Config::generation_config,
        "Where defaults of requests come from: auto, the model's generation_config.json; none; or a file or directory"},
       {kModel, "eos-token-ids", &Config::eos_token_ids,
@@ -279,6 +288,7 @@ absl::Status CheckTogether(const Config& config) {
                         "too, or leave both empty",
                         config.kv_events_replay_listen));
   }
+  if (const absl::Status names = ParseServedNames(config.served_model_name).status(); !names.ok()) return names;
   return CheckListeners(config);
 }
 

@@ -12,12 +12,12 @@
 
 #include "base/now.h"
 #include "engine/load/load_model.h"
-#include "engine/load/model_name.h"
 #include "server/api/sampling_defaults.h"
 #include "server/call/request_log.h"
 #include "server/net/connection_table.h"
 #include "server/process/descriptors.h"
 #include "server/process/logging.h"
+#include "server/start/describe_model.h"
 #include "server/start/exposure.h"
 #include "server/start/load_choices.h"
 #include "server/start/port_file.h"
@@ -50,6 +50,8 @@ Daemon::Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started)
       egress_(static_cast<int>(config_.egress_threads), FromSeconds(config_.slow_consumer_seconds)),
       generation_(gate_, reception_.PartsWith(egress_)),
       models_(gate_, reception_.PartsWith(egress_)),
+      vllm_engine_({.gate = gate_, .state = state_, .config = config_, .metrics = metrics_},
+                   reception_.PartsWith(egress_)),
       alarm_({.metrics = metrics_,
               .state = state_,
               .drain = drain_,
@@ -67,16 +69,15 @@ absl::Status Daemon::Run() {
   if (absl::Status status = PreparePortFile(config_.port_file); !status.ok()) return status;
   if (absl::Status status = CheckRecorderDirectory(config_.recorder_dir); !status.ok()) return status;
   if (absl::Status status = ProfileFile::Prepare(config_.profile); !status.ok()) return status;
-  NameModelInRequestLog(ModelName(config_.model_directory));
-  absl::StatusOr<std::unique_ptr<Listeners>> listeners =
-      Listeners::Start({&generation_, &models_}, {.gate = gate_,
-                                                  .metrics = metrics_,
-                                                  .reception = reception_,
-                                                  .drain = drain_,
-                                                  .state = state_,
-                                                  .stop = stop_,
-                                                  .config = config_,
-                                                  .knobs = parsed_.knobs});
+  NameModelInRequestLog(NamesOf(config_).front());
+  absl::StatusOr<std::unique_ptr<Listeners>> listeners = Listeners::Start(Services(), {.gate = gate_,
+                                                                                       .metrics = metrics_,
+                                                                                       .reception = reception_,
+                                                                                       .drain = drain_,
+                                                                                       .state = state_,
+                                                                                       .stop = stop_,
+                                                                                       .config = config_,
+                                                                                       .knobs = parsed_.knobs});
   if (!listeners.ok()) return listeners.status();
   listeners_ = *std::move(listeners);
   spdlog::debug("listening on {}; loading {}", listeners_->Text(), config_.model_directory);
@@ -97,6 +98,12 @@ absl::Status Daemon::Run() {
     _exit(status.ok() ? 0 : 1);
   }
   return status;
+}
+
+std::vector<NamedService> Daemon::Services() {
+  std::vector<NamedService> services = {{"latentd.v1.Generation", generation_}, {"latentd.v1.Models", models_}};
+  if (config_.smg == "on") services.push_back({VllmEngineService::kName, vllm_engine_});
+  return services;
 }
 
 // -------------------------------------------------------------------------------------------------------------- start
@@ -205,6 +212,7 @@ void Daemon::Drain() {
   metrics_.Update([](MetricsData& data) { data.state = ServerState::kDraining; });
   state_.MoveTo(ServingState::Stage::kDraining);
   generation_.StopAdmitting();
+  vllm_engine_.StopAdmitting();
   runtime_->engine().StopAdmitting();
   SetStage(DrainState::Stage::kDraining);
   if (!AwaitRequests()) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include <absl/status/status.h>
 
@@ -25,6 +26,7 @@
 #include "server/process/serving_state.h"
 #include "server/process/signals.h"
 #include "server/process/stall_watch.h"
+#include "server/smg/engine_service.h"
 #include "server/start/listeners.h"
 #include "server/start/model_runtime.h"
 
@@ -43,6 +45,8 @@ class Daemon {
   absl::Status Run();
 
  private:
+  // Those of the API.
+  std::vector<NamedService> Services();
   absl::StatusOr<std::unique_ptr<LoadedModel>> Load();
   absl::Status Open(std::unique_ptr<LoadedModel> loaded);
   void Watch();
@@ -68,6 +72,7 @@ class Daemon {
   Egress egress_;
   GenerationService generation_;
   ModelsService models_;
+  VllmEngineService vllm_engine_;
   InvariantAlarm alarm_;
   std::unique_ptr<FlightDumps> dumps_;     // of runtime_'s recorder; null while the model loads
   std::unique_ptr<ModelRuntime> runtime_;  // null while the model loads; outlives what serves it

@@ -3,8 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "engine/load/model_name.h"
 #include "server/api/answer_limit.h"
 #include "server/api/sampling_defaults.h"
+#include "server/config/served_names.h"
 #include "server/net/message_limit.h"
 
 namespace latentd {
@@ -42,8 +44,11 @@ void DescribeLimits(const Config& config, const LoadedModel& loaded, v1::ModelLi
 v1::Model Describe(const Config& config, const LoadedModel& loaded) {
   const ModelConfig& facts = loaded.model->config();
   v1::Model model;
-  model.set_name(loaded.description.name);
+  const std::vector<std::string> names = NamesOf(config);
+  model.set_name(names.front());
+  for (size_t i = 1; i < names.size(); ++i) model.add_aliases(names[i]);
   model.set_architecture(facts.architecture);
+  model.set_model_type(facts.model_type);
   model.set_context_length(static_cast<uint32_t>(facts.max_context));
   model.set_vocab_size(static_cast<uint32_t>(facts.vocab_size));
   model.set_quantization(loaded.description.quantization);
@@ -63,6 +68,11 @@ v1::Model Describe(const Config& config, const LoadedModel& loaded) {
 }
 
 }  // namespace
+
+std::vector<std::string> NamesOf(const Config& config) {
+  if (config.served_model_name.empty()) return {ModelName(config.model_directory)};
+  return *ParseServedNames(config.served_model_name);  // it was checked when it was set
+}
 
 ServedModel TakeServedModel(const Config& config, LoadedModel& loaded) {
   return {.description = Describe(config, loaded),

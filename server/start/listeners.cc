@@ -7,25 +7,21 @@
 #include <absl/strings/str_replace.h>
 
 #include "base/now.h"
-#include "engine/load/model_name.h"
 #include "server/config/knobs.h"
 #include "server/process/descriptors.h"
+#include "server/start/describe_model.h"
 
 namespace latentd {
 namespace {
-
-constexpr char kGeneration[] = "latentd.v1.Generation";
-constexpr char kModels[] = "latentd.v1.Models";
 
 // Null where they are off.
 absl::StatusOr<std::unique_ptr<KvEventsPublisher>> BindKvEvents(const Config& config, Metrics& metrics) {
   if (config.kv_events_listen.empty()) return nullptr;
   const bool has_topic = !config.kv_events_topic.empty();
-  return KvEventsPublisher::Bind(
-      {.listen = config.kv_events_listen,
-       .replay_listen = config.kv_events_replay_listen,
-       .topic = has_topic ? config.kv_events_topic : KvEventsTopic(ModelName(config.model_directory))},
-      metrics);
+  return KvEventsPublisher::Bind({.listen = config.kv_events_listen,
+                                  .replay_listen = config.kv_events_replay_listen,
+                                  .topic = has_topic ? config.kv_events_topic : KvEventsTopic(NamesOf(config).front())},
+                                 metrics);
 }
 
 bool IsReady(const ServingState::View& view) { return view.is_ready(); }
@@ -42,7 +38,7 @@ std::vector<std::pair<std::string, std::string>> ConfigLabels(const std::vector<
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<grpc::Service*>& services,
+absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<NamedService>& services,
                                                             AdminEndpoint::Parts admin_parts) {
   const Config& config = admin_parts.config;
   std::unique_ptr<Listeners> listeners(new Listeners);
@@ -50,15 +46,18 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<gr
       MetricsExporter::Start(config.metrics_listen, admin_parts.metrics, admin_parts.state);
   if (!metrics.ok()) return metrics.status();
   listeners->metrics_ = *std::move(metrics);
-  absl::StatusOr<std::unique_ptr<GrpcServer>> api =
-      GrpcServer::Start({.listen = config.listen,
-                         .flag = "--listen",
-                         .state = admin_parts.state,
-                         .services = services,
-                         .service_names = {kGeneration, kModels},
-                         .health = {{"", &IsReady}, {kGeneration, &IsReady}, {kModels, &IsReady}},
-                         .limits = LimitsOfApi(config, MaxDescriptors()),
-                         .slow_consumer_seconds = config.slow_consumer_seconds});
+  GrpcServer::Endpoint endpoint{.listen = config.listen,
+                                .flag = "--listen",
+                                .state = admin_parts.state,
+                                .health = {{"", &IsReady}},
+                                .limits = LimitsOfApi(config, MaxDescriptors()),
+                                .slow_consumer_seconds = config.slow_consumer_seconds};
+  for (const NamedService& each : services) {
+    endpoint.services.push_back(&each.service);
+    endpoint.service_names.push_back(each.name);
+    endpoint.health.push_back({each.name, &IsReady});
+  }
+  absl::StatusOr<std::unique_ptr<GrpcServer>> api = GrpcServer::Start(endpoint);
   if (!api.ok()) return api.status();
   listeners->api_ = *std::move(api);
   absl::StatusOr<std::unique_ptr<KvEventsPublisher>> kv_events = BindKvEvents(config, admin_parts.metrics);

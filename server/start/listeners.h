@@ -21,10 +21,16 @@
 
 namespace latentd {
 
+// A service of the API, under the name that clients, reflection and health know.
+struct NamedService {
+  std::string name;
+  grpc::Service& service;
+};
+
 class Listeners {
  public:
   // All or none. `services`, and what `admin_parts` refers to, outlive it.
-  static absl::StatusOr<std::unique_ptr<Listeners>> Start(const std::vector<grpc::Service*>& services,
+  static absl::StatusOr<std::unique_ptr<Listeners>> Start(const std::vector<NamedService>& services,
                                                           AdminEndpoint::Parts admin_parts);
   Listeners(const Listeners&) = delete;
   Listeners& operator=(const Listeners&) = delete;

@@ -379,6 +379,14 @@ class KnobTest(unittest.TestCase):
                 chat = daemon.pb.ChatInput(messages=[daemon.pb.ChatMessage(role="user", content="yes")])
                 self.assertEqual(server.generation.Tokenize(daemon.pb.TokenizeRequest(chat=chat)).rendered, "Say yes")
 
+    def knob_served_model_name(self):  # more of it: smg_rpcs_test.py
+        with daemon.Daemon("--served-model-name", "tales,tiny") as server:
+            self.assertEqual(server.once(daemon.request(model="tiny", max_tokens=1)).started.model, "tales")
+
+    def knob_smg(self):
+        with daemon.Daemon("--smg", "off") as server, self.assertRaises(grpc.RpcError):
+            server.health("vllm.grpc.engine.VllmEngine")
+
     def knob_generation_config(self):
         with daemon.Daemon("--generation-config", "none") as server:
             model = server.models.GetModel(daemon.models_pb2.GetModelRequest())

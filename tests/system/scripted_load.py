@@ -20,6 +20,9 @@ from daemon import MODEL, Details, held_request, long_request, pb, request, stub
 from doctored_model import copy_with_overflow
 from loading_daemon import LoadingDaemon
 from raw_http2 import RawClient, framed
+from smg import common_pb2
+from smg import vllm_engine_pb2 as smg
+from smg import vllm_engine_pb2_grpc
 
 
 def ignore_end(call):
@@ -87,6 +90,7 @@ class ScriptedLoad:
         self.slow_reader_that_does_not()
         self.transfers()
         self.operators()
+        self.gateway()
         self.stall()
         self.drain()
 
@@ -325,6 +329,23 @@ class ScriptedLoad:
                        "Drain is counted when its client is gone")
             held.cancel()
             server.process.wait(daemon.PATIENCE_SECONDS)
+
+    def gateway(self):
+        """Each method by which smg drives a worker."""
+        with self.serving() as server:
+            engine = vllm_engine_pb2_grpc.VllmEngineStub(server.channel)
+            engine.HealthCheck(smg.HealthCheckRequest())
+            engine.GetModelInfo(smg.GetModelInfoRequest())
+            engine.GetServerInfo(smg.GetServerInfoRequest())
+            engine.GetLoads(smg.GetLoadsRequest())
+            ignore_end(engine.GetTokenizer(common_pb2.GetTokenizerRequest()))
+            ignore_end(engine.Generate(smg.GenerateRequest(text="a",
+                                                           sampling_params=smg.SamplingParams(max_tokens=2))))
+            events = engine.SubscribeKvEvents(common_pb2.SubscribeKvEventsRequest(load_records_before_first_batch=True))
+            next(events)
+            events.cancel()
+            engine.Abort(smg.AbortRequest(request_ids=["unknown"]))
+            engine.FlushCache(common_pb2.FlushCacheRequest(timeout_s=daemon.PATIENCE_SECONDS))
 
     def stall(self):
         """A prompt's step that takes longer than the patience: a stall by this daemon's own rule."""

@@ -19,6 +19,7 @@
 #include "server/api/request_validation.h"
 #include "server/api/status.h"
 #include "server/api/wire_message.h"
+#include "smg/vllm_engine.pb.h"
 #include "tests/server/api/request_bytes.h"
 #include "tests/support/allocation_count.h"
 
@@ -37,8 +38,9 @@ constexpr ModelBounds kBounds{.vocab_size = 4096, .max_context_tokens = 2048};
 
 std::vector<const Descriptor*> RequestTypes() {
   std::vector<const Descriptor*> types;
-  for (const FileDescriptor* file : {v1::GenerateRequest::descriptor()->file(), v1::AbortRequest::descriptor()->file(),
-                                     v1::Model::descriptor()->file()}) {
+  for (const FileDescriptor* file :
+       {v1::GenerateRequest::descriptor()->file(), v1::AbortRequest::descriptor()->file(),
+        v1::Model::descriptor()->file(), vllm::grpc::engine::GenerateRequest::descriptor()->file()}) {
     for (int i = 0; i < file->service_count(); ++i) {
       for (int j = 0; j < file->service(i)->method_count(); ++j) {
         types.push_back(file->service(i)->method(j)->input_type());

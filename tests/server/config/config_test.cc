@@ -68,6 +68,7 @@ std::string OtherValue(const Knob& knob) {
   }
   if (knob.name == "device") return "cuda:1";
   if (knob.name == "pin-threads") return "0-3";
+  if (knob.name == "served-model-name") return "other#\"name\",second";
   if (knob.is_text()) return absl::StrCat("other # \"", std::string(knob.name), "\"");
   if (value == "1024") return "1025";
   return knob.highest >= 1024 ? "1024" : "3";
