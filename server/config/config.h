@@ -45,6 +45,7 @@ struct Config {
 
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9090";
+  std::string metrics_compat = "none";   // further names under which the metrics are shown
   std::string admin_listen;              // empty: no Admin service
   std::string kv_events_listen;          // tcp://…; empty: no KV events over ZeroMQ
   std::string kv_events_replay_listen;   // tcp://…; empty: no replays of them

@@ -20,6 +20,15 @@ const std::vector<MetricDescriptor>& MetricCatalog() {
   return catalog;
 }
 
+const std::vector<MetricDescriptor>& VllmCatalog() {
+  static const MetricRows catalog = [] {
+    MetricRows rows;
+    AddVllmRows(rows);
+    return rows;
+  }();
+  return catalog;
+}
+
 const std::vector<UnavailableMetric>& NotYetExported() {
   static const std::vector<UnavailableMetric> metrics = {
       {"latentd_expert_imbalance_ratio", "routed counts stay inside the kernels; nothing brings them to the engine"},

@@ -18,6 +18,9 @@ struct UnavailableMetric {
 
 const std::vector<MetricDescriptor>& MetricCatalog();
 
+// What --metrics-compat=vllm adds.
+const std::vector<MetricDescriptor>& VllmCatalog();
+
 // Not exported at all.
 const std::vector<UnavailableMetric>& NotYetExported();
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,8 @@ struct LabelDescriptor {
 struct Series {
   std::vector<std::pair<std::string, std::string>> labels = {};
   double value = 0.0;
-  const Histogram* histogram = nullptr;  // only of histograms
+  const Histogram* histogram = nullptr;         // only of histograms
+  std::shared_ptr<const Histogram> owned = {};  // that one, where it was added up for this scrape
 };
 
 struct MetricDescriptor {

@@ -114,5 +114,6 @@ uint64_t FinishedFor(Cause cause, const MetricsData& data);
 void AddRequestRows(MetricRows& rows);
 void AddEngineRows(MetricRows& rows);
 void AddProcessRows(MetricRows& rows);
+void AddVllmRows(MetricRows& rows);
 
 }  // namespace latentd

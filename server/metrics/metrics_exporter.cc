@@ -66,28 +66,32 @@ HttpAnswer Readiness(const ServingState::View& view) {
 }  // namespace
 
 std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
-                                          const ServingState::View& view) {
+                                          const ServingState::View& view, const MetricsCompat& compat) {
   const Scrape scrape{.data = data,
                       .facts = facts,
+                      .served_name = compat.served_name,
                       .view = view,
                       .connections = ConnectionTable::OfProcess().counts(),
                       .process = ReadProcessFacts()};
   std::vector<MetricFamily> all;
   all.reserve(MetricCatalog().size());
   for (const MetricDescriptor& metric : MetricCatalog()) all.push_back(FamilyOf(metric, scrape));
+  if (!compat.has_vllm) return all;
+  for (const MetricDescriptor& metric : VllmCatalog()) all.push_back(FamilyOf(metric, scrape));
   return all;
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const std::string& address,
                                                                         const Metrics& metrics,
-                                                                        const ServingState& state) {
+                                                                        const ServingState& state,
+                                                                        MetricsCompat compat) {
   const absl::StatusOr<Address> parsed = ParseAddress(address, AddressUse::kHttpListener);
   if (!parsed.ok()) {
     return absl::InvalidArgumentError(absl::StrFormat("metrics-listen: %s", std::string(parsed.status().message())));
   }
   absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(*parsed, "--metrics-listen");
   if (!socket.ok()) return socket.status();
-  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(metrics, state));
+  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(metrics, state, std::move(compat)));
   absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(
       *std::move(socket), [self = exporter.get()](std::string_view path) { return self->AnswerTo(path); });
   if (!server.ok()) return server.status();
@@ -110,7 +114,8 @@ HttpAnswer MetricsExporter::AnswerTo(std::string_view path) {
 HttpAnswer MetricsExporter::Page() {
   const std::lock_guard lock(mutex_);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-          .body = prometheus::TextSerializer().Serialize(CollectFamilies(metrics_.Snapshot(), facts_, state_.view()))};
+          .body = prometheus::TextSerializer().Serialize(
+              CollectFamilies(metrics_.Snapshot(), facts_, state_.view(), compat_))};
 }
 
 }  // namespace latentd

@@ -61,6 +61,13 @@ beside the metrics says the same. Liveness is the service name `latentd.liveness
 the process answers, stalled or draining as it may be. Restart on liveness, route on readiness.
 )";
 
+constexpr const char* kCompat = R"(
+## With --metrics-compat=vllm
+
+The same page then has these, too: what is above, added up under the names that dashboards and the pickers of Kubernetes
+know from vLLM. `model_name` is the first of `--served-model-name`.
+)";
+
 const char* NameOf(MetricKind kind) {
   switch (kind) {
     case MetricKind::kCounter:
@@ -87,9 +94,9 @@ std::string RenderLabels(const MetricDescriptor& metric) {
   return absl::StrJoin(metric.labels, "; ", render);
 }
 
-void AppendTable(std::string& page) {
+void AppendTable(const std::vector<MetricDescriptor>& catalog, std::string& page) {
   absl::StrAppend(&page, "\n| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
-  for (const MetricDescriptor& metric : MetricCatalog()) {
+  for (const MetricDescriptor& metric : catalog) {
     absl::StrAppend(&page, "| `", metric.name, "` | ", NameOf(metric.kind), " | ", metric.unit, " | ",
                     RenderLabels(metric), " | ", metric.help, " |\n");
   }
@@ -170,10 +177,12 @@ void AppendUnavailable(const std::vector<UnavailableMetric>& metrics, std::strin
 
 std::string RenderMetricsPage() {
   std::string page = kIntroduction;
-  AppendTable(page);
+  AppendTable(MetricCatalog(), page);
   AppendLongLists(page);
   AppendReasons(page);
-  absl::StrAppend(&page, kLaws, "\n## Not yet\n\nNot exported, because nothing could ever move them:\n\n");
+  absl::StrAppend(&page, kLaws, kCompat);
+  AppendTable(VllmCatalog(), page);
+  absl::StrAppend(&page, "\n## Not yet\n\nNot exported, because nothing could ever move them:\n\n");
   AppendUnavailable(NotYetExported(), page);
   return page;
 }

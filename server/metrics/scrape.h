@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,9 +22,16 @@ struct ExporterFacts {
   std::vector<std::pair<std::string, std::string>> config = {};  // name and value of each knob, for config_info
 };
 
+// What the page has beside our own series.
+struct MetricsCompat {
+  bool has_vllm = false;
+  std::string served_name = {};  // of the model, known before it is loaded
+};
+
 struct Scrape {
   const MetricsData& data;
   const ExporterFacts& facts;
+  std::string_view served_name = {};
   ServingState::View view = {};
   ConnectionCounts connections = {};
   ProcessFacts process = {};

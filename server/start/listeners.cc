@@ -43,7 +43,8 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<Na
   const Config& config = admin_parts.config;
   std::unique_ptr<Listeners> listeners(new Listeners);
   absl::StatusOr<std::unique_ptr<MetricsExporter>> metrics =
-      MetricsExporter::Start(config.metrics_listen, admin_parts.metrics, admin_parts.state);
+      MetricsExporter::Start(config.metrics_listen, admin_parts.metrics, admin_parts.state,
+                             {.has_vllm = config.metrics_compat == "vllm", .served_name = NamesOf(config).front()});
   if (!metrics.ok()) return metrics.status();
   listeners->metrics_ = *std::move(metrics);
   GrpcServer::Endpoint endpoint{.listen = config.listen,

@@ -383,6 +383,10 @@ class KnobTest(unittest.TestCase):
         with daemon.Daemon("--served-model-name", "tales,tiny") as server:
             self.assertEqual(server.once(daemon.request(model="tiny", max_tokens=1)).started.model, "tales")
 
+    def knob_metrics_compat(self):  # what is in them: smg_rpcs_test.py
+        with daemon.Daemon("--metrics-compat", "vllm") as server:
+            self.assertTrue(any(name.startswith("vllm:") for name in server.metrics()))
+
     def knob_smg(self):
         with daemon.Daemon("--smg", "off") as server, self.assertRaises(grpc.RpcError):
             server.health("vllm.grpc.engine.VllmEngine")

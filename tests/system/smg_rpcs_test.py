@@ -1,4 +1,4 @@
-"""What else than Generate the gateway smg asks of a worker, by our own stubs."""
+"""What else than Generate the gateway smg asks of a worker, by our own stubs, and the metrics that pickers read."""
 import hashlib
 import io
 import json
@@ -242,6 +242,35 @@ class NamesTest(unittest.TestCase):
             refused = daemon.run("--model", MODEL, "--served-model-name", names)
             self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1))
             self.assertIn("served-model-name: expected", refused.stderr)
+
+
+class MetricsTest(unittest.TestCase):
+    def test_series_of_vllm_are_ours_under_other_names(self):
+        with Worker("--metrics-compat", "vllm", "--served-model-name", "tales,tiny") as server:
+            before = server.metrics()
+            for seed in range(3):
+                server.once(daemon.request(seed=seed, stopping=daemon.pb.Stopping(ignore_eos=True)))
+            server.wait_until_idle()
+            samples = server.metrics()
+            self.assertEqual(set(before), set(samples), "every series is there from the start")
+
+            def vllm(name, more=""):
+                return samples[f'vllm:{name}{{model_name="tales"{more}}}']
+
+            limits = server.models.GetModel(daemon.models_pb2.GetModelRequest()).limits
+            blocks = limits.kv_blocks - 1  # one is scratch
+            self.assertEqual(samples[f'vllm:cache_config_info{{block_size="64",num_gpu_blocks="{blocks}"}}'], 1)
+            self.assertEqual([vllm(name) for name in ("num_requests_waiting", "num_requests_running",
+                                                      "kv_cache_usage_perc")], [0, 0, 0])
+            self.assertEqual(vllm("request_success_total", ',finished_reason="length"'), 3)
+            self.assertEqual(vllm("generation_tokens_total"), 3 * 24)
+            self.assertEqual(vllm("request_generation_tokens_sum"), 3 * 24)
+            self.assertEqual(vllm("prompt_tokens_total"), server.sum("prompt_tokens_admitted_total"))
+            self.assertEqual(vllm("prefix_cache_hits_total"), server.sum("prefix_cache_hit_tokens_total"))
+            for name in ("e2e_request_latency", "time_to_first_token", "request_time_per_output_token",
+                         "request_queue_time", "request_prefill_time", "request_decode_time"):
+                self.assertEqual(vllm(f"{name}_seconds_count"), 3, name)
+            self.assertEqual(vllm("inter_token_latency_seconds_count"), 3 * 23)
 
 
 if __name__ == "__main__":
