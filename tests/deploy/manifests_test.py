@@ -120,8 +120,12 @@ class KubernetesTest(unittest.TestCase):
         self.assertIn(f"| `{series}` | gauge |", (ROOT / "deploy/METRICS.md").read_text())
 
     def test_credentials_take_the_place_of_insecure(self):
+        """But for the sockets of KV events, which know none."""
         self.assertEqual(environment("deployment")["LATENTD_INSECURE"], "on")
-        self.assertNotIn("LATENTD_INSECURE", environment("pool"))
+        self.assertIn("{name: LATENTD_INSECURE, $patch: delete}",
+                      (KUBERNETES / "components/credentials/pod.yaml").read_text())
+        self.assertEqual(environment("pool").get("LATENTD_INSECURE"),
+                         "on" if "LATENTD_KV_EVENTS_LISTEN" in environment("pool") else None)
         folder, name = os.path.split(environment("pool")["LATENTD_TOKENS"])
         self.assertIn({"name": "credentials", "mountPath": folder, "readOnly": True}, container("pool")["volumeMounts"])
         self.assertEqual(name, "tokens")
