@@ -8,7 +8,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 KUBERNETES = ROOT / "deploy/kubernetes"
-OVERLAYS = ("deployment", "statefulset", "pool")
+OVERLAYS = ("deployment", "statefulset", "pool", "secure")
 WORKLOADS = ("Deployment", "StatefulSet")
 
 

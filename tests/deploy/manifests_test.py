@@ -34,11 +34,27 @@ class KubernetesTest(unittest.TestCase):
     def test_probes_ask_the_services_that_the_daemon_has(self):
         for overlay in OVERLAYS:
             pod = container(overlay)
+            if "LATENTD_TLS_CERT" in environment(overlay):
+                continue
             services = [pod[f"{kind}Probe"]["grpc"].get("service", "") for kind in ("startup", "readiness", "liveness")]
             self.assertEqual(services, ["", "", "latentd.liveness"])
             grpc = next(port["containerPort"] for port in pod["ports"] if port["name"] == "grpc")
             for kind in ("startup", "readiness", "liveness"):
                 self.assertEqual(pod[f"{kind}Probe"]["grpc"]["port"], grpc)
+
+    def test_with_tls_probes_ask_the_metrics_port(self):
+        """A kubelet's gRPC probes speak no TLS; docs/operating.md has the two paths."""
+        pod = container("secure")
+        for kind, path in (("startup", "/ready"), ("readiness", "/ready"), ("liveness", "/health")):
+            probe = pod[f"{kind}Probe"]
+            self.assertEqual(probe["httpGet"], {"port": "metrics", "path": path})
+            self.assertNotIn("grpc", probe)
+            self.assertEqual(probe["periodSeconds"], container("deployment")[f"{kind}Probe"]["periodSeconds"])
+            self.assertIn(f"`{path}`", (ROOT / "docs/operating.md").read_text())
+        self.assertNotIn("LATENTD_INSECURE", environment("secure"))
+        for name in ("LATENTD_TLS_CERT", "LATENTD_TLS_KEY", "LATENTD_TOKENS"):
+            folder = os.path.dirname(environment("secure")[name])
+            self.assertIn(folder, [mount["mountPath"] for mount in pod["volumeMounts"]])
 
     def test_ports_are_those_of_the_image(self):
         exposed = re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.M)[1].split()
