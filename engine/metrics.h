@@ -21,9 +21,9 @@
 
 namespace latentd {
 
-// How a reader's wish for events of the prefix cache again ended: with all from its number on; with the oldest that are
-// held, because that one is gone; unread by it; it named no number.
-enum class KvReplay : uint8_t { kWhole, kCut, kUnread, kMalformed };
+// How a reader's wish for events of the prefix cache again ended: with all from its number on; with a snapshot, because
+// that one is held no longer; unread by it; it named no number.
+enum class KvReplay : uint8_t { kWhole, kSnapshot, kUnread, kMalformed };
 using KvReplayCounts = std::array<uint64_t, 4>;
 
 enum class Phase : uint8_t { kQueued, kPrefill, kDecode, kOutput };

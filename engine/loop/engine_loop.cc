@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "engine/schedule/kv_snapshot.h"
 
 namespace latentd {
 
@@ -45,6 +46,7 @@ void EngineLoop::Apply(Commands commands) {
   if (commands.cancel_all) engine_->CancelAll(FinishReason::kDraining);
   for (const StatusListener& listener : commands.describe) listener(engine_->Describe());
   for (const FlushListener& listener : commands.flush) listener(engine_->FlushPrefixCache());
+  for (const KvSnapshotListener& listener : commands.kv_snapshots) listener(KvSnapshot(engine_->scheduler()));
 }
 
 }  // namespace latentd

@@ -56,6 +56,8 @@ class EngineThread {
   void Describe(StatusListener listener) { inbox_.Describe(std::move(listener)); }
   // Forgets every cached prefix that no request holds; `listener` learns how many blocks that freed.
   void FlushPrefixCache(FlushListener listener) { inbox_.FlushPrefixCache(std::move(listener)); }
+  // `listener` learns all that a reader of kv_events() may know between two steps.
+  void SnapshotKvEvents(KvSnapshotListener listener) { inbox_.SnapshotKvEvents(std::move(listener)); }
   // Submitted and still without a first step.
   QueueLoad waiting() const { return inbox_.waiting(); }
   // For a watchdog on any thread.

@@ -50,6 +50,10 @@ void Inbox::FlushPrefixCache(FlushListener listener) {
   commands_.Merge([&listener](Commands& commands) { commands.flush.push_back(std::move(listener)); });
 }
 
+void Inbox::SnapshotKvEvents(KvSnapshotListener listener) {
+  commands_.Merge([&listener](Commands& commands) { commands.kv_snapshots.push_back(std::move(listener)); });
+}
+
 void Inbox::Send(const Effects& effects) {
   for (const SequenceId id : effects.cancel) CancelSequence(id);
   for (const auto& [id, stream] : effects.pause) Pause(id);

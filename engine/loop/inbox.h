@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "engine/loop/door.h"
+#include "engine/loop/kv_event_stream.h"
 #include "engine/loop/mailbox.h"
 #include "engine/loop/queue_limit.h"
 #include "engine/request.h"
@@ -49,9 +50,11 @@ struct Commands {
   bool cancel_all = false;
   std::vector<StatusListener> describe;
   std::vector<FlushListener> flush;
+  std::vector<KvSnapshotListener> kv_snapshots;
 
   bool empty() const {
-    return submissions.empty() && of_requests.empty() && !cancel_all && describe.empty() && flush.empty();
+    return submissions.empty() && of_requests.empty() && !cancel_all && describe.empty() && flush.empty() &&
+           kv_snapshots.empty();
   }
 };
 
@@ -69,6 +72,7 @@ class Inbox {
   void CancelAll();
   void Describe(StatusListener listener);
   void FlushPrefixCache(FlushListener listener);
+  void SnapshotKvEvents(KvSnapshotListener listener);
   // What the publisher asks for. LookAgain comes after Send of the same effects.
   void Apply(const Effects& effects) {
     Send(effects);

@@ -1,6 +1,5 @@
 #include "engine/loop/kv_event_stream.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace latentd {
@@ -14,9 +13,7 @@ void KvEventStream::Tell() {
 }
 
 KvEventReader::KvEventReader(KvEventStream& stream, uint64_t from, std::function<void()> wake)
-    : stream_(stream), wake_(std::move(wake)) {
-  const bool is_known = from > 0 && from <= stream.events_.next_number();
-  next_ = is_known ? from : 1;
+    : stream_(stream), wake_(std::move(wake)), next_(stream.BeginFor(from)) {
   const std::scoped_lock lock(stream_.mutex_);
   stream_.readers_.push_back(this);
 }

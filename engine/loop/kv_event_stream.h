@@ -3,6 +3,7 @@
 // a reader: it overwrites the oldest events and goes on. The EngineThread owns the stream; its readers must go first.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,9 @@
 
 namespace latentd {
 
+// Called once by the engine thread with what kv_snapshot.h makes: must neither block nor call the engine.
+using KvSnapshotListener = std::function<void(std::vector<KvEvent> snapshot)>;
+
 class KvEventReader;
 
 class KvEventStream {
@@ -20,6 +24,11 @@ class KvEventStream {
   // `events` must outlive it.
   explicit KvEventStream(const KvEvents& events) : events_(events) {}
 
+  // Where a reader begins that asks for event `from`: there; with event 1 where it asks for 0, or for one that is still
+  // to come: it has its number from an earlier process.
+  uint64_t BeginFor(uint64_t from) const { return from <= events_.next_number() ? std::max<uint64_t>(from, 1) : 1; }
+  // Whether that event and all behind it can still be read.
+  bool Holds(uint64_t begin) const { return events_.Holds(begin); }
   // The writer's thread, between two turns: wakes the readers where the last turn recorded something.
   void Tell();
 
@@ -35,9 +44,8 @@ class KvEventStream {
 // One caller at a time, on any thread.
 class KvEventReader {
  public:
-  // Begins with event `from`; with the oldest that is held where that is gone, or where it is still to come: the caller
-  // has its number from an earlier process. `wake` is called after a turn with events: it must not wait, nor make or
-  // destroy a reader. None is called once the destructor has returned.
+  // Begins with event BeginFor(from). `wake` is called after a turn with events: it must not wait, nor make or destroy
+  // a reader. None is called once the destructor has returned.
   KvEventReader(KvEventStream& stream, uint64_t from, std::function<void()> wake);
   KvEventReader(const KvEventReader&) = delete;
   KvEventReader& operator=(const KvEventReader&) = delete;
@@ -53,7 +61,7 @@ class KvEventReader {
 
   KvEventStream& stream_;
   const std::function<void()> wake_;
-  uint64_t next_ = 1;
+  uint64_t next_;
   uint64_t num_missed_ = 0;
 };
 

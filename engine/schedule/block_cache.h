@@ -136,6 +136,7 @@ class BlockCache {
   int num_kept() const { return order_.num_kept(); }  // of the cached ones
   int num_references(BlockId block) const { return references_[static_cast<size_t>(block)]; }
   uint64_t num_evictions() const { return num_evictions_; }
+  void AppendStored(std::vector<KvEvent>& events) const { index_.AppendStored(events); }
   // Runs `visit(const BlockHash&)` for each block that the events have told of, and not of its end.
   template <class Visit>
   void ForEachTold(const Visit& visit) const {

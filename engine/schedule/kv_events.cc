@@ -70,6 +70,11 @@ uint64_t KvEvents::next_number() const {
   return next_number_;
 }
 
+bool KvEvents::Holds(uint64_t number) const {
+  const std::scoped_lock lock(mutex_);
+  return number <= next_number_ && next_number_ - number <= events_.size();
+}
+
 // In the oldest one's place, with nothing of it but its salt's memory.
 KvEvent& KvEvents::Next(KvEvent::Kind kind) {
   KvEvent& event = events_[next_number_ % events_.size()];

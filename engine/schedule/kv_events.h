@@ -59,6 +59,7 @@ class KvEvents {
   // are no longer held. The engine thread may wait while they are copied.
   std::vector<KvEvent> From(uint64_t number, size_t most) const;
   uint64_t next_number() const;
+  bool Holds(uint64_t number) const;  // it, or where it comes next, all before it
 
  private:
   KvEvent& Next(KvEvent::Kind kind);

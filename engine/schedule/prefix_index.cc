@@ -125,6 +125,26 @@ void PrefixIndex::AppendChildren(BlockId block, std::vector<BlockId>& children) 
   for (; child != children_.all().end() && parent(*child) == block; ++child) children.push_back(*child);
 }
 
+void PrefixIndex::AppendStored(std::vector<KvEvent>& events) const {
+  std::vector<BlockId> blocks;
+  blocks.reserve(static_cast<size_t>(size()));
+  events.reserve(events.size() + blocks.capacity());
+  AppendChildren(kNoBlock, blocks);
+  for (size_t i = 0; i < blocks.size(); ++i) AppendChildren(blocks[i], blocks);
+  for (const BlockId block : blocks) {
+    if (!IsTold(block)) continue;
+    KvEvent& event = events.emplace_back();
+    event.kind = KvEvent::Kind::kStored;
+    event.hash = At(block).hash;
+    std::ranges::copy(IdsOf(block), event.token_ids.begin());
+    if (parent(block) == kNoBlock) {
+      event.salt = scopes_.at(At(block).scope).text;
+    } else {
+      event.parent = At(parent(block)).hash;
+    }
+  }
+}
+
 bool PrefixIndex::Before::operator()(const Place& a, const Place& b) const {
   if (a.parent != b.parent) return a.parent < b.parent;
   if (a.scope != b.scope) return a.scope < b.scope;

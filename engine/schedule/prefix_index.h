@@ -92,6 +92,8 @@ class PrefixIndex {
   BlockId parent(BlockId block) const { return At(block).parent; }
   int size() const { return static_cast<int>(children_.all().size()); }
   void AppendChildren(BlockId block, std::vector<BlockId>& children) const;
+  // The events by which a reader would know all that it has been told of, a block's after that of the one before it.
+  void AppendStored(std::vector<KvEvent>& events) const;
   // Runs `visit(const BlockHash&)` for each that a reader of the events knows: the full ones that a salt shares.
   template <class Visit>
   void ForEachTold(const Visit& visit) const {

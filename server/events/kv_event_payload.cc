@@ -1,5 +1,6 @@
 #include "server/events/kv_event_payload.h"
 
+#include <chrono>
 #include <string_view>
 
 #include <msgpack/pack.hpp>
@@ -91,15 +92,19 @@ void PackEvent(const KvEvent& event, Packer& packer) {
 
 }  // namespace
 
-std::string PayloadOf(const KvEvent& event, double seconds) {
+std::string PayloadOf(std::span<const KvEvent> events, double seconds) {
   msgpack::sbuffer bytes;
   Packer packer(bytes);
   packer.pack_array(3);
   packer.pack_double(seconds);
-  packer.pack_array(1);
-  PackEvent(event, packer);
+  packer.pack_array(static_cast<uint32_t>(events.size()));
+  for (const KvEvent& event : events) PackEvent(event, packer);
   packer.pack_int32(0);
   return {bytes.data(), bytes.size()};
+}
+
+std::string PayloadNow(std::span<const KvEvent> events) {
+  return PayloadOf(events, std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
 }
 
 std::string NumberBytes(uint64_t number) {

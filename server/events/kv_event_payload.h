@@ -1,15 +1,18 @@
-// KV events as routers read them: msgpack in the fields of vLLM, docs/spec/operate.md 3. Pure functions.
+// KV events as routers read them: msgpack in the fields of vLLM, docs/spec/operate.md 3. Any thread.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "engine/schedule/kv_events.h"
 
 namespace latentd {
 
-// [seconds since 1970, [the event], 0]: a batch of one, of the only rank. A block is named by the low half of its hash.
-std::string PayloadOf(const KvEvent& event, double seconds);
+// [seconds since 1970, [event, …], 0]: a batch, of the only rank. A block is named by the low half of its hash.
+std::string PayloadOf(std::span<const KvEvent> events, double seconds);
+// Stamped with the system's time.
+std::string PayloadNow(std::span<const KvEvent> events);
 
 // Eight bytes, the highest first.
 std::string NumberBytes(uint64_t number);

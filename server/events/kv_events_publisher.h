@@ -1,7 +1,7 @@
 // Tells routers over ZeroMQ what the prefix cache holds, docs/spec/operate.md 3: each event of the engine's stream is a
-// message [topic, number, payload] of a PUB socket; a ROUTER socket repeats them from a number on, as far as the stream
-// holds them. Addresses are bound at once, a thread of its own serves them once there is a stream; the engine never
-// waits for it. Owned by the Listeners.
+// message [topic, number, payload] of a PUB socket; a ROUTER socket repeats them from a number on (kv_replays.h).
+// Addresses are bound at once, a thread of its own serves them once there is a stream; the engine never waits for it.
+// Owned by the Listeners.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,7 @@
 
 #include "engine/loop/kv_event_stream.h"
 #include "engine/metrics.h"
+#include "server/events/kv_replays.h"
 #include "server/events/zmq_socket.h"
 #include "server/net/address.h"
 
@@ -34,10 +35,10 @@ class KvEventsPublisher {
   static absl::StatusOr<std::unique_ptr<KvEventsPublisher>> Bind(const Options& options, Metrics& metrics);
   KvEventsPublisher(const KvEventsPublisher&) = delete;
   KvEventsPublisher& operator=(const KvEventsPublisher&) = delete;
-  ~KvEventsPublisher();  // before the stream goes
+  ~KvEventsPublisher();  // before the source goes
 
   // Starts the thread; once.
-  void Serve(KvEventStream& stream);
+  void Serve(KvEventSource source);
 
   const Address& address() const { return address_; }
   const std::optional<Address>& replay_address() const { return replay_address_; }
@@ -46,10 +47,8 @@ class KvEventsPublisher {
   KvEventsPublisher(std::string topic, Metrics& metrics) : topic_(std::move(topic)), metrics_(metrics) {}
 
   absl::StatusOr<ZmqSocket> Open(ZmqKind kind, const std::string& listen, const char* flag, Address& address);
-  void Run(KvEventStream& stream);
+  void Run(const KvEventSource& source);
   bool Publish(KvEventReader& reader);
-  void Answer(KvEventStream& stream);
-  KvReplay Replay(KvEventStream& stream, std::vector<std::string> request);
 
   const std::string topic_;
   Metrics& metrics_;
@@ -59,7 +58,7 @@ class KvEventsPublisher {
   Address address_;
   std::optional<Address> replay_address_;
 
-  WakeFlag wake_;
+  const std::shared_ptr<const WakeFlag> wake_ = std::make_shared<WakeFlag>();
   std::atomic<bool> is_over_ = false;
   std::thread thread_;
 };

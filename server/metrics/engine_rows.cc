@@ -66,7 +66,7 @@ void AddKvEvents(MetricRows& rows) {
          "place. What a slow subscriber alone lost is not seen here: it asks for it again",
          One(&MetricsData::kv_events_missed), rows);
   AddRow({kCounter, "latentd_kv_event_replays_total", "replays"},
-         "Requests to repeat events: whole from the number asked for, cut where the oldest ones were held no longer, "
+         "Requests to repeat events: whole from the number asked for, a snapshot where that was held no longer, "
          "unread where the subscriber did not take them, malformed where it named no number",
          By("result", kKvReplayNames, &MetricsData::kv_replays), rows);
 }

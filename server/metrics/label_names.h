@@ -57,7 +57,7 @@ static_assert(NamesAll(kPrefixLossNames));
 
 inline constexpr LabelName<KvReplay> kKvReplayNames[] = {
     {KvReplay::kWhole, "whole"},
-    {KvReplay::kCut, "cut"},
+    {KvReplay::kSnapshot, "snapshot"},
     {KvReplay::kUnread, "unread"},
     {KvReplay::kMalformed, "malformed"},
 };

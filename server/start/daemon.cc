@@ -136,7 +136,10 @@ absl::Status Daemon::Open(std::unique_ptr<LoadedModel> loaded) {
   dumps_->SaveOnFailedCheck(runtime_->engine().recorder());
   listeners_->Describe(runtime_->loaded(), runtime_->served().description,
                        WithDerived(parsed_.knobs, runtime_->loaded().derived));
-  listeners_->Publish(runtime_->engine().kv_events());
+  EngineThread& engine = runtime_->engine();
+  listeners_->Publish({.stream = engine.kv_events(), .snapshot = [&engine](KvSnapshotListener listener) {
+                         engine.SnapshotKvEvents(std::move(listener));
+                       }});
   gate_.Open(runtime_->serving());
   ReportStart();
   state_.MoveTo(ServingState::Stage::kServing);

@@ -82,8 +82,8 @@ void Listeners::Describe(const LoadedModel& loaded, const v1::Model& description
   if (admin_ != nullptr) admin_->Resolve(loaded.derived);
 }
 
-void Listeners::Publish(KvEventStream& events) {
-  if (kv_events_ != nullptr) kv_events_->Serve(events);
+void Listeners::Publish(KvEventSource events) {
+  if (kv_events_ != nullptr) kv_events_->Serve(std::move(events));
 }
 
 void Listeners::DrainMovedOn() {

@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "engine/load/load_model.h"
-#include "engine/loop/kv_event_stream.h"
 #include "engine/metrics.h"
 #include "latentd/v1/models.pb.h"
 #include "server/admin/admin_endpoint.h"
@@ -39,7 +38,7 @@ class Listeners {
   // What is shown beside the numbers: the model is there. `knobs` as they ended up.
   void Describe(const LoadedModel& loaded, const v1::Model& description, const std::vector<KnobValue>& knobs);
   // From here on subscribers are told of these, which must outlive the listeners.
-  void Publish(KvEventStream& events);
+  void Publish(KvEventSource events);
   // The drain's stage changed.
   void DrainMovedOn();
 

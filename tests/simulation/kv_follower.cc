@@ -5,11 +5,13 @@
 
 #include <absl/strings/str_format.h>
 
+#include "engine/schedule/kv_snapshot.h"
 #include "tests/simulation/violation.h"
 
 namespace latentd::simulation {
 namespace {
 
+constexpr uint64_t kChecksForSnapshot = 50;
 constexpr size_t kMostAtOnce = 7;  // few, so that it reads on where it stopped
 
 }  // namespace
@@ -33,6 +35,26 @@ void KvFollower::Check() {
     return absl::StrFormat("event %d: %d hashes are known by events, %d can be found, or others", next_ - 1,
                            known_.size(), findable.size());
   });
+  if (++num_checks_ % kChecksForSnapshot == 0) CheckSnapshot();
+}
+
+// One that asks for all there is knows the same.
+void KvFollower::CheckSnapshot() const {
+  std::map<BlockHash, int> known;
+  const std::vector<KvEvent> snapshot = KvSnapshot(scheduler_);
+  for (const KvEvent& event : snapshot) {
+    Require(&event == &snapshot.front() ? event.kind == KvEvent::Kind::kCleared
+                                        : !event.parent || known.contains(*event.parent),
+            Rule::kEvents,
+            [] { return "a snapshot does not begin anew, or stores a block beneath one that is not known"; });
+    const BlockHash before = event.parent ? *event.parent : RootHash(event.salt);
+    if (event.kind != KvEvent::Kind::kStored) continue;
+    Require(!has_hashes_ || event.hash == ChainHash(before, event.token_ids), Rule::kEvents,
+            [] { return "a hash of a snapshot is not that of its block's tokens"; });
+    ++known[event.hash];
+  }
+  Require(known == known_ && snapshot.back().number + 1 == next_, Rule::kEvents,
+          [] { return "a snapshot has other blocks than the events"; });
 }
 
 void KvFollower::Learn(const KvEvent& event) {

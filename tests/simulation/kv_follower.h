@@ -20,6 +20,7 @@ class KvFollower {
   uint64_t num_read() const { return next_ - 1; }
 
  private:
+  void CheckSnapshot() const;
   void Learn(const KvEvent& event);
   void Forget(const BlockHash& hash);
 
@@ -29,6 +30,7 @@ class KvFollower {
   bool is_woken_ = false;
   KvEventReader reader_;
   uint64_t next_ = 1;
+  uint64_t num_checks_ = 0;
   std::map<BlockHash, int> known_;  // how many blocks have the hash
 };
 

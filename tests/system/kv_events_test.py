@@ -204,6 +204,23 @@ class KvEventsTest(unittest.TestCase):
             self.assertEqual(follower.hashes, {})
             self.assertGreater(self.compare(server, follower, NUM_PROMPTS - 4 * part), part // 3)
 
+    def test_router_that_comes_late_gets_a_snapshot(self):
+        """Each flush is an event: more of them than are held."""
+        with daemon.Daemon(*LOOPBACK, "--kv-blocks", "64", "--max-context-tokens", "1024", "--admin-listen",
+                           "127.0.0.1:0") as server:
+            for _ in range(9):
+                flushes = [server.admin.FlushPrefixCache.future(admin_pb2.FlushPrefixCacheRequest())
+                           for _ in range(1000)]
+                for flush in flushes:
+                    flush.result(daemon.PATIENCE_SECONDS)
+            follower = self.follow()
+            for _ in range(40):
+                self.ask(server, self.prompts.next())
+            follower.connect(server)
+            self.assertGreater(len(follower.hashes), 10)
+            self.assertGreater(self.compare(server, follower, 100), 50)
+            self.assertEqual(server.sum("kv_event_replays_total", result="snapshot"), 1)
+
     def check_live(self, server, follower):
         """What was published is what is repeated, without a hole."""
         follower.catch_up()

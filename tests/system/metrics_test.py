@@ -23,7 +23,7 @@ UNSEEN = {
        for fate in ("drafted", "accepted") for position in range(3, 9)},
     **{f"latentd_kv_{name}_total": "see kv_events_test.py" for name in ("events_published", "events_missed")},
     **{f'latentd_kv_event_replays_total{{result="{result}"}}': "see kv_events_test.py, kv_events_publisher_test.cc"
-       for result in ("whole", "cut", "unread", "malformed")},
+       for result in ("whole", "snapshot", "unread", "malformed")},
     "latentd_kv_invariant_violations_total": "no known fault moves it: the tests of the pool break its books",
     **{f'latentd_connections_refused_total{{reason="{reason}"}}': "see connections_test.py and acceptor_test.cc"
        for reason in ("process_limit", "peer_limit", "descriptors")},

@@ -92,6 +92,19 @@ TEST_F(EngineLoopTest, FlushTellsWhatItFreedAndTheMetricsFollow) {
   EXPECT_EQ(metrics_.Snapshot().kv_blocks_cached, 0);
 }
 
+TEST_F(EngineLoopTest, SnapshotHasTheBlocksThatCanBeFound) {
+  Submit(1, 70, 2);
+  for (int turn = 0; turn < 3; ++turn) Run();
+  std::vector<KvEvent> snapshot;
+  commands_.kv_snapshots.push_back([&snapshot](std::vector<KvEvent> events) { snapshot = std::move(events); });
+  Run();
+  ASSERT_THAT(snapshot, SizeIs(2));
+  EXPECT_EQ(snapshot[0].kind, KvEvent::Kind::kCleared);
+  EXPECT_EQ(snapshot[1].kind, KvEvent::Kind::kStored);
+  EXPECT_EQ(PartsOfSalt(snapshot[1].salt).salt, "");
+  EXPECT_EQ(snapshot[1].number, 2u) << "as many events as there were";
+}
+
 TEST_F(EngineLoopTest, SequencesAreCancelledByTheirIndexAndOthersAreNot) {
   Submit(1, 10, 50);
   commands_.submissions[0].request.num_sequences = 3;

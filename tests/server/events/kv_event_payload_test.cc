@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -36,31 +37,36 @@ std::string ExpectedStored(const std::string& parent, const std::string& extra_k
 
 TEST(KvEventPayload, StoredBlockHasItsTokensAndTheBlockBefore) {
   KvEvent event = Stored();
-  EXPECT_EQ(PayloadOf(event, kSeconds), ExpectedStored("\xc0", "\xc0"));
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds), ExpectedStored("\xc0", "\xc0"));
   event.parent = BlockHash{.low = ~uint64_t{0}, .high = 1};
-  EXPECT_EQ(PayloadOf(event, kSeconds), ExpectedStored("\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "\xc0"));
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds), ExpectedStored("\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "\xc0"));
 }
 
 TEST(KvEventPayload, FirstBlockNamesItsSaltAndItsTenant) {
   KvEvent event = Stored();
   event.salt = JoinSalt("", "");
-  EXPECT_EQ(PayloadOf(event, kSeconds), ExpectedStored("\xc0", "\xc0"));
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds), ExpectedStored("\xc0", "\xc0"));
   event.salt = JoinSalt("", "pepper");
-  EXPECT_EQ(PayloadOf(event, kSeconds), ExpectedStored("\xc0", "\x91\x91" + Text("pepper")));
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds), ExpectedStored("\xc0", "\x91\x91" + Text("pepper")));
   event.salt = JoinSalt("alpha", "");
-  EXPECT_EQ(PayloadOf(event, kSeconds), ExpectedStored("\xc0", "\x91\x91" + Text("tenant:alpha")));
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds), ExpectedStored("\xc0", "\x91\x91" + Text("tenant:alpha")));
   event.salt = JoinSalt("alpha", "pepper");
-  EXPECT_EQ(PayloadOf(event, kSeconds), ExpectedStored("\xc0", "\x91\x92" + Text("pepper") + Text("tenant:alpha")));
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds),
+            ExpectedStored("\xc0", "\x91\x92" + Text("pepper") + Text("tenant:alpha")));
 }
 
 TEST(KvEventPayload, RemovedBlockHasItsHash) {
   const KvEvent event{.kind = KvEvent::Kind::kRemoved, .hash = {.low = 3}};
-  EXPECT_EQ(PayloadOf(event, kSeconds), kStart + "\x83" + Text("type") + Text("BlockRemoved") + Text("block_hashes") +
-                                            "\x91\x03" + Text("medium") + Text("GPU") + kEnd);
+  EXPECT_EQ(PayloadOf({&event, 1}, kSeconds), kStart + "\x83" + Text("type") + Text("BlockRemoved") +
+                                                  Text("block_hashes") + "\x91\x03" + Text("medium") + Text("GPU") +
+                                                  kEnd);
 }
 
 TEST(KvEventPayload, ClearingHasNothingElse) {
-  EXPECT_EQ(PayloadOf({}, kSeconds), kStart + "\x81" + Text("type") + Text("AllBlocksCleared") + kEnd);
+  const std::vector<KvEvent> events(2);
+  const std::string clearing = "\x81" + Text("type") + Text("AllBlocksCleared");
+  EXPECT_EQ(PayloadOf({&events[0], 1}, kSeconds), kStart + clearing + kEnd);
+  EXPECT_EQ(PayloadOf(events, kSeconds), kStart.substr(0, kStart.size() - 1) + "\x92" + clearing + clearing + kEnd);
 }
 
 TEST(KvEventPayload, NumbersAreBigEndian) {

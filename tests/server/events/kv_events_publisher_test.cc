@@ -2,6 +2,7 @@
 #include "server/events/kv_events_publisher.h"
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,6 +68,15 @@ class Peer {
 
 class KvEventsPublisherTest : public testing::Test {
  protected:
+  // The engine's snapshot: a clearing, and what the test says.
+  void Serve() {
+    publisher_->Serve({.stream = stream_, .snapshot = [this](const KvSnapshotListener& listener) {
+                         ++num_snapshots_;
+                         std::vector<KvEvent> snapshot(3);
+                         for (uint64_t i = 0; i < 3; ++i) snapshot[i].number = events_.next_number() - 3 + i;
+                         listener(std::move(snapshot));
+                       }});
+  }
   void Record(int count) {
     for (int i = 0; i < count; ++i) events_.Removed({.low = events_.next_number()});
     stream_.Tell();
@@ -90,6 +100,7 @@ class KvEventsPublisherTest : public testing::Test {
 
   uint64_t NumReplays(KvReplay result) { return metrics_.Snapshot().kv_replays[static_cast<size_t>(result)]; }
 
+  std::atomic<int> num_snapshots_ = 0;
   Metrics metrics_;
   KvEvents events_{4};
   KvEventStream stream_{events_};
@@ -98,7 +109,7 @@ class KvEventsPublisherTest : public testing::Test {
 };
 
 TEST_F(KvEventsPublisherTest, SubscriberGetsTopicNumberAndPayload) {
-  publisher_->Serve(stream_);
+  Serve();
   const Peer subscriber(ZMQ_SUB, publisher_->address(), /*patience_ms=*/10);
   std::vector<std::string> message;
   while (message.empty()) {  // a subscription takes effect some time after it was made
@@ -113,28 +124,34 @@ TEST_F(KvEventsPublisherTest, SubscriberGetsTopicNumberAndPayload) {
 }
 
 TEST_F(KvEventsPublisherTest, ReplayBeginsWithTheNumberAskedFor) {
-  publisher_->Serve(stream_);
+  Serve();
   Record(3);
   const Peer dealer(ZMQ_DEALER, *publisher_->replay_address());
   EXPECT_THAT(Replay(dealer, 2, {""}), ElementsAre(2, 3, kEndOfReplay));
   EXPECT_THAT(Replay(dealer, 2, {}), ElementsAre(2, 3, kEndOfReplay)) << "without a delimiter";
   EXPECT_THAT(Replay(dealer, 4, {""}), ElementsAre(kEndOfReplay));
   EXPECT_THAT(Replay(dealer, 40, {""}), ElementsAre(1, 2, 3, kEndOfReplay)) << "of an earlier process";
-  EXPECT_EQ(NumReplays(KvReplay::kCut), 0u);
+  EXPECT_EQ(num_snapshots_, 0);
 }
 
-TEST_F(KvEventsPublisherTest, WhatIsHeldNoLongerIsReplayedAsAClearing) {
-  publisher_->Serve(stream_);
+TEST_F(KvEventsPublisherTest, SnapshotStandsForWhatIsHeldNoLonger) {
+  Serve();
   Record(7);
   const Peer dealer(ZMQ_DEALER, *publisher_->replay_address());
-  EXPECT_THAT(Replay(dealer, 2, {""}), ElementsAre(3, 4, 5, 6, 7, kEndOfReplay));
+  EXPECT_THAT(Replay(dealer, 2, {""}), ElementsAre(7, kEndOfReplay)) << "its events are one message";
   EXPECT_THAT(Replay(dealer, 7, {""}), ElementsAre(7, kEndOfReplay));
-  EXPECT_EQ(Replay(dealer, 8, {""}).size(), 1u);
-  EXPECT_EQ(NumReplays(KvReplay::kCut), 1u);
+  EXPECT_THAT(Replay(dealer, 8, {""}), ElementsAre(kEndOfReplay));
+  Record(2);
+  EXPECT_THAT(Replay(dealer, 0, {""}), ElementsAre(7, 8, 9, kEndOfReplay)) << "the same one, while it can go on";
+  EXPECT_EQ(num_snapshots_, 1);
+  Record(3);
+  EXPECT_THAT(Replay(dealer, 0, {""}), ElementsAre(12, kEndOfReplay));
+  EXPECT_EQ(num_snapshots_, 2);
+  EXPECT_EQ(NumReplays(KvReplay::kSnapshot), 3u);
 }
 
 TEST_F(KvEventsPublisherTest, WishWithoutANumberIsCounted) {
-  publisher_->Serve(stream_);
+  Serve();
   const Peer dealer(ZMQ_DEALER, *publisher_->replay_address());
   dealer.Send({"", "1"});
   dealer.Send({"a", "b", NumberBytes(1)});
