@@ -1,5 +1,7 @@
 """A router that knows the prefix cache by its KV events alone foretells what each prompt will find there."""
+import contextlib
 import random
+import socket
 import struct
 import unittest
 
@@ -31,8 +33,8 @@ class Follower:
         self.kinds = set()
 
     def close(self):
-        for socket in self.sockets:
-            socket.close(0)
+        for peer in self.sockets:
+            peer.close(0)
 
     def connect(self, server):
         """Who has lost a connection knows nothing of what is behind it: all that is held comes again."""
@@ -220,6 +222,24 @@ class KvEventsTest(unittest.TestCase):
             self.assertGreater(len(follower.hashes), 10)
             self.assertGreater(self.compare(server, follower, 100), 50)
             self.assertEqual(server.sum("kv_event_replays_total", result="snapshot"), 1)
+
+    def test_bytes_that_no_router_sends_and_wishes_that_no_router_reads_change_nothing(self):
+        noise = random.Random(SEED)
+        with daemon.Daemon(*LOOPBACK) as server:
+            for address in (server.addresses["kv_events"], server.addresses["kv_events_replay"]):
+                host, port = address.split(":")
+                for size in (1, 10, 64, 1000, 100_000) * 20:
+                    with socket.create_connection((host, int(port)), timeout=daemon.PATIENCE_SECONDS) as stranger:
+                        with contextlib.suppress(ConnectionError):  # it is cut off
+                            stranger.sendall(noise.randbytes(size))
+            with self.context.socket(zmq.DEALER) as unread:
+                unread.linger = 0
+                unread.connect("tcp://" + server.addresses["kv_events_replay"])
+                for _ in range(3000):
+                    unread.send_multipart([b"", struct.pack(">Q", 0)])
+                follower = self.follow()
+                follower.connect(server)
+                self.assertGreater(self.compare(server, follower, 50), 10)
 
     def check_live(self, server, follower):
         """What was published is what is repeated, without a hole."""
