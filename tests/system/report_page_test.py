@@ -1,12 +1,13 @@
-"""The page that `latentctl load --html` writes, as a browser shows it. SKIPPED where there is no Chromium. 15 s."""
+"""The page that `latentctl load --html` writes, as a browser shows it. SKIPPED where there is no Chromium. 20 s."""
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import unittest
 
 import browser
 import load_run
-from daemon import MODEL, Daemon
+from daemon import BIN, MODEL, PATIENCE_SECONDS, Daemon
 
 LATENCIES = ["time to first token", "time to second token", "inter-token latency", "time per output token",
              "end to end"]
@@ -83,6 +84,33 @@ class ReportPageTest(unittest.TestCase):
         row = f"RESOURCE_EXHAUSTED\tQUEUE_FULL\t{refused['count']}\t{refused['count']}"
         self.assertIn(row, page.cards["Statuses"]["text"])
         self.assertIn(refused["example"], page.cards["Statuses"]["text"])
+
+    def test_tenants_and_adversaries_have_their_tables(self):
+        with Daemon() as server:
+            load = load_run.run(server.address, "--rate", "60", "--duration", "2", "--half-open", "2", "--adversaries",
+                                "cancel:0.1,request:0.2", "--tenants", "first:0.7,second:0.3", "--max-lag", "10")
+        self.assertEqual(load.code, 0, load.table)
+        page = self.look(load, "load-report-tenants")
+        for tenant in ("first", "second"):
+            self.assertIn(f"\n{tenant}\t", page.cards["Tenants"]["text"])
+        for entry in load.report["adversaries"]:
+            self.assertIn(f"\n{entry['name']}\t{entry['sent']}\t0\t", page.cards["Adversaries"]["text"])
+        self.assertIn("\nhalf-open connections\t2\t", page.cards["Adversaries"]["text"])
+
+    def test_sweep_shows_its_levels(self):
+        page_file = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "sweep.html"
+        with Daemon() as server:
+            sweep = subprocess.run([BIN / "latentctl", "load", "sweep", "--server", server.address, "--levels", "1:4",
+                                    "--requests", "20", "--html", page_file], capture_output=True, text=True,
+                                   stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS)
+        self.assertEqual(sweep.returncode, 0, sweep.stderr)
+        page = browser.look(page_file.read_text(), "load-sweep", height=3000)
+        self.assertEqual(page.problems, [])
+        levels, = (card for title, card in page.cards.items() if title.startswith("Sweep: "))
+        self.assertGreaterEqual(levels["rows"], 1 + 3, "1, 2 and 4 streams")
+        plot = page.cards["Rate against latency, by level"]
+        self.assertEqual(len(plot["points"]), 3)
+        self.assertGreaterEqual(min(plot["points"]), 3)
 
     def test_probe_finds_what_lies_wrong(self):
         problems = browser.look(WRONG, "wrong").problems
