@@ -147,9 +147,9 @@ class AdversaryTest(unittest.TestCase):
         with daemon.Daemon("--slow-consumer-seconds", "1", "--max-pending-bytes", "4096") as server:
             files = server.num_files()
             with tempfile.NamedTemporaryFile("r", suffix=".csv") as table:
-                load = run(server.address, "--concurrency", "12", "--requests", "240", "--output-tokens", "60",
+                load = run(server.address, "--concurrency", "12", "--requests", "160", "--output-tokens", "60",
                            "--adversaries", "all:0.5", "--deadline-seconds", "0.01:0.1", "--half-open", "4",
-                           "--tenants", "a:1,b:1", "--probe", "--check", "--metrics", server.metrics_address,
+                           "--tenants", "a:1,b:1", "--check", "--metrics", server.metrics_address,
                            "--csv", table.name, "--seed", "11")
                 rows = list(csv.DictReader(table))
             self.assertEqual(load.code, 0, load.errors + load.table)
@@ -163,21 +163,32 @@ class AdversaryTest(unittest.TestCase):
             self.assertGreater(server.sum("requests_finished_total", reason="SLOW_CONSUMER"), 0)
             self.assertIn("CANCELLED", kinds["cancel-decode"]["ends"])
             self.assertEqual(report["half_open"], {"opened": 4, "closed_by_server": 0})
-            self.assertEqual(len(rows), 240)
+            self.assertEqual(len(rows), 160)
             self.assertEqual(sum(row["behaviour"] == "well-behaved" for row in rows),
-                             240 - sum(entry["sent"] for entry in kinds.values()))
+                             160 - sum(entry["sent"] for entry in kinds.values()))
             self.assertEqual(sum(tenant["sent"] for tenant in report["tenants"]),
                              sum(row["behaviour"] == "well-behaved" for row in rows))
-            self.assertGreater(report["probe"]["latency_seconds"]["inter_token_latency"]["count"], 0)
             server.wait_until_idle()
             wait_until(lambda: server.num_files() <= files, "every connection is closed")
             if not page.has_node():
                 print("SKIPPED what the page draws: no node to run its script")
                 return
             drawn = page.drawn(load.html)
-            for title in ("Tenants", "Adversaries", "half-open connections", "probe: inter-token latency", "Statuses",
-                          "Prompt tokens per second", "Distribution of latencies", "Rate against latency"):
+            for title in ("Tenants", "Adversaries", "half-open connections", "Statuses", "Prompt tokens per second",
+                          "Distribution of latencies", "Rate against latency"):
                 self.assertTrue(title in drawn, title)
+
+    def test_probe_is_measured_and_counted_apart(self):
+        with daemon.Daemon() as server:
+            load = run(server.address, "--requests", "40", "--probe", "--tenants", "a:1", "--check", "--metrics",
+                       server.metrics_address)
+            self.assertEqual(load.code, 0, load.errors + load.table)
+            self.assertEqual(load.report["requests"]["sent"], 40)
+            probe = load.report["probe"]
+            self.assertGreater(probe["requests"]["succeeded"], 0)
+            self.assertGreater(probe["latency_seconds"]["inter_token_latency"]["count"], 0)
+            self.assertEqual(probe["requests"]["unexpected"], 0)
+            self.assertIn("probe: ", load.table)
 
     def test_unknown_kind_names_those_that_are(self):
         load = run("127.0.0.1:1", "--adversaries", "pirates:0.1")
