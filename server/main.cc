@@ -1,5 +1,7 @@
 // The process: arguments, signals, logs and its exit code. The Daemon (server/start) serves.
 #include <iostream>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -7,6 +9,8 @@
 #include "base/clock.h"
 #include "base/file_faults.h"
 #include "base/standard_descriptors.h"
+#include "server/access/access.h"
+#include "server/access/file_watch.h"
 #include "server/config/parse_config.h"
 #include "server/grpc/library_logs.h"
 #include "server/process/core_dumps.h"
@@ -21,6 +25,27 @@
 namespace latentd {
 namespace {
 
+absl::Status RunDaemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
+  const Config& config = parsed.config;
+  const absl::StatusOr<std::unique_ptr<Authority>> authority = Authority::Open(
+      {.tokens = config.tokens, .identities = config.identities, .verifies_clients = !config.tls_client_ca.empty()});
+  if (!authority.ok()) return authority.status();
+  absl::StatusOr<std::unique_ptr<Certificates>> certificates = nullptr;
+  if (!config.tls_cert.empty()) {
+    certificates =
+        Certificates::Open({.certificate = config.tls_cert, .key = config.tls_key, .client_ca = config.tls_client_ca});
+  }
+  if (!certificates.ok()) return certificates.status();
+  std::optional<FileWatch> watch;
+  if (*certificates != nullptr || !(*authority)->is_open_to_all()) {
+    watch.emplace([&] {
+      (*authority)->Look();
+      if (*certificates != nullptr) (*certificates)->Look();
+    });
+  }
+  return Daemon(parsed, {.authority = **authority, .certificates = certificates->get()}, stop, started).Run();
+}
+
 absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint started) {
   const bool is_json = parsed.config.log_format == "json";
   SetLogFormat(is_json ? LogFormat::kJson : LogFormat::kText);  // of what is refused before there is a log, too
@@ -30,7 +55,7 @@ absl::Status Serve(const ParsedConfig& parsed, StopRequest& stop, TimePoint star
   StartLogging({.level = parsed.config.log_level, .format = is_json ? LogFormat::kJson : LogFormat::kText});
   RouteLibraryLogs();
   EndOnFileFaults("latentd", is_json ? FaultLine::kJson : FaultLine::kText);
-  const absl::Status status = Daemon(parsed, stop, started).Run();
+  const absl::Status status = RunDaemon(parsed, stop, started);
   StopLogging();
   return status;
 }

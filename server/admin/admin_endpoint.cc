@@ -35,6 +35,7 @@ absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts)
   const std::string listen = parts.config.admin_listen;
   const double slow_consumer_seconds = parts.config.slow_consumer_seconds;
   ServingState& state = parts.state;
+  const Access access = parts.access;
   if (listen.empty()) return nullptr;
   std::unique_ptr<AdminEndpoint> endpoint(new AdminEndpoint(std::move(parts)));
   absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(
@@ -46,6 +47,8 @@ absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Start(Parts parts)
        .health = {{"", &IsReached}, {kAdmin, &IsReached}, {kModels, &HasModel}, {"latentd.v1.Generation", &IsReady}},
        .kind = ListenerKind::kAdmin,
        .limits = LimitsOfAdmin(MaxDescriptors()),
+       .authority = &access.authority,
+       .certificates = access.certificates,
        .slow_consumer_seconds = slow_consumer_seconds});
   if (!server.ok()) return server.status();
   endpoint->server_ = *std::move(server);

@@ -9,6 +9,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "server/access/access.h"
 #include "server/admin/admin_service.h"
 #include "server/config/config.h"
 #include "server/grpc/grpc_server.h"
@@ -24,6 +25,7 @@ class AdminEndpoint {
     const ServingGate& gate;
     Metrics& metrics;
     Reception& reception;
+    const Access access;
     DrainState& drain;
     ServingState& state;
     StopRequest& stop;

@@ -31,6 +31,8 @@ enum class Cause : uint8_t {
   kNanLogits,
   // RPCs that never reached the engine.
   kAnswered,
+  kUnauthenticated,
+  kPermissionDenied,
   kInvalidField,
   kUnsupportedFeature,
   kModelNotFound,

@@ -19,6 +19,8 @@ inline constexpr MethodTraits kMakesPrompt = 1 << 6;  // of what the request say
 inline constexpr MethodTraits kUsesTemplate = 1 << 7;
 inline constexpr MethodTraits kNamesModel = 1 << 8;  // has a field for it
 inline constexpr MethodTraits kNeedsModel = 1 << 9;  // refused while it is loading
+inline constexpr MethodTraits kOperates = 1 << 10;   // the daemon, which takes the right to administer
+inline constexpr MethodTraits kDescribes = 1 << 11;  // what is served: any right will do
 inline constexpr MethodTraits kRunsModel = kGenerates | kScores;
 inline constexpr MethodTraits kEveryMethod = 0xffff;
 
@@ -38,21 +40,21 @@ inline constexpr MethodRow kMethods[] = {
     {"Score", kScores | kOfPrompts | kAnswersInOne},
     {"Tokenize", kAnswersItself | kOfPrompts | kUsesTemplate | kAnswersInOne},
     {"Detokenize", kAnswersItself | kUsesTokenizer | kNamesModel | kNeedsModel | kAnswersInOne},
-    {"GetModel", kAnswersItself | kNamesModel | kNeedsModel | kAnswersInOne},
-    {"ListModels", kAnswersItself | kNeedsModel | kAnswersInOne},
-    {"Abort", kAnswersItself | kAnswersInOne},
-    {"Drain", kAnswersItself},
-    {"GetLoad", kAnswersItself | kAnswersInOne},
-    {"WatchLoad", kAnswersItself},
-    {"ListRequests", kAnswersItself | kAnswersInOne},
-    {"FlushPrefixCache", kAnswersItself | kAnswersInOne},
-    {"GetConfig", kAnswersItself | kAnswersInOne},
-    {"SetLogLevel", kAnswersItself | kAnswersInOne},
-    {"DumpFlightRecorder", kAnswersItself | kNeedsModel},
-    {"ProfileSteps", kAnswersItself | kNeedsModel},
+    {"GetModel", kAnswersItself | kDescribes | kNamesModel | kNeedsModel | kAnswersInOne},
+    {"ListModels", kAnswersItself | kDescribes | kNeedsModel | kAnswersInOne},
+    {"Abort", kOperates | kAnswersItself | kAnswersInOne},
+    {"Drain", kOperates | kAnswersItself},
+    {"GetLoad", kOperates | kAnswersItself | kAnswersInOne},
+    {"WatchLoad", kOperates | kAnswersItself},
+    {"ListRequests", kOperates | kAnswersItself | kAnswersInOne},
+    {"FlushPrefixCache", kOperates | kAnswersItself | kAnswersInOne},
+    {"GetConfig", kOperates | kAnswersItself | kAnswersInOne},
+    {"SetLogLevel", kOperates | kAnswersItself | kAnswersInOne},
+    {"DumpFlightRecorder", kOperates | kAnswersItself | kNeedsModel},
+    {"ProfileSteps", kOperates | kAnswersItself | kNeedsModel},
     {"SmgGenerate", kGenerates | kUsesTokenizer | kMakesPrompt | kNeedsModel | kAnswersInOne},
     {"SmgHealthCheck", kAnswersItself | kAnswersInOne},
-    {"SmgFlushCache", kAnswersItself | kAnswersInOne},
+    {"SmgFlushCache", kOperates | kAnswersItself | kAnswersInOne},
     {"SmgAbort", kAnswersItself | kAnswersInOne},
     {"SmgGetModelInfo", kAnswersItself | kNeedsModel | kAnswersInOne},
     {"SmgGetServerInfo", kAnswersItself | kNeedsModel | kAnswersInOne},
@@ -61,12 +63,14 @@ inline constexpr MethodRow kMethods[] = {
     {"SmgSubscribeKvEvents", kAnswersItself | kNeedsModel},
 };
 
-// A method whose requests go through the engine: its RPCs begin in phase queued, those of all others in phase output.
-constexpr bool RunsTheModel(std::string_view method) {
+constexpr MethodTraits TraitsOf(std::string_view method) {
   const auto has_name = [method](const MethodRow& row) { return row.name == method; };
   const MethodRow* row = std::find_if(std::begin(kMethods), std::end(kMethods), has_name);
-  return row != std::end(kMethods) && (row->traits & kRunsModel) != 0;
+  return row == std::end(kMethods) ? MethodTraits{0} : row->traits;
 }
+
+// A method whose requests go through the engine: its RPCs begin in phase queued, those of all others in phase output.
+constexpr bool RunsTheModel(std::string_view method) { return (TraitsOf(method) & kRunsModel) != 0; }
 static_assert(RunsTheModel("Score") && !RunsTheModel("Tokenize"));
 
 }  // namespace latentd

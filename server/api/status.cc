@@ -292,6 +292,12 @@ absl::Status DuplicateRequestId(std::string_view request_id) {
                                                     request_id);
 }
 
+absl::Status Unauthenticated(std::string_view why) { return Failure<Cause::kUnauthenticated>(why); }
+
+absl::Status PermissionDenied(std::string_view right, std::string_view holder) {
+  return Failure<Cause::kPermissionDenied>(TextOf<Cause::kPermissionDenied>(right, Fit(holder, kMaxNameBytes)), right);
+}
+
 absl::Status Draining() { return Failure<Cause::kDraining>(); }
 
 absl::Status Loading(const LoadingStage& stage) {

@@ -50,6 +50,9 @@ absl::Status NoChatTemplate(std::string_view why);  // empty: there is none
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 absl::Status DuplicateRequestId(std::string_view request_id);
 absl::Status Draining();
+// `why`: what was expected and found of the credential.
+absl::Status Unauthenticated(std::string_view why);
+absl::Status PermissionDenied(std::string_view right, std::string_view holder);
 // On the way in: the message was not whole in time, there is no room for more, it is too large.
 absl::Status SlowSender();
 absl::Status IntakeFull();

@@ -8,8 +8,8 @@
 //   submit        under a name of its own, into the engine's queue
 //
 // The protobuf messages of latentd.v1 are the canonical request: another front end translates what it takes in into
-// them, and what comes out of TokenStreams with a Rendering of its own. Who calls is not asked yet: every caller has
-// the same rights. That question comes first, before a caller's message costs anything, in FindModel's place.
+// them, and what comes out of TokenStreams with a Rendering of its own. Who calls, and whether they may, is asked
+// before a byte of the message is read: Identify (server/call/identity).
 //
 // Owned by the service that it admits for; any thread. Never waits for the engine.
 #pragma once
@@ -38,7 +38,7 @@ struct AdmissionRequest {
   CallRecord& record;
   TimePoint received{};
   TimePoint deadline = kNever;                         // of the call; the message may have a sooner one
-  absl::StatusOr<std::string> tenant = std::string();  // whom the client says the call is for
+  absl::StatusOr<std::string> tenant = std::string();  // whom the call is for
   TextSink* sink = nullptr;                            // woken from the submission on, perhaps before Admit returns
   // Takes room for the answer. Not OK: refuse.
   std::function<absl::Status(const ValidRequest& request)> reserve;

@@ -20,6 +20,7 @@
 #include <absl/status/status.h>
 
 #include "base/clock.h"
+#include "server/access/authority.h"
 #include "server/api/message_bytes.h"
 #include "server/call/answer_pump.h"
 #include "server/call/byte_budget.h"
@@ -40,6 +41,7 @@ struct CallParts {
   ByteBudget& answers;  // of answers in one message that wait to be read
   Egress& egress;
   Metrics& metrics;
+  Entrance entrance = {};
 };
 
 // A call as it arrives.

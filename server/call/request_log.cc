@@ -52,6 +52,7 @@ void LogFinishedCall(const FinishedCall& call) {
   if (facts.decode_seconds) fields.AddSeconds("decode_seconds", *facts.decode_seconds);
   fields.AddSeconds("total_seconds", call.total_seconds);
   fields.Add("peer", call.origin.peer);
+  if (!call.origin.credential.empty()) fields.Add("credential", call.origin.credential);
   fields.Add("model", LoggedModel());
   if (!call.origin.traceparent.empty()) fields.Add("traceparent", call.origin.traceparent);
   LogEvent(level, "request", fields);

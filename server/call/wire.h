@@ -58,7 +58,8 @@ class CallWire : public Wire {
   virtual bool IsCancelled() const = 0;
   // How large an answer in one message the client says it takes. INVALID_ARGUMENT where it says it wrongly.
   virtual absl::StatusOr<size_t> AcceptedAnswerBytes() const = 0;
-  // Whom the client says the call is for; empty where it does not say. INVALID_ARGUMENT where it says it wrongly.
+  // Whom the call is for: the tenant of its credential or, where none is asked for, the one that the client names.
+  // Empty where it names none, INVALID_ARGUMENT where it names it wrongly.
   virtual absl::StatusOr<std::string> Tenant() const = 0;
 
   // Before the first Write. Sent with it, unless they are sent before.

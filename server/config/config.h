@@ -52,6 +52,12 @@ struct Config {
   std::string kv_events_topic;           // empty: kv@HOST@MODEL
   std::string smg = "on";                // whether the service of the gateway smg is served on the API's address
   std::string port_file;                 // empty: none is written
+  std::string tokens;                   // a file of bearer tokens; empty: none are asked for
+  std::string identities;               // a file that says what names of certificates may; empty: none
+  std::string tls_cert;                 // of this server; empty: no TLS
+  std::string tls_key;
+  std::string tls_client_ca;             // vouches for clients; empty: they show no certificates
+  std::string insecure = "off";          // on: listens beyond loopback without credentials
   int64_t max_connections = 0;           // of the API; 0: from the limit of open files
   int64_t max_connections_per_peer = 0;  // 0: three quarters of those
 

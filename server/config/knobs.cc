@@ -1,5 +1,6 @@
 #include "server/config/knobs.h"
 
+#include <array>
 #include <charconv>
 #include <map>
 #include <optional>
@@ -24,6 +25,7 @@ constexpr double kDaySeconds = 86400.0;
 constexpr std::string_view kSharing = "Sharing";
 constexpr std::string_view kModel = "Model";
 constexpr std::string_view kListening = "Listening";
+constexpr std::string_view kAccess = "Access";
 constexpr std::string_view kLogging = "Logging";
 
 std::vector<Knob> EngineKnobs() {
@@ -165,6 +167,28 @@ std::vector<Knob> LoggingKnobs() {
   };
 }
 
+std::vector<Knob> AccessKnobs() {
+  return {
+      {kAccess, "tokens", &Config::tokens,
+       "File of bearer tokens, a line each as latentctl token new makes it; read again when it changes; empty: none"},
+      {kAccess, "identities", &Config::identities,
+       "File of names of client certificates, SAN TENANT RIGHTS a line; read again when it changes; empty: none"},
+      {kAccess, "tls-cert", &Config::tls_cert,
+       "Certificate of this server and its chain, PEM, for TLS on all but unix sockets and the metrics; read again "
+       "when "
+       "it changes"},
+      {kAccess, "tls-key", &Config::tls_key, "Its private key, PEM, without a password"},
+      {kAccess, "tls-client-ca", &Config::tls_client_ca,
+       "CA that vouches for clients, PEM: each must show a certificate (mTLS); empty: none is asked for"},
+      {.group = kAccess,
+       .name = "insecure",
+       .member = &Config::insecure,
+       .help = "on: listens beyond loopback though no credentials are asked for; Admin never does",
+       .choices = {"off", "on"},
+       .alone = "on"},
+  };
+}
+
 // The whole of `text` as a number, in its shortest form back again.
 template <class Number>
 bool Parse(const std::string& text, Number* number) {
@@ -206,22 +230,69 @@ absl::Status AssignText(const Knob& knob, const std::string& text, std::string* 
   return absl::OkStatus();
 }
 
-// Each listener has an address of its own.
-absl::Status CheckListeners(const Config& config) {
-  struct Listener {
-    std::string_view knob;
-    const std::string& text;
-    absl::StatusOr<Address> (*parse)(std::string_view text);
-    bool may_be_off = false;
-  };
+// What a listener can ask its clients for.
+enum class Guard : uint8_t { kTokensOrCertificates, kTokens, kNothing };
+
+struct Listener {
+  std::string_view knob;
+  const std::string& text;
+  absl::StatusOr<Address> (*parse)(std::string_view text);
+  Guard guard;
+  bool may_be_off = false;
+};
+
+std::array<Listener, 5> ListenersOf(const Config& config) {
   const auto grpc = [](std::string_view text) { return ParseAddress(text, AddressUse::kGrpcListener); };
   const auto http = [](std::string_view text) { return ParseAddress(text, AddressUse::kHttpListener); };
+  return {Listener{"listen", config.listen, grpc, Guard::kTokensOrCertificates},
+          Listener{"metrics-listen", config.metrics_listen, http, Guard::kTokens},
+          Listener{"admin-listen", config.admin_listen, grpc, Guard::kTokensOrCertificates, true},
+          Listener{"kv-events-listen", config.kv_events_listen, ParseTcpListener, Guard::kNothing, true},
+          Listener{"kv-events-replay-listen", config.kv_events_replay_listen, ParseTcpListener, Guard::kNothing, true}};
+}
+
+bool IsGuarded(const Listener& listener, const Config& config) {
+  if (listener.guard == Guard::kNothing) return false;
+  return !config.tokens.empty() || (listener.guard == Guard::kTokensOrCertificates && !config.tls_client_ca.empty());
+}
+
+// What other machines reach asks for credentials, or the operator says that it need not. Admin always asks.
+absl::Status CheckExposure(const Config& config) {
+  for (const Listener& listener : ListenersOf(config)) {
+    const bool is_admin = listener.knob == "admin-listen";
+    if (listener.text.empty() || IsGuarded(listener, config) || (!is_admin && config.insecure == "on")) continue;
+    const absl::StatusOr<Address> address = listener.parse(listener.text);
+    if (!address.ok() || address->is_loopback()) continue;
+    const char* cures[] = {"give --tokens or --tls-client-ca, ", "give --tokens, ", ""};
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: expected credentials to be asked for where other machines can connect, found %s and none; %s%s",
+        listener.knob, address->ToString(), cures[static_cast<size_t>(listener.guard)],
+        is_admin ? "or bind it to loopback or a unix socket" : "bind it to loopback, or say --insecure"));
+  }
+  return absl::OkStatus();
+}
+
+// What takes another knob.
+absl::Status CheckAccess(const Config& config) {
+  struct Need {
+    std::string_view knob, needed;
+    const std::string &value, &other;
+  };
+  for (const Need& need : {Need{"tls-cert", "tls-key", config.tls_cert, config.tls_key},
+                           Need{"tls-key", "tls-cert", config.tls_key, config.tls_cert},
+                           Need{"tls-client-ca", "tls-cert", config.tls_client_ca, config.tls_cert},
+                           Need{"identities", "tls-client-ca", config.identities, config.tls_client_ca}}) {
+    if (need.value.empty() || !need.other.empty()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: expected %s beside it, found none; give both", need.knob, need.needed));
+  }
+  return absl::OkStatus();
+}
+
+// Each listener has an address of its own.
+absl::Status CheckListeners(const Config& config) {
   std::map<std::string, std::string_view> taken;
-  for (const Listener& listener :
-       {Listener{"listen", config.listen, grpc}, Listener{"metrics-listen", config.metrics_listen, http},
-        Listener{"admin-listen", config.admin_listen, grpc, true},
-        Listener{"kv-events-listen", config.kv_events_listen, ParseTcpListener, true},
-        Listener{"kv-events-replay-listen", config.kv_events_replay_listen, ParseTcpListener, true}}) {
+  for (const Listener& listener : ListenersOf(config)) {
     if (listener.may_be_off && listener.text.empty()) continue;
     const absl::StatusOr<Address> address = listener.parse(listener.text);
     if (!address.ok()) {
@@ -240,7 +311,7 @@ absl::Status CheckListeners(const Config& config) {
 std::span<const Knob> AllKnobs() {
   static const std::vector<Knob> knobs = [] {
     std::vector<Knob> all = EngineKnobs();
-    for (const auto& knobs_of : {&AroundTheEngine, &ListeningKnobs, &LoggingKnobs}) {
+    for (const auto& knobs_of : {&AroundTheEngine, &ListeningKnobs, &AccessKnobs, &LoggingKnobs}) {
       for (Knob& knob : knobs_of()) all.push_back(std::move(knob));
     }
     return all;
@@ -294,7 +365,9 @@ absl::Status CheckTogether(const Config& config) {
                         config.kv_events_replay_listen));
   }
   if (const absl::Status names = ParseServedNames(config.served_model_name).status(); !names.ok()) return names;
-  return CheckListeners(config);
+  if (absl::Status status = CheckListeners(config); !status.ok()) return status;
+  if (absl::Status status = CheckAccess(config); !status.ok()) return status;
+  return CheckExposure(config);
 }
 
 }  // namespace latentd

@@ -19,7 +19,7 @@ inline constexpr std::string_view kEngineKnobs = "Engine";
 using KnobMember = std::variant<std::string Config::*, int64_t Config::*, double Config::*>;
 
 struct Knob {
-  std::string_view group;  // kEngineKnobs, "Sharing", "Model", "Listening" or "Logging"
+  std::string_view group;  // kEngineKnobs, "Sharing", "Model", "Listening", "Access" or "Logging"
   std::string_view name;   // of the flag, without dashes
   KnobMember member;
   std::string_view help;
@@ -27,6 +27,7 @@ struct Knob {
   double highest = 0.0;
   std::string_view derived_from = {};          // what 0 stands for; empty: 0 is a value like others
   std::vector<std::string_view> choices = {};  // of a text; empty: any
+  std::string_view alone = {};                 // what the flag without a value means; empty: it needs one
 
   bool is_text() const { return std::holds_alternative<std::string Config::*>(member); }
 };
@@ -45,7 +46,7 @@ using DerivedKnobs = std::vector<std::pair<std::string, std::string>>;
 // `knobs` with `derived` in place of the zeros and the "auto"s that asked for it.
 std::vector<KnobValue> WithDerived(std::vector<KnobValue> knobs, const DerivedKnobs& derived);
 
-// Contradictions between knobs.
+// Contradictions between knobs, and a listener beyond loopback that nothing guards.
 absl::Status CheckTogether(const Config& config);
 
 }  // namespace latentd

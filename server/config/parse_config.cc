@@ -72,6 +72,20 @@ void AddKnobs(Command program, std::span<std::string> texts) {
   }
 }
 
+// The arguments, with the value that a flag alone stands for joined to it.
+std::vector<std::string> WithValues(int argc, const char* const* argv) {
+  std::vector<std::string> arguments(argv, argv + argc);
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    const bool is_alone = i + 1 == arguments.size() || arguments[i + 1].starts_with('-');
+    for (const Knob& knob : AllKnobs()) {
+      if (knob.alone.empty() || !is_alone || arguments[i] != FlagName(knob)) continue;
+      arguments[i].append("=").append(knob.alone);
+      break;
+    }
+  }
+  return arguments;
+}
+
 absl::StatusOr<CommandLineValues> ParseCommandLine(int argc, const char* const* argv) {
   CommandLineValues values;
   CommandLine line("latentd", "Serves one DeepSeek-architecture language model over gRPC.");
@@ -88,7 +102,10 @@ absl::StatusOr<CommandLineValues> ParseCommandLine(int argc, const char* const* 
                .help = "Print every knob with its value and source, and exit"});
   std::vector<std::string> texts(AllKnobs().size());
   AddKnobs(program, texts);
-  const ParsedLine parsed = line.Parse(argc, argv);
+  const std::vector<std::string> arguments = WithValues(argc, argv);
+  std::vector<const char*> pointers;
+  for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
+  const ParsedLine parsed = line.Parse(static_cast<int>(pointers.size()), pointers.data());
   if (!parsed.error.empty()) return absl::InvalidArgumentError(Explain(parsed));
   values.answer = parsed.answer;
   if (program.IsGiven("--config") && values.config_file.empty()) {

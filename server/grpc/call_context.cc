@@ -5,7 +5,9 @@
 
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
+#include <grpc/grpc_security_constants.h>
 #include <grpc/support/time.h>
+#include <grpcpp/security/auth_context.h>
 
 #include "server/api/answer_limit.h"
 #include "server/api/status.h"
@@ -19,6 +21,21 @@ constexpr int64_t kFarSeconds = int64_t{365} * 24 * 3600;
 }  // namespace
 
 std::string ReadablePeer(const std::string& peer) { return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}}); }
+
+Shown ShownBy(const grpc::CallbackServerContext& context) {
+  Shown shown;
+  const auto [first, last] = context.client_metadata().equal_range("authorization");
+  for (auto each = first; each != last; ++each)
+    shown.authorization.emplace_back(each->second.data(), each->second.size());
+  shown.is_local = context.peer().starts_with("unix:");
+  const std::shared_ptr<const grpc::AuthContext> connection = context.auth_context();
+  if (connection == nullptr || !connection->IsPeerAuthenticated()) return shown;
+  shown.has_certificate = true;
+  for (const grpc::string_ref& name : connection->FindPropertyValues(GRPC_X509_SAN_PROPERTY_NAME)) {
+    shown.certificate_names.emplace_back(name.data(), name.size());
+  }
+  return shown;
+}
 
 CallOrigin OriginOf(const grpc::CallbackServerContext& context) {
   CallOrigin origin{.peer = ReadablePeer(context.peer()), .traceparent = {}};

@@ -9,6 +9,7 @@
 #include <grpcpp/server_context.h>
 
 #include "base/clock.h"
+#include "server/access/authority.h"
 #include "server/call/call_origin.h"
 #include "server/call/wire.h"
 
@@ -16,6 +17,8 @@ namespace latentd {
 
 // What gRPC calls a peer, with the brackets of IPv6 that it escapes as in a URI.
 std::string ReadablePeer(const std::string& peer);
+// Its header authorization, and the names of its certificate. Refers to the context.
+Shown ShownBy(const grpc::CallbackServerContext& context);
 CallOrigin OriginOf(const grpc::CallbackServerContext& context);
 // kNever where the client set none, or one that is further away than the clock reaches.
 TimePoint DeadlineOf(const grpc::CallbackServerContext& context);

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include "base/now.h"
 #include "server/grpc/reflection_service.h"
@@ -48,6 +50,23 @@ void SetLimits(const GrpcServer::Endpoint& endpoint, grpc::ServerBuilder& builde
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
 }
 
+// gRPC looks for other certificates so often.
+constexpr unsigned kCertificateSeconds = 1;
+
+// TLS 1.2 or 1.3, by gRPC's default. Connections that there are keep what they began with.
+std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const Certificates* certificates) {
+  if (certificates == nullptr) return grpc::InsecureServerCredentials();
+  namespace tls = grpc::experimental;
+  tls::TlsServerCredentialsOptions options(std::make_shared<tls::FileWatcherCertificateProvider>(
+      certificates->pair_path(), certificates->pair_path(), certificates->client_ca_path(), kCertificateSeconds));
+  options.watch_identity_key_cert_pairs();
+  if (!certificates->client_ca_path().empty()) {
+    options.watch_root_certs();
+    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return tls::TlsServerCredentials(options);
+}
+
 using GrpcAcceptor = grpc::experimental::ExternalConnectionAcceptor;
 
 void HandOver(GrpcAcceptor& acceptor, int descriptor) {
@@ -63,10 +82,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
   if (!address.ok()) return address.status();
   absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(*address, endpoint.flag);
   if (!socket.ok()) return socket.status();
+  const Certificates* certificates = socket->address().kind == Address::Kind::kUnix ? nullptr : endpoint.certificates;
   std::unique_ptr<GrpcServer> started(new GrpcServer(endpoint));
   grpc::ServerBuilder builder;
   const std::shared_ptr<GrpcAcceptor> connections = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, CredentialsOf(certificates));
   SetLimits(endpoint, builder);
   for (grpc::Service* service : endpoint.services) builder.RegisterService(service);
   builder.RegisterService(&started->health_service_);
@@ -77,7 +97,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
   }
   absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Start(
       *std::move(socket),
-      {.kind = endpoint.kind,
+      {.listening = {endpoint.kind, certificates == nullptr ? Framing::kHttp2 : Framing::kTls},
        .limits = endpoint.limits,
        .hand_over = [connections](int descriptor) { HandOver(*connections, descriptor); },
        .on_change = [&state = endpoint.state, kind = endpoint.kind](
@@ -93,7 +113,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Endpoint& en
 GrpcServer::GrpcServer(const Endpoint& endpoint) : state_(endpoint.state), kind_(endpoint.kind) {
   std::vector<std::string> reflected = endpoint.service_names;
   reflected.emplace_back("grpc.health.v1.Health");
-  reflection_ = MakeReflectionServices(std::move(reflected));
+  reflection_ = MakeReflectionServices(
+      std::move(reflected),
+      {endpoint.authority, kind_ == ListenerKind::kApi ? AccessPoint::kApi : AccessPoint::kAdmin});
   health_service_.Set("latentd.liveness", HealthService::Response::SERVING);
   state_.Observe(this, [this, names = endpoint.health](const ServingState::View& view) {
     using Response = HealthService::Response;

@@ -9,6 +9,8 @@
 #include <absl/status/statusor.h>
 
 #include "base/clock.h"
+#include "server/access/authority.h"
+#include "server/access/certificates.h"
 #include "server/grpc/health_service.h"
 #include "server/net/acceptor.h"
 #include "server/net/connection_table.h"
@@ -38,7 +40,9 @@ class GrpcServer {
     std::vector<HealthName> health = {};
     ListenerKind kind = ListenerKind::kApi;
     ConnectionLimits limits = {};
-    double slow_consumer_seconds = 30.0;  // a client that answers nothing for that long is no reason to hang up
+    Authority* authority = nullptr;              // who may use reflection; health tells everybody
+    const Certificates* certificates = nullptr;  // null: no TLS; never on a unix socket
+    double slow_consumer_seconds = 30.0;         // a client that answers nothing for that long is no reason to hang up
   };
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Endpoint& endpoint);
   ~GrpcServer();  // Shutdown must have been called

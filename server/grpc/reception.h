@@ -21,18 +21,30 @@ size_t BufferBytes(const Config& config, size_t available_memory);
 
 class Reception {
  public:
-  Reception(const Config& config, Metrics& metrics);
+  // `authority` may be null: none is asked.
+  Reception(const Config& config, Metrics& metrics, Authority* authority = nullptr);
 
   size_t max_bytes() const { return answers_.max_bytes(); }  // for the API's answers
   CallParts PartsWith(Egress& egress) {
-    return {.intake = intake_, .pool = pool_, .answers = answers_, .egress = egress, .metrics = metrics_};
+    return {.intake = intake_,
+            .pool = pool_,
+            .answers = answers_,
+            .egress = egress,
+            .metrics = metrics_,
+            .entrance = {authority_, AccessPoint::kApi}};
   }
   CallParts AdminsPartsWith(Egress& egress) {
-    return {.intake = admins_intake_, .pool = pool_, .answers = admins_answers_, .egress = egress, .metrics = metrics_};
+    return {.intake = admins_intake_,
+            .pool = pool_,
+            .answers = admins_answers_,
+            .egress = egress,
+            .metrics = metrics_,
+            .entrance = {authority_, AccessPoint::kAdmin}};
   }
 
  private:
   Metrics& metrics_;
+  Authority* const authority_;
   Intake intake_;
   ByteBudget answers_;
   Intake admins_intake_;

@@ -13,7 +13,10 @@
 #include "base/now.h"
 #include "grpc/reflection/v1/reflection.pb.h"
 #include "grpc/reflection/v1alpha/reflection.pb.h"
+#include "server/call/identity.h"
 #include "server/grpc/byte_service.h"
+#include "server/grpc/call_context.h"
+#include "server/grpc/grpc_status.h"
 #include "server/grpc/small_rpc.h"
 
 namespace latentd {
@@ -142,24 +145,29 @@ class Stream final : public SmallRpc {
 
 class ReflectionService final : public ByteService {
  public:
-  ReflectionService(const google::protobuf::ServiceDescriptor& service, const std::shared_ptr<Catalogue>& catalogue)
+  ReflectionService(const google::protobuf::ServiceDescriptor& service, const std::shared_ptr<Catalogue>& catalogue,
+                    const Entrance& entrance)
       : ByteService(service) {
-    Register("ServerReflectionInfo",
-             [catalogue](grpc::CallbackServerContext* context) { return Begun<Stream>(*context, catalogue); });
+    Register("ServerReflectionInfo", [catalogue, entrance](grpc::CallbackServerContext* context) -> RpcReactor* {
+      const absl::StatusOr<Identity> caller = IdentifyAny(ShownBy(*context), entrance);
+      return caller.ok() ? Begun<Stream>(*context, catalogue) : new RefusedRpc(ToGrpcStatus(caller.status()));
+    });
     CheckComplete();
   }
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names) {
+std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names,
+                                                                   const Entrance& entrance) {
   const google::protobuf::ServiceDescriptor* const versions[] = {
       ReflectionRequest::descriptor()->file()->service(0),
       grpc::reflection::v1alpha::ServerReflectionRequest::descriptor()->file()->service(0)};
   for (const auto* version : versions) service_names.push_back(version->full_name());
   const auto catalogue = std::make_shared<Catalogue>(std::move(service_names));
   std::vector<std::unique_ptr<grpc::Service>> services;
-  for (const auto* version : versions) services.push_back(std::make_unique<ReflectionService>(*version, catalogue));
+  for (const auto* version : versions)
+    services.push_back(std::make_unique<ReflectionService>(*version, catalogue, entrance));
   return services;
 }
 

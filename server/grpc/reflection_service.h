@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "server/access/authority.h"
+
 namespace grpc {
 class Service;
 }  // namespace grpc
@@ -17,6 +19,8 @@ namespace latentd {
 inline constexpr size_t kMaxReflectionStreams = 64;
 
 // One service for each version. `service_names` are those that are listed, besides themselves.
-std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names);
+// Descriptors are public; who has no credential, where one is asked for, gets none all the same: they cost time.
+std::vector<std::unique_ptr<grpc::Service>> MakeReflectionServices(std::vector<std::string> service_names,
+                                                                   const Entrance& entrance);
 
 }  // namespace latentd

@@ -31,7 +31,14 @@ bool Rpc::IsCancelled() const {
 
 absl::StatusOr<size_t> Rpc::AcceptedAnswerBytes() const { return latentd::AcceptedAnswerBytes(context_); }
 
-absl::StatusOr<std::string> Rpc::Tenant() const { return TenantOf(context_); }
+absl::Status Rpc::Identify(const Entrance& entrance, std::string_view method) {
+  absl::StatusOr<Identity> identity = latentd::Identify(ShownBy(context_), method, entrance);
+  if (!identity.ok()) return identity.status();
+  identity_ = *std::move(identity);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Rpc::Tenant() const { return identity_.is_known ? identity_.tenant : TenantOf(context_); }
 
 void Rpc::AddMetadata(const Metadata& metadata) { AddInitialMetadata(metadata, context_); }
 
@@ -46,14 +53,22 @@ void Rpc::Write(std::string message, Next next) {
 void Rpc::Finish(const absl::Status& status) { RpcReactor::Finish(ToGrpcStatus(status, context_)); }
 
 CallStart StartOf(Rpc& rpc, const grpc::CallbackServerContext& context, std::string_view method) {
-  return {.wire = rpc, .method = method, .origin = OriginOf(context), .deadline = DeadlineOf(context)};
+  CallOrigin origin = OriginOf(context);
+  origin.credential = rpc.identity().name;
+  return {.wire = rpc, .method = method, .origin = std::move(origin), .deadline = DeadlineOf(context)};
+}
+
+RpcReactor* RefuseUnread(Rpc* rpc, const grpc::CallbackServerContext& context, const CallParts& parts,
+                         std::string_view method, const absl::Status& status) {
+  rpc->Own(std::make_unique<UnreadCall>(StartOf(*rpc, context, method), parts)).Refuse(status);
+  return rpc;
 }
 
 RpcReactor* RefuseUnread(grpc::CallbackServerContext& context, const CallParts& parts, std::string_view method,
                          const absl::Status& status) {
   auto* rpc = new Rpc(context);
-  rpc->Own(std::make_unique<UnreadCall>(StartOf(*rpc, context, method), parts)).Refuse(status);
-  return rpc;
+  const absl::Status of_caller = rpc->Identify(parts.entrance, method);
+  return RefuseUnread(rpc, context, parts, method, of_caller.ok() ? status : of_caller);
 }
 
 }  // namespace latentd

@@ -19,6 +19,7 @@
 
 #include "server/api/message_bytes.h"
 #include "server/call/call.h"
+#include "server/call/identity.h"
 #include "server/call/wire.h"
 #include "server/grpc/byte_buffers.h"
 
@@ -31,13 +32,17 @@ class Rpc final : public RpcReactor, public CallWire {
   // `context` is gRPC's, until OnDone.
   explicit Rpc(grpc::CallbackServerContext& context) : context_(context) {}
 
-  // Once, first. The call has this as its wire.
+  // First of all. Not OK: it is to be refused with that.
+  absl::Status Identify(const Entrance& entrance, std::string_view method);
+  // Once, next. The call has this as its wire.
   template <class AnyCall>
   AnyCall& Own(std::unique_ptr<AnyCall> call) {
     AnyCall& owned = *call;
     call_ = std::move(call);
     return owned;
   }
+
+  const Identity& identity() const { return identity_; }
 
   void OnReadDone(bool ok) override { ok ? call_->Received(request_.Length()) : call_->ReceivedNothing(); }
   void OnWriteDone(bool ok) override { ok ? call_->Written() : call_->WriteFailed(); }
@@ -59,6 +64,7 @@ class Rpc final : public RpcReactor, public CallWire {
 
  private:
   grpc::CallbackServerContext& context_;
+  Identity identity_;
   std::unique_ptr<Call> call_;
   grpc::ByteBuffer request_;
   std::optional<BufferPieces> pieces_;  // of the request, unpacked
@@ -67,17 +73,23 @@ class Rpc final : public RpcReactor, public CallWire {
 
 CallStart StartOf(Rpc& rpc, const grpc::CallbackServerContext& context, std::string_view method);
 
-// What a handler returns: an RPC with a call of type AnyCall, made of these, which began to receive.
+RpcReactor* RefuseUnread(Rpc* rpc, const grpc::CallbackServerContext& context, const CallParts& parts,
+                         std::string_view method, const absl::Status& status);
+
+// What a handler returns: an RPC with a call of type AnyCall, made of these, which began to receive. One whose caller
+// may not do that is refused before.
 template <class AnyCall, class... Arguments>
 RpcReactor* StartRpc(grpc::CallbackServerContext& context, const CallParts& parts, std::string_view method,
                      Arguments&&... arguments) {
   auto* rpc = new Rpc(context);
+  const absl::Status status = rpc->Identify(parts.entrance, method);
+  if (!status.ok()) return RefuseUnread(rpc, context, parts, method, status);
   auto call = std::make_unique<AnyCall>(StartOf(*rpc, context, method), parts, std::forward<Arguments>(arguments)...);
   rpc->Own(std::move(call)).Receive();
   return rpc;
 }
 
-// An RPC whose request is not received, since it does not matter what it says.
+// An RPC whose request is not received, since it does not matter what it says. Who may not even ask is told that.
 RpcReactor* RefuseUnread(grpc::CallbackServerContext& context, const CallParts& parts, std::string_view method,
                          const absl::Status& status);
 

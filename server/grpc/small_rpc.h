@@ -62,6 +62,13 @@ class SmallRpc : public RpcReactor, public StreamPlaces::Holder {
   bool is_writing_ = false;
 };
 
+// One that is refused from its headers on: it holds no place. Deletes itself.
+class RefusedRpc final : public RpcReactor {
+ public:
+  explicit RefusedRpc(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
 // What a handler returns.
 template <class Call, class... Arguments>
 RpcReactor* Begun(Arguments&&... arguments) {

@@ -16,6 +16,10 @@ std::string_view ReasonOf(int status) {
       return "OK";
     case 400:
       return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
@@ -33,6 +37,12 @@ std::string_view ReasonOf(int status) {
     default:
       return "Error";
   }
+}
+
+// What the status wants to be said, RFC 9110.
+std::string_view FieldOf(int status) {
+  if (status == 405) return "Allow: GET, HEAD\r\n";
+  return status == 401 ? "WWW-Authenticate: Bearer\r\n" : "";
 }
 
 // Takes the next line off `head`, without its end.
@@ -99,8 +109,9 @@ int ParseField(std::string_view line, HttpRequest& request) {
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos || !IsToken(line.substr(0, colon))) return 400;
   const std::string name = absl::AsciiStrToLower(std::string(line.substr(0, colon)));
-  const std::string value = absl::AsciiStrToLower(
-      std::string(absl::StripAsciiWhitespace({line.data() + colon + 1, line.size() - colon - 1})));
+  const std::string text(absl::StripAsciiWhitespace({line.data() + colon + 1, line.size() - colon - 1}));
+  if (name == "authorization") request.authorization.push_back(text);
+  const std::string value = absl::AsciiStrToLower(text);
   if (name == "connection") TakeConnectionOptions(value, request);
   const bool has_body = name == "transfer-encoding" || (name == "content-length" && value != "0");
   return has_body ? 413 : 0;
@@ -134,8 +145,8 @@ HttpAnswer HttpRefusal(int status) {
 std::string SerializeHttpAnswer(const HttpAnswer& answer, const HttpRequest& request) {
   return absl::StrFormat("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%sConnection: %s\r\n\r\n%s",
                          answer.status, ReasonOf(answer.status), answer.content_type, answer.body.size(),
-                         answer.status == 405 ? "Allow: GET, HEAD\r\n" : "",
-                         request.keeps_alive ? "keep-alive" : "close", request.method == "HEAD" ? "" : answer.body);
+                         FieldOf(answer.status), request.keeps_alive ? "keep-alive" : "close",
+                         request.method == "HEAD" ? "" : answer.body);
 }
 
 }  // namespace latentd

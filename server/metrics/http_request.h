@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace latentd {
 
@@ -14,7 +15,8 @@ struct HttpRequest {
   std::string method;
   std::string path;  // without its query
   bool keeps_alive = false;
-  bool closes = false;  // a field says so
+  bool closes = false;                          // a field says so
+  std::vector<std::string> authorization = {};  // the values of the fields of that name, as they stand
 };
 
 struct HttpParse {

@@ -206,9 +206,11 @@ void HttpServer::AnswerRound() {
       connection->Answer(HttpRefusal(parse.status));
     } else if (request.method != "GET" && request.method != "HEAD") {
       connection->Answer(HttpRefusal(405));
+    } else if (const int refusal = handler_.refuses(request); refusal != 0) {
+      connection->Answer(HttpRefusal(refusal));
     } else {
       const auto [answer, is_new] = made.try_emplace(request.path);
-      if (is_new) answer->second = handler_(request.path);
+      if (is_new) answer->second = handler_.answer(request.path);
       connection->Answer(answer->second);
     }
     Advance(*connection);

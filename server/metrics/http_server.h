@@ -33,8 +33,13 @@ class HttpServer {
   static constexpr std::chrono::seconds kAnswerPatience{30};  // for all of an answer to be taken
   static constexpr std::chrono::seconds kIdlePatience{120};   // between two requests: scrapers come once a minute
 
-  // What GET of a path gives, on the server's thread.
-  using Handler = std::function<HttpAnswer(std::string_view path)>;
+  // Both on the server's thread.
+  struct Handler {
+    std::function<HttpAnswer(std::string_view path)> answer;                    // what GET of a path gives
+    std::function<int(const HttpRequest& request)> refuses = [](const auto&) {  // 0, or the status of a refusal
+      return 0;
+    };
+  };
 
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(ListeningSocket socket, Handler handler);
   HttpServer(const HttpServer&) = delete;

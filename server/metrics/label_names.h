@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "engine/metrics.h"
+#include "server/access/authority.h"
 #include "server/api/enumerators.h"
 #include "server/net/connection_table.h"
 #include "server/net/frame_guard.h"
@@ -91,6 +93,13 @@ inline constexpr LabelName<ListenerKind> kListenerNames[] = {
     {ListenerKind::kAdmin, "admin"},
 };
 static_assert(NamesAll(kListenerNames));
+
+inline constexpr LabelName<AccessPoint> kAccessPointNames[] = {
+    {AccessPoint::kApi, "api"},
+    {AccessPoint::kAdmin, "admin"},
+    {AccessPoint::kMetrics, "metrics"},
+};
+static_assert(NamesAll(kAccessPointNames) && std::size(kAccessPointNames) == kNumAccessPoints);
 
 inline constexpr LabelName<ConnectionRefusal> kConnectionRefusalNames[] = {
     {ConnectionRefusal::kProcessLimit, "process_limit"},

@@ -66,12 +66,14 @@ HttpAnswer Readiness(const ServingState::View& view) {
 }  // namespace
 
 std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
-                                          const ServingState::View& view, const MetricsCompat& compat) {
+                                          const ServingState::View& view, const AccessFacts& access,
+                                          const MetricsCompat& compat) {
   const Scrape scrape{.data = data,
                       .facts = facts,
                       .served_name = compat.served_name,
                       .view = view,
                       .connections = ConnectionTable::OfProcess().counts(),
+                      .access = access,
                       .process = ReadProcessFacts()};
   std::vector<MetricFamily> all;
   all.reserve(MetricCatalog().size());
@@ -82,18 +84,18 @@ std::vector<MetricFamily> CollectFamilies(const MetricsData& data, const Exporte
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const std::string& address,
-                                                                        const Metrics& metrics,
-                                                                        const ServingState& state,
-                                                                        MetricsCompat compat) {
+                                                                        const Parts& parts) {
   const absl::StatusOr<Address> parsed = ParseAddress(address, AddressUse::kHttpListener);
   if (!parsed.ok()) {
     return absl::InvalidArgumentError(absl::StrFormat("metrics-listen: %s", std::string(parsed.status().message())));
   }
   absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(*parsed, "--metrics-listen");
   if (!socket.ok()) return socket.status();
-  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(metrics, state, std::move(compat)));
+  std::unique_ptr<MetricsExporter> exporter(new MetricsExporter(parts));
   absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(
-      *std::move(socket), [self = exporter.get()](std::string_view path) { return self->AnswerTo(path); });
+      *std::move(socket),
+      {.answer = [self = exporter.get()](std::string_view path) { return self->AnswerTo(path); },
+       .refuses = [self = exporter.get()](const HttpRequest& request) { return self->Refuses(request); }});
   if (!server.ok()) return server.status();
   exporter->server_ = *std::move(server);
   return exporter;
@@ -104,18 +106,33 @@ void MetricsExporter::SetFacts(ExporterFacts facts) {
   facts_ = std::move(facts);
 }
 
+int MetricsExporter::Refuses(const HttpRequest& request) {
+  if (request.path != "/metrics") return 0;
+  Shown shown;
+  for (const std::string& value : request.authorization) shown.authorization.emplace_back(value);
+  const Verdict verdict = parts_.access.authority.Judge(shown, kMayScrape, AccessPoint::kMetrics).verdict;
+  if (verdict == Verdict::kGranted) return 0;
+  return verdict == Verdict::kNoRight ? 403 : 401;
+}
+
 HttpAnswer MetricsExporter::AnswerTo(std::string_view path) {
   if (path == "/metrics") return Page();
   if (path == "/health") return {.body = "alive\n"};
-  if (path == "/ready") return Readiness(state_.view());
+  if (path == "/ready") return Readiness(parts_.state.view());
   return HttpRefusal(404);
+}
+
+AccessFacts MetricsExporter::AccessNow() const {
+  const Certificates* certificates = parts_.access.certificates;
+  return {.counts = parts_.access.authority.counts(),
+          .certificates = certificates == nullptr ? CertificateCounts{} : certificates->counts()};
 }
 
 HttpAnswer MetricsExporter::Page() {
   const std::lock_guard lock(mutex_);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
           .body = prometheus::TextSerializer().Serialize(
-              CollectFamilies(metrics_.Snapshot(), facts_, state_.view(), compat_))};
+              CollectFamilies(parts_.metrics.Snapshot(), facts_, parts_.state.view(), AccessNow(), parts_.compat))};
 }
 
 }  // namespace latentd

@@ -13,6 +13,7 @@
 #include <prometheus/metric_family.h>
 
 #include "engine/metrics.h"
+#include "server/access/access.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/scrape.h"
 #include "server/process/serving_state.h"
@@ -21,29 +22,35 @@ namespace latentd {
 
 std::vector<prometheus::MetricFamily> CollectFamilies(const MetricsData& data, const ExporterFacts& facts,
                                                       const ServingState::View& view = {},
-                                                      const MetricsCompat& compat = {});
+                                                      const AccessFacts& access = {}, const MetricsCompat& compat = {});
 
 // Owned by the Listeners; every method by any thread.
 class MetricsExporter {
  public:
-  // `address` is HOST:PORT. `metrics` and `state` must outlive the exporter.
-  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Metrics& metrics,
-                                                                const ServingState& state, MetricsCompat compat = {});
+  // All must outlive the exporter.
+  struct Parts {
+    const Metrics& metrics;
+    const ServingState& state;
+    const Access access;  // says who may read /metrics; /health and /ready tell everybody
+    const MetricsCompat compat = {};
+  };
+  // `address` is HOST:PORT.
+  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& address, const Parts& parts);
 
   // Until then the facts are empty: the model is loading.
   void SetFacts(ExporterFacts facts);
   const Address& address() const { return server_->address(); }  // with the port that was bound
 
  private:
-  MetricsExporter(const Metrics& metrics, const ServingState& state, MetricsCompat compat)
-      : metrics_(metrics), state_(state), compat_(std::move(compat)) {}
+  explicit MetricsExporter(const Parts& parts) : parts_(parts) {}
 
+  // 0, or the status with which it is refused.
+  int Refuses(const HttpRequest& request);
   HttpAnswer AnswerTo(std::string_view path);
   HttpAnswer Page();
+  AccessFacts AccessNow() const;
 
-  const Metrics& metrics_;
-  const ServingState& state_;
-  const MetricsCompat compat_;
+  const Parts parts_;
   std::mutex mutex_;
   ExporterFacts facts_;                 // guarded by mutex_
   std::unique_ptr<HttpServer> server_;  // last: its thread uses all of the above

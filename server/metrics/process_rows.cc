@@ -1,5 +1,6 @@
 // Metrics of what is around the engine: streams, connections, the process and its life.
 #include <array>
+#include <optional>
 
 #include "server/metrics/metric_rows.h"
 
@@ -58,6 +59,52 @@ void AddConnections(MetricRows& rows) {
   AddRow({kGauge, "latentd_accepting", ""},
          "0 while connections can't be accepted for lack of descriptors or memory, else 1; readiness follows it",
          One([](const Scrape& scrape) { return scrape.view.AcceptsAll() ? 1 : 0; }), rows);
+}
+
+MetricSource Expiries() {
+  const std::vector<std::string> names = {"server", "client_ca"};
+  return {.labels = {{"certificate", names}}, .read = [names](const Scrape& scrape) {
+            std::vector<Series> all;
+            for (size_t i = 0; i < names.size(); ++i) {
+              const std::optional<int64_t>& expiry = scrape.access.certificates.expiries[i];
+              if (expiry) all.push_back(MakeSeries({{"certificate", names[i]}}, *expiry));
+            }
+            return all;
+          }};
+}
+
+// Both refusals have a series for each listener.
+void AddAccess(MetricRows& rows) {
+  const auto refused = [](size_t kind) {
+    return By("listener", kAccessPointNames, [kind](const Scrape& scrape) {
+      std::array<uint64_t, kNumAccessPoints> counts{};
+      for (size_t point = 0; point < counts.size(); ++point) counts[point] = scrape.access.counts.refused[point][kind];
+      return counts;
+    });
+  };
+  AddRow({kCounter, "latentd_access_unauthenticated_total", "calls"},
+         "RPCs and scrapes refused because they showed no credential that is known", refused(0), rows);
+  AddRow({kCounter, "latentd_access_denied_total", "calls"},
+         "RPCs and scrapes refused because their credential has not the right", refused(1), rows);
+  AddRow({kCounter, "latentd_credentials_loads_total", "times"},
+         "Times that files of credentials were read and taken, at start and as they changed",
+         By("file", {"tokens", "identities", "certificates"},
+            [](const Scrape& scrape) {
+              const auto& [tokens, identities] = scrape.access.counts.loaded;
+              return std::array{tokens, identities, scrape.access.certificates.loaded};
+            }),
+         rows);
+  AddRow({kCounter, "latentd_credentials_load_failures_total", "times"},
+         "Times that such files changed and were bad: what was read before stayed in force",
+         By("file", {"tokens", "identities", "certificates"},
+            [](const Scrape& scrape) {
+              const auto& [tokens, identities] = scrape.access.counts.kept;
+              return std::array{tokens, identities, scrape.access.certificates.kept};
+            }),
+         rows);
+  AddRow({kGauge, "latentd_certificate_expiry_timestamp_seconds", "seconds"},
+         "Unix time at which the first certificate of a file expires; no series for a file that is not configured",
+         Expiries(), rows);
 }
 
 MetricSource BuildInfo() {
@@ -134,6 +181,7 @@ void AddProcess(MetricRows& rows) {
 void AddProcessRows(MetricRows& rows) {
   AddStreams(rows);
   AddConnections(rows);
+  AddAccess(rows);
   AddLifecycle(rows);
   AddProcess(rows);
 }

@@ -9,6 +9,7 @@
 
 #include "engine/metrics.h"
 #include "latentd/v1/models.pb.h"
+#include "server/access/access.h"
 #include "server/metrics/process_metrics.h"
 #include "server/net/connection_table.h"
 #include "server/process/serving_state.h"
@@ -28,12 +29,18 @@ struct MetricsCompat {
   std::string served_name = {};  // of the model, known before it is loaded
 };
 
+struct AccessFacts {
+  AccessCounts counts = {};
+  CertificateCounts certificates = {};
+};
+
 struct Scrape {
   const MetricsData& data;
   const ExporterFacts& facts;
   std::string_view served_name = {};
   ServingState::View view = {};
   ConnectionCounts connections = {};
+  AccessFacts access = {};
   ProcessFacts process = {};
 };
 

@@ -13,6 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "server/net/tls_frames.h"
+
 namespace latentd {
 namespace {
 
@@ -107,9 +109,10 @@ void Acceptor::Take(int descriptor) {
     close(descriptor);
     return;
   }
-  if (ConnectionTable::OfProcess().Add(descriptor, options_.kind, options_.limits)) return Refuse(descriptor);
+  if (ConnectionTable::OfProcess().Add(descriptor, options_.listening, options_.limits)) return Refuse(descriptor);
   const int on = 1;
   setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  const TlsHandOver hand_over(descriptor);
   options_.hand_over(descriptor);
 }
 

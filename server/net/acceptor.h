@@ -20,7 +20,7 @@ namespace latentd {
 class Acceptor {
  public:
   struct Options {
-    ListenerKind kind = ListenerKind::kApi;
+    Listening listening = {};
     ConnectionLimits limits = {};
     std::function<void(int descriptor)> hand_over;   // takes ownership; on the acceptor's thread
     std::function<void(bool can_accept)> on_change;  // whether connections can be taken at all; on the same thread

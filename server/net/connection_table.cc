@@ -75,8 +75,15 @@ ConnectionTable::Slot* ConnectionTable::FindOrMake(int descriptor) {
   return Find(descriptor);
 }
 
-std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKind kind,
+ConnectionTable::Slot* ConnectionTable::FindWatched(int descriptor, Framing framing) const {
+  Slot* slot = Find(descriptor);
+  if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return nullptr;
+  return slot->framing.load(std::memory_order_relaxed) == framing ? slot : nullptr;
+}
+
+std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, const Listening& listening,
                                                       const ConnectionLimits& limits) {
+  const ListenerKind kind = listening.kind;
   const TimePoint now = Now();
   const sockaddr_storage socket_peer = PeerOf(descriptor);
   const std::string address = AddressOfPeer(socket_peer);
@@ -106,6 +113,7 @@ std::optional<ConnectionRefusal> ConnectionTable::Add(int descriptor, ListenerKi
   }
   slot->cookie = CookieOf(descriptor);
   slot->kind = kind;
+  slot->framing.store(listening.framing, std::memory_order_relaxed);
   slot->descriptor = descriptor;
   slot->peer = peer;
   const std::string of_others = address.empty() ? "" : peer;
@@ -186,9 +194,9 @@ void ConnectionTable::NoteEnd(int descriptor) {
   slot->num_uses.fetch_add(1, std::memory_order_release);
 }
 
-bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_bytes) {
-  Slot* slot = Find(descriptor);
-  if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return true;
+bool ConnectionTable::Inspect(int descriptor, const msghdr& message, size_t num_bytes, Framing framing) {
+  Slot* slot = FindWatched(descriptor, framing);
+  if (slot == nullptr) return true;
   const Verdict verdict = Judge(descriptor, *slot->traffic, message, num_bytes);
   slot->num_uses.fetch_add(1, std::memory_order_release);
   if (verdict.makes_room) CutOff(*verdict.makes_room, *Find(*verdict.makes_room), Offence::kUploads);
@@ -226,9 +234,9 @@ std::optional<int> ConnectionTable::Settle(Traffic& traffic) {
   return has_changed ? uploads_.Hold(*traffic.uploads, uploading) : std::nullopt;
 }
 
-void ConnectionTable::CountSent(int descriptor, const msghdr& message, size_t num_bytes) {
-  Slot* slot = Find(descriptor);
-  if (slot == nullptr || !slot->is_watched.load(std::memory_order_acquire)) return;
+void ConnectionTable::CountSent(int descriptor, const msghdr& message, size_t num_bytes, Framing framing) {
+  Slot* slot = FindWatched(descriptor, framing);
+  if (slot == nullptr) return;
   Traffic& traffic = *slot->traffic;
   ForEachPiece(message, num_bytes, [&traffic](std::span<const uint8_t> bytes) { traffic.sent.Add(bytes); });
   {
@@ -277,7 +285,8 @@ extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
     return received;
   }
   if ((flags & MSG_PEEK) != 0) return received;
-  if (latentd::ConnectionTable::OfProcess().Inspect(descriptor, *message, static_cast<size_t>(received))) {
+  if (latentd::ConnectionTable::OfProcess().Inspect(descriptor, *message, static_cast<size_t>(received),
+                                                    latentd::Framing::kHttp2)) {
     return received;
   }
   errno = ECONNRESET;
@@ -287,7 +296,8 @@ extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
 extern "C" ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
   const auto sent = static_cast<ssize_t>(syscall(SYS_sendmsg, descriptor, message, flags));
   if (sent > 0) {
-    latentd::ConnectionTable::OfProcess().CountSent(descriptor, *message, static_cast<size_t>(sent));
+    latentd::ConnectionTable::OfProcess().CountSent(descriptor, *message, static_cast<size_t>(sent),
+                                                    latentd::Framing::kHttp2);
   } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
     const int error = errno;
     latentd::ConnectionTable::OfProcess().NoteError();

@@ -4,7 +4,8 @@
 //
 // gRPC reads and writes through the C library, so the program's own recvmsg and sendmsg, defined beside this, see all
 // bytes on their way, in the thread that asked for them; a connection that a guard accuses is shut down there, before
-// gRPC parses what it sent. That makes this the process's: there is one, and it stays to the end.
+// gRPC parses what it sent. That makes this the process's: there is one, and it stays to the end. Under TLS they see
+// records, and what is in them passes through tls_frames.
 #pragma once
 
 #include <array>
@@ -34,6 +35,9 @@ namespace latentd {
 enum class ListenerKind : uint8_t { kApi, kAdmin };
 inline constexpr int kNumListenerKinds = 2;
 
+// What travels on its socket.
+enum class Framing : uint8_t { kHttp2, kTls };
+
 // Why a connection was refused; in the order of the metric's label.
 enum class ConnectionRefusal : uint8_t {
   kProcessLimit,
@@ -41,6 +45,11 @@ enum class ConnectionRefusal : uint8_t {
   kDescriptors,  // the system has none left, or no memory for one
 };
 inline constexpr int kNumConnectionRefusals = 3;
+
+struct Listening {
+  ListenerKind kind = ListenerKind::kApi;
+  Framing framing = Framing::kHttp2;
+};
 
 // Limits of one listener.
 struct ConnectionLimits {
@@ -62,7 +71,7 @@ class ConnectionTable {
 
   // From an acceptor's thread, for a descriptor that it has just accepted and hands to gRPC next. A reason: it is not
   // taken, and the caller's to close; counted.
-  std::optional<ConnectionRefusal> Add(int descriptor, ListenerKind kind, const ConnectionLimits& limits);
+  std::optional<ConnectionRefusal> Add(int descriptor, const Listening& listening, const ConnectionLimits& limits);
   void CountRefusal(ConnectionRefusal reason);
   // Bytes of unfinished messages on all connections: beyond this those that hold most are cut off.
   void SetUploadLimit(size_t num_bytes) { uploads_.SetLimit(num_bytes); }
@@ -76,11 +85,12 @@ class ConnectionTable {
   // What the connection of that name (Peer::connection) was seen to send; nothing where none of that name is known.
   std::optional<Sending> SendingOf(const std::string& name) const;
 
-  // Called by the hooks. False: the connection is accused, and the bytes read are not to be parsed.
-  bool Inspect(int descriptor, const msghdr& message, size_t num_bytes);
+  // Called by the hooks, with what travels in that framing. False: the connection is accused, and the bytes read are
+  // not to be parsed.
+  bool Inspect(int descriptor, const msghdr& message, size_t num_bytes, Framing framing);
   void NoteEnd(int descriptor);
   void NoteError() { has_lost_any_ = true; }  // of reading or writing
-  void CountSent(int descriptor, const msghdr& message, size_t num_bytes);
+  void CountSent(int descriptor, const msghdr& message, size_t num_bytes, Framing framing);
 
  private:
   // The hooks' record of one connection: `sent` is of the thread that writes, the rest of both, one at a time.
@@ -102,6 +112,7 @@ class ConnectionTable {
   // Stays where it is once made: a hook may hold it whenever its descriptor is read.
   struct Slot {
     std::atomic<bool> is_watched{false};
+    std::atomic<Framing> framing{Framing::kHttp2};
     std::atomic<uint64_t> num_uses{0};  // what a hook did comes before what the next connection's hooks do
     std::optional<Traffic> traffic;     // until the descriptor is given anew
 
@@ -118,6 +129,8 @@ class ConnectionTable {
 
   ConnectionTable() = default;
   Slot* Find(int descriptor) const;
+  // Null unless it is watched, and its HTTP/2 travels in that framing as the hook sees it.
+  Slot* FindWatched(int descriptor, Framing framing) const;
   Slot* FindOrMake(int descriptor);
   void Forget(Slot& slot);
   void SweepIfDue(TimePoint now);  // with mutex_ held

@@ -38,15 +38,16 @@ TimePoint AfterSeconds(double seconds) { return After(FromSeconds(seconds)); }
 
 }  // namespace
 
-Daemon::Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started)
+Daemon::Daemon(const ParsedConfig& parsed, const Access& access, StopRequest& stop, TimePoint started)
     : parsed_(parsed),
       config_(parsed.config),
+      access_(access),
       stop_(stop),
       started_(started),
       configured_(clock_.Now()),
       progress_(metrics_, clock_),
       gate_(progress_),
-      reception_(config_, metrics_),
+      reception_(config_, metrics_, &access_.authority),
       egress_(static_cast<int>(config_.egress_threads), FromSeconds(config_.slow_consumer_seconds)),
       generation_(gate_, reception_.PartsWith(egress_)),
       models_(gate_, reception_.PartsWith(egress_)),
@@ -73,6 +74,7 @@ absl::Status Daemon::Run() {
   absl::StatusOr<std::unique_ptr<Listeners>> listeners = Listeners::Start(Services(), {.gate = gate_,
                                                                                        .metrics = metrics_,
                                                                                        .reception = reception_,
+                                                                                       .access = access_,
                                                                                        .drain = drain_,
                                                                                        .state = state_,
                                                                                        .stop = stop_,
@@ -173,7 +175,9 @@ void Daemon::ReportStart() {
   for (const std::string& warning : parsed_.warnings) spdlog::warn("{}", warning);
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
   for (const std::string& warning : ConnectionWarnings(config_, MaxDescriptors())) spdlog::warn("{}", warning);
-  for (const std::string& warning : ExposureWarnings(listeners_->addresses())) spdlog::warn("{}", warning);
+  const GuardedListeners guarded = {.grpc = !access_.authority.is_open_to_all(), .metrics = !config_.tokens.empty()};
+  const std::string exposure = ExposureWarning(listeners_->addresses(), guarded);
+  if (!exposure.empty()) spdlog::warn("{}", exposure);
   for (const std::string& line : loaded.sizes) spdlog::info("{}", line);
   spdlog::info("defaults: what requests leave out is {} (generation-config={})",
                DescribeDefaults(runtime_->served().description.sampling_defaults()), config_.generation_config);

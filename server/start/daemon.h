@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "engine/metrics.h"
+#include "server/access/access.h"
 #include "server/call/egress.h"
 #include "server/call/serving_gate.h"
 #include "server/config/knobs.h"
@@ -34,8 +35,8 @@ namespace latentd {
 
 class Daemon {
  public:
-  // Both references must outlive it. `started`: when the process did.
-  Daemon(const ParsedConfig& parsed, StopRequest& stop, TimePoint started);
+  // All references, and what `access` refers to, must outlive it. `started`: when the process did.
+  Daemon(const ParsedConfig& parsed, const Access& access, StopRequest& stop, TimePoint started);
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
   ~Daemon();
@@ -59,6 +60,7 @@ class Daemon {
 
   const ParsedConfig& parsed_;
   const Config& config_;
+  const Access access_;
   StopRequest& stop_;
   const SteadyClock clock_;
   const TimePoint started_;

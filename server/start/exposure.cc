@@ -1,37 +1,25 @@
 #include "server/start/exposure.h"
 
-#include <utility>
+#include <optional>
+#include <vector>
 
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 
 namespace latentd {
 
-std::vector<std::string> ExposureWarnings(const BoundAddresses& bound) {
-  std::vector<std::string> warnings;
-  if (bound.admin && !bound.admin->is_loopback()) {
-    warnings.push_back(absl::StrFormat(
-        "admin-listen: %s is beyond loopback, without TLS or authentication: any client there can read and end every "
-        "request and stop the daemon; bind it to loopback, a unix socket or a private network",
-        bound.admin->ToString()));
-  }
-  if (!bound.grpc.is_loopback()) {
-    warnings.push_back(absl::StrFormat(
-        "listen: %s is beyond loopback, without TLS or authentication: any client there can use the model",
-        bound.grpc.ToString()));
-  }
-  if (!bound.metrics.is_loopback()) {
-    warnings.push_back(absl::StrFormat("metrics-listen: %s is beyond loopback: any client there can read the metrics",
-                                       bound.metrics.ToString()));
-  }
-  for (const auto& [knob, address] :
-       {std::pair("kv-events-listen", bound.kv_events), std::pair("kv-events-replay-listen", bound.kv_events_replay)}) {
-    if (!address || address->is_loopback()) continue;
-    warnings.push_back(absl::StrFormat(
-        "%s: %s is beyond loopback, without TLS or authentication: any client there can read the token ids of cached "
-        "prompts",
-        knob, address->ToString()));
-  }
-  return warnings;
+std::string ExposureWarning(const BoundAddresses& bound, const GuardedListeners& guarded) {
+  std::vector<std::string> exposed;
+  const auto look = [&exposed](const char* knob, const std::optional<Address>& address, const char* what) {
+    if (!address || address->is_loopback()) return;
+    exposed.push_back(absl::StrFormat("any client can %s (%s: %s)", what, knob, address->ToString()));
+  };
+  if (!guarded.grpc) look("listen", bound.grpc, "use the model");
+  if (!guarded.metrics) look("metrics-listen", bound.metrics, "read the metrics");
+  look("kv-events-listen", bound.kv_events, "read the token ids of cached prompts");
+  look("kv-events-replay-listen", bound.kv_events_replay, "read those of earlier ones");
+  if (exposed.empty()) return "";
+  return absl::StrFormat("insecure: without credentials, %s", absl::StrJoin(exposed, ", "));
 }
 
 }  // namespace latentd

@@ -1,14 +1,19 @@
-// Warnings about listeners that other machines can reach. Pure functions.
+// A warning about listeners that other machines can reach and that ask for no credential. Pure function.
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "server/start/port_file.h"
 
 namespace latentd {
 
-// One line for each listener beyond loopback, the gravest first.
-std::vector<std::string> ExposureWarnings(const BoundAddresses& bound);
+// Which listeners ask for credentials; the others can't.
+struct GuardedListeners {
+  bool grpc = false;
+  bool metrics = false;
+};
+
+// One line for all that are open; empty where there are none.
+std::string ExposureWarning(const BoundAddresses& bound, const GuardedListeners& guarded);
 
 }  // namespace latentd

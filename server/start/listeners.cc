@@ -43,8 +43,12 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<Na
   const Config& config = admin_parts.config;
   std::unique_ptr<Listeners> listeners(new Listeners);
   absl::StatusOr<std::unique_ptr<MetricsExporter>> metrics =
-      MetricsExporter::Start(config.metrics_listen, admin_parts.metrics, admin_parts.state,
-                             {.has_vllm = config.metrics_compat == "vllm", .served_name = NamesOf(config).front()});
+      MetricsExporter::Start(config.metrics_listen,
+                             {.metrics = admin_parts.metrics,
+                              .state = admin_parts.state,
+                              .access = admin_parts.access,
+                              .compat = {.has_vllm = config.metrics_compat == "vllm",
+                                         .served_name = NamesOf(config).front()}});
   if (!metrics.ok()) return metrics.status();
   listeners->metrics_ = *std::move(metrics);
   GrpcServer::Endpoint endpoint{.listen = config.listen,
@@ -52,6 +56,8 @@ absl::StatusOr<std::unique_ptr<Listeners>> Listeners::Start(const std::vector<Na
                                 .state = admin_parts.state,
                                 .health = {{"", &IsReady}},
                                 .limits = LimitsOfApi(config, MaxDescriptors()),
+                                .authority = &admin_parts.access.authority,
+                                .certificates = admin_parts.access.certificates,
                                 .slow_consumer_seconds = config.slow_consumer_seconds};
   for (const NamedService& each : services) {
     endpoint.services.push_back(&each.service);

@@ -39,8 +39,9 @@ UNPRIVILEGED_ID = 10001
 PROGRAMS = ("latentd", "latentctl", "latentctl-load", "latentctl-doctor")
 BUILD_TOOLS = "as c++ cc ccache clang cmake cpp g++ gcc ld make ninja pkg-config protoc".split()
 
-run_options = ["--detach", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt",
-               "no-new-privileges", "--memory", str(MEMORY_BYTES),
+# The network is the test's own, so nothing has to be shown.
+run_options = ["--detach", "--env=LATENTD_INSECURE=on", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL",
+               "--security-opt", "no-new-privileges", "--memory", str(MEMORY_BYTES),
                "--cgroup-parent", os.environ["LATENTD_CGROUP"],
                *(f"--env={name}={DEAD_PROXY}" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"))]
 networks = {}  # by the server's address, the option that joins it
@@ -289,6 +290,12 @@ class ImageTest(unittest.TestCase):
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.assertRegex(done.stderr, "^latentd: .*/model.*\n")
         self.assertEqual(done.stdout, "")
+
+    def test_without_credentials_it_does_not_listen_to_all(self):
+        options = [option for option in run_options if option not in ("--detach", "--env=LATENTD_INSECURE=on")]
+        done = podman("run", "--rm", *options, *networks[SERVER], WITH_MODEL, check=False)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertIn("LATENTD_LISTEN: expected credentials to be asked for", done.stderr)
 
     def test_model_as_a_volume_gives_the_same_tokens(self):
         def tokens(image, *flags, options=()):

@@ -1,4 +1,5 @@
 """One status per cause: each cause that can occur is reached by a client, with its code, reason and details."""
+import hashlib
 import pathlib
 import re
 import shutil
@@ -133,6 +134,17 @@ class CausesTest(unittest.TestCase):
                     self.assertEqual(daemon.Answer(call).text, expected[message.request_id])
                 else:
                     self.assertEqual(failure_of(call).reason, "NAN_LOGITS")
+
+    # --------------------------------------------------------------------------------------------------- credentials
+
+    def test_credentials(self):
+        tokens = self.folder / "tokens"
+        tokens.write_text(f"scraper {hashlib.sha256(b'secret').hexdigest()} ops metrics\n")
+        with daemon.Daemon("--tokens", tokens) as server:
+            self.expect(self.failure(request(), server), grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+            details = failure_of(server.generation.Generate(request(), metadata=[("authorization", "Bearer secret")]))
+            self.expect(details, grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+            self.assertEqual(details.metadata, {"right": "generate"})
 
     # ---------------------------------------------------------------------------------------------------- the queue
 

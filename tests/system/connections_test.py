@@ -145,7 +145,7 @@ class AddressTest(unittest.TestCase):
 
     def test_what_the_port_file_says_can_be_dialled(self):
         for host in ("0.0.0.0", "[::]", "localhost"):
-            with self.subTest(host), Daemon("--listen", f"{host}:0", "--admin-listen", f"{host}:0") as server:
+            with self.subTest(host), Daemon("--insecure", "--listen", f"{host}:0") as server:
                 self.assertRegex(server.address, r"^127.0.0.1:\d+$")
                 self.assert_serves(server)
 
@@ -177,19 +177,24 @@ class AddressTest(unittest.TestCase):
             self.assertEqual((run.returncode, run.stderr.count("\n")), (1, 1), run.stderr)
             self.assertIn(f"found {server.address}: Address already in use; choose another with --listen", run.stderr)
 
-    def test_listeners_beyond_loopback_are_warned_of(self):
+    def test_listeners_beyond_loopback_need_credentials_or_are_warned_of(self):
         """D18"""
-        with Daemon("--listen", "0.0.0.0:0", "--admin-listen", "0.0.0.0:0", "--metrics-listen", "0.0.0.0:0") as server:
+        for flag in ("--listen", "--metrics-listen", "--admin-listen"):
+            with self.subTest(flag):
+                refused = daemon.run("--model", str(daemon.MODEL), flag, "0.0.0.0:0")
+                self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+                self.assertIn(f"{flag}: expected credentials to be asked for", refused.stderr)
+                self.assertIn("give --tokens", refused.stderr)
+        refused = daemon.run("--model", str(daemon.MODEL), "--insecure", "--admin-listen", "0.0.0.0:0")
+        self.assertIn("bind it to loopback or a unix socket", refused.stderr, "Admin is never open to all")
+        with Daemon("--listen", "0.0.0.0:0", "--metrics-listen", "0.0.0.0:0", "--insecure") as server:
             server.await_log("serving ")
-            lines = [line for line in server.log_text().splitlines() if "beyond loopback" in line]
-            self.assertEqual(len(lines), 3, lines)
-            self.assertTrue(all(" warning " in line for line in lines), lines)
-            self.assertIn("stop the daemon", next(line for line in lines if "admin-listen" in line))
+            lines = [line for line in server.log_text().splitlines() if "insecure: " in line]
+            self.assertEqual(len(lines), 1, lines)
+            self.assertRegex(lines[0], r" warning .*\(listen: 0\.0\.0\.0:\d+\).*\(metrics-listen: 0\.0\.0\.0:\d+\)")
         with Daemon("--admin-listen", "127.0.0.1:0") as server:
             server.await_log("serving ")
-            self.assertNotIn("beyond loopback", server.log_text())
-        refused = daemon.run("--model", "/nowhere", "--listen", "0.0.0.0:0")
-        self.assertEqual(refused.stderr.count("\n"), 1, "a start that is refused is one line")
+            self.assertNotIn("insecure", server.log_text())
 
 
 class QuietConnectionTest(unittest.TestCase):

@@ -124,8 +124,10 @@ class Answer:
 class Daemon:
     """Use as a context: leaving it stops the daemon and asserts that it exits 0."""
 
-    def __init__(self, *flags, model=MODEL, under=(), program=BIN / "latentd"):
-        """`under` is the beginning of a command that runs what stands behind it: taskset, nice."""
+    def __init__(self, *flags, model=MODEL, under=(), program=BIN / "latentd", token=None):
+        """`under` is the beginning of a command that runs what stands behind it: taskset, nice. `token` is what scrapes
+        show."""
+        self.token = token
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
         port_file = self.folder / "ports.json"
         with open(self.folder / "log", "w") as log:
@@ -185,7 +187,9 @@ class Daemon:
 
     def metrics(self):
         """Every sample of one scrape: {'name{labels}': value}."""
-        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=PATIENCE_SECONDS) as page:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        scrape = urllib.request.Request(f"http://{self.metrics_address}/metrics", headers=headers)
+        with urllib.request.urlopen(scrape, timeout=PATIENCE_SECONDS) as page:
             lines = page.read().decode().splitlines()
         samples = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in samples}

@@ -25,6 +25,8 @@ UNSEEN = {
     **{f'latentd_kv_event_replays_total{{result="{result}"}}': "see kv_events_test.py, kv_events_publisher_test.cc"
        for result in ("whole", "snapshot", "unread", "malformed")},
     "latentd_kv_invariant_violations_total": "no known fault moves it: the tests of the pool break its books",
+    **{f'latentd_credentials_{what}_total{{file="{file}"}}': "see tls_test.py"
+       for what in ("loads", "load_failures") for file in ("identities", "certificates")},
     **{f'latentd_connections_refused_total{{reason="{reason}"}}': "see connections_test.py and acceptor_test.cc"
        for reason in ("process_limit", "peer_limit", "descriptors")},
     **{f'latentd_connections_cut_off_total{{reason="{reason}"}}': "see hostile_connections_test.py"

@@ -2,6 +2,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import hashlib
 import itertools
 import json
 import pathlib
@@ -51,8 +52,8 @@ class ScriptedLoad:
         self.at_start = None
 
     @contextlib.contextmanager
-    def serving(self, *flags, model=MODEL):
-        with daemon.Daemon(*flags, model=model) as server:
+    def serving(self, *flags, model=MODEL, token=None):
+        with daemon.Daemon(*flags, model=model, token=token) as server:
             series = set(server.metrics())
             yield server
             if server.process.poll() is None:
@@ -91,6 +92,7 @@ class ScriptedLoad:
         self.transfers()
         self.operators()
         self.gateway()
+        self.credentials()
         self.stall()
         self.drain()
 
@@ -346,6 +348,22 @@ class ScriptedLoad:
             events.cancel()
             engine.Abort(smg.AbortRequest(request_ids=["unknown"]))
             engine.FlushCache(common_pb2.FlushCacheRequest(timeout_s=daemon.PATIENCE_SECONDS))
+
+    def credentials(self):
+        """Each refusal at each listener, and a file that changes to a bad one."""
+        with tempfile.TemporaryDirectory(prefix="latentd-test-") as folder:
+            tokens = pathlib.Path(folder) / "tokens"
+            tokens.write_text("".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()} t {right}\n"
+                                      for name, right in (("scraper", "metrics"), ("user", "generate"))))
+            with self.serving("--tokens", tokens, "--admin-listen", "127.0.0.1:0", token="scraper") as server:
+                for metadata in ([], [("authorization", "Bearer scraper")]):
+                    ignore_end(server.generation.Generate(request(), metadata=metadata))
+                    self.reason_of(lambda: server.admin.GetLoad(daemon.admin_pb2.GetLoadRequest(), metadata=metadata))
+                daemon.http_get(server, "/metrics")
+                daemon.http_get(server, "/metrics", Authorization="Bearer user")
+                tokens.write_text("bad")
+                wait_until(lambda: self.scrape(server)['latentd_credentials_load_failures_total{file="tokens"}'] > 0,
+                           "the bad file is counted")
 
     def stall(self):
         """A prompt's step that takes longer than the patience: a stall by this daemon's own rule."""

@@ -76,7 +76,12 @@ std::string OtherValue(const Knob& knob) {
 
 // Flags without which the knob contradicts the default of another one.
 Texts NeededBy(const Knob& knob) {
-  return knob.name == "kv-events-replay-listen" ? Texts{"--kv-events-listen=tcp://127.0.0.1:0"} : Texts{};
+  if (knob.name == "kv-events-replay-listen") return {"--kv-events-listen=tcp://127.0.0.1:0"};
+  if (knob.name == "tls-cert") return {"--tls-key=/key"};
+  if (knob.name == "tls-key") return {"--tls-cert=/cert"};
+  if (knob.name == "tls-client-ca") return {"--tls-cert=/cert", "--tls-key=/key"};
+  if (knob.name == "identities") return {"--tls-cert=/cert", "--tls-key=/key", "--tls-client-ca=/ca"};
+  return {};
 }
 
 // --name=value, since a value may begin with a dash.
@@ -100,6 +105,13 @@ TEST_F(ConfigTest, FlagBeatsVariableBeatsFileBeatsDefault) {
   EXPECT_THAT(parsed.warnings, IsEmpty());
 }
 
+// Values of the knobs that others need beside them.
+Environment Companions() {
+  Environment all;
+  for (const char* name : {"LATENTD_TLS_CERT", "LATENTD_TLS_KEY", "LATENTD_TLS_CLIENT_CA"}) all[name] = "/some/file";
+  return all;
+}
+
 TEST_F(ConfigTest, EachKnobIsSetByEachSource) {
   for (const Knob& knob : AllKnobs()) {
     if (knob.name == "model") continue;  // Parse gives it
@@ -117,6 +129,28 @@ TEST_F(ConfigTest, EachKnobIsSetByEachSource) {
     const std::string file = File(absl::StrCat(std::string(knob.name), " = ", in_file, "\n"));
     EXPECT_EQ(parse({"--config", file}), value);
   }
+}
+
+TEST_F(ConfigTest, TlsKnobsNeedEachOther) {
+  const std::string file = File("tls-cert = '/c'\ntls-key = '/k'\ntls-client-ca = '/a'\nidentities = '/i'\n");
+  EXPECT_EQ(Parse({"--config", file}).config.tls_client_ca, "/a");
+  EXPECT_THAT(Error({"--tls-cert", "/c"}), HasSubstr("--tls-cert: expected tls-key beside it"));
+  EXPECT_THAT(Error({"--tls-key", "/k"}), HasSubstr("--tls-key: expected tls-cert beside it"));
+  EXPECT_THAT(Error({"--tls-client-ca", "/a"}), HasSubstr("--tls-client-ca: expected tls-cert beside it"));
+  EXPECT_THAT(Error({"--identities", "/i"}), HasSubstr("--identities: expected tls-client-ca beside it"));
+}
+
+TEST_F(ConfigTest, BeyondLoopbackTakesCredentialsOrTheWord) {
+  EXPECT_THAT(Error({"--listen", "[::]:1"}), HasSubstr("--listen: expected credentials to be asked for"));
+  EXPECT_THAT(Error({"--metrics-listen", "[::]:1"}), HasSubstr("--metrics-listen: expected credentials"));
+  EXPECT_EQ(Parse({"--listen", "[::]:1", "--insecure"}).config.insecure, "on");
+  EXPECT_EQ(Parse({"--insecure", "off"}).config.insecure, "off");
+  EXPECT_EQ(Parse({"--insecure", "--threads", "3"}).config.threads, 3);
+  EXPECT_EQ(Parse({"--listen", "[::]:1", "--metrics-listen", "[::]:2", "--tokens", "/t"}).config.tokens, "/t");
+  EXPECT_THAT(Error({"--admin-listen", "[::]:1", "--insecure"}), HasSubstr("loopback or a unix socket"));
+  const Environment tls = Companions();
+  EXPECT_EQ(Parse({"--listen", "[::]:1", "--admin-listen", "[::]:2"}, tls).config.listen, "[::]:1");
+  EXPECT_THAT(Error({"--metrics-listen", "[::]:1"}, tls), HasSubstr("give --tokens, bind")) << "it has no TLS";
 }
 
 TEST_F(ConfigTest, AsManyDraftsAsThereMayBeCanBeAskedFor) {

@@ -59,10 +59,10 @@ class HttpServerTest : public ::testing::Test {
   std::atomic<int> num_made_ = 0;
   std::unique_ptr<HttpServer> server_ = *HttpServer::Start(
       *ListeningSocket::Open(*ParseAddress("127.0.0.1:0", AddressUse::kHttpListener), "--metrics-listen"),
-      [this](std::string_view) {
+      {.answer = [this](std::string_view) {
         ++num_made_;
         return HttpAnswer{.body = "page\n"};
-      });
+      }});
 };
 
 TEST_F(HttpServerTest, AnswersAreSharedAndMadeAtABoundedRate) {

@@ -111,10 +111,11 @@ TEST(MetricsExporter, HistogramBucketsAreCumulative) {
 TEST(MetricsExporter, BusyPortIsOneLine) {
   const Metrics metrics;
   const ServingState state;
-  auto first = MetricsExporter::Start("127.0.0.1:0", metrics, state);
+  const auto authority = *Authority::Open({});
+  auto first = MetricsExporter::Start("127.0.0.1:0", {.metrics = metrics, .state = state, .access = {*authority}});
   ASSERT_TRUE(first.ok());
   const std::string address = (*first)->address().ToString();
-  const auto second = MetricsExporter::Start(address, metrics, state);
+  const auto second = MetricsExporter::Start(address, {.metrics = metrics, .state = state, .access = {*authority}});
   ASSERT_FALSE(second.ok());
   const std::string message(second.status().message());
   EXPECT_NE(message.find(address), std::string::npos) << message;

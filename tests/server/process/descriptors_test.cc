@@ -19,6 +19,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 Config With(int64_t connections, int64_t per_peer) {
   Config config;
@@ -56,32 +57,35 @@ TEST(Descriptors, KnobsBeyondTheLimitAreWarnedOf) {
   EXPECT_THAT(ConnectionWarnings({}, 64), IsEmpty());
 }
 
-// An empty `admin`: off.
-std::vector<std::string> WarningsOf(const char* grpc, const char* metrics, const std::string& admin) {
+std::string WarningOf(const char* grpc, const char* metrics, const GuardedListeners& guarded = {}) {
   const auto parse = [](std::string_view text) { return OrDie(ParseAddress(text, AddressUse::kGrpcListener)); };
-  return ExposureWarnings({.grpc = parse(grpc),
-                           .metrics = parse(metrics),
-                           .admin = admin.empty() ? std::nullopt : std::optional(parse(admin))});
+  return ExposureWarning({.grpc = parse(grpc), .metrics = parse(metrics)}, guarded);
 }
 
-TEST(Exposure, ListenersBeyondLoopbackAreWarnedOfOnceEach) {
-  EXPECT_THAT(WarningsOf("0.0.0.0:1", "[::]:2", "10.0.0.1:3"),
-              ElementsAre(AllOf(HasSubstr("admin-listen: 10.0.0.1:3"), HasSubstr("stop the daemon")),
-                          HasSubstr("listen: 0.0.0.0:1"), HasSubstr("metrics-listen: [::]:2")));
+TEST(Exposure, ListenersBeyondLoopbackAreWarnedOfInOneLine) {
+  EXPECT_THAT(WarningOf("0.0.0.0:1", "[::]:2"),
+              AllOf(HasSubstr("(listen: 0.0.0.0:1)"), HasSubstr("(metrics-listen: [::]:2)")));
+  EXPECT_THAT(WarningOf("10.0.0.1:1", "[::1]:2"), Not(HasSubstr("metrics")));
+}
+
+TEST(Exposure, WhatAsksForCredentialsIsNot) {
+  EXPECT_EQ(WarningOf("0.0.0.0:1", "[::]:2", {.grpc = true, .metrics = true}), "");
+  EXPECT_THAT(WarningOf("0.0.0.0:1", "[::]:2", {.grpc = true}), HasSubstr("credentials, any client can read the met"));
 }
 
 TEST(Exposure, PublishedTokensAreWarnedOf) {
   const auto parse = [](std::string_view text) { return OrDie(ParseTcpListener(text)); };
-  EXPECT_THAT(ExposureWarnings({.grpc = parse("tcp://127.0.0.1:1"),
-                                .metrics = parse("tcp://127.0.0.1:2"),
-                                .kv_events = parse("tcp://0.0.0.0:3"),
-                                .kv_events_replay = parse("tcp://127.0.0.1:4")}),
-              ElementsAre(AllOf(HasSubstr("kv-events-listen: 0.0.0.0:3"), HasSubstr("token ids"))));
+  EXPECT_THAT(ExposureWarning({.grpc = parse("tcp://127.0.0.1:1"),
+                               .metrics = parse("tcp://127.0.0.1:2"),
+                               .kv_events = parse("tcp://0.0.0.0:3"),
+                               .kv_events_replay = parse("tcp://127.0.0.1:4")},
+                              {.grpc = true, .metrics = true}),
+              AllOf(HasSubstr("token ids"), HasSubstr("(kv-events-listen: 0.0.0.0:3)"), Not(HasSubstr("replay"))));
 }
 
 TEST(Exposure, LoopbackAndUnixSocketsAreNot) {
-  EXPECT_THAT(WarningsOf("127.0.0.1:1", "[::1]:2", "unix:/run/admin"), IsEmpty());
-  EXPECT_THAT(WarningsOf("127.0.0.1:1", "127.0.0.1:2", ""), IsEmpty());
+  EXPECT_EQ(WarningOf("127.0.0.1:1", "[::1]:2"), "");
+  EXPECT_EQ(WarningOf("unix:/run/api", "127.0.0.1:2"), "");
 }
 
 }  // namespace
