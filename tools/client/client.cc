@@ -66,8 +66,8 @@ bool Next(grpc::CompletionQueue& queue) {
 
 }  // namespace
 
-Client::Client(const std::string& server, ProxyUse proxy, const grpc::ChannelArguments& arguments)
-    : channel_(OpenChannel(server, proxy, arguments)),
+Client::Client(const std::string& server, const Dialing& dialing, const grpc::ChannelArguments& arguments)
+    : channel_(OpenChannel(server, dialing, arguments)),
       generation_(v1::Generation::NewStub(channel_)),
       models_(v1::Models::NewStub(channel_)) {}
 

@@ -16,7 +16,7 @@ namespace latentd {
 
 class Client {
  public:
-  Client(const std::string& server, ProxyUse proxy, const grpc::ChannelArguments& arguments = {});
+  Client(const std::string& server, const Dialing& dialing, const grpc::ChannelArguments& arguments = {});
 
   v1::Generation::Stub& generation() { return *generation_; }
   v1::Models::Stub& models() { return *models_; }

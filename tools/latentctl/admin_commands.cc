@@ -42,11 +42,11 @@ bool AwaitGone(grpc::Channel& channel) {
 }  // namespace
 
 AdminConnection::AdminConnection(const AdminOptions& options)
-    : channel(OpenChannel(options.admin, ProxyUseFor(options.no_proxy))), admin(v1::Admin::NewStub(channel)) {}
+    : channel(OpenChannel(options.admin, options.dialing)), admin(v1::Admin::NewStub(channel)) {}
 
 int ShowStatus(const AdminOptions& options) {
   const AdminConnection connection(options);
-  Client client(options.admin, ProxyUseFor(options.no_proxy));
+  Client client(options.admin, options.dialing);
   grpc::ClientContext of_load, of_model, of_health;
   for (grpc::ClientContext* context : {&of_load, &of_model, &of_health}) SetTimeout(options.timeout_seconds, *context);
   v1::Load load;

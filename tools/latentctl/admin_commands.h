@@ -9,6 +9,7 @@
 #include <grpcpp/channel.h>
 
 #include "latentd/v1/admin.grpc.pb.h"
+#include "tools/client/dialing.h"
 
 namespace latentd {
 
@@ -16,7 +17,7 @@ struct AdminOptions {
   std::string admin = "127.0.0.1:50052";
   double timeout_seconds = 10.0;  // of each RPC but those that stream; 0: none
   bool json = false;              // messages as JSON, one per line
-  bool no_proxy = false;          // whatever the environment says
+  Dialing dialing = {};
 };
 
 struct AbortChoice {

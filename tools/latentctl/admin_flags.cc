@@ -34,7 +34,7 @@ Command AddCommand(Command program, const std::string& name, const std::string& 
   address.help = "HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon's Admin service";
   address.shows_default = true;
   command.Add(std::move(address));
-  command.Add({.name = "--no-proxy", .target = &flags.common.no_proxy, .help = kNoProxyHelp});
+  AddDialingFlags(command, flags.common.dialing);
   command.Add({.name = "--json", .target = &flags.common.json, .help = "Messages as JSON, one per line"});
   return command;
 }

@@ -36,7 +36,7 @@ int ReportNotServing(Client& client, const std::string& service, double seconds)
 }  // namespace
 
 int Generate(const CommonOptions& options, const v1::GenerateRequest& request) {
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   NameTenant(options.tenant, context);
@@ -49,7 +49,7 @@ int Generate(const CommonOptions& options, const v1::GenerateRequest& request) {
 }
 
 int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   grpc::ClientContext context;
   AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
@@ -76,7 +76,7 @@ int Score(const CommonOptions& options, const v1::ScoreRequest& request) {
 }
 
 int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request) {
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   grpc::ClientContext context;
   AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
@@ -94,7 +94,7 @@ int Tokenize(const CommonOptions& options, const v1::TokenizeRequest& request) {
 }
 
 int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& request) {
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   grpc::ClientContext context;
   AcceptAnyAnswer(context);
   SetTimeout(options.timeout_seconds, context);
@@ -106,7 +106,7 @@ int Detokenize(const CommonOptions& options, const v1::DetokenizeRequest& reques
 }
 
 int ShowModel(const CommonOptions& options) {
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   v1::Model model;
@@ -117,7 +117,7 @@ int ShowModel(const CommonOptions& options) {
 }
 
 int CheckHealth(const CommonOptions& options, const std::string& service) {
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   grpc::ClientContext context;
   SetTimeout(options.timeout_seconds, context);
   bool serving = false;
@@ -131,7 +131,7 @@ int AwaitServing(const CommonOptions& options, const std::string& service, doubl
   grpc::ChannelArguments arguments;  // a daemon that is only about to listen is dialled again soon
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kBetweenDialsMs);
-  Client client(options.server, ProxyUseFor(options.no_proxy), arguments);
+  Client client(options.server, options.dialing, arguments);
   const grpc::Status status = client.AwaitServing(service, seconds);
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) return ReportNotServing(client, service, seconds);
   if (!status.ok()) return Report(status);

@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "tools/client/dialing.h"
+
 namespace latentd {
 
 struct CommonOptions {
@@ -11,7 +13,7 @@ struct CommonOptions {
   double timeout_seconds = 0.0;  // 0: none
   bool json = false;             // messages as JSON, one per line
   bool stats = false;            // tokens/s and time to first token, on stderr
-  bool no_proxy = false;         // whatever the environment says
+  Dialing dialing = {};
 };
 
 }  // namespace latentd

@@ -35,7 +35,7 @@ grpc::Status Answer(const CommonOptions& options, Client& client, Interrupt& int
 
 int Converse(const CommonOptions& options, v1::ChatRequest request) {
   Interrupt interrupt;
-  Client client(options.server, ProxyUseFor(options.no_proxy));
+  Client client(options.server, options.dialing);
   std::string line;
   const auto prompt = [] { std::cerr << "> " << std::flush; };
   for (prompt(); std::getline(std::cin, line); prompt()) {

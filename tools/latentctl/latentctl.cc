@@ -18,6 +18,7 @@
 #include "tools/latentctl/admin_flags.h"
 #include "tools/latentctl/commands.h"
 #include "tools/latentctl/program_beside.h"
+#include "tools/latentctl/token_command.h"
 
 namespace latentd {
 namespace {
@@ -221,7 +222,7 @@ Command AddCommand(Command program, const std::string& name, const std::string& 
   address.help = "HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon";
   address.shows_default = true;
   command.Add(std::move(address));
-  command.Add({.name = "--no-proxy", .target = &flags.common.no_proxy, .help = kNoProxyHelp});
+  AddDialingFlags(command, flags.common.dialing);
   command.Add({.name = "--timeout",
                .target = &flags.common.timeout_seconds,
                .help = "Deadline in seconds; 0: none",
@@ -353,5 +354,6 @@ int main(int argc, char** argv) {
   for (const latentd::ProgramBeside& program : latentd::kProgramsBeside) {
     line.root().AddCommand(std::string(program.command), std::string(program.help));
   }
+  const auto token = latentd::AddTokenCommand(line.root(), code);
   return latentd::FinishLatentctl(line, argc, argv, code);
 }

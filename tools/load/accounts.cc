@@ -80,10 +80,10 @@ absl::StatusOr<ServerAccounts> AccountsOf(const MetricsPage& page) {
   return accounts;
 }
 
-absl::StatusOr<ServerAccounts> ScrapeWhenIdle(const std::string& address) {
+absl::StatusOr<ServerAccounts> ScrapeWhenIdle(const std::string& address, const std::string& token) {
   const auto deadline = std::chrono::steady_clock::now() + kIdlePatience;
   for (;;) {
-    const absl::StatusOr<MetricsPage> page = Scrape(address);
+    const absl::StatusOr<MetricsPage> page = Scrape(address, token);
     if (!page.ok()) return page.status();
     const absl::StatusOr<double> in_flight = page->Sum("latentd_requests_in_flight");
     if (!in_flight.ok()) return in_flight.status();

@@ -25,7 +25,7 @@ struct ServerAccounts {
 absl::StatusOr<ServerAccounts> AccountsOf(const MetricsPage& page);
 
 // Scrapes until no request is in flight, some seconds at most.
-absl::StatusOr<ServerAccounts> ScrapeWhenIdle(const std::string& address);
+absl::StatusOr<ServerAccounts> ScrapeWhenIdle(const std::string& address, const std::string& token);
 
 // The range of the server's count. Both ends are the same where the client saw everything; a request that was cut
 // short may have been given more tokens than reached the client, and one whose deadline passed may never have arrived.

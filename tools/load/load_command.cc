@@ -66,7 +66,7 @@ template <class Send>
 int WithTarget(LoadOptions options, const Send& send) {
   if (absl::Status status = Complete(options); !status.ok()) return Fail(status);
   Interrupt interrupt;
-  Client client(options.run.server, ProxyUseFor(options.run.no_proxy));
+  Client client(options.run.server, options.run.dialing);
   absl::StatusOr<v1::Model> model = AskModel(client, options.run.server);
   if (!model.ok()) return Fail(model.status());
   LoadTarget target{.client = client, .model = *std::move(model), .interrupt = interrupt};

@@ -59,7 +59,7 @@ void AddServerFlags(Command command, RunOptions& run) {
   address.help = "HOST:PORT, [IPV6]:PORT or unix:/PATH of the daemon";
   address.shows_default = true;
   command.Add(std::move(address));
-  command.Add({.name = "--no-proxy", .target = &run.no_proxy, .help = kNoProxyHelp});
+  AddDialingFlags(command, run.dialing);
 }
 
 void AddLevelFlags(Command command, LoadFlags& flags) {

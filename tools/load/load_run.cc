@@ -44,14 +44,14 @@ class AccountsCheck {
 
   absl::Status Begin() {
     if (options_.metrics.empty()) return absl::OkStatus();
-    const absl::StatusOr<ServerAccounts> accounts = ScrapeWhenIdle(options_.metrics);
+    const absl::StatusOr<ServerAccounts> accounts = ScrapeWhenIdle(options_.metrics, TokenOf(options_.run.dialing));
     if (accounts.ok()) before_ = *accounts;
     return accounts.status();
   }
 
   std::vector<CheckOutcome> End(const std::vector<RequestRecord>& records) const {
     if (!before_) return {{"accounts", Verdict::kSkipped, "no --metrics HOST:PORT was given"}};
-    const absl::StatusOr<ServerAccounts> after = ScrapeWhenIdle(options_.metrics);
+    const absl::StatusOr<ServerAccounts> after = ScrapeWhenIdle(options_.metrics, TokenOf(options_.run.dialing));
     if (!after.ok()) return {{"accounts", Verdict::kFailed, std::string(after.status().message())}};
     return CompareAccounts(*before_, *after, Expect(records));
   }

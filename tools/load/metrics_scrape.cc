@@ -119,13 +119,15 @@ absl::StatusOr<double> MetricsPage::Sum(std::string_view name, const Labels& lab
       absl::StrFormat("expected the metric %s, found none; is this a latentd?", Described(name, labels)));
 }
 
-absl::StatusOr<MetricsPage> Scrape(const std::string& address) {
+absl::StatusOr<MetricsPage> Scrape(const std::string& address, const std::string& token) {
   const absl::StatusOr<Address> parsed = ParseAddress(address, AddressUse::kHttpClient);
   if (!parsed.ok()) return parsed.status();
   httplib::Client client(parsed->host, parsed->port);
   client.set_connection_timeout(kScrapeSeconds);
   client.set_read_timeout(kScrapeSeconds);
-  const httplib::Result result = client.Get("/metrics", httplib::Headers{{"Host", parsed->ToString()}});
+  httplib::Headers headers{{"Host", parsed->ToString()}};
+  if (!token.empty()) headers.emplace("Authorization", "Bearer " + token);
+  const httplib::Result result = client.Get("/metrics", headers);
   if (!result) {
     return absl::UnavailableError(absl::StrFormat("expected metrics at http://%s/metrics, found: %s", address,
                                                   httplib::to_string(result.error())));

@@ -32,7 +32,7 @@ class MetricsPage {
   std::vector<Sample> samples_;
 };
 
-// http://`address`/metrics
-absl::StatusOr<MetricsPage> Scrape(const std::string& address);
+// http://`address`/metrics, with a bearer token unless that is empty.
+absl::StatusOr<MetricsPage> Scrape(const std::string& address, const std::string& token);
 
 }  // namespace latentd

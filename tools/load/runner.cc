@@ -28,7 +28,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const RunOptions& options, ChannelUse
     arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
   }
-  return OpenChannel(options.server, ProxyUseFor(options.no_proxy), std::move(arguments));
+  return OpenChannel(options.server, options.dialing, std::move(arguments));
 }
 
 double CpuSeconds() {

@@ -11,6 +11,7 @@
 
 #include <absl/status/status.h>
 
+#include "tools/client/dialing.h"
 #include "tools/load/arrivals.h"
 #include "tools/load/half_open.h"
 #include "tools/load/lane.h"
@@ -24,7 +25,7 @@ inline constexpr int64_t kMaxInFlight = 20'000;  // of an open loop; past it the
 
 struct RunOptions {
   std::string server;
-  bool no_proxy = false;  // whatever the environment says
+  Dialing dialing = {};
   Loop loop = Loop::kClosed;
   int concurrency = 8;  // closed loop: streams at a time
   Rate rate;  // open loop: requests per second, of a trace where it isn't 0; conversations where there are turns
