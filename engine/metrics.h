@@ -63,6 +63,10 @@ inline constexpr int kNumServerStates = 4;
 enum class StartupStage : uint8_t { kConfig, kTokenizer, kWeights, kTotal };
 inline constexpr int kNumStartupStages = 4;
 
+// What became of the spans of requests that ended, where traces are exported.
+enum class SpanFate : uint8_t { kExported, kQueueFull, kRejected, kFailed };
+inline constexpr int kNumSpanFates = 4;
+
 // An outcome of a terminated RPC.
 struct Outcome {
   std::string method;     // "Generate", "Score", …
@@ -150,6 +154,8 @@ struct MetricsData {
 
   uint64_t model_bytes_loaded = 0;
   uint64_t model_bytes_total = 0;  // 0: not known yet
+
+  std::array<uint64_t, kNumSpanFates> spans{};  // by SpanFate
 
   ServerState state = ServerState::kLoading;
   std::array<double, kNumStartupStages> startup_seconds{};

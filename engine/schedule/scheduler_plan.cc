@@ -90,6 +90,7 @@ void Scheduler::Preempt(Sequence& sequence, PreemptionReason reason) {
   sequence.TakeDrafts(0);
   ++sequence.num_preemptions;
   sequence.preempted_since = now_;
+  sequence.timings.first_preempted = std::min(sequence.timings.first_preempted, now_);
   if (runs) Enter(sequence, SequencePhase::kWaiting);
 }
 

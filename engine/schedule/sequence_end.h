@@ -17,9 +17,11 @@ struct SequenceTimings {
   TimePoint first_token = kNever;
   TimePoint last_token = kNever;
   TimePoint finished = kNever;
-  TimePoint cancel_asked = kNever;      // when the command came that ended it
-  TimePoint released = kNever;          // from when on it has no blocks: the step's beginning where it ended before
-                                        // the plan, by a command or its time; else `finished`
+  TimePoint cancel_asked = kNever;  // when the command came that ended it
+  TimePoint released = kNever;      // from when on it has no blocks: the step's beginning where it ended before
+                                    // the plan, by a command or its time; else `finished`
+  TimePoint first_preempted = kNever;
+  int num_preemptions = 0;
   Duration preempted{};                 // time without blocks after it had some, part of prefill and decode
   Histogram token_gaps{kTokenSeconds};  // between two of its tokens, as the engine made them
 };

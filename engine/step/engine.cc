@@ -109,6 +109,7 @@ SequenceEnd EndOf(const Sequence& sequence, TimePoint finished) {
                   .timings = sequence.timings};
   if (reason == FinishReason::kEos || reason == FinishReason::kStopToken) end.stop_token_id = sequence.tokens.back();
   if (sequence.preempted_since != kNever) end.timings.preempted += finished - sequence.preempted_since;
+  end.timings.num_preemptions = sequence.num_preemptions;
   end.timings.finished = finished;
   end.timings.released = std::min(end.timings.released, finished);
   return end;

@@ -11,13 +11,15 @@ void MakeLatest(TimePoint at, TimePoint& latest) {
 }
 
 void Merge(const SequenceTimings& of, SequenceTimings& all) {
-  for (const auto moment : {&SequenceTimings::received, &SequenceTimings::first_scheduled,
-                            &SequenceTimings::first_token, &SequenceTimings::cancel_asked}) {
+  for (const auto moment :
+       {&SequenceTimings::received, &SequenceTimings::first_scheduled, &SequenceTimings::first_token,
+        &SequenceTimings::first_preempted, &SequenceTimings::cancel_asked}) {
     all.*moment = std::min(all.*moment, of.*moment);
   }
   for (const auto moment : {&SequenceTimings::last_token, &SequenceTimings::finished, &SequenceTimings::released}) {
     MakeLatest(of.*moment, all.*moment);
   }
+  all.num_preemptions += of.num_preemptions;
   all.preempted = std::max(all.preempted, of.preempted);
   all.token_gaps.Add(of.token_gaps);
 }

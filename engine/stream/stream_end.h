@@ -35,7 +35,7 @@ struct StreamEnd {
   int drafted_tokens = 0;
   int accepted_tokens = 0;
   // The first of the answers to get so far, but for last_token, finished and released, which are the last one's. The
-  // longest time preempted. All their gaps.
+  // longest time preempted. All their preemptions and gaps.
   SequenceTimings timings = {};
   Histogram seconds_per_token{kTokenSeconds};  // one of each answer of several tokens
 

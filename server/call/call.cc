@@ -25,7 +25,7 @@ Call::Call(CallStart start, const CallParts& parts)
              .by = [this](TimePoint when) { parts_.egress.WakeAt(slot_, when); }}),
       received_(Now()),
       deadline_(start.deadline),
-      record_(std::move(start.origin), parts.metrics, start.method) {
+      record_(std::move(start.origin), parts.metrics, start.method, parts.spans) {
   slot_.pump = [this] { PumpSlot(); };
   slot_.release = [this] { wire_.Release(); };
   parts_.egress.Attach(slot_);

@@ -31,6 +31,7 @@
 #include "server/call/intake.h"
 #include "server/call/wire.h"
 #include "server/call/work_pool.h"
+#include "server/traces/span_queue.h"
 
 namespace latentd {
 
@@ -42,6 +43,7 @@ struct CallParts {
   Egress& egress;
   Metrics& metrics;
   Entrance entrance = {};
+  SpanQueue* spans = nullptr;  // of those that run the model; null: no traces are made
 };
 
 // A call as it arrives.

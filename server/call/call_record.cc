@@ -1,10 +1,12 @@
 #include "server/call/call_record.h"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 
 #include "base/now.h"
+#include "server/api/methods.h"
 #include "server/api/outcomes.h"
 #include "server/api/status.h"
 
@@ -38,11 +40,12 @@ void ObserveRun(Cause cause, const StreamEnd& end, MetricsData& data) {
 
 }  // namespace
 
-CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method)
+CallRecord::CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method, SpanQueue* spans)
     : metrics_(metrics),
       method_(method),
       origin_(std::move(origin)),
       received_(Now()),
+      spans_(RunsTheModel(method) && IsSampled(origin_.traceparent) ? spans : nullptr),
       phase_(RunsTheModel(method) ? Phase::kQueued : Phase::kOutput) {
   metrics_.Update([this](MetricsData& data) {
     ++data.requests_received[method_];
@@ -86,6 +89,31 @@ void CallRecord::Conclude(const absl::Status& status, Cause success, const Strea
                    .code = status.code(),
                    .reason = outcome.reason,
                    .total_seconds = seconds});
+  if (spans_ != nullptr) Trace(status, cause, end);
+}
+
+void CallRecord::Trace(const absl::Status& status, Cause cause, const StreamEnd* end) {
+  RequestSpan span{.method = method_,
+                   .traceparent = origin_.traceparent,
+                   .request_id = facts_.request_id,
+                   .tenant = facts_.tenant,
+                   .prompt_tokens = facts_.prompt_tokens,
+                   .choices = choices_,
+                   .received = received_,
+                   .ended = Now(),
+                   .ended_at = std::chrono::system_clock::now(),
+                   .code = status.code(),
+                   .cause = cause};
+  if (end != nullptr) {
+    span.run = SpanRun{.first_scheduled = end->timings.first_scheduled,
+                       .first_token = end->timings.first_token,
+                       .first_preempted = end->timings.first_preempted,
+                       .preempted = end->timings.preempted,
+                       .num_preemptions = end->timings.num_preemptions,
+                       .cached_tokens = end->cached_tokens,
+                       .output_tokens = end->output_tokens};
+  }
+  spans_->Offer(std::move(span));
 }
 
 Metadata CallRecord::EchoedTrace() const {

@@ -2,6 +2,7 @@
 // the Call. Finish is called exactly once, before the client can learn the outcome.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,14 +15,19 @@
 #include "server/call/call_origin.h"
 #include "server/call/request_log.h"
 #include "server/call/wire.h"
+#include "server/traces/request_span.h"
+#include "server/traces/span_queue.h"
 
 namespace latentd {
 
 class CallRecord {
  public:
-  // `metrics` must outlive it.
-  CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method);
+  // `metrics` and `spans`, if any, must outlive it.
+  CallRecord(CallOrigin origin, Metrics& metrics, std::string_view method, SpanQueue* spans = nullptr);
 
+  // Whether a span tells of it: only then is what it asks for of use.
+  bool is_traced() const { return spans_ != nullptr; }
+  void Asked(const SpanChoices& choices) { choices_ = choices; }
   // The engine took it: it leaves the metrics from the phase that the engine moves every request to in the end.
   void EngineTookIt() { phase_ = Phase::kOutput; }
   // `success` where the status is OK; failures carry their own cause.
@@ -44,11 +50,15 @@ class CallRecord {
   // `end`: null where it did not run.
   void Conclude(const absl::Status& status, Cause success, const StreamEnd* end);
 
+  void Trace(const absl::Status& status, Cause cause, const StreamEnd* end);
+
   Metrics& metrics_;
   const std::string method_;
   const CallOrigin origin_;
   const TimePoint received_;
+  SpanQueue* const spans_;  // null: no span tells of it
   CallFacts facts_;
+  std::optional<SpanChoices> choices_;
   Phase phase_;
 };
 

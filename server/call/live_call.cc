@@ -6,6 +6,20 @@
 #include "server/api/status.h"
 
 namespace latentd {
+namespace {
+
+SpanChoices ChoicesOf(const ValidRequest& valid) {
+  return {.max_tokens = valid.request.stopping.max_tokens,
+          .num_answers = valid.request.num_sequences,
+          .temperature = valid.sampling.temperature(),
+          .top_p = valid.sampling.top_p(),
+          .top_k = valid.sampling.top_k(),
+          .presence_penalty = valid.sampling.presence_penalty(),
+          .frequency_penalty = valid.sampling.frequency_penalty(),
+          .seed = valid.sampling.seed()};
+}
+
+}  // namespace
 
 LiveCall::~LiveCall() {
   if (!request_id_.empty()) live_.Release(request_id_);
@@ -20,6 +34,7 @@ absl::Status LiveCall::Submit(ValidRequest request, TimePoint deadline, TextSink
   record_.facts().prompt_tokens = prompt_tokens_;
   record_.facts().tenant = request_.request.scheduling.tenant;
   record_.facts().num_answers = request_.request.num_sequences;
+  if (record_.is_traced()) record_.Asked(ChoicesOf(request_));
   const StreamBacklog backlog{.num_bytes = &record_.metrics().stream_backlog_bytes(),
                               .max_bytes = static_cast<int64_t>(live_.max_backlog_bytes())};
   stream_ = std::make_shared<TokenStream>(sink, live_.max_pending_bytes(), backlog);

@@ -64,8 +64,9 @@ struct Config {
   std::string log_level = "info";
   std::string log_format = "text";
   std::string core_dumps = "off";
-  std::string recorder_dir;  // where the flight recorder is saved; empty: nowhere
-  std::string profile;       // file for a trace of the first steps; empty: none
+  std::string recorder_dir;   // where the flight recorder is saved; empty: nowhere
+  std::string otlp_endpoint;  // of the collector that takes traces; empty: none are made
+  std::string profile;        // file for a trace of the first steps; empty: none
 };
 
 // Where a knob's value came from. A later one wins.

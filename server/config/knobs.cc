@@ -15,6 +15,7 @@
 #include "base/placement.h"
 #include "base/utf8.h"
 #include "kernels/backend.h"
+#include "server/config/otlp_endpoint.h"
 #include "server/config/served_names.h"
 #include "server/net/address.h"
 
@@ -162,6 +163,9 @@ std::vector<Knob> LoggingKnobs() {
        .choices = {"off", "on"}},
       {kLogging, "recorder-dir", &Config::recorder_dir,
        "Directory where the flight recorder is saved on a stall or a failed check; empty: nowhere"},
+      {kLogging, "otlp-endpoint", &Config::otlp_endpoint,
+       "Collector that gets a span for each request, by OTLP over gRPC: http://HOST:PORT, https://HOST:PORT or "
+       "unix:/PATH; empty: none are made"},
       {kLogging, "profile", &Config::profile,
        "File to write the first 32 steps to, by op, as a Chrome trace; on the CPU only; empty: none"},
   };
@@ -365,6 +369,9 @@ absl::Status CheckTogether(const Config& config) {
                         config.kv_events_replay_listen));
   }
   if (const absl::Status names = ParseServedNames(config.served_model_name).status(); !names.ok()) return names;
+  if (!config.otlp_endpoint.empty()) {
+    if (absl::Status status = ParseOtlpEndpoint(config.otlp_endpoint).status(); !status.ok()) return status;
+  }
   if (absl::Status status = CheckListeners(config); !status.ok()) return status;
   if (absl::Status status = CheckAccess(config); !status.ok()) return status;
   return CheckExposure(config);

@@ -43,9 +43,10 @@ size_t BufferBytes(const Config& config, size_t available_memory) {
   return std::clamp(available_memory / kMemoryShare, kLeastBytes, kMostBytes);
 }
 
-Reception::Reception(const Config& config, Metrics& metrics, Authority* authority)
+Reception::Reception(const Config& config, Metrics& metrics, Authority* authority, SpanQueue* spans)
     : metrics_(metrics),
       authority_(authority),
+      spans_(spans),
       intake_(IntakeOf(config, BufferBytes(config, cpu::AvailableMemory())), &metrics.request_bytes()),
       answers_(AnswersOf(intake_.max_bytes()), &metrics.answer_bytes()),
       admins_intake_(IntakeOf(config, kAdminsBytes)),

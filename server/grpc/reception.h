@@ -12,6 +12,7 @@
 #include "server/call/work_pool.h"
 #include "server/config/config.h"
 #include "server/grpc/rpc.h"
+#include "server/traces/span_queue.h"
 
 namespace latentd {
 
@@ -21,8 +22,9 @@ size_t BufferBytes(const Config& config, size_t available_memory);
 
 class Reception {
  public:
-  // `authority` may be null: none is asked.
-  Reception(const Config& config, Metrics& metrics, Authority* authority = nullptr);
+  // All but `config` must outlive it. Without an authority none is asked; without `spans`, those of the API's calls, no
+  // traces are made.
+  Reception(const Config& config, Metrics& metrics, Authority* authority = nullptr, SpanQueue* spans = nullptr);
 
   size_t max_bytes() const { return answers_.max_bytes(); }  // for the API's answers
   CallParts PartsWith(Egress& egress) {
@@ -31,7 +33,8 @@ class Reception {
             .answers = answers_,
             .egress = egress,
             .metrics = metrics_,
-            .entrance = {authority_, AccessPoint::kApi}};
+            .entrance = {authority_, AccessPoint::kApi},
+            .spans = spans_};
   }
   CallParts AdminsPartsWith(Egress& egress) {
     return {.intake = admins_intake_,
@@ -45,6 +48,7 @@ class Reception {
  private:
   Metrics& metrics_;
   Authority* const authority_;
+  SpanQueue* const spans_;
   Intake intake_;
   ByteBudget answers_;
   Intake admins_intake_;

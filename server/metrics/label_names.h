@@ -88,6 +88,14 @@ inline constexpr LabelName<StartupStage> kStartupStageNames[] = {
 };
 static_assert(NamesAll(kStartupStageNames));
 
+inline constexpr LabelName<SpanFate> kSpanFateNames[] = {
+    {SpanFate::kExported, "exported"},
+    {SpanFate::kQueueFull, "queue_full"},
+    {SpanFate::kRejected, "rejected"},
+    {SpanFate::kFailed, "failed"},
+};
+static_assert(NamesAll(kSpanFateNames));
+
 inline constexpr LabelName<ListenerKind> kListenerNames[] = {
     {ListenerKind::kApi, "api"},
     {ListenerKind::kAdmin, "admin"},

@@ -107,6 +107,14 @@ void AddAccess(MetricRows& rows) {
          Expiries(), rows);
 }
 
+void AddTraces(MetricRows& rows) {
+  AddRow(
+      {kCounter, "latentd_trace_spans_total", "spans"},
+      "Spans of requests, with otlp-endpoint: taken by the collector, dropped as the queue was full, rejected by the "
+      "collector, given up as it could not be reached",
+      By("fate", kSpanFateNames, &MetricsData::spans), rows);
+}
+
 MetricSource BuildInfo() {
   return {
       .labels = {{"version", {}}, {"compiler", {}}, {"architecture", {}}}, .read = [](const Scrape&) {
@@ -182,6 +190,7 @@ void AddProcessRows(MetricRows& rows) {
   AddStreams(rows);
   AddConnections(rows);
   AddAccess(rows);
+  AddTraces(rows);
   AddLifecycle(rows);
   AddProcess(rows);
 }

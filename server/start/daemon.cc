@@ -30,6 +30,7 @@ namespace {
 constexpr std::chrono::seconds kLastSteps{2};
 constexpr std::chrono::milliseconds kLastWords{400};
 constexpr std::chrono::milliseconds kLastStreams{100};
+constexpr std::chrono::seconds kLastSpans{2};  // for a collector that takes its time
 // While requests are awaited, signals and a shortened deadline are looked at so often.
 constexpr std::chrono::milliseconds kBetweenLooks{200};
 
@@ -47,7 +48,8 @@ Daemon::Daemon(const ParsedConfig& parsed, const Access& access, StopRequest& st
       configured_(clock_.Now()),
       progress_(metrics_, clock_),
       gate_(progress_),
-      reception_(config_, metrics_, &access_.authority),
+      spans_(config_.otlp_endpoint.empty() ? nullptr : std::make_unique<SpanQueue>(metrics_)),
+      reception_(config_, metrics_, &access_.authority, spans_.get()),
       egress_(static_cast<int>(config_.egress_threads), FromSeconds(config_.slow_consumer_seconds)),
       generation_(gate_, reception_.PartsWith(egress_)),
       models_(gate_, reception_.PartsWith(egress_)),
@@ -71,6 +73,7 @@ absl::Status Daemon::Run() {
   if (absl::Status status = CheckRecorderDirectory(config_.recorder_dir); !status.ok()) return status;
   if (absl::Status status = ProfileFile::Prepare(config_.profile); !status.ok()) return status;
   NameModelInRequestLog(NamesOf(config_).front());
+  if (absl::Status status = StartTraces(); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<Listeners>> listeners = Listeners::Start(Services(), {.gate = gate_,
                                                                                        .metrics = metrics_,
                                                                                        .reception = reception_,
@@ -109,6 +112,14 @@ std::vector<NamedService> Daemon::Services() {
 }
 
 // -------------------------------------------------------------------------------------------------------------- start
+
+absl::Status Daemon::StartTraces() {
+  if (spans_ == nullptr) return absl::OkStatus();
+  const absl::StatusOr<OtlpEndpoint> endpoint = ParseOtlpEndpoint(config_.otlp_endpoint);
+  if (!endpoint.ok()) return endpoint.status();
+  exporter_ = std::make_unique<SpanExporter>(*endpoint, NamesOf(config_).front(), *spans_, metrics_);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> Daemon::Load() {
   const absl::StatusOr<LoadOptions> options = LoadOptionsOf(config_);
@@ -230,6 +241,7 @@ void Daemon::Drain() {
   egress_.CutShort();
   listeners_->ShutDownApi(After(kLastStreams));
   egress_.AwaitEmpty(kNever);
+  if (exporter_ != nullptr) exporter_->Finish(After(kLastSpans));
   SetStage(DrainState::Stage::kOver);
   listeners_->ShutDownAdmin(After(kLastWords));
   RemovePortFile();

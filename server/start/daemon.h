@@ -30,6 +30,8 @@
 #include "server/smg/engine_service.h"
 #include "server/start/listeners.h"
 #include "server/start/model_runtime.h"
+#include "server/traces/span_exporter.h"
+#include "server/traces/span_queue.h"
 
 namespace latentd {
 
@@ -48,6 +50,7 @@ class Daemon {
  private:
   // Those of the API.
   std::vector<NamedService> Services();
+  absl::Status StartTraces();
   absl::StatusOr<std::unique_ptr<LoadedModel>> Load();
   absl::Status Open(std::unique_ptr<LoadedModel> loaded);
   void Watch();
@@ -70,6 +73,8 @@ class Daemon {
   ServingGate gate_;
   DrainState drain_;
   ServingState state_;
+  std::unique_ptr<SpanQueue> spans_;        // null: no traces are made
+  std::unique_ptr<SpanExporter> exporter_;  // of spans_
   Reception reception_;
   Egress egress_;
   GenerationService generation_;

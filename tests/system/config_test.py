@@ -435,6 +435,9 @@ class KnobTest(unittest.TestCase):
                 wait_until(is_written, "the first steps are written")
             self.assertEqual(json.loads(file.read_text())["traceEvents"][0]["name"], "step")
 
+    def knob_otlp_endpoint(self):  # see traces_test.py for what it changes
+        self.assertIn("--otlp-endpoint: expected", run("--model", MODEL, "--otlp-endpoint", "http://x").stderr)
+
     def knob_log_format(self):
         with daemon.Daemon("--log-format", "json") as server:
             server.await_log("serving .*\n")

@@ -24,6 +24,8 @@ UNSEEN = {
     **{f"latentd_kv_{name}_total": "see kv_events_test.py" for name in ("events_published", "events_missed")},
     **{f'latentd_kv_event_replays_total{{result="{result}"}}': "see kv_events_test.py, kv_events_publisher_test.cc"
        for result in ("whole", "snapshot", "unread", "malformed")},
+    **{f'latentd_trace_spans_total{{fate="{fate}"}}': "see traces_test.py"
+       for fate in ("exported", "queue_full", "rejected", "failed")},
     "latentd_kv_invariant_violations_total": "no known fault moves it: the tests of the pool break its books",
     **{f'latentd_credentials_{what}_total{{file="{file}"}}': "see tls_test.py"
        for what in ("loads", "load_failures") for file in ("identities", "certificates")},
