@@ -15,6 +15,7 @@ import grpc
 import zmq
 
 import daemon
+from access_knobs import AccessKnobs
 from daemon import MODEL, held_request, long_request, run, stubborn_channel, wait_until
 
 
@@ -78,7 +79,7 @@ class SourceTest(unittest.TestCase):
                 self.assertIn(says, answer.stderr)
 
 
-class KnobTest(unittest.TestCase):
+class KnobTest(AccessKnobs, unittest.TestCase):
     """One knob_* method per knob; a knob without one fails."""
 
     def test_each_knob(self):

@@ -145,7 +145,8 @@ class AddressTest(unittest.TestCase):
 
     def test_what_the_port_file_says_can_be_dialled(self):
         for host in ("0.0.0.0", "[::]", "localhost"):
-            with self.subTest(host), Daemon("--insecure", "--listen", f"{host}:0") as server:
+            with self.subTest(host), Daemon("--insecure", "--listen", f"{host}:0", "--admin-listen",
+                                                 "127.0.0.1:0") as server:
                 self.assertRegex(server.address, r"^127.0.0.1:\d+$")
                 self.assert_serves(server)
 

@@ -124,9 +124,10 @@ class Answer:
 class Daemon:
     """Use as a context: leaving it stops the daemon and asserts that it exits 0."""
 
+    token = None  # what scrapes show
+
     def __init__(self, *flags, model=MODEL, under=(), program=BIN / "latentd", token=None):
-        """`under` is the beginning of a command that runs what stands behind it: taskset, nice. `token` is what scrapes
-        show."""
+        """`under` is the beginning of a command that runs what stands behind it: taskset, nice."""
         self.token = token
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latentd-test-"))
         port_file = self.folder / "ports.json"
