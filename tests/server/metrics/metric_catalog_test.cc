@@ -6,6 +6,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,9 +31,14 @@ const MetricDescriptor& DescriptorOf(const std::string& name) {
   return *found;
 }
 
+// With a file of each kind, of which there are series only where one is configured.
+std::vector<prometheus::MetricFamily> AllFamilies() {
+  return CollectFamilies({}, {}, {}, {.certificates = {.expiries = {1, 2}}});
+}
+
 TEST(MetricCatalog, IsWhatTheExporterEmits) {
   std::set<std::string> emitted;
-  for (const prometheus::MetricFamily& family : CollectFamilies({}, {})) {
+  for (const prometheus::MetricFamily& family : AllFamilies()) {
     EXPECT_TRUE(emitted.insert(family.name).second) << family.name;
     EXPECT_FALSE(family.metric.empty()) << family.name;
   }
@@ -40,7 +46,7 @@ TEST(MetricCatalog, IsWhatTheExporterEmits) {
 }
 
 TEST(MetricCatalog, SeriesHaveTheLabelsAndValuesThatItLists) {
-  for (const prometheus::MetricFamily& family : CollectFamilies({}, {})) {
+  for (const prometheus::MetricFamily& family : AllFamilies()) {
     if (family.name == "latentd_config_info") continue;  // a label for each knob
     const MetricDescriptor& metric = DescriptorOf(family.name);
     for (const prometheus::ClientMetric& series : family.metric) {
