@@ -2,6 +2,7 @@
 what pip installs. 2 s."""
 import asyncio
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -22,6 +23,9 @@ from google.protobuf import duration_pb2  # noqa: E402
 import daemon  # noqa: E402
 from daemon import HOLD_TWO, PATIENCE_SECONDS, Daemon, wait_until  # noqa: E402
 from doctored_model import copy_with_script  # noqa: E402
+
+sys.path.insert(0, str(daemon.ROOT / "tests/clients"))
+import fake_server  # noqa: E402
 
 # As R1 writes a call of a tool, and a template that takes tools and results.
 SCRIPT = ["One moment.", "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "get_", "weather",
@@ -231,6 +235,30 @@ class BusyTest(unittest.TestCase):
             reader.join()
             self.assertTrue(refused.so_far.is_complete)
             server.wait_until_idle()
+
+
+class CredentialsTest(unittest.TestCase):
+    def test_token_and_certificate_open_the_door(self):
+        """Mutual TLS and a token that changes: the client asks for it anew with each call."""
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        fake_server.make_certificates(folder)
+        lines = [f"{name} {hashlib.sha256(name.encode() * 8).hexdigest()} search {rights}\n"
+                 for name, rights in (("reader", "metrics"), ("writer", "generate"))]
+        (folder / "tokens").write_text("".join(lines))
+        server = self.enterContext(Daemon("--tls-cert", folder / "server.pem", "--tls-key", folder / "server.key",
+                                          "--tls-client-ca", folder / "ca.pem", "--tokens", folder / "tokens"))
+        target = "localhost:" + server.address.rsplit(":", 1)[1]
+        tls = latentd.TLS(folder / "ca.pem", folder / "client.pem", folder / "client.key")
+        tokens = iter(["nobody" * 8, "reader" * 8, "writer" * 8])
+        with latentd.Client(target, tls=tls, token=lambda: next(tokens), timeout=PATIENCE_SECONDS) as client:
+            for code, reason in (("UNAUTHENTICATED", "UNAUTHENTICATED"), ("PERMISSION_DENIED", "PERMISSION_DENIED")):
+                with self.assertRaises(latentd.Unauthorized) as caught:
+                    client.generate("Once", max_tokens=4).result()
+                self.assertEqual((caught.exception.code.name, caught.exception.reason), (code, reason))
+            self.assertEqual(client.generate("Once", max_tokens=4).result().usage.generated_tokens, 4)
+        with latentd.Client(target, tls=latentd.TLS(folder / "ca.pem"), retry=latentd.Retry(max_attempts=1)) as client:
+            with self.assertRaises(latentd.Unavailable):
+                client.model(timeout=PATIENCE_SECONDS)
 
 
 class StartTest(unittest.TestCase):
