@@ -122,6 +122,9 @@ PANELS = {
         ("Connections refused and cut off", "short", "Per second",
          one(rate("latentd_connections_refused_total", "reason"), "refused: {{reason}}") +
          one(rate("latentd_connections_cut_off_total", "reason"), "cut off: {{reason}}")),
+        ("Credentials refused", "short", "RPCs and scrapes per second: without a known credential, or without the right",
+         one(rate("latentd_access_unauthenticated_total", "listener"), "unknown: {{listener}}") +
+         one(rate("latentd_access_denied_total", "listener"), "no right: {{listener}}")),
         ("Output that waits", "bytes", "Of all streams",
          one(gauge("latentd_stream_backlog_bytes", "instance"), "{{instance}}")),
         ("Slow readers", "short", "Sequences per second",

@@ -28,7 +28,8 @@ RULES = ROOT / "deploy/prometheus/rules"
 FLAGS = ("--kv-blocks", "40", "--max-rows", "6", "--max-queued-requests", "6", "--max-pending-bytes", "1024",
          "--kv-events-listen", "tcp://127.0.0.1:0")
 # Panels whose lines may stay at zero: this load does not bring about what they count, or not on a fast or busy machine.
-STILL = {"Faults", "Connections refused and cut off", "First tokens later than 2 s", "KV events", "Drafts of a row"}
+STILL = {"Faults", "Connections refused and cut off", "First tokens later than 2 s", "KV events", "Drafts of a row",
+         "Credentials refused"}
 MIN_SCRAPES, MAX_SCRAPES = 15, 45
 COMPARISON = re.compile(r"(?<=[\w\])}]) (<|>|==|!=|<=|>=) (?!bool)")
 
