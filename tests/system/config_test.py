@@ -224,8 +224,7 @@ class KnobTest(AccessKnobs, unittest.TestCase):
             (MODEL, ("--activations", "bf16", "--kv-dtype", "fp32"),
              "kv-dtype: expected what cpu stores with activations=bf16 (auto, bf16, fp8), found fp32; use one of "
              "those, or activations=fp32"),
-            (bf16_model, ("--activations", "fp8"),
-             "activations=fp8: expected FP8 weights, found none in"),
+            (bf16_model, ("--activations", "fp8"), "activations=fp8: expected FP8 weights, found none in"),
         ):
             with self.subTest(message):
                 refused = run("--model", model, "--device", "cpu", *arguments)

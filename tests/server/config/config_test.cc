@@ -67,6 +67,7 @@ std::string OtherValue(const Knob& knob) {
     return absl::StrCat(scheme, "127.0.0.1:", 1000 + std::string(knob.name).size());
   }
   if (knob.name == "device") return "cuda:1";
+  if (knob.name == "otlp-endpoint") return "http://127.0.0.1:4317";
   if (knob.name == "pin-threads") return "0-3";
   if (knob.name == "served-model-name") return "other#\"name\",second";
   if (knob.is_text()) return absl::StrCat("other # \"", std::string(knob.name), "\"");
