@@ -123,7 +123,8 @@ class AnswersTest(unittest.TestCase):
         self.assertGreaterEqual(timings.decode_seconds, 0)
 
     def test_the_prompt_is_computed_once(self):
-        message = several(8, stopping=pb.Stopping(max_tokens=4, ignore_eos=True))
+        message = several(8, stopping=pb.Stopping(max_tokens=4, ignore_eos=True),
+                          speculation=pb.Speculation(max_drafts=0))  # the engine may try some, which count
         message.token_ids.ids.extend(200 + i % 300 for i in range(1000))
         before = self.daemon.sum("step_tokens_sum")
         self.daemon.once(message)
