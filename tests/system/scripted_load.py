@@ -12,7 +12,6 @@ import tempfile
 import threading
 
 import grpc
-from google.protobuf import duration_pb2
 
 import daemon
 import laws
@@ -40,7 +39,7 @@ def large_answer(seed=7):
 
 
 def with_timeout(message, milliseconds):
-    message.scheduling.timeout.CopyFrom(duration_pb2.Duration(nanos=milliseconds * 1_000_000))
+    message.scheduling.timeout.FromMilliseconds(milliseconds)
     return message
 
 
