@@ -12,7 +12,8 @@ import unittest
 import grpc
 
 import daemon
-from daemon import Daemon, Details, admin_pb2, generation_pb2_grpc, http_get, models_pb2, pb, request, wait_until
+from daemon import (Daemon, Details, admin_pb2, failure_of, generation_pb2_grpc, http_get, models_pb2, pb, replace,
+                    request, wait_until)
 
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 LIST_SERVICES = b"\x3a\x00"
@@ -24,22 +25,6 @@ def line_of(name, token, tenant, rights):
 
 def bearing(token):
     return [("authorization", f"Bearer {token}")]
-
-
-def failure_of(call):
-    """How a stream ends, or a unary call that a function makes."""
-    try:
-        call() if callable(call) else list(call)
-    except grpc.RpcError as error:
-        return Details(error)
-    raise AssertionError("expected a failure, found OK")
-
-
-def replace(path, text):
-    """As tools change files: another one in its place."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.rename(path)
 
 
 class TokensTest(unittest.TestCase):

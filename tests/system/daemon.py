@@ -76,6 +76,22 @@ class Details:
                 self.resource = (resource.resource_type, resource.resource_name)
 
 
+def failure_of(call):
+    """How a stream ends, or a unary call that a function makes."""
+    try:
+        call() if callable(call) else list(call)
+    except grpc.RpcError as error:
+        return Details(error)
+    raise AssertionError("expected a failure, found OK")
+
+
+def replace(path, content):
+    """As tools change files: another one, of a text or of bytes, in its place."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(content.encode() if isinstance(content, str) else content)
+    fresh.rename(path)
+
+
 class Sequence:
     """One of a request's answers."""
 

@@ -13,27 +13,12 @@ import grpc
 
 import daemon
 from certificates import Issuer
-from daemon import Daemon, Details, admin_pb2, admin_pb2_grpc, generation_pb2_grpc, http_get, request, wait_until
+from daemon import (Daemon, Details, admin_pb2, admin_pb2_grpc, failure_of, generation_pb2_grpc, http_get, replace,
+                    request, wait_until)
 from raw_http2 import PING, PREFACE, SETTINGS, frame
 
 SERVER_NAMES = ("DNS:localhost", "IP:127.0.0.1")
 HANDSHAKE_SECONDS = 5  # of a client that is to be refused, at most
-
-
-def failure_of(call):
-    """How a stream ends, or a unary call that a function makes."""
-    try:
-        call() if callable(call) else list(call)
-    except grpc.RpcError as error:
-        return Details(error)
-    raise AssertionError("expected a failure, found OK")
-
-
-def replace(path, content):
-    """As tools change files: another one in its place."""
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(content)
-    fresh.rename(path)
 
 
 class TlsCase(unittest.TestCase):
