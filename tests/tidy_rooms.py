@@ -55,8 +55,8 @@ ROOMS = {
     "tools/load/": ["base/", "latentd/v1/", "server/net/address.h", "tools/client/"],
     "tools/doctor/": ["base/", "engine/load/", "engine/model/", "kernels/", "server/config/", "server/net/",
                       "server/process/", "server/start/load_choices.h"],
-    "tools/latentctl/": ["base/", "engine/schedule/", "latentd/v1/", "server/access/grants_file.h",
-                         "server/access/token.h", "tools/client/", "tools/load/"],
+    "tools/latentctl/": ["base/", "engine/schedule/", "latentd/v1/", "server/access/digest.h",
+                         "server/access/grants_file.h", "server/access/token.h", "tools/client/", "tools/load/"],
     "tools/convert/": ["base/", "kernels/", "engine/model/"],
     "tests/": [""],
 }

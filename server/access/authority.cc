@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/file.h"
+#include "server/access/token.h"
 
 namespace latentd {
 namespace {

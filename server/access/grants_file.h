@@ -9,8 +9,8 @@
 
 #include <absl/status/statusor.h>
 
+#include "server/access/digest.h"
 #include "server/access/right.h"
-#include "server/access/token.h"
 
 namespace latentd {
 

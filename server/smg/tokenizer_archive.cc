@@ -4,11 +4,8 @@
 #include <string_view>
 #include <utility>
 
-#include <absl/strings/escaping.h>
-#include <absl/strings/str_format.h>
-#include <openssl/sha.h>
-
 #include "base/file.h"
+#include "server/access/digest.h"
 #include "server/smg/zip_archive.h"
 
 namespace latentd {
@@ -34,12 +31,6 @@ constexpr std::array<std::string_view, 13> kFiles = {
     kTemplateFile,
 };
 
-std::string Sha256(std::string_view bytes) {
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
-  return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), digest.size()});
-}
-
 }  // namespace
 
 absl::StatusOr<PackedTokenizer> TokenizerArchive::Pack() const {
@@ -54,7 +45,7 @@ absl::StatusOr<PackedTokenizer> TokenizerArchive::Pack() const {
     zip.Add(name, *content);
   }
   PackedTokenizer packed{.zip = std::move(zip).Finish(), .sha256 = {}};
-  packed.sha256 = Sha256(packed.zip);
+  packed.sha256 = ToHex(Sha256(packed.zip));
   return packed;
 }
 

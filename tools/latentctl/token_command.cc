@@ -4,6 +4,7 @@
 #include <string>
 
 #include "server/access/grants_file.h"
+#include "server/access/digest.h"
 #include "server/access/token.h"
 
 namespace latentd {

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/access/token.h"
 #include "server/api/status.h"
 #include "server/call/identity.h"
 #include "tests/support/temporary_directory.h"

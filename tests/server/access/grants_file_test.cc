@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/access/token.h"
+
 namespace latentd {
 namespace {
 
